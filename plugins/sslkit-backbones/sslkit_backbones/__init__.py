@@ -1,0 +1,1 @@
+"""Backbones on torchvision's modules and key names."""

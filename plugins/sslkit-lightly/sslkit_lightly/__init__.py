@@ -1,0 +1,1 @@
+"""Components on top of lightly."""

@@ -1,0 +1,1 @@
+"""The Self-Classifier loss and its head."""

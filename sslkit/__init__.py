@@ -1,0 +1,64 @@
+"""Self-supervised image learning: recipes, plugins, honest figures.
+
+The names below are the public interface; each is imported when it is first used, so that ``import sslkit`` stays
+light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Options": "sslkit.options",
+    "NoOptions": "sslkit.options",
+    "Context": "sslkit.contracts.context",
+    "World": "sslkit.contracts.context",
+    "Backbone": "sslkit.contracts.backbone",
+    "Head": "sslkit.contracts.head",
+    "HeadOutput": "sslkit.contracts.head",
+    "Loss": "sslkit.contracts.loss",
+    "LossOutput": "sslkit.contracts.loss",
+    "BranchOutputs": "sslkit.contracts.loss",
+    "ViewOutputs": "sslkit.contracts.loss",
+    "Views": "sslkit.contracts.views",
+    "ViewGroup": "sslkit.contracts.views",
+    "Parameters": "sslkit.contracts.views",
+    "Dataset": "sslkit.contracts.dataset",
+    "ImageStore": "sslkit.contracts.dataset",
+    "Split": "sslkit.contracts.dataset",
+    "Method": "sslkit.contracts.method",
+    "MethodOutput": "sslkit.contracts.method",
+    "Batch": "sslkit.contracts.method",
+    "Parts": "sslkit.contracts.method",
+    "WeightedLoss": "sslkit.contracts.method",
+    "Optimizer": "sslkit.contracts.optimizer",
+    "ParameterGroup": "sslkit.contracts.optimizer",
+    "Evaluator": "sslkit.contracts.evaluator",
+    "Evaluation": "sslkit.contracts.evaluator",
+    "Features": "sslkit.contracts.evaluator",
+    "Subject": "sslkit.contracts.evaluator",
+    "SslkitError": "sslkit.errors",
+    "InputError": "sslkit.errors",
+    "RecipeError": "sslkit.errors",
+    "ComponentError": "sslkit.errors",
+    "DataError": "sslkit.errors",
+    "RunError": "sslkit.errors",
+    "TrainingError": "sslkit.errors",
+}
+
+__all__ = ["__version__", *_HOME]  # noqa: PLE0604 - the names are computed on purpose; a test compares the stub
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'sslkit' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,37 @@
+from sslkit.contracts.backbone import Backbone as Backbone
+from sslkit.contracts.context import Context as Context
+from sslkit.contracts.context import World as World
+from sslkit.contracts.dataset import Dataset as Dataset
+from sslkit.contracts.dataset import ImageStore as ImageStore
+from sslkit.contracts.dataset import Split as Split
+from sslkit.contracts.evaluator import Evaluation as Evaluation
+from sslkit.contracts.evaluator import Evaluator as Evaluator
+from sslkit.contracts.evaluator import Features as Features
+from sslkit.contracts.evaluator import Subject as Subject
+from sslkit.contracts.head import Head as Head
+from sslkit.contracts.head import HeadOutput as HeadOutput
+from sslkit.contracts.loss import BranchOutputs as BranchOutputs
+from sslkit.contracts.loss import Loss as Loss
+from sslkit.contracts.loss import LossOutput as LossOutput
+from sslkit.contracts.loss import ViewOutputs as ViewOutputs
+from sslkit.contracts.method import Batch as Batch
+from sslkit.contracts.method import Method as Method
+from sslkit.contracts.method import MethodOutput as MethodOutput
+from sslkit.contracts.method import Parts as Parts
+from sslkit.contracts.method import WeightedLoss as WeightedLoss
+from sslkit.contracts.optimizer import Optimizer as Optimizer
+from sslkit.contracts.optimizer import ParameterGroup as ParameterGroup
+from sslkit.contracts.views import Parameters as Parameters
+from sslkit.contracts.views import ViewGroup as ViewGroup
+from sslkit.contracts.views import Views as Views
+from sslkit.errors import ComponentError as ComponentError
+from sslkit.errors import DataError as DataError
+from sslkit.errors import InputError as InputError
+from sslkit.errors import RecipeError as RecipeError
+from sslkit.errors import RunError as RunError
+from sslkit.errors import SslkitError as SslkitError
+from sslkit.errors import TrainingError as TrainingError
+from sslkit.options import NoOptions as NoOptions
+from sslkit.options import Options as Options
+
+__version__: str

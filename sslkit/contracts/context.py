@@ -1,0 +1,98 @@
+"""Runtime facts that reach a component through its constructor, never through globals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+class World:
+    """The processes that train together; this base is the world of a single process.
+
+    All methods are collective: every process calls them in the same order with tensors of the same shape.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """Join ``[B, ...]`` of every process to ``[size * B, ...]``, in rank order; differentiable."""
+        return tensor
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Add a tensor over all processes; differentiable."""
+        return tensor
+
+    def max(self, tensor: Tensor) -> Tensor:
+        """The elementwise maximum over all processes; detached."""
+        return tensor.detach()
+
+
+class DistributedWorld(World):
+    """The processes of the default ``torch.distributed`` group, which must be initialised."""
+
+    def __init__(self) -> None:
+        self.rank = torch.distributed.get_rank()
+        self.size = torch.distributed.get_world_size()
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        from torch.distributed.nn.functional import all_gather
+
+        return torch.cat(all_gather(tensor.contiguous()))
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        from torch.distributed.nn.functional import all_reduce
+
+        return all_reduce(tensor.contiguous())
+
+    def max(self, tensor: Tensor) -> Tensor:
+        result = tensor.detach().clone()
+        torch.distributed.all_reduce(result, op=torch.distributed.ReduceOp.MAX)
+        return result
+
+
+@dataclass(frozen=True)
+class Context:
+    """What is known when a component is built.
+
+    Components are built in the order dataset, views, backbone, heads, losses, method, optimizer; each sees what the
+    ones before it settled.
+
+    Attributes:
+        channels: channels of the images, C.
+        image_size: shorter side of the stored images in pixels.
+        mean: per-channel mean of the training images, in 0..1.
+        std: per-channel standard deviation of the training images, in 0..1.
+        batch_size: images in one global batch, over all processes.
+        steps_per_epoch: optimizer steps in one epoch.
+        epochs: epochs of the whole training.
+        seed: the run's seed.
+        world: the processes that train together.
+        view_size: side of a global view in pixels (from the backbone on).
+        view_count: number of views of one image (from the backbone on).
+        feature_dim: D, length of the backbone's feature (from the heads on).
+        embedding_dim: E, length of the head's embedding (for a loss: of its head).
+        classifiers: K of each classifier of the head (for a loss: of its head); empty where it has none.
+    """
+
+    channels: int
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    batch_size: int
+    steps_per_epoch: int
+    epochs: int
+    seed: int = 0
+    world: World = field(default_factory=World)
+    view_size: int = 0
+    view_count: int = 0
+    feature_dim: int = 0
+    embedding_dim: int = 0
+    classifiers: tuple[int, ...] = ()
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole training."""
+        return self.steps_per_epoch * self.epochs

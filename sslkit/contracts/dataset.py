@@ -1,0 +1,76 @@
+"""Dataset: images, with or without labels, in splits."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from sslkit.contracts.component import Component
+from sslkit.options import Options
+
+
+@runtime_checkable
+class ImageStore(Protocol):
+    """Images of one size, fetched by whole batches."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(C, H, W)`` of every image."""
+
+    def __len__(self) -> int: ...
+
+    def gather(self, index: Tensor) -> Tensor:
+        """uint8 images ``[B, C, H, W]`` at the int64 places ``[B]``."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images that are used together.
+
+    Attributes:
+        images: the images.
+        labels: ``[N]`` int64 class of each image, or None where there are none.
+        files: name of each image's file, or empty where they have none.
+    """
+
+    images: ImageStore
+    labels: Tensor | None = None
+    files: tuple[str, ...] = ()
+
+
+class Dataset(Component, ABC):
+    """Images in splits.
+
+    ``train`` is required, ``test`` and ``validation`` are optional.  ``pretrain`` is what is trained on without
+    labels where that is not exactly ``train``.  The constructor only checks its options; images are read, verified
+    and, where the data set asks for it, downloaded by :meth:`load`.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    @property
+    @abstractmethod
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits there are."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in label order; empty where there are no labels."""
+        return ()
+
+    @abstractmethod
+    def load(self, split: str) -> Split:
+        """One split.
+
+        Raises:
+            DataError: the images are missing, damaged or unreadable.
+        """
+
+    def report(self) -> Mapping[str, Any]:
+        """What a user should know about how the images were read (files skipped, conversions), for the run's record."""
+        return {}

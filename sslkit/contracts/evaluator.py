@@ -1,0 +1,71 @@
+"""Evaluator: a trained backbone to figures, with the protocol they were obtained by."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+from torch import Tensor
+
+from sslkit.contracts.backbone import Backbone
+from sslkit.contracts.component import Component
+from sslkit.contracts.dataset import Split
+from sslkit.options import Options
+
+Requirement = Literal["labels", "test"]
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the frozen backbone, and the head where the run has one, make of a split.
+
+    Attributes:
+        features: ``[N, D]`` float32.
+        labels: ``[N]`` int64, or None.
+        logits: ``[N, K]`` of the classifier that evaluation uses, or None.
+    """
+
+    features: Tensor
+    labels: Tensor | None
+    logits: Tensor | None = None
+
+
+class Subject(Protocol):
+    """What an evaluator examines."""
+
+    seed: int
+    class_names: tuple[str, ...]
+
+    def features(self, split: str) -> Features:
+        """Features of ``train``, ``validation`` or ``test``; computed once and cached."""
+
+    def split(self, split: str) -> Split:
+        """The images of a split; ``train`` and ``validation`` never overlap."""
+
+    def backbone(self) -> Backbone:
+        """A frozen copy of the backbone, in eval mode."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures, fractions of 1 unless their name says otherwise, and how they came about."""
+
+    figures: Mapping[str, Any]
+    protocol: Mapping[str, Any]
+    baselines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class Evaluator(Component, ABC):
+    """Measures a frozen backbone, or trains a copy of it; chooses nothing on test."""
+
+    needs: ClassVar[frozenset[Requirement]] = frozenset({"labels", "test"})
+    """What the data set must have."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    @abstractmethod
+    def evaluate(self, subject: Subject) -> Evaluation:
+        """The figures."""

@@ -1,0 +1,99 @@
+"""Every error that a user of sslkit can meet.
+
+    SslkitError                      something went wrong (exit code 1)
+     ├─ TrainingError                training could not go on
+     └─ InputError                   what the user gave is wrong (exit code 2)
+         ├─ RecipeError              a recipe, or a --set, with every problem of one stage
+         ├─ ComponentError           a component that cannot be used
+         │   ├─ UnknownComponent     no installed distribution offers that name
+         │   ├─ AmbiguousComponent   several distributions offer that name
+         │   ├─ BrokenComponent      the entry point exists, but importing or building it fails
+         │   └─ IncompatibleComponent  imported, but not what its kind promises
+         ├─ DataError                images or labels that cannot be used as asked
+         └─ RunError                 a run folder that is missing, unfinished or damaged
+
+Messages say what is wrong, where, why, and what to do.  The command line prints them without a traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class SslkitError(Exception):
+    """Base of all errors that sslkit raises on purpose."""
+
+    exit_code = 1
+
+
+class TrainingError(SslkitError):
+    """Training could not go on."""
+
+
+class InputError(SslkitError):
+    """What the user gave cannot be used."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong in a recipe.
+
+    Attributes:
+        message: what was found and what is allowed.
+        key: dotted path of the key, such as ``loss.row_temperature``; empty for the whole file.
+        source: the file, or the ``--set`` option, that holds it.
+        line: 1-based line in that file; 0 where there is none.
+        hint: what to do, such as the likely spelling.
+    """
+
+    message: str
+    key: str = ""
+    source: str = ""
+    line: int = 0
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.source}:{self.line}" if self.line else self.source
+        head = ": ".join(part for part in (place, self.key, self.message) if part)
+        return f"{head} ({self.hint})" if self.hint else head
+
+
+class RecipeError(InputError):
+    """One or more problems of a recipe, all that one stage of checking found."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        title = f"{count} problem{'s' if count != 1 else ''} in the recipe"
+        super().__init__("\n".join([title, *(f"  {problem}" for problem in self.problems)]))
+
+
+class ComponentError(InputError):
+    """A component that cannot be used."""
+
+
+class UnknownComponent(ComponentError):
+    """No installed distribution offers a component of that name."""
+
+
+class AmbiguousComponent(ComponentError):
+    """Several installed distributions offer a component of that name."""
+
+
+class BrokenComponent(ComponentError):
+    """An entry point whose import or construction fails."""
+
+
+class IncompatibleComponent(ComponentError):
+    """An imported object that does not keep the promises of its kind."""
+
+
+class DataError(InputError):
+    """Images or labels that cannot be used as asked."""
+
+
+class RunError(InputError):
+    """A run folder that is missing, unfinished or damaged."""
