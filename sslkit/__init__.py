@@ -44,6 +44,7 @@ _HOME = {
     "InputError": "sslkit.errors",
     "RecipeError": "sslkit.errors",
     "ComponentError": "sslkit.errors",
+    "OptionError": "sslkit.errors",
     "DataError": "sslkit.errors",
     "RunError": "sslkit.errors",
     "TrainingError": "sslkit.errors",

@@ -9,6 +9,7 @@
          │   ├─ AmbiguousComponent   several distributions offer that name
          │   ├─ BrokenComponent      the entry point exists, but importing or building it fails
          │   └─ IncompatibleComponent  imported, but not what its kind promises
+         ├─ OptionError              a component refuses one of its options, given what it is combined with
          ├─ DataError                images or labels that cannot be used as asked
          └─ RunError                 a run folder that is missing, unfinished or damaged
 
@@ -89,6 +90,22 @@ class BrokenComponent(ComponentError):
 
 class IncompatibleComponent(ComponentError):
     """An imported object that does not keep the promises of its kind."""
+
+
+class OptionError(InputError):
+    """A component refuses one of its options in the context it is built in.
+
+    Raised by a component's constructor; the core turns it into a :class:`RecipeError` with file and line.
+
+    Args:
+        option: name of the option, without the component's table.
+        message: what is wrong and what is allowed.
+    """
+
+    def __init__(self, option: str, message: str) -> None:
+        self.option = option
+        self.message = message
+        super().__init__(f"{option}: {message}")
 
 
 class DataError(InputError):

@@ -40,12 +40,13 @@ class DistributedWorld(World):
     def gather(self, tensor: Tensor) -> Tensor:
         from torch.distributed.nn.functional import all_gather
 
-        return torch.cat(all_gather(tensor.contiguous()))
+        return torch.cat(all_gather(tensor.contiguous()))  # type: ignore[no-untyped-call]  # torch has no types here
 
     def sum(self, tensor: Tensor) -> Tensor:
         from torch.distributed.nn.functional import all_reduce
 
-        return all_reduce(tensor.contiguous())
+        total: Tensor = all_reduce(tensor.contiguous())  # type: ignore[no-untyped-call]  # torch has no types here
+        return total
 
     def max(self, tensor: Tensor) -> Tensor:
         result = tensor.detach().clone()

@@ -78,12 +78,7 @@ class ViewOutputs:
     def pairs(self) -> list[tuple[int, int]]:
         """Ordered pairs ``(i, j)``, i ≠ j, of views of which at least one is global."""
         count = len(self.student.features)
-        return [
-            (i, j)
-            for i in range(count)
-            for j in range(count)
-            if i != j and min(i, j) < self.global_views
-        ]
+        return [(i, j) for i in range(count) for j in range(count) if i != j and min(i, j) < self.global_views]
 
     def widened(self) -> ViewOutputs:
         """The same with every tensor in float32, or float64 where it already was."""

@@ -38,9 +38,7 @@ def slice_parameters(parameters: Parameters, start: int, stop: int) -> Parameter
 
 def move_parameters(parameters: Parameters, device: torch.device) -> Parameters:
     """The parameters on ``device``; does not wait for the copy."""
-    return tuple(
-        {name: value.to(device, non_blocking=True) for name, value in group.items()} for group in parameters
-    )
+    return tuple({name: value.to(device, non_blocking=True) for name, value in group.items()} for group in parameters)
 
 
 class Views(Component, ABC):
