@@ -40,12 +40,12 @@ class DistributedWorld(World):
     def gather(self, tensor: Tensor) -> Tensor:
         from torch.distributed.nn.functional import all_gather
 
-        return torch.cat(all_gather(tensor.contiguous()))  # type: ignore[no-untyped-call]  # torch has no types here
+        return torch.cat(all_gather(tensor.contiguous()))
 
     def sum(self, tensor: Tensor) -> Tensor:
         from torch.distributed.nn.functional import all_reduce
 
-        total: Tensor = all_reduce(tensor.contiguous())  # type: ignore[no-untyped-call]  # torch has no types here
+        total: Tensor = all_reduce(tensor.contiguous())
         return total
 
     def max(self, tensor: Tensor) -> Tensor:

@@ -74,3 +74,7 @@ class Dataset(Component, ABC):
     def report(self) -> Mapping[str, Any]:
         """What a user should know about how the images were read (files skipped, conversions), for the run's record."""
         return {}
+
+    def notes(self) -> tuple[str, ...]:
+        """The same in sentences, shown when a training starts; once the images are loaded."""
+        return ()

@@ -35,8 +35,13 @@ class Features:
 class Subject(Protocol):
     """What an evaluator examines."""
 
-    seed: int
-    class_names: tuple[str, ...]
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in label order; empty without labels."""
 
     def features(self, split: str) -> Features:
         """Features of ``train``, ``validation`` or ``test``; computed once and cached."""

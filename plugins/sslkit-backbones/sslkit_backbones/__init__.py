@@ -1,1 +1,1 @@
-"""Backbones on torchvision's modules and key names."""
+"""Backbones with torchvision's key names, and one for tiny images."""

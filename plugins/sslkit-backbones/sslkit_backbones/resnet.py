@@ -1,0 +1,63 @@
+"""ResNet-18 (He et al., CVPR 2016, arXiv 1512.03385) on torchvision's modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torchvision
+from torch import Tensor, nn
+
+import sslkit
+from sslkit_backbones.stem import StemOptions, choose_stem
+
+
+class ResNet18(sslkit.Backbone):
+    """Images of any size and number of channels to features ``[B, 512]``.
+
+    The modules, their initialisation and their names are torchvision's, without ``fc``: with the ImageNet stem and
+    three channels, weights pass between this and ``torchvision.models.resnet18`` unchanged.  The small stem has a
+    3 x 3 first convolution of stride 1 and no max-pooling (SimCLR, arXiv 2002.05709, appendix B.9).
+
+    Feature maps: strides 2, 4, 8, 16, 32 with the ImageNet stem; 1, 2, 4, 8 with the small one.
+    """
+
+    api = 1
+    Options = StemOptions
+
+    def __init__(self, options: StemOptions, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        model = torchvision.models.resnet18(weights=None)
+        self.feature_dim = model.fc.in_features
+        small = choose_stem(options, context) == "small"
+        self.stem_stride = 1 if small else 2
+        if small:
+            model.conv1 = nn.Conv2d(context.channels, 64, 3, stride=1, padding=1, bias=False)
+            model.maxpool = nn.Identity()
+        elif context.channels != 3:
+            model.conv1 = nn.Conv2d(context.channels, 64, 7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+        self.conv1, self.bn1, self.relu, self.maxpool = model.conv1, model.bn1, model.relu, model.maxpool
+        self.layer1, self.layer2, self.layer3, self.layer4 = model.layer1, model.layer2, model.layer3, model.layer4
+        self.avgpool = model.avgpool
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features ``[B, 512]``: the last map's mean over places."""
+        for _, x in self._stages(images):
+            last = x
+        features: Tensor = self.avgpool(last)
+        return features.flatten(1)
+
+    def feature_maps(self, images: Tensor) -> dict[int, Tensor]:
+        """The last map at each stride, by increasing stride, ``H`` and ``W`` rounded up."""
+        return dict(self._stages(images))
+
+    def _stages(self, images: Tensor) -> Iterator[tuple[int, Tensor]]:
+        stride = self.stem_stride
+        x = self.relu(self.bn1(self.conv1(images)))
+        yield stride, x
+        x = self.maxpool(x)
+        stride *= stride
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = layer(x)
+            yield stride, x
+            stride *= 2

@@ -1,0 +1,126 @@
+"""The three backbones: sizes, maps, torchvision's keys, stems."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor
+
+import sslkit
+from sslkit_backbones.alexnet import AlexNet
+from sslkit_backbones.convnet import ConvNet
+from sslkit_backbones.resnet import ResNet18
+
+
+def context(size: int = 32, channels: int = 3) -> sslkit.Context:
+    return sslkit.Context(channels, size, (0.5,) * channels, (0.5,) * channels, 4, 1, 1, view_size=size)
+
+
+def build(kind: type[sslkit.Backbone], size: int = 32, channels: int = 3, **options: object) -> sslkit.Backbone:
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return kind(kind.Options.model_validate(options), context(size, channels)).eval()
+
+
+CASES = [
+    (ResNet18, {"stem": "small"}, 512, {1: 64, 2: 128, 4: 256, 8: 512}),
+    (ResNet18, {"stem": "imagenet"}, 512, {2: 64, 4: 64, 8: 128, 16: 256, 32: 512}),
+    (AlexNet, {"stem": "small"}, 1024, {2: 64, 4: 192, 8: 256, 16: 256}),
+    (AlexNet, {"stem": "imagenet"}, 9216, {4: 64, 8: 192, 16: 256, 32: 256}),
+    (ConvNet, {"width": 3}, 12, {1: 3, 2: 6, 4: 12}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options", "dim", "channels"), CASES)
+@pytest.mark.parametrize("size", [(8, 8), (16, 16), (33, 47), (64, 70)])
+def test_shapes(
+    kind: type[sslkit.Backbone], options: dict[str, object], dim: int, channels: dict[int, int], size: tuple[int, int]
+) -> None:
+    backbone = build(kind, **options)
+    images = torch.randn(2, 3, *size)
+    before = images.clone()
+    with torch.no_grad():
+        features, maps = backbone(images), backbone.feature_maps(images)
+    assert backbone.feature_dim == dim
+    assert features.shape == (2, dim)
+    assert {stride: tuple(map_.shape) for stride, map_ in maps.items()} == {
+        stride: (2, count, -(-size[0] // stride), -(-size[1] // stride)) for stride, count in channels.items()
+    }
+    assert list(maps) == sorted(maps)
+    assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize(("kind", "options", "dim", "channels"), CASES)
+@pytest.mark.parametrize("count", [1, 5])
+def test_any_number_of_channels_and_gradients_everywhere(
+    kind: type[sslkit.Backbone], options: dict[str, object], dim: int, channels: dict[int, int], count: int
+) -> None:
+    backbone = build(kind, channels=count, **options).train()
+    backbone(torch.randn(2, count, 32, 32)).square().sum().backward()
+    assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in backbone.parameters())
+
+
+@pytest.mark.parametrize(
+    ("kind", "reference", "last"),
+    [(ResNet18, torchvision.models.resnet18, "fc"), (AlexNet, torchvision.models.alexnet, "classifier")],
+)
+def test_equals_torchvision(kind: type[sslkit.Backbone], reference: type[torch.nn.Module], last: str) -> None:
+    backbone, model = build(kind, size=224), reference(weights=None).eval()
+    setattr(model, last, torch.nn.Identity())
+    model.load_state_dict(backbone.state_dict(), strict=True)
+    backbone.load_state_dict(model.state_dict(), strict=True)
+    for size in (64, 96, 224):
+        images = torch.randn(1, 3, size, size)
+        with torch.no_grad():
+            torch.testing.assert_close(backbone(images), model(images), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", [ResNet18, AlexNet])
+def test_small_stem_keeps_key_names(kind: type[sslkit.Backbone]) -> None:
+    assert list(build(kind, size=32).state_dict()) == list(build(kind, size=224).state_dict())
+
+
+@pytest.mark.parametrize(("kind", "options", "dim", "channels"), CASES)
+def test_maps_lead_to_the_feature(
+    kind: type[sslkit.Backbone], options: dict[str, object], dim: int, channels: dict[int, int]
+) -> None:
+    backbone = build(kind, **options)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        last: Tensor = list(backbone.feature_maps(images).values())[-1]
+        features = backbone(images)
+    if isinstance(backbone, AlexNet):
+        places = 1 if options["stem"] == "imagenet" else 4
+        assert torch.equal(backbone.avgpool(last[:, :, :places, :places]).flatten(1), features)
+    else:
+        torch.testing.assert_close(last.mean((2, 3)), features)
+
+
+@pytest.mark.parametrize("kind", [ResNet18, AlexNet])
+@pytest.mark.parametrize(("size", "stride"), [(32, "small"), (99, "small"), (100, "imagenet"), (224, "imagenet")])
+def test_auto_follows_the_view_size(kind: type[sslkit.Backbone], size: int, stride: str) -> None:
+    auto, asked = build(kind, size), build(kind, size, stem=stride)
+    assert str(auto) == str(asked)
+    assert str(auto) != str(build(kind, size, stem="small" if stride == "imagenet" else "imagenet"))
+
+
+@pytest.mark.parametrize("kind", [ResNet18, AlexNet])
+def test_imagenet_stem_on_small_views_warns(kind: type[sslkit.Backbone]) -> None:
+    options = kind.Options.model_validate({"stem": "imagenet"})
+    with pytest.warns(UserWarning, match=r"view of 64 px: its last map has 2 x 2 places"):
+        kind(options, context(64))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kind(options, context(65))
+        kind(kind.Options(), context(32))
+
+
+@pytest.mark.parametrize("wrong", [(ResNet18, {"stem": "tiny"}), (ConvNet, {"width": 0}), (AlexNet, {"depth": 5})])
+def test_refuses_wrong_options(wrong: tuple[type[sslkit.Backbone], dict[str, object]]) -> None:
+    kind, options = wrong
+    with pytest.raises(ValueError, match="validation error"):
+        kind.Options.model_validate(options)

@@ -1,0 +1,79 @@
+"""The SwAV head: lightly's projection head and prototypes.
+
+Source: Caron et al., "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments", NeurIPS 2020,
+arXiv 2006.09882.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from lightly.models.modules.heads import SwaVProjectionHead, SwaVPrototypes
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+import sslkit
+
+Prototypes = Annotated[int, Field(ge=2)]
+
+
+class SwavHead(sslkit.Head):
+    """Features ``[B, D]`` to embeddings ``[B, E]`` of length 1, to cosines ``[B, K]`` with each set of prototypes.
+
+    Prototypes have no bias and have length 1 at the start and after every step.  While they are frozen their gradient
+    is dropped after each backward pass, so that no optimizer moves them.  Whatever autocast is, embeddings are
+    normalised and compared in the parameters' precision: Sinkhorn divides by a small epsilon and enlarges rounding.
+    """
+
+    api = 1
+
+    class Options(sslkit.Options):
+        prototypes: tuple[Prototypes, ...] = Field((3000,), min_length=1)
+        """Number of prototypes of each set, such as [3000] or [300, 300]."""
+
+        hidden_dim: Annotated[int, Field(ge=1)] | Literal["linear"] = 2048
+        """Width of the hidden layer, which has BatchNorm and ReLU; "linear": no hidden layer."""
+
+        embedding_dim: int = Field(128, ge=1)
+        """Length of the embedding."""
+
+        freeze_prototypes_epochs: float = Field(1.0, ge=0)
+        """Epochs, or a fraction of one, for which prototypes stay as they are initialised."""
+
+    def __init__(self, options: Options, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        self.embedding_dim = options.embedding_dim
+        self.classifiers = options.prototypes
+        self.frozen_steps = round(options.freeze_prototypes_epochs * context.steps_per_epoch)
+        self.projection: nn.Module
+        if options.hidden_dim == "linear":
+            self.projection = nn.Linear(context.feature_dim, options.embedding_dim)
+        else:
+            self.projection = SwaVProjectionHead(context.feature_dim, options.hidden_dim, options.embedding_dim)
+        self.prototypes = SwaVPrototypes(options.embedding_dim, list(options.prototypes))
+        for layer in self.prototypes.heads:
+            layer.register_parameter("bias", None)
+        self.after_step()
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Embeddings ``[B, E]`` of length 1."""
+        projected: Tensor = self.projection(features)
+        return functional.normalize(projected.to(self.prototypes.heads[0].weight.dtype))
+
+    def classify(self, embedding: Tensor) -> tuple[Tensor, ...]:
+        """Cosines ``[B, K]`` with each set of prototypes."""
+        with torch.autocast(embedding.device.type, enabled=False):
+            return tuple(self.prototypes(embedding.to(self.prototypes.heads[0].weight.dtype)))
+
+    def after_backward(self, step: int) -> None:
+        """Drop the prototypes' gradient while they are frozen."""
+        if step < self.frozen_steps:
+            for parameter in self.prototypes.parameters():
+                parameter.grad = None
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Give prototypes length 1 again."""
+        self.prototypes.normalize()

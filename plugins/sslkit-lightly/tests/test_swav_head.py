@@ -1,0 +1,115 @@
+"""The SwAV head: prototypes without bias, of length 1, frozen on demand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import sslkit
+from sslkit_lightly.swav_head import SwavHead
+from sslkit_lightly.swav_loss import SwavLoss
+
+CONTEXT = sslkit.Context(1, 8, (0.5,), (0.5,), 8, 10, 3, view_count=2, feature_dim=6)
+
+
+def make_head(**options: object) -> SwavHead:
+    torch.manual_seed(0)
+    given = {"prototypes": (5, 3), "hidden_dim": 7, "embedding_dim": 4, **options}
+    return SwavHead(SwavHead.Options.model_validate(given), CONTEXT)
+
+
+def views(head: SwavHead) -> sslkit.ViewOutputs:
+    given = [head(torch.randn(8, 6)) for _ in range(2)]
+    branch = sslkit.BranchOutputs(
+        tuple(output.embedding for output in given),
+        logits=tuple(zip(*(output.logits for output in given), strict=True)),
+    )
+    return sslkit.ViewOutputs({"student": branch}, 2, torch.arange(8))
+
+
+def test_defaults_are_the_papers() -> None:
+    options = SwavHead.Options()
+    assert (options.prototypes, options.hidden_dim, options.embedding_dim) == ((3000,), 2048, 128)
+
+
+def test_logits_are_cosines() -> None:
+    head = make_head()
+    output = head(torch.randn(8, 6))
+    torch.testing.assert_close(output.embedding.norm(dim=1), torch.ones(8))
+    assert [tuple(logits.shape) for logits in output.logits] == [(8, 5), (8, 3)]
+    assert head.classifiers == (5, 3)
+    for logits, layer in zip(output.logits, head.prototypes.heads, strict=True):
+        torch.testing.assert_close(logits, output.embedding @ layer.weight.T)
+        torch.testing.assert_close(layer.weight.norm(dim=1), torch.ones(len(layer.weight)))
+    assert not any("bias" in name for name, _ in head.prototypes.named_parameters())
+
+
+def test_projection() -> None:
+    assert any(isinstance(layer, nn.BatchNorm1d) for layer in make_head().projection.modules())
+    assert isinstance(make_head(hidden_dim="linear").projection, nn.Linear)
+
+
+def test_gradient_reaches_prototypes_and_they_train() -> None:
+    head = make_head(freeze_prototypes_epochs=0)
+    loss = SwavLoss(SwavLoss.Options(), CONTEXT)
+    torch.manual_seed(1)
+    given = torch.randn(2, 8, 6)
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.3, momentum=0.9)
+    totals = []
+    for step in range(60):
+        made = [head(view + given[0]) for view in 0.1 * given]
+        branch = sslkit.BranchOutputs(tuple(given), logits=tuple(zip(*(output.logits for output in made), strict=True)))
+        total = loss(sslkit.ViewOutputs({"student": branch}, 2, torch.arange(8))).total
+        optimizer.zero_grad()
+        total.backward()
+        head.after_backward(step)
+        assert all(layer.weight.grad.abs().sum() > 0 for layer in head.prototypes.heads)
+        optimizer.step()
+        head.after_step()
+        totals.append(total.item())
+    assert totals[-1] < 0.7 * totals[0]
+
+
+@pytest.mark.parametrize(("epochs", "frozen"), [(0, 0), (1.0, 10), (0.25, 2), (2, 20)])
+def test_frozen_prototypes_do_not_move(epochs: float, frozen: int) -> None:
+    head = make_head(freeze_prototypes_epochs=epochs)
+    loss = SwavLoss(SwavLoss.Options(), CONTEXT)
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
+    moved = []
+    for step in range(22):
+        before = [layer.weight.clone() for layer in head.prototypes.heads]
+        optimizer.zero_grad()
+        loss(views(head)).total.backward()
+        head.after_backward(step)
+        optimizer.step()
+        head.after_step()
+        now = [layer.weight for layer in head.prototypes.heads]
+        moved.append([not torch.allclose(*pair, atol=1e-5) for pair in zip(now, before, strict=True)])
+    assert moved == [[step >= frozen] * 2 for step in range(22)]
+    assert all(parameter.requires_grad for parameter in head.parameters())
+
+
+def test_after_step_restores_length_one() -> None:
+    head = make_head()
+    with torch.no_grad():
+        for layer in head.prototypes.heads:
+            layer.weight.mul_(3)
+    head.after_step()
+    for layer in head.prototypes.heads:
+        torch.testing.assert_close(layer.weight.norm(dim=1), torch.ones(len(layer.weight)))
+
+
+def test_autocast_does_not_round_logits() -> None:
+    head = make_head(hidden_dim="linear").eval()
+    embedding = torch.nn.functional.normalize(torch.randn(5, 4))
+    expected = head.classify(embedding)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert all(map(torch.equal, head.classify(embedding), expected))
+        assert head(torch.randn(5, 6)).embedding.dtype == torch.float32
+
+
+@pytest.mark.parametrize("wrong", [{"prototypes": ()}, {"hidden_dim": 0}, {"hidden_dim": "mlp"}, {"queue_size": 4}])
+def test_refuses_wrong_options(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        make_head(**wrong)

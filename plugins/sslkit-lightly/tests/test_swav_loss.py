@@ -1,0 +1,138 @@
+"""The SwAV loss against lightly's, by hand, and where lightly's fails."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from lightly.loss.swav_loss import SwaVLoss as LightlySwaVLoss
+from lightly.loss.swav_loss import sinkhorn as lightly_sinkhorn
+from torch import Tensor
+from torch.nn import functional
+
+import sslkit
+from sslkit_lightly.swav_loss import SwavLoss, sinkhorn
+
+CONTEXT = sslkit.Context(1, 8, (0.5,), (0.5,), 4, 1, 1, view_count=2)
+
+
+def cosines(views: int, batch: int, prototypes: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    embeddings = functional.normalize(torch.randn(views, batch, 16, generator=generator), dim=2)
+    return embeddings @ functional.normalize(torch.randn(prototypes, 16, generator=generator), dim=1).T
+
+
+def outputs(*sets: Tensor, global_views: int = 2) -> sslkit.ViewOutputs:
+    branch = sslkit.BranchOutputs(tuple(sets[0]), logits=tuple(tuple(logits) for logits in sets))
+    return sslkit.ViewOutputs({"student": branch}, global_views, torch.arange(sets[0].shape[1]))
+
+
+@pytest.mark.parametrize(("views", "global_views"), [(2, 2), (6, 2), (3, 1)])
+def test_equals_lightly(views: int, global_views: int) -> None:
+    logits = cosines(views, 64, 30).requires_grad_()
+    output = SwavLoss(SwavLoss.Options(), CONTEXT)(outputs(logits, global_views=global_views))
+    (own,) = torch.autograd.grad(output.total, logits)
+    expected = LightlySwaVLoss()(list(logits[:global_views]), list(logits[global_views:]))[0]
+    (gradient,) = torch.autograd.grad(expected, logits)
+    assert output.total.shape == ()
+    torch.testing.assert_close(output.total, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(own, gradient, rtol=1e-4, atol=1e-7)
+
+
+def test_equals_lightly_with_other_options() -> None:
+    logits = cosines(3, 16, 5)
+    options = SwavLoss.Options(temperature=0.3, sinkhorn_epsilon=0.2, sinkhorn_iterations=7)
+    lightly = LightlySwaVLoss(temperature=0.3, sinkhorn_epsilon=0.2, sinkhorn_iterations=7)
+    total = SwavLoss(options, CONTEXT)(outputs(logits)).total
+    torch.testing.assert_close(total, lightly(list(logits[:2]), [logits[2]])[0])
+
+
+def test_swapped_prediction_by_hand() -> None:
+    # Two images, two prototypes; symmetric, so that one Sinkhorn iteration is exact: weights a and 1 - a.
+    logits = torch.tensor([[[0.1, 0.0], [0.0, 0.1]], [[0.3, 0.0], [0.0, 0.3]]], dtype=torch.float64)
+    total = SwavLoss(SwavLoss.Options(), CONTEXT)(outputs(logits)).total.item()
+
+    def share(gap: float) -> float:
+        return 1 / (1 + math.exp(-gap))
+
+    first, second = share(0.1 / 0.05), share(0.3 / 0.05)
+    predicts_first, predicts_second = share(0.1 / 0.1), share(0.3 / 0.1)
+    expected = -(first * math.log(predicts_second) + (1 - first) * math.log(1 - predicts_second)) / 2
+    expected -= (second * math.log(predicts_first) + (1 - second) * math.log(1 - predicts_first)) / 2
+    assert total == pytest.approx(expected, abs=1e-12)
+
+
+def test_local_views_are_predicted_from_and_never_assigned() -> None:
+    logits = cosines(4, 12, 6).requires_grad_()
+    output = SwavLoss(SwavLoss.Options(), CONTEXT)(outputs(logits, global_views=1))
+    (gradient,) = torch.autograd.grad(output.total, logits)
+    assert gradient[0].abs().max() == 0, "the only global view is never predicted, and assignments carry no gradient"
+    assert (gradient[1:].abs().amax((1, 2)) > 0).all()
+
+
+def test_collapse_costs_ln_k() -> None:
+    total = SwavLoss(SwavLoss.Options(), CONTEXT)(outputs(torch.zeros(2, 8, 20))).total
+    assert total.item() == pytest.approx(math.log(20), abs=1e-5)
+
+
+def test_sets_are_averaged_in_order() -> None:
+    sets = [cosines(2, 8, count, seed=count) for count in (4, 9, 4)]
+    loss = SwavLoss(SwavLoss.Options(), CONTEXT)
+    output = loss(outputs(*sets))
+    assert torch.equal(torch.stack(output.per_classifier), torch.stack([loss(outputs(own)).total for own in sets]))
+    torch.testing.assert_close(output.total, torch.stack(output.per_classifier).mean())
+
+
+@pytest.mark.parametrize(("epsilon", "scale"), [(0.005, 1.0), (0.005, 50.0), (0.05, 1e4)])
+def test_finite_where_lightly_is_not(epsilon: float, scale: float) -> None:
+    logits = (scale * cosines(2, 32, 10)).requires_grad_()
+    assert not LightlySwaVLoss(sinkhorn_epsilon=epsilon)(list(logits), []).isfinite()
+    total = SwavLoss(SwavLoss.Options(sinkhorn_epsilon=epsilon), CONTEXT)(outputs(logits)).total
+    (gradient,) = torch.autograd.grad(total, logits)
+    assert total.isfinite()
+    assert gradient.isfinite().all()
+    assert gradient.abs().sum() > 0
+    codes = sinkhorn(logits, epsilon, 3, sslkit.World())
+    torch.testing.assert_close(codes.sum(2), torch.ones(2, 32))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_widened(dtype: torch.dtype) -> None:
+    logits = cosines(2, 32, 10).to(dtype)
+    loss = SwavLoss(SwavLoss.Options(), CONTEXT)
+    with torch.autocast("cpu", torch.bfloat16):
+        total = loss(outputs(logits)).total
+    assert total.dtype == torch.float32
+    assert torch.equal(total, loss(outputs(logits.float())).total)
+
+
+def test_marginals() -> None:
+    logits = cosines(2, 40, 8).double()
+    codes = sinkhorn(logits, 0.05, 200, sslkit.World())
+    torch.testing.assert_close(codes.sum(2), torch.ones(2, 40, dtype=torch.float64))
+    torch.testing.assert_close(codes.sum(1), torch.full((2, 8), 5.0, dtype=torch.float64))
+    three = sinkhorn(logits, 0.05, 3, sslkit.World())
+    torch.testing.assert_close(three[1], lightly_sinkhorn(logits[1]))
+    assert not codes.requires_grad
+
+
+def test_two_processes_equal_one(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("two_processes.py")
+    subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, timeout=120)
+    alone, *both = (torch.load(tmp_path / f"{name}.pt") for name in ("alone", "0", "1"))
+    assert alone["gradient"].abs().max() > 1e-3
+    for name, value in alone.items():
+        for one in both:
+            torch.testing.assert_close(one[name], value, rtol=1e-10, atol=1e-10)
+
+
+def test_refuses_what_it_cannot_compare() -> None:
+    one_view = sslkit.Context(1, 8, (0.5,), (0.5,), 4, 1, 1, view_count=1)
+    with pytest.raises(sslkit.InputError, match="at least two views"):
+        SwavLoss(SwavLoss.Options(), one_view)
+    with pytest.raises(ValueError, match="greater than or equal to 1"):
+        SwavLoss.Options(sinkhorn_iterations=0)

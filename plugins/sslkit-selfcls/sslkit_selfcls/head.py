@@ -1,0 +1,90 @@
+"""The Self-Classifier head: an MLP, and weight-normalised classifiers on its L2-normalised output."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+import sslkit
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"leaky-relu": nn.LeakyReLU, "relu": nn.ReLU, "gelu": nn.GELU}
+
+Width = Annotated[int, Field(ge=1)]
+Classes = Annotated[int, Field(ge=2)]
+
+
+class SelfClassifierHead(sslkit.Head):
+    """Features ``[B, D]`` to embeddings ``[B, E]`` of length 1, to logits ``[B, K]`` of each classifier.
+
+    Each hidden layer is linear, BatchNorm and activation; a last linear layer gives the embedding.  A classifier has
+    no bias: class k's logit is ``gain_k * direction_k . embedding / |direction_k|``, a cosine while gains are at their
+    initial 1 (weight normalisation, Salimans and Kingma 2016).  Whatever autocast is, embeddings are normalised and
+    classified in the parameters' precision: small temperatures enlarge rounding, and these layers cost little.
+
+    Source: arXiv 2103.10994, and its authors' published model for initialisation and gains.
+    """
+
+    api = 1
+
+    class Options(sslkit.Options):
+        classifiers: tuple[Classes, ...] = Field(min_length=1)
+        """Number of classes of each classifier, such as [10] or [10, 10, 20]."""
+
+        hidden_dims: tuple[Width, ...] = (4096,)
+        """Width of each hidden layer; [] for a single linear layer."""
+
+        embedding_dim: int = Field(128, ge=1)
+        """Length of the embedding."""
+
+        batch_norm: bool = True
+        """Normalise each hidden layer over the batch."""
+
+        activation: Literal["leaky-relu", "relu", "gelu"] = "leaky-relu"
+        """What follows each hidden layer."""
+
+        train_gain: bool = True
+        """Train each class's gain; false keeps it at 1, so that logits stay cosines."""
+
+    def __init__(self, options: Options, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        self.embedding_dim = options.embedding_dim
+        self.classifiers = options.classifiers
+
+        layers: list[nn.Module] = []
+        width = context.feature_dim
+        for hidden in options.hidden_dims:
+            layers.append(nn.Linear(width, hidden))
+            if options.batch_norm:
+                layers.append(nn.BatchNorm1d(hidden))
+            layers.append(ACTIVATIONS[options.activation]())
+            width = hidden
+        self.mlp = nn.Sequential(*layers, nn.Linear(width, options.embedding_dim))
+        for layer in self.mlp:
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                nn.init.zeros_(layer.bias)
+
+        # One parameter for each classifier, so that an optimizer that scales by parameter (LARS) sees each alone.
+        self.directions = nn.ParameterList(
+            nn.Linear(options.embedding_dim, classes, bias=False).weight for classes in options.classifiers
+        )
+        self.gains = nn.ParameterList(
+            nn.Parameter(torch.ones(classes, 1), requires_grad=options.train_gain) for classes in options.classifiers
+        )
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Embeddings ``[B, E]`` of length 1."""
+        projected: Tensor = self.mlp(features)
+        return functional.normalize(projected.to(self.directions[0].dtype))
+
+    def classify(self, embedding: Tensor) -> tuple[Tensor, ...]:
+        """Logits ``[B, K]`` of each classifier."""
+        # A single product for all classifiers: restarts of one size are nearly free.
+        weight = functional.normalize(torch.cat(list(self.directions))) * torch.cat(list(self.gains))
+        with torch.autocast(embedding.device.type, enabled=False):
+            logits = functional.linear(embedding.to(weight.dtype), weight)
+        return torch.split(logits, list(self.classifiers), dim=1)

@@ -1,0 +1,116 @@
+"""The Self-Classifier loss: views of one image agree on a class, under a uniform prior over classes.
+
+Source: Amrani, Karlinsky, Bronstein, "Self-Supervised Classification Network", ECCV 2022, arXiv 2103.10994.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+import sslkit
+from sslkit_selfcls.queue import NeighbourQueue
+
+EPSILON = 1e-8
+"""Guards the two normalisations and the logarithm, where the paper's code puts it and as large."""
+
+
+class SelfClassifierLoss(sslkit.Loss):
+    """Cross-entropy between each view's class target and every other view's class prediction.
+
+    With N images in the global batch and a classifier of C classes, each view has
+
+    * a target ``t = q / max(sum_classes q, eps)``, where ``q`` is the softmax of ``logits / column_temperature`` over
+      the batch.  It is not detached;
+    * a prediction ``log((N / C) * p / max(sum_batch p, eps) + eps)``, where ``p`` is the softmax of
+      ``logits / row_temperature`` over the classes.  Dividing by the sum over the batch is the uniform prior.
+
+    ``eps`` is :data:`EPSILON`.  The loss is ``-sum_classes target_i * prediction_j``, averaged over images, over
+    ordered pairs of views i, j of which at least one is global, and over classifiers.  It is 0 where images are spread
+    evenly over classes with certainty, and ``ln C`` where all images look alike to the classifier.
+
+    The term ``class_balance`` is the entropy of the mean prediction over ``ln C``, averaged over views and
+    classifiers: 1 where all classes are used alike, 0 where a single one is.
+
+    Raises:
+        sslkit.OptionError: the queue is shorter than the global batch, or the head has no embedding.
+        sslkit.InputError: there are fewer than two views, or a classifier has fewer than two classes.
+    """
+
+    api = 1
+    needs = frozenset({"logits"})
+
+    class Options(sslkit.Options):
+        row_temperature: float = Field(0.1, gt=0)
+        """Temperature of the prediction's softmax over classes."""
+
+        column_temperature: float = Field(0.05, gt=0)
+        """Temperature of the target's softmax over the batch."""
+
+        queue_size: int = Field(0, ge=0)
+        """Past embeddings kept to take nearest neighbours from, in place of the first view; 0: no queue."""
+
+    def __init__(self, options: Options, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        if context.view_count == 1:
+            raise sslkit.InputError("the selfcls loss compares views: it needs at least two views of each image")
+        if any(classes < 2 for classes in context.classifiers):
+            raise sslkit.InputError("the selfcls loss needs classifiers of at least two classes")
+        self.row_temperature = options.row_temperature
+        self.column_temperature = options.column_temperature
+        self.world = context.world
+        self.queue = NeighbourQueue(options.queue_size, context) if options.queue_size else None
+
+    def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
+        """The loss of this process's part of the batch; shapes as :class:`sslkit.ViewOutputs` states them."""
+        logits = views.student.logits
+        if self.queue is not None:
+            first = self.queue.substitute(views)
+            logits = tuple((new, *own[1:]) for new, own in zip(first, logits, strict=True))
+
+        # Classifiers of one size are computed together: many restarts cost little more than one.
+        same_size = defaultdict[int, list[int]](list)
+        for place, views_of_one in enumerate(logits):
+            same_size[views_of_one[0].shape[1]].append(place)
+        losses: dict[int, Tensor] = {}
+        balances: list[Tensor] = []
+        for places in same_size.values():
+            stacked = torch.stack([torch.stack(logits[place]) for place in places])
+            loss, balance = self._compare(stacked, views.global_views, len(views.pairs()))
+            losses.update(zip(places, loss.unbind(), strict=True))
+            balances.append(balance)
+
+        per_classifier = tuple(losses[place] for place in range(len(logits)))
+        return sslkit.LossOutput(
+            total=torch.stack(per_classifier).mean(),
+            terms={"class_balance": torch.cat(balances).mean()},
+            per_classifier=tuple(loss.detach() for loss in per_classifier),
+        )
+
+    def _compare(self, logits: Tensor, global_views: int, pairs: int) -> tuple[Tensor, Tensor]:
+        """Loss and class balance ``[R]`` of R classifiers of one size, from logits ``[R, V, B, C]``."""
+        batch, classes = logits.shape[2], logits.shape[3]
+        columns = logits / self.column_temperature
+        columns = (columns - self.world.max(columns.amax(2, keepdim=True))).exp()
+        rows = (logits / self.row_temperature).softmax(3)
+        column_sums, row_sums = self.world.sum(torch.stack([columns.sum(2, keepdim=True), rows.sum(2, keepdim=True)]))
+
+        target = columns / column_sums
+        target = target / target.sum(3, keepdim=True).clamp_min(EPSILON)
+        images = batch * self.world.size
+        prediction = (rows * (images / classes) / row_sums.clamp_min(EPSILON) + EPSILON).log()
+
+        # For each target, the sum of the predictions it is compared with: all other views', or, for a local view, the
+        # global ones'.
+        of_global = prediction.sum(1, keepdim=True) - prediction[:, :global_views]
+        of_local = prediction[:, :global_views].sum(1, keepdim=True)
+        loss = -(target[:, :global_views] * of_global).sum((1, 2, 3))
+        loss = loss - (target[:, global_views:] * of_local).sum((1, 2, 3))
+
+        mean = row_sums.detach() / images
+        entropy = torch.special.entr(mean).sum(3).mean((1, 2)) / math.log(classes)
+        return loss / (pairs * batch), entropy

@@ -1,0 +1,202 @@
+"""The Self-Classifier loss against a plain transcription, known values and its symmetries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+import sslkit
+from sslkit_selfcls.loss import SelfClassifierLoss
+
+Logits = list[list[Tensor]]
+
+
+def make_loss(view_count: int = 2, world: sslkit.World | None = None, **options: float) -> SelfClassifierLoss:
+    context = sslkit.Context(
+        1, 8, (0.5,), (0.5,), 4, 1, 1, view_count=view_count, embedding_dim=5, world=world or sslkit.World()
+    )
+    return SelfClassifierLoss(SelfClassifierLoss.Options(**options), context)
+
+
+def outputs(logits: Logits, global_views: int = 2) -> sslkit.ViewOutputs:
+    views, batch = len(logits[0]), len(logits[0][0])
+    branch = sslkit.BranchOutputs(
+        tuple(torch.zeros(batch, 3) for _ in range(views)), logits=tuple(tuple(own) for own in logits)
+    )
+    return sslkit.ViewOutputs({"student": branch}, global_views, torch.arange(batch))
+
+
+def draw(*sizes: int, views: int = 2, batch: int = 6, seed: int = 0) -> Logits:
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        [(torch.rand(batch, size, generator=generator, dtype=torch.float64) * 2 - 1) for _ in range(views)]
+        for size in sizes
+    ]
+
+
+def transcription(logits: Logits, global_views: int, row: float = 0.1, column: float = 0.05) -> float:
+    """The paper's formula, one number at a time."""
+    eps = 1e-8
+    classifier_losses = []
+    for views in logits:
+        values = [view.tolist() for view in views]
+        images, classes = len(values[0]), len(values[0][0])
+        targets, predictions = [], []
+        for x in values:
+            down = [sum(math.exp(x[n][c] / column) for n in range(images)) for c in range(classes)]
+            soft = [[math.exp(x[n][c] / column) / down[c] for c in range(classes)] for n in range(images)]
+            targets.append([[value / max(sum(line), eps) for value in line] for line in soft])
+            across = [sum(math.exp(value / row) for value in line) for line in x]
+            p = [[math.exp(x[n][c] / row) / across[n] for c in range(classes)] for n in range(images)]
+            used = [max(sum(p[n][c] for n in range(images)), eps) for c in range(classes)]
+            predictions.append(
+                [[math.log(images / classes * p[n][c] / used[c] + eps) for c in range(classes)] for n in range(images)]
+            )
+        pair_losses = []
+        for i in range(len(values)):
+            for j in range(len(values)):
+                if i == j or (i >= global_views and j >= global_views):
+                    continue
+                pair_losses.append(
+                    -sum(targets[i][n][c] * predictions[j][n][c] for n in range(images) for c in range(classes))
+                    / images
+                )
+        classifier_losses.append(sum(pair_losses) / len(pair_losses))
+    return sum(classifier_losses) / len(classifier_losses)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "views", "global_views"),
+    [((4,), 2, 2), ((3, 5), 3, 2), ((4, 7, 4), 5, 2), ((3,), 3, 1), ((2, 2), 4, 4)],
+)
+def test_equals_the_formula(sizes: tuple[int, ...], views: int, global_views: int) -> None:
+    logits = draw(*sizes, views=views)
+    output = make_loss(views)(outputs(logits, global_views))
+    assert output.total.shape == ()
+    assert output.total.dtype == torch.float64
+    assert output.total.item() == pytest.approx(transcription(logits, global_views), abs=1e-10)
+    for own, value in zip(logits, output.per_classifier, strict=True):
+        assert value.item() == pytest.approx(transcription([own], global_views), abs=1e-10)
+
+
+def test_equals_the_formula_at_other_temperatures() -> None:
+    logits = draw(4)
+    output = make_loss(row_temperature=0.3, column_temperature=0.7)(outputs(logits))
+    assert output.total.item() == pytest.approx(transcription(logits, 2, 0.3, 0.7), abs=1e-10)
+
+
+def test_equals_the_formula_where_eps_matters() -> None:
+    logits = [[5 * view for view in draw(4)[0]]]
+    output = make_loss()(outputs(logits))
+    assert output.total.item() == pytest.approx(transcription(logits, 2), abs=1e-10)
+
+
+def test_gradients() -> None:
+    logits = [view.requires_grad_() for own in draw(3, 3, 4, views=3, batch=4) for view in own]
+    loss = make_loss(3, row_temperature=0.4, column_temperature=0.3)
+
+    def total(*flat: Tensor) -> Tensor:
+        return loss(outputs([list(flat[k : k + 3]) for k in (0, 3, 6)])).total
+
+    assert torch.autograd.gradcheck(total, logits)
+
+
+def test_targets_are_not_detached() -> None:
+    own = draw(3)[0]
+    own[0].requires_grad_()
+    own[1].requires_grad_()
+    make_loss()(outputs([own])).total.backward()
+    detached = [view.detach().requires_grad_() for view in own]
+    q = (detached[0] / 0.05).softmax(0).detach()
+    p = (detached[1] / 0.1).softmax(1)
+    (-((q / q.sum(1, keepdim=True)) * (p / p.sum(0) * 2 + 1e-8).log()).sum(1).mean() / 2).backward()
+    # The prediction's side alone, from one ordered pair, is not the whole gradient of that view.
+    assert own[1].grad is not None
+    assert detached[1].grad is not None
+    assert (own[1].grad - detached[1].grad).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "permute",
+    [
+        lambda own: [own[1], own[0], own[3], own[2]],
+        lambda own: [view[:, torch.tensor([2, 0, 3, 1])] for view in own],
+        lambda own: [view[torch.tensor([5, 0, 3, 1, 4, 2])] for view in own],
+    ],
+    ids=["views", "classes", "images"],
+)
+def test_symmetry(permute: Callable[[list[Tensor]], list[Tensor]]) -> None:
+    own = draw(4, views=4)[0]
+    before, after = (make_loss(4)(outputs([views])).total.item() for views in (own, permute(own)))
+    assert after == pytest.approx(before, abs=1e-12)
+
+
+@pytest.mark.parametrize("classes", [2, 10])
+def test_a_constant_predictor_costs_ln_c(classes: int) -> None:
+    constant = [torch.zeros(12, classes, dtype=torch.float64)] * 2
+    output = make_loss()(outputs([constant]))
+    assert output.total.item() == pytest.approx(math.log(classes), abs=1e-6)
+    assert output.terms["class_balance"].item() == pytest.approx(1)
+
+
+def test_one_class_for_all_costs_ln_c() -> None:
+    collapsed = torch.zeros(12, 10, dtype=torch.float64)
+    collapsed[:, 3] = 1
+    output = make_loss()(outputs([[collapsed] * 2]))
+    assert output.total.item() == pytest.approx(math.log(10), abs=1e-3)
+    assert output.terms["class_balance"].item() < 0.01
+
+
+def test_certain_and_balanced_costs_nothing() -> None:
+    perfect = 4 * torch.eye(4, dtype=torch.float64).repeat(3, 1)
+    assert make_loss()(outputs([[perfect] * 2])).total.item() == pytest.approx(0, abs=1e-7)
+
+
+def test_pairs_of_local_views_are_left_out() -> None:
+    shared, *local = draw(4, views=3)[0]
+    flat = torch.zeros_like(shared)
+    # Locals that agree with each other alone gain nothing over locals that agree with nobody.
+    agreeing = make_loss(3)(outputs([[flat, local[0], local[0]]], global_views=1)).total
+    apart = make_loss(3)(outputs([[flat, local[0], local[1]]], global_views=1)).total
+    one = make_loss(2)(outputs([[flat, local[0]]], global_views=1)).total
+    other = make_loss(2)(outputs([[flat, local[1]]], global_views=1)).total
+    assert agreeing.item() == pytest.approx(one.item(), abs=1e-12)
+    assert apart.item() == pytest.approx((one.item() + other.item()) / 2, abs=1e-12)
+
+
+def test_several_classifiers_are_averaged_in_order() -> None:
+    output = make_loss()(outputs(draw(4, 3, 4, 6)))
+    assert output.total.item() == pytest.approx(sum(map(float, output.per_classifier)) / 4, abs=1e-12)
+    assert not any(value.requires_grad for value in output.per_classifier)
+
+
+@pytest.mark.parametrize("scale", [1e3, 1e30])
+def test_stays_finite(scale: float) -> None:
+    own = [(scale * view).float().requires_grad_() for view in draw(4)[0]]
+    output = make_loss()(outputs([own]))
+    output.total.backward()
+    assert output.total.isfinite()
+    assert all(view.grad is not None and view.grad.isfinite().all() for view in own)
+
+
+def test_half_precision_is_widened() -> None:
+    own = [view.bfloat16() for view in draw(4)[0]]
+    with torch.autocast("cpu", torch.bfloat16):
+        total = make_loss()(outputs([own])).total
+    assert total.dtype == torch.float32
+    assert total.item() == pytest.approx(transcription([[view.double() for view in own]], 2), rel=1e-5)
+
+
+def test_refuses_what_it_cannot_compare() -> None:
+    with pytest.raises(sslkit.InputError, match="at least two views"):
+        make_loss(view_count=1)
+    with pytest.raises(sslkit.InputError, match="at least two classes"):
+        SelfClassifierLoss(
+            SelfClassifierLoss.Options(), sslkit.Context(1, 8, (0.5,), (0.5,), 4, 1, 1, classifiers=(3, 1))
+        )
+    with pytest.raises(ValueError, match="greater than 0"):
+        SelfClassifierLoss.Options(row_temperature=0.0)

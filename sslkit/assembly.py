@@ -1,0 +1,204 @@
+"""Builds what a checked recipe names and wires it together, in the order that each part needs the one before."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import torch
+
+from sslkit.contracts.backbone import Backbone
+from sslkit.contracts.context import Context, World
+from sslkit.contracts.dataset import Dataset, ImageStore
+from sslkit.contracts.head import Head
+from sslkit.contracts.loss import Loss
+from sslkit.contracts.method import Method, Parts, WeightedLoss
+from sslkit.contracts.optimizer import Optimizer
+from sslkit.contracts.views import Views
+from sslkit.data.loader import Loader
+from sslkit.data.residence import place
+from sslkit.errors import BrokenComponent, OptionError, RecipeError, SslkitError
+from sslkit.recipe.model import Recipe, Selected
+
+STATISTICS_IMAGES = 10_000
+"""Images, spread evenly over all, that mean and standard deviation are measured on."""
+
+Built = TypeVar("Built")
+
+
+@dataclass(frozen=True)
+class Network:
+    """The trained modules of a recipe, freshly initialised.
+
+    Attributes:
+        context: what they were built with.
+        backbone: the backbone.
+        heads: heads by name.
+        losses: losses as they are combined.
+    """
+
+    context: Context
+    backbone: Backbone
+    heads: dict[str, Head]
+    losses: tuple[WeightedLoss, ...]
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """Everything a training needs.
+
+    Attributes:
+        recipe: the recipe.
+        context: runtime facts.
+        dataset: the data set.
+        images: what is trained on.
+        loader: its batches.
+        views: the augmentation policy.
+        method: the method, which owns all trained modules.
+        optimizer: the optimizer.
+        notes: what a user should know about the data, in sentences.
+    """
+
+    recipe: Recipe
+    context: Context
+    dataset: Dataset
+    images: ImageStore
+    loader: Loader
+    views: Views
+    method: Method
+    optimizer: Optimizer
+    notes: tuple[str, ...]
+
+
+def construct(recipe: Recipe, selected: Selected, kind: type[Built], *arguments: Any) -> Built:
+    """Build one component.
+
+    Raises:
+        RecipeError: it refuses one of its options here.
+        BrokenComponent: its constructor fails otherwise.
+    """
+    build: Callable[..., Any] = selected.component
+    try:
+        built = build(selected.options, *arguments)
+    except OptionError as error:
+        raise recipe.failure(selected, error) from error
+    except SslkitError:
+        raise
+    except Exception as error:
+        raise BrokenComponent(
+            f"{selected.entry}: building it fails with {type(error).__name__}: {error}; "
+            f"this is a fault of {selected.entry.distribution} or of its options"
+        ) from error
+    assert isinstance(built, kind)
+    return built
+
+
+def build_dataset(recipe: Recipe) -> Dataset:
+    """The data set; reads no image yet."""
+    return construct(recipe, recipe.data, Dataset)
+
+
+def training_images(dataset: Dataset) -> ImageStore:
+    """What is trained on without labels: the split ``pretrain`` where there is one, else ``train``."""
+    return dataset.load("pretrain" if "pretrain" in dataset.splits else "train").images
+
+
+def statistics(images: ImageStore) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Per-channel mean and standard deviation in 0..1, the latter at least one grey level."""
+    count = min(len(images), STATISTICS_IMAGES)
+    places = torch.linspace(0, len(images) - 1, count).round().long()
+    total = torch.zeros(images.shape[0], dtype=torch.float64)
+    squares = torch.zeros(images.shape[0], dtype=torch.float64)
+    for block in places.split(1000):
+        pixels = images.gather(block).double() / 255
+        total += pixels.mean(dim=(2, 3)).sum(0).cpu()
+        squares += pixels.square().mean(dim=(2, 3)).sum(0).cpu()
+    mean = total / count
+    std = (squares / count - mean.square()).clamp(min=0).sqrt().clamp(min=1 / 255)
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def build_network(recipe: Recipe, context: Context) -> Network:
+    """Backbone, heads and losses, checked to fit each other.
+
+    Raises:
+        RecipeError: a loss needs what its head or the method does not give.
+    """
+    backbone = construct(recipe, recipe.backbone, Backbone, context)
+    context = replace(context, feature_dim=backbone.feature_dim)
+    heads = {head.name: construct(recipe, head, Head, context) for head in recipe.heads}
+    losses = tuple(_loss(recipe, selected, heads, context) for selected in recipe.losses)
+    return Network(context, backbone, heads, losses)
+
+
+def _loss(recipe: Recipe, selected: Selected, heads: dict[str, Head], context: Context) -> WeightedLoss:
+    name = selected.place.head or next(iter(heads), "")
+    head = heads.get(name)
+    needs = selected.component.needs if issubclass(selected.component, Loss) else frozenset()
+    lacking = ""
+    if head is None and needs & {"embeddings", "logits"}:
+        lacking = f"needs {' and '.join(sorted(needs - {'features', 'teacher'}))}, but the recipe has no [head]"
+    elif head is not None and "logits" in needs and not head.classifiers:
+        lacking = f"needs logits, but the head {name!r} has no classifiers"
+    elif "teacher" in needs and "teacher" not in getattr(recipe.method.component, "branches", ()):
+        lacking = f"needs a teacher, but the method {recipe.method.use!r} has none"
+    if lacking:
+        message = f"the loss {selected.use!r} {lacking}"
+        raise RecipeError([recipe.document.problem((*selected.path, "use"), message)])
+    own = replace(
+        context,
+        embedding_dim=head.embedding_dim if head is not None else 0,
+        classifiers=tuple(head.classifiers) if head is not None else (),
+    )
+    return WeightedLoss(selected.name, construct(recipe, selected, Loss, own), selected.place.weight, name)
+
+
+def assemble(recipe: Recipe, device: str = "cpu", world: World | None = None) -> Assembly:
+    """Read the data, to the device where they fit, and build everything.
+
+    Raises:
+        DataError: the images cannot be used.
+        RecipeError: the recipe's parts do not fit each other or the data.
+    """
+    world = world or World()
+    dataset = build_dataset(recipe)
+    images, where = place(training_images(dataset), device)
+    loader = Loader(images, recipe.train.batch_size, recipe.run.seed, world.rank, world.size)
+    mean, std = statistics(images)
+    context = Context(
+        channels=images.shape[0],
+        image_size=min(images.shape[1:]),
+        mean=mean,
+        std=std,
+        batch_size=recipe.train.batch_size,
+        steps_per_epoch=loader.steps_per_epoch,
+        epochs=recipe.train.epochs,
+        seed=recipe.run.seed,
+        world=world,
+    )
+    loader.stop = context.total_steps
+    views = construct(recipe, recipe.views, Views, context)
+    context = replace(context, view_size=views.size, view_count=views.count)
+    network = build_network(recipe, context)
+    parts = Parts(network.backbone, network.heads, network.losses)
+    method = construct(recipe, recipe.method, Method, network.context, parts)
+    optimizer = construct(recipe, recipe.optimizer, Optimizer, network.context)
+    _check_classifier(recipe, network.heads)
+    notes = (where, *dataset.notes())
+    return Assembly(recipe, network.context, dataset, images, loader, views, method, optimizer, notes)
+
+
+def _check_classifier(recipe: Recipe, heads: dict[str, Head]) -> None:
+    chosen = recipe.evaluation.classifier
+    name = recipe.evaluation.head or next(iter(heads), "")
+    count = len(heads[name].classifiers) if name else 0
+    if isinstance(chosen, int) and count and not 0 <= chosen < count:
+        message = f"must be 0 to {count - 1}, the head {name!r} has {count} classifiers; found {chosen}"
+        raise RecipeError([recipe.document.problem(("evaluation", "classifier"), message)])
+
+
+def reference_loss(classifiers: tuple[int, ...]) -> float | None:
+    """Mean of ln K over the classifiers: the loss of a predictor that knows nothing; None without classifiers."""
+    return sum(math.log(size) for size in classifiers) / len(classifiers) if classifiers else None

@@ -1,0 +1,42 @@
+"""``sslkit plugins``: what components are installed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sslkit.cli.console import JsonOption, messages, print_json, print_table
+
+app = typer.Typer(help="What components are installed.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    pass
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str | None, typer.Option("--kind", help="Only components of this kind, such as loss.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """List every component, from metadata alone: nothing is imported."""
+    from sslkit.components.catalog import VARIABLE, Catalog
+    from sslkit.components.kinds import kind_named
+
+    catalog = Catalog.scan()
+    entries = catalog.of(kind_named(kind)) if kind else catalog.entries
+    columns = ("kind", "name", "distribution", "version", "target")
+    rows = [(e.kind.singular, e.name, e.distribution, e.version, e.target) for e in entries]
+    if json:
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        print_table("", columns, rows)
+    for name, reason in catalog.unreadable:
+        messages().print(f"cannot read {name}: {reason}", markup=False, soft_wrap=True)
+    for name in catalog.missing:
+        messages().print(f"{VARIABLE} names {name}, which offers no component here", markup=False, soft_wrap=True)
+    if catalog.hidden:
+        hidden = sorted({entry.distribution for entry in catalog.hidden})
+        messages().print(f"{VARIABLE} hides {', '.join(hidden)}", markup=False, soft_wrap=True)

@@ -1,0 +1,59 @@
+"""``sslkit recipes``: check recipes, and show what they come to."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sslkit.cli.console import JsonOption, SetOption, fail, messages, output, print_json
+
+app = typer.Typer(help="Check recipes, and show what they come to.", no_args_is_help=True)
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(help="Recipes to check.")],
+    json: JsonOption = False,
+) -> None:
+    """Check recipes without training: syntax, structure, names, then every component's options."""
+    from sslkit.components.catalog import Catalog
+    from sslkit.errors import RecipeError
+    from sslkit.recipe.check import load_recipe
+
+    catalog = Catalog.scan()
+    results: list[dict[str, Any]] = []
+    for file in files:
+        try:
+            load_recipe(file, catalog=catalog)
+            results.append({"recipe": str(file), "problems": []})
+            if not json:
+                output().print(f"{file}: good", markup=False, soft_wrap=True)
+        except RecipeError as error:
+            results.append({"recipe": str(file), "problems": [asdict(problem) for problem in error.problems]})
+            if not json:
+                fail(str(error))
+    if json:
+        print_json(results)
+    if any(result["problems"] for result in results):
+        raise typer.Exit(2)
+
+
+@app.command()
+def show(
+    file: Annotated[Path, typer.Argument(help="The recipe.")],
+    set_: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show a recipe fully resolved: every default filled in, trainable as it is."""
+    from sslkit.recipe.check import load_recipe
+
+    recipe = load_recipe(file, set_ or [])
+    for note in recipe.document.notes:
+        messages().print(note, markup=False, soft_wrap=True)
+    if json:
+        print_json(recipe.resolved())
+    else:
+        typer.echo(recipe.to_toml(), nl=False)

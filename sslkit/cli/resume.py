@@ -1,0 +1,26 @@
+"""``sslkit resume``: go on with a run that was stopped."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sslkit.cli.console import JsonOption, RunsOption, messages
+from sslkit.cli.train import finish
+
+
+def command(
+    run: Annotated[
+        str | None, typer.Argument(help="The run: its folder, NAME/ID, NAME or ID (default: the latest unfinished).")
+    ] = None,
+    runs: RunsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Go on with a run that was stopped, from its last checkpoint."""
+    from sslkit.cli.progress import reporter
+    from sslkit.runs import find_run, runs_folder
+    from sslkit.training.train import resume
+
+    found = find_run(run, runs_folder(runs), unfinished=True)
+    finish(resume(found, reporter(messages())), as_json=json)

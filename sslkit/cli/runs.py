@@ -1,0 +1,51 @@
+"""``sslkit runs``: the runs there are."""
+
+from __future__ import annotations
+
+import json as json_module
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from sslkit.cli.console import JsonOption, RunsOption, output, print_json, print_table
+
+app = typer.Typer(help="The runs there are.", no_args_is_help=True)
+
+RunArgument = Annotated[
+    str | None, typer.Argument(metavar="RUN", help="The run: its folder, NAME/ID, NAME or ID (default: the latest).")
+]
+
+
+@app.command("list")
+def list_(runs: RunsOption = None, json: JsonOption = False) -> None:
+    """List all runs, oldest first."""
+    from sslkit.runs import all_runs, runs_folder
+
+    found = [(run, run.status) for run in all_runs(runs_folder(runs))]
+    if json:
+        print_json([{"run": str(run.path), "name": run.name} | asdict(status) for run, status in found])
+        return
+    rows = [
+        (run.name, status.state, f"{status.epoch}/{status.epochs}", f"{status.step}/{status.steps}", status.updated)
+        for run, status in found
+    ]
+    print_table("", ("run", "state", "epochs", "steps", "updated"), rows)
+
+
+@app.command()
+def show(run: RunArgument = None, runs: RunsOption = None, json: JsonOption = False) -> None:
+    """Show one run: how far it is, its newest figures, its evaluations."""
+    from sslkit.reporting.history import read_history
+    from sslkit.runs import find_run, runs_folder
+
+    found = find_run(run, runs_folder(runs))
+    newest = {row.metric: row.value for row in read_history(found.metrics)} if found.metrics.exists() else {}
+    evaluations: list[Any] = [json_module.loads(path.read_text()) for path in sorted(found.evaluations.glob("*.json"))]
+    status = found.status
+    if json:
+        print_json({"run": str(found.path), "status": asdict(status), "metrics": newest, "evaluations": evaluations})
+        return
+    output().print(f"{found.path}\n{status.state}, step {status.step} of {status.steps}", markup=False, soft_wrap=True)
+    print_table("newest figures", ("figure", "value"), [(name, f"{value:.5g}") for name, value in newest.items()])
+    output().print(f"{len(evaluations)} evaluations in {found.evaluations}", markup=False, soft_wrap=True)

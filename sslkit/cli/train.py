@@ -1,0 +1,58 @@
+"""``sslkit train``: a recipe to a finished run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sslkit.cli.console import JsonOption, RunsOption, SetOption, messages, output, print_json
+
+if TYPE_CHECKING:
+    from sslkit.runs import Run
+
+
+def command(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a TOML file.")],
+    set_: SetOption = None,
+    runs: RunsOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Build everything and one batch, show shapes and sizes, train nothing.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Train a recipe."""
+    from sslkit.cli.progress import reporter
+    from sslkit.recipe.check import load_recipe
+    from sslkit.runs import runs_folder
+    from sslkit.training.train import train
+
+    checked = load_recipe(recipe, set_ or [])
+    if dry_run:
+        from sslkit.cli.dry_run import show
+        from sslkit.training.dry_run import dry_run as try_out
+
+        show(try_out(checked, reporter(messages())), as_json=json)
+        return
+    finish(train(checked, runs_folder(runs), reporter(messages())), as_json=json)
+
+
+def finish(run: Run, *, as_json: bool) -> None:
+    """Say what became of a run and what to type next.
+
+    Raises:
+        typer.Exit: with code 130, where it was interrupted.
+    """
+    status = run.status
+    interrupted = status.state != "finished"
+    if as_json:
+        print_json({"run": str(run.path), "state": status.state, "step": status.step, "steps": status.steps})
+    elif interrupted:
+        output().print(f"interrupted after step {status.step} of {status.steps}; go on with:", soft_wrap=True)
+        output().print(f"  sslkit resume {run.path}", soft_wrap=True)
+    else:
+        output().print(f"finished: {run.path}", soft_wrap=True)
+        output().print(f"  sslkit eval {run.path} --cluster", soft_wrap=True)
+    if interrupted:
+        raise typer.Exit(130)

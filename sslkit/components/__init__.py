@@ -1,0 +1,1 @@
+"""Components: what is installed (never imported to find out), and how one is loaded."""

@@ -1,0 +1,57 @@
+"""The kinds of component, their entry-point groups, and the base class each must have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from sslkit.errors import InputError
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of component.
+
+    Attributes:
+        singular: as one speaks of a single component, ``loss``.
+        plural: as the kind is listed, ``losses``; the entry-point group is ``sslkit.<plural>``.
+        base: ``module:Class`` that components of the kind inherit from.
+    """
+
+    singular: str
+    plural: str
+    base: str
+
+    @property
+    def group(self) -> str:
+        """The entry-point group."""
+        return f"sslkit.{self.plural}"
+
+
+KINDS = (
+    Kind("dataset", "datasets", "sslkit.contracts.dataset:Dataset"),
+    Kind("view", "views", "sslkit.contracts.views:Views"),
+    Kind("backbone", "backbones", "sslkit.contracts.backbone:Backbone"),
+    Kind("head", "heads", "sslkit.contracts.head:Head"),
+    Kind("loss", "losses", "sslkit.contracts.loss:Loss"),
+    Kind("method", "methods", "sslkit.contracts.method:Method"),
+    Kind("optimizer", "optimizers", "sslkit.contracts.optimizer:Optimizer"),
+    Kind("evaluator", "evaluators", "sslkit.contracts.evaluator:Evaluator"),
+)
+
+BY_GROUP = {kind.group: kind for kind in KINDS}
+
+
+def kind_named(name: str) -> Kind:
+    """The kind of that singular or plural name.
+
+    Raises:
+        InputError: there is no such kind.
+    """
+    for kind in KINDS:
+        if name in (kind.singular, kind.plural):
+            return kind
+    names = [kind.plural for kind in KINDS]
+    close = get_close_matches(name, names + [kind.singular for kind in KINDS], n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise InputError(f"no kind of component is called {name!r}: {hint}the kinds are {', '.join(names)}")

@@ -1,0 +1,78 @@
+"""The loader: imports one component, and says exactly what is wrong when it cannot."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from sslkit.components.catalog import Entry
+from sslkit.contracts import API, OLDEST_API
+from sslkit.contracts.component import Component
+from sslkit.errors import BrokenComponent, IncompatibleComponent
+
+
+def load(entry: Entry) -> type[Component]:
+    """Import the class behind an entry point and check that it is what its kind promises.
+
+    Raises:
+        BrokenComponent: the module or the name in it does not exist, a dependency is missing, or the import fails.
+        IncompatibleComponent: not a class of the kind's base, or written for another contract version.
+    """
+    found = _import(entry)
+    base_module, _, base_name = entry.kind.base.partition(":")
+    base = getattr(import_module(base_module), base_name)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        what = f"class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
+        raise IncompatibleComponent(
+            f"{entry}: it is {what}, which is not a subclass of sslkit.{base_name}; "
+            f"tell the author of {entry.distribution}, or use another {entry.kind.singular}"
+        )
+    _check_api(entry, getattr(found, "api", None))
+    component: type[Component] = found
+    return component
+
+
+def _import(entry: Entry) -> Any:
+    module, _, attribute = entry.target.partition(":")
+    way_out = (
+        f"upgrade {entry.distribution} (pip install -U {entry.distribution}), "
+        f"uninstall it (pip uninstall {entry.distribution}), or use another {entry.kind.singular}"
+    )
+    try:
+        found: Any = import_module(module)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if missing and (module == missing or module.startswith(missing + ".")):
+            raise BrokenComponent(f"{entry}: stale entry point, there is no module {missing!r}; {way_out}") from error
+        raise BrokenComponent(
+            f"{entry}: it needs the module {missing!r}, which is not installed; "
+            f"install that (pip install {missing.partition('.')[0]}), or {way_out}"
+        ) from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        # A plugin may call sys.exit or raise anything at import; whatever it is, it concerns this component alone.
+        cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise BrokenComponent(f"{entry}: importing {module} fails with {cause}; {way_out}") from error
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise BrokenComponent(f"{entry}: stale entry point, {module} has no {attribute!r}; {way_out}")
+        found = getattr(found, part)
+    return found
+
+
+def _check_api(entry: Entry, api: object) -> None:
+    if not isinstance(api, int) or isinstance(api, bool):
+        raise IncompatibleComponent(
+            f"{entry}: it does not say which contract version it was written for; its class needs a line `api = {API}`"
+        )
+    if api > API:
+        raise IncompatibleComponent(
+            f"{entry}: it needs contract version {api}, this sslkit knows up to {API}; "
+            f"upgrade sslkit (pip install -U sslkit) or install an older {entry.distribution}"
+        )
+    if api < OLDEST_API:
+        raise IncompatibleComponent(
+            f"{entry}: it was written for contract version {api}, this sslkit accepts {OLDEST_API} to {API}; "
+            f"upgrade {entry.distribution} (pip install -U {entry.distribution})"
+        )

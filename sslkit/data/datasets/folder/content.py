@@ -1,0 +1,60 @@
+"""Naming what a folder of images decodes to, by content.
+
+The name is a hash over what is decoded for (the ``purpose``), and over every image's path below the root and its
+bytes: a copied, moved or touched folder has the same name; a changed, added or renamed file makes another.  Hashing
+reads every byte, so a small note from the folder's place, paths, sizes and time stamps to the name spares it while
+none of these change.  The stamps include the time of the last change to the file's record, which copying tools that
+restore time stamps cannot restore.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from sslkit.data.cache import write_file
+from sslkit.data.datasets.folder.scan import Tree, scan
+from sslkit.data.datasets.folder.threads import in_order
+from sslkit.errors import DataError
+
+
+def content_name(tree: Tree, purpose: str, notes: Path) -> str:
+    """The name for a folder's content and ``purpose``; remembered in the folder ``notes``.
+
+    Raises:
+        DataError: the notes cannot be written.
+    """
+    note = notes / _hash([purpose, str(tree.root.resolve()), _stamps(tree)])
+    with suppress(OSError):
+        return note.read_text(encoding="utf-8")
+    paths = [file.path for file in tree.all_files]
+    digests = in_order(lambda path: _digest(tree.root / path), paths)
+    name = _hash([purpose, list(zip(paths, digests, strict=True))])
+    check_unchanged(tree)
+    write_file(note, name)
+    return name
+
+
+def check_unchanged(tree: Tree) -> None:
+    """Raise :class:`DataError` if files came, went or changed since the folder was scanned."""
+    if _stamps(scan(tree.root)) != _stamps(tree):
+        raise DataError(f"the files of {tree.root} changed while they were read. Try again when they are all there.")
+
+
+def _stamps(tree: Tree) -> object:
+    return [[file.path, *file.stamp] for file in tree.all_files]
+
+
+def _hash(what: object) -> str:
+    # JSON, because it escapes what file names may hold beside valid text.
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:  # decoding will say that it is broken, and why
+        return f"unreadable: {error.errno}"

@@ -1,0 +1,31 @@
+"""Decides where the training images live: on the device where they fit, else where the data set left them."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from sslkit.contracts.dataset import ImageStore
+from sslkit.data.store import MappedStore, TensorStore
+
+SHARE = 0.5
+"""Part of the device's memory that images may take."""
+
+
+def place(images: ImageStore, device: str) -> tuple[ImageStore, str]:
+    """The images where they are fetched fastest, and a sentence that says where."""
+    channels, height, width = images.shape
+    size = len(images) * channels * height * width
+    what = f"{len(images)} images of {channels}x{height}x{width} ({size / 1e6:.0f} MB)"
+    if isinstance(images, (TensorStore, MappedStore)) and size <= SHARE * _memory(device):
+        return images.resident(
+            device
+        ), f"data: {what}, resident in {'memory' if device == 'cpu' else device + ' memory'}"
+    return images, f"data: {what}, read from the cache on disk as they are needed"
+
+
+def _memory(device: str) -> int:
+    if device == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,0 +1,26 @@
+"""Independent random streams from one seed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy
+import torch
+
+STREAMS = {"order": 1, "views": 2, "split": 3, "initialisation": 4, "evaluation": 5}
+
+Stream = Literal["order", "views", "split", "initialisation", "evaluation"]
+
+
+def derive(seed: int, stream: Stream, *parts: int) -> int:
+    """A seed in 0 to 2**63 - 1 for one stream of a run, and one epoch or step of it.
+
+    Every (seed, stream, parts) has its own, so no generator's state needs saving: it can be made anew at any step.
+    """
+    state = numpy.random.SeedSequence([seed, STREAMS[stream], *parts]).generate_state(1, numpy.uint64)
+    return int(state[0] >> numpy.uint64(1))
+
+
+def generator(seed: int, stream: Stream, *parts: int) -> torch.Generator:
+    """A CPU generator seeded by :func:`derive`."""
+    return torch.Generator().manual_seed(derive(seed, stream, *parts))

@@ -1,0 +1,54 @@
+"""The validation split: cut from the training labels for monitors and probes, never from what is trained on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sslkit.contracts.dataset import ImageStore
+from sslkit.data.seeds import generator
+
+
+def stratified(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Cut labelled images in two, every class in the same proportion and no class left out of either where it has two.
+
+    Args:
+        labels: ``[N]`` int64.
+        fraction: part of each class that goes to the second piece, rounded, at least one image.
+        seed: the run's seed.
+
+    Returns:
+        Sorted int64 places of the first and of the second piece.
+    """
+    shuffled = torch.randperm(len(labels), generator=generator(seed, "split"))
+    second = torch.zeros(len(labels), dtype=torch.bool)
+    for label in torch.unique(labels):
+        members = shuffled[labels[shuffled] == label]
+        if len(members) > 1:
+            second[members[: min(max(1, round(fraction * len(members))), len(members) - 1)]] = True
+    return (~second).nonzero().flatten(), second.nonzero().flatten()
+
+
+class Subset:
+    """Some images of a store, in a given order.
+
+    Args:
+        images: the store.
+        places: ``[M]`` int64.
+    """
+
+    def __init__(self, images: ImageStore, places: Tensor) -> None:
+        self.images = images
+        self.places = places
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(C, H, W)`` of every image."""
+        return self.images.shape
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def gather(self, index: Tensor) -> Tensor:
+        """uint8 images ``[B, C, H, W]`` at the int64 places ``[B]`` of this subset."""
+        return self.images.gather(self.places[index])

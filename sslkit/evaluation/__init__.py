@@ -1,0 +1,1 @@
+"""Evaluation: from a run folder to figures, each with its protocol."""

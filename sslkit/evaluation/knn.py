@@ -1,0 +1,66 @@
+"""Weighted k-nearest-neighbour classification of features."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+SIMILARITIES = 1 << 26
+"""How many similarities are in memory at a time, unless told otherwise: 256 MiB in float32."""
+
+
+def knn_predict(
+    train_features: Tensor,
+    train_labels: Tensor,
+    test_features: Tensor,
+    k: int,
+    temperature: float = 0.07,
+    *,
+    classes: int,
+    block: int | None = None,
+) -> Tensor:
+    """Class ``[M]`` int64 of each test feature, by a vote of its k nearest train features.
+
+    Nearness is cosine similarity, and a neighbour's vote weighs ``exp(similarity / temperature)`` (Wu et al., CVPR
+    2018, section 3.4).  Works on the device of the features, and never holds all ``N * M`` similarities.
+
+    Args:
+        train_features: ``[N, D]``.
+        train_labels: ``[N]`` int64, in 0..classes-1.
+        test_features: ``[M, D]``.
+        k: neighbours, 1..N.
+        temperature: above 0; the smaller, the more the very nearest count.
+        classes: number of classes.
+        block: test features at a time; by default as many as keep to :data:`SIMILARITIES`.
+
+    Raises:
+        ValueError: k is not in 1..N.
+    """
+    if not 1 <= k <= len(train_features):
+        raise ValueError(f"k must be in 1..{len(train_features)}, the number of train features, but is {k}")
+    known = normalize(train_features.float(), dim=1)
+    predicted = []
+    for part in torch.split(test_features, block or max(1, SIMILARITIES // len(known))):
+        similarity, neighbours = (normalize(part.float(), dim=1) @ known.T).topk(k, dim=1)
+        # Relative to the nearest neighbour, which scales all votes alike and cannot overflow.
+        weights = ((similarity - similarity[:, :1]) / temperature).exp()
+        votes = weights.new_zeros(len(part), classes).scatter_add_(1, train_labels[neighbours], weights)
+        predicted.append(votes.argmax(dim=1))
+    return torch.cat(predicted)
+
+
+def knn_accuracy(
+    train_features: Tensor,
+    train_labels: Tensor,
+    test_features: Tensor,
+    test_labels: Tensor,
+    k: int,
+    temperature: float = 0.07,
+    *,
+    classes: int,
+    block: int | None = None,
+) -> float:
+    """Fraction in 0..1 of test features whose class :func:`knn_predict` finds."""
+    predicted = knn_predict(train_features, train_labels, test_features, k, temperature, classes=classes, block=block)
+    return float((predicted == test_labels).double().mean())

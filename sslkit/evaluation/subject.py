@@ -1,0 +1,118 @@
+"""A finished run as evaluators see it: frozen network, splits, features computed once."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from sslkit.assembly import build_dataset, build_network
+from sslkit.contracts.backbone import Backbone
+from sslkit.contracts.context import Context
+from sslkit.contracts.dataset import Split
+from sslkit.contracts.evaluator import Features
+from sslkit.contracts.head import Head
+from sslkit.data.splits import Subset, stratified
+from sslkit.errors import DataError
+from sslkit.evaluation.extract import extract
+from sslkit.recipe.check import load_recipe
+from sslkit.runs import Run
+from sslkit.weights import load_weights, read_metadata
+
+
+class RunSubject:
+    """What a run learned, on the data it was trained on.
+
+    Args:
+        run: a finished run.
+        device: where features are computed.
+
+    Raises:
+        RunError: the run has not finished, or its files are damaged.
+        RecipeError: a component it needs is not installed.
+    """
+
+    def __init__(self, run: Run, device: str) -> None:
+        self.run = run
+        self.metadata = read_metadata(run.backbone)
+        self.recipe = load_recipe(run.recipe)
+        self.seed = self.recipe.run.seed
+        self.dataset = build_dataset(self.recipe)
+        self.device = device
+        network = build_network(self.recipe, self._context())
+        load_weights(network.backbone, run.backbone)
+        self._backbone = network.backbone.to(device).eval().requires_grad_(False)
+        self.head: Head | None = None
+        self.classifier = 0
+        if network.heads:
+            chosen = read_metadata(run.heads)
+            load_weights(nn.ModuleDict(network.heads), run.heads)
+            self.head = network.heads[chosen["head"]].to(device).eval().requires_grad_(False)
+            self.classifier = int(chosen["classifier"])
+        self._splits: dict[str, Split] = {}
+        self._features: dict[str, Features] = {}
+
+    def _context(self) -> Context:
+        return Context(
+            channels=self.metadata["channels"],
+            image_size=self.metadata["image_size"],
+            mean=tuple(self.metadata["mean"]),
+            std=tuple(self.metadata["std"]),
+            batch_size=self.recipe.train.batch_size,
+            steps_per_epoch=1,
+            epochs=self.recipe.train.epochs,
+            seed=self.seed,
+            view_size=self.metadata["image_size"],
+        )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in label order; known once a split is loaded."""
+        return self.dataset.class_names
+
+    def backbone(self) -> Backbone:
+        """The frozen backbone, in eval mode."""
+        return self._backbone
+
+    def split(self, split: str) -> Split:
+        """The images of ``train``, ``validation`` or ``test``.
+
+        A validation split that the data set does not have is cut from the labelled training images, class by class.
+
+        Raises:
+            DataError: there is no such split, or no labels to cut it by.
+        """
+        if split not in self._splits:
+            self._splits[split] = self._load(split)
+        return self._splits[split]
+
+    def _load(self, split: str) -> Split:
+        name = self.recipe.data.use
+        if split in self.dataset.splits and (split == "test" or "validation" in self.dataset.splits):
+            return self.dataset.load(split)
+        if split == "test":
+            raise DataError(
+                f"the data set {name!r} has no test images: this evaluation needs some that training has not seen"
+            )
+        train = self.dataset.load("train")
+        if train.labels is None:
+            if split == "train":
+                return train
+            raise DataError(f"the data set {name!r} has no labels to cut a validation split by")
+        pieces = stratified(train.labels, self.recipe.monitor.validation_fraction, self.seed)
+        places = pieces[0 if split == "train" else 1]
+        return Split(Subset(train.images, places), train.labels[places])
+
+    def features(self, split: str) -> Features:
+        """Features of a split, and logits of the run's classifier where it has one."""
+        if split not in self._features:
+            chosen = self.split(split)
+            self._features[split] = extract(
+                self.backbone(),
+                chosen.images,
+                size=self.metadata["image_size"],
+                mean=tuple(self.metadata["mean"]),
+                std=tuple(self.metadata["std"]),
+                labels=chosen.labels,
+                head=self.head,
+                classifier=self.classifier,
+            )
+        return self._features[split]

@@ -1,0 +1,83 @@
+"""The sections of a recipe that the core reads itself."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from sslkit.options import Options
+
+
+class RunSection(Options):
+    """``[run]``: what the run is called and how it is seeded."""
+
+    name: str = Field(default="", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$|^$")
+    """Folder of the run below the runs folder; empty: the recipe file's name."""
+
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Seed of everything random."""
+
+    deterministic: bool = False
+    """Use deterministic algorithms, and warn about operations that have none."""
+
+
+class TrainSection(Options):
+    """``[train]``: for how long, how much at a time, and on what."""
+
+    epochs: int = Field(ge=1)
+    """Passes over the training images."""
+
+    batch_size: int = Field(ge=2)
+    """Images in one optimizer step."""
+
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the network; ``auto`` takes bfloat16 where the hardware computes it faster."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to train; ``auto`` takes an accelerator where there is one."""
+
+    checkpoint_every: str = Field(default="1 epochs", pattern=r"^[1-9][0-9]* (steps|epochs|minutes)$")
+    """How often to save what a resume needs: a number of steps, epochs or minutes, such as ``"500 steps"``."""
+
+
+class MonitorSection(Options):
+    """``[monitor]``: what is measured while training, and how often.  Labels are only ever used here."""
+
+    log_every_steps: int = Field(default=10, ge=1)
+    """Steps between two rows of loss and learning rate."""
+
+    every_epochs: int = Field(default=1, ge=0)
+    """Epochs between two measurements on the validation split; 0: never."""
+
+    validation_fraction: float = Field(default=0.1, gt=0, lt=1)
+    """Part of the training labels that form the validation split, where the data set has none of its own."""
+
+    max_images: int = Field(default=10_000, ge=1)
+    """Most training images that the monitors' nearest neighbours are looked for in."""
+
+    knn_k: int = Field(default=20, ge=1)
+    """Neighbours that vote in the monitors' nearest-neighbour accuracy."""
+
+
+class EvaluationSection(Options):
+    """``[evaluation]``: which classifier of which head is the run's own."""
+
+    head: str = ""
+    """Name of the head; empty: the first."""
+
+    classifier: int | Literal["lowest-loss"] = 0
+    """Place of the classifier in its head, or the one with the lowest training loss in the last epoch."""
+
+
+class Placement(Options):
+    """What ``[[head]]`` and ``[[loss]]`` tables hold besides ``use`` and the component's options."""
+
+    name: str = Field(default="", pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$|^$")
+    """Name of this head or loss; empty: that of its component."""
+
+    weight: float = Field(default=1.0, ge=0)
+    """Factor of this loss in the sum."""
+
+    head: str = ""
+    """Name of the head whose outputs this loss reads; empty: the first."""

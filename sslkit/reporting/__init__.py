@@ -1,0 +1,1 @@
+"""Reporting: the history of a run, and what is made of it for people."""

@@ -1,0 +1,229 @@
+"""The run folder: everything one training leaves behind, and how it is found again."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from sslkit.errors import RunError
+
+VARIABLE = "SSLKIT_RUNS"
+"""Environment variable: the folder that runs go to, ``./runs`` where it is unset."""
+
+State = Literal["running", "interrupted", "failed", "finished"]
+
+
+def runs_folder(given: Path | None = None) -> Path:
+    """The folder that holds all runs."""
+    return given or Path(os.environ.get(VARIABLE) or "runs")
+
+
+def write_aside(path: Path, data: bytes | str) -> None:
+    """Write a file completely or not at all: aside, flushed to disk, then renamed over the old one."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with aside.open("wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a run is.
+
+    Attributes:
+        state: what became of it.
+        step: optimizer steps taken.
+        steps: optimizer steps in all.
+        epoch: epochs completed.
+        epochs: epochs in all.
+        updated: when this was written, ISO 8601 in UTC.
+        process: ``host:pid`` of the process that trains, or trained.
+    """
+
+    state: State
+    step: int = 0
+    steps: int = 0
+    epoch: int = 0
+    epochs: int = 0
+    updated: str = ""
+    process: str = ""
+
+
+class Run:
+    """One run folder, ``<runs>/<name>/<id>``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @classmethod
+    def create(cls, root: Path, name: str) -> Run:
+        """A new folder that no other run has, and make it the latest.
+
+        Raises:
+            RunError: the folder cannot be made.
+        """
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        try:
+            while True:
+                path = root / name / f"{stamp}-{secrets.token_hex(2)}"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with suppress(FileExistsError):
+                    path.mkdir()
+                    break
+            run = cls(path)
+            run.checkpoints.mkdir()
+            run.evaluations.mkdir()
+            run.mark_latest()
+        except OSError as error:
+            raise RunError(
+                f"cannot make a run folder in {root}: {error.strerror}; name another with --runs or {VARIABLE}"
+            ) from error
+        return run
+
+    def mark_latest(self) -> None:
+        """Point ``<runs>/latest`` at this run."""
+        root = self.path.parent.parent
+        aside = root / f".latest.{os.getpid()}"
+        aside.unlink(missing_ok=True)
+        aside.symlink_to(self.path.relative_to(root), target_is_directory=True)
+        aside.replace(root / "latest")
+
+    @property
+    def name(self) -> str:
+        """``<name>/<id>``."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe, trainable as it is."""
+        return self.path / "recipe.toml"
+
+    @property
+    def provenance(self) -> Path:
+        """What it was trained with."""
+        return self.path / "provenance.json"
+
+    @property
+    def metrics(self) -> Path:
+        """The history of loss and monitors."""
+        return self.path / "metrics.csv"
+
+    @property
+    def checkpoints(self) -> Path:
+        """What a resume needs."""
+        return self.path / "checkpoints"
+
+    @property
+    def evaluations(self) -> Path:
+        """One JSON file per evaluation."""
+        return self.path / "evaluations"
+
+    @property
+    def backbone(self) -> Path:
+        """The trained backbone's weights."""
+        return self.path / "backbone.safetensors"
+
+    @property
+    def heads(self) -> Path:
+        """The trained heads' weights."""
+        return self.path / "heads.safetensors"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """The newest checkpoint."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def status(self) -> Status:
+        """How far it is; a run whose process is gone counts as interrupted.
+
+        Raises:
+            RunError: the folder holds no readable status.
+        """
+        try:
+            status = Status(**json.loads((self.path / "status.json").read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise RunError(f"{self.path} is not a run folder: its status.json cannot be read ({error})") from error
+        if status.state == "running" and not _alive(status.process):
+            return Status(**(asdict(status) | {"state": "interrupted"}))
+        return status
+
+    def write_status(self, state: State, step: int, steps: int, epoch: int, epochs: int) -> None:
+        """Record how far the run is."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        status = Status(state, step, steps, epoch, epochs, now, _this_process())
+        write_aside(self.path / "status.json", json.dumps(asdict(status), indent=1))
+
+    def save_evaluation(self, result: dict[str, Any]) -> Path:
+        """Keep an evaluation's figures; returns the file."""
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        path = self.evaluations / f"{stamp}-{secrets.token_hex(2)}.json"
+        write_aside(path, json.dumps(result, indent=1))
+        return path
+
+
+def all_runs(root: Path) -> Iterator[Run]:
+    """Every run below a folder, oldest first."""
+    found = [path.parent for path in root.glob("*/*/status.json") if path.parent.parent.name != "latest"]
+    yield from (Run(path) for path in sorted(found, key=lambda path: path.name))
+
+
+def find_run(spec: str | None, root: Path, *, unfinished: bool = False) -> Run:
+    """The run a user means: a folder, ``name/id``, ``name`` or ``id``; the latest where nothing is given.
+
+    Args:
+        spec: what the user wrote.
+        root: the folder of all runs.
+        unfinished: choose only among runs that can be resumed where ``spec`` leaves a choice.
+
+    Raises:
+        RunError: there is no such run.
+    """
+    if spec and (Path(spec) / "status.json").is_file():
+        return Run(Path(spec).resolve())
+    runs = list(all_runs(root))
+    if spec:
+        runs = [run for run in runs if spec in (run.name, run.path.parent.name, run.path.name)]
+        if not runs:
+            raise RunError(f"there is no run {spec!r} in {root}: `sslkit runs list` shows what there is")
+    elif not runs:
+        raise RunError(f"there are no runs in {root}: `sslkit train RECIPE` makes one, --runs names another folder")
+    if unfinished and len(runs) > 1:
+        runs = [run for run in runs if run.status.state in ("interrupted", "failed")]
+        if not runs:
+            raise RunError(f"every run in {root} is finished or still running: there is nothing to resume")
+    return runs[-1]
+
+
+def _this_process() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _alive(process: str) -> bool:
+    """Whether a process of this host still runs; one of another host is believed to."""
+    host, _, pid = process.rpartition(":")
+    if host != socket.gethostname() or not pid.isdecimal():
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

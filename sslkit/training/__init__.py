@@ -1,0 +1,1 @@
+"""Training: from a checked recipe to a finished run folder."""

@@ -1,0 +1,180 @@
+"""What happens after every step besides training: history, monitors, checkpoints, progress, stopping."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from sslkit.reporting.history import History
+from sslkit.runs import Run, State
+from sslkit.training.checkpoints import Interval, Saver, random_state, restore_random_state
+from sslkit.training.interruption import Interruption
+from sslkit.training.learner import Learner
+from sslkit.training.monitor import Monitor
+from sslkit.training.reporter import Progress, Reporter
+
+
+class Bookkeeping(pl.Callback):
+    """Keeps a run's folder true to its training.
+
+    Losses stay on the device and are read once per log interval.  What is pending goes into the checkpoint, so that
+    a resumed run writes the same rows as one that was never interrupted.
+
+    Args:
+        run: the run.
+        learner: what is trained.
+        monitor: what is measured at the end of epochs.
+        reporter: who is told.
+        interruption: whether somebody asked to stop.
+    """
+
+    def __init__(
+        self, run: Run, learner: Learner, monitor: Monitor, reporter: Reporter, interruption: Interruption
+    ) -> None:
+        self.run = run
+        self.monitor = monitor
+        self.reporter = reporter
+        self.interruption = interruption
+        recipe, self.context = learner.assembly.recipe, learner.assembly.context
+        self.loader = learner.assembly.loader
+        self.log_every = recipe.monitor.log_every_steps
+        self.interval = Interval(recipe.train.checkpoint_every, self.context.steps_per_epoch)
+        self.history = History(run.metrics)
+        self.saver = Saver(run.checkpoints)
+        self.names: list[str] = []
+        self.pending: list[Tensor] = []
+        self.epoch_loss = torch.zeros((), dtype=torch.float64)
+        self.classifier_loss: dict[str, Tensor] = {}
+        self.last_classifier_loss: dict[str, Tensor] = {}
+        self.best_loss = float("inf")
+        self.restored: dict[str, Any] | None = None
+        self.clock = (0.0, 0, 0.0)
+        self.speed = (0.0, 0.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "names": self.names,
+            "pending": torch.stack(self.pending).cpu() if self.pending else torch.empty(0),
+            "epoch_loss": self.epoch_loss.cpu(),
+            "classifier_loss": {name: loss.cpu() for name, loss in self.classifier_loss.items()},
+            "last_classifier_loss": {name: loss.cpu() for name, loss in self.last_classifier_loss.items()},
+            "best_loss": self.best_loss,
+            "random": random_state(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.names = list(state_dict["names"])
+        self.pending = list(state_dict["pending"])
+        self.epoch_loss = state_dict["epoch_loss"]
+        self.classifier_loss = dict(state_dict["classifier_loss"])
+        self.last_classifier_loss = dict(state_dict["last_classifier_loss"])
+        self.best_loss = state_dict["best_loss"]
+        self.restored = state_dict["random"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        device = pl_module.device
+        self.pending = [row.to(device) for row in self.pending]
+        self.epoch_loss = self.epoch_loss.to(device)
+        self.classifier_loss = {name: loss.to(device) for name, loss in self.classifier_loss.items()}
+        step = int(trainer.global_step)
+        self.history.start(step)
+        self._restart_clock(step)
+        self.record("running", step)
+        self.reporter.begin(self.progress(step))
+        if self.restored is not None:
+            restore_random_state(self.restored)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        assert isinstance(pl_module, Learner)
+        step = int(trainer.global_step)
+        self._collect(pl_module)
+        if step % self.log_every == 0:
+            self._log(trainer, step)
+        epoch_ends = step % self.context.steps_per_epoch == 0
+        best = self._end_epoch(step) if epoch_ends else False
+        self.reporter.step(self.progress(step))
+        finished = step == self.context.total_steps
+        stop = bool(self.interruption.requested) and not finished
+        if self.interval.due(step) or best or finished or stop:
+            self.saver.save(trainer, best=best)
+            self.record("running", step)
+        if stop:
+            trainer.should_stop = True
+
+    def progress(self, step: int) -> Progress:
+        """How far training is."""
+        context = self.context
+        return Progress(step, context.total_steps, step // context.steps_per_epoch, context.epochs, *self.speed)
+
+    def chosen_classifier(self, head: str, setting: int | str) -> int:
+        """Place of the classifier that the recipe's setting means, by its loss over the last epoch."""
+        if isinstance(setting, int):
+            return setting
+        return int(self.last_classifier_loss[head].argmin()) if head in self.last_classifier_loss else 0
+
+    def _collect(self, learner: Learner) -> None:
+        output = learner.output
+        names = ["loss", *output.terms]
+        if names != self.names:
+            # A loss may log other terms from some step on; what it logged before must not be lost.
+            self._write_pending(int(learner.global_step) - 1)
+            self.names = names
+        loss = output.loss.detach()
+        self.pending.append(torch.stack([loss, *(term.to(loss.dtype) for term in output.terms.values())]))
+        self.epoch_loss = self.epoch_loss + loss
+        for head, losses in output.per_classifier.items():
+            before = self.classifier_loss.get(head)
+            now = torch.stack(losses).double()
+            self.classifier_loss[head] = now if before is None else before + now
+
+    def _write_pending(self, step: int) -> dict[str, float]:
+        if not self.pending:
+            return {}
+        means = torch.stack(self.pending).mean(dim=0).tolist()
+        self.pending = []
+        figures = dict(zip(self.names, means, strict=True))
+        self.history.append(step, step / self.context.steps_per_epoch, figures)
+        return figures
+
+    def _log(self, trainer: pl.Trainer, step: int) -> None:
+        figures = self._write_pending(step)
+        figures["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+        seconds = max(time.perf_counter() - self.clock[0], 1e-9)
+        self.speed = (
+            (step - self.clock[1]) * self.context.batch_size / seconds,
+            (self.loader.seconds - self.clock[2]) / seconds,
+        )
+        self._restart_clock(step)
+        others = {"lr": figures["lr"], "time/images_per_second": self.speed[0], "time/waiting": self.speed[1]}
+        self.history.append(step, step / self.context.steps_per_epoch, others)
+        self.reporter.figures(self.progress(step), figures)
+
+    def _end_epoch(self, step: int) -> bool:
+        """Measure what is due; returns whether the epoch's loss is the lowest so far."""
+        epoch = step // self.context.steps_per_epoch
+        loss = float(self.epoch_loss) / self.context.steps_per_epoch
+        figures = {"epoch_loss": loss}
+        every = self.monitor.every
+        if every and (epoch % every == 0 or epoch == self.context.epochs):
+            measured = self.monitor.measure()
+            figures |= {f"monitor/{name}": value for name, value in measured.items()}
+        self.history.append(step, float(epoch), figures)
+        self.reporter.epoch(self.progress(step), figures)
+        self._restart_clock(step)
+        self.epoch_loss = torch.zeros_like(self.epoch_loss)
+        self.last_classifier_loss, self.classifier_loss = self.classifier_loss, {}
+        best = loss < self.best_loss
+        self.best_loss = min(loss, self.best_loss)
+        return best
+
+    def _restart_clock(self, step: int) -> None:
+        self.clock = (time.perf_counter(), step, self.loader.seconds)
+
+    def record(self, state: State, step: int) -> None:
+        """Write the run's status."""
+        now = self.progress(step)
+        self.run.write_status(state, now.step, now.steps, now.epoch, now.epochs)

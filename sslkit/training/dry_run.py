@@ -1,0 +1,68 @@
+"""Builds a recipe and takes one batch through it, without training and without a run folder."""
+
+from __future__ import annotations
+
+import copy
+import resource
+import sys
+from typing import Any
+
+import torch
+
+from sslkit.contracts.method import Batch
+from sslkit.recipe.model import Recipe
+from sslkit.training.hardware import Hardware
+from sslkit.training.learner import Learner
+from sslkit.training.reporter import Reporter
+from sslkit.training.train import prepare
+
+
+def dry_run(recipe: Recipe, reporter: Reporter) -> dict[str, Any]:
+    """Shapes, parameter counts, memory and steps of a recipe.
+
+    Returns:
+        ``hardware``, ``data``, ``views``, ``modules`` (parameters by part), ``outputs`` (shapes), ``loss`` of the
+        first batch, ``memory_bytes`` (peak of one forward and backward pass; on the CPU of the whole process),
+        ``steps_per_epoch`` and ``steps``.
+    """
+    hardware, assembly = prepare(recipe, reporter)
+    context, method = assembly.context, assembly.method
+    learner = Learner(assembly, hardware).to(hardware.device)
+    batch = next(iter(assembly.loader))
+    images = batch.images.to(hardware.device)
+    views = learner.make_views(images, step=0)
+    enabled = hardware.precision == "bfloat16"
+    with torch.autocast(hardware.device, dtype=torch.bfloat16, enabled=enabled):
+        features = copy.deepcopy(method.backbone)(views[0].flatten(0, 1))
+        output = method(Batch(views, assembly.views.global_views, batch.indices.to(hardware.device), 0, 0))
+    output.loss.backward()
+    return {
+        "hardware": {"device": hardware.device, "precision": hardware.precision, "reason": hardware.reason},
+        "data": {"images": len(assembly.images), "shape": list(assembly.images.shape)},
+        "views": [list(group.shape) for group in views],
+        "modules": {
+            "backbone": _parameters(method.backbone),
+            **{f"head {name}": _parameters(head) for name, head in method.heads.items()},
+            **{f"loss {name}": _parameters(loss) for name, loss in method.losses.items()},
+        },
+        "outputs": {
+            "features": list(features.shape),
+            "embedding": [features.shape[0], context.embedding_dim] if context.embedding_dim else [],
+            "classifiers": {name: list(head.classifiers) for name, head in method.heads.items()},  # type: ignore[arg-type]  # ModuleDict forgets that these are heads
+        },
+        "loss": float(output.loss.detach()),
+        "memory_bytes": _peak(hardware),
+        "steps_per_epoch": context.steps_per_epoch,
+        "steps": context.total_steps,
+    }
+
+
+def _parameters(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _peak(hardware: Hardware) -> int:
+    if hardware.device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used if sys.platform == "darwin" else used * 1024

@@ -1,0 +1,102 @@
+"""The learner: what Lightning runs.  One step draws the views, asks the method for the loss, and updates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from sslkit.assembly import Assembly
+from sslkit.contracts.method import Batch, MethodOutput
+from sslkit.contracts.optimizer import ParameterGroup
+from sslkit.contracts.views import move_parameters, slice_parameters
+from sslkit.data.loader import ImageBatch
+from sslkit.data.seeds import generator
+from sslkit.training.hardware import Hardware
+
+NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+
+
+class Learner(pl.LightningModule):
+    """Trains the method of an assembly.
+
+    Epochs are counted from optimizer steps: to Lightning a whole training is one long epoch, so that a resume always
+    lands in the middle of one and has no special cases.
+    """
+
+    def __init__(self, assembly: Assembly, hardware: Hardware) -> None:
+        super().__init__()
+        self.assembly = assembly
+        self.hardware = hardware
+        self.method = assembly.method
+        self.output = MethodOutput(torch.zeros(()))
+        """Result of the latest step."""
+        if hardware.channels_last:
+            self.method.to(memory_format=torch.channels_last)
+
+    @property
+    def epochs_done(self) -> int:
+        """Epochs completed."""
+        return int(self.global_step) // self.assembly.context.steps_per_epoch
+
+    def make_views(self, images: Tensor, step: int) -> tuple[Tensor, ...]:
+        """Views of this process's part ``[B, C, H, W]`` of the batch of a step.
+
+        Every process draws for the global batch and keeps its own part, so the views do not depend on how many
+        processes share it.
+        """
+        context, views = self.assembly.context, self.assembly.views
+        drawn = views.draw(context.batch_size, generator(context.seed, "views", step))
+        start = context.world.rank * len(images)
+        parameters = move_parameters(slice_parameters(drawn, start, start + len(images)), images.device)
+        # Geometry and colour need float32: the caller's autocast is for the network.
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+            made = views.apply(images, parameters)
+        if not self.hardware.channels_last:
+            return made
+        return tuple(
+            group.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, group.shape[:2])
+            for group in made
+        )
+
+    def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
+        step = int(self.global_step)
+        self.output = self.method(
+            Batch(
+                views=self.make_views(batch.images, step),
+                global_views=self.assembly.views.global_views,
+                index=batch.indices,
+                step=step,
+                epoch=self.epochs_done,
+            )
+        )
+        return self.output.loss
+
+    def on_after_backward(self) -> None:
+        self.method.after_backward(int(self.global_step))
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        self.method.after_step()
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.assembly.optimizer.build(parameter_groups(self.method))
+        scheduler = self.assembly.optimizer.schedule(optimizer)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def parameter_groups(module: nn.Module) -> tuple[ParameterGroup, ...]:
+    """All trainable parameters: weights, and apart from them biases and the parameters of normalisation layers."""
+    apart = {id(p) for layer in module.modules() if isinstance(layer, NORMS) for p in layer.parameters(recurse=False)}
+    weights: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            (others if parameter.ndim < 2 or id(parameter) in apart else weights).append(parameter)
+    groups = (
+        ParameterGroup("weights", tuple(weights), decay=True),
+        ParameterGroup("bias-and-norm", tuple(others), decay=False),
+    )
+    return tuple(group for group in groups if group.parameters)

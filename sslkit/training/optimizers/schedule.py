@@ -1,0 +1,107 @@
+"""The learning rate over a training, and what every built-in optimizer shares."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch.optim.lr_scheduler import LRScheduler
+
+from sslkit.contracts.context import Context
+from sslkit.contracts.optimizer import Optimizer, ParameterGroup
+from sslkit.errors import OptionError
+from sslkit.options import Options
+
+
+class ScheduledOptions(Options):
+    """Options of every built-in optimizer; each sets its own defaults of ``lr`` and ``weight_decay``."""
+
+    lr: float = Field(gt=0)
+    """Peak learning rate, used as it is: it is not scaled by the batch size."""
+    weight_decay: float = Field(ge=0)
+    """Weight decay of the weights; biases and normalisation layers have none."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """What follows the warm-up: a half cosine from lr down to final_lr, or lr for the rest of the training."""
+    warmup_epochs: float = Field(default=0.0, ge=0)
+    """Epochs, also fractions of one, in which the learning rate rises linearly from warmup_lr to lr."""
+    warmup_lr: float = Field(default=0.0, ge=0)
+    """Learning rate of the first step, where there is a warm-up."""
+    final_lr: float = Field(default=0.0, ge=0)
+    """Learning rate of the last step of the cosine."""
+
+
+class Schedule(LRScheduler):
+    """Linear warm-up, then half a cosine (Loshchilov & Hutter, ICLR 2017, eq. 5, one cycle) or a constant.
+
+    The rate is a pure function of the step, so the state is one integer, and a training that is resumed with more
+    epochs follows the longer curve.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, options: ScheduledOptions, context: Context) -> None:
+        self.options = options
+        self.total_steps = context.total_steps
+        self.warmup_steps = round(options.warmup_epochs * context.steps_per_epoch)
+        super().__init__(optimizer)
+
+    def lr_at(self, step: int) -> float:
+        """Learning rate of optimizer step ``step`` (from 0): ``lr`` at the first step after the warm-up, exactly
+        ``final_lr`` at the last step and beyond, where the cosine has more than one step."""
+        peak, final = self.options.lr, self.options.final_lr
+        if step < self.warmup_steps:
+            start = self.options.warmup_lr
+            return start + (peak - start) * step / self.warmup_steps
+        if self.options.schedule == "constant":
+            return peak
+        progress = (step - self.warmup_steps) / max(1, self.total_steps - 1 - self.warmup_steps)
+        return final + (peak - final) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
+
+    def get_lr(self) -> list[float | torch.Tensor]:
+        return [self.lr_at(self.last_epoch) for _ in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"step": self.last_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.last_epoch = state_dict["step"]
+        self._step_count = self.last_epoch + 1
+        self._last_lr = self.get_lr()
+        for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
+            group["lr"] = rate
+
+
+class ScheduledOptimizer(Optimizer):
+    """Base of the built-in optimizers.
+
+    Raises:
+        OptionError: the schedule's options contradict each other or the length of the training.
+    """
+
+    api = 1
+    options: ScheduledOptions
+
+    def __init__(self, options: ScheduledOptions, context: Context) -> None:
+        super().__init__(options, context)
+        if options.warmup_epochs > context.epochs:
+            raise OptionError(
+                "warmup_epochs",
+                f"a warm-up of {options.warmup_epochs:g} epochs is longer than the training ({context.epochs} epochs)",
+            )
+        if options.warmup_lr and not options.warmup_epochs:
+            raise OptionError("warmup_lr", "there is no warm-up to start from it: set warmup_epochs, or leave it out")
+        if options.final_lr and options.schedule == "constant":
+            raise OptionError("final_lr", 'the constant schedule never reaches it: use schedule = "cosine"')
+        if options.final_lr > options.lr:
+            raise OptionError("final_lr", f"must not be above lr ({options.lr:g}), but is {options.final_lr:g}")
+
+    def schedule(self, optimizer: torch.optim.Optimizer) -> Schedule:
+        return Schedule(optimizer, self.options, self.context)
+
+    def named_groups(self, groups: tuple[ParameterGroup, ...]) -> list[dict[str, Any]]:
+        """Torch's parameter groups: with their names, and with weight decay where it is meant."""
+        decay = self.options.weight_decay
+        return [
+            {"name": group.name, "params": list(group.parameters), "weight_decay": decay if group.decay else 0.0}
+            for group in groups
+        ]

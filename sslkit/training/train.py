@@ -1,0 +1,179 @@
+"""Trains a recipe into a run folder, and goes on with a run that was stopped."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy
+import pytorch_lightning as pl
+import torch
+
+from sslkit.assembly import Assembly, assemble
+from sslkit.data.seeds import derive
+from sslkit.errors import RunError
+from sslkit.recipe.check import load_recipe
+from sslkit.recipe.model import Recipe
+from sslkit.runs import Run, write_aside
+from sslkit.training.bookkeeping import Bookkeeping
+from sslkit.training.checkpoints import AtomicCheckpointIO
+from sslkit.training.hardware import Hardware, choose
+from sslkit.training.interruption import Interruption
+from sslkit.training.learner import Learner
+from sslkit.training.monitor import Monitor
+from sslkit.training.provenance import provenance
+from sslkit.training.reporter import Reporter
+from sslkit.weights import save_weights
+
+
+def train(recipe: Recipe, runs: Path, reporter: Reporter | None = None) -> Run:
+    """Train a recipe from the beginning.
+
+    Args:
+        recipe: a checked recipe.
+        runs: the folder of all runs.
+        reporter: who is told how it goes.
+
+    Returns:
+        The run; its status tells whether it finished or was interrupted.
+
+    Raises:
+        SslkitError: the data or the components cannot be used.
+    """
+    reporter = reporter or Reporter()
+    for note in recipe.document.notes:
+        reporter.note(note)
+    hardware, assembly = prepare(recipe, reporter)
+    run = Run.create(runs, recipe.run.name or Path(recipe.document.source).stem)
+    write_aside(run.recipe, recipe.to_toml())
+    write_aside(run.provenance, json.dumps(provenance(assembly, hardware), indent=1))
+    run.write_status("running", 0, assembly.context.total_steps, 0, assembly.context.epochs)
+    reporter.note(f"run folder: {run.path}")
+    return _fit(run, assembly, hardware, reporter, checkpoint=None)
+
+
+def resume(run: Run, reporter: Reporter | None = None) -> Run:
+    """Go on with a run from its last checkpoint, as if it had never stopped.
+
+    Raises:
+        RunError: it is finished, still running, or stopped before its first checkpoint.
+    """
+    reporter = reporter or Reporter()
+    status = run.status
+    if status.state == "finished":
+        raise RunError(f"{run.name} is finished: there is nothing to resume")
+    if status.state == "running":
+        raise RunError(f"{run.name} is still running, in process {status.process}")
+    if not run.last_checkpoint.exists():
+        raise RunError(
+            f"{run.name} stopped before its first checkpoint: train it again with `sslkit train {run.recipe}`"
+        )
+    recipe = load_recipe(run.recipe)
+    hardware, assembly = prepare(recipe, reporter)
+    run.mark_latest()
+    reporter.note(f"run folder: {run.path}")
+    return _fit(run, assembly, hardware, reporter, checkpoint=run.last_checkpoint)
+
+
+def prepare(recipe: Recipe, reporter: Reporter) -> tuple[Hardware, Assembly]:
+    """Choose the hardware, seed everything, and build the recipe's parts."""
+    hardware = choose(recipe.train.device, recipe.train.precision)
+    reporter.note(f"device: {hardware.device}, {hardware.precision}: {hardware.reason}")
+    seed = derive(recipe.run.seed, "initialisation")
+    random.seed(seed)
+    numpy.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        assembly = assemble(recipe, hardware.device)
+    for warning in caught:
+        if issubclass(warning.category, UserWarning):
+            reporter.note(f"warning: {warning.message}")
+    for text in assembly.notes:
+        reporter.note(text)
+    return hardware, assembly
+
+
+def _fit(run: Run, assembly: Assembly, hardware: Hardware, reporter: Reporter, checkpoint: Path | None) -> Run:
+    learner = Learner(assembly, hardware)
+    interruption = Interruption()
+    books = Bookkeeping(run, learner, Monitor(assembly), reporter, interruption)
+    trainer = _trainer(assembly, hardware, books, run)
+    if checkpoint is not None:
+        assembly.loader.start = AtomicCheckpointIO().load_checkpoint(checkpoint)["global_step"]
+    try:
+        with interruption.watching(), _quiet():
+            trainer.fit(learner, assembly.loader, ckpt_path=checkpoint, weights_only=True)
+    except BaseException as error:
+        step = int(trainer.global_step)
+        stopped = isinstance(error, KeyboardInterrupt)
+        books.record("interrupted" if stopped else "failed", step)
+        reporter.end(books.progress(step))
+        raise
+    step = int(trainer.global_step)
+    finished = step >= assembly.context.total_steps
+    if finished:
+        _save_network(run, assembly, books)
+    books.record("finished" if finished else "interrupted", step)
+    reporter.end(books.progress(step))
+    return run
+
+
+def _trainer(assembly: Assembly, hardware: Hardware, books: Bookkeeping, run: Run) -> pl.Trainer:
+    with _quiet():
+        return pl.Trainer(
+            accelerator=hardware.device,
+            devices=1,
+            precision="bf16-mixed" if hardware.precision == "bfloat16" else "32-true",
+            deterministic="warn" if assembly.recipe.run.deterministic else None,
+            max_epochs=-1,
+            max_steps=assembly.context.total_steps,
+            callbacks=[books],
+            plugins=[AtomicCheckpointIO()],
+            default_root_dir=run.path,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's remarks on what sslkit does on purpose from the user."""
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pytorch_lightning")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _save_network(run: Run, assembly: Assembly, books: Bookkeeping) -> None:
+    """Write the trained weights with what is needed to use them without the rest of the run."""
+    recipe, views, method = assembly.recipe, assembly.views, assembly.method
+    head = recipe.evaluation.head or next(iter(method.heads), "")
+    common = {
+        "sslkit": 1,
+        "run": run.name,
+        "image_size": views.size,
+        "channels": assembly.context.channels,
+        "mean": list(views.mean),
+        "std": list(views.std),
+        "step": assembly.context.total_steps,
+    }
+    backbone = {"backbone": recipe.resolved()["backbone"], "feature_dim": method.backbone.feature_dim}
+    save_weights(method.backbone, run.backbone, common | backbone)
+    if head:
+        chosen = books.chosen_classifier(head, recipe.evaluation.classifier)
+        save_weights(method.heads, run.heads, common | {"head": head, "classifier": chosen})

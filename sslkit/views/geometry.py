@@ -1,0 +1,137 @@
+"""Random resized crops: a box of the image to a square view, by two matrix products.
+
+Resizing along one axis is linear, so a view is ``rows @ image @ columns^T`` with a small matrix of filter weights for
+each axis.  That one sampling crops, flips and resizes, is antialiased for nothing, and is faster than a bilinear
+grid sampler.
+
+Pixel ``i`` covers ``[i, i + 1)`` and has its centre at ``i + 0.5`` (``align_corners=False``).  Nothing outside the box
+is read: at the border the weights of the pixels inside are normalised to sum to 1.  Where a box is shrunk the filter
+is stretched by the same factor, where it is enlarged it is not: what Pillow does, and torchvision's
+``resized_crop(antialias=True)``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Interpolation = Literal["bilinear", "bicubic"]
+
+
+def crop_boxes(
+    area: Tensor, log_ratio: Tensor, position: Tensor, height: int, width: int, ratio: tuple[float, float]
+) -> Tensor:
+    """Boxes of whole pixels, as torchvision's ``RandomResizedCrop`` chooses them.
+
+    Args:
+        area: ``[..., T]`` part of the image's area, in 0..1, of each of T tries.
+        log_ratio: ``[..., T]`` logarithm of width / height of each try.
+        position: ``[..., 2]`` where the box lies in the room there is, from top and from left, in [0, 1).
+        height: of the image, in pixels.
+        width: of the image, in pixels.
+        ratio: smallest and largest width / height, for the central box that stands in where no try fits.
+
+    Returns:
+        ``[..., 4]`` top, left, height, width of the first try that fits the image.
+    """
+    side = (area * (height * width)).sqrt()
+    stretch = (log_ratio / 2).exp()
+    sides = torch.stack([side / stretch, side * stretch], -1).round()
+    tall, wide = sides.unbind(-1)
+    fits = (tall >= 1) & (tall <= height) & (wide >= 1) & (wide <= width)
+    first = fits.int().argmax(-1)[..., None, None].expand(*fits.shape[:-1], 1, 2)
+    chosen = sides.gather(-2, first).squeeze(-2)
+    room = torch.stack([height + 1 - chosen[..., 0], width + 1 - chosen[..., 1]], -1)
+    box = torch.cat([(position * room).floor(), chosen], -1)
+    fallback = torch.stack([torch.full_like(side[..., 0], v) for v in _central_box(height, width, ratio)], -1)
+    return torch.where(fits.any(-1, keepdim=True), box, fallback)
+
+
+def _central_box(height: int, width: int, ratio: tuple[float, float]) -> tuple[int, int, int, int]:
+    low, high = ratio
+    tall, wide = height, width
+    if width / height < low:
+        tall = max(1, round(width / low))
+    elif width / height > high:
+        wide = max(1, round(height * high))
+    return (height - tall) // 2, (width - wide) // 2, tall, wide
+
+
+def square_box(like: Tensor, height: int, width: int) -> Tensor:
+    """The largest central square ``[..., 4]`` of the image, for each element of ``like`` ``[...]``."""
+    side = min(height, width)
+    box = ((height - side) // 2, (width - side) // 2, side, side)
+    return torch.stack([torch.full_like(like, value) for value in box], -1)
+
+
+def crop(images: Tensor, boxes: Tensor, flip: Tensor, size: int, interpolation: Interpolation = "bilinear") -> Tensor:
+    """Views ``[B, C, size, size]`` of float images ``[B, C, H, W]``.
+
+    Args:
+        images: any range of values; bicubic overshoots it.
+        boxes: ``[B, 4]`` top, left, height, width in pixels, inside the image.
+        flip: ``[B]``, 1 to mirror left and right, else 0.
+        size: side of the views in pixels.
+        interpolation: ``bilinear`` or ``bicubic`` (a = -0.5).
+    """
+    top, left, tall, wide = boxes.unbind(-1)
+    rows = axis_weights(top, tall, torch.zeros_like(flip), images.shape[-2], size, interpolation)
+    columns = axis_weights(left, wide, flip, images.shape[-1], size, interpolation)
+    return separable(images, rows, columns)
+
+
+def axis_weights(
+    start: Tensor, length: Tensor, mirror: Tensor, source: int, target: int, interpolation: Interpolation
+) -> Tensor:
+    """Weights ``[B, target, source]`` that resize ``[start, start + length)`` (``[B]`` each) of an axis."""
+    place = torch.arange(target, device=start.device, dtype=torch.float32) + 0.5
+    place = torch.where(mirror[:, None] > 0, target - place, place)
+    pixel = torch.arange(source, device=start.device, dtype=torch.float32) + 0.5
+    start, length = start[:, None], length[:, None]
+    scale = length / target
+    reach = 1 / scale.clamp(min=1)
+    centre = (start + place * scale) * reach
+    distance = (pixel * reach)[:, None, :].sub(centre[:, :, None]).abs_()
+    weights = _triangle(distance) if interpolation == "bilinear" else _cubic(distance)
+    weights *= ((pixel > start) & (pixel < start + length))[:, None, :]
+    return weights.div_(weights.sum(-1, keepdim=True))
+
+
+def _triangle(distance: Tensor) -> Tensor:
+    return distance.neg_().add_(1).clamp_(min=0)
+
+
+def _cubic(distance: Tensor) -> Tensor:
+    """Keys' cubic with a = -0.5, written as one polynomial on [0, 2] and a second that ends at 1."""
+    outer = distance.clamp(max=2)
+    inner = distance.clamp_(max=1)
+    return (outer - 2).square_().mul_(outer - 1).mul_(-0.5) + (inner - 1).square_().mul_(2 * inner - 1)
+
+
+def separable(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """``rows @ image @ columns^T`` for each channel.
+
+    Args:
+        images: ``[N, C, H, W]``.
+        rows: ``[N, S, H]``.
+        columns: ``[N, S, W]``.
+
+    Returns:
+        ``[N, C, S, S]``.
+    """
+    n, channels, height, _ = images.shape
+    wide = torch.bmm(images.flatten(1, 2), columns.transpose(1, 2)).view(n, channels, height, -1)
+    return rows.unsqueeze(1) @ wide
+
+
+def resize_shorter(images: Tensor, size: int) -> Tensor:
+    """Float images ``[B, C, H, W]`` with a shorter side of ``size`` pixels, antialiased bilinear."""
+    height, width = images.shape[-2:]
+    shorter = min(height, width)
+    if shorter == size:
+        return images
+    target = [size * height // shorter, size * width // shorter]
+    return F.interpolate(images, size=target, mode="bilinear", antialias=True)

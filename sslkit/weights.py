@@ -1,0 +1,52 @@
+"""Weights on disk: safetensors with metadata, so that nothing is ever executed by reading them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from sslkit.errors import RunError
+from sslkit.runs import write_aside
+
+KEY = "sslkit"
+
+
+def save_weights(module: nn.Module, path: Path, metadata: dict[str, Any]) -> None:
+    """Write a module's state, with metadata that JSON can hold."""
+    state = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    write_aside(path, save(state, metadata={KEY: json.dumps(metadata)}))
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Read a module's state.
+
+    Raises:
+        RunError: the file is missing, damaged, or does not fit the module.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        module.load_state_dict(state)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise RunError(f"the weights {path} cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What was written beside the weights.
+
+    Raises:
+        RunError: the file is missing, damaged, or not written by sslkit.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata: dict[str, Any] = json.loads(file.metadata()[KEY])
+    except FileNotFoundError:
+        raise RunError(f"there are no weights {path}: the run has not finished; `sslkit resume` completes it") from None
+    except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:
+        raise RunError(f"the weights {path} cannot be read: {error}") from error
+    return metadata

@@ -1,0 +1,112 @@
+"""Colour effects against torchvision's functionals."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torchvision.transforms.v2 import functional as tv
+
+from sslkit.views.colour import adjust_colour, solarise
+
+# torchvision's luma weights are 0.2989, 0.587, 0.114, ours sum to 1: at most 1e-4, times |1 - factor|.
+LUMA_TOLERANCE = 1.5e-4
+
+NOTHING = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0}
+factors = st.floats(0.0, 2.0, width=32)
+
+
+def noise(*shape: int) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(1))
+
+
+def adjusted(images: Tensor, **changes: float) -> Tensor:
+    given = {name: torch.full(images.shape[:-3], value) for name, value in (NOTHING | changes).items()}
+    return adjust_colour(images, **given).clamp(0, 1)
+
+
+@settings(max_examples=20, deadline=None)
+@given(factors)
+def test_each_factor_alone_agrees_with_torchvision(factor: float) -> None:
+    images = noise(2, 3, 9, 11)
+    assert torch.allclose(adjusted(images, brightness=factor), tv.adjust_brightness(images, factor), atol=1e-6)
+    assert torch.allclose(adjusted(images, contrast=factor), tv.adjust_contrast(images, factor), atol=LUMA_TOLERANCE)
+    assert torch.allclose(
+        adjusted(images, saturation=factor), tv.adjust_saturation(images, factor), atol=LUMA_TOLERANCE
+    )
+
+
+def test_together_they_are_one_after_the_other() -> None:
+    # Mid-gray noise, so that torchvision's clamping in between changes nothing.
+    images = noise(2, 3, 9, 11) * 0.2 + 0.4
+    one_by_one = tv.adjust_saturation(tv.adjust_contrast(tv.adjust_brightness(images, 1.1), 1.3), 0.6)
+    together = adjusted(images, brightness=1.1, contrast=1.3, saturation=0.6)
+    assert torch.allclose(together, one_by_one, atol=LUMA_TOLERANCE)
+
+
+def test_no_saturation_is_grayscale_whatever_the_hue() -> None:
+    images = noise(2, 3, 9, 11)
+    expected = tv.rgb_to_grayscale(images, num_output_channels=3)
+    assert torch.allclose(adjusted(images, saturation=0.0, hue=0.3), expected, atol=LUMA_TOLERANCE)
+
+
+def test_neutral_factors_change_nothing() -> None:
+    images = noise(2, 3, 9, 11)
+    assert torch.allclose(adjusted(images), images, atol=1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(-0.5, 0.5, width=32))
+def test_hue_keeps_the_mean_and_turns_back(hue: float) -> None:
+    images = noise(2, 3, 9, 11) * 0.2 + 0.4
+    turned = adjusted(images, hue=hue)
+    assert torch.allclose(turned.mean(-3), images.mean(-3), atol=1e-5)
+    assert torch.allclose(adjusted(turned, hue=-hue), images, atol=1e-5)
+
+
+@pytest.mark.parametrize("hue", [-0.1, -0.03, 0.03, 0.1])
+def test_hue_is_near_torchvision_for_small_angles(hue: float) -> None:
+    images = noise(1, 3, 64, 64) * 0.3 + 0.35
+    expected = tv.adjust_hue(images, hue)
+    moved = (expected - images).norm()
+    # Of what torchvision's HSV shift changes, about a third is different here; the opposite turn is twice as far.
+    assert (adjusted(images, hue=hue) - expected).norm() < 0.5 * moved
+    assert (adjusted(images, hue=-hue) - expected).norm() > 1.5 * moved
+
+
+def test_every_image_has_its_own_factors() -> None:
+    images = noise(2, 4, 3, 8, 8)
+    brightness, contrast = noise(2, 4) + 0.5, noise(2, 4) + 0.6
+    saturation, hue = noise(2, 4) + 0.4, noise(2, 4) - 0.5
+    together = adjust_colour(images, brightness, contrast, saturation, hue)
+    for v in range(2):
+        for b in range(4):
+            factors = (x[v, b : b + 1] for x in (brightness, contrast, saturation, hue))
+            assert torch.allclose(together[v, b], adjust_colour(images[v, b : b + 1], *factors)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_other_channel_counts_have_brightness_and_contrast(channels: int) -> None:
+    images = noise(2, channels, 8, 8)
+    made = adjust_colour(images, torch.full((2,), 0.9), torch.full((2,), 0.7))
+    mean = images.mean((-3, -2, -1), keepdim=True)
+    assert torch.allclose(made, 0.7 * 0.9 * images + 0.3 * 0.9 * mean, atol=1e-6)
+    if channels == 1:
+        expected = tv.adjust_contrast(tv.adjust_brightness(images, 0.9), 0.7)
+        assert torch.allclose(made, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("threshold", [0.25, 0.5, 1.0])
+def test_solarise_agrees_with_torchvision(threshold: float) -> None:
+    images = noise(2, 3, 16, 16)
+    images[0, 0, 0, :3] = torch.tensor([threshold, 0.0, 1.0])
+    assert torch.equal(solarise(images, torch.full((2,), threshold)), tv.solarize(images, threshold))
+
+
+def test_threshold_above_one_never_solarises() -> None:
+    images = noise(2, 3, 16, 16)
+    made = solarise(images, torch.tensor([2.0, 0.5]))
+    assert torch.equal(made[0], images[0])
+    assert not torch.equal(made[1], images[1])
