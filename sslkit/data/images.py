@@ -17,7 +17,8 @@ Only the formats of :data:`EXTENSIONS` are opened, told by content and not by na
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -86,14 +87,16 @@ def upright_size(path: Path) -> tuple[int, int]:
         return _reading(_upright_size, image)
 
 
-def _open(path: Path) -> Image.Image:
-    if _reading(os.stat, path).st_size == 0:
-        raise BrokenImage("empty file")
-    image = _reading(Image.open, path, formats=FORMATS)
-    if image.width * image.height > MAX_PIXELS:
-        image.close()
-        raise BrokenImage(f"{image.width}x{image.height} pixels, more than {MAX_PIXELS:,} are not read")
-    return image
+@contextmanager
+def _open(path: Path) -> Iterator[Image.Image]:
+    # Pillow is given a file, not its path: paths it maps into memory, and then garbles rotated uncompressed TIFFs.
+    with _reading(open, path, "rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            raise BrokenImage("empty file")
+        image = _reading(Image.open, file, formats=FORMATS)
+        if image.width * image.height > MAX_PIXELS:
+            raise BrokenImage(f"{image.width}x{image.height} pixels, more than {MAX_PIXELS:,} are not read")
+        yield image
 
 
 def _reading(step: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
@@ -121,7 +124,8 @@ def _decode(image: Image.Image, mode: str, size: tuple[int, int]) -> Decoded:
     image.draft(None, (2 * max(size), 2 * max(size)))
     drafted = image.size != whole
     flat = _flatten(image, mode)
-    if turn := _UPRIGHT.get(_orientation(image)):
+    turn = _UPRIGHT.get(_orientation(image))
+    if turn is not None:
         flat = flat.transpose(turn)
         conversions.append("EXIF orientation")
     height, width = size
@@ -153,11 +157,12 @@ def _within(values: NDArray[Any], top: int) -> NDArray[Any]:
 
 
 def _orientation(image: Image.Image) -> int:
+    # Of a TIFF there is none left to apply: Pillow turns these itself.
     return int(image.getexif().get(ExifTags.Base.Orientation, 1))
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
     # Asking a PNG for EXIF data that its head does not have would decode all of it.
-    known = "exif" in image.info or image.format == "TIFF"
+    turned = "exif" in image.info and _orientation(image) >= 5
     width, height = image.size
-    return (width, height) if known and _orientation(image) >= 5 else (height, width)
+    return (width, height) if turned else (height, width)

@@ -58,7 +58,7 @@ class Cluster(Evaluator):
         kmeans_restarts: int = Field(default=10, ge=1)
         """Starts of k-means, of which the one with the least inertia counts."""
         kmeans_fit_limit: int = Field(default=10_000, ge=1)
-        """How many train images, drawn at random, k-means is fitted on at most; fewer where they would take over 1 GiB."""
+        """How many train images, drawn at random, k-means is fitted on at most; fewer where that takes over 1 GiB."""
 
     options: Options
 

@@ -21,7 +21,7 @@ def fit_centres(features: Tensor, k: int, seed: int, restarts: int = 10) -> Tens
         ValueError: fewer than k features.
     """
     from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no types
+    from threadpoolctl import threadpool_limits
 
     points = features.detach().float().cpu().numpy()
     # Several threads add their partial sums in the order they finish in, which is not the same twice.

@@ -85,6 +85,7 @@ class Bookkeeping(pl.Callback):
         self._restart_clock(step)
         self.record("running", step)
         self.reporter.begin(self.progress(step))
+        self.interruption.listen()
         if self.restored is not None:
             restore_random_state(self.restored)
 

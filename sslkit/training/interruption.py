@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class Interruption:
     """Whether somebody asked to stop.
@@ -24,13 +26,19 @@ class Interruption:
             raise KeyboardInterrupt
         self.requested = signal.Signals(number).name
 
+    def listen(self) -> None:
+        """Take the two signals over.  Called when training starts, after Lightning has set its own handlers."""
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                signal.signal(number, self._receive)
+
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Take the two signals over while training; only the main thread can."""
+    def restored(self) -> Iterator[None]:
+        """Put back after the training what handled the signals before it; only the main thread can."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.getsignal(number) for number in SIGNALS}
         try:
             yield
         finally:

@@ -107,13 +107,16 @@ def _fit(run: Run, assembly: Assembly, hardware: Hardware, reporter: Reporter, c
     if checkpoint is not None:
         assembly.loader.start = AtomicCheckpointIO().load_checkpoint(checkpoint)["global_step"]
     try:
-        with interruption.watching(), _quiet():
+        with interruption.restored(), _quiet():
             trainer.fit(learner, assembly.loader, ckpt_path=checkpoint, weights_only=True)
     except BaseException as error:
+        # Lightning turns a KeyboardInterrupt into sys.exit.
+        stopped = isinstance(error.__context__, KeyboardInterrupt)
         step = int(trainer.global_step)
-        stopped = isinstance(error, KeyboardInterrupt)
         books.record("interrupted" if stopped else "failed", step)
         reporter.end(books.progress(step))
+        if stopped:
+            raise KeyboardInterrupt from error
         raise
     step = int(trainer.global_step)
     finished = step >= assembly.context.total_steps

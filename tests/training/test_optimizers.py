@@ -32,7 +32,7 @@ def component(kind: Any, epochs: int = 10, steps: int = 7, **options: Any) -> Sc
     return made
 
 
-def network() -> nn.Module:
+def network() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.Flatten(), nn.Linear(5 * 36, 4))
 
@@ -216,10 +216,10 @@ def test_state_of_another_memory_format_continues_alike(kind: Any) -> None:
         model, made = network(), component(kind, schedule="constant", lr=0.01)
         optimizer = made.build(groups_of(model))
         train(model, optimizer, made.schedule(optimizer), range(3))
-        other = network().to(memory_format=memory_format)  # type: ignore[call-overload]  # torch has only the keyword
+        other = network().to(memory_format=memory_format)
         other.load_state_dict(model.state_dict())
         resumed = made.build(groups_of(other))
         resumed.load_state_dict(optimizer.state_dict())
         train(other, resumed, made.schedule(resumed), range(3, 6))
-        results.append(other[0].weight.detach().contiguous())
+        results.append(other.get_parameter("0.weight").detach().contiguous())
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)

@@ -130,8 +130,9 @@ class ImageFolder(Dataset):
         if count > limit * total:
             lines = [f"  {file}: {reason}" for file, reason in list(index.broken.items())[:LISTED]]
             lines += [f"  and {count - LISTED} more"] * (count > LISTED)
+            enough = -(-1000 * count // total) / 1000
             raise DataError(
                 f"{count} of {total} images of {self.options.root} cannot be read, more than "
                 f"broken_limit = {limit:g} allows:\n" + "\n".join(lines) + "\n"
-                f"Repair or remove them, or raise broken_limit to {count / total + 0.0005:.3f} to go on without them."
+                f"Repair or remove them, or raise broken_limit to {enough:g} to go on without them."
             )

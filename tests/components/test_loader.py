@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from sslkit.components.catalog import Catalog
+from sslkit.components.kinds import kind_named
+from sslkit.components.loader import load
+from sslkit.errors import BrokenComponent, IncompatibleComponent
+
+GOOD = """
+import sslkit
+class Good(sslkit.Loss):
+    api = {api}
+    def forward(self, views):
+        return sslkit.LossOutput(views.student.features[0].sum())
+"""
+
+WAY_OUT = r"upgrade plug \(pip install -U plug\), uninstall it \(pip uninstall plug\), or use another loss"
+
+
+def load_loss(install, target: str, **modules: str):
+    install("plug", f"[sslkit.losses]\nthing = {target}\n", version="3.1", **modules)
+    return load(Catalog.scan().find(kind_named("loss"), "thing"))
+
+
+def test_loads_a_class(install) -> None:
+    assert load_loss(install, "plug_good:Good", plug_good=GOOD.format(api=1)).__name__ == "Good"
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "target", "cause"),
+    [
+        ("p1", "", "p1_is_gone:Thing", "stale entry point, there is no module 'p1_is_gone'; "),
+        ("p2", "", "p2:Thing", "stale entry point, p2 has no 'Thing'; "),
+        ("p3", "import fancylib.core", "p3:Thing", "it needs the module 'fancylib', which is not installed; "),
+        ("p4", "def broken(:", "p4:Thing", "importing p4 fails with SyntaxError"),
+        ("p5", "raise RuntimeError('no licence')", "p5:Thing", "importing p5 fails with RuntimeError: no licence; "),
+        ("p6", "import sys; sys.exit(3)", "p6:Thing", "importing p6 fails with SystemExit: 3; "),
+        ("p7", "raise BaseException", "p7:Thing", "importing p7 fails with BaseException; "),
+    ],
+)
+def test_a_broken_plugin_is_named_with_its_cause_and_the_way_out(install, module, source, target, cause) -> None:
+    with pytest.raises(BrokenComponent) as error:
+        load_loss(install, target, **{module: source})
+    message = str(error.value)
+    assert message.startswith(f"loss 'thing' of plug 3.1 (entry point sslkit.losses: thing = {target}): {cause}")
+    assert re.search(WAY_OUT, message)
+
+
+def test_a_missing_dependency_says_what_to_install(install) -> None:
+    with pytest.raises(BrokenComponent, match=r"install that \(pip install fancylib\), or upgrade plug"):
+        load_loss(install, "p8:Thing", p8="import fancylib.core")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("class Good: api = 1", "it is class Good, which is not a subclass of sslkit.Loss; tell the author of plug"),
+        ("Good = 5", "it is a int, which is not a subclass of sslkit.Loss"),
+        (GOOD.format(api=99), "it needs contract version 99, this sslkit knows up to 1; upgrade sslkit"),
+        (GOOD.format(api=0), "it was written for contract version 0, this sslkit accepts 1 to 1; upgrade plug"),
+        (GOOD.format(api="'one'"), "it does not say which contract version it was written for"),
+    ],
+)
+def test_what_breaks_a_promise_is_refused(install, request, source, message) -> None:
+    module = f"q{abs(hash(request.node.name))}"
+    with pytest.raises(IncompatibleComponent) as error:
+        load_loss(install, f"{module}:Good", **{module: source})
+    assert message in str(error.value)

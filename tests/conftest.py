@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+TINY = """\
+[run]
+seed = 7
+
+[train]
+epochs = 2
+batch_size = 256
+device = "cpu"
+
+[data]
+use = "digits"
+size = 8
+
+[views]
+use = "affine"
+
+[backbone]
+use = "convnet"
+
+[head]
+use = "selfcls-mlp"
+hidden_dims = []
+classifiers = [10]
+
+[loss]
+use = "selfcls"
+
+[optimizer]
+use = "adamw"
+lr = 1e-3
+
+[monitor]
+log_every_steps = 3
+"""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """Several test processes share the machine's cores."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A recipe of ten steps."""
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+Install = Callable[..., Path]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Put a distribution with real metadata, and its module, on the path."""
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(str(site))
+
+    def install(name: str, entry_points: str, *, version: str = "1.0", **modules: str) -> Path:
+        info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text(entry_points)
+        for module, source in modules.items():
+            (site / f"{module}.py").write_text(source)
+        return site
+
+    return install
