@@ -50,7 +50,7 @@ _HOME = {
     "TrainingError": "sslkit.errors",
 }
 
-__all__ = ["__version__", *_HOME]  # noqa: PLE0604 - the names are computed on purpose; a test compares the stub
+__all__ = ["__version__", *_HOME]
 
 
 def __getattr__(name: str) -> Any:

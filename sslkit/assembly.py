@@ -19,6 +19,7 @@ from sslkit.contracts.optimizer import Optimizer
 from sslkit.contracts.views import Views
 from sslkit.data.loader import Loader
 from sslkit.data.residence import place
+from sslkit.data.seeds import seed_global
 from sslkit.errors import BrokenComponent, OptionError, RecipeError, SslkitError
 from sslkit.recipe.model import Recipe, Selected
 
@@ -179,6 +180,8 @@ def assemble(recipe: Recipe, device: str = "cpu", world: World | None = None) ->
         world=world,
     )
     loader.stop = context.total_steps
+    # Only now: however the data were read, and whatever they drew, the network starts from the same weights.
+    seed_global(recipe.run.seed)
     views = construct(recipe, recipe.views, Views, context)
     context = replace(context, view_size=views.size, view_count=views.count)
     network = build_network(recipe, context)

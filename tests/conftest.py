@@ -48,9 +48,15 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session")
+def tiny_text() -> str:
+    """A recipe of ten steps."""
+    return TINY
+
+
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    """A recipe of ten steps."""
+    """The same, in a file."""
     path = tmp_path / "tiny.toml"
     path.write_text(TINY)
     return path

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
+from typer.core import TyperGroup
 
 from sslkit.cli import evaluate, plugins, recipes, resume, runs, train
 from sslkit.cli.console import fail, interrupted
 from sslkit.errors import SslkitError
 
+
+class Commands(TyperGroup):
+    """Runs a subcommand, and turns what stops it into a message and an exit code.
+
+    0 done, 1 failed, 2 the user's input is wrong, 130 interrupted.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SslkitError as error:
+            fail(str(error))
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            interrupted()
+            raise typer.Exit(130) from error
+        except BrokenPipeError as error:
+            # The reader has gone (`sslkit ... | head`): nobody is left to tell, and the flush at exit must not try.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from error
+
+
 app = typer.Typer(
     name="sslkit",
+    cls=Commands,
     help="Self-supervised image learning on your own pictures: recipes, plugins, honest figures.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -45,23 +69,8 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 the input is wrong, 130 interrupted."""
-    try:
-        code = app(standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
-    except SslkitError as error:
-        fail(str(error))
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        interrupted()
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader has gone (`sslkit ... | head`); there is nobody left to tell.
-        sys.stderr.close()
-        sys.exit(1)
+    """Run the command line."""
+    app()
 
 
 if __name__ == "__main__":

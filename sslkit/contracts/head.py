@@ -50,8 +50,8 @@ class Head(Component, nn.Module):
         embedding = self.embed(features)
         return HeadOutput(embedding, self.classify(embedding))
 
-    def after_backward(self, step: int) -> None:  # noqa: B027 - most heads have nothing to do
+    def after_backward(self, step: int) -> None:
         """Called with the gradients of optimizer step ``step`` (from 0), for example to null frozen prototypes'."""
 
-    def after_step(self) -> None:  # noqa: B027 - most heads have nothing to do
+    def after_step(self) -> None:
         """Called after each optimizer step, for example to renormalise prototypes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Literal
 
 import numpy
@@ -24,3 +25,11 @@ def derive(seed: int, stream: Stream, *parts: int) -> int:
 def generator(seed: int, stream: Stream, *parts: int) -> torch.Generator:
     """A CPU generator seeded by :func:`derive`."""
     return torch.Generator().manual_seed(derive(seed, stream, *parts))
+
+
+def seed_global(seed: int) -> None:
+    """Seed the global random states, which initialise the network and which dropout draws from."""
+    derived = derive(seed, "initialisation")
+    random.seed(derived)
+    numpy.random.seed(derived % 2**32)
+    torch.manual_seed(derived)

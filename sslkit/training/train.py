@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import random
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy
 import pytorch_lightning as pl
-import torch
 
 from sslkit.assembly import Assembly, assemble
-from sslkit.data.seeds import derive
 from sslkit.errors import RunError
 from sslkit.recipe.check import load_recipe
 from sslkit.recipe.model import Recipe
@@ -81,13 +77,9 @@ def resume(run: Run, reporter: Reporter | None = None) -> Run:
 
 
 def prepare(recipe: Recipe, reporter: Reporter) -> tuple[Hardware, Assembly]:
-    """Choose the hardware, seed everything, and build the recipe's parts."""
+    """Choose the hardware, and build the recipe's parts."""
     hardware = choose(recipe.train.device, recipe.train.precision)
     reporter.note(f"device: {hardware.device}, {hardware.precision}: {hardware.reason}")
-    seed = derive(recipe.run.seed, "initialisation")
-    random.seed(seed)
-    numpy.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         assembly = assemble(recipe, hardware.device)

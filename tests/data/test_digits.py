@@ -30,15 +30,15 @@ def test_the_default_is_enlarged_smoothly() -> None:
     assert Digits.Options().size == 16
     small, large = load(8, "test").images.images.float(), load(16, "test").images.images.float()
     assert large.shape == (359, 1, 16, 16)
-    assert (torch.nn.functional.avg_pool2d(large, 2) - small).abs().mean() < 8
+    assert (torch.nn.functional.avg_pool2d(large, 2) - small).abs().mean() < 12
 
 
 def test_the_split_is_stratified_and_never_changes() -> None:
     _, labels = load_digits(return_X_y=True)
     chosen = np.flatnonzero(digits._is_test(labels))
     assert hashlib.sha256(chosen.astype("<i8").tobytes()).hexdigest() == GOLDEN
-    fractions = torch.bincount(load(8, "test").labels) / np.bincount(labels)
-    assert (fractions - 0.2).abs().max() < 0.004
+    fractions = np.bincount(load(8, "test").labels) / np.bincount(labels)
+    assert np.abs(fractions - 0.2).max() < 0.004
     torch.manual_seed(5)
     np.random.seed(5)
     assert np.array_equal(np.flatnonzero(digits._is_test(labels)), chosen)

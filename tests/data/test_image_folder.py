@@ -145,6 +145,14 @@ def test_broken_files_are_skipped_and_each_is_named_once(damaged: Path) -> None:
     assert split.labels.tolist() == [0] * 49 + [1] * 48
 
 
+def test_a_broken_file_of_one_split_does_not_shift_another(labelled: Path) -> None:
+    (labelled / "train/cat/0.png").write_bytes(b"")
+    split = folder(labelled, broken_limit=0.1).load("test")
+    assert len(split.images) == 4
+    wanted = [np.asarray(Image.open(labelled / name)).transpose(2, 0, 1) for name in split.files]
+    assert np.array_equal(split.images.gather(torch.arange(4)).numpy(), np.stack(wanted))
+
+
 def test_more_broken_files_than_allowed_are_an_error(damaged: Path, decodes: list[Path]) -> None:
     (damaged / "train/dog/041.png").write_bytes(b"")
     wanted = (

@@ -83,7 +83,7 @@ def test_a_changed_byte_of_cifar_is_noticed(tmp_path: Path, monkeypatch: pytest.
     cifar(tmp_path, monkeypatch, datasets.CIFAR10, "labels", "label_names")
     file = tmp_path / datasets.CIFAR10.base_folder / "test_batch"
     file.write_bytes(file.read_bytes()[:-1] + b"!")
-    with pytest.raises(DataError, match="CIFAR10 is not in .*, or its files are damaged"):
+    with pytest.raises(DataError, match=r"CIFAR10 is not in .*, or its files are damaged"):
         build(Cifar10, tmp_path).load("train")
 
 
@@ -104,7 +104,7 @@ def test_fashion_mnist(tmp_path: Path) -> None:
     check(dataset, "train", images["train"][:, None], labels["train"])
     check(dataset, "test", images["t10k"][:, None], labels["t10k"])
     put(tmp_path / "FashionMNIST/raw/train-images-idx3-ubyte", b"\0\0\x08\x03 cut short")
-    with pytest.raises(DataError, match="FashionMNIST in .* is damaged .* downloads them again"):
+    with pytest.raises(DataError, match=r"FashionMNIST in .* is damaged .* downloads them again"):
         build(FashionMnist, tmp_path, download=True).load("train")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -19,6 +20,15 @@ from sslkit.training.optimizers.schedule import ScheduledOptimizer
 from sslkit.training.optimizers.torch_optimizers import AdamW, Sgd
 
 BUILT_IN = [Sgd, AdamW, Lars]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads of so small a network only wait for each other, for seconds on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def context(epochs: int = 10, steps: int = 7) -> Context:
@@ -223,3 +233,24 @@ def test_state_of_another_memory_format_continues_alike(kind: Any) -> None:
         train(other, resumed, made.schedule(resumed), range(3, 6))
         results.append(other.get_parameter("0.weight").detach().contiguous())
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [Sgd, AdamW, Lars])
+def test_a_gradient_that_comes_later_than_others_is_welcome(kind: Any) -> None:
+    model = network()
+    made = component(kind)
+    optimizer = made.build(groups_of(model))
+    late = next(model.parameters())
+    before = late.detach().clone()
+    for step in range(3):
+        model(torch.randn(4, 3, 8, 8)).square().sum().backward() if step else _all_but(late, model)
+        optimizer.step()
+        if not step:
+            assert torch.equal(late, before)
+        optimizer.zero_grad()
+    assert not torch.equal(late, before)
+
+
+def _all_but(late: nn.Parameter, model: nn.Module) -> None:
+    for parameter in model.parameters():
+        parameter.grad = None if parameter is late else torch.ones_like(parameter)

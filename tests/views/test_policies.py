@@ -130,9 +130,19 @@ def test_autocast_and_gradients_do_not_matter(
     assert not any(view.requires_grad for view in made)
 
 
-@pytest.mark.parametrize("policy", ["crops", "affine"])
-def test_every_image_and_every_view_is_its_own(build: Build, images: Tensor, policy: str) -> None:
-    views = build(policy, **EVERYTHING[policy])
+@pytest.mark.parametrize(
+    ("policy", "options"),
+    [
+        ("crops", EVERYTHING["crops"]),
+        ("affine", EVERYTHING["affine"]),
+        ("crops", {"jitter_p": 0.0, "grayscale_p": 0.0, "flip_p": 0.0, "local_crops": 2}),
+        ("affine", {}),
+    ],
+)
+def test_every_image_and_every_view_is_its_own(
+    build: Build, images: Tensor, policy: str, options: dict[str, Any]
+) -> None:
+    views = build(policy, **options)
     same = images[:1].expand(6, -1, -1, -1)
     for made in views.apply(same, views.draw(6, seeded())):
         distinct = made.flatten(0, 1).flatten(1).unique(dim=0)

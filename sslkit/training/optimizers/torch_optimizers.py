@@ -41,14 +41,15 @@ class Sgd(ScheduledOptimizer):
             raise OptionError("nesterov", "needs a momentum above 0")
 
     def build(self, groups: tuple[ParameterGroup, ...]) -> torch.optim.Optimizer:
-        optimizer = torch.optim.SGD(
+        # Not fused: torch's fused SGD fails on a parameter that gets its first gradient later than others, such as
+        # prototypes that are frozen for a while.
+        return torch.optim.SGD(
             self.named_groups(groups),
             lr=self.options.lr,
             momentum=self.options.momentum,
             nesterov=self.options.nesterov,
-            fused=_can_fuse(groups),
+            foreach=True,
         )
-        return _keeping_layout(optimizer)
 
 
 class AdamW(ScheduledOptimizer):

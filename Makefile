@@ -1,0 +1,44 @@
+# Everything needs only Python >= 3.11 and make.  `make demo` trains and evaluates the quick start, `make test` checks
+# the project, `make soak` repeats the slow checks at full length.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PLUGINS := plugins/sslkit-selfcls plugins/sslkit-lightly plugins/sslkit-backbones
+EDITABLE := -e '.[dev]' $(addprefix -e ,$(PLUGINS))
+# One definition of the environment; it is made again when any project's metadata change.
+STAMP := $(VENV)/installed
+METADATA := pyproject.toml $(addsuffix /pyproject.toml,$(PLUGINS))
+
+.PHONY: demo test soak lint types imports unit clean
+
+demo: $(STAMP)
+	$(BIN)/sslkit train recipes/quickstart.toml
+	$(BIN)/sslkit eval --cluster
+
+test: lint types imports unit
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy sslkit
+	$(BIN)/mypy $(wildcard plugins/*/sslkit_*)
+
+imports: $(STAMP)
+	$(BIN)/lint-imports
+
+unit: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not soak'
+
+soak: $(STAMP)
+	$(BIN)/python -m pytest -m soak
+
+$(STAMP): $(METADATA)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet $(EDITABLE)
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,44 @@
+"""Light commands stay light: they import nothing heavy, whatever is installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = {"torch", "torchvision", "pytorch_lightning", "lightning", "lightly", "sklearn", "scipy", "numpy", "PIL"}
+
+SCRIPT = """
+import sys
+from sslkit.cli.main import main
+sys.argv = ["sslkit", *{arguments!r}]
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code, stop.code
+print("LOADED", *sorted({{name.partition(".")[0] for name in sys.modules}}))
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["train", "--help"],
+        ["plugins", "list"],
+        ["plugins", "list", "--json"],
+        ["runs", "list"],
+    ],
+    ids=" ".join,
+)
+def test_imports_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(arguments=arguments)], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.rpartition("LOADED")[2].split())
+    assert loaded & {"sslkit", "typer"} == {"sslkit", "typer"}
+    assert not loaded & HEAVY

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+
+def test_train_then_runs_then_eval(cli, tiny: Path, tmp_path: Path) -> None:
+    trained = cli("train", tiny, "--json")
+    assert trained.returncode == 0, trained.stderr
+    said = json.loads(trained.stdout)
+    run = Path(said["run"])
+    assert said == {"run": str(run), "state": "finished", "step": 10, "steps": 10}
+    assert run.parent == tmp_path / "runs" / "tiny"
+    lines = trained.stderr.splitlines()
+    assert lines[0].startswith("device: cpu, ")
+    assert "data: 1438 images of 1x8x8 (0 MB), resident in memory" in lines
+    assert lines[-1].startswith("epoch 2/2  loss ")
+    for word in ("(ln K 2.303)", "acc 0.", "nmi 0.", "knn 0.", "classes used ", "images/s", "waiting 0%", "left 0 s"):
+        assert word in lines[-1]
+
+    (listed,) = json.loads(cli("runs", "list", "--json").stdout)
+    assert (listed["run"], listed["state"]) == (str(run), "finished")
+
+    evaluated = cli("eval", "--cluster", "--json")
+    assert evaluated.returncode == 0, evaluated.stderr
+    result = json.loads(evaluated.stdout)
+    assert result["run"] == str(run.resolve())
+    assert set(result["cluster"]) >= {"acc", "acc_many_to_one", "nmi", "ami", "ari"}
+    assert result["cluster"]["acc"] <= result["cluster"]["acc_many_to_one"] <= 1
+    # k-means on the pixels of the same images is the same whatever was trained.
+    assert result["baselines"]["kmeans_pixels"]["acc"] == pytest.approx(0.8, abs=0.05)
+    assert set(result["baselines"]) == {"kmeans_pixels", "kmeans_features"}
+    assert result["protocol"]["cluster"]["split"] == "test"
+    assert result["protocol"]["cluster"]["images"] == 359
+    (kept,) = (run / "evaluations").glob("*.json")
+    assert json.loads(kept.read_text()) == result
+
+    shown = json.loads(cli("runs", "show", "tiny", "--json").stdout)
+    assert shown["evaluations"] == [result]
+    table = cli("eval", run)
+    assert "kmeans_pixels" in table.stdout
+    assert "acc: one-to-one (Hungarian on K x C" in table.stdout
+
+
+def test_ctrl_c_leaves_a_run_that_resume_completes(cli, tiny: Path, tmp_path: Path, environment) -> None:
+    command = [sys.executable, "-m", "sslkit.cli.main", "train", str(tiny), "--set", "train.epochs=400"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("runs/tiny/*/checkpoints/last.ckpt")):
+        assert time.monotonic() < deadline, "no checkpoint within two minutes"
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    (run,) = tmp_path.glob("runs/tiny/*")
+    step = json.loads((run / "status.json").read_text())["step"]
+    assert out.splitlines() == [
+        f"interrupted after step {step} of 2000; go on with:",
+        f"  sslkit resume {run.relative_to(tmp_path) if str(run) not in out else run}",
+    ]
+    assert "Traceback" not in err
+
+    recipe = (run / "recipe.toml").read_text()
+    epochs = step // 5 + 1
+    (run / "recipe.toml").write_text(recipe.replace("epochs = 400", f"epochs = {epochs}"))
+    done = cli("resume")
+    assert done.returncode == 0, done.stderr
+    assert f"training: {epochs} epochs, {5 * epochs} steps, from step {step}" in done.stderr
+    again = cli("resume")
+    assert again.returncode == 2
+    assert again.stderr.startswith("error: tiny/")
+
+
+def test_a_users_mistakes_exit_2_without_a_traceback(cli, tiny: Path, tmp_path: Path) -> None:
+    for arguments, message in [
+        (["train", "nowhere.toml"], "nowhere.toml: there is no such file"),
+        (["train", tiny, "--set", "train.epochs"], "must be path=value"),
+        (
+            ["train", tiny, "--set", "data.use=cifar10", "--set", "data.root=/nowhere", "--set", "data.download=false"],
+            "cifar10",
+        ),
+        (
+            ["train", tiny, "--set", "train.device=cuda"],
+            'train.device = "cuda", but there is none here: use cpu or "auto"',
+        ),
+        (["train", tiny, "--set", "views.use=crops"], "views"),
+        (["eval"], "there are no runs in"),
+        (["resume", "other"], "there is no run 'other' in"),
+        (["train"], "Missing argument"),
+        (["runs", "lst"], "No such command"),
+    ]:
+        done = cli(*arguments)
+        assert done.returncode == 2, (arguments, done)
+        assert message in done.stderr, (arguments, done)
+        assert "Traceback" not in done.stderr
+        assert done.stdout == ""
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_shows_shapes_and_leaves_nothing(cli, tiny: Path, tmp_path: Path) -> None:
+    done = cli("train", tiny, "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["data"] == {"images": 1438, "shape": [1, 8, 8]}
+    assert found["views"] == [[2, 256, 1, 8, 8]]
+    assert found["outputs"]["features"][0] == 512
+    assert found["outputs"]["classifiers"] == {"selfcls-mlp": [10]}
+    assert (found["steps_per_epoch"], found["steps"]) == (5, 10)
+    assert found["loss"] == pytest.approx(2.3, abs=0.1)
+    assert found["modules"]["backbone"] > 10_000
+    assert found["memory_bytes"] > 10_000_000
+    assert "steps per epoch" in cli("train", tiny, "--dry-run").stdout
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,221 @@
+"""Whole trainings of ten steps: what they leave, and that nothing but the recipe decides the bits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sslkit.contracts.dataset import Split
+from sslkit.data.datasets.digits import Digits
+from sslkit.errors import DataError, RunError
+from sslkit.recipe.check import load_recipe
+from sslkit.reporting.history import read_history
+from sslkit.runs import Run
+from sslkit.training.checkpoints import load_checkpoint
+from sslkit.training.reporter import Progress, Reporter
+from sslkit.training.train import resume, train
+
+
+def run_once(recipe: Path, runs: Path, *settings: str, reporter: Reporter | None = None) -> Run:
+    return train(load_recipe(recipe, settings), runs, reporter)
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return load_file(run.backbone) | {f"heads.{name}": value for name, value in load_file(run.heads).items()}
+
+
+def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def rows(run: Run) -> list[tuple[int, float, str, float]]:
+    return [tuple(row) for row in read_history(run.metrics) if not row.metric.startswith("time/")]
+
+
+def equal(left: Any, right: Any) -> bool:
+    """Whether two trees are the same to the bit."""
+    if isinstance(left, torch.Tensor):
+        return torch.equal(left, right)
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(equal(left[key], right[key]) for key in left)
+    if isinstance(left, (list, tuple)):
+        return len(left) == len(right) and all(map(equal, left, right))
+    return bool(left == right)
+
+
+class StopAt(Reporter):
+    """Sends this process a signal in the middle of given steps."""
+
+    def __init__(self, steps: Sequence[int], number: signal.Signals = signal.SIGTERM) -> None:
+        self.steps = steps
+        self.number = number
+
+    def step(self, progress: Progress) -> None:
+        if progress.step in self.steps:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_text: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that was never interrupted."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "tiny.toml").write_text(tiny_text)
+    return run_once(folder / "tiny.toml", folder / "runs")
+
+
+def test_a_run_folder_holds_everything(finished: Run) -> None:
+    names = {str(path.relative_to(finished.path)) for path in finished.path.rglob("*") if path.is_file()}
+    assert names == {
+        "recipe.toml",
+        "provenance.json",
+        "status.json",
+        "metrics.csv",
+        "backbone.safetensors",
+        "heads.safetensors",
+        "checkpoints/last.ckpt",
+        "checkpoints/best.ckpt",
+    }
+    assert (finished.path.parent.parent / "latest").resolve() == finished.path.resolve()
+    assert finished.status.state == "finished"
+    assert (finished.status.step, finished.status.epoch) == (10, 2)
+    record = json.loads(finished.provenance.read_text())
+    assert record["components"]["loss"] == {
+        "kind": "loss",
+        "name": "selfcls",
+        "distribution": "sslkit-selfcls",
+        "version": "0.1.0",
+    }
+    assert record["seed"] == 7
+    assert record["versions"]["torch"] == metadata.version("torch")
+    assert record["hardware"]["threads"] == torch.get_num_threads()
+
+
+def test_the_history_has_every_interval_and_epoch_once(finished: Run) -> None:
+    found = rows(finished)
+    assert [step for step, _, metric, _ in found if metric == "loss"] == [3, 6, 9]
+    assert [step for step, _, metric, _ in found if metric == "epoch_loss"] == [5, 10]
+    by_name = {metric: value for _, _, metric, value in found}
+    assert by_name["monitor/ln_k"] == pytest.approx(2.302585)
+    for name in ("acc", "nmi", "knn", "entropy"):
+        assert 0 < by_name[f"monitor/{name}"] < 2.31
+    assert by_name["lr"] < 1e-3
+
+
+def test_the_same_recipe_gives_the_same_bits_and_another_seed_does_not(
+    finished: Run, tiny: Path, tmp_path: Path
+) -> None:
+    torch.rand(3)  # what happened in the process before must not matter
+    assert same(weights(finished), weights(run_once(tiny, tmp_path / "runs")))
+    assert not same(weights(finished), weights(run_once(tiny, tmp_path / "runs", "run.seed=8")))
+
+
+def test_labels_never_touch_training(
+    finished: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = Digits.load
+
+    def shuffled(self: Digits, split: str) -> Split:
+        found = honest(self, split)
+        assert found.labels is not None
+        return Split(found.images, found.labels[torch.randperm(len(found.labels))])
+
+    monkeypatch.setattr(Digits, "load", shuffled)
+    other = run_once(tiny, tmp_path / "runs")
+    assert same(weights(finished), weights(other))
+    assert [row for row in rows(finished) if "monitor" in row[2]] != [row for row in rows(other) if "monitor" in row[2]]
+
+
+@pytest.mark.parametrize("stops", [[1], [4, 5], [5, 7], [9], [2, 3, 4]], ids=str)
+def test_an_interrupted_run_ends_in_the_same_bits(finished: Run, tiny: Path, tmp_path: Path, stops: list[int]) -> None:
+    run = run_once(tiny, tmp_path / "runs", reporter=StopAt(stops))
+    while run.status.state == "interrupted":
+        assert run.status.step in stops
+        assert not run.backbone.exists()
+        torch.rand(5)
+        run = resume(run, StopAt([step for step in stops if step > run.status.step]))
+    assert same(weights(finished), weights(run))
+    assert rows(finished) == rows(run)
+    one, other = load_checkpoint(finished.last_checkpoint), load_checkpoint(run.last_checkpoint)
+    for key in ("state_dict", "optimizer_states", "lr_schedulers"):
+        assert equal(one[key], other[key]), key
+    states = [next(iter(found["callbacks"].values()))["random"] for found in (one, other)]
+    assert torch.equal(states[0]["torch"], states[1]["torch"])
+    assert states[0]["python"] == states[1]["python"]
+
+
+def test_ctrl_c_stops_like_sigterm(tiny: Path, tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    run = run_once(tiny, tmp_path / "runs", reporter=StopAt([2], signal.SIGINT))
+    assert run.status.state == "interrupted"
+    assert load_checkpoint(run.last_checkpoint)["global_step"] == 2
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_saved_recipe_trains_to_the_same_bits(finished: Run, tmp_path: Path) -> None:
+    assert same(weights(finished), weights(run_once(finished.recipe, tmp_path / "runs")))
+
+
+def test_what_cannot_be_resumed_says_why(finished: Run, tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"tiny/.* is finished: there is nothing to resume"):
+        resume(finished)
+    run = run_once(tiny, tmp_path / "runs", reporter=StopAt([2]))
+    damaged = run.last_checkpoint.read_bytes()[:-2000]
+    run.last_checkpoint.write_bytes(damaged)
+    with pytest.raises(RunError, match=r"the checkpoint .*last.ckpt cannot be read: "):
+        resume(run)
+    run.last_checkpoint.unlink()
+    with pytest.raises(
+        RunError, match=r"before its first checkpoint: train it again with `sslkit train .*recipe.toml`"
+    ):
+        resume(run)
+    run.write_status("running", 2, 10, 0, 2)
+    with pytest.raises(RunError, match="is still running, in process"):
+        resume(run)
+
+
+def test_a_data_set_smaller_than_a_batch_is_refused(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        run_once(tiny, tmp_path / "runs", "train.batch_size=2000")
+    assert str(error.value) == (
+        "there are 1438 training images, fewer than one batch of 2000: set train.batch_size to at most 1438"
+    )
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_classifier_with_the_lowest_loss_is_chosen_without_labels(tiny: Path, tmp_path: Path) -> None:
+    from sslkit.weights import read_metadata
+
+    settings = ("head.classifiers=[10, 3]", "evaluation.classifier=lowest-loss")
+    run = run_once(tiny, tmp_path / "runs", *settings)
+    # Ten classes start at ln 10, three at ln 3: within ten steps nothing changes that order.
+    assert read_metadata(run.heads)["classifier"] == 1
+
+
+def test_lars_and_sgd_train_swav_and_selfcls_together(tiny: Path, tmp_path: Path) -> None:
+    text = tiny.read_text().replace("[head]\n", "[[head]]\n").replace("[loss]\n", "[[loss]]\n")
+    text += """
+[[head]]
+use = "swav"
+prototypes = [16]
+
+[[loss]]
+use = "swav"
+weight = 0.5
+head = "swav"
+"""
+    tiny.write_text(text)
+    for settings in (["optimizer={use = 'lars', lr = 0.1}"], ["optimizer={use = 'sgd', lr = 0.1}"]):
+        run = run_once(tiny, tmp_path / "runs", *settings)
+        logged = {metric for _, _, metric, _ in rows(run)}
+        assert {"loss", "selfcls", "swav"} <= logged
+        losses = {metric: value for step, _, metric, value in rows(run) if step == 9}
+        assert losses["loss"] == pytest.approx(losses["selfcls"] + 0.5 * losses["swav"], rel=1e-5)
