@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sslkit.data.seeds import STREAMS, derive
+from sslkit.data.splits import Subset, stratified
+from sslkit.data.store import TensorStore
+
+LABELS = torch.arange(4).repeat_interleave(torch.tensor([50, 30, 20, 1]))
+
+
+def test_classes_keep_their_proportion_and_pieces_never_overlap() -> None:
+    first, second = stratified(LABELS, 0.1, seed=0)
+    assert LABELS[second].bincount().tolist() == [5, 3, 2]
+    assert sorted([*first.tolist(), *second.tolist()]) == list(range(len(LABELS)))
+
+
+def test_the_seed_decides_the_cut() -> None:
+    one, again, other = (stratified(LABELS, 0.1, seed)[1].tolist() for seed in (0, 0, 1))
+    assert one == again
+    assert one != other
+
+
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=40), st.floats(0.01, 0.99), st.integers(0, 5))
+def test_no_class_with_two_images_is_left_out_of_either(values: list[int], fraction: float, seed: int) -> None:
+    labels = torch.tensor(values)
+    first, second = stratified(labels, fraction, seed)
+    assert sorted([*first.tolist(), *second.tolist()]) == list(range(len(labels)))
+    for label in set(values):
+        assert (labels[first] == label).any()
+        if values.count(label) > 1:
+            assert (labels[second] == label).any()
+
+
+def test_a_subset_fetches_its_own() -> None:
+    images = TensorStore(torch.arange(9, dtype=torch.uint8).reshape(9, 1, 1, 1))
+    part = Subset(images, torch.tensor([7, 3, 5]))
+    assert len(part) == 3
+    assert part.shape == (1, 1, 1)
+    assert part.gather(torch.tensor([2, 0])).flatten().tolist() == [5, 7]
+
+
+def test_streams_of_a_run_are_all_different() -> None:
+    seeds = {derive(seed, name, part) for seed in range(4) for name in STREAMS for part in range(50)}
+    assert len(seeds) == 4 * len(STREAMS) * 50
+    assert all(0 <= seed < 2**63 for seed in seeds)

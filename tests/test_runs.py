@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sslkit.errors import RunError
+from sslkit.runs import Run, all_runs, find_run, write_aside
+
+MAKE = "from pathlib import Path; from sslkit.runs import Run; print(Run.create(Path({root!r}), 'same').path)"
+
+
+def test_runs_started_together_never_share_a_folder(tmp_path: Path) -> None:
+    script = MAKE.format(root=str(tmp_path / "runs"))
+    together = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(6)]
+    paths = {process.communicate()[0].strip() for process in together}
+    assert all(process.returncode == 0 for process in together)
+    assert len(paths) == 6
+    assert str((tmp_path / "runs" / "latest").resolve()) in paths
+
+
+def test_a_run_is_found_by_folder_name_id_or_as_the_latest(tmp_path: Path) -> None:
+    first, second = Run.create(tmp_path, "a"), Run.create(tmp_path, "b")
+    first.write_status("interrupted", 3, 10, 0, 2)
+    second.write_status("finished", 10, 10, 2, 2)
+    for spec in ("a", first.name, first.path.name, str(first.path)):
+        assert find_run(spec, tmp_path).path == first.path
+    assert find_run(None, tmp_path, unfinished=True).path == first.path
+    assert [run.path for run in all_runs(tmp_path)] == sorted([first.path, second.path], key=lambda path: path.name)
+
+
+def test_a_run_whose_process_is_gone_counts_as_interrupted(tmp_path: Path) -> None:
+    script = (
+        f"from pathlib import Path; from sslkit.runs import Run; run = Run.create(Path({str(tmp_path)!r}), 'x');"
+        "run.write_status('running', 1, 10, 0, 2)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert find_run(None, tmp_path).status.state == "interrupted"
+
+
+def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"there are no runs in .*: `sslkit train RECIPE` makes one"):
+        find_run(None, tmp_path)
+    run = Run.create(tmp_path, "a")
+    run.write_status("running", 1, 10, 0, 2)
+    with pytest.raises(RunError, match=r"there is no run 'b' in .*: `sslkit runs list` shows what there is"):
+        find_run("b", tmp_path)
+    (run.path / "status.json").write_text('{"state": "runn')
+    with pytest.raises(RunError, match=r"is not a run folder: its status.json cannot be read"):
+        _ = run.status
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"cannot make a run folder in .*file: Not a directory; name another"):
+        Run.create(tmp_path / "file", "a")
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "state.json"
+    write_aside(path, "old")
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space left"):
+        write_aside(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from sslkit.errors import RunError
+from sslkit.training.checkpoints import load_checkpoint
+from sslkit.weights import load_weights, read_metadata, save_weights
+
+
+def test_weights_and_metadata_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    one, other = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+    one(torch.rand(2, 3, 4, 4))
+    save_weights(one, path, {"mean": [0.5], "name": "é"})
+    load_weights(other, path)
+    assert torch.equal(one.running_mean, other.running_mean)
+    assert read_metadata(path) == {"mean": [0.5], "name": "é"}
+
+
+def test_damaged_and_foreign_weights_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    with pytest.raises(RunError, match=r"there are no weights .*: the run has not finished; `sslkit resume`"):
+        read_metadata(path)
+    save_weights(nn.Linear(2, 2), path, {})
+    with pytest.raises(RunError, match=r"cannot be used: Error\(s\) in loading state_dict for Linear"):
+        load_weights(nn.Linear(2, 3), path)
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(RunError, match="cannot be used"):
+        load_weights(nn.Linear(2, 2), path)
+    with pytest.raises(RunError, match="cannot be read"):
+        read_metadata(path)
+
+
+class Payload:
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (Path("executed"),)
+
+
+def test_a_checkpoint_that_wants_to_execute_something_is_refused(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": Payload()}, "evil.ckpt")
+    Path("raw.ckpt").write_bytes(pickle.dumps(Payload()))
+    for name in ("evil.ckpt", "raw.ckpt"):
+        with pytest.raises(RunError, match=f"the checkpoint {name} cannot be read: "):
+            load_checkpoint(Path(name))
+    assert not Path("executed").exists()
