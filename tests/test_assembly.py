@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from sslkit.assembly import assemble, statistics
+from sslkit.data.store import TensorStore
+from sslkit.errors import BrokenComponent, RecipeError
+from sslkit.recipe.check import load_recipe
+
+
+def refusal(path: Path, *settings: str) -> str:
+    with pytest.raises(RecipeError) as error:
+        assemble(load_recipe(path, settings))
+    return str(error.value).replace(f"{path.parent}/", "").splitlines()[1].strip()
+
+
+def test_statistics_are_those_of_all_pixels() -> None:
+    images = torch.randint(0, 256, (40, 3, 5, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images[:, 2] = 128
+    mean, std = statistics(TensorStore(images))
+    pixels = images.double() / 255
+    assert mean == pytest.approx(pixels.mean(dim=(0, 2, 3)).tolist())
+    expected = pixels.std(dim=(0, 2, 3), correction=0).tolist()
+    assert std[:2] == pytest.approx(expected[:2])
+    assert std[2] == pytest.approx(1 / 255)  # a constant channel must not divide by nothing
+
+
+def test_what_a_loss_needs_is_checked_against_its_head(tiny: Path) -> None:
+    without = tiny.read_text().replace('[head]\nuse = "selfcls-mlp"\nhidden_dims = []\nclassifiers = [10]\n', "")
+    tiny.write_text(without)
+    line = without.splitlines().index('use = "selfcls"') + 1
+    assert refusal(tiny) == f"tiny.toml:{line}: loss.use: the loss 'selfcls' needs logits, but the recipe has no [head]"
+
+
+def test_a_refused_option_is_located(tiny: Path) -> None:
+    line = tiny.read_text().splitlines().index("[views]") + 2
+    tiny.write_text(tiny.read_text().replace('use = "affine"\n', 'use = "crops"\nhue = 0.1\n'))
+    found = refusal(tiny)
+    assert found.startswith(f"tiny.toml:{line - 1}: views.saturation: needs RGB images, but these have 1 channel; set ")
+
+
+def test_an_option_that_contradicts_the_training_is_located(tiny: Path) -> None:
+    found = refusal(tiny, "train.epochs=1", "optimizer.warmup_epochs=2")
+    assert found.startswith("--set optimizer.warmup_epochs=2: optimizer.warmup_epochs: ")
+
+
+def test_a_classifier_that_is_not_there_is_refused(tiny: Path) -> None:
+    assert refusal(tiny, "evaluation.classifier=1") == (
+        "--set evaluation.classifier=1: evaluation.classifier: must be 0 to 0, "
+        "the head 'selfcls-mlp' has 1 classifiers; found 1"
+    )
+
+
+def test_a_constructor_that_fails_names_its_distribution(tiny: Path, install) -> None:
+    source = "import sslkit\nclass Bad(sslkit.Loss):\n    api = 1\n    def __init__(self, options, context): 1 / 0\n"
+    install("plug", "[sslkit.losses]\nbad = bad_at_building:Bad\n", version="4.2", bad_at_building=source)
+    with pytest.raises(BrokenComponent, match=r"loss 'bad' of plug 4.2 .*: building it fails with ZeroDivisionError"):
+        assemble(load_recipe(tiny, ["loss.use=bad"]))
