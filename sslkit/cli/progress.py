@@ -67,13 +67,19 @@ class TerminalReporter(LineReporter):
 
     def begin(self, progress: Progress) -> None:
         self.epochs = self.bars.add_task("epochs", total=progress.epochs, completed=progress.epoch, speed="")
-        self.steps = self.bars.add_task("steps", total=progress.steps, completed=progress.step, speed="")
+        self.steps = self.bars.add_task("steps", total=progress.steps // progress.epochs, speed="")
         self.bars.start()
+        self.step(progress)
 
     def step(self, progress: Progress) -> None:
         speed = f"{progress.images_per_second:.0f} images/s, waiting {progress.waiting:.0%}"
-        self.bars.update(self.steps, completed=progress.step, speed=speed if progress.images_per_second else "")
-        self.bars.update(self.epochs, completed=progress.step * progress.epochs / progress.steps)
+        per_epoch = progress.steps // progress.epochs
+        self.bars.update(self.epochs, completed=progress.step / per_epoch)
+        self.bars.update(
+            self.steps,
+            completed=progress.step - (progress.step - 1) // per_epoch * per_epoch if progress.step else 0,
+            speed=speed if progress.images_per_second else "",
+        )
 
     def figures(self, progress: Progress, figures: Mapping[str, float]) -> None:
         self.losses = dict(figures)

@@ -7,7 +7,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 
 def test_train_then_runs_then_eval(cli, tiny: Path, tmp_path: Path) -> None:
@@ -120,3 +122,35 @@ def test_a_dry_run_shows_shapes_and_leaves_nothing(cli, tiny: Path, tmp_path: Pa
     assert found["memory_bytes"] > 10_000_000
     assert "steps per epoch" in cli("train", tiny, "--dry-run").stdout
     assert not (tmp_path / "runs").exists()
+
+
+def test_an_odd_folder_of_images_trains_and_names_each_broken_file_once(cli, tiny: Path, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    root = tmp_path / "pictures" / "deep"
+    root.mkdir(parents=True)
+    for number in range(97):
+        mode = ("L", "RGB", "RGBA", "CMYK", "P", "1")[number % 6]
+        width, height = (20, 31, 48)[number % 3], (24, 33)[number % 2]
+        pixels = Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8)).convert(mode)
+        pixels.save(root / f"image {number}{'.tif' if mode == 'CMYK' else '.png'}")
+    whole = (root / "image 1.png").read_bytes()
+    broken = {"empty.png": b"", "cut.png": whole[: len(whole) // 2], "no\nimage.jpg": b"hello, world"}
+    for name, content in broken.items():
+        (root / name).write_bytes(content)
+    (root / "notes.txt").write_text("not an image")
+
+    settings = ["data.use=image-folder", f"data.root={root.parent}", "train.batch_size=32", "train.epochs=1"]
+    arguments = [part for setting in settings for part in ("--set", setting)]
+    done = cli("train", tiny, "--json", *arguments, SSLKIT_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stderr
+    assert "3 of 100 images cannot be read and are skipped, broken_limit = 0.05 allows it:" in done.stderr
+    for name in ("empty.png", "cut.png", r"no\nimage.jpg"):
+        assert done.stderr.count(name) == 1
+    assert "files that are no images are ignored: 1 .txt" in done.stderr
+    record = json.loads((Path(json.loads(done.stdout)["run"]) / "provenance.json").read_text())
+    assert sorted(item["file"] for item in record["data"]["broken"]) == sorted(f"deep/{name}" for name in broken)
+    assert record["training_images"] == 97
+
+    refused = cli("eval")
+    assert refused.returncode == 2
+    assert "the data set 'image-folder' has no test images" in refused.stderr

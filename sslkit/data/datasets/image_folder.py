@@ -22,6 +22,14 @@ from sslkit.options import Options as BaseOptions
 LISTED = 10
 """Broken files that an error lists; the rest is counted."""
 
+NOTED = 100
+"""Broken files that are listed when a training starts; the rest is counted, and in the run's record."""
+
+
+def shown(name: str) -> str:
+    """A file name that cannot break a line or command a terminal."""
+    return name if name.isprintable() else ascii(name)
+
 
 class ImageFolder(Dataset):
     """Images in a folder, decoded once into the cache and mapped from there.
@@ -105,6 +113,22 @@ class ImageFolder(Dataset):
             "size": list(MappedStore(path).shape),
             "resized": index.resized,
         }
+
+    def notes(self) -> tuple[str, ...]:
+        report = self.report()
+        notes = [f"{split}: {reason}" for split, reason in report["read"].items()]
+        broken = report["broken"]
+        if broken:
+            limit = f"broken_limit = {self.options.broken_limit:g} allows it"
+            notes.append(
+                f"{len(broken)} of {len(self._tree.all_files)} images cannot be read and are skipped, {limit}:"
+            )
+            notes += [f"  {shown(item['file'])}: {item['reason']}" for item in broken[:NOTED]]
+            notes += [f"  and {len(broken) - NOTED} more, all in the run's provenance.json"] * (len(broken) > NOTED)
+        if report["ignored"]:
+            counts = ", ".join(f"{count} {extension}" for extension, count in report["ignored"].items())
+            notes.append(f"files that are no images are ignored: {counts}")
+        return tuple(notes)
 
     @cached_property
     def _tree(self) -> Tree:
