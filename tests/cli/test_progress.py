@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import pytest
+from rich.console import Console
+
+from sslkit.cli import progress as module
+from sslkit.cli.progress import LineReporter, TerminalReporter, reporter
+from sslkit.training.reporter import Progress
+
+FIGURES = {
+    "epoch_loss": 1.25,
+    "monitor/ln_k": 2.302585,
+    "monitor/acc": 0.5,
+    "monitor/knn": 0.875,
+    "monitor/classes_used": 9.0,
+}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    times: Iterator[float] = iter([100.0, 130.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(times))
+
+
+def test_what_is_no_terminal_gets_one_plain_line_for_each_epoch(clock: None) -> None:
+    out = io.StringIO()
+    shown = reporter(Console(file=out, width=40))
+    assert type(shown) is LineReporter
+    shown.note("data: 5 images [of] 1x8x8")
+    shown.begin(Progress(10, 40, 1, 4))
+    shown.step(Progress(11, 40, 1, 4))
+    shown.epoch(Progress(20, 40, 2, 4, images_per_second=512.4, waiting=0.034), FIGURES)
+    shown.end(Progress(40, 40, 4, 4))
+    assert out.getvalue().splitlines() == [
+        "data: 5 images [of] 1x8x8",
+        "training: 4 epochs, 40 steps, from step 10",
+        "epoch 2/4  loss 1.250 (ln K 2.303)  acc 0.500  knn 0.875  classes used 9  512 images/s  waiting 3%  left 60 s",
+    ]
+
+
+def test_a_terminal_gets_bars_and_the_newest_figures() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=100)
+    shown = reporter(console)
+    assert isinstance(shown, TerminalReporter)
+    shown.begin(Progress(0, 40, 0, 4))
+    shown.figures(Progress(10, 40, 1, 4), {"loss": 1.5, "lr": 0.1})
+    shown.epoch(Progress(10, 40, 1, 4), FIGURES)
+    shown.step(Progress(13, 40, 1, 4, images_per_second=700, waiting=0.5))
+    with console.capture() as capture:
+        console.print(*shown.bars.get_renderables())
+    lines = [line.rstrip() for line in capture.get().splitlines()]
+    shown.end(Progress(13, 40, 1, 4))
+    assert lines[0].startswith("epochs ━━━━━━━╸") and " 1/4 " in lines[0]
+    assert lines[1].startswith("steps  ━━━━━━━╸") and " 3/10 " in lines[1]
+    assert lines[1].endswith("700 images/s, waiting 50%")
+    assert lines[2] == "loss 1.500 (ln K 2.303)  acc 0.500  knn 0.875  classes used 9"
+
+
+def test_the_last_step_of_an_epoch_fills_the_bar() -> None:
+    shown = TerminalReporter(Console(file=io.StringIO(), force_terminal=True))
+    shown.begin(Progress(0, 40, 0, 4))
+    for step, within in ((1, 1), (10, 10), (11, 1), (40, 10)):
+        shown.step(Progress(step, 40, step // 10, 4))
+        assert shown.bars.tasks[1].completed == within
+    shown.end(Progress(40, 40, 4, 4))
