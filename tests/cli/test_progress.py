@@ -49,12 +49,14 @@ def test_a_terminal_gets_bars_and_the_newest_figures() -> None:
     shown.figures(Progress(10, 40, 1, 4), {"loss": 1.5, "lr": 0.1})
     shown.epoch(Progress(10, 40, 1, 4), FIGURES)
     shown.step(Progress(13, 40, 1, 4, images_per_second=700, waiting=0.5))
-    with console.capture() as capture:
-        console.print(*shown.bars.get_renderables())
-    lines = [line.rstrip() for line in capture.get().splitlines()]
     shown.end(Progress(13, 40, 1, 4))
-    assert lines[0].startswith("epochs ━━━━━━━╸") and " 1/4 " in lines[0]
-    assert lines[1].startswith("steps  ━━━━━━━╸") and " 3/10 " in lines[1]
+    out = io.StringIO()
+    Console(file=out, width=100).print(*shown.bars.get_renderables())
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    assert lines[0].startswith("epochs ━━━━━━━╸")
+    assert " 1/4 " in lines[0]
+    assert lines[1].startswith("steps  ━━━━━━━ ")
+    assert " 3/10 " in lines[1]
     assert lines[1].endswith("700 images/s, waiting 50%")
     assert lines[2] == "loss 1.500 (ln K 2.303)  acc 0.500  knn 0.875  classes used 9"
 

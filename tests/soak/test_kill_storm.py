@@ -1,0 +1,93 @@
+"""SIGKILL at random moments, resumed to the end, must change nothing; `make soak` repeats it more often."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+SETTINGS = ["--set", "train.epochs=12", "--set", "train.checkpoint_every=2 steps"]
+INTERVAL = 2
+
+
+def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
+    environment = os.environ | {"SSLKIT_RUNS": str(folder / "runs"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "sslkit.cli.main", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def finish(arguments: list[str], folder: Path) -> None:
+    process = start(arguments, folder)
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+
+
+def run_of(folder: Path) -> Path:
+    (run,) = folder.glob("runs/tiny/*")
+    return run
+
+
+def outcome(folder: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
+    run = run_of(folder)
+    rows = [line for line in (run / "metrics.csv").read_text().splitlines() if ",time/" not in line]
+    return load_file(run / "backbone.safetensors") | load_file(run / "heads.safetensors"), rows
+
+
+def kill_at_random(arguments: list[str], folder: Path, moments: random.Random) -> int | None:
+    """Kill a process some time after it has saved for the first time; returns the step it had got to."""
+    process = start(arguments, folder)
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("runs/tiny/*/checkpoints/last.ckpt")}
+    while process.poll() is None:
+        saved = {path: path.stat().st_mtime_ns for path in folder.glob("runs/tiny/*/checkpoints/last.ckpt")}
+        if saved and saved != before:
+            break
+        time.sleep(0.005)
+    time.sleep(moments.uniform(0, 1.0))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    if process.returncode == 0:
+        return None
+    return int(json.loads((run_of(folder) / "status.json").read_text())["step"])
+
+
+def storm(tiny: Path, tmp_path: Path, kills: int, seed: int) -> dict[str, int]:
+    finish(["train", str(tiny), *SETTINGS], tmp_path / "calm")
+    weights, rows = outcome(tmp_path / "calm")
+    moments = random.Random(seed)
+    done = {"kills": 0, "runs": 0, "bit_identical": 0}
+    while done["kills"] < kills:
+        folder = tmp_path / f"storm{done['runs']}"
+        arguments = ["train", str(tiny), *SETTINGS]
+        for _ in range(2):
+            if kill_at_random(arguments, folder, moments) is None:
+                break
+            done["kills"] += 1
+            arguments = ["resume", str(run_of(folder))]
+        if not (run_of(folder) / "backbone.safetensors").exists():
+            finish(["resume", str(run_of(folder))], folder)
+        done["runs"] += 1
+        found, found_rows = outcome(folder)
+        same = all(torch.equal(weights[name], found[name]) for name in weights)
+        done["bit_identical"] += same and found_rows == rows
+    return done
+
+
+def test_a_killed_run_ends_in_the_same_bits(tiny: Path, tmp_path: Path) -> None:
+    done = storm(tiny, tmp_path, kills=1, seed=0)
+    assert done["bit_identical"] == done["runs"]
+
+
+@pytest.mark.soak
+def test_twenty_kills(tiny: Path, tmp_path: Path, record) -> None:
+    done = storm(tiny, tmp_path, kills=20, seed=1)
+    record("kill storm", done)
+    assert done["bit_identical"] == done["runs"]
