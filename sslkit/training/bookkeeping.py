@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from sslkit.errors import RecipeError
 from sslkit.reporting.history import History
 from sslkit.runs import Run, State
 from sslkit.training.checkpoints import Interval, Saver, random_state, restore_random_state
@@ -47,7 +48,7 @@ class Bookkeeping(pl.Callback):
         self.saver = Saver(run.checkpoints)
         self.names: list[str] = []
         self.pending: list[Tensor] = []
-        self.epoch_loss = torch.zeros((), dtype=torch.float64)
+        self.epoch_loss = torch.zeros(())
         self.classifier_loss: dict[str, Tensor] = {}
         self.last_classifier_loss: dict[str, Tensor] = {}
         self.best_loss = float("inf")
@@ -115,7 +116,7 @@ class Bookkeeping(pl.Callback):
         """Place of the classifier that the recipe's setting means, by its loss over the last epoch."""
         if isinstance(setting, int):
             return setting
-        return int(self.last_classifier_loss[head].argmin()) if head in self.last_classifier_loss else 0
+        return int(self.last_classifier_loss[head].argmin())
 
     def _collect(self, learner: Learner) -> None:
         output = learner.output
@@ -124,13 +125,21 @@ class Bookkeeping(pl.Callback):
             # A loss may log other terms from some step on; what it logged before must not be lost.
             self._write_pending(int(learner.global_step) - 1)
             self.names = names
+            self._check_choice(learner)
         loss = output.loss.detach()
         self.pending.append(torch.stack([loss, *(term.to(loss.dtype) for term in output.terms.values())]))
         self.epoch_loss = self.epoch_loss + loss
         for head, losses in output.per_classifier.items():
             before = self.classifier_loss.get(head)
-            now = torch.stack(losses).double()
+            now = torch.stack(losses)
             self.classifier_loss[head] = now if before is None else before + now
+
+    def _check_choice(self, learner: Learner) -> None:
+        recipe = learner.assembly.recipe
+        head = recipe.evaluation.head or next(iter(learner.method.heads), "")
+        if recipe.evaluation.classifier == "lowest-loss" and head not in learner.output.per_classifier:
+            message = f"no loss tells the loss of each classifier of the head {head!r}: give its place"
+            raise RecipeError([recipe.document.problem(("evaluation", "classifier"), message)])
 
     def _write_pending(self, step: int) -> dict[str, float]:
         if not self.pending:

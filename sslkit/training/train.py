@@ -6,13 +6,13 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytorch_lightning as pl
 
 from sslkit.assembly import Assembly, assemble
-from sslkit.errors import RunError
+from sslkit.errors import RunError, TrainingError
 from sslkit.recipe.check import load_recipe
 from sslkit.recipe.model import Recipe
 from sslkit.runs import Run, write_aside
@@ -105,10 +105,16 @@ def _fit(run: Run, assembly: Assembly, hardware: Hardware, reporter: Reporter, c
         # Lightning turns a KeyboardInterrupt into sys.exit.
         stopped = isinstance(error.__context__, KeyboardInterrupt)
         step = int(trainer.global_step)
-        books.record("interrupted" if stopped else "failed", step)
         reporter.end(books.progress(step))
+        with suppress(OSError):
+            books.record("interrupted" if stopped else "failed", step)
         if stopped:
             raise KeyboardInterrupt from error
+        if isinstance(error, OSError):
+            raise TrainingError(
+                f"training stopped after step {step}, a file could not be written: {error.strerror or error}; "
+                f"make room, then go on with `sslkit resume {run.path}`"
+            ) from error
         raise
     step = int(trainer.global_step)
     finished = step >= assembly.context.total_steps

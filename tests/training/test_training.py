@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 
 from sslkit.contracts.dataset import Split
 from sslkit.data.datasets.digits import Digits
-from sslkit.errors import DataError, RunError
+from sslkit.errors import DataError, RecipeError, RunError, TrainingError
 from sslkit.recipe.check import load_recipe
 from sslkit.reporting.history import read_history
-from sslkit.runs import Run
+from sslkit.runs import Run, all_runs
 from sslkit.training.checkpoints import load_checkpoint
 from sslkit.training.reporter import Progress, Reporter
 from sslkit.training.train import resume, train
@@ -219,3 +219,57 @@ head = "swav"
         assert {"loss", "selfcls", "swav"} <= logged
         losses = {metric: value for step, _, metric, value in rows(run) if step == 9}
         assert losses["loss"] == pytest.approx(losses["selfcls"] + 0.5 * losses["swav"], rel=1e-5)
+
+
+def test_choosing_by_loss_needs_a_loss_that_tells(tiny: Path, tmp_path: Path, install: Any) -> None:
+    source = """
+import sslkit
+class Mute(sslkit.Loss):
+    api = 1
+    needs = frozenset({"logits"})
+    def forward(self, views):
+        return sslkit.LossOutput(views.student.logits[0][0].square().mean())
+"""
+    install("plug", "[sslkit.losses]\nmute = mute_loss:Mute\n", mute_loss=source)
+    with pytest.raises(
+        RecipeError, match=r"evaluation.classifier: no loss tells the loss of each classifier of the head"
+    ):
+        run_once(tiny, tmp_path / "runs", "loss.use=mute", "evaluation.classifier=lowest-loss")
+
+
+def test_a_run_killed_while_it_wrote_its_weights_is_completed(tiny: Path, tmp_path: Path) -> None:
+    run = run_once(tiny, tmp_path / "runs")
+    trained, written = weights(run), rows(run)
+    run.backbone.unlink()
+    run.heads.unlink()
+    run.write_status("interrupted", 10, 10, 2, 2)
+    assert same(trained, weights(resume(run)))
+    assert run.status.state == "finished"
+    assert rows(run) == written
+
+
+def test_a_full_disk_stops_the_run_with_its_last_checkpoint_intact(
+    finished: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sslkit.training import checkpoints
+
+    honest, writes = checkpoints.write_aside, []
+
+    def full_from_the_second_on(path: Path, data: bytes) -> None:
+        writes.append(path)
+        if len(writes) > 1:
+            raise OSError(28, "No space left on device")
+        honest(path, data)
+
+    monkeypatch.setattr(checkpoints, "write_aside", full_from_the_second_on)
+    with pytest.raises(TrainingError) as error:
+        run_once(tiny, tmp_path / "runs")
+    (run,) = all_runs(tmp_path / "runs")
+    assert str(error.value) == (
+        "training stopped after step 10, a file could not be written: No space left on device; "
+        f"make room, then go on with `sslkit resume {run.path}`"
+    )
+    assert run.status.state == "failed"
+    monkeypatch.undo()
+    assert same(weights(finished), weights(resume(run)))
+    assert rows(run) == rows(finished)
