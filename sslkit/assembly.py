@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -20,30 +19,13 @@ from sslkit.contracts.views import Views
 from sslkit.data.loader import Loader
 from sslkit.data.residence import place
 from sslkit.data.seeds import seed_global
-from sslkit.errors import BrokenComponent, OptionError, RecipeError, SslkitError
+from sslkit.errors import BrokenComponent, IncompatibleComponent, OptionError, RecipeError, SslkitError
 from sslkit.recipe.model import Recipe, Selected
 
 STATISTICS_IMAGES = 10_000
 """Images, spread evenly over all, that mean and standard deviation are measured on."""
 
 Built = TypeVar("Built")
-
-
-@dataclass(frozen=True)
-class Network:
-    """The trained modules of a recipe, freshly initialised.
-
-    Attributes:
-        context: what they were built with.
-        backbone: the backbone.
-        heads: heads by name.
-        losses: losses as they are combined.
-    """
-
-    context: Context
-    backbone: Backbone
-    heads: dict[str, Head]
-    losses: tuple[WeightedLoss, ...]
 
 
 @dataclass(frozen=True)
@@ -59,6 +41,7 @@ class Assembly:
         views: the augmentation policy.
         method: the method, which owns all trained modules.
         optimizer: the optimizer.
+        head: name of the head that monitors and evaluation use; empty without heads.
         notes: what a user should know about the data, in sentences.
     """
 
@@ -70,6 +53,7 @@ class Assembly:
     views: Views
     method: Method
     optimizer: Optimizer
+    head: str
     notes: tuple[str, ...]
 
 
@@ -109,7 +93,7 @@ def training_images(dataset: Dataset) -> ImageStore:
 def statistics(images: ImageStore) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Per-channel mean and standard deviation in 0..1, the latter at least one grey level."""
     count = min(len(images), STATISTICS_IMAGES)
-    places = torch.linspace(0, len(images) - 1, count).round().long()
+    places = torch.linspace(0, len(images) - 1, count, dtype=torch.float64).round().long()
     total = torch.zeros(images.shape[0], dtype=torch.float64)
     squares = torch.zeros(images.shape[0], dtype=torch.float64)
     for block in places.split(1000):
@@ -121,17 +105,21 @@ def statistics(images: ImageStore) -> tuple[tuple[float, ...], tuple[float, ...]
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
-def build_network(recipe: Recipe, context: Context) -> Network:
-    """Backbone, heads and losses, checked to fit each other.
-
-    Raises:
-        RecipeError: a loss needs what its head or the method does not give.
-    """
+def build_network(recipe: Recipe, context: Context) -> tuple[Context, Backbone, dict[str, Head]]:
+    """Backbone and heads, freshly initialised, and the context with what they settled."""
     backbone = construct(recipe, recipe.backbone, Backbone, context)
+    _require(recipe.backbone, backbone, "feature_dim")
     context = replace(context, feature_dim=backbone.feature_dim)
     heads = {head.name: construct(recipe, head, Head, context) for head in recipe.heads}
-    losses = tuple(_loss(recipe, selected, heads, context) for selected in recipe.losses)
-    return Network(context, backbone, heads, losses)
+    for selected in recipe.heads:
+        _require(selected, heads[selected.name], "embedding_dim")
+    return context, backbone, heads
+
+
+def _require(selected: Selected, built: object, attribute: str) -> None:
+    value = getattr(built, attribute, None)
+    if not isinstance(value, int) or value < 1:
+        raise IncompatibleComponent(f"{selected.entry}: its {attribute} must be a positive integer, not {value!r}")
 
 
 def _loss(recipe: Recipe, selected: Selected, heads: dict[str, Head], context: Context) -> WeightedLoss:
@@ -184,24 +172,25 @@ def assemble(recipe: Recipe, device: str = "cpu", world: World | None = None) ->
     seed_global(recipe.run.seed)
     views = construct(recipe, recipe.views, Views, context)
     context = replace(context, view_size=views.size, view_count=views.count)
-    network = build_network(recipe, context)
-    parts = Parts(network.backbone, network.heads, network.losses)
-    method = construct(recipe, recipe.method, Method, network.context, parts)
-    optimizer = construct(recipe, recipe.optimizer, Optimizer, network.context)
-    _check_classifier(recipe, network.heads)
+    context, backbone, heads = build_network(recipe, context)
+    losses = tuple(_loss(recipe, selected, heads, context) for selected in recipe.losses)
+    method = construct(recipe, recipe.method, Method, context, Parts(backbone, heads, losses))
+    optimizer = construct(recipe, recipe.optimizer, Optimizer, context)
     notes = (where, *dataset.notes())
-    return Assembly(recipe, network.context, dataset, images, loader, views, method, optimizer, notes)
+    head = _run_head(recipe, heads)
+    return Assembly(recipe, context, dataset, images, loader, views, method, optimizer, head, notes)
 
 
-def _check_classifier(recipe: Recipe, heads: dict[str, Head]) -> None:
+def _run_head(recipe: Recipe, heads: dict[str, Head]) -> str:
+    """Name of the head that monitors and evaluation use: the recipe's choice, else the first that a loss reads."""
+    read = [loss.place.head or next(iter(heads), "") for loss in recipe.losses]
+    name = recipe.evaluation.head or next((name for name in heads if name in read), next(iter(heads), ""))
+    if recipe.evaluation.head and name not in read:
+        message = f"no loss reads the head {name!r}: it stays as it was initialised"
+        raise RecipeError([recipe.document.problem(("evaluation", "head"), message)])
     chosen = recipe.evaluation.classifier
-    name = recipe.evaluation.head or next(iter(heads), "")
     count = len(heads[name].classifiers) if name else 0
-    if isinstance(chosen, int) and count and not 0 <= chosen < count:
-        message = f"must be 0 to {count - 1}, the head {name!r} has {count} classifiers; found {chosen}"
+    if isinstance(chosen, int) and count and chosen >= count:
+        message = f"must be 0 to {count - 1}, the places of the head's classifiers; found {chosen}"
         raise RecipeError([recipe.document.problem(("evaluation", "classifier"), message)])
-
-
-def reference_loss(classifiers: tuple[int, ...]) -> float | None:
-    """Mean of ln K over the classifiers: the loss of a predictor that knows nothing; None without classifiers."""
-    return sum(math.log(size) for size in classifiers) / len(classifiers) if classifiers else None
+    return name

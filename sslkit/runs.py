@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
 import secrets
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from sslkit.errors import RunError
 
 VARIABLE = "SSLKIT_RUNS"
 """Environment variable: the folder that runs go to, ``./runs`` where it is unset."""
+
+LATEST = "latest"
+"""Name of the link to the newest run."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 State = Literal["running", "interrupted", "failed", "finished"]
 
@@ -76,8 +83,13 @@ class Run:
         """A new folder that no other run has, and make it the latest.
 
         Raises:
-            RunError: the folder cannot be made.
+            RunError: the folder cannot be made, or a run cannot be called so.
         """
+        if not NAME.fullmatch(name) or name == LATEST:
+            raise RunError(
+                f"a run cannot be called {name!r}: set run.name to letters, digits, '.', '_' and '-', "
+                f"at most 64, beginning with a letter or digit, and not {LATEST!r}"
+            )
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         try:
             while True:
@@ -99,10 +111,10 @@ class Run:
     def mark_latest(self) -> None:
         """Point ``<runs>/latest`` at this run."""
         root = self.path.parent.parent
-        aside = root / f".latest.{os.getpid()}"
+        aside = root / f".{LATEST}.{os.getpid()}"
         aside.unlink(missing_ok=True)
         aside.symlink_to(self.path.relative_to(root), target_is_directory=True)
-        aside.replace(root / "latest")
+        aside.replace(root / LATEST)
 
     @property
     def name(self) -> str:
@@ -151,7 +163,7 @@ class Run:
 
     @property
     def status(self) -> Status:
-        """How far it is; a run whose process is gone counts as interrupted.
+        """How far it is; a run that no process holds counts as interrupted.
 
         Raises:
             RunError: the folder holds no readable status.
@@ -160,9 +172,49 @@ class Run:
             status = Status(**json.loads((self.path / "status.json").read_text()))
         except (OSError, ValueError, TypeError) as error:
             raise RunError(f"{self.path} is not a run folder: its status.json cannot be read ({error})") from error
-        if status.state == "running" and not _alive(status.process):
+        if status.state not in get_args(State):
+            raise RunError(f"{self.path} is not a run folder: its status.json has the state {status.state!r}")
+        if status.state == "running" and not self._is_held():
             return Status(**(asdict(status) | {"state": "interrupted"}))
         return status
+
+    @property
+    def readable(self) -> bool:
+        """Whether its status can be read."""
+        try:
+            return bool(self.status)
+        except RunError:
+            return False
+
+    @property
+    def complete(self) -> bool:
+        """Whether the trained weights are all there."""
+        return self.backbone.exists() and self.heads.exists()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the run to this process while it trains; the hold ends with the process, however that ends.
+
+        Raises:
+            RunError: another process holds it.
+        """
+        with self._lock.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(f"{self.name} is being trained right now, by another process") from None
+            yield
+
+    @property
+    def _lock(self) -> Path:
+        return self.path / ".lock"
+
+    def _is_held(self) -> bool:
+        try:
+            with self.held():
+                return False
+        except RunError:
+            return True
 
     def write_status(self, state: State, step: int, steps: int, epoch: int, epochs: int) -> None:
         """Record how far the run is."""
@@ -173,6 +225,7 @@ class Run:
     def save_evaluation(self, result: dict[str, Any]) -> Path:
         """Keep an evaluation's figures; returns the file."""
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        self.evaluations.mkdir(exist_ok=True)
         path = self.evaluations / f"{stamp}-{secrets.token_hex(2)}.json"
         write_aside(path, json.dumps(result, indent=1))
         return path
@@ -180,7 +233,7 @@ class Run:
 
 def all_runs(root: Path) -> Iterator[Run]:
     """Every run below a folder, oldest first."""
-    found = [path.parent for path in root.glob("*/*/status.json") if path.parent.parent.name != "latest"]
+    found = [path.parent for path in root.glob("*/*/status.json") if path.parent.parent.name != LATEST]
     yield from (Run(path) for path in sorted(found, key=lambda path: path.name))
 
 
@@ -197,15 +250,17 @@ def find_run(spec: str | None, root: Path, *, unfinished: bool = False) -> Run:
     """
     if spec and (Path(spec) / "status.json").is_file():
         return Run(Path(spec).resolve())
-    runs = list(all_runs(root))
-    if spec:
-        runs = [run for run in runs if spec in (run.name, run.path.parent.name, run.path.name)]
-        if not runs:
-            raise RunError(f"there is no run {spec!r} in {root}: `sslkit runs list` shows what there is")
-    elif not runs:
+    if spec == LATEST or (not spec and not unfinished):
+        spec = None
+        if (root / LATEST / "status.json").is_file():
+            return Run((root / LATEST).resolve())
+    runs = [run for run in all_runs(root) if not spec or spec in (run.name, run.path.parent.name, run.path.name)]
+    if not runs and spec:
+        raise RunError(f"there is no run {spec!r} in {root}: `sslkit runs list` shows what there is")
+    if not runs:
         raise RunError(f"there are no runs in {root}: `sslkit train RECIPE` makes one, --runs names another folder")
     if unfinished and len(runs) > 1:
-        runs = [run for run in runs if run.status.state in ("interrupted", "failed")]
+        runs = [run for run in runs if run.readable and run.status.state in ("interrupted", "failed")]
         if not runs:
             raise RunError(f"every run in {root} is finished or still running: there is nothing to resume")
     return runs[-1]
@@ -213,17 +268,3 @@ def find_run(spec: str | None, root: Path, *, unfinished: bool = False) -> Run:
 
 def _this_process() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def _alive(process: str) -> bool:
-    """Whether a process of this host still runs; one of another host is believed to."""
-    host, _, pid = process.rpartition(":")
-    if host != socket.gethostname() or not pid.isdecimal():
-        return True
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

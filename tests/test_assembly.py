@@ -7,7 +7,7 @@ import torch
 
 from sslkit.assembly import assemble, statistics
 from sslkit.data.store import TensorStore
-from sslkit.errors import BrokenComponent, RecipeError
+from sslkit.errors import BrokenComponent, IncompatibleComponent, RecipeError
 from sslkit.recipe.check import load_recipe
 
 
@@ -50,12 +50,48 @@ def test_an_option_that_contradicts_the_training_is_located(tiny: Path) -> None:
 def test_a_classifier_that_is_not_there_is_refused(tiny: Path) -> None:
     assert refusal(tiny, "evaluation.classifier=1") == (
         "--set evaluation.classifier=1: evaluation.classifier: must be 0 to 0, "
-        "the head 'selfcls-mlp' has 1 classifiers; found 1"
+        "the places of the head's classifiers; found 1"
     )
 
 
 def test_a_constructor_that_fails_names_its_distribution(tiny: Path, install) -> None:
-    source = "import sslkit\nclass Bad(sslkit.Loss):\n    api = 1\n    def __init__(self, options, context): 1 / 0\n"
+    source = "import sslkit\nclass Bad(sslkit.Loss):\n    api = 1\n    def __init__(self, options, context): 1 / 0\n    forward = None\n"
     install("plug", "[sslkit.losses]\nbad = bad_at_building:Bad\n", version="4.2", bad_at_building=source)
     with pytest.raises(BrokenComponent, match=r"loss 'bad' of plug 4.2 .*: building it fails with ZeroDivisionError"):
         assemble(load_recipe(tiny, ["loss.use=bad"]))
+
+
+HEADS = """
+import sslkit
+class Bad(sslkit.Head):
+    api = 1
+    def embed(self, features):
+        return features
+"""
+
+
+def test_a_head_that_does_not_say_its_size_is_refused(tiny: Path, install) -> None:
+    install("plug", "[sslkit.heads]\nbad = sizeless_head:Bad\n", sizeless_head=HEADS)
+    with pytest.raises(
+        IncompatibleComponent, match=r"head 'bad' of plug .*: its embedding_dim must be a positive integer"
+    ):
+        assemble(load_recipe(tiny, ["head.use=bad", "loss.use=swav"]))
+
+
+@pytest.mark.parametrize("name", ["training", "items", "forward", "a-b"])
+def test_heads_and_losses_may_be_called_anything(tiny: Path, name: str) -> None:
+    assembly = assemble(load_recipe(tiny, [f"head.name={name}", f"loss.name={name}"]))
+    assert list(assembly.method.heads) == list(assembly.method.losses) == [name]
+    trained = {id(parameter) for parameter in assembly.method.parameters()}
+    assert {id(parameter) for parameter in assembly.method.heads[name].parameters()} <= trained
+
+
+def test_the_runs_head_is_the_first_that_a_loss_reads(tiny: Path) -> None:
+    text = tiny.read_text().replace(
+        "[head]", '[[head]]\nuse = "selfcls-mlp"\nname = "idle"\nclassifiers = [5]\n\n[[head]]'
+    )
+    tiny.write_text(text.replace("[loss]", '[loss]\nhead = "selfcls-mlp"'))
+    assert assemble(load_recipe(tiny)).head == "selfcls-mlp"
+    assert refusal(tiny, "evaluation.head=idle") == (
+        "--set evaluation.head=idle: evaluation.head: no loss reads the head 'idle': it stays as it was initialised"
+    )

@@ -26,6 +26,9 @@ def test_a_run_is_found_by_folder_name_id_or_as_the_latest(tmp_path: Path) -> No
     first, second = Run.create(tmp_path, "a"), Run.create(tmp_path, "b")
     first.write_status("interrupted", 3, 10, 0, 2)
     second.write_status("finished", 10, 10, 2, 2)
+    assert find_run(None, tmp_path).path == find_run("latest", tmp_path).path == second.path
+    first.mark_latest()
+    assert find_run(None, tmp_path).path == find_run("latest", tmp_path).path == first.path
     for spec in ("a", first.name, first.path.name, str(first.path)):
         assert find_run(spec, tmp_path).path == first.path
     assert find_run(None, tmp_path, unfinished=True).path == first.path
@@ -67,3 +70,10 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path,
         write_aside(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["latest", "", ".", "a/b", "x" * 65])
+def test_names_that_no_folder_may_have_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(RunError, match=r"a run cannot be called .*: set run.name to letters"):
+        Run.create(tmp_path, name)
+    assert not list(tmp_path.iterdir())

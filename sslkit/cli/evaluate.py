@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sslkit.cli.console import JsonOption, RunsOption, output, print_json, print_table
+from sslkit.cli.console import JsonOption, RunsOption, only_json, output, print_json, print_table
 
 
 def command(
@@ -29,7 +29,8 @@ def command(
     from sslkit.runs import find_run, runs_folder
 
     # One evaluator so far: asking for none and asking for it come to the same.
-    result = evaluate(find_run(run, runs_folder(runs)), ["cluster"])
+    with only_json(json):
+        result = evaluate(find_run(run, runs_folder(runs)), ["sslkit:cluster"])
     if json:
         print_json(result)
         return

@@ -9,6 +9,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+# Before anything loads OpenMP: threads that wait must sleep, not spin.  Spinning made the quick start ten times slower
+# as soon as another process wanted a core, and gained nothing on a quiet machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 from sslkit.cli import evaluate, plugins, recipes, resume, runs, train
 from sslkit.cli.console import fail, interrupted
 from sslkit.errors import SslkitError

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sslkit.cli.console import JsonOption, RunsOption, messages
+from sslkit.cli.console import JsonOption, RunsOption, messages, only_json
 from sslkit.cli.train import finish
 
 
@@ -23,4 +23,6 @@ def command(
     from sslkit.training.train import resume
 
     found = find_run(run, runs_folder(runs), unfinished=True)
-    finish(resume(found, reporter(messages())), as_json=json)
+    with only_json(json):
+        resumed = resume(found, reporter(messages()))
+    finish(resumed, as_json=json)

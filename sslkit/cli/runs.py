@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sslkit.cli.console import JsonOption, RunsOption, output, print_json, print_table
+from sslkit.cli.console import JsonOption, RunsOption, messages, output, print_json, print_table
 
 app = typer.Typer(help="The runs there are.", no_args_is_help=True)
 
@@ -22,7 +22,11 @@ def list_(runs: RunsOption = None, json: JsonOption = False) -> None:
     """List all runs, oldest first."""
     from sslkit.runs import all_runs, runs_folder
 
-    found = [(run, run.status) for run in all_runs(runs_folder(runs))]
+    everything = list(all_runs(runs_folder(runs)))
+    found = [(run, run.status) for run in everything if run.readable]
+    for run in everything:
+        if not run.readable:
+            messages().print(f"damaged, its status.json cannot be read: {run.path}", markup=False, soft_wrap=True)
     if json:
         print_json([{"run": str(run.path), "name": run.name} | asdict(status) for run, status in found])
         return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sslkit.cli.console import JsonOption, RunsOption, SetOption, messages, output, print_json
+from sslkit.cli.console import JsonOption, RunsOption, SetOption, messages, only_json, output, print_json
 
 if TYPE_CHECKING:
     from sslkit.runs import Run
@@ -28,14 +28,17 @@ def command(
     from sslkit.runs import runs_folder
     from sslkit.training.train import train
 
-    checked = load_recipe(recipe, set_ or [])
     if dry_run:
         from sslkit.cli.dry_run import show
         from sslkit.training.dry_run import dry_run as try_out
 
-        show(try_out(checked, reporter(messages())), as_json=json)
+        with only_json(json):
+            found = try_out(load_recipe(recipe, set_ or []), reporter(messages()))
+        show(found, as_json=json)
         return
-    finish(train(checked, runs_folder(runs), reporter(messages())), as_json=json)
+    with only_json(json):
+        run = train(load_recipe(recipe, set_ or []), runs_folder(runs), reporter(messages()))
+    finish(run, as_json=json)
 
 
 def finish(run: Run, *, as_json: bool) -> None:

@@ -125,7 +125,7 @@ class Catalog:
             return matches[0]
         if matches:
             raise AmbiguousComponent(
-                f"{len(matches)} distributions offer a {kind.singular} called {name!r}: "
+                f"{len(matches)} distributions offer {kind.article} {kind.singular} called {name!r}: "
                 + ", ".join(f"{entry.distribution} {entry.version}" for entry in matches)
                 + f"; write {' or '.join(repr(entry.qualified) for entry in matches)}"
             )
@@ -137,7 +137,7 @@ class Catalog:
             return f"{hidden[0].distribution} offers it, but {VARIABLE} hides that distribution; add it there"
         elsewhere = [entry for entry in self.entries if entry.name == name]
         if elsewhere:
-            return f"{name!r} is a {elsewhere[0].kind.singular}"
+            return f"{name!r} is {elsewhere[0].kind.article} {elsewhere[0].kind.singular}"
         names = sorted({entry.name for entry in self.of(kind)})
         close = get_close_matches(name, names + [entry.qualified for entry in self.of(kind)], n=1)
         if close:

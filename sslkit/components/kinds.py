@@ -23,6 +23,11 @@ class Kind:
     base: str
 
     @property
+    def article(self) -> str:
+        """``a`` or ``an``, as the singular needs."""
+        return "an" if self.singular[0] in "aeiou" else "a"
+
+    @property
     def group(self) -> str:
         """The entry-point group."""
         return f"sslkit.{self.plural}"

@@ -9,6 +9,7 @@ from sslkit.components.catalog import Entry
 from sslkit.contracts import API, OLDEST_API
 from sslkit.contracts.component import Component
 from sslkit.errors import BrokenComponent, IncompatibleComponent
+from sslkit.options import Options
 
 
 def load(entry: Entry) -> type[Component]:
@@ -28,6 +29,13 @@ def load(entry: Entry) -> type[Component]:
             f"tell the author of {entry.distribution}, or use another {entry.kind.singular}"
         )
     _check_api(entry, getattr(found, "api", None))
+    missing = [name for name in dir(found) if getattr(getattr(found, name, None), "__isabstractmethod__", False)]
+    if missing:
+        lacks = ", ".join(missing)
+        raise IncompatibleComponent(f"{entry}: it lacks {lacks}, which every {entry.kind.singular} must have")
+    options = getattr(found, "Options", None)
+    if not (isinstance(options, type) and issubclass(options, Options)):
+        raise IncompatibleComponent(f"{entry}: its Options must be a subclass of sslkit.Options")
     component: type[Component] = found
     return component
 

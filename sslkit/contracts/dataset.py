@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor
 
 from sslkit.contracts.component import Component
+from sslkit.errors import DataError
 from sslkit.options import Options
 
 
@@ -35,11 +36,18 @@ class Split:
         images: the images.
         labels: ``[N]`` int64 class of each image, or None where there are none.
         files: name of each image's file, or empty where they have none.
+
+    Raises:
+        DataError: there are not as many labels as images.
     """
 
     images: ImageStore
     labels: Tensor | None = None
     files: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.labels is not None and len(self.labels) != len(self.images):
+            raise DataError(f"the data set gives {len(self.labels)} labels for {len(self.images)} images")
 
 
 class Dataset(Component, ABC):

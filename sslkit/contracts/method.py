@@ -85,8 +85,11 @@ class Method(Component, nn.Module):
     def __init__(self, options: Options, context: Context, parts: Parts) -> None:
         super().__init__()
         self.backbone = parts.backbone
-        self.heads = nn.ModuleDict(parts.heads)
-        self.losses = nn.ModuleDict({item.name: item.loss for item in parts.losses})
+        self.heads = dict(parts.heads)
+        self.losses = {item.name: item.loss for item in parts.losses}
+        # Registered by place: a name may be anything, also one that a module has for itself.
+        self.head_modules = nn.ModuleList(self.heads.values())
+        self.loss_modules = nn.ModuleList(self.losses.values())
         self.weights = {item.name: item.weight for item in parts.losses}
         self.head_of = {item.name: item.head for item in parts.losses}
 
@@ -97,9 +100,9 @@ class Method(Component, nn.Module):
     def after_backward(self, step: int) -> None:
         """Called with the gradients of optimizer step ``step`` (from 0)."""
         for head in self.heads.values():
-            head.after_backward(step)  # type: ignore[operator]  # ModuleDict forgets that these are heads
+            head.after_backward(step)
 
     def after_step(self) -> None:
         """Called after each optimizer step."""
         for head in self.heads.values():
-            head.after_step()  # type: ignore[operator]  # ModuleDict forgets that these are heads
+            head.after_step()

@@ -18,7 +18,7 @@ def evaluate(run: Run, evaluators: Sequence[str], device: str = "cpu") -> dict[s
 
     Args:
         run: a finished run.
-        evaluators: names of evaluators, such as ``cluster``.
+        evaluators: names of evaluators, such as ``cluster`` or ``sslkit:cluster``.
         device: where features are computed.
 
     Returns:
@@ -32,18 +32,18 @@ def evaluate(run: Run, evaluators: Sequence[str], device: str = "cpu") -> dict[s
     kind = kind_named("evaluator")
     built: dict[str, Evaluator] = {}
     for name in evaluators:
-        component: Any = load(catalog.find(kind, name))
-        built[name] = component(component.Options())
+        entry = catalog.find(kind, name)
+        component: Any = load(entry)
+        built[entry.name] = component(component.Options())
     subject = RunSubject(run, device)
     result: dict[str, Any] = {"run": str(run.path)}
     protocol: dict[str, Mapping[str, Any]] = {}
     baselines: dict[str, Mapping[str, Any]] = {}
+    which = {"head": subject.head_name, "classifier": subject.classifier} if subject.head else {}
     for name, evaluator in built.items():
         evaluation = evaluator.evaluate(subject)
         result[name] = dict(evaluation.figures)
-        protocol[name] = (
-            dict(evaluation.protocol) | {"classifier": subject.classifier} if subject.head else evaluation.protocol
-        )
+        protocol[name] = dict(evaluation.protocol) | which
         baselines |= evaluation.baselines
     result["protocol"] = protocol
     result["baselines"] = baselines

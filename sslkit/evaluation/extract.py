@@ -60,7 +60,8 @@ def extract(
         Features on the CPU.
     """
     places = torch.arange(len(images)) if places is None else places
-    device = next(backbone.parameters()).device
+    anchor = next(backbone.parameters(), None)
+    device = anchor.device if anchor is not None else torch.device("cpu")
     wants_logits = head is not None and bool(head.classifiers)
     features, logits = [], []
     with frozen(*(module for module in (backbone, head) if module is not None)):

@@ -37,31 +37,24 @@ class RunSubject:
         self.seed = self.recipe.run.seed
         self.dataset = build_dataset(self.recipe)
         self.device = device
-        network = build_network(self.recipe, self._context())
-        load_weights(network.backbone, run.backbone)
-        self._backbone = network.backbone.to(device).eval().requires_grad_(False)
+        _, backbone, heads = build_network(self.recipe, self._context())
+        load_weights(backbone, run.backbone)
+        self._backbone = backbone.to(device).eval().requires_grad_(False)
+        self.head_name = ""
         self.head: Head | None = None
         self.classifier = 0
-        if network.heads:
+        if heads:
             chosen = read_metadata(run.heads)
-            load_weights(nn.ModuleDict(network.heads), run.heads)
-            self.head = network.heads[chosen["head"]].to(device).eval().requires_grad_(False)
+            load_weights(nn.ModuleList(heads.values()), run.heads)
+            self.head_name = chosen["head"]
+            self.head = heads[self.head_name].to(device).eval().requires_grad_(False)
             self.classifier = int(chosen["classifier"])
         self._splits: dict[str, Split] = {}
         self._features: dict[str, Features] = {}
 
     def _context(self) -> Context:
-        return Context(
-            channels=self.metadata["channels"],
-            image_size=self.metadata["image_size"],
-            mean=tuple(self.metadata["mean"]),
-            std=tuple(self.metadata["std"]),
-            batch_size=self.recipe.train.batch_size,
-            steps_per_epoch=1,
-            epochs=self.recipe.train.epochs,
-            seed=self.seed,
-            view_size=self.metadata["image_size"],
-        )
+        facts = self.metadata["context"]
+        return Context(**facts | {"mean": tuple(facts["mean"]), "std": tuple(facts["std"])})
 
     @property
     def class_names(self) -> tuple[str, ...]:

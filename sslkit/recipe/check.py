@@ -38,7 +38,7 @@ KIND_OF = {
 REPEATED = ("head", "loss")
 """Sections that may be an array of tables."""
 
-DEFAULTS: dict[str, dict[str, Any]] = {"method": {"use": "joint-embedding"}}
+DEFAULTS: dict[str, dict[str, Any]] = {"method": {"use": "sslkit:joint-embedding"}}
 
 Named = tuple[KeyPath, dict[str, Any], Entry]
 
@@ -110,9 +110,9 @@ class _Checker:
 
     def _tables(self, section: str) -> list[tuple[KeyPath, dict[str, Any]]]:
         found = self.document.tables.get(section, DEFAULTS.get(section))
-        if found is None and section in REPEATED:
+        if found is None and section == "head":
             return []
-        if found is None:
+        if found is None or found == []:
             self.complain((section,), "the section is missing", f'write [{section}] with use = "..."')
             return []
         if isinstance(found, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -81,11 +82,11 @@ def _read(path: Path, chain: tuple[Path, ...]) -> Document:
         )
     parent = path.parent / base
     chain = (*chain, path.resolve())
+    if not _is_file(parent):
+        raise _failure(path, f"there is no recipe {str(parent)!r}", here.line, "extends")
     if parent.resolve() in chain:
         circle = " -> ".join(str(link.name) for link in (*chain, parent))
         raise _failure(path, f"recipes extend each other in a circle: {circle}", here.line, "extends")
-    if not parent.is_file():
-        raise _failure(path, f"there is no recipe {parent}", here.line, "extends")
     merged = _read(parent, chain)
     document.forget(("extends",))
     merge(merged, document)
@@ -93,9 +94,19 @@ def _read(path: Path, chain: tuple[Path, ...]) -> Document:
     return merged
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def _parse(path: Path) -> Document:
     try:
-        if path.stat().st_size > LARGEST:
+        status = path.stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise _failure(path, "is not a file")
+        if status.st_size > LARGEST:
             raise _failure(path, f"is larger than {LARGEST} bytes, too large for a recipe")
         text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except FileNotFoundError:
@@ -114,6 +125,9 @@ def _parse(path: Path) -> Document:
         raise _failure(path, f"is not valid TOML: {error}", line) from None
     except RecursionError:
         raise _failure(path, "is nested too deeply for a recipe") from None
+    except ValueError as error:
+        # tomllib lets Python's own complaint through, such as that of a number with thousands of digits.
+        raise _failure(path, f"is not valid TOML: {error}") from None
     origins = {key: Origin(str(path), line) for key, line in lines.items()}
     return Document(tables, origins, source=str(path))
 

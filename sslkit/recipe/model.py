@@ -98,7 +98,8 @@ def _table(selected: Selected) -> dict[str, Any]:
         for name, value in _plain(selected.place).items()
         if name in selected.place.model_fields_set and value
     }
-    return {"use": selected.use} | place | _plain(selected.options)
+    # Qualified, so that a component of the same name, installed later, cannot make this ambiguous.
+    return {"use": selected.entry.qualified} | place | _plain(selected.options)
 
 
 def _plain(options: Options) -> dict[str, Any]:

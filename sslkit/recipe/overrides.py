@@ -41,12 +41,16 @@ def _apply(document: Document, setting: str) -> Problem | None:
         return Problem("must be path=value, such as --set train.epochs=10", source=source)
     place: KeyPath = ()
     table: Any = document.tables
-    for part in parts[:-1]:
+    for position, part in enumerate(parts[:-1]):
         if isinstance(table, dict):
-            table, place = table.setdefault(part, {}), (*place, part)
+            place = (*place, part)
+            if part not in table:
+                table[part] = {}
+                document.origins[place] = Origin(source)
+            table = table[part]
         elif isinstance(table, list) and (index := _element(table, part)) is not None:
             table, place = table[index], (*place, index)
-        if isinstance(table, list) and len(table) == 1:
+        if isinstance(table, list) and len(table) == 1 and _element(table, parts[position + 1]) is None:
             table, place = table[0], (*place, 0)
     if isinstance(table, list):
         names = ", ".join(_name(element, index) for index, element in enumerate(table))
@@ -73,9 +77,10 @@ def _assign(document: Document, table: dict[str, Any], path: KeyPath, value: Any
 
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+        tables = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
         return text.strip()
+    return tables["value"] if tables.keys() == {"value"} else text
 
 
 def _name(element: Any, index: int) -> str:

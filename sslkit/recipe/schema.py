@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -13,7 +13,7 @@ class RunSection(Options):
     """``[run]``: what the run is called and how it is seeded."""
 
     name: str = Field(default="", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$|^$")
-    """Folder of the run below the runs folder; empty: the recipe file's name."""
+    """Folder of the run below the runs folder; empty: the recipe file's name. Not "latest", which is always a link."""
 
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of everything random."""
@@ -25,10 +25,10 @@ class RunSection(Options):
 class TrainSection(Options):
     """``[train]``: for how long, how much at a time, and on what."""
 
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=1, le=10_000_000)
     """Passes over the training images."""
 
-    batch_size: int = Field(ge=2)
+    batch_size: int = Field(ge=2, le=10_000_000)
     """Images in one optimizer step."""
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -66,8 +66,9 @@ class EvaluationSection(Options):
     head: str = ""
     """Name of the head; empty: the first."""
 
-    classifier: int | Literal["lowest-loss"] = 0
-    """Place of the classifier in its head, or the one with the lowest training loss in the last epoch."""
+    classifier: Annotated[int, Field(ge=0)] | Literal["lowest-loss"] = 0
+    """Place of the classifier in its head, or the one with the lowest training loss over the last epoch, relative to
+    ln K."""
 
 
 class Placement(Options):

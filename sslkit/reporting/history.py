@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from sslkit.errors import RunError
 from sslkit.runs import write_aside
 
 HEADER = "step,epoch,metric,value\n"
@@ -39,22 +40,31 @@ class History:
     def start(self, step: int) -> None:
         """Begin, or begin again after ``step``: rows of later steps will be measured anew and are dropped."""
         kept = [row for row in read_history(self.path) if row.step <= step] if self.path.exists() else []
-        write_aside(self.path, HEADER + "".join(map(_line, kept)))
+        write_aside(self.path, HEADER + _lines(kept))
 
     def append(self, step: int, epoch: float, figures: Mapping[str, float]) -> None:
         """Add a row for each figure."""
         with self.path.open("a", newline="") as file:
-            file.write("".join(_line(Row(step, epoch, metric, value)) for metric, value in figures.items()))
+            file.write(_lines(Row(step, epoch, metric, value) for metric, value in figures.items()))
 
 
 def read_history(path: Path) -> Iterator[Row]:
-    """The rows of a ``metrics.csv``; a last line that a crash cut short is left out."""
-    text = path.read_text()
-    complete = text[: text.rfind("\n") + 1]
-    for row in csv.DictReader(io.StringIO(complete)):
-        yield Row(int(row["step"]), float(row["epoch"]), row["metric"], float(row["value"]))
+    """The rows of a ``metrics.csv``; a last line that a crash cut short is left out.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    try:
+        text = path.read_text()
+        complete = text[: text.rfind("\n") + 1]
+        for row in csv.DictReader(io.StringIO(complete)):
+            yield Row(int(row["step"]), float(row["epoch"]), row["metric"], float(row["value"]))
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise RunError(f"{path} is damaged: {error!r}") from error
 
 
-def _line(row: Row) -> str:
-    metric = f'"{row.metric}"' if "," in row.metric else row.metric
-    return f"{row.step},{round(row.epoch, 6)!r},{metric},{row.value!r}\n"
+def _lines(rows: Iterable[Row]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows((row.step, repr(round(row.epoch, 6)), row.metric, repr(row.value)) for row in rows)
+    return text.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from sslkit.errors import RecipeError
+from sslkit.errors import RecipeError, TrainingError
 from sslkit.reporting.history import History
 from sslkit.runs import Run, State
 from sslkit.training.checkpoints import Interval, Saver, random_state, restore_random_state
@@ -42,6 +43,9 @@ class Bookkeeping(pl.Callback):
         self.interruption = interruption
         recipe, self.context = learner.assembly.recipe, learner.assembly.context
         self.loader = learner.assembly.loader
+        self.evaluation = recipe.evaluation
+        self.head = learner.assembly.head
+        self.classifiers = learner.method.heads[self.head].classifiers if self.head else ()
         self.log_every = recipe.monitor.log_every_steps
         self.interval = Interval(recipe.train.checkpoint_every, self.context.steps_per_epoch)
         self.history = History(run.metrics)
@@ -102,6 +106,7 @@ class Bookkeeping(pl.Callback):
         finished = step == self.context.total_steps
         stop = bool(self.interruption.requested) and not finished
         if self.interval.due(step) or best or finished or stop:
+            self._refuse_divergence(float(pl_module.output.loss.detach()), step)
             self.saver.save(trainer, best=best)
             self.record("running", step)
         if stop:
@@ -112,11 +117,16 @@ class Bookkeeping(pl.Callback):
         context = self.context
         return Progress(step, context.total_steps, step // context.steps_per_epoch, context.epochs, *self.speed)
 
-    def chosen_classifier(self, head: str, setting: int | str) -> int:
-        """Place of the classifier that the recipe's setting means, by its loss over the last epoch."""
-        if isinstance(setting, int):
-            return setting
-        return int(self.last_classifier_loss[head].argmin())
+    def chosen_classifier(self) -> int:
+        """Place of the classifier that the recipe means in the run's head.
+
+        ``lowest-loss`` is decided over the last whole epoch, relative to ln K, what a classifier that knows nothing
+        loses: classifiers of different sizes are measured alike.
+        """
+        if isinstance(self.evaluation.classifier, int):
+            return self.evaluation.classifier
+        losses = self.last_classifier_loss[self.head].cpu()
+        return int((losses / torch.tensor(self.classifiers).log()).argmin())
 
     def _collect(self, learner: Learner) -> None:
         output = learner.output
@@ -135,11 +145,9 @@ class Bookkeeping(pl.Callback):
             self.classifier_loss[head] = now if before is None else before + now
 
     def _check_choice(self, learner: Learner) -> None:
-        recipe = learner.assembly.recipe
-        head = recipe.evaluation.head or next(iter(learner.method.heads), "")
-        if recipe.evaluation.classifier == "lowest-loss" and head not in learner.output.per_classifier:
-            message = f"no loss tells the loss of each classifier of the head {head!r}: give its place"
-            raise RecipeError([recipe.document.problem(("evaluation", "classifier"), message)])
+        if self.evaluation.classifier == "lowest-loss" and self.head not in learner.output.per_classifier:
+            message = f"no loss tells the loss of each classifier of the head {self.head!r}: give its place"
+            raise RecipeError([learner.assembly.recipe.document.problem(("evaluation", "classifier"), message)])
 
     def _write_pending(self, step: int) -> dict[str, float]:
         if not self.pending:
@@ -150,36 +158,49 @@ class Bookkeeping(pl.Callback):
         self.history.append(step, step / self.context.steps_per_epoch, figures)
         return figures
 
+    def _refuse_divergence(self, loss: float, step: int) -> None:
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"training diverged: the loss is {loss} at step {step}; nothing was saved since it became so; "
+                "a lower learning rate or a longer warm-up is the usual remedy"
+            )
+
     def _log(self, trainer: pl.Trainer, step: int) -> None:
         figures = self._write_pending(step)
+        self._refuse_divergence(figures["loss"], step)
         figures["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
-        seconds = max(time.perf_counter() - self.clock[0], 1e-9)
-        self.speed = (
-            (step - self.clock[1]) * self.context.batch_size / seconds,
-            (self.loader.seconds - self.clock[2]) / seconds,
-        )
-        self._restart_clock(step)
+        self._measure_speed(step)
         others = {"lr": figures["lr"], "time/images_per_second": self.speed[0], "time/waiting": self.speed[1]}
         self.history.append(step, step / self.context.steps_per_epoch, others)
         self.reporter.figures(self.progress(step), figures)
 
     def _end_epoch(self, step: int) -> bool:
         """Measure what is due; returns whether the epoch's loss is the lowest so far."""
+        self._measure_speed(step)
         epoch = step // self.context.steps_per_epoch
         loss = float(self.epoch_loss) / self.context.steps_per_epoch
         figures = {"epoch_loss": loss}
         every = self.monitor.every
+        self.last_classifier_loss, self.classifier_loss = self.classifier_loss, {}
         if every and (epoch % every == 0 or epoch == self.context.epochs):
-            measured = self.monitor.measure()
+            measured = self.monitor.measure(self.chosen_classifier())
             figures |= {f"monitor/{name}": value for name, value in measured.items()}
         self.history.append(step, float(epoch), figures)
         self.reporter.epoch(self.progress(step), figures)
         self._restart_clock(step)
         self.epoch_loss = torch.zeros_like(self.epoch_loss)
-        self.last_classifier_loss, self.classifier_loss = self.classifier_loss, {}
         best = loss < self.best_loss
         self.best_loss = min(loss, self.best_loss)
         return best
+
+    def _measure_speed(self, step: int) -> None:
+        if step > self.clock[1]:
+            seconds = max(time.perf_counter() - self.clock[0], 1e-9)
+            self.speed = (
+                (step - self.clock[1]) * self.context.batch_size / seconds,
+                (self.loader.seconds - self.clock[2]) / seconds,
+            )
+        self._restart_clock(step)
 
     def _restart_clock(self, step: int) -> None:
         self.clock = (time.perf_counter(), step, self.loader.seconds)

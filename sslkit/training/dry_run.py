@@ -48,7 +48,7 @@ def dry_run(recipe: Recipe, reporter: Reporter) -> dict[str, Any]:
         "outputs": {
             "features": list(features.shape),
             "embedding": [features.shape[0], context.embedding_dim] if context.embedding_dim else [],
-            "classifiers": {name: list(head.classifiers) for name, head in method.heads.items()},  # type: ignore[arg-type]  # ModuleDict forgets that these are heads
+            "classifiers": {name: list(head.classifiers) for name, head in method.heads.items()},
         },
         "loss": float(output.loss.detach()),
         "memory_bytes": _peak(hardware),

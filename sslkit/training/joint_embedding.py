@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sslkit.contracts.head import Head
-from sslkit.contracts.loss import BranchOutputs, Loss, ViewOutputs
+from sslkit.contracts.loss import BranchOutputs, ViewOutputs
 from sslkit.contracts.method import Batch, Method, MethodOutput
 
 
@@ -18,14 +18,13 @@ class JointEmbedding(Method):
     def forward(self, batch: Batch) -> MethodOutput:
         # One pass per resolution: all views of a size are one tensor.
         features = [self.backbone(views.flatten(0, 1)) for views in batch.views]
-        outputs = {
-            name: self._branch(head, features, batch) for name, head in self.heads.items() if isinstance(head, Head)
-        } or {"": BranchOutputs(_by_view(features, batch))}
+        outputs = {name: self._branch(head, features, batch) for name, head in self.heads.items()} or {
+            "": BranchOutputs(_by_view(features, batch))
+        }
         total = torch.zeros((), device=batch.index.device)
         terms: dict[str, Tensor] = {}
         per_classifier: dict[str, tuple[Tensor, ...]] = {}
         for name, loss in self.losses.items():
-            assert isinstance(loss, Loss)
             head = self.head_of[name]
             views = ViewOutputs({"student": outputs[head]}, batch.global_views, batch.index, batch.step, batch.epoch)
             result = loss(views)

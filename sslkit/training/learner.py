@@ -14,6 +14,7 @@ from sslkit.contracts.optimizer import ParameterGroup
 from sslkit.contracts.views import move_parameters, slice_parameters
 from sslkit.data.loader import ImageBatch
 from sslkit.data.seeds import generator
+from sslkit.training.first_batch import check_heads, check_images, check_views
 from sslkit.training.hardware import Hardware
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -33,6 +34,7 @@ class Learner(pl.LightningModule):
         self.method = assembly.method
         self.output = MethodOutput(torch.zeros(()))
         """Result of the latest step."""
+        self.checked = False
         if hardware.channels_last:
             self.method.to(memory_format=torch.channels_last)
 
@@ -54,6 +56,11 @@ class Learner(pl.LightningModule):
         # Geometry and colour need float32: the caller's autocast is for the network.
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
             made = views.apply(images, parameters)
+        if not self.checked:
+            check_images(self.assembly, images)
+            check_views(self.assembly, made, len(images))
+            check_heads(self.assembly, images.device)
+            self.checked = True
         if not self.hardware.channels_last:
             return made
         return tuple(
@@ -63,15 +70,19 @@ class Learner(pl.LightningModule):
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         step = int(self.global_step)
-        self.output = self.method(
-            Batch(
-                views=self.make_views(batch.images, step),
-                global_views=self.assembly.views.global_views,
-                index=batch.indices,
-                step=step,
-                epoch=self.epochs_done,
+        try:
+            self.output = self.method(
+                Batch(
+                    views=self.make_views(batch.images, step),
+                    global_views=self.assembly.views.global_views,
+                    index=batch.indices,
+                    step=step,
+                    epoch=self.epochs_done,
+                )
             )
-        )
+        except StopIteration as error:
+            # Lightning would take it for the end of the data, and the run for finished.
+            raise RuntimeError("a component raised StopIteration in a training step") from error
         return self.output.loss
 
     def on_after_backward(self) -> None:

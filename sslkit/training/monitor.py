@@ -48,20 +48,22 @@ class Monitor:
             places = torch.arange(len(labelled.labels))
             return _thin(places, settings.max_images), torch.arange(len(validation.images)), validation
         bank, queries = stratified(labelled.labels, settings.validation_fraction, context.seed)
+        if not len(queries):
+            # A single image of each class: nothing can be set apart.
+            return self._choose(None)
         return _thin(bank, settings.max_images), _thin(queries, settings.max_images), labelled
 
-    def measure(self) -> dict[str, float]:
-        """The figures by name."""
-        method = self.assembly.method
-        name = self.assembly.recipe.evaluation.head or next(iter(method.heads), "")
-        head = method.heads[name] if name else None
-        assert head is None or isinstance(head, Head)
-        chosen = self.assembly.recipe.evaluation.classifier
+    def measure(self, classifier: int) -> dict[str, float]:
+        """The figures by name.
+
+        Args:
+            classifier: place of the classifier that is measured, in the run's head.
+        """
+        head = self.assembly.method.heads.get(self.assembly.head)
         figures: dict[str, float] = {}
         images: ImageStore = self.query_split.images if self.query_split else self.assembly.images
         labels = self.query_split.labels if self.query_split else None
-        place = chosen if isinstance(chosen, int) else 0
-        queries = self._features(images, self.queries, labels, head, place)
+        queries = self._features(images, self.queries, labels, head, classifier)
         if queries.logits is not None:
             assigned = queries.logits.argmax(dim=1)
             size = queries.logits.shape[1]
@@ -103,7 +105,7 @@ class Monitor:
 
 
 def _spread(total: int, count: int) -> Tensor:
-    return torch.linspace(0, total - 1, count).round().long()
+    return torch.linspace(0, total - 1, count, dtype=torch.float64).round().long()
 
 
 def _thin(places: Tensor, most: int) -> Tensor:

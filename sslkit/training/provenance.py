@@ -47,6 +47,8 @@ def provenance(assembly: Assembly, hardware: Hardware) -> dict[str, Any]:
         "git_commit": _commit(Path.cwd()),
         "data": dict(assembly.dataset.report()),
         "training_images": len(assembly.images),
+        "image_shape": list(assembly.images.shape),
+        "class_names": list(assembly.dataset.class_names),
     }
 
 

@@ -7,9 +7,11 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import pytorch_lightning as pl
+from torch import nn
 
 from sslkit.assembly import Assembly, assemble
 from sslkit.errors import RunError, TrainingError
@@ -46,11 +48,12 @@ def train(recipe: Recipe, runs: Path, reporter: Reporter | None = None) -> Run:
         reporter.note(note)
     hardware, assembly = prepare(recipe, reporter)
     run = Run.create(runs, recipe.run.name or Path(recipe.document.source).stem)
-    write_aside(run.recipe, recipe.to_toml())
-    write_aside(run.provenance, json.dumps(provenance(assembly, hardware), indent=1))
-    run.write_status("running", 0, assembly.context.total_steps, 0, assembly.context.epochs)
-    reporter.note(f"run folder: {run.path}")
-    return _fit(run, assembly, hardware, reporter, checkpoint=None)
+    with run.held():
+        write_aside(run.recipe, recipe.to_toml())
+        write_aside(run.provenance, json.dumps(provenance(assembly, hardware), indent=1))
+        run.write_status("running", 0, assembly.context.total_steps, 0, assembly.context.epochs)
+        reporter.note(f"run folder: {run.path}")
+        return _fit(run, assembly, hardware, reporter, checkpoint=None)
 
 
 def resume(run: Run, reporter: Reporter | None = None) -> Run:
@@ -60,20 +63,36 @@ def resume(run: Run, reporter: Reporter | None = None) -> Run:
         RunError: it is finished, still running, or stopped before its first checkpoint.
     """
     reporter = reporter or Reporter()
-    status = run.status
-    if status.state == "finished":
-        raise RunError(f"{run.name} is finished: there is nothing to resume")
-    if status.state == "running":
-        raise RunError(f"{run.name} is still running, in process {status.process}")
-    if not run.last_checkpoint.exists():
-        raise RunError(
-            f"{run.name} stopped before its first checkpoint: train it again with `sslkit train {run.recipe}`"
-        )
-    recipe = load_recipe(run.recipe)
-    hardware, assembly = prepare(recipe, reporter)
-    run.mark_latest()
-    reporter.note(f"run folder: {run.path}")
-    return _fit(run, assembly, hardware, reporter, checkpoint=run.last_checkpoint)
+    with run.held():
+        if run.status.state == "finished" and run.complete:
+            raise RunError(f"{run.name} is finished: there is nothing to resume")
+        if not run.last_checkpoint.exists():
+            raise RunError(
+                f"{run.name} stopped before its first checkpoint: train it again with `sslkit train {run.recipe}`"
+            )
+        recipe = load_recipe(run.recipe)
+        hardware, assembly = prepare(recipe, reporter)
+        _check_same_data(run, assembly)
+        run.mark_latest()
+        reporter.note(f"run folder: {run.path}")
+        return _fit(run, assembly, hardware, reporter, checkpoint=run.last_checkpoint)
+
+
+def _check_same_data(run: Run, assembly: Assembly) -> None:
+    """Refuse to go on with other data than the run began with: order, schedule and steps would all change."""
+    try:
+        record = json.loads(run.provenance.read_text())
+        before = (record["training_images"], tuple(record["image_shape"]), tuple(record["class_names"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{run.provenance} cannot be read: {error!r}") from error
+    now = (len(assembly.images), tuple(assembly.images.shape), assembly.dataset.class_names)
+    changed = [
+        f"{what} were {old}, are {new}"
+        for what, old, new in zip(("training images", "their shape", "classes"), before, now, strict=True)
+        if old != new
+    ]
+    if changed:
+        raise RunError(f"{run.name} cannot go on, its data have changed: {'; '.join(changed)}")
 
 
 def prepare(recipe: Recipe, reporter: Reporter) -> tuple[Hardware, Assembly]:
@@ -163,9 +182,10 @@ def _quiet() -> Iterator[None]:
 def _save_network(run: Run, assembly: Assembly, books: Bookkeeping) -> None:
     """Write the trained weights with what is needed to use them without the rest of the run."""
     recipe, views, method = assembly.recipe, assembly.views, assembly.method
-    head = recipe.evaluation.head or next(iter(method.heads), "")
+    facts = {name: value for name, value in asdict(assembly.context).items() if name != "world"}
     common = {
         "sslkit": 1,
+        "context": facts,
         "run": run.name,
         "image_size": views.size,
         "channels": assembly.context.channels,
@@ -175,6 +195,6 @@ def _save_network(run: Run, assembly: Assembly, books: Bookkeeping) -> None:
     }
     backbone = {"backbone": recipe.resolved()["backbone"], "feature_dim": method.backbone.feature_dim}
     save_weights(method.backbone, run.backbone, common | backbone)
-    if head:
-        chosen = books.chosen_classifier(head, recipe.evaluation.classifier)
-        save_weights(method.heads, run.heads, common | {"head": head, "classifier": chosen})
+    if books.head:
+        chosen = {"head": books.head, "classifier": books.chosen_classifier()}
+        save_weights(nn.ModuleList(method.heads.values()), run.heads, common | chosen)

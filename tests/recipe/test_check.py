@@ -80,6 +80,9 @@ def test_options_of_a_broken_plugin_do_not_hide_other_problems(tiny: Path, insta
     ("setting", "message"),
     [
         ("loss=3", "loss: must be a table, [loss] or [[loss]]"),
+        ("loss=[]", "loss: the section is missing"),
+        ("optimzer.lr=1", "optimzer: unknown section (did you mean 'optimizer'?)"),
+        ("train.epochs=99999999999999999999", "train.epochs: should be less than or equal to 10000000"),
         ("data=[1]", "data: must be a table, [data]"),
         ("train=1", "train: must be a table, [train]"),
         ("data.use=7", "data.use: must be a string, found 7"),
@@ -113,7 +116,7 @@ def test_a_resolved_recipe_is_whole_and_comes_to_itself(tiny: Path, tmp_path: Pa
     resolved = recipe.resolved()
     assert resolved["train"]["epochs"] == 5
     assert resolved["loss"][0]["column_temperature"] == 0.05
-    assert resolved["method"] == {"use": "joint-embedding"}
+    assert resolved["method"] == {"use": "sslkit:joint-embedding"}
     assert load_recipe(again).resolved() == resolved
 
 

@@ -57,6 +57,18 @@ def test_one_of_several_is_reached_by_name_or_place(tmp_path: Path) -> None:
     assert found.tables["loss"] == [{"use": "a", "name": "first", "x": 1}, {"use": "b", "y": 2}]
 
 
+def test_the_only_element_is_reached_with_and_without_its_place(tmp_path: Path) -> None:
+    found = document(tmp_path, '[[head]]\nuse = "a"\nname = "first"\n')
+    override(found, ["head.x=1", "head.0.y=2", "head.first.z=3"])
+    assert found.tables["head"] == [{"use": "a", "name": "first", "x": 1, "y": 2, "z": 3}]
+
+
+def test_a_value_of_several_lines_stays_one_value(tmp_path: Path) -> None:
+    found = document(tmp_path, "")
+    override(found, ["a.b=3\nc=4", "a.d=" + "9" * 5000])
+    assert found.tables == {"a": {"b": "3\nc=4", "d": "9" * 5000}}
+
+
 def test_what_cannot_be_set_is_reported_all_at_once(tmp_path: Path) -> None:
     found = document(tmp_path, '[[loss]]\nuse = "a"\nname = "first"\n[[loss]]\nuse = "b"\n[train]\nepochs = 3\n')
     with pytest.raises(RecipeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 from collections.abc import Sequence
@@ -15,14 +16,19 @@ import torch
 from safetensors.torch import load_file
 
 from sslkit.contracts.dataset import Split
+from sslkit.contracts.loss import LossOutput, ViewOutputs
 from sslkit.data.datasets.digits import Digits
-from sslkit.errors import DataError, RecipeError, RunError, TrainingError
+from sslkit.data.splits import Subset
+from sslkit.data.store import TensorStore
+from sslkit.errors import DataError, IncompatibleComponent, RecipeError, RunError, TrainingError
 from sslkit.recipe.check import load_recipe
 from sslkit.reporting.history import read_history
 from sslkit.runs import Run, all_runs
 from sslkit.training.checkpoints import load_checkpoint
 from sslkit.training.reporter import Progress, Reporter
 from sslkit.training.train import resume, train
+from sslkit.weights import read_metadata
+from sslkit_selfcls.loss import SelfClassifierLoss
 
 
 def run_once(recipe: Path, runs: Path, *settings: str, reporter: Reporter | None = None) -> Run:
@@ -75,6 +81,7 @@ def finished(tiny_text: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_a_run_folder_holds_everything(finished: Run) -> None:
     names = {str(path.relative_to(finished.path)) for path in finished.path.rglob("*") if path.is_file()}
     assert names == {
+        ".lock",
         "recipe.toml",
         "provenance.json",
         "status.json",
@@ -177,8 +184,7 @@ def test_what_cannot_be_resumed_says_why(finished: Run, tiny: Path, tmp_path: Pa
         RunError, match=r"before its first checkpoint: train it again with `sslkit train .*recipe.toml`"
     ):
         resume(run)
-    run.write_status("running", 2, 10, 0, 2)
-    with pytest.raises(RunError, match="is still running, in process"):
+    with run.held(), pytest.raises(RunError, match="is being trained right now, by another process"):
         resume(run)
 
 
@@ -191,13 +197,20 @@ def test_a_data_set_smaller_than_a_batch_is_refused(tiny: Path, tmp_path: Path) 
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_classifier_with_the_lowest_loss_is_chosen_without_labels(tiny: Path, tmp_path: Path) -> None:
-    from sslkit.weights import read_metadata
+def test_the_classifier_with_the_lowest_loss_is_chosen_and_monitored(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = SelfClassifierLoss.forward
 
-    settings = ("head.classifiers=[10, 3]", "evaluation.classifier=lowest-loss")
-    run = run_once(tiny, tmp_path / "runs", *settings)
-    # Ten classes start at ln 10, three at ln 3: within ten steps nothing changes that order.
+    def told(self: SelfClassifierLoss, views: ViewOutputs) -> LossOutput:
+        found = honest(self, views)
+        # Relative to ln K the second is best, though the third has the lowest loss.
+        return LossOutput(found.total, found.terms, tuple(map(torch.tensor, (2.2, 1.0, 0.9))))
+
+    monkeypatch.setattr(SelfClassifierLoss, "forward", told)
+    run = run_once(tiny, tmp_path / "runs", "head.classifiers=[10, 12, 3]", "evaluation.classifier=lowest-loss")
     assert read_metadata(run.heads)["classifier"] == 1
+    assert {value for _, _, metric, value in rows(run) if metric == "monitor/ln_k"} == {math.log(12)}
 
 
 def test_lars_and_sgd_train_swav_and_selfcls_together(tiny: Path, tmp_path: Path) -> None:
@@ -273,3 +286,82 @@ def test_a_full_disk_stops_the_run_with_its_last_checkpoint_intact(
     monkeypatch.undo()
     assert same(weights(finished), weights(resume(run)))
     assert rows(run) == rows(finished)
+
+
+def test_other_data_than_the_run_began_with_are_refused(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_once(tiny, tmp_path / "runs", reporter=StopAt([2]))
+    honest = Digits.load
+
+    def fewer(self: Digits, split: str) -> Split:
+        found = honest(self, split)
+        assert found.labels is not None
+        return Split(Subset(found.images, torch.arange(1300)), found.labels[:1300])
+
+    monkeypatch.setattr(Digits, "load", fewer)
+    with pytest.raises(RunError, match="cannot go on, its data have changed: training images were 1438, are 1300"):
+        resume(run)
+
+
+def test_a_training_that_diverges_fails_and_keeps_what_was_good(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"training diverged: the loss is nan at step \d+; nothing was saved since"):
+        run_once(tiny, tmp_path / "runs", "optimizer.lr=1e30", "train.checkpoint_every=1 steps")
+    (run,) = all_runs(tmp_path / "runs")
+    assert run.status.state == "failed"
+    assert not run.backbone.exists()
+
+
+PLUG = """
+import torch, sslkit
+class TooMany(sslkit.Views):
+    api = 1
+    groups = (sslkit.ViewGroup(2, 8, True),)
+    def draw(self, n, generator):
+        return ({"x": torch.zeros(n, 2)},)
+    def apply(self, images, parameters):
+        return (torch.zeros(len(images), 2, 1, 8, 8),)
+class Narrow(sslkit.Head):
+    api = 1
+    embedding_dim = 32
+    classifiers = (10,)
+    def embed(self, features):
+        return features[:, :8]
+    def classify(self, embedding):
+        return (embedding,)
+class Stops(sslkit.Loss):
+    api = 1
+    def forward(self, views):
+        return next(iter(()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("setting", "error", "message"),
+    [
+        (
+            "views.use=too-many",
+            IncompatibleComponent,
+            r"view 'too-many' of plug .*: views are \[\(256, 2, 1, 8, 8\)\], but",
+        ),
+        (
+            "head.use=narrow",
+            IncompatibleComponent,
+            r"head 'narrow' of plug .*: it gives embeddings of \(8,\) and logits of",
+        ),
+        ("loss.use=stops", RuntimeError, "a component raised StopIteration in a training step"),
+    ],
+)
+def test_components_that_break_their_word_are_found_on_the_first_batch(
+    tiny: Path, tmp_path: Path, install: Any, setting: str, error: type[Exception], message: str
+) -> None:
+    entries = "[sslkit.views]\ntoo-many = word:TooMany\n[sslkit.heads]\nnarrow = word:Narrow\n[sslkit.losses]\nstops = word:Stops\n"
+    install("plug", entries, word=PLUG)
+    with pytest.raises(error, match=message):
+        run_once(tiny, tmp_path / "runs", setting)
+
+
+def test_labels_must_be_as_many_as_images() -> None:
+    images = TensorStore(torch.zeros(5, 1, 2, 2, dtype=torch.uint8))
+    with pytest.raises(DataError, match="the data set gives 3 labels for 5 images"):
+        Split(images, torch.zeros(3, dtype=torch.int64))
