@@ -55,7 +55,14 @@ def test_a_classifier_that_is_not_there_is_refused(tiny: Path) -> None:
 
 
 def test_a_constructor_that_fails_names_its_distribution(tiny: Path, install) -> None:
-    source = "import sslkit\nclass Bad(sslkit.Loss):\n    api = 1\n    def __init__(self, options, context): 1 / 0\n    forward = None\n"
+    source = """
+import sslkit
+class Bad(sslkit.Loss):
+    api = 1
+    forward = None
+    def __init__(self, options, context):
+        1 / 0
+"""
     install("plug", "[sslkit.losses]\nbad = bad_at_building:Bad\n", version="4.2", bad_at_building=source)
     with pytest.raises(BrokenComponent, match=r"loss 'bad' of plug 4.2 .*: building it fails with ZeroDivisionError"):
         assemble(load_recipe(tiny, ["loss.use=bad"]))

@@ -355,8 +355,8 @@ class Stops(sslkit.Loss):
 def test_components_that_break_their_word_are_found_on_the_first_batch(
     tiny: Path, tmp_path: Path, install: Any, setting: str, error: type[Exception], message: str
 ) -> None:
-    entries = "[sslkit.views]\ntoo-many = word:TooMany\n[sslkit.heads]\nnarrow = word:Narrow\n[sslkit.losses]\nstops = word:Stops\n"
-    install("plug", entries, word=PLUG)
+    entries = {"views": "too-many = word:TooMany", "heads": "narrow = word:Narrow", "losses": "stops = word:Stops"}
+    install("plug", "".join(f"[sslkit.{kind}]\n{entry}\n" for kind, entry in entries.items()), word=PLUG)
     with pytest.raises(error, match=message):
         run_once(tiny, tmp_path / "runs", setting)
 
