@@ -78,7 +78,7 @@ class RunSubject:
         return self._splits[split]
 
     def _load(self, split: str) -> Split:
-        name = self.recipe.data.use
+        name = self.recipe.data.entry.name
         if split in self.dataset.splits and (split == "test" or "validation" in self.dataset.splits):
             return self.dataset.load(split)
         if split == "test":
