@@ -27,7 +27,7 @@ RECORD = ROOT / "benchmarks" / "records" / "quickstart.json"
 
 def sslkit(*arguments: str) -> Any:
     """What a command prints with ``--json``."""
-    command = [sys.executable, "-m", "sslkit.cli.main", *arguments, "--json"]
+    command = [sys.executable, "-m", "sslkit.cli", *arguments, "--json"]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 

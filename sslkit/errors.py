@@ -71,6 +71,10 @@ class RecipeError(InputError):
         title = f"{count} problem{'s' if count != 1 else ''} in the recipe"
         super().__init__("\n".join([title, *(f"  {problem}" for problem in self.problems)]))
 
+    def __reduce__(self) -> tuple[type[RecipeError], tuple[tuple[Problem, ...]]]:
+        # By default an exception is unpickled (in another process) from its message.
+        return type(self), (self.problems,)
+
 
 class ComponentError(InputError):
     """A component that cannot be used."""
@@ -106,6 +110,9 @@ class OptionError(InputError):
         self.option = option
         self.message = message
         super().__init__(f"{option}: {message}")
+
+    def __reduce__(self) -> tuple[type[OptionError], tuple[str, str]]:
+        return type(self), (self.option, self.message)
 
 
 class DataError(InputError):

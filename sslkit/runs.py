@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from sslkit.errors import RunError
+from sslkit.files import remove_parts, to_json, write_aside
 
 VARIABLE = "SSLKIT_RUNS"
 """Environment variable: the folder that runs go to, ``./runs`` where it is unset."""
@@ -31,19 +32,6 @@ State = Literal["running", "interrupted", "failed", "finished"]
 def runs_folder(given: Path | None = None) -> Path:
     """The folder that holds all runs."""
     return given or Path(os.environ.get(VARIABLE) or "runs")
-
-
-def write_aside(path: Path, data: bytes | str) -> None:
-    """Write a file completely or not at all: aside, flushed to disk, then renamed over the old one."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with aside.open("wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -203,6 +191,8 @@ class Run:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise RunError(f"{self.name} is being trained right now, by another process") from None
+            for folder in (self.path, self.checkpoints):
+                remove_parts(folder)
             yield
 
     @property
@@ -220,15 +210,26 @@ class Run:
         """Record how far the run is."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         status = Status(state, step, steps, epoch, epochs, now, _this_process())
-        write_aside(self.path / "status.json", json.dumps(asdict(status), indent=1))
+        write_aside(self.path / "status.json", to_json(asdict(status)))
 
     def save_evaluation(self, result: dict[str, Any]) -> Path:
         """Keep an evaluation's figures; returns the file."""
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         self.evaluations.mkdir(exist_ok=True)
         path = self.evaluations / f"{stamp}-{secrets.token_hex(2)}.json"
-        write_aside(path, json.dumps(result, indent=1))
+        write_aside(path, to_json(result))
         return path
+
+    def read_evaluations(self) -> tuple[list[Any], list[Path]]:
+        """All evaluations, oldest first, and the files that cannot be read."""
+        results: list[Any] = []
+        damaged: list[Path] = []
+        for path in sorted(self.evaluations.glob("*.json")):
+            try:
+                results.append(json.loads(path.read_text()))
+            except (OSError, ValueError):
+                damaged.append(path)
+        return results, damaged
 
 
 def all_runs(root: Path) -> Iterator[Run]:

@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import nn
 
 from sslkit.errors import RunError
-from sslkit.runs import write_aside
+from sslkit.files import write_aside
 
 KEY = "sslkit"
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sslkit.errors import RunError
-from sslkit.runs import Run, all_runs, find_run, write_aside
+from sslkit.files import write_aside
+from sslkit.runs import Run, all_runs, find_run
 
 MAKE = "from pathlib import Path; from sslkit.runs import Run; print(Run.create(Path({root!r}), 'same').path)"
 
@@ -77,3 +78,12 @@ def test_names_that_no_folder_may_have_are_refused(tmp_path: Path, name: str) ->
     with pytest.raises(RunError, match=r"a run cannot be called .*: set run.name to letters"):
         Run.create(tmp_path, name)
     assert not list(tmp_path.iterdir())
+
+
+def test_holding_a_run_removes_what_a_killed_process_left_incomplete(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, "a")
+    whole = run.checkpoints / "last.ckpt"
+    for path in (whole, run.path / ".metrics.csv.1.part", run.checkpoints / ".last.ckpt.1.part"):
+        path.write_text("x")
+    with run.held():
+        assert [path.name for path in run.path.rglob("*") if path.name.endswith((".part", ".ckpt"))] == ["last.ckpt"]

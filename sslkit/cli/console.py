@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from sslkit.files import to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,7 +56,7 @@ def interrupted() -> None:
 
 def print_json(value: Any) -> None:
     """The one JSON value of a command with ``--json``."""
-    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    sys.stdout.write(to_json(value, ascii_only=False) + "\n")
 
 
 @contextmanager

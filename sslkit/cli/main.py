@@ -9,10 +9,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-# Before anything loads OpenMP: threads that wait must sleep, not spin.  Spinning made the quick start ten times slower
-# as soon as another process wanted a core, and gained nothing on a quiet machine.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
 from sslkit.cli import evaluate, plugins, recipes, resume, runs, train
 from sslkit.cli.console import fail, interrupted
 from sslkit.errors import SslkitError
@@ -26,15 +22,21 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
         except SslkitError as error:
             fail(str(error))
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             interrupted()
             raise typer.Exit(130) from error
-        except BrokenPipeError as error:
-            # The reader has gone (`sslkit ... | head`): nobody is left to tell, and the flush at exit must not try.
+        except OSError as error:
+            # A reader that has gone (`sslkit ... | head`) need not be told.
+            if not isinstance(error, BrokenPipeError):
+                where = "" if error.filename is None else f": {error.filename}"
+                fail(f"reading or writing failed: {error.strerror or error}{where}")
+            # What could not be written, the flush at exit must not try again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from error
 
@@ -70,12 +72,3 @@ def _options(
     ] = False,
 ) -> None:
     pass
-
-
-def main() -> None:
-    """Run the command line."""
-    app()
-
-
-if __name__ == "__main__":
-    main()

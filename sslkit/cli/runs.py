@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json as json_module
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -45,7 +44,9 @@ def show(run: RunArgument = None, runs: RunsOption = None, json: JsonOption = Fa
 
     found = find_run(run, runs_folder(runs))
     newest = {row.metric: row.value for row in read_history(found.metrics)} if found.metrics.exists() else {}
-    evaluations: list[Any] = [json_module.loads(path.read_text()) for path in sorted(found.evaluations.glob("*.json"))]
+    evaluations, damaged = found.read_evaluations()
+    for path in damaged:
+        messages().print(f"damaged, it cannot be read: {path}", markup=False, soft_wrap=True)
     status = found.status
     if json:
         print_json({"run": str(found.path), "status": asdict(status), "metrics": newest, "evaluations": evaluations})

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sslkit.contracts.component import Component
 from sslkit.contracts.context import Context
+from sslkit.errors import IncompatibleComponent
 from sslkit.options import Options
 
 Need = Literal["features", "embeddings", "logits", "teacher"]
@@ -123,4 +124,24 @@ class Loss(Component, nn.Module):
         device = views.student.features[0].device.type
         with torch.autocast(device, enabled=False):
             result: LossOutput = super().__call__(views.widened(), **kwargs)
+        self._check(result)
         return result
+
+    def _check(self, result: object) -> None:
+        """Refuse what is no loss; looks at types and shapes only, so it never waits for the device.
+
+        Raises:
+            IncompatibleComponent: the result is no :class:`LossOutput`, or one of its tensors is no scalar.
+        """
+        name = f"{type(self).__module__}.{type(self).__qualname__}"
+        if not isinstance(result, LossOutput):
+            raise IncompatibleComponent(f"{name}.forward must return a LossOutput, not {type(result).__name__}")
+        scalars = {
+            "total": result.total,
+            **{f"terms[{term!r}]": value for term, value in result.terms.items()},
+            **{f"per_classifier[{place}]": value for place, value in enumerate(result.per_classifier)},
+        }
+        for what, value in scalars.items():
+            if not isinstance(value, Tensor) or value.ndim:
+                found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+                raise IncompatibleComponent(f"{name}: {what} must be a tensor without dimensions, not {found}")

@@ -41,10 +41,13 @@ class Loader:
         processes: number of processes.
 
     Raises:
-        DataError: there are fewer images than one batch holds, or the processes cannot share a batch equally.
+        DataError: there are fewer images than one batch holds or than two, or the processes cannot share a batch
+            equally.
     """
 
     def __init__(self, images: ImageStore, batch_size: int, seed: int, rank: int = 0, processes: int = 1) -> None:
+        if len(images) < 2:
+            raise DataError(f"there are {len(images)} training images: training compares images, it needs many")
         if len(images) < batch_size:
             raise DataError(
                 f"there are {len(images)} training images, fewer than one batch of {batch_size}: "

@@ -1,12 +1,30 @@
-"""The validation split: cut from the training labels for monitors and probes, never from what is trained on."""
+"""Labelled splits, and the validation split that is cut from the training labels, never from what is trained on."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from sslkit.contracts.dataset import ImageStore
+from sslkit.contracts.dataset import Dataset, ImageStore, Split
 from sslkit.data.seeds import generator
+from sslkit.errors import DataError
+
+
+def labelled(dataset: Dataset, name: str) -> Split:
+    """A split whose labels are checked, where it has any.
+
+    Raises:
+        DataError: a label is no place in the data set's class names.
+    """
+    split = dataset.load(name)
+    names = dataset.class_names
+    if split.labels is not None and len(split.labels) and names:
+        least, most = int(split.labels.min()), int(split.labels.max())
+        if least < 0 or most >= len(names):
+            raise DataError(
+                f"the data set labels images of its {name!r} split {least} to {most}, but names {len(names)} classes"
+            )
+    return split
 
 
 def stratified(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:

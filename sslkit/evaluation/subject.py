@@ -10,7 +10,7 @@ from sslkit.contracts.context import Context
 from sslkit.contracts.dataset import Split
 from sslkit.contracts.evaluator import Features
 from sslkit.contracts.head import Head
-from sslkit.data.splits import Subset, stratified
+from sslkit.data.splits import Subset, labelled, stratified
 from sslkit.errors import DataError
 from sslkit.evaluation.extract import extract
 from sslkit.recipe.check import load_recipe
@@ -80,12 +80,12 @@ class RunSubject:
     def _load(self, split: str) -> Split:
         name = self.recipe.data.entry.name
         if split in self.dataset.splits and (split == "test" or "validation" in self.dataset.splits):
-            return self.dataset.load(split)
+            return labelled(self.dataset, split)
         if split == "test":
             raise DataError(
                 f"the data set {name!r} has no test images: this evaluation needs some that training has not seen"
             )
-        train = self.dataset.load("train")
+        train = labelled(self.dataset, "train")
         if train.labels is None:
             if split == "train":
                 return train

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sslkit.errors import RunError
-from sslkit.runs import write_aside
+from sslkit.files import write_aside
 
 HEADER = "step,epoch,metric,value\n"
 

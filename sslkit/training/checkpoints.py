@@ -15,7 +15,7 @@ import torch
 from pytorch_lightning.plugins import TorchCheckpointIO
 
 from sslkit.errors import RunError
-from sslkit.runs import write_aside
+from sslkit.files import write_aside
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

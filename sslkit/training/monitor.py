@@ -14,7 +14,7 @@ from sslkit.assembly import Assembly
 from sslkit.contracts.dataset import ImageStore, Split
 from sslkit.contracts.evaluator import Features
 from sslkit.contracts.head import Head
-from sslkit.data.splits import stratified
+from sslkit.data.splits import labelled, stratified
 from sslkit.evaluation.extract import extract
 from sslkit.evaluation.knn import knn_accuracy
 from sslkit.evaluation.metrics import assignment_entropy, classes_used, cluster_scores
@@ -33,25 +33,25 @@ class Monitor:
     def __init__(self, assembly: Assembly) -> None:
         self.assembly = assembly
         self.every = assembly.recipe.monitor.every_epochs
-        self.labelled = assembly.dataset.load("train") if self.every else None
+        self.labelled = labelled(assembly.dataset, "train") if self.every else None
         if self.labelled is not None and self.labelled.labels is None:
             self.labelled = None
         self.bank, self.queries, self.query_split = self._choose(self.labelled)
 
-    def _choose(self, labelled: Split | None) -> tuple[Tensor, Tensor, Split | None]:
+    def _choose(self, known: Split | None) -> tuple[Tensor, Tensor, Split | None]:
         settings, context = self.assembly.recipe.monitor, self.assembly.context
-        if labelled is None or labelled.labels is None:
+        if known is None or known.labels is None:
             count = min(len(self.assembly.images), settings.max_images)
             return torch.empty(0, dtype=torch.int64), _spread(len(self.assembly.images), count), None
         if "validation" in self.assembly.dataset.splits:
-            validation = self.assembly.dataset.load("validation")
-            places = torch.arange(len(labelled.labels))
+            validation = labelled(self.assembly.dataset, "validation")
+            places = torch.arange(len(known.labels))
             return _thin(places, settings.max_images), torch.arange(len(validation.images)), validation
-        bank, queries = stratified(labelled.labels, settings.validation_fraction, context.seed)
+        bank, queries = stratified(known.labels, settings.validation_fraction, context.seed)
         if not len(queries):
             # A single image of each class: nothing can be set apart.
             return self._choose(None)
-        return _thin(bank, settings.max_images), _thin(queries, settings.max_images), labelled
+        return _thin(bank, settings.max_images), _thin(queries, settings.max_images), known
 
     def measure(self, classifier: int) -> dict[str, float]:
         """The figures by name.

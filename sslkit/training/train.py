@@ -15,9 +15,10 @@ from torch import nn
 
 from sslkit.assembly import Assembly, assemble
 from sslkit.errors import RunError, TrainingError
+from sslkit.files import to_json, write_aside
 from sslkit.recipe.check import load_recipe
 from sslkit.recipe.model import Recipe
-from sslkit.runs import Run, write_aside
+from sslkit.runs import Run
 from sslkit.training.bookkeeping import Bookkeeping
 from sslkit.training.checkpoints import AtomicCheckpointIO
 from sslkit.training.hardware import Hardware, choose
@@ -50,7 +51,7 @@ def train(recipe: Recipe, runs: Path, reporter: Reporter | None = None) -> Run:
     run = Run.create(runs, recipe.run.name or Path(recipe.document.source).stem)
     with run.held():
         write_aside(run.recipe, recipe.to_toml())
-        write_aside(run.provenance, json.dumps(provenance(assembly, hardware), indent=1))
+        write_aside(run.provenance, to_json(provenance(assembly, hardware)))
         run.write_status("running", 0, assembly.context.total_steps, 0, assembly.context.epochs)
         reporter.note(f"run folder: {run.path}")
         return _fit(run, assembly, hardware, reporter, checkpoint=None)

@@ -27,7 +27,7 @@ def cli(environment: dict[str, str], tmp_path: Path) -> Cli:
     """Run the command as a user would, in a process of its own."""
 
     def run(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "sslkit.cli.main", *map(str, arguments)]
+        command = [sys.executable, "-m", "sslkit.cli", *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, env=environment | variables, cwd=tmp_path)
 
     return run

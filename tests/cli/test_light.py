@@ -12,7 +12,7 @@ HEAVY = {"torch", "torchvision", "pytorch_lightning", "lightning", "lightly", "s
 
 SCRIPT = """
 import sys
-from sslkit.cli.main import main
+from sslkit.cli.__main__ import main
 sys.argv = ["sslkit", *{arguments!r}]
 try:
     main()

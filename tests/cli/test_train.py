@@ -51,7 +51,7 @@ def test_train_then_runs_then_eval(cli, tiny: Path, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_leaves_a_run_that_resume_completes(cli, tiny: Path, tmp_path: Path, environment) -> None:
-    command = [sys.executable, "-m", "sslkit.cli.main", "train", str(tiny), "--set", "train.epochs=400"]
+    command = [sys.executable, "-m", "sslkit.cli", "train", str(tiny), "--set", "train.epochs=400"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
     )

@@ -21,7 +21,7 @@ INTERVAL = 2
 
 def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
     environment = os.environ | {"SSLKIT_RUNS": str(folder / "runs"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "sslkit.cli.main", *arguments]
+    command = [sys.executable, "-m", "sslkit.cli", *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 

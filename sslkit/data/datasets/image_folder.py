@@ -13,7 +13,7 @@ from pydantic import Field
 from sslkit.contracts.dataset import Dataset, Split
 from sslkit.data.datasets.folder.decoded import Index, decoded
 from sslkit.data.datasets.folder.labels import Labels, Reading, read_labels
-from sslkit.data.datasets.folder.scan import Tree, scan
+from sslkit.data.datasets.folder.scan import Tree, scan, shown
 from sslkit.data.datasets.paths import FolderPath
 from sslkit.data.store import MappedStore
 from sslkit.errors import DataError
@@ -24,11 +24,6 @@ LISTED = 10
 
 NOTED = 100
 """Broken files that are listed when a training starts; the rest is counted, and in the run's record."""
-
-
-def shown(name: str) -> str:
-    """A file name that cannot break a line or command a terminal."""
-    return name if name.isprintable() else ascii(name)
 
 
 class ImageFolder(Dataset):
@@ -152,7 +147,7 @@ class ImageFolder(Dataset):
     def _check_broken(self, index: Index) -> None:
         count, total, limit = len(index.broken), len(self._tree.all_files), self.options.broken_limit
         if count > limit * total:
-            lines = [f"  {file}: {reason}" for file, reason in list(index.broken.items())[:LISTED]]
+            lines = [f"  {shown(file)}: {reason}" for file, reason in list(index.broken.items())[:LISTED]]
             lines += [f"  and {count - LISTED} more"] * (count > LISTED)
             enough = -(-1000 * count // total) / 1000
             raise DataError(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
-from sslkit.data.datasets.folder.scan import Tree
+from sslkit.data.datasets.folder.scan import Tree, shown
 from sslkit.errors import DataError
 
 Reading = Literal["auto", "folders", "none"]
@@ -95,4 +95,4 @@ def _check_known(tree: Tree, split: str, unknown: set[str], names: Sequence[str]
 
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return ", ".join(map(shown, names[:SHOWN])) + more

@@ -65,6 +65,11 @@ class Tree:
         return [PurePosixPath(file.path).relative_to(folder) for file in self.files[split]]
 
 
+def shown(name: str) -> str:
+    """A file name that cannot break a line or command a terminal."""
+    return name if name.isprintable() else ascii(name)
+
+
 def scan(root: Path) -> Tree:
     """Find the images below ``root``.
 

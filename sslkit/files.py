@@ -1,0 +1,47 @@
+"""Files that are either complete or not there, and JSON that every reader understands."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+PART = ".part"
+"""How the name of a file that is not yet complete ends."""
+
+
+def write_aside(path: Path, data: bytes | str) -> None:
+    """Write a file completely or not at all: aside, flushed to disk, then renamed over the old one."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}{PART}")
+    try:
+        with aside.open("wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what killed processes left incomplete in a folder that nobody else writes to now."""
+    for part in folder.glob(f".*{PART}"):
+        part.unlink(missing_ok=True)
+
+
+def to_json(value: Any, *, ascii_only: bool = True) -> str:
+    """Indented JSON of a tree; a float that is no finite number, which JSON does not have, is null."""
+    return json.dumps(_finite(value), indent=1, ensure_ascii=ascii_only, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
