@@ -141,7 +141,11 @@ def _loss(recipe: Recipe, selected: Selected, heads: dict[str, Head], context: C
         embedding_dim=head.embedding_dim if head is not None else 0,
         classifiers=tuple(head.classifiers) if head is not None else (),
     )
-    return WeightedLoss(selected.name, construct(recipe, selected, Loss, own), selected.place.weight, name)
+    place = selected.place
+    if place.start_epoch >= recipe.train.epochs:
+        message = f"this loss never joins: training ends after {recipe.train.epochs} epochs"
+        raise RecipeError([recipe.document.problem((*selected.path, "start_epoch"), message)])
+    return WeightedLoss(selected.name, construct(recipe, selected, Loss, own), place.weight, name, place.start_epoch)
 
 
 def assemble(recipe: Recipe, device: str = "cpu", world: World | None = None) -> Assembly:
@@ -174,6 +178,9 @@ def assemble(recipe: Recipe, device: str = "cpu", world: World | None = None) ->
     context = replace(context, view_size=views.size, view_count=views.count)
     context, backbone, heads = build_network(recipe, context)
     losses = tuple(_loss(recipe, selected, heads, context) for selected in recipe.losses)
+    if losses and all(item.start_epoch for item in losses):
+        message = "there must be a loss to begin with: leave start_epoch of one at 0"
+        raise RecipeError([recipe.document.problem(("loss",), message)])
     method = construct(recipe, recipe.method, Method, context, Parts(backbone, heads, losses))
     optimizer = construct(recipe, recipe.optimizer, Optimizer, context)
     notes = (where, *dataset.notes())

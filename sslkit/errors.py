@@ -65,15 +65,16 @@ class Problem:
 class RecipeError(InputError):
     """One or more problems of a recipe, all that one stage of checking found."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], where: str = "the recipe") -> None:
         self.problems = tuple(problems)
+        self.where = where
         count = len(self.problems)
-        title = f"{count} problem{'s' if count != 1 else ''} in the recipe"
+        title = f"{count} problem{'s' if count != 1 else ''} in {where}"
         super().__init__("\n".join([title, *(f"  {problem}" for problem in self.problems)]))
 
-    def __reduce__(self) -> tuple[type[RecipeError], tuple[tuple[Problem, ...]]]:
+    def __reduce__(self) -> tuple[type[RecipeError], tuple[tuple[Problem, ...], str]]:
         # By default an exception is unpickled (in another process) from its message.
-        return type(self), (self.problems,)
+        return type(self), (self.problems, self.where)
 
 
 class ComponentError(InputError):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from sslkit.cli.console import JsonOption, RunsOption, only_json, output, print_json, print_table
+
+BUILT_IN = {"cluster": "sslkit:cluster", "linear": "sslkit:linear", "knn": "sslkit:knn"}
 
 
 def command(
@@ -21,37 +23,107 @@ def command(
             help="Unsupervised classification of the test images, beside k-means (default if nothing else).",
         ),
     ] = False,
+    linear: Annotated[
+        bool, typer.Option("--linear", help="Linear probe: the best linear classifier of frozen features.")
+    ] = False,
+    knn: Annotated[bool, typer.Option("--knn", help="Nearest-neighbour classification of frozen features.")] = False,
+    use: Annotated[
+        list[str] | None,
+        typer.Option("--use", metavar="NAME", help="Any installed evaluator, a plugin's say; repeat for more."),
+    ] = None,
+    fractions: Annotated[
+        str | None,
+        typer.Option("--fractions", metavar="F,F…", help="Evaluate with these fractions of the labels, 0.01,0.1 say."),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", metavar="N", help="Draws of each fraction: gives mean ± deviation.")
+    ] = None,
+    baseline: Annotated[
+        Literal["random"] | None,
+        typer.Option("--baseline", help="Repeat everything with the untrained network, the floor of every figure."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="EVALUATOR.OPTION=VALUE", help="Change an evaluator's option; repeat for more."),
+    ] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda", "mps"], typer.Option("--device", help="Where to compute features.")
+    ] = "auto",
     runs: RunsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Evaluate a finished run on its test images."""
-    from sslkit.evaluation.evaluate import evaluate
+    flags = {"cluster": cluster, "linear": linear, "knn": knn}
+    names = [BUILT_IN[name] for name, wanted in flags.items() if wanted] + (use or [])
+    asked: dict[str, dict[str, Any]] = {name: {} for name in names or [BUILT_IN["cluster"]]}
+    few: dict[str, Any] = {"fractions": _numbers(fractions)} if fractions is not None else {}
+    few |= {"seeds": seeds} if seeds is not None else {}
+    if few:
+        labelled = [name for name in (BUILT_IN["linear"],) if name in asked]
+        if not labelled:
+            raise typer.BadParameter("--fractions and --seeds are for evaluations that train on labels: add --linear")
+        for name in labelled:
+            asked[name] |= few
+
+    from sslkit.evaluation.evaluate import build_evaluators, evaluate
+    from sslkit.hardware import choose
     from sslkit.runs import find_run, runs_folder
 
-    # One evaluator so far: asking for none and asking for it come to the same.
     with only_json(json):
-        result = evaluate(find_run(run, runs_folder(runs)), ["sslkit:cluster"])
+        evaluators = build_evaluators(asked, set_ or [])
+        found = find_run(run, runs_folder(runs))
+        result = evaluate(found, evaluators, choose(device, "auto").device, random_baseline=baseline == "random")
     if json:
         print_json(result)
         return
     output().print(result["run"], markup=False, soft_wrap=True)
-    show("cluster", result)
+    for name in evaluators:
+        show(name, result)
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(
+            f"--fractions takes numbers with commas between, such as 0.01,0.1, not {text!r}"
+        ) from None
 
 
 def show(name: str, result: Mapping[str, Any]) -> None:
     """One evaluator's figures and baselines as a table, with the protocol below."""
-    figures = {figure: value for figure, value in result[name].items() if isinstance(value, (int, float))}
-    rows = [(name, figures), *result["baselines"].items()]
-    columns = ["", *(figure.replace("_", " ") for figure in figures)]
-    print_table("", columns, [(label, *(_cell(values.get(figure)) for figure in figures)) for label, values in rows])
+    rows = list(_rows(name, result[name]))
+    for baseline, figures in result["baselines"].items():
+        if baseline == f"{name}_random_weights":
+            rows += _rows("random weights", figures)
+        elif name == "cluster" and baseline.startswith("kmeans_"):
+            rows += _rows(baseline, figures)
+    columns = list(dict.fromkeys(figure for _, figures in rows for figure in figures if not figure.endswith("_std")))
+    print_table(
+        "",
+        ["", *(figure.replace("_", " ") for figure in columns)],
+        [(label, *(_cell(figures, figure) for figure in columns)) for label, figures in rows],
+    )
     for key, value in _flat(result["protocol"][name]):
         output().print(f"{key}: {value}", markup=False, soft_wrap=True, style="dim")
 
 
-def _cell(value: Any) -> str:
+def _rows(label: str, figures: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """One row for the figures, and one for each fraction of the labels."""
+    numbers = {figure: value for figure, value in figures.items() if isinstance(value, (int, float))}
+    parts = figures.get("fractions", {})
+    rows = [(label, numbers)] if numbers else []
+    return rows + [(f"{label}, {100 * float(part):g} %", dict(own)) for part, own in parts.items()]
+
+
+def _cell(figures: Mapping[str, Any], figure: str) -> str:
+    value = figures.get(figure)
     if value is None:
         return ""
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    spread = figures.get(f"{figure}_std")
+    return f"{value:.3f}" if spread is None else f"{value:.3f} ± {spread:.3f}"
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -66,7 +66,7 @@ class Evaluator(Component, ABC):
     """Measures a frozen backbone, or trains a copy of it; chooses nothing on test."""
 
     needs: ClassVar[frozenset[Requirement]] = frozenset({"labels", "test"})
-    """What the data set must have."""
+    """What the data set must have: labels on train and test, test images; checked before anything is computed."""
 
     def __init__(self, options: Options) -> None:
         self.options = options

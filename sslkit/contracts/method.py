@@ -25,12 +25,14 @@ class WeightedLoss:
         loss: the loss.
         weight: factor of its total.
         head: name of the head whose outputs it reads.
+        start_epoch: epochs that have passed when it joins the sum.
     """
 
     name: str
     loss: Loss
     weight: float
     head: str
+    start_epoch: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,15 @@ class Method(Component, nn.Module):
         self.loss_modules = nn.ModuleList(self.losses.values())
         self.weights = {item.name: item.weight for item in parts.losses}
         self.head_of = {item.name: item.head for item in parts.losses}
+        self.start_epochs = {item.name: item.start_epoch for item in parts.losses}
 
     @abstractmethod
     def forward(self, batch: Batch) -> MethodOutput:
-        """Loss and terms of one batch."""
+        """Loss and terms of one batch; of the losses, those that have started."""
+
+    def started(self, epoch: int) -> list[str]:
+        """Names of the losses that are part of the sum once so many epochs have passed."""
+        return [name for name, start in self.start_epochs.items() if epoch >= start]
 
     def after_backward(self, step: int) -> None:
         """Called with the gradients of optimizer step ``step`` (from 0)."""

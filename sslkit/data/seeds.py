@@ -8,9 +8,9 @@ from typing import Literal
 import numpy
 import torch
 
-STREAMS = {"order": 1, "views": 2, "split": 3, "initialisation": 4, "evaluation": 5}
+STREAMS = {"order": 1, "views": 2, "split": 3, "initialisation": 4, "evaluation": 5, "fractions": 6, "folds": 7}
 
-Stream = Literal["order", "views", "split", "initialisation", "evaluation"]
+Stream = Literal["order", "views", "split", "initialisation", "evaluation", "fractions", "folds"]
 
 
 def derive(seed: int, stream: Stream, *parts: int) -> int:

@@ -9,43 +9,91 @@ from sslkit.components.catalog import Catalog
 from sslkit.components.kinds import kind_named
 from sslkit.components.loader import load
 from sslkit.contracts.evaluator import Evaluator
+from sslkit.errors import DataError, RecipeError
 from sslkit.evaluation.subject import RunSubject
+from sslkit.recipe.document import Document
+from sslkit.recipe.overrides import override
+from sslkit.recipe.validation import suggestion, validate
 from sslkit.runs import Run
 
 
-def evaluate(run: Run, evaluators: Sequence[str], device: str = "cpu") -> dict[str, Any]:
+def build_evaluators(asked: Mapping[str, Mapping[str, Any]], settings: Sequence[str] = ()) -> dict[str, Evaluator]:
+    """Evaluators by name.
+
+    Args:
+        asked: options by evaluator, such as ``{"cluster": {}, "linear": {"seeds": 3}}``; names may be qualified, as
+            in ``sslkit:cluster``.
+        settings: ``evaluator.option=value`` each, over these options.
+
+    Raises:
+        ComponentError: an evaluator is not installed, or broken.
+        RecipeError: every option that cannot be used.
+    """
+    catalog = Catalog.scan()
+    entries = {entry.name: entry for entry in (catalog.find(kind_named("evaluator"), name) for name in asked)}
+    given = {entry: dict(options) for entry, options in zip(entries, asked.values(), strict=True)}
+    document = Document(given, source="sslkit eval")
+    override(document, settings)
+    problems = [
+        document.problem((name,), "this evaluation was not asked for", suggestion(name, list(entries)))
+        for name in document.tables
+        if name not in entries
+    ]
+    built: dict[str, Evaluator] = {}
+    for name, entry in entries.items():
+        component: Any = load(entry)
+        options = validate(component.Options, document.tables[name], (name,), document)
+        if isinstance(options, list):
+            problems += options
+        else:
+            built[name] = component(options)
+    if problems:
+        raise RecipeError(problems, "the evaluation's options")
+    return built
+
+
+def evaluate(
+    run: Run, evaluators: Mapping[str, Evaluator], device: str = "cpu", *, random_baseline: bool = False
+) -> dict[str, Any]:
     """Figures of a run by each evaluator, with their protocols and baselines; also saved in the run.
 
     Args:
         run: a finished run.
-        evaluators: names of evaluators, such as ``cluster`` or ``sslkit:cluster``.
+        evaluators: by name, as :func:`build_evaluators` makes them.
         device: where features are computed.
+        random_baseline: also evaluate the same network as it was before training, the floor of every figure.
 
     Returns:
         ``{"run", "<evaluator>": {figure: value}, "protocol": {evaluator: ...}, "baselines": {name: {figure: value}}}``,
-        fractions of 1.
+        fractions of 1.  The untrained network's figures are the baseline ``<evaluator>_random_weights``.
 
     Raises:
         SslkitError: the run has not finished, or the data lack what an evaluator needs.
     """
-    catalog = Catalog.scan()
-    kind = kind_named("evaluator")
-    built: dict[str, Evaluator] = {}
-    for name in evaluators:
-        entry = catalog.find(kind, name)
-        component: Any = load(entry)
-        built[entry.name] = component(component.Options())
     subject = RunSubject(run, device)
+    for name, evaluator in evaluators.items():
+        _check_needs(name, evaluator, subject)
     result: dict[str, Any] = {"run": str(run.path)}
     protocol: dict[str, Mapping[str, Any]] = {}
     baselines: dict[str, Mapping[str, Any]] = {}
     which = {"head": subject.head_name, "classifier": subject.classifier} if subject.head else {}
-    for name, evaluator in built.items():
+    for name, evaluator in evaluators.items():
         evaluation = evaluator.evaluate(subject)
         result[name] = dict(evaluation.figures)
         protocol[name] = dict(evaluation.protocol) | which
         baselines |= evaluation.baselines
+    if random_baseline:
+        untrained = RunSubject(run, device, untrained=True)
+        for name, evaluator in evaluators.items():
+            baselines[f"{name}_random_weights"] = evaluator.evaluate(untrained).figures
     result["protocol"] = protocol
     result["baselines"] = baselines
     run.save_evaluation(result)
     return result
+
+
+def _check_needs(name: str, evaluator: Evaluator, subject: RunSubject) -> None:
+    if "test" in evaluator.needs:
+        test = subject.split("test")
+        if "labels" in evaluator.needs and test.labels is None:
+            raise DataError(f"the {name} evaluation needs labels, but the test images have none")

@@ -10,7 +10,7 @@ SIMILARITIES = 1 << 26
 """How many similarities are in memory at a time, unless told otherwise: 256 MiB in float32."""
 
 
-def knn_predict(
+def knn_scores(
     train_features: Tensor,
     train_labels: Tensor,
     test_features: Tensor,
@@ -20,7 +20,7 @@ def knn_predict(
     classes: int,
     block: int | None = None,
 ) -> Tensor:
-    """Class ``[M]`` int64 of each test feature, by a vote of its k nearest train features.
+    """Votes ``[M, classes]`` for the class of each test feature, by its k nearest train features.
 
     Nearness is cosine similarity, and a neighbour's vote weighs ``exp(similarity / temperature)`` (Wu et al., CVPR
     2018, section 3.4).  Works on the device of the features, and never holds all ``N * M`` similarities.
@@ -40,14 +40,29 @@ def knn_predict(
     if not 1 <= k <= len(train_features):
         raise ValueError(f"k must be in 1..{len(train_features)}, the number of train features, but is {k}")
     known = normalize(train_features.float(), dim=1)
-    predicted = []
+    scores = []
     for part in torch.split(test_features, block or max(1, SIMILARITIES // len(known))):
         similarity, neighbours = (normalize(part.float(), dim=1) @ known.T).topk(k, dim=1)
         # Relative to the nearest neighbour, which scales all votes alike and cannot overflow.
         weights = ((similarity - similarity[:, :1]) / temperature).exp()
-        votes = weights.new_zeros(len(part), classes).scatter_add_(1, train_labels[neighbours], weights)
-        predicted.append(votes.argmax(dim=1))
-    return torch.cat(predicted)
+        scores.append(weights.new_zeros(len(part), classes).scatter_add_(1, train_labels[neighbours], weights))
+    return torch.cat(scores)
+
+
+def knn_predict(
+    train_features: Tensor,
+    train_labels: Tensor,
+    test_features: Tensor,
+    k: int,
+    temperature: float = 0.07,
+    *,
+    classes: int,
+    block: int | None = None,
+) -> Tensor:
+    """Class ``[M]`` int64 of each test feature that gets most of the votes of :func:`knn_scores`."""
+    return knn_scores(train_features, train_labels, test_features, k, temperature, classes=classes, block=block).argmax(
+        dim=1
+    )
 
 
 def knn_accuracy(

@@ -10,6 +10,7 @@ from sslkit.contracts.context import Context
 from sslkit.contracts.dataset import Split
 from sslkit.contracts.evaluator import Features
 from sslkit.contracts.head import Head
+from sslkit.data.seeds import seed_global
 from sslkit.data.splits import Subset, labelled, stratified
 from sslkit.errors import DataError
 from sslkit.evaluation.extract import extract
@@ -24,28 +25,32 @@ class RunSubject:
     Args:
         run: a finished run.
         device: where features are computed.
+        untrained: the network as it was initialised, in place of the trained one.
 
     Raises:
         RunError: the run has not finished, or its files are damaged.
         RecipeError: a component it needs is not installed.
     """
 
-    def __init__(self, run: Run, device: str) -> None:
+    def __init__(self, run: Run, device: str, *, untrained: bool = False) -> None:
         self.run = run
         self.metadata = read_metadata(run.backbone)
         self.recipe = load_recipe(run.recipe)
         self.seed = self.recipe.run.seed
         self.dataset = build_dataset(self.recipe)
         self.device = device
+        seed_global(self.seed)
         _, backbone, heads = build_network(self.recipe, self._context())
-        load_weights(backbone, run.backbone)
+        if not untrained:
+            load_weights(backbone, run.backbone)
         self._backbone = backbone.to(device).eval().requires_grad_(False)
         self.head_name = ""
         self.head: Head | None = None
         self.classifier = 0
         if heads:
             chosen = read_metadata(run.heads)
-            load_weights(nn.ModuleList(heads.values()), run.heads)
+            if not untrained:
+                load_weights(nn.ModuleList(heads.values()), run.heads)
             self.head_name = chosen["head"]
             self.head = heads[self.head_name].to(device).eval().requires_grad_(False)
             self.classifier = int(chosen["classifier"])

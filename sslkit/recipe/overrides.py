@@ -10,7 +10,7 @@ from sslkit.errors import Problem, RecipeError
 from sslkit.recipe.document import COMPONENT_TABLES, Document, Origin, dotted
 from sslkit.recipe.locate import KeyPath
 
-KEPT = ("use", "name", "weight", "head")
+KEPT = ("use", "name", "weight", "head", "start_epoch")
 """Keys of a component table that stay when ``use`` changes: they speak of its place, not of the component."""
 
 

@@ -82,3 +82,6 @@ class Placement(Options):
 
     head: str = ""
     """Name of the head whose outputs this loss reads; empty: the first."""
+
+    start_epoch: int = Field(default=0, ge=0)
+    """Epochs that have passed when this loss joins the sum; a head that no loss reads yet is not trained."""

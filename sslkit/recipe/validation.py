@@ -30,7 +30,10 @@ def _problems(
 ) -> list[Problem]:
     messages: dict[KeyPath, list[str]] = {}
     hints: dict[KeyPath, str] = {}
-    for item in error.errors(include_url=False):
+    found = error.errors(include_url=False)
+    for item in found:
+        if item["type"] == "too_short" and any(_below(other["loc"], item["loc"]) for other in found):
+            continue  # only because the items it would have are wrong themselves
         place = _inside(table, item["loc"])
         if item["type"] == "extra_forbidden":
             messages[place] = ["unknown option"]
@@ -44,6 +47,10 @@ def _problems(
         document.problem((*path, *place), _found(table, place, texts), hints.get(place, ""))
         for place, texts in messages.items()
     ]
+
+
+def _below(location: tuple[int | str, ...], other: tuple[int | str, ...]) -> bool:
+    return len(location) > len(other) and location[: len(other)] == other
 
 
 def _found(table: dict[str, Any], place: KeyPath, texts: list[str]) -> str:

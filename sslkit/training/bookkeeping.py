@@ -121,10 +121,12 @@ class Bookkeeping(pl.Callback):
         """Place of the classifier that the recipe means in the run's head.
 
         ``lowest-loss`` is decided over the last whole epoch, relative to ln K, what a classifier that knows nothing
-        loses: classifiers of different sizes are measured alike.
+        loses: classifiers of different sizes are measured alike.  The first, while none has been trained for an epoch.
         """
         if isinstance(self.evaluation.classifier, int):
             return self.evaluation.classifier
+        if self.head not in self.last_classifier_loss:
+            return 0
         losses = self.last_classifier_loss[self.head].cpu()
         return int((losses / torch.tensor(self.classifiers).log()).argmin())
 
@@ -135,6 +137,8 @@ class Bookkeeping(pl.Callback):
             # A loss may log other terms from some step on; what it logged before must not be lost.
             self._write_pending(int(learner.global_step) - 1)
             self.names = names
+            # A sum of other losses is not to be compared with what it was before.
+            self.best_loss = float("inf")
             self._check_choice(learner)
         loss = output.loss.detach()
         self.pending.append(torch.stack([loss, *(term.to(loss.dtype) for term in output.terms.values())]))
@@ -145,7 +149,10 @@ class Bookkeeping(pl.Callback):
             self.classifier_loss[head] = now if before is None else before + now
 
     def _check_choice(self, learner: Learner) -> None:
-        if self.evaluation.classifier == "lowest-loss" and self.head not in learner.output.per_classifier:
+        method = learner.method
+        read = {method.head_of[name] for name in method.started(learner.epochs_done)}
+        told = self.head not in read or self.head in learner.output.per_classifier
+        if self.evaluation.classifier == "lowest-loss" and not told:
             message = f"no loss tells the loss of each classifier of the head {self.head!r}: give its place"
             raise RecipeError([learner.assembly.recipe.document.problem(("evaluation", "classifier"), message)])
 

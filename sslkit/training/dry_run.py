@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from sslkit.contracts.method import Batch
+from sslkit.hardware import Hardware
 from sslkit.recipe.model import Recipe
-from sslkit.training.hardware import Hardware
 from sslkit.training.learner import Learner
 from sslkit.training.reporter import Reporter
 from sslkit.training.train import prepare

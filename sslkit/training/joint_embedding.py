@@ -18,14 +18,16 @@ class JointEmbedding(Method):
     def forward(self, batch: Batch) -> MethodOutput:
         # One pass per resolution: all views of a size are one tensor.
         features = [self.backbone(views.flatten(0, 1)) for views in batch.views]
-        outputs = {name: self._branch(head, features, batch) for name, head in self.heads.items()} or {
+        started = self.started(batch.epoch)
+        read = {self.head_of[name] for name in started}
+        outputs = {name: self._branch(head, features, batch) for name, head in self.heads.items() if name in read} or {
             "": BranchOutputs(_by_view(features, batch))
         }
         total = torch.zeros((), device=batch.index.device)
         terms: dict[str, Tensor] = {}
         per_classifier: dict[str, tuple[Tensor, ...]] = {}
-        for name, loss in self.losses.items():
-            head = self.head_of[name]
+        for name in started:
+            loss, head = self.losses[name], self.head_of[name]
             views = ViewOutputs({"student": outputs[head]}, batch.global_views, batch.index, batch.step, batch.epoch)
             result = loss(views)
             total = total + self.weights[name] * result.total

@@ -14,8 +14,8 @@ from sslkit.contracts.optimizer import ParameterGroup
 from sslkit.contracts.views import move_parameters, slice_parameters
 from sslkit.data.loader import ImageBatch
 from sslkit.data.seeds import generator
+from sslkit.hardware import Hardware
 from sslkit.training.first_batch import check_heads, check_images, check_views
-from sslkit.training.hardware import Hardware
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 

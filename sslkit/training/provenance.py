@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from sslkit.assembly import Assembly
-from sslkit.training.hardware import Hardware
+from sslkit.hardware import Hardware
 
 LIBRARIES = ("sslkit", "torch", "torchvision", "pytorch-lightning", "numpy", "scikit-learn", "scipy")
 

@@ -16,12 +16,12 @@ from torch import nn
 from sslkit.assembly import Assembly, assemble
 from sslkit.errors import RunError, TrainingError
 from sslkit.files import to_json, write_aside
+from sslkit.hardware import Hardware, choose
 from sslkit.recipe.check import load_recipe
 from sslkit.recipe.model import Recipe
 from sslkit.runs import Run
 from sslkit.training.bookkeeping import Bookkeeping
 from sslkit.training.checkpoints import AtomicCheckpointIO
-from sslkit.training.hardware import Hardware, choose
 from sslkit.training.interruption import Interruption
 from sslkit.training.learner import Learner
 from sslkit.training.monitor import Monitor

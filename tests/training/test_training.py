@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import signal
-from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ from sslkit.recipe.check import load_recipe
 from sslkit.reporting.history import read_history
 from sslkit.runs import Run, all_runs
 from sslkit.training.checkpoints import load_checkpoint
-from sslkit.training.reporter import Progress, Reporter
+from sslkit.training.reporter import Reporter
 from sslkit.training.train import resume, train
 from sslkit.weights import read_metadata
 from sslkit_selfcls.loss import SelfClassifierLoss
@@ -56,18 +54,6 @@ def equal(left: Any, right: Any) -> bool:
     if isinstance(left, (list, tuple)):
         return len(left) == len(right) and all(map(equal, left, right))
     return bool(left == right)
-
-
-class StopAt(Reporter):
-    """Sends this process a signal in the middle of given steps."""
-
-    def __init__(self, steps: Sequence[int], number: signal.Signals = signal.SIGTERM) -> None:
-        self.steps = steps
-        self.number = number
-
-    def step(self, progress: Progress) -> None:
-        if progress.step in self.steps:
-            os.kill(os.getpid(), self.number)
 
 
 @pytest.fixture(scope="module")
@@ -142,13 +128,15 @@ def test_labels_never_touch_training(
 
 
 @pytest.mark.parametrize("stops", [[1], [4, 5], [5, 7], [9], [2, 3, 4]], ids=str)
-def test_an_interrupted_run_ends_in_the_same_bits(finished: Run, tiny: Path, tmp_path: Path, stops: list[int]) -> None:
-    run = run_once(tiny, tmp_path / "runs", reporter=StopAt(stops))
+def test_an_interrupted_run_ends_in_the_same_bits(
+    finished: Run, tiny: Path, tmp_path: Path, stops: list[int], stop_at
+) -> None:
+    run = run_once(tiny, tmp_path / "runs", reporter=stop_at(stops))
     while run.status.state == "interrupted":
         assert run.status.step in stops
         assert not run.backbone.exists()
         torch.rand(5)
-        run = resume(run, StopAt([step for step in stops if step > run.status.step]))
+        run = resume(run, stop_at([step for step in stops if step > run.status.step]))
     assert same(weights(finished), weights(run))
     assert rows(finished) == rows(run)
     one, other = load_checkpoint(finished.last_checkpoint), load_checkpoint(run.last_checkpoint)
@@ -159,9 +147,9 @@ def test_an_interrupted_run_ends_in_the_same_bits(finished: Run, tiny: Path, tmp
     assert states[0]["python"] == states[1]["python"]
 
 
-def test_ctrl_c_stops_like_sigterm(tiny: Path, tmp_path: Path) -> None:
+def test_ctrl_c_stops_like_sigterm(tiny: Path, tmp_path: Path, stop_at) -> None:
     before = signal.getsignal(signal.SIGINT)
-    run = run_once(tiny, tmp_path / "runs", reporter=StopAt([2], signal.SIGINT))
+    run = run_once(tiny, tmp_path / "runs", reporter=stop_at([2], signal.SIGINT))
     assert run.status.state == "interrupted"
     assert load_checkpoint(run.last_checkpoint)["global_step"] == 2
     assert signal.getsignal(signal.SIGINT) is before
@@ -171,10 +159,10 @@ def test_the_saved_recipe_trains_to_the_same_bits(finished: Run, tmp_path: Path)
     assert same(weights(finished), weights(run_once(finished.recipe, tmp_path / "runs")))
 
 
-def test_what_cannot_be_resumed_says_why(finished: Run, tiny: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_resumed_says_why(finished: Run, tiny: Path, tmp_path: Path, stop_at) -> None:
     with pytest.raises(RunError, match=r"tiny/.* is finished: there is nothing to resume"):
         resume(finished)
-    run = run_once(tiny, tmp_path / "runs", reporter=StopAt([2]))
+    run = run_once(tiny, tmp_path / "runs", reporter=stop_at([2]))
     damaged = run.last_checkpoint.read_bytes()[:-2000]
     run.last_checkpoint.write_bytes(damaged)
     with pytest.raises(RunError, match=r"the checkpoint .*last.ckpt cannot be read: "):
@@ -289,9 +277,9 @@ def test_a_full_disk_stops_the_run_with_its_last_checkpoint_intact(
 
 
 def test_other_data_than_the_run_began_with_are_refused(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at
 ) -> None:
-    run = run_once(tiny, tmp_path / "runs", reporter=StopAt([2]))
+    run = run_once(tiny, tmp_path / "runs", reporter=stop_at([2]))
     honest = Digits.load
 
     def fewer(self: Digits, split: str) -> Split:

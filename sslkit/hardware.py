@@ -43,14 +43,14 @@ def choose(device: DeviceName, precision: PrecisionName) -> Hardware:
         chosen = device
     else:
         there = ", ".join(name for name, is_there in available.items() if is_there)
-        raise InputError(f'train.device = "{device}", but there is none here: use {there} or "auto"')
+        raise InputError(f'device "{device}": there is none here; use {there} or "auto"')
     fast, why = _bfloat16(chosen)
     if precision != "auto":
         fast, why = precision == "bfloat16", "as the recipe says"
     return Hardware(
         device=chosen,
         precision="bfloat16" if fast else "float32",
-        channels_last=fast or chosen == "cuda",
+        channels_last=chosen != "mps",  # on processors too: 10 to 30 % more images per second for small ones
         reason=why,
     )
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sslkit.errors import InputError
-from sslkit.training.hardware import choose
+from sslkit.hardware import choose
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_auto_takes_bfloat16_where_the_processor_has_it(processor: dict[str, obj
 
 def test_auto_takes_float32_where_bfloat16_would_be_emulated(processor: dict[str, object]) -> None:
     chosen = choose("auto", "auto")
-    assert (chosen.precision, chosen.channels_last) == ("float32", False)
+    assert (chosen.precision, chosen.channels_last) == ("float32", True)
     assert chosen.reason == "this processor has no bfloat16 arithmetic, emulating it would be slower"
 
 
@@ -51,4 +51,4 @@ def test_a_graphics_card_is_taken_first(monkeypatch: pytest.MonkeyPatch, native:
 def test_a_device_that_is_not_there_is_refused(processor: dict[str, object]) -> None:
     with pytest.raises(InputError) as error:
         choose("mps", "auto")
-    assert str(error.value) == 'train.device = "mps", but there is none here: use cpu or "auto"'
+    assert str(error.value) == 'device "mps": there is none here; use cpu or "auto"'

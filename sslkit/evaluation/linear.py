@@ -1,0 +1,125 @@
+"""Evaluator: a linear probe, the best linear classifier of frozen features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from sslkit import options
+from sslkit.contracts.evaluator import Evaluation, Evaluator, Features, Subject
+from sslkit.data.fractions import folds, nested_fractions
+from sslkit.evaluation.labelled import class_count, labels_of, pooled
+from sslkit.evaluation.logistic import Scaling, fit_path
+from sslkit.evaluation.scores import Fraction, over_seeds, topk
+
+DEFAULT_PENALTY = 1e-2
+"""What is used where there are too few labels to choose by."""
+
+
+class Linear(Evaluator):
+    """Multinomial logistic regression on the frozen backbone's features of unaugmented images.
+
+    Solved to its minimum (see :func:`~sslkit.evaluation.logistic.fit_path`) for every penalty of the sweep.  With all
+    labels the penalty is chosen on the validation split, and the classifier then fitted on train and validation
+    together.  With a fraction of the labels it is chosen by cross-validation among these labels alone.  Test images
+    are looked at once for each figure.
+    """
+
+    api = 1
+
+    class Options(options.Options):
+        fractions: tuple[Fraction, ...] = Field((1.0,), min_length=1)
+        """Fractions of the training labels: class-balanced, each one within the larger ones."""
+        seeds: int = Field(1, ge=1)
+        """Draws of each fraction below 1, of which mean and standard deviation are given."""
+        penalties: tuple[Annotated[float, Field(gt=0)], ...] = Field((1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0), min_length=1)
+        """L2 penalties to choose from; scikit-learn's C is 1 / (penalty * images)."""
+        folds: int = Field(5, ge=2)
+        """Parts of the cross-validation, at most; as many as the smallest class has images, if these are fewer."""
+
+    options: Options
+
+    def evaluate(self, subject: Subject) -> Evaluation:
+        """``top1`` and, of more than five classes, ``top5`` of the test images, by fraction.
+
+        Raises:
+            DataError: train or test images have no labels.
+        """
+        train, validation, test = (subject.features(name) for name in ("train", "validation", "test"))
+        classes = class_count(subject, train, test)
+        everything = pooled(train, validation)
+        scaling = Scaling.of(everything.features)
+        known = _scaled(everything, scaling)
+        test = _scaled(test, scaling)
+        chosen: dict[str, list[float]] = {}
+        by_fraction: dict[float, list[dict[str, float]]] = {}
+        for fraction in self.options.fractions:
+            by_fraction[fraction] = []
+            for seed in range(subject.seed, subject.seed + (self.options.seeds if fraction < 1 else 1)):
+                if fraction < 1:
+                    places = nested_fractions(labels_of(known, "train"), [fraction], seed)[fraction]
+                    part = Features(known.features[places], labels_of(known, "train")[places])
+                    penalty = self._cross_validated(part, classes, seed)
+                else:
+                    part = known
+                    penalty = self._validated(_scaled(train, scaling), _scaled(validation, scaling), classes)
+                chosen.setdefault(f"{fraction:g}", []).append(penalty)
+                by_fraction[fraction].append(_score(part, test, classes, penalty))
+        figures = over_seeds(by_fraction)
+        protocol: dict[str, Any] = {
+            "split": "test",
+            "images": len(test.features),
+            "train_images": len(known.features),
+            "classes": classes,
+            "probe": "logistic regression (L-BFGS) on frozen features, unaugmented, scaled to mean 0 and std 1",
+            "penalties": list(self.options.penalties),
+            "penalty_chosen_on": "validation, then fitted on train and validation; below 1: cross-validation",
+            "penalty_chosen": chosen,
+            "folds": self.options.folds,
+            "seeds": self.options.seeds,
+        }
+        return Evaluation(figures, protocol)
+
+    def _validated(self, train: Features, validation: Features, classes: int) -> float:
+        right = _accuracies(train, validation, classes, self.options.penalties)
+        return max(right, key=lambda penalty: (right[penalty], penalty))
+
+    def _cross_validated(self, part: Features, classes: int, seed: int) -> float:
+        labels = labels_of(part, "train")
+        total = dict.fromkeys(self.options.penalties, 0.0)
+        held_out = folds(labels, self.options.folds, seed)
+        for out in held_out:
+            kept = torch.ones(len(labels), dtype=torch.bool)
+            kept[out] = False
+            right = _accuracies(_taken(part, kept), _taken(part, out), classes, self.options.penalties)
+            for penalty, accuracy in right.items():
+                total[penalty] += accuracy * len(out)
+        if not held_out:
+            return min(self.options.penalties, key=lambda penalty: abs(penalty - DEFAULT_PENALTY))
+        return max(total, key=lambda penalty: (total[penalty], penalty))
+
+
+def _taken(part: Features, places: Tensor) -> Features:
+    return Features(part.features[places], labels_of(part, "train")[places])
+
+
+def _scaled(part: Features, scaling: Scaling) -> Features:
+    return Features(scaling(part.features), part.labels)
+
+
+def _accuracies(train: Features, other: Features, classes: int, penalties: Sequence[float]) -> dict[float, float]:
+    fitted = fit_path(train.features, labels_of(train, "train"), classes, penalties)
+    labels = labels_of(other, "validation")
+    return {
+        penalty: float((classifier.logits(other.features).argmax(1) == labels).double().mean())
+        for penalty, classifier in fitted.items()
+    }
+
+
+def _score(train: Features, test: Features, classes: int, penalty: float) -> dict[str, float]:
+    classifier = fit_path(train.features, labels_of(train, "train"), classes, [penalty])[penalty]
+    return topk(classifier.logits(test.features), labels_of(test, "test"))

@@ -1,0 +1,66 @@
+"""Evaluator: weighted k-nearest-neighbour classification of frozen features."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from sslkit import options
+from sslkit.contracts.evaluator import Evaluation, Evaluator, Subject
+from sslkit.evaluation.knn import knn_scores
+from sslkit.evaluation.labelled import class_count, labels_of, pooled
+from sslkit.evaluation.scores import topk
+
+
+class Nearest(Evaluator):
+    """Each test image takes the class that its nearest training images, by cosine of features, vote for.
+
+    The number of neighbours is chosen on the validation split, with train as the bank; then train and validation
+    together vote on the test images, once.  Votes weigh ``exp(cosine / temperature)`` (Wu et al., CVPR 2018).
+    """
+
+    api = 1
+
+    class Options(options.Options):
+        neighbours: tuple[Annotated[int, Field(ge=1)], ...] = Field((1, 5, 10, 20, 50, 100, 200), min_length=1)
+        """Numbers of neighbours to choose from; those above the number of training images are left out."""
+        temperature: float = Field(0.07, gt=0)
+        """Temperature of the votes: the smaller, the more the very nearest count."""
+
+    options: Options
+
+    def evaluate(self, subject: Subject) -> Evaluation:
+        """``top1`` and, of more than five classes, ``top5`` of the test images.
+
+        Raises:
+            DataError: train or test images have no labels.
+        """
+        train, validation, test = (subject.features(name) for name in ("train", "validation", "test"))
+        classes = class_count(subject, train, test)
+        temperature = self.options.temperature
+        possible = [k for k in self.options.neighbours if k <= len(train.features)] or [1]
+        held_out = labels_of(validation, "validation")
+        right = {}
+        for k in possible:
+            scores = knn_scores(
+                train.features, labels_of(train, "train"), validation.features, k, temperature, classes=classes
+            )
+            right[k] = topk(scores, held_out)["top1"]
+        chosen = max(possible, key=lambda k: (right[k], -k))
+        bank = pooled(train, validation)
+        scores = knn_scores(
+            bank.features, labels_of(bank, "train"), test.features, chosen, temperature, classes=classes
+        )
+        protocol = {
+            "split": "test",
+            "images": len(test.features),
+            "bank": "train and validation",
+            "bank_images": len(bank.features),
+            "similarity": "cosine",
+            "temperature": temperature,
+            "neighbours": possible,
+            "neighbours_chosen_on": "validation",
+            "neighbours_chosen": chosen,
+        }
+        return Evaluation(topk(scores, labels_of(test, "test")), protocol)

@@ -1,0 +1,49 @@
+"""Accuracies, and how those of several draws of labels are summed up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
+from typing import Annotated, Any
+
+from pydantic import Field
+from torch import Tensor
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+"""A part of the training labels."""
+
+
+def topk(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Fractions of images whose class is the likeliest, and, of more than five classes, among the likeliest five.
+
+    Args:
+        logits: ``[N, K]``.
+        labels: ``[N]`` int64.
+    """
+    ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices.cpu() == labels[:, None]
+    figures = {"top1": float(ranked[:, 0].double().mean())}
+    if logits.shape[1] > 5:
+        figures["top5"] = float(ranked.any(1).double().mean())
+    return figures
+
+
+def over_seeds(by_fraction: Mapping[float, Sequence[Mapping[str, float]]]) -> dict[str, Any]:
+    """Figures with all labels as they are, and those of smaller fractions below ``fractions``.
+
+    There, each figure is the mean over the draws, and ``<figure>_std`` their sample standard deviation where there
+    are several.
+    """
+    figures: dict[str, Any] = {}
+    parts: dict[str, dict[str, float]] = {}
+    for fraction, draws in by_fraction.items():
+        if fraction == 1:
+            figures |= draws[0]
+            continue
+        summed: dict[str, float] = {}
+        for name in draws[0]:
+            values = [draw[name] for draw in draws]
+            summed[name] = mean(values)
+            if len(values) > 1:
+                summed[f"{name}_std"] = stdev(values)
+        parts[f"{fraction:g}"] = summed
+    return figures | ({"fractions": parts} if parts else {})

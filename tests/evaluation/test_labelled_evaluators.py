@@ -1,0 +1,133 @@
+"""The linear probe and nearest neighbours, on a made-up subject whose labels can be tampered with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sslkit.contracts.evaluator import Evaluator, Features
+from sslkit.data.fractions import nested_fractions
+from sslkit.errors import DataError
+from sslkit.evaluation.linear import Linear
+from sslkit.evaluation.nearest import Nearest
+from sslkit.evaluation.scores import over_seeds, topk
+
+CLASSES = 7
+
+
+class Fake:
+    """Seven overlapping classes of features."""
+
+    seed = 5
+    class_names = tuple("abcdefg")
+
+    def __init__(self, noise: float = 0.35) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.asked: Counter[str] = Counter()
+        self.parts: dict[str, Features] = {}
+        for name, count in (("train", 280), ("validation", 70), ("test", 140)):
+            labels = torch.arange(count) % CLASSES
+            features = torch.eye(CLASSES, 9)[labels] + noise * torch.randn(count, 9, generator=generator)
+            self.parts[name] = Features(features, labels)
+
+    def features(self, split: str) -> Features:
+        self.asked[split] += 1
+        return self.parts[split]
+
+
+def linear(**options: object) -> Linear:
+    return Linear(Linear.Options.model_validate(options))
+
+
+def test_test_images_are_asked_for_once_and_change_no_choice() -> None:
+    evaluator = linear(fractions=(0.1, 1.0), seeds=2)
+    subject = Fake()
+    result = evaluator.evaluate(subject)
+    assert subject.asked == {"train": 1, "validation": 1, "test": 1}
+    tampered = Fake()
+    labels = tampered.parts["test"].labels
+    assert labels is not None
+    tampered.parts["test"] = replace(tampered.parts["test"], labels=(labels + 1) % CLASSES)
+    other = evaluator.evaluate(tampered)
+    assert other.protocol == result.protocol
+    assert other.figures["top1"] < 0.1 < 0.75 < result.figures["top1"]
+
+
+def test_a_fraction_uses_the_labels_of_that_fraction_alone() -> None:
+    evaluator = linear(fractions=(0.1,), seeds=1)
+    expected = evaluator.evaluate(Fake())
+    assert set(expected.figures) == {"fractions"}
+    tampered = Fake()
+    train, validation = tampered.parts["train"], tampered.parts["validation"]
+    assert train.labels is not None
+    assert validation.labels is not None
+    labels = torch.cat([train.labels, validation.labels])
+    used = nested_fractions(labels, [0.1], Fake.seed)[0.1]
+    # Which images form the fraction depends on the classes; what is learned must not, beyond it.  So the others keep
+    # their labels for the draw, and get useless features instead.
+    unused = torch.ones(len(labels), dtype=torch.bool)
+    unused[used] = False
+    features = torch.cat([train.features, validation.features])
+    mean, std = features.mean(0), features.std(0)
+    features[unused] = features[unused].flip(0)
+    tampered.parts["train"] = replace(train, features=features[: len(train.features)])
+    tampered.parts["validation"] = replace(validation, features=features[len(train.features) :])
+    torch.testing.assert_close(features.mean(0), mean)
+    torch.testing.assert_close(features.std(0), std)
+    found = evaluator.evaluate(tampered)
+    assert found.figures == expected.figures
+    assert found.protocol == expected.protocol
+
+
+def test_several_seeds_give_mean_and_deviation() -> None:
+    together = linear(fractions=(0.1,), seeds=3).evaluate(Fake()).figures["fractions"]["0.1"]
+    alone = []
+    for seed in range(3):
+        subject = Fake()
+        subject.seed = Fake.seed + seed
+        alone.append(linear(fractions=(0.1,)).evaluate(subject).figures["fractions"]["0.1"]["top1"])
+    assert len(set(alone)) > 1
+    assert together["top1"] == pytest.approx(sum(alone) / 3)
+    assert together["top1_std"] == pytest.approx(torch.tensor(alone, dtype=torch.float64).std().item())
+
+
+def test_one_image_of_a_class_leaves_nothing_to_choose_by() -> None:
+    result = linear(fractions=(0.001,)).evaluate(Fake())
+    assert result.protocol["penalty_chosen"] == {"0.001": [0.01]}
+
+
+def test_top5_only_of_more_than_five_classes() -> None:
+    logits = torch.tensor([[6.0, 5, 4, 3, 2, 1], [1, 2, 3, 4, 5, 6]])
+    assert topk(logits, torch.tensor([0, 0])) == {"top1": 0.5, "top5": 0.5}
+    assert topk(logits[:, :5], torch.tensor([0, 0])) == {"top1": 0.5}
+
+
+def test_over_seeds_keeps_all_labels_apart() -> None:
+    draws = {0.5: [{"top1": 0.25}, {"top1": 0.75}], 1.0: [{"top1": 0.875}]}
+    deviation = pytest.approx(0.5 / 2**0.5)
+    assert over_seeds(draws) == {"top1": 0.875, "fractions": {"0.5": {"top1": 0.5, "top1_std": deviation}}}
+
+
+def test_neighbours_are_chosen_on_validation() -> None:
+    evaluator = Nearest(Nearest.Options.model_validate({"neighbours": (1, 20, 10_000)}))
+    subject = Fake()
+    result = evaluator.evaluate(subject)
+    assert subject.asked == {"train": 1, "validation": 1, "test": 1}
+    assert result.protocol["neighbours"] == [1, 20]
+    # Overlapping classes: many neighbours are better than one.
+    assert result.protocol["neighbours_chosen"] == 20
+    assert result.figures["top1"] > 0.75
+    assert result.figures["top5"] > result.figures["top1"]
+    assert result.protocol["bank_images"] == 350
+
+
+@pytest.mark.parametrize("evaluator", [linear(), Nearest(Nearest.Options())], ids=["linear", "knn"])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_labels_are_required(evaluator: Evaluator, split: str) -> None:
+    subject = Fake()
+    subject.parts[split] = replace(subject.parts[split], labels=None)
+    with pytest.raises(DataError, match=f"needs labels, but the {split} images have none"):
+        evaluator.evaluate(subject)  # type: ignore[arg-type]  # it is asked for features alone

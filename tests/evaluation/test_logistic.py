@@ -1,0 +1,46 @@
+"""The solved linear probe against scikit-learn's LogisticRegression, which poses the same problem."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+
+from sslkit.evaluation.logistic import Scaling, fit_path
+
+
+def digits() -> tuple[torch.Tensor, torch.Tensor]:
+    images, labels = load_digits(return_X_y=True)
+    features = torch.from_numpy(images)
+    return Scaling.of(features)(features), torch.from_numpy(labels)
+
+
+@pytest.mark.parametrize("penalty", [1.0, 1e-2, 1e-4])
+def test_is_scikit_learn_s_solution(penalty: float) -> None:
+    features, labels = digits()
+    ours = fit_path(features, labels, 10, [penalty])[penalty]
+    theirs = LogisticRegression(C=1 / (penalty * len(labels)), tol=1e-8, max_iter=10_000).fit(features, labels)
+    # Adding a constant to all biases changes nothing; scikit-learn's start where ours do, at zero.
+    expected = torch.from_numpy(theirs.decision_function(features)).softmax(1)
+    torch.testing.assert_close(ours.logits(features).softmax(1), expected, atol=1e-2, rtol=0)
+    agreement = (ours.logits(features).argmax(1) == expected.argmax(1)).double().mean()
+    assert agreement >= 0.999
+
+
+def test_float32_finds_the_same_classes_and_a_sweep_the_same_as_each_penalty_alone() -> None:
+    features, labels = digits()
+    penalties = [1e-4, 1e-2]
+    narrow = fit_path(features.float(), labels, 10, penalties)
+    for penalty in penalties:
+        alone = fit_path(features, labels, 10, [penalty])[penalty]
+        assert narrow[penalty].weight.dtype == torch.float32
+        same = narrow[penalty].logits(features.float()).argmax(1) == alone.logits(features).argmax(1)
+        assert same.double().mean() >= 0.998
+
+
+def test_scaling_is_measured_once_and_leaves_constant_features_alone() -> None:
+    features = torch.tensor([[1.0, 5.0], [3.0, 5.0]])
+    scaling = Scaling.of(features)
+    assert scaling(features).tolist() == [[-1.0, 0.0], [1.0, 0.0]]
+    assert scaling(torch.tensor([[5.0, 6.0]])).tolist() == [[3.0, 1.0]]
