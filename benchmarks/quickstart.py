@@ -61,6 +61,7 @@ def main() -> None:
         "mean_acc": mean(accuracies),
         "worst_acc": min(accuracies),
     }
+    RECORD.parent.mkdir(exist_ok=True)
     RECORD.write_text(json.dumps(record, indent=1) + "\n")
 
 

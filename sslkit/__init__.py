@@ -23,6 +23,7 @@ _HOME = {
     "LossOutput": "sslkit.contracts.loss",
     "BranchOutputs": "sslkit.contracts.loss",
     "ViewOutputs": "sslkit.contracts.loss",
+    "Queue": "sslkit.contracts.queue",
     "Views": "sslkit.contracts.views",
     "ViewGroup": "sslkit.contracts.views",
     "Parameters": "sslkit.contracts.views",

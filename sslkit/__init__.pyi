@@ -21,6 +21,7 @@ from sslkit.contracts.method import Parts as Parts
 from sslkit.contracts.method import WeightedLoss as WeightedLoss
 from sslkit.contracts.optimizer import Optimizer as Optimizer
 from sslkit.contracts.optimizer import ParameterGroup as ParameterGroup
+from sslkit.contracts.queue import Queue as Queue
 from sslkit.contracts.views import Parameters as Parameters
 from sslkit.contracts.views import ViewGroup as ViewGroup
 from sslkit.contracts.views import Views as Views

@@ -175,7 +175,7 @@ def assemble(recipe: Recipe, device: str = "cpu", world: World | None = None) ->
     # Only now: however the data were read, and whatever they drew, the network starts from the same weights.
     seed_global(recipe.run.seed)
     views = construct(recipe, recipe.views, Views, context)
-    context = replace(context, view_size=views.size, view_count=views.count)
+    context = replace(context, view_size=views.size, view_count=views.count, global_view_count=views.global_views)
     context, backbone, heads = build_network(recipe, context)
     losses = tuple(_loss(recipe, selected, heads, context) for selected in recipe.losses)
     if losses and all(item.start_epoch for item in losses):

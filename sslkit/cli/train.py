@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 def command(
     recipe: Annotated[Path, typer.Argument(help="The recipe, a TOML file.")],
     set_: SetOption = None,
+    continue_from: Annotated[
+        str | None,
+        typer.Option("--continue-from", metavar="RUN", help="Begin with a finished run's weights, as a new run."),
+    ] = None,
     runs: RunsOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Build everything and one batch, show shapes and sizes, train nothing.")
@@ -25,7 +29,7 @@ def command(
     """Train a recipe."""
     from sslkit.cli.progress import reporter
     from sslkit.recipe.check import load_recipe
-    from sslkit.runs import runs_folder
+    from sslkit.runs import find_run, runs_folder
     from sslkit.training.train import train
 
     if dry_run:
@@ -37,7 +41,8 @@ def command(
         show(found, as_json=json)
         return
     with only_json(json):
-        run = train(load_recipe(recipe, set_ or []), runs_folder(runs), reporter(messages()))
+        parent = find_run(continue_from, runs_folder(runs)) if continue_from else None
+        run = train(load_recipe(recipe, set_ or []), runs_folder(runs), reporter(messages()), parent)
     finish(run, as_json=json)
 
 

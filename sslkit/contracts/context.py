@@ -73,6 +73,7 @@ class Context:
         world: the processes that train together.
         view_size: side of a global view in pixels (from the backbone on).
         view_count: number of views of one image (from the backbone on).
+        global_view_count: how many of these are global.
         feature_dim: D, length of the backbone's feature (from the heads on).
         embedding_dim: E, length of the head's embedding (for a loss: of its head).
         classifiers: K of each classifier of the head (for a loss: of its head); empty where it has none.
@@ -89,6 +90,7 @@ class Context:
     world: World = field(default_factory=World)
     view_size: int = 0
     view_count: int = 0
+    global_view_count: int = 0
     feature_dim: int = 0
     embedding_dim: int = 0
     classifiers: tuple[int, ...] = ()

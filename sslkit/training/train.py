@@ -27,31 +27,38 @@ from sslkit.training.learner import Learner
 from sslkit.training.monitor import Monitor
 from sslkit.training.provenance import provenance
 from sslkit.training.reporter import Reporter
-from sslkit.weights import save_weights
+from sslkit.weights import load_weights, read_metadata, save_weights
 
 
-def train(recipe: Recipe, runs: Path, reporter: Reporter | None = None) -> Run:
+def train(recipe: Recipe, runs: Path, reporter: Reporter | None = None, parent: Run | None = None) -> Run:
     """Train a recipe from the beginning.
 
     Args:
         recipe: a checked recipe.
         runs: the folder of all runs.
         reporter: who is told how it goes.
+        parent: a finished run whose backbone and heads this one begins with; optimizer and schedule begin anew.
 
     Returns:
         The run; its status tells whether it finished or was interrupted.
 
     Raises:
-        SslkitError: the data or the components cannot be used.
+        SslkitError: the data or the components cannot be used, or the parent's weights do not fit the recipe.
     """
     reporter = reporter or Reporter()
     for note in recipe.document.notes:
         reporter.note(note)
     hardware, assembly = prepare(recipe, reporter)
+    record = provenance(assembly, hardware)
+    if parent is not None:
+        load_weights(assembly.method.backbone, parent.backbone)
+        load_weights(nn.ModuleList(assembly.method.heads.values()), parent.heads)
+        record["continued_from"] = {"run": parent.name, "steps": read_metadata(parent.backbone)["step"]}
+        reporter.note(f"continues from {parent.name}")
     run = Run.create(runs, recipe.run.name or Path(recipe.document.source).stem)
     with run.held():
         write_aside(run.recipe, recipe.to_toml())
-        write_aside(run.provenance, to_json(provenance(assembly, hardware)))
+        write_aside(run.provenance, to_json(record))
         run.write_status("running", 0, assembly.context.total_steps, 0, assembly.context.epochs)
         reporter.note(f"run folder: {run.path}")
         return _fit(run, assembly, hardware, reporter, checkpoint=None)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import sslkit
+from sslkit_lightly.period import PERIOD, steps
 
 Prototypes = Annotated[int, Field(ge=2)]
 
@@ -39,14 +40,14 @@ class SwavHead(sslkit.Head):
         embedding_dim: int = Field(128, ge=1)
         """Length of the embedding."""
 
-        freeze_prototypes_epochs: float = Field(1.0, ge=0)
-        """Epochs, or a fraction of one, for which prototypes stay as they are initialised."""
+        freeze_prototypes: str = Field("1 epochs", pattern=PERIOD)
+        """How long prototypes stay as they are initialised: "1 epochs", "0.5 epochs" or "300 steps"."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
         self.embedding_dim = options.embedding_dim
         self.classifiers = options.prototypes
-        self.frozen_steps = round(options.freeze_prototypes_epochs * context.steps_per_epoch)
+        self.frozen_steps = steps(options.freeze_prototypes, context.steps_per_epoch)
         self.projection: nn.Module
         if options.hidden_dim == "linear":
             self.projection = nn.Linear(context.feature_dim, options.embedding_dim)

@@ -51,7 +51,7 @@ def test_projection() -> None:
 
 
 def test_gradient_reaches_prototypes_and_they_train() -> None:
-    head = make_head(freeze_prototypes_epochs=0)
+    head = make_head(freeze_prototypes="0 epochs")
     loss = SwavLoss(SwavLoss.Options(), CONTEXT)
     torch.manual_seed(1)
     given = torch.randn(2, 8, 6)
@@ -71,9 +71,11 @@ def test_gradient_reaches_prototypes_and_they_train() -> None:
     assert totals[-1] < 0.7 * totals[0]
 
 
-@pytest.mark.parametrize(("epochs", "frozen"), [(0, 0), (1.0, 10), (0.25, 2), (2, 20)])
-def test_frozen_prototypes_do_not_move(epochs: float, frozen: int) -> None:
-    head = make_head(freeze_prototypes_epochs=epochs)
+@pytest.mark.parametrize(
+    ("period", "frozen"), [("0 epochs", 0), ("1 epochs", 10), ("0.25 epochs", 2), ("2.0 epochs", 20), ("7 steps", 7)]
+)
+def test_frozen_prototypes_do_not_move(period: str, frozen: int) -> None:
+    head = make_head(freeze_prototypes=period)
     loss = SwavLoss(SwavLoss.Options(), CONTEXT)
     optimizer = torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
     moved = []
@@ -109,7 +111,17 @@ def test_autocast_does_not_round_logits() -> None:
         assert head(torch.randn(5, 6)).embedding.dtype == torch.float32
 
 
-@pytest.mark.parametrize("wrong", [{"prototypes": ()}, {"hidden_dim": 0}, {"hidden_dim": "mlp"}, {"queue_size": 4}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"prototypes": ()},
+        {"hidden_dim": 0},
+        {"hidden_dim": "mlp"},
+        {"queue_size": 4},
+        {"freeze_prototypes": "1 hours"},
+        {"freeze_prototypes": "0.5 steps"},
+    ],
+)
 def test_refuses_wrong_options(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="validation error"):
         make_head(**wrong)

@@ -13,30 +13,37 @@ import sslkit
 from sslkit.contracts.context import DistributedWorld
 from sslkit_lightly.swav_loss import SwavLoss
 
-IMAGES, GLOBAL, VIEWS = 8, 2, 3
+IMAGES, GLOBAL, VIEWS, QUEUE = 8, 2, 3, 12
 
 
-def step(world: sslkit.World, start: int, stop: int) -> dict[str, torch.Tensor]:
-    """Loss and prototypes' gradient on images ``start`` to ``stop`` of the batch."""
+def steps(world: sslkit.World, start: int, stop: int) -> dict[str, torch.Tensor]:
+    """Three steps' losses and gradients, and the queues, on images ``start`` to ``stop`` of each batch."""
+    torch.set_default_dtype(torch.float64)
     generator = torch.Generator().manual_seed(0)
-    embeddings = torch.randn(VIEWS, IMAGES, 6, generator=generator, dtype=torch.float64)[:, start:stop]
-    prototypes = torch.randn(5, 6, generator=generator, dtype=torch.float64, requires_grad=True)
-    context = sslkit.Context(1, 8, (0.5,), (0.5,), IMAGES, 1, 1, world=world, view_count=VIEWS)
-    branch = sslkit.BranchOutputs(tuple(embeddings), logits=(tuple(embeddings @ prototypes.T),))
-    output = SwavLoss(SwavLoss.Options(), context)(sslkit.ViewOutputs({"student": branch}, GLOBAL, torch.arange(4)))
-    output.total.backward()
-    assert prototypes.grad is not None
-    return {
-        "loss": world.sum(output.total.detach()) / world.size,
-        "gradient": world.sum(prototypes.grad) / world.size,
-    }
+    prototypes = torch.randn(5, 6, generator=generator, requires_grad=True)
+    context = sslkit.Context(
+        1, 8, (0.5,), (0.5,), IMAGES, 1, 1, world=world, view_count=VIEWS, global_view_count=GLOBAL, embedding_dim=6
+    )
+    loss = SwavLoss(SwavLoss.Options(queue_size=QUEUE), context)
+    result = {}
+    for step in range(3):
+        embeddings = tuple(torch.randn(VIEWS, IMAGES, 6, generator=generator)[:, start:stop])
+        logits = (tuple(embedding @ prototypes.T for embedding in embeddings),)
+        branch = sslkit.BranchOutputs(embeddings, embeddings, logits, lambda embedding: (embedding @ prototypes.T,))
+        output = loss(sslkit.ViewOutputs({"student": branch}, GLOBAL, torch.arange(IMAGES)[start:stop], step))
+        prototypes.grad = None
+        output.total.backward()
+        assert prototypes.grad is not None
+        result[f"loss {step}"] = world.sum(output.total.detach()) / world.size
+        result[f"gradient {step}"] = world.sum(prototypes.grad) / world.size
+    return {**result, **{name: buffer.double() for name, buffer in loss.named_buffers()}}
 
 
 def work(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     half = IMAGES // 2
-    torch.save(step(DistributedWorld(), rank * half, rank * half + half), folder / f"{rank}.pt")
+    torch.save(steps(DistributedWorld(), rank * half, rank * half + half), folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
@@ -44,4 +51,4 @@ if __name__ == "__main__":
     where = Path(sys.argv[1])
     torch.set_num_threads(1)
     torch.multiprocessing.start_processes(work, (where,), nprocs=2, start_method="fork")
-    torch.save(step(sslkit.World(), 0, IMAGES), where / "alone.pt")
+    torch.save(steps(sslkit.World(), 0, IMAGES), where / "alone.pt")

@@ -9,12 +9,11 @@ import sslkit
 
 
 class NeighbourQueue(nn.Module):
-    """The last ``size`` embeddings of the first view over all processes, oldest replaced first.
+    """The last ``size`` embeddings of the first view over all processes.
 
     As in the Self-Classifier authors' published training loop: once the queue is full, the first view's logits, as
     target and as prediction, become those of the most similar embedding in the queue that is not of the same image.
-    No gradient reaches the embedding; the classifiers are trained on both.  The queue is the same on every process
-    and is saved with the loss.
+    No gradient reaches the embedding; the classifiers are trained on both.
 
     Args:
         size: embeddings kept, at least the global batch.
@@ -25,10 +24,6 @@ class NeighbourQueue(nn.Module):
             embedding.
     """
 
-    embeddings: Tensor
-    index: Tensor
-    position: Tensor
-
     def __init__(self, size: int, context: sslkit.Context) -> None:
         super().__init__()
         if size < context.batch_size:
@@ -37,40 +32,23 @@ class NeighbourQueue(nn.Module):
             )
         if not context.embedding_dim:
             raise sslkit.OptionError("queue_size", "needs a head with embeddings; use 0 for no queue")
-        self.world = context.world
-        self.register_buffer("embeddings", torch.zeros(size, context.embedding_dim))
-        self.register_buffer("index", torch.full((size,), -1))
-        self.register_buffer("position", torch.zeros((), dtype=torch.int64))
+        self.queue = sslkit.Queue(size, (context.embedding_dim,), context.world)
 
     def substitute(self, views: sslkit.ViewOutputs) -> tuple[Tensor, ...]:
         """Logits ``[B, K]`` of each classifier for the first view; then, in training, the view enters the queue."""
         student = views.student
         if student.classify is None:
             raise sslkit.InputError("queue_size: the method gives no classifier for the queue's embeddings")
-        embedding = student.embeddings[0].detach().to(self.embeddings.dtype)
-        # Decided on the device: asking the host would make it wait.
-        full = self.index[-1] >= 0
-        logits = tuple(
-            torch.where(full, neighbour, own[0])
-            for neighbour, own in zip(
-                student.classify(self._nearest(embedding, views.index)), student.logits, strict=True
-            )
-        )
+        embedding = student.embeddings[0].detach()
+        logits = tuple(own[0] for own in student.logits)
+        if self.queue.full:
+            logits = student.classify(self._nearest(embedding, views.index))
         if self.training:
-            self._push(embedding, views.index)
+            self.queue.push(embedding, views.index)
         return logits
 
     def _nearest(self, embedding: Tensor, index: Tensor) -> Tensor:
         """The queue's most similar embedding ``[B, E]`` of another image."""
-        similarity = embedding @ self.embeddings.T
-        similarity = similarity.masked_fill_(index[:, None] == self.index, -torch.inf)
-        return self.embeddings[similarity.argmax(1)]
-
-    @torch.no_grad()
-    def _push(self, embedding: Tensor, index: Tensor) -> None:
-        embedding, index = self.world.gather(embedding), self.world.gather(index)
-        size = len(self.index)
-        places = (self.position + torch.arange(len(index), device=index.device)) % size
-        self.embeddings.index_copy_(0, places, embedding)
-        self.index.index_copy_(0, places, index)
-        self.position.add_(len(index)).remainder_(size)
+        similarity = embedding.to(self.queue.rows.dtype) @ self.queue.rows.T
+        similarity = similarity.masked_fill_(index[:, None] == self.queue.index, -torch.inf)
+        return self.queue.rows[similarity.argmax(1)]

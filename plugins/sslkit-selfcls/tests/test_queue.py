@@ -38,13 +38,14 @@ def unit(*numbers: int) -> Tensor:
 
 def test_oldest_goes_first() -> None:
     queue = NeighbourQueue(3, context())
+    kept = queue.queue
     queue.substitute(views(unit(0, 1), [10, 11]))
-    assert queue.index.tolist() == [10, 11, -1]
+    assert kept.index.tolist() == [10, 11, -1]
     queue.substitute(views(unit(2, 3), [12, 13]))
-    assert queue.index.tolist() == [13, 11, 12]
-    torch.testing.assert_close(queue.embeddings, unit(3, 1, 2))
+    assert kept.index.tolist() == [13, 11, 12]
+    torch.testing.assert_close(kept.rows, unit(3, 1, 2))
     queue.substitute(views(unit(0, 0), [14, 15]))
-    assert queue.index.tolist() == [13, 14, 15]
+    assert kept.index.tolist() == [13, 14, 15]
 
 
 def test_first_view_is_kept_until_the_queue_is_full() -> None:
@@ -79,7 +80,7 @@ def test_gradient_reaches_the_classifier_and_not_the_embedding() -> None:
 def test_evaluation_leaves_the_queue_alone() -> None:
     queue = NeighbourQueue(2, context()).eval()
     queue.substitute(views(unit(0, 1), [0, 1]))
-    assert queue.index.tolist() == [-1, -1]
+    assert queue.queue.index.tolist() == [-1, -1]
 
 
 def test_resumes_where_it_was() -> None:

@@ -14,7 +14,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, timeout=120)
     alone, first, second = (torch.load(tmp_path / f"{name}.pt") for name in ("alone", "0", "1"))
     assert alone["gradient 2"].abs().max() > 1e-3
-    assert (alone["queue.index"] >= 0).all(), "the queue must be in use for its part to be tested"
+    assert (alone["queue.queue.index"] >= 0).all(), "the queue must be in use for its part to be tested"
     for name, value in alone.items():
         torch.testing.assert_close(first[name], value, rtol=1e-10, atol=1e-10, msg=lambda text, name=name: name + text)
         torch.testing.assert_close(second[name], first[name], rtol=0, atol=0)

@@ -1,0 +1,87 @@
+"""The queue of past embeddings: lightly's loss with the same queue, when it starts, order across a resume."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from lightly.loss.swav_loss import SwaVLoss as LightlySwaVLoss
+from torch import Tensor
+from torch.nn import functional
+
+import sslkit
+from sslkit_lightly.swav_loss import SwavLoss
+
+PROTOTYPES = functional.normalize(torch.randn(5, 6, generator=torch.Generator().manual_seed(3)), dim=1)
+
+
+def context(batch_size: int = 4, embedding_dim: int = 6) -> sslkit.Context:
+    return sslkit.Context(
+        1, 8, (0.5,), (0.5,), batch_size, 3, 4, view_count=3, global_view_count=2, embedding_dim=embedding_dim
+    )
+
+
+def make(**options: object) -> SwavLoss:
+    return SwavLoss(SwavLoss.Options.model_validate({"queue_size": 8, **options}), context())
+
+
+def batch(step: int) -> Tensor:
+    """Embeddings ``[V, B, E]`` of two global views and a local one."""
+    return functional.normalize(torch.randn(3, 4, 6, generator=torch.Generator().manual_seed(step)), dim=2)
+
+
+def views(step: int) -> sslkit.ViewOutputs:
+    embeddings = tuple(batch(step))
+    logits = (tuple(embedding @ PROTOTYPES.T for embedding in embeddings),)
+    branch = sslkit.BranchOutputs(embeddings, embeddings, logits, lambda past: (past @ PROTOTYPES.T,))
+    return sslkit.ViewOutputs({"student": branch}, 2, torch.arange(4) + 4 * step, step)
+
+
+def lightly(step: int, past: list[int] | None) -> Tensor:
+    logits = batch(step) @ PROTOTYPES.T
+    queue = None if past is None else [torch.cat([batch(old)[view] @ PROTOTYPES.T for old in past]) for view in (0, 1)]
+    return LightlySwaVLoss()(list(logits[:2]), [logits[2]], queue)[0]
+
+
+def test_equals_lightly_with_the_queue_of_the_same_view() -> None:
+    loss = make()
+    totals = [loss(views(step)).total for step in range(5)]
+    for step, past in enumerate([None, None, [0, 1], [1, 2], [2, 3]]):
+        torch.testing.assert_close(totals[step], lightly(step, past), rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(totals[4], lightly(4, None), atol=1e-4), "the queue must matter for this to be a test"
+
+
+@pytest.mark.parametrize(("start", "first_used"), [("1 epochs", 5), ("2 steps", 4), ("0 steps", 2)])
+def test_starts_when_told_and_is_used_when_full(start: str, first_used: int) -> None:
+    loss = make(queue_start=start)
+    for step in range(first_used):
+        torch.testing.assert_close(loss(views(step)).total, lightly(step, None), rtol=1e-5, atol=1e-5)
+    total = loss(views(first_used)).total
+    torch.testing.assert_close(total, lightly(first_used, [first_used - 2, first_used - 1]), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("stopped_after", [1, 2, 3])
+def test_resumes_with_the_queue_in_order(stopped_after: int) -> None:
+    whole = make()
+    expected = [whole(views(step)).total.item() for step in range(6)]
+    first, second = make(), make()
+    for step in range(stopped_after):
+        first(views(step))
+    second.load_state_dict(first.state_dict())
+    assert [second(views(step)).total.item() for step in range(stopped_after, 6)] == expected[stopped_after:]
+    assert torch.equal(second.queues[0].rows, whole.queues[0].rows)
+    assert second.queues[1].index.tolist() == whole.queues[1].index.tolist()
+
+
+def test_evaluation_leaves_the_queue_alone() -> None:
+    loss = make().eval()
+    loss(views(0))
+    assert loss.queues[0].pushed == 0
+
+
+def test_refuses_what_cannot_work() -> None:
+    with pytest.raises(sslkit.OptionError, match="3 is less than the batch size 4"):
+        SwavLoss(SwavLoss.Options(queue_size=3), context())
+    with pytest.raises(sslkit.OptionError, match="needs a head with embeddings"):
+        SwavLoss(SwavLoss.Options(queue_size=8), context(embedding_dim=0))
+    with pytest.raises(ValueError, match="should match pattern"):
+        SwavLoss.Options(queue_start="soon")

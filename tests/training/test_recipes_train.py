@@ -1,0 +1,67 @@
+"""Every recipe of the repository trains: a few steps on a handful of made-up images."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy
+import pytest
+from PIL import Image
+
+from sslkit.recipe.check import load_recipe
+from sslkit.reporting.history import read_history
+from sslkit.training.train import train
+
+ROOT = Path(__file__).parents[2] / "recipes"
+RECIPES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.toml"))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("pictures")
+    random = numpy.random.default_rng(0)
+    for split, count in (("train", 5), ("test", 2)):
+        for label in ("cat", "dog"):
+            folder = root / split / label
+            folder.mkdir(parents=True)
+            for number in range(count):
+                Image.fromarray(random.integers(0, 256, (32, 32, 3), dtype=numpy.uint8)).save(folder / f"{number}.png")
+    return root
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipe_trains(name: str, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSLKIT_CACHE", str(tmp_path / "cache"))
+    settings = ["train.batch_size=4", "train.epochs=2", "monitor.log_every_steps=1", "monitor.validation_fraction=0.4"]
+    if not name.startswith("quickstart"):
+        settings += ["data.use=image-folder", f"data.root={pictures}"]
+    else:
+        settings += ["train.batch_size=256", "loss.classes.start_epoch=1"]
+    settings += ["optimizer.warmup_epochs=0"]
+    run = train(load_recipe(ROOT / name, settings), tmp_path / "runs")
+    losses = [row.value for row in read_history(run.metrics) if row.metric == "loss"]
+    assert run.status.state == "finished"
+    assert len(losses) == run.status.steps
+    assert all(math.isfinite(loss) and loss > 0 for loss in losses)
+    assert run.complete
+
+
+def test_a_new_run_continues_from_a_finished_one(tiny: Path, tmp_path: Path) -> None:
+    import json
+
+    from safetensors.torch import load_file
+
+    from sslkit.errors import RunError
+
+    parent = train(load_recipe(tiny, ["train.epochs=1"]), tmp_path)
+    # So small a learning rate that the child is its parent, within rounding.
+    child = train(load_recipe(tiny, ["train.epochs=1", "optimizer.lr=1e-12"]), tmp_path, parent=parent)
+    before, after = load_file(parent.backbone), load_file(child.backbone)
+    for name, value in before.items():
+        if "running" not in name and "num_batches" not in name:
+            assert (after[name] - value).abs().max() < 1e-6
+    assert json.loads(child.provenance.read_text())["continued_from"] == {"run": parent.name, "steps": 5}
+    assert "continued_from" not in json.loads(parent.provenance.read_text())
+    with pytest.raises(RunError, match="cannot be used: Error"):
+        train(load_recipe(tiny, ["backbone.width=8"]), tmp_path, parent=parent)
