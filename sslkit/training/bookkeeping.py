@@ -55,7 +55,9 @@ class Bookkeeping(pl.Callback):
         self.epoch_loss = torch.zeros(())
         self.classifier_loss: dict[str, Tensor] = {}
         self.last_classifier_loss: dict[str, Tensor] = {}
+        self.last_epoch_loss = float("inf")
         self.best_loss = float("inf")
+        """The lowest loss of an epoch that ended with, or last before, a checkpoint."""
         self.restored: dict[str, Any] | None = None
         self.clock = (0.0, 0, 0.0)
         self.speed = (0.0, 0.0)
@@ -67,6 +69,7 @@ class Bookkeeping(pl.Callback):
             "epoch_loss": self.epoch_loss.cpu(),
             "classifier_loss": {name: loss.cpu() for name, loss in self.classifier_loss.items()},
             "last_classifier_loss": {name: loss.cpu() for name, loss in self.last_classifier_loss.items()},
+            "last_epoch_loss": self.last_epoch_loss,
             "best_loss": self.best_loss,
             "random": random_state(),
         }
@@ -77,6 +80,7 @@ class Bookkeeping(pl.Callback):
         self.epoch_loss = state_dict["epoch_loss"]
         self.classifier_loss = dict(state_dict["classifier_loss"])
         self.last_classifier_loss = dict(state_dict["last_classifier_loss"])
+        self.last_epoch_loss = state_dict["last_epoch_loss"]
         self.best_loss = state_dict["best_loss"]
         self.restored = state_dict["random"]
 
@@ -100,13 +104,15 @@ class Bookkeeping(pl.Callback):
         self._collect(pl_module)
         if step % self.log_every == 0:
             self._log(trainer, step)
-        epoch_ends = step % self.context.steps_per_epoch == 0
-        best = self._end_epoch(step) if epoch_ends else False
+        if step % self.context.steps_per_epoch == 0:
+            self._end_epoch(step)
         self.reporter.step(self.progress(step))
         finished = step == self.context.total_steps
         stop = bool(self.interruption.requested) and not finished
-        if self.interval.due(step) or best or finished or stop:
+        if self.interval.due(step) or finished or stop:
             self._refuse_divergence(float(pl_module.output.loss.detach()), step)
+            best = self.last_epoch_loss < self.best_loss
+            self.best_loss = min(self.last_epoch_loss, self.best_loss)
             self.saver.save(trainer, best=best)
             self.record("running", step)
         if stop:
@@ -138,7 +144,7 @@ class Bookkeeping(pl.Callback):
             self._write_pending(int(learner.global_step) - 1)
             self.names = names
             # A sum of other losses is not to be compared with what it was before.
-            self.best_loss = float("inf")
+            self.last_epoch_loss = self.best_loss = float("inf")
             self._check_choice(learner)
         loss = output.loss.detach()
         self.pending.append(torch.stack([loss, *(term.to(loss.dtype) for term in output.terms.values())]))
@@ -181,8 +187,8 @@ class Bookkeeping(pl.Callback):
         self.history.append(step, step / self.context.steps_per_epoch, others)
         self.reporter.figures(self.progress(step), figures)
 
-    def _end_epoch(self, step: int) -> bool:
-        """Measure what is due; returns whether the epoch's loss is the lowest so far."""
+    def _end_epoch(self, step: int) -> None:
+        """Measure what is due."""
         self._measure_speed(step)
         epoch = step // self.context.steps_per_epoch
         loss = float(self.epoch_loss) / self.context.steps_per_epoch
@@ -196,9 +202,7 @@ class Bookkeeping(pl.Callback):
         self.reporter.epoch(self.progress(step), figures)
         self._restart_clock(step)
         self.epoch_loss = torch.zeros_like(self.epoch_loss)
-        best = loss < self.best_loss
-        self.best_loss = min(loss, self.best_loss)
-        return best
+        self.last_epoch_loss = loss
 
     def _measure_speed(self, step: int) -> None:
         if step > self.clock[1]:

@@ -79,7 +79,8 @@ class SelfClassifierLoss(sslkit.Loss):
         losses: dict[int, Tensor] = {}
         balances: list[Tensor] = []
         for places in same_size.values():
-            stacked = torch.stack([torch.stack(logits[place]) for place in places])
+            stacked = torch.stack([view for place in places for view in logits[place]])
+            stacked = stacked.unflatten(0, (len(places), -1))
             loss, balance = self._compare(stacked, views.global_views, len(views.pairs()))
             losses.update(zip(places, loss.unbind(), strict=True))
             balances.append(balance)
