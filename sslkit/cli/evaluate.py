@@ -9,7 +9,10 @@ import typer
 
 from sslkit.cli.console import JsonOption, RunsOption, only_json, output, print_json, print_table
 
-BUILT_IN = {"cluster": "sslkit:cluster", "linear": "sslkit:linear", "knn": "sslkit:knn"}
+BUILT_IN = {name: f"sslkit:{name}" for name in ("cluster", "linear", "knn", "finetune")}
+
+LABELLED = (BUILT_IN["linear"], BUILT_IN["finetune"])
+"""Evaluations that can do with a fraction of the labels."""
 
 
 def command(
@@ -27,6 +30,9 @@ def command(
         bool, typer.Option("--linear", help="Linear probe: the best linear classifier of frozen features.")
     ] = False,
     knn: Annotated[bool, typer.Option("--knn", help="Nearest-neighbour classification of frozen features.")] = False,
+    finetune: Annotated[
+        bool, typer.Option("--finetune", help="Train the whole network on labels, end to end.")
+    ] = False,
     use: Annotated[
         list[str] | None,
         typer.Option("--use", metavar="NAME", help="Any installed evaluator, a plugin's say; repeat for more."),
@@ -53,15 +59,15 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Evaluate a finished run on its test images."""
-    flags = {"cluster": cluster, "linear": linear, "knn": knn}
+    flags = {"cluster": cluster, "linear": linear, "knn": knn, "finetune": finetune}
     names = [BUILT_IN[name] for name, wanted in flags.items() if wanted] + (use or [])
     asked: dict[str, dict[str, Any]] = {name: {} for name in names or [BUILT_IN["cluster"]]}
     few: dict[str, Any] = {"fractions": _numbers(fractions)} if fractions is not None else {}
     few |= {"seeds": seeds} if seeds is not None else {}
     if few:
-        labelled = [name for name in (BUILT_IN["linear"],) if name in asked]
+        labelled = [name for name in LABELLED if name in asked]
         if not labelled:
-            raise typer.BadParameter("--fractions and --seeds are for evaluations that train on labels: add --linear")
+            raise typer.BadParameter("--fractions and --seeds need an evaluation that trains: --linear or --finetune")
         for name in labelled:
             asked[name] |= few
 

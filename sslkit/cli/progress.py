@@ -85,7 +85,8 @@ class TerminalReporter(LineReporter):
         self.losses = dict(figures)
 
     def epoch(self, progress: Progress, figures: Mapping[str, float]) -> None:
-        self.monitors = {name: value for name, value in figures.items() if name.startswith("monitor/")}
+        # Not every epoch is measured: until the next is, the last values stay in sight.
+        self.monitors |= {name: value for name, value in figures.items() if name.startswith("monitor/")}
 
     def end(self, progress: Progress) -> None:
         self.bars.stop()

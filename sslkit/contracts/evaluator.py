@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.component import Component
+from sslkit.contracts.context import Context
 from sslkit.contracts.dataset import Split
 from sslkit.options import Options
 
@@ -43,6 +44,14 @@ class Subject(Protocol):
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, in label order; empty without labels."""
 
+    @property
+    def untrained(self) -> bool:
+        """Whether the network is as it was initialised: a baseline."""
+
+    @property
+    def context(self) -> Context:
+        """Runtime facts of the training: image size, channels, normalisation."""
+
     def features(self, split: str) -> Features:
         """Features of ``train``, ``validation`` or ``test``; computed once and cached."""
 
@@ -50,7 +59,7 @@ class Subject(Protocol):
         """The images of a split; ``train`` and ``validation`` never overlap."""
 
     def backbone(self) -> Backbone:
-        """A frozen copy of the backbone, in eval mode."""
+        """The frozen backbone, in eval mode; to train one, train a copy."""
 
 
 @dataclass(frozen=True)

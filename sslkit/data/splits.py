@@ -70,3 +70,27 @@ class Subset:
     def gather(self, index: Tensor) -> Tensor:
         """uint8 images ``[B, C, H, W]`` at the int64 places ``[B]`` of this subset."""
         return self.images.gather(self.places[index])
+
+
+class Joined:
+    """The images of two stores of one shape, the second's after the first's."""
+
+    def __init__(self, first: ImageStore, second: ImageStore) -> None:
+        self.first = first
+        self.second = second
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(C, H, W)`` of every image."""
+        return self.first.shape
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def gather(self, index: Tensor) -> Tensor:
+        """uint8 images ``[B, C, H, W]`` at the int64 places ``[B]``."""
+        early = index < len(self.first)
+        found = torch.empty(len(index), *self.shape, dtype=torch.uint8)
+        found[early] = self.first.gather(index[early]).cpu()
+        found[~early] = self.second.gather(index[~early] - len(self.first)).cpu()
+        return found

@@ -40,7 +40,8 @@ class RunSubject:
         self.dataset = build_dataset(self.recipe)
         self.device = device
         seed_global(self.seed)
-        _, backbone, heads = build_network(self.recipe, self._context())
+        self.untrained = untrained
+        self.context, backbone, heads = build_network(self.recipe, self._context())
         if not untrained:
             load_weights(backbone, run.backbone)
         self._backbone = backbone.to(device).eval().requires_grad_(False)

@@ -47,7 +47,7 @@ def test_several_evaluations_in_one_table_and_one_json(cli, trained: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--fractions", "0.1"], "--fractions and --seeds are for evaluations that train on labels: add --linear"),
+        (["--fractions", "0.1"], "--fractions and --seeds need an evaluation that trains: --linear or --finetune"),
         (["--linear", "--fractions", "a"], "--fractions takes numbers with commas between, such as 0.01,0.1, not 'a'"),
         (
             ["--linear", "--fractions", "0,1.5"],

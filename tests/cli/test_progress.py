@@ -48,6 +48,7 @@ def test_a_terminal_gets_bars_and_the_newest_figures() -> None:
     shown.begin(Progress(0, 40, 0, 4))
     shown.figures(Progress(10, 40, 1, 4), {"loss": 1.5, "lr": 0.1})
     shown.epoch(Progress(10, 40, 1, 4), FIGURES)
+    shown.epoch(Progress(10, 40, 1, 4), {"epoch_loss": 1.0})  # not every epoch is measured
     shown.step(Progress(13, 40, 1, 4, images_per_second=700, waiting=0.5))
     shown.end(Progress(13, 40, 1, 4))
     out = io.StringIO()

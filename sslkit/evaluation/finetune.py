@@ -1,0 +1,94 @@
+"""Evaluator: fine-tuning, the whole network trained on labels."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from sslkit import options
+from sslkit.contracts.evaluator import Evaluation, Evaluator, Subject
+from sslkit.data.fractions import nested_fractions
+from sslkit.data.splits import Joined, Subset
+from sslkit.errors import DataError
+from sslkit.evaluation.scores import Fraction, over_seeds, topk
+from sslkit.evaluation.supervised import Settings, predict, train_network
+
+Area = Annotated[float, Field(gt=0, le=1)]
+
+
+class Finetune(Evaluator):
+    """Trains a copy of the backbone and a new linear classifier end to end, on all labels or a fraction of them.
+
+    Nothing is chosen by looking at results: the settings are fixed, and the network is evaluated on the test images
+    once, after its last epoch.  An untrained network, which is to be trained from scratch, uses the classifier's
+    learning rate throughout.
+    """
+
+    api = 1
+
+    class Options(options.Options):
+        fractions: tuple[Fraction, ...] = Field((1.0,), min_length=1)
+        """Fractions of the training labels: class-balanced, each one within the larger ones."""
+        seeds: int = Field(1, ge=1)
+        """Draws of each fraction below 1, of which mean and standard deviation are given."""
+        epochs: int = Field(50, ge=1)
+        """Passes over the labelled images."""
+        batch_size: int = Field(128, ge=2)
+        """Images in a step; all of them, where there are fewer."""
+        lr_backbone: float = Field(0.01, gt=0)
+        """Peak learning rate of the backbone."""
+        lr_head: float = Field(0.05, gt=0)
+        """Peak learning rate of the classifier, and of an untrained backbone."""
+        weight_decay: float = Field(5e-4, ge=0)
+        """Weight decay of weights; biases and normalisation layers have none."""
+        crop_scale: tuple[Area, Area] = (0.5, 1.0)
+        """Smallest and largest part of an image's area in a crop."""
+        flip_p: float = Field(0.5, ge=0, le=1)
+        """Probability of mirroring left and right; 0 for images such as digits, whose meaning that changes."""
+
+    options: Options
+
+    def evaluate(self, subject: Subject) -> Evaluation:
+        """``top1`` and, of more than five classes, ``top5`` of the test images, by fraction.
+
+        Raises:
+            DataError: train or test images have no labels.
+        """
+        train, validation, test = (subject.split(name) for name in ("train", "validation", "test"))
+        if train.labels is None or validation.labels is None or test.labels is None:
+            raise DataError("fine-tuning needs labels on train, validation and test images")
+        images = Joined(train.images, validation.images)
+        labels = torch.cat([train.labels, validation.labels]).cpu()
+        classes = len(subject.class_names) or int(max(labels.max(), test.labels.max())) + 1
+        own = self.options
+        settings = Settings(
+            own.epochs, own.batch_size, own.lr_head if subject.untrained else own.lr_backbone, own.lr_head,
+            own.weight_decay, own.crop_scale, own.flip_p,
+        )  # fmt: skip
+        by_fraction: dict[float, list[dict[str, float]]] = {}
+        for fraction in own.fractions:
+            by_fraction[fraction] = []
+            for seed in range(subject.seed, subject.seed + (own.seeds if fraction < 1 else 1)):
+                places = nested_fractions(labels, [fraction], seed)[fraction]
+                network = self._trained(subject, Subset(images, places), labels[places], classes, settings, seed)
+                by_fraction[fraction].append(topk(predict(network, test.images, subject.context), test.labels.cpu()))
+        protocol = {
+            "split": "test",
+            "images": len(test.images),
+            "train_images": len(images),
+            "classes": classes,
+            "trained": "backbone and linear classifier, end to end, float32; the last epoch counts",
+            "optimizer": "SGD, momentum 0.9 (Nesterov), cosine to 0",
+            "lr_backbone": settings.lr_backbone,
+            **own.model_dump(mode="json", exclude={"fractions", "lr_backbone"}),
+        }
+        return Evaluation(over_seeds(by_fraction), protocol)
+
+    def _trained(
+        self, subject: Subject, images: Subset, labels: Tensor, classes: int, settings: Settings, seed: int
+    ) -> torch.nn.Module:
+        return train_network(deepcopy(subject.backbone()), images, labels, classes, subject.context, settings, seed)
