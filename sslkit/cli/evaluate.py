@@ -29,6 +29,10 @@ def command(
     linear: Annotated[
         bool, typer.Option("--linear", help="Linear probe: the best linear classifier of frozen features.")
     ] = False,
+    protocol: Annotated[
+        Literal["best", "report"],
+        typer.Option("--protocol", help="Of --linear: the solved optimum, or 100 augmented epochs as in the report."),
+    ] = "best",
     knn: Annotated[bool, typer.Option("--knn", help="Nearest-neighbour classification of frozen features.")] = False,
     finetune: Annotated[
         bool, typer.Option("--finetune", help="Train the whole network on labels, end to end.")
@@ -59,8 +63,12 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Evaluate a finished run on its test images."""
+    if protocol == "report" and not linear:
+        raise typer.BadParameter("--protocol is for --linear")
     flags = {"cluster": cluster, "linear": linear, "knn": knn, "finetune": finetune}
     names = [BUILT_IN[name] for name, wanted in flags.items() if wanted] + (use or [])
+    if protocol == "report":
+        names = ["sslkit:linear-report" if name == BUILT_IN["linear"] else name for name in names]
     asked: dict[str, dict[str, Any]] = {name: {} for name in names or [BUILT_IN["cluster"]]}
     few: dict[str, Any] = {"fractions": _numbers(fractions)} if fractions is not None else {}
     few |= {"seeds": seeds} if seeds is not None else {}

@@ -1,8 +1,9 @@
-"""Supervised training of a whole network, as evaluation by fine-tuning needs it."""
+"""Supervised training, as evaluation by fine-tuning and by trained probes needs it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.context import Context
 from sslkit.contracts.dataset import ImageStore
+from sslkit.contracts.views import move_parameters
 from sslkit.data.seeds import generator
 from sslkit.views.crops import Crops
 from sslkit.views.prepare import prepare
@@ -43,6 +45,19 @@ class Settings:
     flip_p: float
 
 
+@dataclass(frozen=True)
+class Progress:
+    """One epoch's means over its batches, as they were trained on.
+
+    Attributes:
+        loss: cross-entropy.
+        accuracy: fraction in 0..1.
+    """
+
+    loss: float
+    accuracy: float
+
+
 def train_network(
     backbone: Backbone,
     images: ImageStore,
@@ -61,20 +76,15 @@ def train_network(
         classes: number of classes.
         context: of the run: size and normalisation of its views.
         settings: how to train.
-        seed: of order, crops and classifier.
+        seed: of order and crops.
 
     Returns:
         Backbone and classifier, in eval mode: images ``[B, C, S, S]`` to logits ``[B, classes]``.
     """
-    device = next(backbone.parameters()).device
-    options = Crops.Options(
-        size=context.view_size, global_crops=1, global_scale=settings.crop_scale, flip_p=settings.flip_p,
-        jitter_p=0.0, grayscale_p=0.0,
-    )  # fmt: skip
-    views = Crops(options, context)
     classifier = nn.Linear(backbone.feature_dim, classes)
     nn.init.zeros_(classifier.weight)
     nn.init.zeros_(classifier.bias)
+    device = next(backbone.parameters()).device
     network = nn.Sequential(backbone.requires_grad_(True), classifier.to(device)).train()
     optimizer = torch.optim.SGD(
         _groups(backbone, settings.lr_backbone, settings.weight_decay)
@@ -82,23 +92,61 @@ def train_network(
         momentum=0.9,
         nesterov=True,
     )
+    for _ in fit(network, optimizer, images, labels, context, settings, seed):
+        pass
+    return network.eval().requires_grad_(False)
+
+
+def fit(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: ImageStore,
+    labels: Tensor,
+    context: Context,
+    settings: Settings,
+    seed: int,
+) -> Iterator[Progress]:
+    """Train by cross-entropy on random crops; learning rates follow half a cosine to 0, step by step.
+
+    Args:
+        network: images ``[B, C, S, S]`` to logits ``[B, K]``.
+        optimizer: of the parameters to train.
+        images: the images.
+        labels: ``[N]`` int64 on the CPU.
+        context: of the run: size and normalisation of its views.
+        settings: epochs, batch size and crops; learning rates are the optimizer's.
+        seed: of order and crops.
+
+    Yields:
+        Each epoch's progress, once it is over.
+    """
+    device = next(network.parameters()).device
+    options = Crops.Options(
+        size=context.view_size, global_crops=1, global_scale=settings.crop_scale, flip_p=settings.flip_p,
+        jitter_p=0.0, grayscale_p=0.0,
+    )  # fmt: skip
+    views = Crops(options, context)
     size = min(settings.batch_size, len(images))
-    steps_per_epoch = len(images) // size
-    total = settings.epochs * steps_per_epoch
+    steps = len(images) // size
+    total = settings.epochs * steps
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (1 + math.cos(math.pi * step / total)) / 2)
     for epoch in range(settings.epochs):
         order = torch.randperm(len(images), generator=generator(seed, "evaluation", epoch))
-        for place in range(steps_per_epoch):
+        sums = torch.zeros(2, device=device)
+        for place in range(steps):
             batch = order[place * size : (place + 1) * size]
-            drawn = views.draw(size, generator(seed, "evaluation", epoch, place))
-            moved = tuple({name: value.to(device) for name, value in group.items()} for group in drawn)
-            (crops,) = views.apply(images.gather(batch).to(device), moved)
-            loss = cross_entropy(network(crops[0]), labels[batch].to(device))
+            drawn = move_parameters(views.draw(size, generator(seed, "evaluation", epoch, place)), device)
+            (crops,) = views.apply(images.gather(batch).to(device), drawn)
+            known = labels[batch].to(device)
+            logits = network(crops[0])
+            loss = cross_entropy(logits, known)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-    return network.eval().requires_grad_(False)
+            sums += torch.stack([loss.detach(), (logits.argmax(1) == known).float().mean()])
+        loss_sum, right_sum = sums.tolist()
+        yield Progress(loss_sum / steps, right_sum / steps)
 
 
 def _groups(module: nn.Module, lr: float, weight_decay: float) -> list[dict[str, object]]:

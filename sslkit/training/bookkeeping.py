@@ -44,6 +44,7 @@ class Bookkeeping(pl.Callback):
         recipe, self.context = learner.assembly.recipe, learner.assembly.context
         self.loader = learner.assembly.loader
         self.evaluation = recipe.evaluation
+        self.method = learner.method
         self.head = learner.assembly.head
         self.classifiers = learner.method.heads[self.head].classifiers if self.head else ()
         self.log_every = recipe.monitor.log_every_steps
@@ -155,8 +156,7 @@ class Bookkeeping(pl.Callback):
             self.classifier_loss[head] = now if before is None else before + now
 
     def _check_choice(self, learner: Learner) -> None:
-        method = learner.method
-        read = {method.head_of[name] for name in method.started(learner.epochs_done)}
+        read = {self.method.head_of[name] for name in self.method.started(learner.epochs_done)}
         told = self.head not in read or self.head in learner.output.per_classifier
         if self.evaluation.classifier == "lowest-loss" and not told:
             message = f"no loss tells the loss of each classifier of the head {self.head!r}: give its place"
@@ -196,7 +196,8 @@ class Bookkeeping(pl.Callback):
         every = self.monitor.every
         self.last_classifier_loss, self.classifier_loss = self.classifier_loss, {}
         if every and (epoch % every == 0 or epoch == self.context.epochs):
-            measured = self.monitor.measure(self.chosen_classifier())
+            read = {self.method.head_of[name] for name in self.method.started(epoch - 1)}
+            measured = self.monitor.measure(self.chosen_classifier() if self.head in read else None)
             figures |= {f"monitor/{name}": value for name, value in measured.items()}
         self.history.append(step, float(epoch), figures)
         self.reporter.epoch(self.progress(step), figures)

@@ -53,21 +53,23 @@ class Monitor:
             return self._choose(None)
         return _thin(bank, settings.max_images), _thin(queries, settings.max_images), known
 
-    def measure(self, classifier: int) -> dict[str, float]:
+    def measure(self, classifier: int | None) -> dict[str, float]:
         """The figures by name.
 
         Args:
-            classifier: place of the classifier that is measured, in the run's head.
+            classifier: place of the classifier that is measured, in the run's head; None: none is trained yet, and
+                features alone are measured.
         """
-        head = self.assembly.method.heads.get(self.assembly.head)
+        head = self.assembly.method.heads.get(self.assembly.head) if classifier is not None else None
         figures: dict[str, float] = {}
         images: ImageStore = self.query_split.images if self.query_split else self.assembly.images
         labels = self.query_split.labels if self.query_split else None
-        queries = self._features(images, self.queries, labels, head, classifier)
+        queries = self._features(images, self.queries, labels, head, classifier or 0)
         if queries.logits is not None:
             assigned = queries.logits.argmax(dim=1)
             size = queries.logits.shape[1]
-            figures["ln_k"] = math.log(size)
+            if len(self.assembly.recipe.losses) == 1:  # a sum of losses is not to be compared with it
+                figures["ln_k"] = math.log(size)
             figures["classes_used"] = float(classes_used(assigned))
             figures["entropy"] = assignment_entropy(assigned)
             if queries.labels is not None:

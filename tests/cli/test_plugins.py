@@ -5,12 +5,12 @@ import json
 OURS = {
     "backbones": {"alexnet", "convnet", "resnet18"},
     "datasets": {"cifar10", "cifar100", "digits", "fashion-mnist", "image-folder", "stl10", "svhn"},
-    "heads": {"selfcls-mlp", "swav"},
-    "losses": {"selfcls", "swav"},
+    "heads": {"projection", "selfcls-mlp", "swav"},
+    "losses": {"barlow-twins", "selfcls", "simclr", "swav", "vicreg"},
     "views": {"affine", "crops", "flip"},
     "methods": {"joint-embedding"},
     "optimizers": {"adamw", "lars", "sgd"},
-    "evaluators": {"cluster"},
+    "evaluators": {"cluster", "finetune", "knn", "linear", "linear-report"},
 }
 
 

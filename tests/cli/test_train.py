@@ -92,7 +92,7 @@ def test_a_users_mistakes_exit_2_without_a_traceback(cli, tiny: Path, tmp_path: 
         ),
         (
             ["train", tiny, "--set", "train.device=cuda"],
-            'train.device = "cuda", but there is none here: use cpu or "auto"',
+            'device "cuda": there is none here; use cpu or "auto"',
         ),
         (["train", tiny, "--set", "views.use=crops"], "views"),
         (["eval"], "there are no runs in"),

@@ -15,9 +15,9 @@ from torch import nn
 from sslkit.contracts.context import Context
 from sslkit.contracts.optimizer import ParameterGroup
 from sslkit.errors import OptionError
-from sslkit.training.optimizers.lars import Lars
-from sslkit.training.optimizers.schedule import ScheduledOptimizer
-from sslkit.training.optimizers.torch_optimizers import AdamW, Sgd
+from sslkit.optimizers.lars import Lars
+from sslkit.optimizers.schedule import ScheduledOptimizer
+from sslkit.optimizers.torch_optimizers import AdamW, Sgd
 
 BUILT_IN = [Sgd, AdamW, Lars]
 

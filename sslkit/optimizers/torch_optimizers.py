@@ -11,7 +11,7 @@ from torch import Tensor
 from sslkit.contracts.context import Context
 from sslkit.contracts.optimizer import ParameterGroup
 from sslkit.errors import OptionError
-from sslkit.training.optimizers.schedule import ScheduledOptimizer, ScheduledOptions
+from sslkit.optimizers.schedule import ScheduledOptimizer, ScheduledOptions
 
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 

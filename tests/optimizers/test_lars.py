@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from sslkit.contracts.context import Context
 from sslkit.contracts.optimizer import ParameterGroup
-from sslkit.training.optimizers.lars import Lars, LarsSgd
+from sslkit.optimizers.lars import Lars, LarsSgd
 
 
 class NoSync(TorchDispatchMode):

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from sslkit.contracts.optimizer import ParameterGroup
-from sslkit.training.optimizers.torch_optimizers import Sgd
+from sslkit.optimizers.torch_optimizers import Sgd
 
 
 class LarsSgd(torch.optim.Optimizer):

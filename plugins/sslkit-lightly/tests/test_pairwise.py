@@ -1,0 +1,160 @@
+"""The pairwise losses against their formulas, written out in float64, and that each of them learns."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import sslkit
+from sslkit.data.fractions import nested_fractions
+from sslkit.evaluation.knn import knn_accuracy
+from sslkit.evaluation.subject import RunSubject
+from sslkit.recipe.check import load_recipe
+from sslkit.training.train import train
+from sslkit_lightly.pairwise import BarlowTwins, PairLoss, SimClr, VicReg
+from sslkit_lightly.projection_head import ProjectionHead
+
+CONTEXT = sslkit.Context(1, 8, (0.5,), (0.5,), 6, 1, 1, view_count=2, feature_dim=5)
+LOSSES: list[type[PairLoss]] = [SimClr, BarlowTwins, VicReg]
+
+
+def make(loss: type[PairLoss], **options: float) -> PairLoss:
+    return loss(loss.Options.model_validate(options), CONTEXT)
+
+
+def views(*embeddings: Tensor, global_views: int = 2) -> sslkit.ViewOutputs:
+    branch = sslkit.BranchOutputs(embeddings, embeddings)
+    return sslkit.ViewOutputs({"student": branch}, global_views, torch.arange(len(embeddings[0])))
+
+
+def two(seed: int = 0) -> tuple[Tensor, Tensor]:
+    first, second = torch.randn(2, 6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return first, second
+
+
+def test_simclr_is_equation_1() -> None:
+    first, second = two()
+    everything = [z / z.norm() for z in torch.cat([first, second])]
+    expected = 0.0
+    for i, z in enumerate(everything):
+        similar = [math.exp(float(z @ other) / 0.2) for other in everything]
+        expected -= math.log(similar[(i + 6) % 12] / (sum(similar) - similar[i])) / 12
+    assert make(SimClr, temperature=0.2)(views(first, second)).total.item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_barlow_twins_is_equation_1() -> None:
+    first, second = two()
+    correlation = torch.corrcoef(torch.cat([first.T, second.T]))[:4, 4:]
+    # lightly normalises as BatchNorm does, with its epsilon.
+    expected = sum(
+        (1 - float(value)) ** 2 if i == j else 0.01 * float(value) ** 2
+        for i, row in enumerate(correlation)
+        for j, value in enumerate(row)
+    )
+    total = make(BarlowTwins, redundancy_weight=0.01)(views(first, second)).total
+    assert total.item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_vicreg_is_equation_6() -> None:
+    first, second = two()
+
+    def variance(z: Tensor) -> float:
+        return sum(max(0.0, 1 - math.sqrt(float(column.var()) + 1e-4)) for column in z.T) / 4
+
+    def covariance(z: Tensor) -> float:
+        found = torch.cov(z.T)
+        return float(found.square().sum() - found.diagonal().square().sum()) / 4
+
+    invariance = float((first - second).square().mean())
+    # lightly halves the sum of the two variance terms.
+    expected = 25 * invariance + 25 * (variance(first) + variance(second)) / 2
+    expected += covariance(first) + covariance(second)
+    assert make(VicReg)(views(first, second)).total.item() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_pairs_of_two_local_views_do_not_count(loss: type[PairLoss]) -> None:
+    embeddings = [*two(0), *two(1)]
+    made = make(loss)
+    found = made(views(*embeddings, global_views=1)).total
+    pairs = [made(views(embeddings[0], local)).total for local in embeddings[1:]]
+    torch.testing.assert_close(found, torch.stack(pairs).mean())
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_swapping_views_changes_nothing_and_gradients_reach_both(loss: type[PairLoss]) -> None:
+    first, second = (z.requires_grad_() for z in two())
+    total = make(loss)(views(first, second)).total
+    torch.testing.assert_close(make(loss)(views(second, first)).total, total)
+    for gradient in torch.autograd.grad(total, (first, second)):
+        assert gradient.isfinite().all()
+        assert gradient.abs().sum() > 0
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_one_view_is_refused(loss: type[PairLoss]) -> None:
+    alone = sslkit.Context(1, 8, (0.5,), (0.5,), 6, 1, 1, view_count=1)
+    with pytest.raises(sslkit.InputError, match="at least two views"):
+        loss(loss.Options(), alone)
+
+
+def test_the_head_has_the_layers_asked_for() -> None:
+    torch.manual_seed(0)
+    head = ProjectionHead(ProjectionHead.Options(hidden_dim=7, embedding_dim=3, layers=3), CONTEXT)
+    output = head(torch.randn(6, 5))
+    assert (output.embedding.shape, output.logits, head.embedding_dim) == ((6, 3), (), 3)
+    assert [m.out_features for m in head.modules() if isinstance(m, torch.nn.Linear)] == [7, 7, 3]
+
+
+RECIPE = """
+[train]
+epochs = 12
+batch_size = 128
+[data]
+use = "digits"
+size = 8
+[views]
+use = "affine"
+padding = "zeros"
+degrees = 20
+[backbone]
+use = "convnet"
+width = 16
+[head]
+use = "projection"
+hidden_dim = 128
+embedding_dim = 64
+[loss]
+use = "{loss}"
+[optimizer]
+use = "adamw"
+lr = 2e-3
+warmup_epochs = 1
+[monitor]
+every_epochs = 0
+"""
+
+
+@pytest.mark.parametrize("loss", ["simclr", "barlow-twins", "vicreg"])
+def test_learns(loss: str, tmp_path: Path) -> None:
+    """One labelled image in fifty is enough for a nearest neighbour, where it is not for untrained features."""
+    (tmp_path / "recipe.toml").write_text(RECIPE.format(loss=loss))
+    run = train(load_recipe(tmp_path / "recipe.toml"), tmp_path / "runs")
+
+    def accuracy(*, untrained: bool) -> float:
+        subject = RunSubject(run, "cpu", untrained=untrained)
+        known, asked = subject.features("train"), subject.features("test")
+        assert known.labels is not None
+        assert asked.labels is not None
+        found = []
+        for seed in range(5):
+            places = nested_fractions(known.labels, [0.02], seed)[0.02]
+            bank = known.features[places], known.labels[places]
+            found.append(knn_accuracy(*bank, asked.features, asked.labels, 1, classes=10))
+        return sum(found) / 5
+
+    assert accuracy(untrained=False) > accuracy(untrained=True) + 0.05
