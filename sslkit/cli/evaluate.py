@@ -9,7 +9,7 @@ import typer
 
 from sslkit.cli.console import JsonOption, RunsOption, only_json, output, print_json, print_table
 
-BUILT_IN = {name: f"sslkit:{name}" for name in ("cluster", "linear", "knn", "finetune")}
+BUILT_IN = {name: f"sslkit:{name}" for name in ("cluster", "linear", "knn", "finetune", "segment")}
 
 LABELLED = (BUILT_IN["linear"], BUILT_IN["finetune"])
 """Evaluations that can do with a fraction of the labels."""
@@ -36,6 +36,9 @@ def command(
     knn: Annotated[bool, typer.Option("--knn", help="Nearest-neighbour classification of frozen features.")] = False,
     finetune: Annotated[
         bool, typer.Option("--finetune", help="Train the whole network on labels, end to end.")
+    ] = False,
+    segment: Annotated[
+        bool, typer.Option("--segment", help="Transfer to segmentation: digits on textured backgrounds.")
     ] = False,
     use: Annotated[
         list[str] | None,
@@ -65,7 +68,7 @@ def command(
     """Evaluate a finished run on its test images."""
     if protocol == "report" and not linear:
         raise typer.BadParameter("--protocol is for --linear")
-    flags = {"cluster": cluster, "linear": linear, "knn": knn, "finetune": finetune}
+    flags = {"cluster": cluster, "linear": linear, "knn": knn, "finetune": finetune, "segment": segment}
     names = [BUILT_IN[name] for name, wanted in flags.items() if wanted] + (use or [])
     if protocol == "report":
         names = ["sslkit:linear-report" if name == BUILT_IN["linear"] else name for name in names]

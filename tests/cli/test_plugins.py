@@ -10,7 +10,7 @@ OURS = {
     "views": {"affine", "crops", "flip"},
     "methods": {"joint-embedding"},
     "optimizers": {"adamw", "lars", "sgd"},
-    "evaluators": {"cluster", "finetune", "knn", "linear", "linear-report"},
+    "evaluators": {"cluster", "finetune", "knn", "linear", "linear-report", "segment"},
 }
 
 
