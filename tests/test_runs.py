@@ -9,7 +9,8 @@ import pytest
 
 from sslkit.errors import RunError
 from sslkit.files import write_aside
-from sslkit.runs import Run, all_runs, find_run
+from sslkit.finding import all_runs, find_run
+from sslkit.runs import Run
 
 MAKE = "from pathlib import Path; from sslkit.runs import Run; print(Run.create(Path({root!r}), 'same').path)"
 

@@ -15,7 +15,7 @@ DISTRIBUTIONS = [ROOT, *sorted((ROOT / "plugins").iterdir())]
 
 
 def run(*command: str | Path, **options: object) -> str:
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, **options)  # type: ignore[call-overload]  # passed through
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, **options)
     assert done.returncode == 0, done.stderr
     return str(done.stdout)
 

@@ -83,8 +83,8 @@ def command(
             asked[name] |= few
 
     from sslkit.evaluation.evaluate import build_evaluators, evaluate
+    from sslkit.finding import find_run, runs_folder
     from sslkit.hardware import choose
-    from sslkit.runs import find_run, runs_folder
 
     with only_json(json):
         evaluators = build_evaluators(asked, set_ or [])

@@ -19,7 +19,7 @@ def command(
 ) -> None:
     """Go on with a run that was stopped, from its last checkpoint."""
     from sslkit.cli.progress import reporter
-    from sslkit.runs import find_run, runs_folder
+    from sslkit.finding import find_run, runs_folder
     from sslkit.training.train import resume
 
     found = find_run(run, runs_folder(runs), unfinished=True)

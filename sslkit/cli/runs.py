@@ -19,7 +19,7 @@ RunArgument = Annotated[
 @app.command("list")
 def list_(runs: RunsOption = None, json: JsonOption = False) -> None:
     """List all runs, oldest first."""
-    from sslkit.runs import all_runs, runs_folder
+    from sslkit.finding import all_runs, runs_folder
 
     everything = list(all_runs(runs_folder(runs)))
     found = [(run, run.status) for run in everything if run.readable]
@@ -39,8 +39,8 @@ def list_(runs: RunsOption = None, json: JsonOption = False) -> None:
 @app.command()
 def show(run: RunArgument = None, runs: RunsOption = None, json: JsonOption = False) -> None:
     """Show one run: how far it is, its newest figures, its evaluations."""
+    from sslkit.finding import find_run, runs_folder
     from sslkit.reporting.history import read_history
-    from sslkit.runs import find_run, runs_folder
 
     found = find_run(run, runs_folder(runs))
     newest = {row.metric: row.value for row in read_history(found.metrics)} if found.metrics.exists() else {}

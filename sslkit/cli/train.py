@@ -28,8 +28,8 @@ def command(
 ) -> None:
     """Train a recipe."""
     from sslkit.cli.progress import reporter
+    from sslkit.finding import find_run, runs_folder
     from sslkit.recipe.check import load_recipe
-    from sslkit.runs import find_run, runs_folder
     from sslkit.training.train import train
 
     if dry_run:

@@ -13,7 +13,7 @@ from sslkit.data.cache import cache_folder, entry, need_space, write_file
 from sslkit.errors import DataError
 
 
-def write(text: str):  # type: ignore[no-untyped-def]
+def write(text: str):
     return lambda folder: (folder / "text").write_text(text)
 
 

@@ -12,7 +12,7 @@ from sslkit.data.datasets.digits import Digits
 from sslkit.errors import DataError
 
 
-def load(size: int, split: str):  # type: ignore[no-untyped-def]
+def load(size: int, split: str):
     return Digits(Digits.Options(size=size)).load(split)
 
 

@@ -35,7 +35,7 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def labelled(paint, root: Path) -> Path:  # type: ignore[no-untyped-def]
+def labelled(paint, root: Path) -> Path:
     for split, count in (("train", 4), ("test", 2)):
         for place in range(count):
             for name in ("dog", "cat"):
@@ -90,7 +90,7 @@ def test_options_are_checked_without_looking_at_the_folder() -> None:
             ImageFolder.Options.model_validate({"root": "some/where", **wrong})
 
 
-def test_images_of_odd_sizes_become_squares_of_their_median_side(paint, root: Path) -> None:  # type: ignore[no-untyped-def]
+def test_images_of_odd_sizes_become_squares_of_their_median_side(paint, root: Path) -> None:
     for place, size in enumerate([(20, 30), (24, 24), (90, 28)]):
         paint(f"{place}.png", size)
     dataset = folder(root)
@@ -99,12 +99,12 @@ def test_images_of_odd_sizes_become_squares_of_their_median_side(paint, root: Pa
     assert folder(root, size=16, channels=1).load("train").images.shape == (1, 16, 16)
 
 
-def test_images_that_all_are_large_are_made_smaller(paint, root: Path) -> None:  # type: ignore[no-untyped-def]
+def test_images_that_all_are_large_are_made_smaller(paint, root: Path) -> None:
     paint("a.png", (400, 300))
     assert folder(root).load("train").images.shape == (3, 256, 256)
 
 
-def test_conversions_are_counted(paint, root: Path) -> None:  # type: ignore[no-untyped-def]
+def test_conversions_are_counted(paint, root: Path) -> None:
     picture = Image.open(paint("a.png"))
     for place in range(2):
         picture.convert("RGBA").save(root / f"rgba{place}.png")
@@ -116,7 +116,7 @@ BROKEN = {"train/cat/003.png": "empty file", "train/dog/040.png": "not an image,
 
 
 @pytest.fixture
-def damaged(paint, root: Path) -> Path:  # type: ignore[no-untyped-def]
+def damaged(paint, root: Path) -> Path:
     """100 images, 3 % broken."""
     for place in range(50):
         for name in ("cat", "dog"):
@@ -176,7 +176,7 @@ def test_a_long_list_of_broken_files_is_cut(damaged: Path) -> None:
     assert "\n  and 3 more\nRepair or remove them, or raise broken_limit to 0.13 to" in text
 
 
-def test_the_limit_that_an_error_proposes_is_enough(paint, root: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_limit_that_an_error_proposes_is_enough(paint, root: Path) -> None:
     for place in range(7):
         paint(f"{place}.png")
     (root / "3.png").write_bytes(b"")

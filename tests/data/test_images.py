@@ -23,7 +23,7 @@ def pixels(path: Path, channels: int = 3, size: tuple[int, int] = (2, 2)) -> lis
 
 
 def image(mode: str, colour: object, size: tuple[int, int] = (2, 2)) -> Image.Image:
-    return Image.new(mode, size, colour)  # type: ignore[arg-type]
+    return Image.new(mode, size, colour)
 
 
 def palette(transparent: bool) -> tuple[Image.Image, dict[str, object]]:
@@ -53,7 +53,7 @@ KINDS = {
     "16-bit-top.png": (array(65535, np.uint16), {}, [255] * 3, [255]),
     "16-bit-middle.png": (array(257 * 100 + 128, np.uint16), {}, [100] * 3, [100]),
     "16-bit-rounds.tif": (array(257 * 100 + 129, np.uint16), {}, [101] * 3, [101]),
-    "16-bit-big-endian.tif": (array(257 * 100, np.dtype(">u2")), {}, [100] * 3, [100]),  # type: ignore[arg-type]
+    "16-bit-big-endian.tif": (array(257 * 100, np.dtype(">u2")), {}, [100] * 3, [100]),
     "16-bit.pgm": (array(65535, np.uint16), {}, [255] * 3, [255]),
     "32-bit.tif": (array(257 * 100, np.int32), {}, [100] * 3, [100]),
     "float.tif": (array(0.5, np.float32), {}, [128] * 3, [128]),
@@ -91,7 +91,7 @@ def test_exif_orientation_is_applied(orientation: int, name: str, tmp_path: Path
     upright.paste(0, (0, 0, 16, 16))
     upright.paste(128, (0, 0, 8, 8))
     undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Pillow's transpositions that store what each tag turns back
-    stored = upright.transpose(undo[orientation]) if orientation > 1 else upright  # type: ignore[arg-type]
+    stored = upright.transpose(undo[orientation]) if orientation > 1 else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored.save(tmp_path / name, exif=exif, **({"lossless": True} if name == "a.webp" else {}))

@@ -23,7 +23,7 @@ class Small(Backbone):
     feature_dim = 8
 
     def __init__(self) -> None:
-        super().__init__(NoOptions(), None)  # type: ignore[arg-type]  # it asks nothing of its context
+        super().__init__(NoOptions(), None)
         torch.manual_seed(0)
         self.layers = nn.Sequential(nn.Conv2d(1, 8, 5, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(72, 8))
 

@@ -78,7 +78,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     known, labels, asked, _ = data(300, 500)
     monkeypatch.setattr(knn, "SIMILARITIES", 6000)
-    with Watch():  # type: ignore[no-untyped-call]  # torch has no types here
+    with Watch():
         knn_predict(known, labels, asked, 5, classes=4)
     assert largest <= 6000
 

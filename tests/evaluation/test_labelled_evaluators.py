@@ -130,4 +130,4 @@ def test_labels_are_required(evaluator: Evaluator, split: str) -> None:
     subject = Fake()
     subject.parts[split] = replace(subject.parts[split], labels=None)
     with pytest.raises(DataError, match=f"needs labels, but the {split} images have none"):
-        evaluator.evaluate(subject)  # type: ignore[arg-type]  # it is asked for features alone
+        evaluator.evaluate(subject)

@@ -73,7 +73,7 @@ def test_equals_lightly(options: dict[str, Any]) -> None:
     found, expected = parameters(), parameters()
     run(expected, theirs(grouped(expected, 1e-2), lr=0.5, trust_coefficient=0.02, **options), range(8))
     optimizer = ours(found, **options)
-    with NoSync():  # type: ignore[no-untyped-call]  # torch has no types here
+    with NoSync():
         run(found, optimizer, range(8))
     for place, (a, b) in enumerate(zip(found, expected, strict=True)):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)

@@ -128,8 +128,8 @@ def test_hooks_reach_every_head(batch: Batch) -> None:
     made = method(one=1.0)
     told: list[object] = []
     head = made.heads["plain"]
-    head.after_backward = lambda step: told.append(step)  # type: ignore[union-attr, assignment]
-    head.after_step = lambda: told.append("stepped")  # type: ignore[union-attr, assignment]
+    head.after_backward = lambda step: told.append(step)
+    head.after_step = lambda: told.append("stepped")
     made.after_backward(5)
     made.after_step()
     assert told == [5, "stepped"]

@@ -19,9 +19,10 @@ from sslkit.data.datasets.digits import Digits
 from sslkit.data.splits import Subset
 from sslkit.data.store import TensorStore
 from sslkit.errors import DataError, IncompatibleComponent, RecipeError, RunError, TrainingError
+from sslkit.finding import all_runs
 from sslkit.recipe.check import load_recipe
 from sslkit.reporting.history import read_history
-from sslkit.runs import Run, all_runs
+from sslkit.runs import Run
 from sslkit.training.checkpoints import load_checkpoint
 from sslkit.training.reporter import Reporter
 from sslkit.training.train import resume, train
