@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from sslkit.cli import evaluate, plugins, recipes, resume, runs, train
+from sslkit.cli import compare, evaluate, plugins, recipes, resume, runs, train
 from sslkit.cli.console import fail, interrupted
 from sslkit.errors import SslkitError
 
@@ -52,6 +52,7 @@ app = typer.Typer(
 app.command("train")(train.command)
 app.command("resume")(resume.command)
 app.command("eval")(evaluate.command)
+app.command("compare")(compare.command)
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(runs.app, name="runs")
