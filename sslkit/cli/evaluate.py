@@ -55,6 +55,10 @@ def command(
         Literal["random"] | None,
         typer.Option("--baseline", help="Repeat everything with the untrained network, the floor of every figure."),
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="NAME|RECIPE", help="Evaluate on another data set; options: --set data.x=y."),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="EVALUATOR.OPTION=VALUE", help="Change an evaluator's option; repeat for more."),
@@ -82,14 +86,18 @@ def command(
         for name in labelled:
             asked[name] |= few
 
-    from sslkit.evaluation.evaluate import build_evaluators, evaluate
+    from sslkit.evaluation.evaluate import build_evaluators, evaluate, other_data
     from sslkit.finding import find_run, runs_folder
     from sslkit.hardware import choose
 
     with only_json(json):
-        evaluators = build_evaluators(asked, set_ or [])
+        of_data = [setting for setting in set_ or [] if data and setting.startswith("data.")]
+        evaluators = build_evaluators(asked, [setting for setting in set_ or [] if setting not in of_data])
+        other = other_data(data, of_data) if data else None
         found = find_run(run, runs_folder(runs))
-        result = evaluate(found, evaluators, choose(device, "auto").device, random_baseline=baseline == "random")
+        result = evaluate(
+            found, evaluators, choose(device, "auto").device, random_baseline=baseline == "random", other=other
+        )
     if json:
         print_json(result)
         return

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from sslkit.assembly import build_dataset
 from sslkit.components.catalog import Catalog
 from sslkit.components.kinds import kind_named
 from sslkit.components.loader import load
+from sslkit.contracts.dataset import Dataset
 from sslkit.contracts.evaluator import Evaluator
 from sslkit.errors import DataError, RecipeError
 from sslkit.evaluation.subject import RunSubject
+from sslkit.recipe.check import load_recipe
 from sslkit.recipe.document import Document
 from sslkit.recipe.overrides import override
 from sslkit.recipe.validation import suggestion, validate
@@ -52,8 +56,37 @@ def build_evaluators(asked: Mapping[str, Mapping[str, Any]], settings: Sequence[
     return built
 
 
+def other_data(asked: str, settings: Sequence[str] = ()) -> tuple[str, Dataset]:
+    """A data set to evaluate on that is not the run's own, with its name.
+
+    Args:
+        asked: the name of a data set, or a recipe (a path that ends in ``.toml``) whose ``[data]`` is meant.
+        settings: ``data.option=value`` each.
+
+    Raises:
+        ComponentError: no such data set is installed, or it is broken.
+        RecipeError: every option that cannot be used.
+    """
+    if asked.endswith(".toml"):
+        recipe = load_recipe(Path(asked), settings)
+        return recipe.data.entry.name, build_dataset(recipe)
+    entry = Catalog.scan().find(kind_named("dataset"), asked)
+    document = Document({"data": {}}, source="sslkit eval")
+    override(document, settings)
+    component: Any = load(entry)
+    options = validate(component.Options, document.tables["data"], ("data",), document)
+    if isinstance(options, list):
+        raise RecipeError(options, "the data set's options")
+    return entry.name, component(options)
+
+
 def evaluate(
-    run: Run, evaluators: Mapping[str, Evaluator], device: str = "cpu", *, random_baseline: bool = False
+    run: Run,
+    evaluators: Mapping[str, Evaluator],
+    device: str = "cpu",
+    *,
+    random_baseline: bool = False,
+    other: tuple[str, Dataset] | None = None,
 ) -> dict[str, Any]:
     """Figures of a run by each evaluator, with their protocols and baselines; also saved in the run.
 
@@ -62,6 +95,7 @@ def evaluate(
         evaluators: by name, as :func:`build_evaluators` makes them.
         device: where features are computed.
         random_baseline: also evaluate the same network as it was before training, the floor of every figure.
+        other: another data set than the run's own, from :func:`other_data`.
 
     Returns:
         ``{"run", "<evaluator>": {figure: value}, "protocol": {evaluator: ...}, "baselines": {name: {figure: value}}}``,
@@ -70,7 +104,7 @@ def evaluate(
     Raises:
         SslkitError: the run has not finished, or the data lack what an evaluator needs.
     """
-    subject = RunSubject(run, device)
+    subject = RunSubject(run, device, other=other)
     for name, evaluator in evaluators.items():
         _check_needs(name, evaluator, subject)
     result: dict[str, Any] = {"run": str(run.path)}
@@ -80,10 +114,10 @@ def evaluate(
     for name, evaluator in evaluators.items():
         evaluation = evaluator.evaluate(subject)
         result[name] = dict(evaluation.figures)
-        protocol[name] = dict(evaluation.protocol) | which
+        protocol[name] = {"data": subject.data_name} | dict(evaluation.protocol) | which
         baselines |= evaluation.baselines
     if random_baseline:
-        untrained = RunSubject(run, device, untrained=True)
+        untrained = RunSubject(run, device, untrained=True, other=other)
         for name, evaluator in evaluators.items():
             baselines[f"{name}_random_weights"] = evaluator.evaluate(untrained).figures
     result["protocol"] = protocol

@@ -7,7 +7,7 @@ from torch import nn
 from sslkit.assembly import build_dataset, build_network
 from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.context import Context
-from sslkit.contracts.dataset import Split
+from sslkit.contracts.dataset import Dataset, Split
 from sslkit.contracts.evaluator import Features
 from sslkit.contracts.head import Head
 from sslkit.data.seeds import seed_global
@@ -26,18 +26,21 @@ class RunSubject:
         run: a finished run.
         device: where features are computed.
         untrained: the network as it was initialised, in place of the trained one.
+        other: another data set than the run's own, and its name.
 
     Raises:
         RunError: the run has not finished, or its files are damaged.
         RecipeError: a component it needs is not installed.
     """
 
-    def __init__(self, run: Run, device: str, *, untrained: bool = False) -> None:
+    def __init__(
+        self, run: Run, device: str, *, untrained: bool = False, other: tuple[str, Dataset] | None = None
+    ) -> None:
         self.run = run
         self.metadata = read_metadata(run.backbone)
         self.recipe = load_recipe(run.recipe)
         self.seed = self.recipe.run.seed
-        self.dataset = build_dataset(self.recipe)
+        self.data_name, self.dataset = other or (self.recipe.data.entry.name, build_dataset(self.recipe))
         self.device = device
         seed_global(self.seed)
         self.untrained = untrained
@@ -77,14 +80,21 @@ class RunSubject:
         A validation split that the data set does not have is cut from the labelled training images, class by class.
 
         Raises:
-            DataError: there is no such split, or no labels to cut it by.
+            DataError: there is no such split, no labels to cut it by, or other channels than the network takes.
         """
         if split not in self._splits:
-            self._splits[split] = self._load(split)
+            found = self._load(split)
+            channels, wanted = found.images.shape[0], self.context.channels
+            if channels != wanted:
+                raise DataError(
+                    f"the images of {self.data_name!r} have {channels} channels, but the run was trained on {wanted}: "
+                    "set the data set's channels, if it has that option"
+                )
+            self._splits[split] = found
         return self._splits[split]
 
     def _load(self, split: str) -> Split:
-        name = self.recipe.data.entry.name
+        name = self.data_name
         if split in self.dataset.splits and (split == "test" or "validation" in self.dataset.splits):
             return labelled(self.dataset, split)
         if split == "test":

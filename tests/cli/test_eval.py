@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy
 import pytest
+from PIL import Image
 
 from sslkit.recipe.check import load_recipe
 from sslkit.training.train import train
@@ -72,3 +74,38 @@ def test_a_mistake_is_said_before_anything_is_computed(cli, trained: Path, argum
     assert done.returncode == 2
     assert said in done.stderr
     assert len(list((trained / "evaluations").iterdir())) == kept
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two classes, bright and dark, in grey and in colour alike."""
+    root = tmp_path_factory.mktemp("others")
+    random = numpy.random.default_rng(0)
+    for split, count in (("train", 20), ("test", 10)):
+        for label, level in (("bright", 150), ("dark", 0)):
+            (root / split / label).mkdir(parents=True)
+            for number in range(count):
+                pixels = random.integers(level, level + 100, (8, 8, 3), dtype=numpy.uint8)
+                Image.fromarray(pixels).save(root / split / label / f"{number}.png")
+    return root
+
+
+def test_features_are_probed_on_another_data_set(cli, trained: Path, others: Path, tmp_path: Path) -> None:
+    asked = ("eval", trained, "--linear", "--data", "image-folder", "--set", f"data.root={others}")
+    done = cli(*asked, "--set", "data.channels=1", "--json", SSLKIT_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["protocol"]["linear"]["data"] == "image-folder"
+    assert result["protocol"]["linear"]["classes"] == 2
+    assert result["protocol"]["linear"]["images"] == 20
+    assert result["linear"] == {"top1": 1.0}
+
+    coloured = cli(*asked, SSLKIT_CACHE=str(tmp_path / "cache"))
+    assert coloured.returncode == 2
+    assert "the images of 'image-folder' have 3 channels, but the run was trained on 1: set" in coloured.stderr
+    misspelt = cli("eval", trained, "--linear", "--data", "digits", "--set", "data.sise=3")
+    assert misspelt.returncode == 2
+    assert misspelt.stderr == (
+        "error: 1 problem in the data set's options\n"
+        "  --set data.sise=3: data.sise: unknown option (did you mean 'size'?)\n"
+    )
