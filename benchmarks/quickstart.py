@@ -8,27 +8,13 @@ their pixels, and the seconds that ``sslkit train`` took, with everything it imp
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib import metadata
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-RECORD = ROOT / "benchmarks" / "records" / "quickstart.json"
-
-
-def sslkit(*arguments: str) -> Any:
-    """What a command prints with ``--json``."""
-    command = [sys.executable, "-m", "sslkit.cli", *arguments, "--json"]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+from common import ROOT, sslkit, write_record
 
 
 def measure(seed: int, runs: str) -> dict[str, Any]:
@@ -51,18 +37,13 @@ def main() -> None:
             rows.append(measure(seed, runs))
             print(rows[-1], flush=True)  # noqa: T201 - this is a program of its own
     accuracies = [row["acc"] for row in rows]
-    record = {
-        "command": "python benchmarks/quickstart.py " + " ".join(map(str, seeds)),
-        "date": datetime.now(UTC).date().isoformat(),
+    found = {
         "protocol": "accuracy one-to-one on the held-out digits; seconds of `sslkit train`, imports included",
-        "machine": {"platform": platform.platform(), "processors": os.cpu_count()},
-        "versions": {name: metadata.version(name) for name in ("sslkit", "torch", "pytorch-lightning")},
         "seeds": rows,
         "mean_acc": mean(accuracies),
         "worst_acc": min(accuracies),
     }
-    RECORD.parent.mkdir(exist_ok=True)
-    RECORD.write_text(json.dumps(record, indent=1) + "\n")
+    write_record("quickstart", "python benchmarks/quickstart.py " + " ".join(map(str, seeds)), found)
 
 
 if __name__ == "__main__":

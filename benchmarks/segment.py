@@ -1,0 +1,43 @@
+"""Transfer of the quick start's backbone to segmentation, beside the same network with random weights.
+
+    python benchmarks/segment.py [SEED ...]           # seeds 0 to 2 unless told otherwise
+
+Trains the quick start for each seed, evaluates it with ``sslkit eval --segment --baseline random``, and writes
+``benchmarks/records/segment.json``.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from statistics import mean
+from typing import Any
+
+from common import ROOT, sslkit, write_record
+
+
+def main() -> None:
+    """Measure every seed and write the record."""
+    seeds = [int(seed) for seed in sys.argv[1:]] or [0, 1, 2]
+    rows = []
+    protocol: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as runs:
+        for seed in seeds:
+            recipe = str(ROOT / "recipes" / "quickstart.toml")
+            run = sslkit("train", recipe, "--set", f"run.seed={seed}", "--runs", runs)["run"]
+            found = sslkit("eval", run, "--segment", "--baseline", "random")
+            protocol = found["protocol"]["segment"]
+            floor = found["baselines"]["segment_random_weights"]
+            rows.append({"seed": seed, **found["segment"], "random_weights": floor})
+            print(rows[-1], flush=True)  # noqa: T201 - this is a program of its own
+    found = {
+        "protocol": protocol,
+        "seeds": rows,
+        "mean_miou": mean(row["miou"] for row in rows),
+        "mean_miou_random_weights": mean(row["random_weights"]["miou"] for row in rows),
+    }
+    write_record("segment", "python benchmarks/segment.py " + " ".join(map(str, seeds)), found)
+
+
+if __name__ == "__main__":
+    main()
