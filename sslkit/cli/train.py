@@ -32,6 +32,8 @@ def command(
     from sslkit.recipe.check import load_recipe
     from sslkit.training.train import train
 
+    if dry_run and continue_from:
+        raise typer.BadParameter("--dry-run trains nothing: leave --continue-from out")
     if dry_run:
         from sslkit.cli.dry_run import show
         from sslkit.training.dry_run import dry_run as try_out

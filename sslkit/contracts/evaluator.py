@@ -75,7 +75,7 @@ class Evaluator(Component, ABC):
     """Measures a frozen backbone, or trains a copy of it; chooses nothing on test."""
 
     needs: ClassVar[frozenset[Requirement]] = frozenset({"labels", "test"})
-    """What the data set must have: labels on train and test, test images; checked before anything is computed."""
+    """What the data set must have: test images, and labels on them; checked before anything is computed."""
 
     def __init__(self, options: Options) -> None:
         self.options = options

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from sslkit import options
 from sslkit.contracts.evaluator import Evaluation, Evaluator, Subject
@@ -74,7 +73,10 @@ class Finetune(Evaluator):
             by_fraction[fraction] = []
             for seed in range(subject.seed, subject.seed + (own.seeds if fraction < 1 else 1)):
                 places = nested_fractions(labels, [fraction], seed)[fraction]
-                network = self._trained(subject, Subset(images, places), labels[places], classes, settings, seed)
+                network = train_network(
+                    deepcopy(subject.backbone()), Subset(images, places), labels[places], classes, subject.context,
+                    settings, seed,
+                )  # fmt: skip
                 by_fraction[fraction].append(topk(predict(network, test.images, subject.context), test.labels.cpu()))
         protocol = {
             "split": "test",
@@ -87,8 +89,3 @@ class Finetune(Evaluator):
             **own.model_dump(mode="json", exclude={"fractions", "lr_backbone"}),
         }
         return Evaluation(over_seeds(by_fraction), protocol)
-
-    def _trained(
-        self, subject: Subject, images: Subset, labels: Tensor, classes: int, settings: Settings, seed: int
-    ) -> torch.nn.Module:
-        return train_network(deepcopy(subject.backbone()), images, labels, classes, subject.context, settings, seed)
