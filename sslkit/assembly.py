@@ -132,7 +132,10 @@ def _loss(recipe: Recipe, selected: Selected, heads: dict[str, Head], context: C
     elif head is not None and "logits" in needs and not head.classifiers:
         lacking = f"needs logits, but the head {name!r} has no classifiers"
     elif "teacher" in needs and "teacher" not in getattr(recipe.method.component, "branches", ()):
-        lacking = f"needs a teacher, but the method {recipe.method.use!r} has none"
+        lacking = (
+            f"needs a teacher, but the method {recipe.method.entry.name!r} has none; "
+            f'[method] use = "momentum-teacher" has one'
+        )
     if lacking:
         message = f"the loss {selected.use!r} {lacking}"
         raise RecipeError([recipe.document.problem((*selected.path, "use"), message)])

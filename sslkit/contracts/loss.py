@@ -24,10 +24,10 @@ def _wide(tensor: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class BranchOutputs:
-    """What one branch (student, teacher, ...) makes of every view of a batch, through one head.
+    """What one branch (student, teacher, ...) makes of the views of a batch, through one head.
 
     Attributes:
-        features: ``[B, D]`` for each view.
+        features: ``[B, D]`` for each view that the branch sees, global ones first.
         embeddings: ``[B, E]`` for each view.
         logits: for each classifier, ``[B, K]`` for each view.
         classify: logits of each classifier for any embeddings ``[M, E]``, such as a queue's.
@@ -73,7 +73,7 @@ class ViewOutputs:
 
     @property
     def teacher(self) -> BranchOutputs:
-        """The branch whose outputs are targets; only where the method has one."""
+        """The branch whose outputs are targets, for the global views alone; only where the method has one."""
         return self.branches["teacher"]
 
     def pairs(self) -> list[tuple[int, int]]:

@@ -113,3 +113,6 @@ class Method(Component, nn.Module):
         """Called after each optimizer step."""
         for head in self.heads.values():
             head.after_step()
+
+    def weights_replaced(self) -> None:
+        """Called when backbone and heads were given other weights than they were built with, before the first step."""

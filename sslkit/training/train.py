@@ -53,6 +53,7 @@ def train(recipe: Recipe, runs: Path, reporter: Reporter | None = None, parent: 
     if parent is not None:
         load_weights(assembly.method.backbone, parent.backbone)
         load_weights(nn.ModuleList(assembly.method.heads.values()), parent.heads)
+        assembly.method.weights_replaced()
         record["continued_from"] = {"run": parent.name, "steps": read_metadata(parent.backbone)["step"]}
         reporter.note(f"continues from {parent.name}")
     run = Run.create(runs, recipe.run.name or Path(recipe.document.source).stem)

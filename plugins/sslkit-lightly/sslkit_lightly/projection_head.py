@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from lightly.models.modules.heads import SimCLRProjectionHead
+from lightly.models.modules import heads
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 import sslkit
 
 
 class ProjectionHead(sslkit.Head):
-    """Features ``[B, D]`` to embeddings ``[B, E]``, by linear layers, each with BatchNorm, ReLU between them.
+    """Features ``[B, D]`` to embeddings ``[B, E]``, by linear layers with BatchNorm, and ReLU between them.
 
     Embeddings are not normalised: a loss that compares cosines does that itself.
 
-    Source: Chen et al., arXiv 2002.05709, and lightly's ``SimCLRProjectionHead``.
+    Source: Chen et al., arXiv 2002.05709, and lightly's ``SimCLRProjectionHead``; without BatchNorm after the last
+    layer it is lightly's head for BYOL, Barlow Twins and VICReg.
     """
 
     api = 1
@@ -29,11 +30,17 @@ class ProjectionHead(sslkit.Head):
         layers: int = Field(2, ge=2)
         """Linear layers, the last included."""
 
+        last_batch_norm: bool = True
+        """Normalise the embedding over the batch too: SimCLR does; BYOL, Barlow Twins and VICReg do not."""
+
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
         self.embedding_dim = options.embedding_dim
-        self.mlp = SimCLRProjectionHead(
-            context.feature_dim, options.hidden_dim, options.embedding_dim, num_layers=options.layers
+        hidden, last = options.hidden_dim, options.embedding_dim
+        widths = [context.feature_dim, *[hidden] * (options.layers - 1)]
+        self.mlp = heads.ProjectionHead(
+            [(width, hidden, nn.BatchNorm1d(hidden), nn.ReLU()) for width in widths[:-1]]
+            + [(hidden, last, nn.BatchNorm1d(last) if options.last_batch_norm else None, None)]
         )
 
     def embed(self, features: Tensor) -> Tensor:

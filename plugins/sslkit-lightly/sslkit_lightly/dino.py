@@ -1,0 +1,144 @@
+"""DINO: the student predicts the centred and sharpened classes that the teacher gives to other views."""
+
+from __future__ import annotations
+
+import torch
+from lightly.loss import DINOLoss
+from lightly.models.modules.heads import ProjectionHead
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+import sslkit
+from sslkit_lightly.period import PERIOD, steps
+
+
+class DinoHead(sslkit.Head):
+    """Features ``[B, D]`` to embeddings ``[B, E]`` of length 1, to cosines ``[B, K]`` with each set of prototypes.
+
+    Three linear layers with GELU between them, initialised and arranged as in lightly's ``DINOProjectionHead``, then
+    weight-normalised prototypes whose length stays 1.
+
+    Source: Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", ICCV 2021, arXiv 2104.14294,
+    section 3.1 and appendix C.
+    """
+
+    api = 1
+
+    class Options(sslkit.Options):
+        classifiers: tuple[int, ...] = Field((4096,), min_length=1)
+        """Number of prototypes of each set; the paper has 65536 for ImageNet."""
+
+        hidden_dim: int = Field(2048, ge=1)
+        """Width of the two hidden layers."""
+
+        embedding_dim: int = Field(256, ge=1)
+        """Length of the embedding."""
+
+        batch_norm: bool = True
+        """Normalise hidden layers over the batch: for convolutional backbones, not for transformers."""
+
+        freeze_prototypes: str = Field("1 epochs", pattern=PERIOD)
+        """How long prototypes stay as they are initialised: "1 epochs", "0.5 epochs" or "300 steps"."""
+
+    def __init__(self, options: Options, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        self.embedding_dim = options.embedding_dim
+        self.classifiers = options.classifiers
+        self.frozen_steps = steps(options.freeze_prototypes, context.steps_per_epoch)
+        # lightly's DINOProjectionHead without its last layer, whose weight_norm cannot be copied to a teacher.
+        hidden = options.hidden_dim
+        norms = [nn.BatchNorm1d(hidden) if options.batch_norm else None for _ in range(2)]
+        self.mlp = ProjectionHead(
+            [
+                (context.feature_dim, hidden, norms[0], nn.GELU()),
+                (hidden, hidden, norms[1], nn.GELU()),
+                (hidden, options.embedding_dim, None, None),
+            ]
+        )
+        for layer in self.mlp.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+        self.prototypes = nn.ParameterList(
+            nn.Linear(options.embedding_dim, count, bias=False).weight for count in options.classifiers
+        )
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Embeddings ``[B, E]`` of length 1."""
+        projected: Tensor = self.mlp(features)
+        return functional.normalize(projected.to(self.prototypes[0].dtype))
+
+    def classify(self, embedding: Tensor) -> tuple[Tensor, ...]:
+        """Cosines ``[B, K]`` with each set of prototypes."""
+        with torch.autocast(embedding.device.type, enabled=False):
+            return tuple(
+                functional.linear(embedding.to(weight.dtype), functional.normalize(weight))
+                for weight in self.prototypes
+            )
+
+    def after_backward(self, step: int) -> None:
+        """Drop the prototypes' gradient while they are frozen."""
+        if step < self.frozen_steps:
+            for parameter in self.prototypes:
+                parameter.grad = None
+
+
+class Dino(sslkit.Loss):
+    """lightly's ``DINOLoss``, averaged over sets of prototypes.
+
+    Cross-entropy of the student's softmax of one view and the teacher's centred softmax of another, over all pairs of
+    a global view that the teacher sees and another view.  The centre is the moving average of the teacher's logits
+    over the global batch.  The teacher's temperature rises along a line to its value.
+
+    Source: Caron et al., ICCV 2021, arXiv 2104.14294, equations 1 to 4.
+
+    Raises:
+        sslkit.InputError: there are fewer than two views.
+    """
+
+    api = 1
+    needs = frozenset({"logits", "teacher"})
+
+    class Options(sslkit.Options):
+        temperature: float = Field(0.1, gt=0)
+        """Temperature of the student's softmax."""
+
+        teacher_temperature: float = Field(0.07, gt=0)
+        """Temperature of the teacher's softmax, after the warm-up."""
+
+        warmup_teacher_temperature: float = Field(0.04, gt=0)
+        """The same at the start."""
+
+        warmup: str = Field("30 epochs", pattern=PERIOD)
+        """How long the teacher's temperature takes to its value, in epochs or steps."""
+
+        center_momentum: float = Field(0.9, ge=0, lt=1)
+        """Momentum of the centre."""
+
+    def __init__(self, options: Options, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        if context.view_count == 1:
+            raise sslkit.InputError("the dino loss compares views: it needs at least two views of each image")
+        self.options = options
+        self.warmup_steps = steps(options.warmup, context.steps_per_epoch)
+        self.losses = nn.ModuleList(
+            DINOLoss(count, student_temp=options.temperature, center_momentum=options.center_momentum)
+            for count in context.classifiers
+        )
+
+    def teacher_temperature(self, step: int) -> float:
+        """Temperature of the teacher's softmax in optimizer step ``step`` (from 0)."""
+        own = self.options
+        done = min(step / self.warmup_steps, 1.0) if self.warmup_steps else 1.0
+        return own.warmup_teacher_temperature + done * (own.teacher_temperature - own.warmup_teacher_temperature)
+
+    def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
+        """The loss of this process's part of the batch; shapes as :class:`sslkit.ViewOutputs` states them."""
+        temperature = self.teacher_temperature(views.step)
+        each = tuple(
+            loss([target.detach() for target in targets], list(predictions), teacher_temp=temperature)
+            for loss, targets, predictions in zip(self.losses, views.teacher.logits, views.student.logits, strict=True)
+        )
+        return sslkit.LossOutput(torch.stack(each).mean(), per_classifier=each)

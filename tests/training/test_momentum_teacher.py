@@ -1,0 +1,154 @@
+"""The teacher: a moving average of the student that is given no gradient and sees global views alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sslkit.contracts.backbone import Backbone
+from sslkit.contracts.context import Context
+from sslkit.contracts.head import Head
+from sslkit.contracts.loss import Loss, LossOutput, ViewOutputs
+from sslkit.contracts.method import Batch, Parts, WeightedLoss
+from sslkit.options import NoOptions
+from sslkit.training.momentum_teacher import MomentumTeacher
+
+CONTEXT = Context(channels=1, image_size=2, mean=(0.5,), std=(0.5,), batch_size=3, steps_per_epoch=5, epochs=2)
+OPTIONS = NoOptions()
+
+
+class Linear(Backbone):
+    api = 1
+    feature_dim = 4
+
+    def __init__(self) -> None:
+        super().__init__(OPTIONS, CONTEXT)
+        self.layer = nn.Linear(4, 4)
+        self.norm = nn.BatchNorm1d(4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.norm(self.layer(images.flatten(1)))
+        return features
+
+    def feature_maps(self, images: Tensor) -> dict[int, Tensor]:
+        return {}
+
+
+class Unit(Head):
+    api = 1
+    embedding_dim = 4
+
+    def __init__(self) -> None:
+        super().__init__(OPTIONS, CONTEXT)
+        self.factor = nn.Parameter(torch.ones(4))
+
+    def embed(self, features: Tensor) -> Tensor:
+        return self.factor * features
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        self.factor /= self.factor.norm()
+
+
+class Distance(Loss):
+    api = 1
+
+    def forward(self, views: ViewOutputs) -> LossOutput:
+        self.views = views
+        pairs = zip(views.student.embeddings, views.teacher.embeddings, strict=False)
+        return LossOutput(torch.stack([((a - b + 1).square() * torch.arange(4)).mean() for a, b in pairs]).sum())
+
+
+@pytest.fixture
+def batch() -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    views = (torch.rand(2, 3, 1, 2, 2, generator=generator), torch.rand(3, 3, 1, 2, 2, generator=generator))
+    return Batch(views, global_views=2, index=torch.arange(3), step=0, epoch=0)
+
+
+def make(momentum: float = 0.9) -> MomentumTeacher:
+    torch.manual_seed(0)
+    head = Unit()
+    nn.init.uniform_(head.factor)
+    losses = (WeightedLoss("distance", Distance(OPTIONS, CONTEXT), 1.0, "unit"),)
+    parts = Parts(Linear(), {"unit": head}, losses)
+    return MomentumTeacher(MomentumTeacher.Options(momentum=momentum), CONTEXT, parts)
+
+
+def train_one(method: MomentumTeacher, batch: Batch) -> None:
+    optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.1)
+    optimizer.zero_grad()
+    method(batch).loss.backward()
+    optimizer.step()
+    method.after_step()
+
+
+def test_the_teacher_starts_as_the_student_and_sees_global_views_alone(batch: Batch) -> None:
+    method = make()
+    method(batch)
+    views = method.losses["distance"].views
+    assert (len(views.student.embeddings), len(views.teacher.embeddings)) == (5, 2)
+    for student, teacher in zip(views.student.embeddings, views.teacher.embeddings, strict=False):
+        torch.testing.assert_close(student, teacher)
+        assert student.requires_grad
+        assert not teacher.requires_grad
+
+
+def test_gradients_reach_the_student_alone(batch: Batch) -> None:
+    method = make()
+    method(batch).loss.backward()
+    assert all(p.grad is not None for p in (*method.backbone.parameters(), *method.heads["unit"].parameters()))
+    assert all(p.grad is None for p in (*method.teacher.parameters(), *method.teacher_heads["unit"].parameters()))
+
+
+def test_the_teacher_is_the_moving_average_of_equation_1(batch: Batch) -> None:
+    method = make(momentum=0.9)
+    for step in range(3):
+        before = method.teacher.layer.weight.clone()
+        train_one(method, replace(batch, step=step))
+        momentum = 1 - (1 - 0.9) * (math.cos(math.pi * step / 10) + 1) / 2
+        expected = momentum * before + (1 - momentum) * method.backbone.layer.weight
+        torch.testing.assert_close(method.teacher.layer.weight, expected)
+        assert not torch.equal(method.teacher.layer.weight, before)
+    assert method.momentum_at(0) == pytest.approx(0.9)
+    assert method.momentum_at(10) == pytest.approx(1.0)
+
+
+def test_the_teachers_heads_follow_too_and_keep_their_constraints(batch: Batch) -> None:
+    method = make()
+    train_one(method, batch)
+    head = method.teacher_heads["unit"]
+    torch.testing.assert_close(head.factor.norm(), torch.tensor(1.0))
+    assert not torch.equal(head.factor, method.heads["unit"].factor)
+
+
+def test_statistics_of_batch_norm_are_the_teachers_own(batch: Batch) -> None:
+    method = make()
+    method(batch)
+    seen = torch.cat([view.flatten(1) for view in batch.views[0]])
+    expected = 0.1 * method.teacher.layer(seen).mean(0)
+    torch.testing.assert_close(method.teacher.norm.running_mean, expected)
+    assert not torch.equal(method.teacher.norm.running_mean, method.backbone.norm.running_mean)
+
+
+def test_the_state_holds_the_teacher_and_goes_on_alike(batch: Batch) -> None:
+    one, other = make(), make()
+    train_one(one, batch)
+    other.load_state_dict(one.state_dict())
+    for method in (one, other):
+        train_one(method, replace(batch, step=1))
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
+
+
+def test_replaced_weights_reach_the_teacher() -> None:
+    method = make()
+    nn.init.ones_(method.backbone.layer.weight)
+    nn.init.zeros_(method.heads["unit"].factor)
+    method.weights_replaced()
+    assert bool((method.teacher.layer.weight == 1).all())
+    assert bool((method.teacher_heads["unit"].factor == 0).all())
