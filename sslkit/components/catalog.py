@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from importlib import metadata
 
@@ -37,6 +37,7 @@ class Entry:
         distribution: name of the distribution that offers it.
         version: that distribution's version.
         target: ``module:Class``.
+        variant: which of a family of components, where it was asked for as ``name:variant``.
     """
 
     kind: Kind
@@ -44,6 +45,7 @@ class Entry:
     distribution: str
     version: str
     target: str
+    variant: str = ""
 
     @property
     def qualified(self) -> str:
@@ -114,13 +116,16 @@ class Catalog:
         return tuple(entry for entry in self.entries if entry.kind == kind)
 
     def find(self, kind: Kind, name: str) -> Entry:
-        """The component of that kind called ``name`` or ``distribution:name``.
+        """The component of that kind called ``name``, ``distribution:name`` or, of a family, ``name:variant``.
 
         Raises:
             UnknownComponent: no distribution offers it, or ``SSLKIT_PLUGINS`` hides the one that does.
             AmbiguousComponent: several distributions offer it.
         """
         matches = _matching(self.of(kind), name)
+        if not matches and ":" in name:
+            family, _, variant = name.partition(":")
+            matches = [replace(entry, variant=variant) for entry in self.of(kind) if entry.name == family]
         if len(matches) == 1:
             return matches[0]
         if matches:

@@ -8,7 +8,7 @@ from typing import Any
 from sslkit.components.catalog import Entry
 from sslkit.contracts import API, OLDEST_API
 from sslkit.contracts.component import Component
-from sslkit.errors import BrokenComponent, IncompatibleComponent
+from sslkit.errors import BrokenComponent, IncompatibleComponent, UnknownComponent
 from sslkit.options import Options
 
 
@@ -18,6 +18,7 @@ def load(entry: Entry) -> type[Component]:
     Raises:
         BrokenComponent: the module or the name in it does not exist, a dependency is missing, or the import fails.
         IncompatibleComponent: not a class of the kind's base, or written for another contract version.
+        UnknownComponent: a variant was asked for of what is no family.
     """
     found = _import(entry)
     base_module, _, base_name = entry.kind.base.partition(":")
@@ -37,7 +38,17 @@ def load(entry: Entry) -> type[Component]:
     if not (isinstance(options, type) and issubclass(options, Options)):
         raise IncompatibleComponent(f"{entry}: its Options must be a subclass of sslkit.Options")
     component: type[Component] = found
+    if entry.variant and not component.variant_option:
+        raise UnknownComponent(
+            f"no installed {entry.kind.singular} is called '{entry.name}:{entry.variant}': "
+            f"{entry.name!r} of {entry.distribution} has no variants, and no distribution is called {entry.name!r}"
+        )
     return component
+
+
+def variant(entry: Entry, component: type[Component]) -> dict[str, str]:
+    """The option that the variant in ``use = "name:variant"`` stands for; empty where there is none."""
+    return {component.variant_option: entry.variant} if entry.variant else {}
 
 
 def _import(entry: Entry) -> Any:

@@ -18,3 +18,5 @@ class Component:
 
     api: ClassVar[int]
     Options: ClassVar[type[BaseOptions]] = NoOptions
+    variant_option: ClassVar[str] = ""
+    """Of a family of components: the option that ``use = "name:variant"`` sets."""

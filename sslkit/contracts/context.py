@@ -77,6 +77,7 @@ class Context:
         feature_dim: D, length of the backbone's feature (from the heads on).
         embedding_dim: E, length of the head's embedding (for a loss: of its head).
         classifiers: K of each classifier of the head (for a loss: of its head); empty where it has none.
+        restoring: trained weights are loaded as soon as everything is built: none need be fetched.
     """
 
     channels: int
@@ -94,6 +95,7 @@ class Context:
     feature_dim: int = 0
     embedding_dim: int = 0
     classifiers: tuple[int, ...] = ()
+    restoring: bool = False
 
     @property
     def total_steps(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from sslkit.assembly import build_dataset
 from sslkit.components.catalog import Catalog
 from sslkit.components.kinds import kind_named
-from sslkit.components.loader import load
+from sslkit.components.loader import load, variant
 from sslkit.contracts.dataset import Dataset
 from sslkit.contracts.evaluator import Evaluator
 from sslkit.errors import DataError, RecipeError
@@ -46,7 +46,7 @@ def build_evaluators(asked: Mapping[str, Mapping[str, Any]], settings: Sequence[
     built: dict[str, Evaluator] = {}
     for name, entry in entries.items():
         component: Any = load(entry)
-        options = validate(component.Options, document.tables[name], (name,), document)
+        options = validate(component.Options, variant(entry, component) | document.tables[name], (name,), document)
         if isinstance(options, list):
             problems += options
         else:
@@ -74,7 +74,7 @@ def other_data(asked: str, settings: Sequence[str] = ()) -> tuple[str, Dataset]:
     document = Document({"data": {}}, source="sslkit eval")
     override(document, settings)
     component: Any = load(entry)
-    options = validate(component.Options, document.tables["data"], ("data",), document)
+    options = validate(component.Options, variant(entry, component) | document.tables["data"], ("data",), document)
     if isinstance(options, list):
         raise RecipeError(options, "the data set's options")
     return entry.name, component(options)

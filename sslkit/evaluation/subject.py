@@ -63,7 +63,8 @@ class RunSubject:
 
     def _context(self) -> Context:
         facts = self.metadata["context"]
-        return Context(**facts | {"mean": tuple(facts["mean"]), "std": tuple(facts["std"])})
+        settled = {"mean": tuple(facts["mean"]), "std": tuple(facts["std"]), "restoring": not self.untrained}
+        return Context(**facts | settled)
 
     @property
     def class_names(self) -> tuple[str, ...]:

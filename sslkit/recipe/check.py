@@ -8,7 +8,7 @@ from typing import Any
 
 from sslkit.components.catalog import Catalog, Entry
 from sslkit.components.kinds import kind_named
-from sslkit.components.loader import load
+from sslkit.components.loader import load, variant
 from sslkit.errors import ComponentError, Problem, RecipeError
 from sslkit.options import Options
 from sslkit.recipe.document import COMPONENT_TABLES, Document, read
@@ -155,7 +155,11 @@ class _Checker:
         except ComponentError as error:
             self.complain((*path, "use"), str(error))
             return None
-        options = validate(component.Options, own, path, self.document)
+        for option in variant(entry, component):
+            if option in own:
+                self.complain((*path, option), f"is given twice: {table['use']!r} says it already")
+                return None
+        options = validate(component.Options, variant(entry, component) | own, path, self.document)
         if isinstance(place, list) or isinstance(options, list):
             self.problems += place if isinstance(place, list) else []
             self.problems += options if isinstance(options, list) else []

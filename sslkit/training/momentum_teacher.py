@@ -8,7 +8,7 @@ from copy import deepcopy
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from sslkit import options
 from sslkit.contracts.context import Context
@@ -55,8 +55,8 @@ class MomentumTeacher(JointEmbedding):
     def after_step(self) -> None:
         """Move the teacher towards the student."""
         super().after_step()
-        student = [*self.backbone.parameters(), *self.head_modules.parameters()]
-        teacher = [*self.teacher.parameters(), *self.teacher_head_modules.parameters()]
+        student: list[Tensor] = [*self.backbone.parameters(), *self.head_modules.parameters()]
+        teacher: list[Tensor] = [*self.teacher.parameters(), *self.teacher_head_modules.parameters()]
         with torch.no_grad():
             torch._foreach_lerp_(teacher, student, 1 - self.momentum_at(self.step))
         for head in self.teacher_heads.values():
@@ -72,7 +72,7 @@ class MomentumTeacher(JointEmbedding):
         self.teacher_head_modules.load_state_dict(self.head_modules.state_dict())
 
 
-def _first(batch: Batch, count: int) -> list[torch.Tensor]:
+def _first(batch: Batch, count: int) -> list[Tensor]:
     """The groups of the batch's first ``count`` views."""
     groups = []
     for views in batch.views:

@@ -82,3 +82,11 @@ def test_the_variable_limits_what_is_seen(install, monkeypatch) -> None:
     catalog = Catalog.scan()
     assert {entry.distribution for entry in catalog.entries} == {"sslkit", "my-plugin"}
     assert catalog.missing == ("nothing-such",)
+
+
+def test_a_family_is_found_with_its_variant_and_a_distribution_of_that_name_goes_first(install) -> None:
+    install("alpha", "[sslkit.losses]\nfamily = a:A\n")
+    entry = Catalog.scan().find(LOSS, "family:small")
+    assert (entry.name, entry.variant, entry.qualified) == ("family", "small", "alpha:family")
+    install("family", "[sslkit.losses]\nsmall = f:F\n")
+    assert Catalog.scan().find(LOSS, "family:small").target == "f:F"

@@ -7,7 +7,7 @@ import pytest
 from sslkit.components.catalog import Catalog
 from sslkit.components.kinds import kind_named
 from sslkit.components.loader import load
-from sslkit.errors import BrokenComponent, IncompatibleComponent
+from sslkit.errors import BrokenComponent, IncompatibleComponent, UnknownComponent
 
 GOOD = """
 import sslkit
@@ -69,3 +69,13 @@ def test_what_breaks_a_promise_is_refused(install, request, source, message) -> 
     with pytest.raises(IncompatibleComponent) as error:
         load_loss(install, f"{module}:Good", **{module: source})
     assert message in str(error.value)
+
+
+def test_a_variant_of_what_is_no_family_is_refused(install) -> None:
+    install("plug", "[sslkit.losses]\nthing = plug_single:Good\n", version="3.1", plug_single=GOOD.format(api=1))
+    with pytest.raises(UnknownComponent) as error:
+        load(Catalog.scan().find(kind_named("loss"), "thing:small"))
+    assert str(error.value) == (
+        "no installed loss is called 'thing:small': 'thing' of plug has no variants, "
+        "and no distribution is called 'thing'"
+    )

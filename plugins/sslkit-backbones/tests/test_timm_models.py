@@ -1,0 +1,148 @@
+"""timm's models as backbones: features, maps, weights from the cache, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+import sslkit
+from sslkit.evaluation.subject import RunSubject
+from sslkit.recipe.check import load_recipe
+from sslkit.training.train import train
+
+timm = pytest.importorskip("timm")
+
+from sslkit_backbones.timm_models import Timm  # noqa: E402
+
+
+def build(size: int = 64, channels: int = 3, restoring: bool = False, **options: object) -> Timm:
+    own = (0.5,) * channels
+    context = sslkit.Context(channels, size, own, own, 4, 1, 1, view_size=size, restoring=restoring)
+    torch.manual_seed(0)
+    return Timm(Timm.Options.model_validate(options), context).eval()
+
+
+@pytest.mark.parametrize(
+    ("model", "dim", "channels"),
+    [
+        ("test_resnet", 96, {2: 32, 4: 32, 8: 48, 16: 192, 32: 96}),
+        ("test_vit", 64, {16: 64}),
+        ("vgg11", 4096, {1: 64, 2: 128, 4: 256, 8: 512, 16: 512, 32: 512}),
+    ],
+)
+def test_features_are_timms_and_maps_have_their_strides(model: str, dim: int, channels: dict[int, int]) -> None:
+    backbone = build(model=model, channels=1)
+    images = torch.randn(2, 1, 64, 64)
+    with torch.no_grad():
+        features, maps = backbone(images), backbone.feature_maps(images)
+        assert torch.equal(features, backbone.network(images))
+    assert features.shape == (2, backbone.feature_dim) == (2, dim)
+    assert {stride: tuple(found.shape) for stride, found in maps.items()} == {
+        stride: (2, count, 64 // stride, 64 // stride) for stride, count in channels.items()
+    }
+    assert list(maps) == sorted(maps)
+
+
+def test_a_fixed_input_size_follows_the_views_and_arguments_reach_timm() -> None:
+    backbone = build(32, model="test_vit", arguments={"patch_size": 4})
+    assert list(backbone.feature_maps(torch.randn(1, 3, 32, 32))) == [4]
+    assert backbone.network.patch_embed.grid_size == (8, 8)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "resnet19"}, "timm has no such model: did you mean 'resnet18'"),
+        ({"model": "test_vit", "arguments": {"checkpoint_path": "x.pth"}}, "checkpoint_path cannot be set here"),
+        ({"model": "test_vit", "arguments": {"pretrained_cfg": "x"}}, "pretrained_cfg cannot be set here"),
+    ],
+)
+def test_options_are_checked(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Timm.Options.model_validate(options)
+
+
+def test_what_timm_refuses_is_told() -> None:
+    with pytest.raises(sslkit.OptionError, match=r"timm cannot build test_resnet: .*'colour'"):
+        build(model="test_resnet", arguments={"colour": 1})
+    with pytest.raises(sslkit.OptionError, match="timm cannot build test_vit"):
+        build(30, model="test_vit", arguments={"patch_size": 0})
+
+
+RECIPE = """
+[train]
+epochs = 1
+batch_size = 256
+[data]
+use = "digits"
+size = 32
+[views]
+use = "affine"
+[backbone]
+use = "timm:test_resnet"
+[head]
+use = "selfcls-mlp"
+classifiers = [10]
+[loss]
+use = "selfcls"
+[optimizer]
+use = "adamw"
+"""
+
+FETCH = """
+import sys, torch, sslkit
+from sslkit_backbones.timm_models import Timm
+context = sslkit.Context(3, 64, (.5,) * 3, (.5,) * 3, 4, 1, 1, view_size=64, restoring=len(sys.argv) > 1)
+try:
+    print(float(Timm(Timm.Options(model="test_resnet", pretrained=True), context).network.conv1[0].weight.mean()))
+except sslkit.InputError as error:
+    print(error)
+"""
+
+
+def fetch(cache: Path, *arguments: str) -> str:
+    environment = os.environ | {"HF_HOME": str(cache), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", FETCH, *arguments], env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_pretrained_weights_come_from_the_hubs_cache(tmp_path: Path) -> None:
+    assert fetch(tmp_path).startswith("timm's weights of test_resnet cannot be fetched: ")
+    assert "set pretrained = false" in fetch(tmp_path)
+
+    from safetensors.torch import save_file
+
+    weights = timm.create_model("test_resnet").state_dict()
+    weights["conv1.0.weight"] = torch.full_like(weights["conv1.0.weight"], 0.25)
+    snapshot = tmp_path / "hub" / "models--timm--test_resnet.r160_in1k" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("abc")
+    save_file(weights, snapshot / "model.safetensors")
+    assert fetch(tmp_path) == "0.25"
+
+
+def test_nothing_is_fetched_where_trained_weights_will_be_loaded(tmp_path: Path) -> None:
+    assert abs(float(fetch(tmp_path, "restoring"))) < 0.1
+
+
+def test_a_recipe_names_it_and_the_run_keeps_the_model_as_an_option(tmp_path: Path) -> None:
+    (tmp_path / "timm.toml").write_text(RECIPE)
+    run = train(load_recipe(tmp_path / "timm.toml"), tmp_path)
+    assert 'use = "sslkit-backbones:timm"\nmodel = "test_resnet"' in run.recipe.read_text()
+    assert RunSubject(run, "cpu").features("test").features.shape == (359, 96)
+
+
+def test_the_model_is_given_once(tmp_path: Path) -> None:
+    (tmp_path / "timm.toml").write_text(RECIPE)
+    with pytest.raises(sslkit.RecipeError) as error:
+        load_recipe(tmp_path / "timm.toml", ["backbone.model=test_vit"])
+    assert "backbone.model: is given twice: 'timm:test_resnet' says it already" in str(error.value)
