@@ -36,18 +36,25 @@ class Split:
         images: the images.
         labels: ``[N]`` int64 class of each image, or None where there are none.
         files: name of each image's file, or empty where they have none.
+        masks: uint8 class of each pixel ``[N, H, W]``, 255 where it has none; or None where there are no masks.
 
     Raises:
-        DataError: there are not as many labels as images.
+        DataError: there are not as many labels or masks as images.
     """
 
     images: ImageStore
     labels: Tensor | None = None
     files: tuple[str, ...] = ()
+    masks: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.labels is not None and len(self.labels) != len(self.images):
             raise DataError(f"the data set gives {len(self.labels)} labels for {len(self.images)} images")
+        if self.masks is not None and self.masks.shape != (len(self.images), *self.images.shape[1:]):
+            raise DataError(
+                f"the data set gives masks {list(self.masks.shape)} for {len(self.images)} images of "
+                f"{list(self.images.shape[1:])} pixels"
+            )
 
 
 class Dataset(Component, ABC):
@@ -69,6 +76,11 @@ class Dataset(Component, ABC):
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, in label order; empty where there are no labels."""
+        return ()
+
+    @property
+    def mask_names(self) -> tuple[str, ...]:
+        """Names of the classes of pixels, in the order of the masks' values; empty where there are no masks."""
         return ()
 
     @abstractmethod

@@ -45,6 +45,14 @@ class Subject(Protocol):
         """Names of the classes, in label order; empty without labels."""
 
     @property
+    def mask_names(self) -> tuple[str, ...]:
+        """Names of the classes of pixels; empty where the data have no masks."""
+
+    @property
+    def other_data(self) -> str:
+        """Name of the data set where it is another than the run was trained on; else empty."""
+
+    @property
     def untrained(self) -> bool:
         """Whether the network is as it was initialised: a baseline."""
 

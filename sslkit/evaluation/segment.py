@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 
 import torch
 from pydantic import Field
@@ -12,17 +13,18 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from sslkit import options
 from sslkit.contracts.backbone import Backbone
+from sslkit.contracts.dataset import Split
 from sslkit.contracts.evaluator import Evaluation, Evaluator, Subject
-from sslkit.data.datasets.digits import Digits
-from sslkit.data.scenes import Scenes, compose
+from sslkit.data.datasets.digit_scenes import DigitScenes
 from sslkit.data.seeds import generator
+from sslkit.errors import DataError
 from sslkit.views.policy import normalise, scaled
 
 Maps = Callable[[Tensor], Mapping[int, Tensor]]
 """Feature maps by stride of uint8 images ``[B, C, H, W]``."""
 
-CLASSES = 11
-"""Background and ten digits."""
+NO_CLASS = 255
+"""What a mask has where a pixel has no class."""
 
 
 class Pyramid(nn.Module):
@@ -60,31 +62,22 @@ class Pyramid(nn.Module):
 
 
 class Segment(Evaluator):
-    """Digits on textured backgrounds, found pixel by pixel; the data set of the run does not matter.
+    """A class for every pixel of data that have masks; without such data, of digits on textured backgrounds.
 
-    The scenes are composed of scikit-learn's digits: those to train on of its train part, those to test on of the
-    held-out part.  The backbone is frozen unless the options say otherwise, so that the figure is the features'; the
-    settings are fixed and the test scenes looked at once.
+    The backbone is frozen unless the options say otherwise, so that the figure is the features'; the settings are fixed
+    and the test images looked at once.  Pixels without a class do not count.
     """
 
     api = 1
     needs = frozenset()
 
     class Options(options.Options):
-        scenes: int = Field(600, ge=8)
-        """Scenes to train on."""
-        test_scenes: int = Field(300, ge=1)
-        """Scenes to test on."""
-        side: int = Field(48, ge=32)
-        """Side of a scene in pixels."""
-        most_digits: int = Field(3, ge=1)
-        """Most digits of a scene."""
         width: int = Field(32, ge=1)
         """Channels of the pyramid."""
         epochs: int = Field(15, ge=1)
-        """Passes over the scenes."""
+        """Passes over the images."""
         batch_size: int = Field(16, ge=2)
-        """Scenes in a step."""
+        """Images in a step."""
         lr: float = Field(2e-3, gt=0)
         """Peak learning rate (AdamW, cosine to 0)."""
         train_backbone: bool = False
@@ -93,76 +86,108 @@ class Segment(Evaluator):
     options: Options
 
     def evaluate(self, subject: Subject) -> Evaluation:
-        """``miou``, the mean intersection over union of the classes, and ``pixel_accuracy``, of the test scenes."""
-        own, context, seed = self.options, subject.context, subject.seed
-        digits = Digits(Digits.Options(size=16))
-        train, test = (
-            compose(
-                digits.load(split),
-                count,
-                own.side,
-                context.channels,
-                own.most_digits,
-                generator(seed, "evaluation", part),
-            )
-            for part, (split, count) in enumerate((("train", own.scenes), ("test", own.test_scenes)))
-        )
+        """``miou``, the mean intersection over union of the classes, and ``pixel_accuracy``, of the test images.
+
+        Raises:
+            DataError: another data set than the run's own was asked for, and it has no masks.
+        """
+        own = self.options
+        task = _task(subject)
         backbone = deepcopy(subject.backbone()).requires_grad_(own.train_backbone).train(own.train_backbone)
         device = next(backbone.parameters()).device
 
         def maps(images: Tensor) -> Mapping[int, Tensor]:
             with torch.set_grad_enabled(own.train_backbone and torch.is_grad_enabled()):
                 found: Mapping[int, Tensor] = backbone.feature_maps(
-                    normalise(scaled(images.to(device)), context.mean, context.std)
+                    normalise(scaled(images.to(device)), subject.context.mean, subject.context.std)
                 )
             return found
 
         with torch.no_grad():
-            channels = {stride: found.shape[1] for stride, found in maps(train.images[:2]).items()}
+            first = maps(task.train.images.gather(torch.arange(2)))
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            head = Pyramid(channels, own.width, CLASSES).to(device)
-        self._train(head, backbone, maps, train, seed)
-        head.eval()
-        backbone.eval()
-        confusion = torch.zeros(CLASSES, CLASSES, dtype=torch.int64)
-        with torch.no_grad():
-            for block in torch.arange(len(test.images)).split(own.batch_size):
-                found = head(maps(test.images[block]), (own.side, own.side)).argmax(1).cpu()
-                confusion += torch.bincount(
-                    (test.masks[block] * CLASSES + found).flatten(), minlength=CLASSES * CLASSES
-                ).view(CLASSES, CLASSES)
+            torch.manual_seed(subject.seed)
+            channels = {stride: found.shape[1] for stride, found in first.items()}
+            head = Pyramid(channels, own.width, len(task.classes)).to(device)
+        self._train(head, backbone, maps, task, subject.seed)
+        confusion = self._confusion(head.eval(), backbone.eval(), maps, task)
         figures = {
             "miou": mean_iou(confusion),
             "pixel_accuracy": float(confusion.diagonal().sum() / confusion.sum()),
         }
         protocol = {
-            "split": "test scenes, of held-out digits",
-            "data": "scikit-learn's digits on textured backgrounds",
-            "classes": "background and ten digits",
-            "miou": "mean over classes of intersection / union over all test pixels",
+            "split": "test",
+            "data": task.data,
+            "train_images": len(task.train.images),
+            "images": len(task.test.images),
+            "side": "x".join(map(str, task.test.images.shape[1:])),
+            "classes": ", ".join(task.classes),
+            "miou": "mean over classes of intersection / union over all test pixels that have a class",
             "head": "feature pyramid on feature_maps, AdamW, cosine to 0, cross-entropy",
             **own.model_dump(mode="json"),
         }
         return Evaluation(figures, protocol)
 
-    def _train(self, head: Pyramid, backbone: Backbone, maps: Maps, scenes: Scenes, seed: int) -> None:
+    def _train(self, head: Pyramid, backbone: Backbone, maps: Maps, task: Task, seed: int) -> None:
         own = self.options
         device = next(head.parameters()).device
         trained = [p for p in (*head.parameters(), *backbone.parameters()) if p.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=own.lr)
-        size = min(own.batch_size, len(scenes.images))
-        steps = len(scenes.images) // size
+        count = len(task.train.images)
+        size = min(own.batch_size, count)
+        steps = count // size
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, own.epochs * steps)
         for epoch in range(own.epochs):
-            order = torch.randperm(len(scenes.images), generator=generator(seed, "evaluation", 2, epoch))
+            order = torch.randperm(count, generator=generator(seed, "evaluation", 2, epoch))
             for batch in order[: steps * size].split(size):
-                logits = head(maps(scenes.images[batch]), (own.side, own.side))
-                loss = cross_entropy(logits, scenes.masks[batch].to(device))
+                images, masks = task.train.images.gather(batch), _masks(task.train, batch)
+                logits = head(maps(images), images.shape[2:])
+                loss = cross_entropy(logits, masks.to(device), ignore_index=NO_CLASS)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 schedule.step()
+
+    @torch.no_grad()
+    def _confusion(self, head: Pyramid, backbone: Backbone, maps: Maps, task: Task) -> Tensor:
+        """``[K, K]`` counts of test pixels, true class by predicted class."""
+        count = len(task.classes)
+        confusion = torch.zeros(count * count, dtype=torch.int64)
+        for block in torch.arange(len(task.test.images)).split(self.options.batch_size):
+            images, masks = task.test.images.gather(block), _masks(task.test, block)
+            found = head(maps(images), images.shape[2:]).argmax(1).cpu()
+            counts = masks != NO_CLASS
+            confusion += torch.bincount(masks[counts] * count + found[counts], minlength=count * count)
+        return confusion.view(count, count)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is segmented: ``data`` names it, ``classes`` names the masks' values."""
+
+    data: str
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+
+
+def _task(subject: Subject) -> Task:
+    if subject.mask_names:
+        name = subject.other_data or "the run's own"
+        return Task(name, subject.split("train"), subject.split("test"), subject.mask_names)
+    if subject.other_data:
+        raise DataError(f"the data set {subject.other_data!r} has no masks: segmentation needs a class for every pixel")
+    scenes = DigitScenes(DigitScenes.Options(channels=subject.context.channels, seed=subject.seed))
+    return Task(
+        "digit-scenes: scikit-learn's digits on textured backgrounds",
+        *(scenes.load("train"), scenes.load("test")),
+        scenes.mask_names,
+    )
+
+
+def _masks(split: Split, places: Tensor) -> Tensor:
+    assert split.masks is not None
+    return split.masks[places].long()
 
 
 def mean_iou(confusion: Tensor) -> float:

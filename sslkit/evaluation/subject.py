@@ -40,6 +40,7 @@ class RunSubject:
         self.metadata = read_metadata(run.backbone)
         self.recipe = load_recipe(run.recipe)
         self.seed = self.recipe.run.seed
+        self.other_data = other[0] if other else ""
         self.data_name, self.dataset = other or (self.recipe.data.entry.name, build_dataset(self.recipe))
         self.device = device
         seed_global(self.seed)
@@ -70,6 +71,11 @@ class RunSubject:
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, in label order; known once a split is loaded."""
         return self.dataset.class_names
+
+    @property
+    def mask_names(self) -> tuple[str, ...]:
+        """Names of the classes of pixels; empty where the data have no masks."""
+        return self.dataset.mask_names
 
     def backbone(self) -> Backbone:
         """The frozen backbone, in eval mode."""
@@ -109,7 +115,8 @@ class RunSubject:
             raise DataError(f"the data set {name!r} has no labels to cut a validation split by")
         pieces = stratified(train.labels, self.recipe.monitor.validation_fraction, self.seed)
         places = pieces[0 if split == "train" else 1]
-        return Split(Subset(train.images, places), train.labels[places])
+        masks = None if train.masks is None else train.masks[places]
+        return Split(Subset(train.images, places), train.labels[places], masks=masks)
 
     def features(self, split: str) -> Features:
         """Features of a split, and logits of the run's classifier where it has one."""

@@ -50,6 +50,8 @@ class Squares:
 
     seed = 1
     class_names = tuple("abcdef")
+    mask_names: tuple[str, ...] = ()
+    other_data = ""
     context = Context(1, 12, (0.4,), (0.25,), 8, 1, 1, view_size=12)
 
     def __init__(self, *, untrained: bool = False) -> None:

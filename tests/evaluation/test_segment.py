@@ -5,7 +5,11 @@ import torch
 from torch import nn
 from torch.nn.functional import max_pool2d
 
-from sslkit.evaluation.segment import Pyramid, Segment, mean_iou
+from sslkit.contracts.dataset import Split
+from sslkit.data.datasets.digit_scenes import DigitScenes
+from sslkit.data.store import TensorStore
+from sslkit.errors import DataError
+from sslkit.evaluation.segment import Pyramid, Segment, Task, mean_iou
 
 
 def test_mean_iou_by_hand() -> None:
@@ -42,8 +46,19 @@ def edges(squares) -> object:
     return subject
 
 
+SMALL = DigitScenes.Options(train=64, test=16, side=32)
+
+
+@pytest.fixture
+def small_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The digit scenes that are the default, fewer and smaller."""
+    build = DigitScenes.__init__
+    monkeypatch.setattr(DigitScenes, "__init__", lambda self, options: build(self, SMALL))
+
+
+@pytest.mark.usefixtures("small_scenes")
 def test_finds_digits_leaves_the_backbone_alone_and_repeats(squares) -> None:
-    options = Segment.Options(scenes=64, test_scenes=16, epochs=25, side=32, batch_size=8, width=16, lr=1e-2)
+    options = Segment.Options(epochs=25, batch_size=8, width=16, lr=1e-2)
     subject = edges(squares)
     before = {name: value.clone() for name, value in subject.network.state_dict().items()}
     result = Segment(options).evaluate(subject)
@@ -53,14 +68,54 @@ def test_finds_digits_leaves_the_backbone_alone_and_repeats(squares) -> None:
     # Who calls everything background has an intersection over union of at most 1 for one class of eleven.
     assert result.figures["miou"] > 1 / 11
     assert result.protocol["train_backbone"] is False
+    assert result.protocol["data"] == "digit-scenes: scikit-learn's digits on textured backgrounds"
+    assert (result.protocol["train_images"], result.protocol["images"], result.protocol["side"]) == (64, 16, "32x32")
 
 
+@pytest.mark.usefixtures("small_scenes")
 def test_a_trained_backbone_is_a_copy(squares) -> None:
     subject = squares()
     layer = nn.Conv2d(1, 4, 3, padding=1)
     subject.network.extra = layer
     subject.network.feature_maps = lambda images: {1: layer(images)}
-    options = Segment.Options(scenes=8, test_scenes=2, epochs=1, side=32, batch_size=4, train_backbone=True)
     before = layer.weight.clone()
-    Segment(options).evaluate(subject)
+    Segment(Segment.Options(epochs=1, batch_size=4, train_backbone=True)).evaluate(subject)
     assert torch.equal(layer.weight, before)
+
+
+def halves(count: int, unknown: int) -> Split:
+    """Images whose bright half is class 1; in the masks, the first ``unknown`` rows have no class."""
+    images = torch.full((count, 1, 12, 12), 20, dtype=torch.uint8)
+    masks = torch.zeros(count, 12, 12, dtype=torch.uint8)
+    for place in range(count):
+        half = slice(0, 6) if place % 2 else slice(6, 12)
+        images[place, :, :, half], masks[place, :, half] = 230, 1
+    masks[:, :unknown] = 255
+    return Split(TensorStore(images), masks=masks)
+
+
+def test_masks_of_the_data_are_learned_and_pixels_without_a_class_do_not_count(squares) -> None:
+    subject = edges(squares)
+    subject.mask_names, subject.other_data = ("dark", "bright"), "halves"
+    subject.splits = {"train": halves(16, unknown=3), "test": halves(4, unknown=3)}
+    options = Segment.Options(epochs=30, batch_size=4, width=8, lr=1e-2)
+    result = Segment(options).evaluate(subject)
+    assert result.figures["miou"] > 0.95
+    assert (result.protocol["data"], result.protocol["classes"]) == ("halves", "dark, bright")
+    assert result.figures["pixel_accuracy"] > 0.95
+
+
+def test_only_pixels_with_a_class_are_counted(squares) -> None:
+    test = halves(4, unknown=3)
+    task = Task("", test, test, ("dark", "bright"))
+    nothing = Segment(Segment.Options())._confusion(
+        lambda maps, size: torch.zeros(4, 2, *size), squares().network, lambda images: {}, task
+    )
+    assert nothing.tolist() == [[4 * 9 * 6, 0], [4 * 9 * 6, 0]]
+
+
+def test_data_without_masks_are_refused_where_they_were_asked_for(squares) -> None:
+    subject = edges(squares)
+    subject.other_data = "cifar10"
+    with pytest.raises(DataError, match="data set 'cifar10' has no masks: segmentation needs a class for every pixel"):
+        Segment(Segment.Options()).evaluate(subject)

@@ -23,8 +23,8 @@ from sslkit.errors import DataError
 from sslkit.options import Options as BaseOptions
 
 
-class TorchvisionDataset(Dataset):
-    """One of torchvision's data sets, held in memory as uint8 ``[N, C, H, W]``."""
+class TorchvisionSource(Dataset):
+    """One of torchvision's data sets: where its files are, and torchvision's object for a split."""
 
     class Options(BaseOptions):
         """Where the files are."""
@@ -55,21 +55,9 @@ class TorchvisionDataset(Dataset):
     def class_names(self) -> tuple[str, ...]:
         return tuple(self._source("test").classes)
 
-    def load(self, split: str) -> Split:
-        source = self._source(split)
-        images, labels = self._arrays(source)
-        return Split(
-            TensorStore(torch.from_numpy(np.ascontiguousarray(images))),
-            None if split == "pretrain" else torch.as_tensor(labels, dtype=torch.int64),
-        )
-
     @abstractmethod
     def _arguments(self, split: str) -> dict[str, Any]:
         """What tells torchvision which split to read."""
-
-    @abstractmethod
-    def _arrays(self, source: Any) -> tuple[np.ndarray, Any]:
-        """uint8 images ``[N, C, H, W]`` and ``[N]`` labels of torchvision's object."""
 
     def _source(self, split: str) -> Any:
         if split not in self.splits:
@@ -83,6 +71,22 @@ class TorchvisionDataset(Dataset):
             raise
         except Exception as error:  # damaged files make the parsers raise almost anything
             raise DataError(_explain(self.name, self.root, self.options.download, error)) from error
+
+
+class TorchvisionDataset(TorchvisionSource):
+    """One of torchvision's data sets whose images are of one size, held in memory as uint8 ``[N, C, H, W]``."""
+
+    def load(self, split: str) -> Split:
+        source = self._source(split)
+        images, labels = self._arrays(source)
+        return Split(
+            TensorStore(torch.from_numpy(np.ascontiguousarray(images))),
+            None if split == "pretrain" else torch.as_tensor(labels, dtype=torch.int64),
+        )
+
+    @abstractmethod
+    def _arrays(self, source: Any) -> tuple[np.ndarray, Any]:
+        """uint8 images ``[N, C, H, W]`` and ``[N]`` labels of torchvision's object."""
 
 
 class Cifar10(TorchvisionDataset):

@@ -1,8 +1,6 @@
-"""Small scenes for semantic segmentation that need no download: scikit-learn's digits on textured backgrounds."""
+"""Composes small scenes with a class for every pixel: digits on textured backgrounds."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,22 +15,9 @@ INK = 0.35
 """A pixel belongs to a digit where its ink is above this part of full ink."""
 
 
-@dataclass(frozen=True)
-class Scenes:
-    """Images with a class for every pixel.
-
-    Attributes:
-        images: uint8 ``[N, C, S, S]``.
-        masks: int64 ``[N, S, S]``: 0 for background, 1 + d for digit d.
-    """
-
-    images: Tensor
-    masks: Tensor
-
-
 def compose(
     digits: Split, count: int, side: int, channels: int, most_digits: int, generator: torch.Generator
-) -> Scenes:
+) -> tuple[Tensor, Tensor]:
     """Scenes of one to ``most_digits`` digits, drawn at random places and sizes on random textures.
 
     Args:
@@ -42,10 +27,13 @@ def compose(
         channels: 1, or 3 for scenes whose background is coloured.
         most_digits: most digits of a scene; a later one covers an earlier one.
         generator: of everything random.
+
+    Returns:
+        uint8 images ``[N, C, S, S]``, and uint8 masks ``[N, S, S]``: 0 for background, 1 + d for digit d.
     """
     assert digits.labels is not None
     scenes = _textures(count, side, channels, generator)
-    masks = torch.zeros(count, side, side, dtype=torch.int64)
+    masks = torch.zeros(count, side, side, dtype=torch.uint8)
     for number in range(count):
         for _ in range(int(torch.randint(1, most_digits + 1, (), generator=generator))):
             place = torch.randint(len(digits.images), (1,), generator=generator)
@@ -56,7 +44,7 @@ def compose(
             window = (slice(top, top + own), slice(left, left + own))
             scenes[number][:, *window] = torch.maximum(scenes[number][:, *window], ink)
             masks[number][window][ink > INK] = 1 + int(digits.labels[place])
-    return Scenes((scenes * 255).round().to(torch.uint8), masks)
+    return (scenes * 255).round().to(torch.uint8), masks
 
 
 def _textures(count: int, side: int, channels: int, generator: torch.Generator) -> Tensor:
