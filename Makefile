@@ -23,7 +23,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 
 types: $(STAMP)
-	$(BIN)/mypy sslkit
+	$(BIN)/mypy sslkit examples
 	$(BIN)/mypy $(wildcard plugins/*/sslkit_*)
 
 imports: $(STAMP)

@@ -35,7 +35,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as runs:
         for seed in seeds:
             rows.append(measure(seed, runs))
-            print(rows[-1], flush=True)  # noqa: T201 - this is a program of its own
+            print(rows[-1], flush=True)
     accuracies = [row["acc"] for row in rows]
     found = {
         "protocol": "accuracy one-to-one on the held-out digits; seconds of `sslkit train`, imports included",

@@ -29,7 +29,7 @@ def main() -> None:
             protocol = found["protocol"]["segment"]
             floor = found["baselines"]["segment_random_weights"]
             rows.append({"seed": seed, **found["segment"], "random_weights": floor})
-            print(rows[-1], flush=True)  # noqa: T201 - this is a program of its own
+            print(rows[-1], flush=True)
     found = {
         "protocol": protocol,
         "seeds": rows,

@@ -41,6 +41,8 @@ _HOME = {
     "Evaluation": "sslkit.contracts.evaluator",
     "Features": "sslkit.contracts.evaluator",
     "Subject": "sslkit.contracts.evaluator",
+    "load_backbone": "sslkit.loading",
+    "TrainedBackbone": "sslkit.loading",
     "SslkitError": "sslkit.errors",
     "InputError": "sslkit.errors",
     "RecipeError": "sslkit.errors",

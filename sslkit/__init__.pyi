@@ -33,6 +33,8 @@ from sslkit.errors import RecipeError as RecipeError
 from sslkit.errors import RunError as RunError
 from sslkit.errors import SslkitError as SslkitError
 from sslkit.errors import TrainingError as TrainingError
+from sslkit.loading import TrainedBackbone as TrainedBackbone
+from sslkit.loading import load_backbone as load_backbone
 from sslkit.options import NoOptions as NoOptions
 from sslkit.options import Options as Options
 

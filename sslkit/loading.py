@@ -1,0 +1,65 @@
+"""A run's trained backbone, for other programs to use."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from sslkit.components.catalog import Catalog
+from sslkit.components.kinds import kind_named
+from sslkit.components.loader import load
+from sslkit.contracts.backbone import Backbone
+from sslkit.contracts.context import Context
+from sslkit.errors import RunError
+from sslkit.finding import find_run, runs_folder
+from sslkit.weights import load_weights, read_metadata
+
+
+@dataclass(frozen=True)
+class TrainedBackbone:
+    """A backbone and how images are prepared for it.
+
+    Attributes:
+        backbone: in eval mode, on the CPU.
+        image_size: side in pixels of the views it was trained on.
+        mean: per-channel mean in 0..1, to be subtracted from images in 0..1.
+        std: per-channel standard deviation in 0..1, to divide by then.
+        channels: channels of the images.
+    """
+
+    backbone: Backbone
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    channels: int
+
+
+def load_backbone(run: str | Path | None = None, runs: str | Path | None = None) -> TrainedBackbone:
+    """The backbone of a finished run.
+
+    Args:
+        run: its folder, ``NAME/ID``, ``NAME`` or ``ID``; the latest where None.
+        runs: the folder of all runs; as the command line finds it where None.
+
+    Raises:
+        RunError: there is no such run, it has not finished, or its files are damaged.
+        ComponentError: the backbone's distribution is not installed, or broken.
+    """
+    found = find_run(str(run) if run is not None else None, runs_folder(Path(runs) if runs is not None else None))
+    metadata = read_metadata(found.backbone)
+    table = dict(metadata["backbone"])
+    entry = Catalog.scan().find(kind_named("backbone"), table.pop("use"))
+    component: Any = load(entry)
+    mean, std = tuple(metadata["mean"]), tuple(metadata["std"])
+    context = Context(**metadata["context"] | {"mean": mean, "std": std, "restoring": True})
+    try:
+        options = component.Options.model_validate_json(json.dumps(table))
+    except ValidationError as error:
+        raise RunError(f"{found.name} was trained with options that {entry} no longer has: {error}") from error
+    backbone: Backbone = component(options, context)
+    load_weights(backbone, found.backbone)
+    return TrainedBackbone(backbone.eval(), metadata["image_size"], mean, std, metadata["channels"])

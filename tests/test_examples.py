@@ -1,0 +1,67 @@
+"""The examples do what they say, on a run that this trains."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+import sslkit
+from sslkit.recipe.check import load_recipe
+from sslkit.runs import Run
+from sslkit.training.train import train
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def example(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def run(tiny: Path, tmp_path: Path) -> Run:
+    return train(load_recipe(tiny, ["train.epochs=1"]), tmp_path / "runs")
+
+
+def test_faster_rcnn_learns_to_find_digits_on_a_trained_backbone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    detection = example("detection", monkeypatch)
+    trained = sslkit.load_backbone(run.path)
+    torch.manual_seed(0)
+    model = detection.detector(trained, classes=11, side=48, strides=(2, 4), anchors=(16, 24))
+    before = next(trained.backbone.parameters()).clone()
+    scenes = detection.scenes("test", trained.channels, 40)
+    untrained, _ = detection.evaluate(model, scenes)
+    detection.train(model, detection.scenes("train", trained.channels, 240), epochs=4)
+    found, named = detection.evaluate(model, scenes)
+    assert found > untrained + 0.3
+    assert named > 0.2
+    assert not torch.equal(next(trained.backbone.parameters()), before), "the backbone is trained too"
+
+
+def test_a_loaded_backbone_gives_the_features_of_the_run(run: Run) -> None:
+    from sslkit.evaluation.subject import RunSubject
+
+    trained = sslkit.load_backbone(run.path)
+    subject = RunSubject(run, "cpu")
+    images = subject.split("test").images.gather(torch.arange(20)).float() / 255
+    mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (trained.mean, trained.std))
+    with torch.no_grad():
+        features = trained.backbone((images - mean) / std)
+    torch.testing.assert_close(features, subject.features("test").features[:20], rtol=1e-4, atol=1e-5)
+    assert (trained.channels, trained.image_size) == (1, 8)
+    assert not trained.backbone.training
+
+
+def test_loading_what_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(sslkit.RunError, match="there is no run 'mine'"):
+        sslkit.load_backbone("mine", tmp_path)
