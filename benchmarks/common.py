@@ -32,5 +32,5 @@ def write_record(name: str, command: str, found: Mapping[str, Any]) -> None:
         **found,
     }
     path = ROOT / "benchmarks" / "records" / f"{name}.json"
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n")

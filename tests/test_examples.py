@@ -41,7 +41,7 @@ def test_faster_rcnn_learns_to_find_digits_on_a_trained_backbone(run: Run, monke
     before = next(trained.backbone.parameters()).clone()
     scenes = detection.scenes("test", trained.channels, 40)
     untrained, _ = detection.evaluate(model, scenes)
-    detection.train(model, detection.scenes("train", trained.channels, 240), epochs=4)
+    detection.train(model, detection.scenes("train", trained.channels, 240), epochs=3)
     found, named = detection.evaluate(model, scenes)
     assert found > untrained + 0.3
     assert named > 0.2
