@@ -81,7 +81,8 @@ def train_network(
     Returns:
         Backbone and classifier, in eval mode: images ``[B, C, S, S]`` to logits ``[B, classes]``.
     """
-    classifier = nn.Linear(backbone.feature_dim, classes)
+    with torch.random.fork_rng(devices=[]):  # what it draws is replaced
+        classifier = nn.Linear(backbone.feature_dim, classes)
     nn.init.zeros_(classifier.weight)
     nn.init.zeros_(classifier.bias)
     device = next(backbone.parameters()).device

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from lightly.loss import DINOLoss
 from lightly.models.modules.heads import ProjectionHead
@@ -85,6 +87,20 @@ class DinoHead(sslkit.Head):
                 parameter.grad = None
 
 
+class CentredLoss(DINOLoss):  # type: ignore[misc]
+    """lightly's loss with a centre over the processes that train together, whoever they are."""
+
+    def __init__(self, world: sslkit.World, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.world = world
+
+    @torch.no_grad()
+    def update_center(self, teacher_out: Tensor) -> None:
+        """Move the centre towards the mean of the teacher's logits ``[V, B, K]``."""
+        mean = self.world.sum(teacher_out.mean(dim=(0, 1), keepdim=True)) / self.world.size
+        self.center.copy_(self.center * self.center_momentum + mean * (1 - self.center_momentum))
+
+
 class Dino(sslkit.Loss):
     """lightly's ``DINOLoss``, averaged over sets of prototypes.
 
@@ -124,7 +140,7 @@ class Dino(sslkit.Loss):
         self.options = options
         self.warmup_steps = steps(options.warmup, context.steps_per_epoch)
         self.losses = nn.ModuleList(
-            DINOLoss(count, student_temp=options.temperature, center_momentum=options.center_momentum)
+            CentredLoss(context.world, count, student_temp=options.temperature, center_momentum=options.center_momentum)
             for count in context.classifiers
         )
 

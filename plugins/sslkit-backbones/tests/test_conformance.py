@@ -1,0 +1,37 @@
+"""These components keep what sslkit promises of their kind."""
+
+from __future__ import annotations
+
+from sslkit.testing import BackboneTests
+from sslkit_backbones.alexnet import AlexNet
+from sslkit_backbones.convnet import ConvNet
+from sslkit_backbones.resnet import ResNet18
+from sslkit_backbones.timm_models import Timm
+
+
+class TestResNet18(BackboneTests):
+    component = ResNet18
+    options = {"stem": "small"}
+
+
+class TestResNet18Large(BackboneTests):
+    component = ResNet18
+    test_import_is_quiet_and_quick = None  # as of the one above
+    options = {"stem": "imagenet"}
+
+
+class TestAlexNet(BackboneTests):
+    component = AlexNet
+    test_import_is_quiet_and_quick = None  # as of the one above
+
+
+class TestConvNet(BackboneTests):
+    component = ConvNet
+    test_import_is_quiet_and_quick = None  # as of the one above
+    options = {"width": 4}
+
+
+class TestTimm(BackboneTests):
+    component = Timm
+    options = {"model": "test_resnet"}
+    sizes = ((64, 64), (40, 56))

@@ -1,0 +1,254 @@
+"""What is promised of losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from sslkit.contracts.context import World
+from sslkit.contracts.loss import BranchOutputs, Loss, LossOutput, ViewOutputs
+from sslkit.testing.accelerator import accelerator
+from sslkit.testing.base import ComponentTests, no_global_randomness, require
+from sslkit.testing.worlds import together
+
+Invariance = Literal["images", "global views", "classes", "rotation", "scale"]
+
+TOLERANCE = 1e-6
+
+
+class Given:
+    """Random outputs of a branch for each view, of which gradients are asked.
+
+    Attributes:
+        features: ``[B, D]`` for each view.
+        embeddings: ``[B, E]`` for each view, of length 1 where there are classifiers.
+        prototypes: ``[K, E]`` of each classifier; logits are cosines with them.
+    """
+
+    def __init__(self, kit: LossTests, views: int, seed: int, dtype: torch.dtype) -> None:
+        context = kit.make_context()
+        generator = torch.Generator().manual_seed(seed)
+
+        def draw(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+
+        batch = context.batch_size
+        self.features = [draw(batch, context.feature_dim).requires_grad_() for _ in range(views)]
+        self.embeddings = [draw(batch, context.embedding_dim).requires_grad_() for _ in range(views)]
+        self.prototypes = [normalize(draw(count, context.embedding_dim)) for count in context.classifiers]
+
+    def classify(self, embedding: Tensor) -> tuple[Tensor, ...]:
+        """Logits of each classifier."""
+        return tuple(embedding @ prototypes.T.to(embedding) for prototypes in self.prototypes)
+
+    def branch(self, part: slice) -> BranchOutputs:
+        """The outputs for a part of the images."""
+        embeddings = [embedding[part] for embedding in self.embeddings]
+        if self.prototypes:
+            embeddings = [normalize(embedding) for embedding in embeddings]
+        by_view = [self.classify(embedding) for embedding in embeddings]
+        logits = tuple(zip(*by_view, strict=True)) if self.prototypes else ()
+        return BranchOutputs(tuple(f[part] for f in self.features), tuple(embeddings), logits, self.classify)
+
+
+class LossTests(ComponentTests):
+    """Subclass with ``component`` and, where needed, ``options``."""
+
+    component: ClassVar[type[Loss]]
+
+    invariances: ClassVar[frozenset[Invariance]] = frozenset({"images"})
+    """What may be changed without changing the loss: the order of images, of global views, of classes; all embeddings,
+    by one rotation; the length of all embeddings."""
+
+    sees_global_batch: ClassVar[bool] = True
+    """Whether several processes must give the loss of one process on their joined batch.  False for a loss with
+    BatchNorm, say; the documentation of the loss should tell."""
+
+    waits_for_device: ClassVar[bool] = False
+    """Whether the author admits that the host reads values of the device in every step, which costs time there."""
+
+    def build(self, world: World | None = None, **facts: Any) -> Loss:
+        """The loss in float64."""
+        built: Loss = self.make(self.make_context(world=world or World(), **facts))
+        return built.double()
+
+    def given(self, seed: int = 0, dtype: torch.dtype = torch.float64) -> dict[str, Given]:
+        """Outputs of student and teacher, one step's."""
+        context = self.make_context()
+        student = Given(self, context.view_count, seed, dtype)
+        teacher = Given(self, context.global_view_count, seed + 1000, dtype)
+        teacher.prototypes = student.prototypes
+        return {"student": student, "teacher": teacher}
+
+    def outputs(self, given: dict[str, Given], step: int = 0, part: slice = slice(None)) -> ViewOutputs:
+        """What the loss is given for a part of the images."""
+        context = self.make_context()
+        branches = {name: own.branch(part) for name, own in given.items()}
+        if "teacher" not in self.component.needs:
+            del branches["teacher"]
+        index = torch.arange(context.batch_size)[part]
+        return ViewOutputs(branches, context.global_view_count, index, step, step // context.steps_per_epoch)
+
+    def inputs(self, given: Given) -> list[Tensor]:
+        """Of a branch, what the loss reads."""
+        needs = self.component.needs
+        read = given.embeddings if needs & {"embeddings", "logits"} or not needs - {"teacher"} else given.features
+        return list(read)
+
+    def test_it_gives_a_finite_scalar(self) -> None:
+        for step in range(3):
+            result = self.build()(self.outputs(self.given(step), step))
+            require(isinstance(result, LossOutput), "forward must return a LossOutput")
+            require(bool(result.total.isfinite()), f"the loss must be finite, not {result.total.item()}")
+            for name, value in result.terms.items():
+                require(bool(value.isfinite()), f"the term {name!r} must be finite, not {value.item()}")
+            count = len(self.make_context().classifiers)
+            told = len(result.per_classifier)
+            require(told in (0, count), f"per_classifier must tell all {count} classifiers' losses, not {told}")
+
+    def test_float64_stays_float64(self) -> None:
+        total = self.build()(self.outputs(self.given())).total
+        require(total.dtype == torch.float64, f"float64 outputs must give a float64 loss, not {total.dtype}")
+
+    def test_it_computes_in_float32_under_autocast(self) -> None:
+        loss = self.build().float()
+        given = self.given(dtype=torch.bfloat16)
+        outputs = self.outputs(given)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            inside = self.build().float()(outputs).total
+        outside = loss(outputs.widened()).total
+        require(inside.dtype == torch.float32, f"under autocast the loss must be float32, not {inside.dtype}")
+        require(torch.equal(inside, outside), "under autocast the loss must be what float32 gives")
+
+    def test_gradients_are_finite_and_reach_every_view(self) -> None:
+        given = self.given()
+        self.build()(self.outputs(given)).total.backward()
+        for view, leaf in enumerate(self.inputs(given["student"])):
+            found = leaf.grad
+            require(found is not None and bool(found.abs().sum() > 0), f"no gradient reaches view {view}")
+            require(found is not None and bool(found.isfinite().all()), f"the gradient of view {view} is not finite")
+
+    def test_no_gradient_reaches_the_teacher(self) -> None:
+        given = self.given()
+        self.build()(self.outputs(given)).total.backward()
+        for leaf in (*given["teacher"].embeddings, *given["teacher"].features):
+            require(leaf.grad is None or not bool(leaf.grad.any()), "the teacher's outputs are targets: detach them")
+
+    def test_it_uses_no_global_randomness(self) -> None:
+        loss, outputs = self.build(), self.outputs(self.given())
+        with no_global_randomness("the loss"):
+            loss(outputs)
+
+    def test_its_state_is_in_its_state_dict(self) -> None:
+        """Continued from a checkpoint, it must go on as if it had never stopped."""
+        one, other = self.build(), self.make(self.make_context(), seed=1).double()
+        for step in range(3):
+            one(self.outputs(self.given(step), step))
+        other.load_state_dict(one.state_dict())
+        for step in range(3, 6):
+            outputs = self.outputs(self.given(step), step)
+            same = torch.equal(one(outputs).total, other(outputs).total)
+            require(same, "loaded from its state_dict the loss goes on differently: keep its state in buffers")
+
+    def test_it_works_on_any_device_without_waiting_for_it(self) -> None:
+        if self.waits_for_device:
+            return
+        loss, given = self.build().float(), self.given(dtype=torch.float32)
+        outputs = self.outputs(given)
+        with accelerator(loss) as (device, (moved,)):
+            prototypes = [device.tensor(own) for own in given["student"].prototypes]
+
+            def branch(own: BranchOutputs) -> BranchOutputs:
+                return BranchOutputs(
+                    tuple(map(device.tensor, own.features)),
+                    tuple(map(device.tensor, own.embeddings)),
+                    tuple(tuple(map(device.tensor, views)) for views in own.logits),
+                    lambda embedding: tuple(embedding @ matrix.T for matrix in prototypes),
+                )
+
+            branches = {name: branch(own) for name, own in outputs.branches.items()}
+            index = device.tensor(outputs.index)
+            for step in range(3):
+                total = moved(ViewOutputs(branches, outputs.global_views, index, step)).total
+                require(total.device.type == "cuda", "the loss must be on the device of its inputs")
+
+    def test_processes_together_give_the_loss_of_their_joined_batch(self) -> None:
+        if not self.sees_global_batch:
+            return
+        steps = 3
+        alone = [self.given(step) for step in range(steps)]
+        loss = self.build()
+        single = [loss(self.outputs(given, step)).total for step, given in enumerate(alone)]
+        torch.stack(single).sum().backward()
+
+        split = [self.given(step) for step in range(steps)]
+        half = self.make_context().batch_size // 2
+
+        def work(world: World) -> list[Tensor]:
+            own = self.build(world)
+            part = slice(world.rank * half, (world.rank + 1) * half)
+            return [own(self.outputs(given, step, part)).total for step, given in enumerate(split)]
+
+        means = [torch.stack(totals).mean() for totals in zip(*together(2, work), strict=True)]
+        for step, (mean, whole) in enumerate(zip(means, single, strict=True)):
+            close = torch.allclose(mean, whole, rtol=TOLERANCE, atol=TOLERANCE)
+            told = f"{mean.item():.6f} in step {step}, one on both batches {whole.item():.6f}"
+            require(close, f"two processes lose {told}")
+        torch.stack(means).sum().backward()
+        for given, other in zip(alone, split, strict=True):
+            for leaf, twin in zip(self.inputs(given["student"]), self.inputs(other["student"]), strict=True):
+                expected = leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
+                found = twin.grad if twin.grad is not None else torch.zeros_like(twin)
+                close = torch.allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE)
+                require(close, "gradients of two processes are not those of one on both batches")
+
+    def test_it_does_not_change_with_what_it_must_not_depend_on(self) -> None:
+        changes: dict[Invariance, Callable[[dict[str, Given]], None]] = {
+            "images": _permute_images,
+            "global views": self._swap_global_views,
+            "classes": _permute_classes,
+            "rotation": _rotate,
+            "scale": _lengthen,
+        }
+        for name in sorted(self.invariances):
+            given, changed = self.given(), self.given()
+            with torch.no_grad():
+                changes[name](changed)
+            before, after = (self.build()(self.outputs(own)).total for own in (given, changed))
+            close = torch.allclose(before, after, rtol=TOLERANCE, atol=TOLERANCE)
+            require(close, f"the loss must not depend on {name}: {before.item():.6f} becomes {after.item():.6f}")
+
+    def _swap_global_views(self, given: dict[str, Given]) -> None:
+        count = self.make_context().global_view_count
+        for own in given.values():
+            for views in (own.features, own.embeddings):
+                views[:count] = views[:count][::-1]
+
+
+def _permute_images(given: dict[str, Given]) -> None:
+    for own in given.values():
+        for views in (own.features, own.embeddings):
+            views[:] = [view.flip(0) for view in views]
+
+
+def _permute_classes(given: dict[str, Given]) -> None:
+    for own in given.values():
+        own.prototypes = [prototypes.flip(0) for prototypes in own.prototypes]
+
+
+def _rotate(given: dict[str, Given]) -> None:
+    for own in given.values():
+        size = own.embeddings[0].shape[1]
+        generator = torch.Generator().manual_seed(0)
+        rotation, _ = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64))
+        own.embeddings = [embedding @ rotation for embedding in own.embeddings]
+        own.prototypes = [prototypes @ rotation for prototypes in own.prototypes]
+
+
+def _lengthen(given: dict[str, Given]) -> None:
+    for own in given.values():
+        own.embeddings = [3 * embedding for embedding in own.embeddings]

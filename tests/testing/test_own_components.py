@@ -1,0 +1,102 @@
+"""The core's own components keep what is promised to others."""
+
+from __future__ import annotations
+
+from sslkit.data.datasets.digit_scenes import DigitScenes
+from sslkit.data.datasets.digits import Digits
+from sslkit.evaluation.cluster import Cluster
+from sslkit.evaluation.finetune import Finetune
+from sslkit.evaluation.linear import Linear
+from sslkit.evaluation.linear_report import LinearReport
+from sslkit.evaluation.nearest import Nearest
+from sslkit.evaluation.segment import Segment
+from sslkit.optimizers.lars import Lars
+from sslkit.optimizers.torch_optimizers import AdamW, Sgd
+from sslkit.testing import DatasetTests, EvaluatorTests, MethodTests, OptimizerTests, ViewsTests
+from sslkit.training.joint_embedding import JointEmbedding
+from sslkit.training.momentum_teacher import MomentumTeacher
+from sslkit.views.affine import Affine
+from sslkit.views.crops import Crops
+from sslkit.views.flip import Flip
+
+
+class TestDigits(DatasetTests):
+    component = Digits
+
+
+class TestDigitScenes(DatasetTests):
+    component = DigitScenes
+    test_import_is_quiet_and_quick = None  # as of the one above
+    options = {"train": 8, "test": 3}
+
+
+class TestCrops(ViewsTests):
+    component = Crops
+    options = {"local_crops": 2, "blur_p": 0.5}
+
+
+class TestAffine(ViewsTests):
+    component = Affine
+    test_import_is_quiet_and_quick = None  # as of the one above
+
+
+class TestFlip(ViewsTests):
+    component = Flip
+    test_import_is_quiet_and_quick = None  # as of the one above
+
+
+class TestJointEmbedding(MethodTests):
+    component = JointEmbedding
+
+
+class TestMomentumTeacher(MethodTests):
+    component = MomentumTeacher
+    test_import_is_quiet_and_quick = None  # as of the one above
+    options = {"momentum": 0.5}
+
+
+class TestSgd(OptimizerTests):
+    component = Sgd
+
+
+class TestAdamW(OptimizerTests):
+    component = AdamW
+    test_import_is_quiet_and_quick = None  # as of the one above
+
+
+class TestLars(OptimizerTests):
+    component = Lars
+    test_import_is_quiet_and_quick = None  # as of the one above
+    options = {"trust_coefficient": 0.1}
+
+
+class TestCluster(EvaluatorTests):
+    component = Cluster
+
+
+class TestLinear(EvaluatorTests):
+    component = Linear
+    test_import_is_quiet_and_quick = None  # as of the one above
+
+
+class TestLinearReport(EvaluatorTests):
+    component = LinearReport
+    test_import_is_quiet_and_quick = None  # as of the one above
+    options = {"epochs": 2}
+
+
+class TestNearest(EvaluatorTests):
+    component = Nearest
+    test_import_is_quiet_and_quick = None  # as of the one above
+
+
+class TestFinetune(EvaluatorTests):
+    component = Finetune
+    test_import_is_quiet_and_quick = None  # as of the one above
+    options = {"epochs": 2}
+
+
+class TestSegment(EvaluatorTests):
+    component = Segment
+    test_import_is_quiet_and_quick = None  # as of the one above
+    options = {"epochs": 1}
