@@ -76,9 +76,9 @@ class BackboneTests(ComponentTests):
         require(torch.equal(images, before), "the backbone must not write into its images")
 
     def test_in_eval_mode_each_image_stands_alone(self) -> None:
-        backbone, images = self.build().eval(), self.images()
+        backbone = self.build().eval()
         with torch.no_grad():
-            whole, part = backbone(images)[:2], backbone(images[:2])
+            whole, part = backbone(self.images())[:2], backbone(self.images()[:2])
         require(torch.allclose(whole, part, atol=1e-4), "in eval mode a feature must not depend on the other images")
 
     def test_it_uses_no_global_randomness(self) -> None:
@@ -91,9 +91,8 @@ class BackboneTests(ComponentTests):
         for seed in range(3):
             one(self.images(seed=seed))
         other.load_state_dict(one.state_dict())
-        images = self.images(seed=9)
         with torch.no_grad():
-            same = torch.equal(one.eval()(images), other.eval()(images))
+            same = torch.equal(one.eval()(self.images(seed=9)), other.eval()(self.images(seed=9)))
         require(same, "loaded from its state_dict the backbone gives other features: keep its state in buffers")
 
     def test_it_works_on_any_device_without_waiting_for_it(self) -> None:

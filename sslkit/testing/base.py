@@ -50,6 +50,8 @@ def require(condition: object, promise: str) -> None:
 @contextmanager
 def no_global_randomness(what: str) -> Iterator[None]:
     """Fail if something draws from, or seeds, a global random state."""
+    # Each is first moved to where nobody left it: seeding it again to what it was would not show.
+    random.random(), numpy.random.random(), torch.rand(1)
     before = (random.getstate(), _numpy_state(), torch.get_rng_state())
     yield
     require(random.getstate() == before[0], f"{what} must not use Python's global random state")

@@ -59,8 +59,8 @@ class ViewsTests(ComponentTests):
                 require(right, f"the parameter {name!r} is {tuple(value.shape)}, but must begin with [n, count]")
 
     def test_the_generator_decides_everything(self) -> None:
-        views, images = self.build(), self.images()
-        first, again = (views.apply(images, self.draw(views)) for _ in range(2))
+        views = self.build()
+        first, again = (views.apply(self.images(), self.draw(views)) for _ in range(2))
         same = all(map(torch.equal, first, again))
         require(same, "the same generator and images must give the same views")
 
@@ -71,9 +71,9 @@ class ViewsTests(ComponentTests):
 
     def test_each_image_stands_alone(self) -> None:
         """So that a process can make the views of its part of the batch."""
-        views, images = self.build(), self.images()
+        views = self.build()
         drawn = self.draw(views)
-        whole, part = views.apply(images, drawn), views.apply(images[2:5], slice_parameters(drawn, 2, 5))
+        whole, part = views.apply(self.images(), drawn), views.apply(self.images()[2:5], slice_parameters(drawn, 2, 5))
         for one, other in zip(whole, part, strict=True):
             close = torch.allclose(one[:, 2:5], other, atol=1e-5)
             require(close, "the views of an image must not depend on the other images of the batch")

@@ -1,0 +1,138 @@
+"""Of backbones: each promise of the kit has a mutant that breaks it, and it alone."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import sslkit
+
+MUTANTS: list[tuple[str, type]] = []
+"""The promise that is broken, and what breaks it."""
+
+
+def breaks(promise: str) -> Callable[[type], type]:
+    def remember(mutant: type) -> type:
+        MUTANTS.append((promise, mutant))
+        return mutant
+
+    return remember
+
+
+class GoodBackbone(sslkit.Backbone):
+    """Two convolutions."""
+
+    api = 1
+
+    def __init__(self, options: Any, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        self.feature_dim = 8
+        self.first = nn.Sequential(nn.Conv2d(context.channels, 4, 3, padding=1), nn.BatchNorm2d(4), nn.GELU())
+        self.second = nn.Conv2d(4, 8, 3, stride=2, padding=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.feature_maps(images)[2].mean((2, 3))
+        return features
+
+    def feature_maps(self, images: Tensor) -> dict[int, Tensor]:
+        first = self.first(images)
+        return {1: first, 2: self.second(first)}
+
+
+@breaks("test_features_are_as_announced")
+class BackboneOfAnotherWidth(GoodBackbone):
+    """Good otherwise."""
+
+    def __init__(self, options: Any, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        self.feature_dim = 9
+
+
+@breaks("test_feature_maps_have_their_strides")
+class BackboneThatRoundsDown(GoodBackbone):
+    """Good otherwise."""
+
+    def feature_maps(self, images: Tensor) -> dict[int, Tensor]:
+        maps = super().feature_maps(images)
+        return {1: maps[1], 2: maps[2][:, :, : images.shape[2] // 2, : images.shape[3] // 2]}
+
+
+@breaks("test_gradients_are_finite_and_reach_every_parameter")
+class BackboneWithAnIdleLayer(GoodBackbone):
+    """Good otherwise."""
+
+    def __init__(self, options: Any, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        self.idle = nn.Linear(2, 2)
+
+
+@breaks("test_it_leaves_images_as_they_were")
+class BackboneThatWrites(GoodBackbone):
+    """Good otherwise."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = super().forward(images)
+        if not torch.is_grad_enabled():
+            images[:, :, 0, 0] += 1
+        return features
+
+
+@breaks("test_in_eval_mode_each_image_stands_alone")
+class BackboneThatCentresTheBatch(GoodBackbone):
+    """Good otherwise."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = super().forward(images)
+        return features - features.mean(0)
+
+
+@breaks("test_it_uses_no_global_randomness")
+class BackboneWithNoise(GoodBackbone):
+    """Good otherwise."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        random.random()
+        return super().forward(images)
+
+
+@breaks("test_its_state_is_in_its_state_dict")
+class BackboneWithAHiddenTensor(GoodBackbone):
+    """Good otherwise."""
+
+    def __init__(self, options: Any, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        self.register_buffer("scale", torch.rand(8), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images) * self.scale
+
+
+@breaks("test_it_works_on_any_device_without_waiting_for_it")
+class BackboneWithATensorOnTheHost(GoodBackbone):
+    """Good otherwise."""
+
+    def __init__(self, options: Any, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        self.scale = torch.ones(8)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images) * self.scale
+
+
+def test_what_is_good_keeps_every_promise(broken) -> None:
+    assert broken("backbone", GoodBackbone) == {}
+
+
+@pytest.mark.parametrize(("promise", "mutant"), MUTANTS, ids=lambda value: getattr(value, "__name__", None))
+def test_a_mutant_breaks_its_promise_and_no_other(promise: str, mutant: type, broken) -> None:
+    found = broken("backbone", mutant)
+    assert list(found) == [promise.removeprefix("test_").replace("_", " ")], found
+
+
+def test_every_promise_has_a_mutant(promised) -> None:
+    assert promised("backbone") <= {promise for promise, _ in MUTANTS}
