@@ -136,6 +136,22 @@ class Catalog:
             )
         raise UnknownComponent(f"no installed {kind.singular} is called {name!r}: {self._advice(kind, name)}")
 
+    def named(self, name: str) -> tuple[Entry, ...]:
+        """The components of any kind called ``name`` or ``distribution:name``, or all that a distribution offers.
+
+        Raises:
+            UnknownComponent: there are none.
+        """
+        found = _matching(self.entries, name) or [
+            entry for entry in self.entries if normalised(entry.distribution) == normalised(name)
+        ]
+        if not found:
+            names = sorted({entry.name for entry in self.entries} | {entry.distribution for entry in self.entries})
+            close = get_close_matches(name, names, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else "`sslkit plugins list` shows what there is"
+            raise UnknownComponent(f"no installed component or distribution is called {name!r}: {hint}")
+        return tuple(found)
+
     def _advice(self, kind: Kind, name: str) -> str:
         hidden = _matching([entry for entry in self.hidden if entry.kind == kind], name)
         if hidden:

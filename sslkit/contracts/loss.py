@@ -112,6 +112,12 @@ class Loss(Component, nn.Module):
     needs: ClassVar[frozenset[Need]] = frozenset()
     """What it reads of :class:`BranchOutputs` (``teacher``: that branch); checked when the recipe is wired."""
 
+    sees_global_batch: ClassVar[bool] = True
+    """Whether several processes give the loss of one process on their joined batch; not with BatchNorm inside, say."""
+
+    waits_for_device: ClassVar[bool] = False
+    """Whether the host reads values from the device in every step, which costs time there."""
+
     def __init__(self, options: Options, context: Context) -> None:
         super().__init__()
 

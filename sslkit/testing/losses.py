@@ -64,13 +64,6 @@ class LossTests(ComponentTests):
     """What may be changed without changing the loss: the order of images, of global views, of classes; all embeddings,
     by one rotation; the length of all embeddings."""
 
-    sees_global_batch: ClassVar[bool] = True
-    """Whether several processes must give the loss of one process on their joined batch.  False for a loss with
-    BatchNorm, say; the documentation of the loss should tell."""
-
-    waits_for_device: ClassVar[bool] = False
-    """Whether the author admits that the host reads values of the device in every step, which costs time there."""
-
     def build(self, world: World | None = None, **facts: Any) -> Loss:
         """The loss in float64."""
         built: Loss = self.make(self.make_context(world=world or World(), **facts))
@@ -155,7 +148,7 @@ class LossTests(ComponentTests):
             require(same, "loaded from its state_dict the loss goes on differently: keep its state in buffers")
 
     def test_it_works_on_any_device_without_waiting_for_it(self) -> None:
-        if self.waits_for_device:
+        if self.component.waits_for_device:
             return
         loss, given = self.build().float(), self.given(dtype=torch.float32)
         outputs = self.outputs(given)
@@ -177,7 +170,7 @@ class LossTests(ComponentTests):
                 require(total.device.type == "cuda", "the loss must be on the device of its inputs")
 
     def test_processes_together_give_the_loss_of_their_joined_batch(self) -> None:
-        if not self.sees_global_batch:
+        if not self.component.sees_global_batch:
             return
         steps = 3
         alone = [self.given(step) for step in range(steps)]

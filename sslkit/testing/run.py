@@ -59,7 +59,9 @@ def try_kit(kit: type[ComponentTests], *, quick: bool = False) -> list[Result]:
             results.append(Result(words, "broken", str(error) or "it fails"))
         except SslkitError as error:
             results.append(Result(words, "skipped", f"with default options: {error}"))
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a component may even call sys.exit
             results.append(Result(words, "broken", f"{type(error).__name__}: {' '.join(str(error).split())}"))
         else:
             results.append(Result(words, "kept"))

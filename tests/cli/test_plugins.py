@@ -3,12 +3,15 @@ from __future__ import annotations
 import json
 
 OURS = {
-    "backbones": {"alexnet", "convnet", "resnet18"},
-    "datasets": {"cifar10", "cifar100", "digits", "fashion-mnist", "image-folder", "stl10", "svhn"},
-    "heads": {"projection", "selfcls-mlp", "swav"},
-    "losses": {"barlow-twins", "selfcls", "simclr", "swav", "vicreg"},
+    "backbones": {"alexnet", "convnet", "resnet18", "timm"},
+    "datasets": {
+        *("cifar10", "cifar100", "digits", "digit-scenes", "fashion-mnist", "image-folder"),
+        *("oxford-pets", "pascal-voc", "stl10", "svhn"),
+    },
+    "heads": {"dino", "projection", "selfcls-mlp", "swav"},
+    "losses": {"barlow-twins", "byol", "dino", "selfcls", "simclr", "swav", "vicreg"},
     "views": {"affine", "crops", "flip"},
-    "methods": {"joint-embedding"},
+    "methods": {"joint-embedding", "momentum-teacher"},
     "optimizers": {"adamw", "lars", "sgd"},
     "evaluators": {"cluster", "finetune", "knn", "linear", "linear-report", "segment"},
 }
@@ -50,3 +53,88 @@ def test_a_broken_plugin_harms_only_who_asks_for_it(cli, install, tiny) -> None:
     assert done.returncode == 2
     assert "importing crash_module fails with SystemExit: 9; upgrade crashes" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+BAD = """
+import sslkit
+class Bad(sslkit.Loss):
+    '''A loss of this process alone that remembers what it should not.'''
+    api = 1
+    needs = frozenset({"embeddings"})
+    class Options(sslkit.Options):
+        silent: int = 1
+    calls = 0
+    def forward(self, views):
+        self.calls += 1
+        return sslkit.LossOutput(self.calls * views.student.embeddings[0].var())
+"""
+
+
+def test_check_tells_which_promises_are_broken(cli, install) -> None:
+    install("bad-dist", "[sslkit.losses]\nbad = bad_module:Bad\n", bad_module=BAD)
+    done = cli("plugins", "check", "bad", "--json")
+    assert done.returncode == 1
+    states = {row["promise"]: row["state"] for row in json.loads(done.stdout)}
+    assert {promise for promise, state in states.items() if state == "broken"} == {
+        "every option is documented",
+        "gradients are finite and reach every view",
+        "its state is in its state dict",
+        "processes together give the loss of their joined batch",
+    }
+    shown = cli("plugins", "check", "bad-dist")
+    assert shown.returncode == 1
+    assert "of 13 promises kept" in shown.stdout
+    assert "options need a docstring" in shown.stdout
+
+
+def test_check_survives_what_cannot_be_imported_and_names_what_is_unknown(cli, install) -> None:
+    install("crashes", "[sslkit.losses]\ncrash = crash_module:Loss\n", crash_module="raise SystemExit(9)")
+    done = cli("plugins", "check", "crash", "flip", "--json")
+    assert done.returncode == 1
+    rows = json.loads(done.stdout)
+    assert rows[0]["state"] == "broken"
+    assert "importing crash_module fails with SystemExit: 9" in rows[0]["reason"]
+    assert {row["state"] for row in rows[1:]} == {"kept"}
+    unknown = cli("plugins", "check", "flop")
+    assert unknown.returncode == 2
+    assert "no installed component or distribution is called 'flop': did you mean 'flip'?" in unknown.stderr
+
+
+def test_check_says_what_it_could_not_try(cli) -> None:
+    rows = json.loads(cli("plugins", "check", "image-folder", "--json").stdout)
+    assert [(row["state"], row["reason"]) for row in rows[1:]] == [("skipped", "there is no default for root")]
+
+
+def test_info_shows_options_and_the_recipes_that_use_it(cli, tmp_path) -> None:
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "mine.toml").write_text('[loss]\nuse = "simclr"\n')
+    (tmp_path / "recipes" / "other.toml").write_text('[[loss]]\nuse = "vicreg"\n')
+    (found,) = json.loads(cli("plugins", "info", "simclr", "--json").stdout)
+    assert (found["kind"], found["distribution"], found["api"]) == ("loss", "sslkit-lightly", 1)
+    assert found["file"].endswith("pairwise.py")
+    assert found["options"] == [
+        {
+            "name": "temperature",
+            "type": "float",
+            "default": 0.5,
+            "documentation": "Temperature of the softmax over similarities; 0.1 to 0.5 is usual.",
+        }
+    ]
+    assert found["recipes"] == ["recipes/mine.toml"]
+    both = json.loads(cli("plugins", "info", "swav", "--json").stdout)
+    assert [each["kind"] for each in both] == ["head", "loss"]
+    assert "Temperature of the softmax" in cli("plugins", "info", "simclr").stdout
+
+
+def test_new_says_how_to_go_on(cli, tmp_path) -> None:
+    done = cli("plugins", "new", "my-loss", "--kind", "losses")
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
+        "wrote sslkit-my-loss; go on with:",
+        "  cd sslkit-my-loss",
+        "  pip install -e '.[dev]'",
+        "  pytest",
+        "  sslkit train recipes/my-loss.toml",
+    ]
+    assert (tmp_path / "sslkit-my-loss" / "pyproject.toml").is_file()
+    assert cli("plugins", "new", "my-loss", "--kind", "loss").returncode == 2

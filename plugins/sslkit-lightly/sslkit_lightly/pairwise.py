@@ -48,6 +48,8 @@ class SimClr(PairLoss):
     2002.05709, equation 1.
     """
 
+    waits_for_device = True  # lightly picks elements by a mask
+
     class Options(sslkit.Options):
         temperature: float = Field(0.5, gt=0)
         """Temperature of the softmax over similarities; 0.1 to 0.5 is usual."""
@@ -87,6 +89,8 @@ class VicReg(PairLoss):
     Source: Bardes, Ponce, LeCun, "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning",
     ICLR 2022, arXiv 2105.04906, equation 6.
     """
+
+    waits_for_device = True  # lightly picks elements by a mask
 
     class Options(sslkit.Options):
         invariance_weight: float = Field(25.0, ge=0)

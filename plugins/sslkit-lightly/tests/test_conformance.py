@@ -26,7 +26,6 @@ class TestSwavLossWithoutQueue(LossTests):
 class TestSimClr(LossTests):
     component = SimClr
     test_import_is_quiet_and_quick = None  # as of the one above
-    waits_for_device = True  # lightly's loss picks elements by a mask
     invariances = frozenset({"images", "global views", "rotation", "scale"})
 
 
@@ -39,7 +38,6 @@ class TestBarlowTwins(LossTests):
 class TestVicReg(LossTests):
     component = VicReg
     test_import_is_quiet_and_quick = None  # as of the one above
-    waits_for_device = True  # lightly's loss picks elements by a mask
     invariances = frozenset({"images", "global views"})
 
 
@@ -47,7 +45,6 @@ class TestByol(LossTests):
     component = Byol
     test_import_is_quiet_and_quick = None  # as of the one above
     options = {"predictor_dim": 8}
-    sees_global_batch = False  # the predictor has BatchNorm
     invariances = frozenset({"images", "global views"})
 
 

@@ -1,4 +1,4 @@
-"""``sslkit plugins``: what components are installed."""
+"""``sslkit plugins list``: what components are installed."""
 
 from __future__ import annotations
 
@@ -8,16 +8,8 @@ import typer
 
 from sslkit.cli.console import JsonOption, messages, print_json, print_table
 
-app = typer.Typer(help="What components are installed.", no_args_is_help=True)
 
-
-@app.callback()
-def _group() -> None:
-    pass
-
-
-@app.command("list")
-def list_(
+def command(
     kind: Annotated[str | None, typer.Option("--kind", help="Only components of this kind, such as loss.")] = None,
     json: JsonOption = False,
 ) -> None:

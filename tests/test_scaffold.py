@@ -1,0 +1,103 @@
+"""``sslkit plugins new``: what it writes, for every kind, is a distribution that works as it is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+from sslkit.components.kinds import KINDS, kind_named
+from sslkit.errors import InputError
+from sslkit.scaffold import write_distribution
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*command: str | Path, **options: object) -> str:
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return str(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A distribution of every kind, by kind."""
+    root = tmp_path_factory.mktemp("written")
+    return {
+        kind.singular: write_distribution(f"my-{kind.singular}", kind, root / f"my-{kind.singular}") for kind in KINDS
+    }
+
+
+def test_the_files_of_a_loss(written: dict[str, Path]) -> None:
+    folder = written["loss"]
+    assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()) == [
+        ".github/workflows/test.yml",
+        ".gitignore",
+        "README.md",
+        "pyproject.toml",
+        "recipes/my-loss.toml",
+        "sslkit_my_loss/__init__.py",
+        "sslkit_my_loss/loss.py",
+        "sslkit_my_loss/py.typed",
+        "tests/test_loss.py",
+    ]
+    assert 'my-loss = "sslkit_my_loss.loss:MyLoss"' in (folder / "pyproject.toml").read_text()
+
+
+def test_every_kind_passes_our_own_lint_and_types(written: dict[str, Path]) -> None:
+    settings = ROOT / "pyproject.toml"
+    folders = list(written.values())
+    run(sys.executable, "-m", "ruff", "check", "--no-cache", "--config", settings, *folders)
+    run(sys.executable, "-m", "ruff", "format", "--no-cache", "--check", "--config", settings, *folders)
+    packages = [folder / f"sslkit_{folder.name.replace('-', '_')}" for folder in folders]
+    run(sys.executable, "-m", "mypy", "--config-file", settings, *packages, cwd=folders[0].parent)
+
+
+def test_every_kind_is_built_installed_tested_and_trained_in_a_clean_environment(
+    written: dict[str, Path], tmp_path: Path
+) -> None:
+    wheels = tmp_path / "wheels"
+    for folder in written.values():
+        run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", wheels, folder)
+    venv.create(tmp_path / "clean", with_pip=True)
+    python, command = (tmp_path / "clean" / "bin" / name for name in ("python", "sslkit"))
+    site = next((tmp_path / "clean" / "lib").glob("python*/site-packages"))
+    # What the wheels depend on is linked in rather than installed again.
+    for path in Path(sysconfig.get_paths()["purelib"]).iterdir():
+        if not (site / path.name).exists():
+            (site / path.name).symlink_to(path)
+    run(python, "-m", "pip", "install", "--no-deps", "--no-index", *wheels.glob("*.whl"))
+    command.write_text(f"#!{python}\nfrom sslkit.cli.__main__ import main\nmain()\n")
+    command.chmod(0o755)
+
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SSLKIT", "PYTEST"))}
+    environment = own | {"OMP_NUM_THREADS": "1", "SSLKIT_RUNS": str(tmp_path / "runs")}
+    tests = [folder / "tests" for folder in written.values()]
+    options = ("-q", "--import-mode=importlib", "-p", "no:cacheprovider", "--rootdir", tmp_path)
+    run(python, "-m", "pytest", *options, *tests, cwd=tmp_path, env=environment)
+    listed = run(command, "plugins", "list", "--json", cwd=tmp_path, env=environment)
+    for kind, folder in written.items():
+        assert f"sslkit-my-{kind}" in listed
+        recipe = folder / "recipes" / f"my-{kind}.toml"
+        run(command, "train", recipe, "--set", "train.epochs=1", cwd=tmp_path, env=environment)
+    found = run(command, "eval", "--use", "my-evaluator", "--json", cwd=tmp_path, env=environment)
+    assert '"my-evaluator"' in found
+    run(command, "plugins", "check", *(f"sslkit-my-{kind}" for kind in written), cwd=tmp_path, env=environment)
+
+
+@pytest.mark.parametrize("name", ["My-Loss", "loss_2", "-loss", "2loss", "", "a--b", "../loss"])
+def test_names_that_cannot_be_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be a component's name: use lower-case letters, digits and dashes"):
+        write_distribution(name, kind_named("loss"), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is there already: choose another name, or another folder with --out"):
+        write_distribution("my-loss", kind_named("loss"), tmp_path)
+    assert list(tmp_path.iterdir()) == []
