@@ -81,10 +81,12 @@ def test_every_kind_is_built_installed_tested_and_trained_in_a_clean_environment
     options = ("-q", "--import-mode=importlib", "-p", "no:cacheprovider", "--rootdir", tmp_path)
     run(python, "-m", "pytest", *options, *tests, cwd=tmp_path, env=environment)
     listed = run(command, "plugins", "list", "--json", cwd=tmp_path, env=environment)
-    for kind, folder in written.items():
-        assert f"sslkit-my-{kind}" in listed
-        recipe = folder / "recipes" / f"my-{kind}.toml"
-        run(command, "train", recipe, "--set", "train.epochs=1", cwd=tmp_path, env=environment)
+    recipes = [folder / "recipes" / f"my-{kind}.toml" for kind, folder in written.items()]
+    assert all(f"sslkit-my-{kind}" in listed for kind in written)
+    run(command, "recipes", "check", *recipes, cwd=tmp_path, env=environment)
+    run(
+        command, "train", recipes[list(written).index("loss")], "--set", "train.epochs=1", cwd=tmp_path, env=environment
+    )
     found = run(command, "eval", "--use", "my-evaluator", "--json", cwd=tmp_path, env=environment)
     assert '"my-evaluator"' in found
     run(command, "plugins", "check", *(f"sslkit-my-{kind}" for kind in written), cwd=tmp_path, env=environment)

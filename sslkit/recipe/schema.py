@@ -21,6 +21,9 @@ class RunSection(Options):
     deterministic: bool = False
     """Use deterministic algorithms, and warn about operations that have none."""
 
+    foreign_callbacks: bool = True
+    """Let callbacks run that other installed packages add to every Lightning training; false refuses to train then."""
+
 
 class TrainSection(Options):
     """``[train]``: for how long, how much at a time, and on what."""

@@ -127,6 +127,7 @@ def _fit(run: Run, assembly: Assembly, hardware: Hardware, reporter: Reporter, c
     if checkpoint is not None:
         assembly.loader.start = AtomicCheckpointIO().load_checkpoint(checkpoint)["global_step"]
     try:
+        _tell_foreign(trainer, books, run, reporter, allowed=assembly.recipe.run.foreign_callbacks)
         with interruption.restored(), _quiet():
             trainer.fit(learner, assembly.loader, ckpt_path=checkpoint, weights_only=True)
     except BaseException as error:
@@ -172,6 +173,23 @@ def _trainer(assembly: Assembly, hardware: Hardware, books: Bookkeeping, run: Ru
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
         )
+
+
+def _tell_foreign(trainer: pl.Trainer, books: Bookkeeping, run: Run, reporter: Reporter, *, allowed: bool) -> None:
+    """Record the callbacks that other packages added to the Trainer, as Lightning lets them.
+
+    Raises:
+        TrainingError: there are some, and the recipe refuses them.
+    """
+    callbacks: list[pl.Callback] = [item for item in getattr(trainer, "callbacks", []) if item is not books]
+    names = [f"{type(item).__module__}.{type(item).__qualname__}" for item in callbacks]
+    write_aside(run.provenance, to_json(json.loads(run.provenance.read_text()) | {"foreign_callbacks": names}))
+    if not names:
+        return
+    added = f"another installed package adds {', '.join(names)} to every Lightning training"
+    if not allowed:
+        raise TrainingError(f"{added}; uninstall it, or set run.foreign_callbacks = true")
+    reporter.note(f"warning: {added}; run.foreign_callbacks = false refuses that")
 
 
 @contextmanager

@@ -354,3 +354,22 @@ def test_labels_must_be_as_many_as_images() -> None:
     images = TensorStore(torch.zeros(5, 1, 2, 2, dtype=torch.uint8))
     with pytest.raises(DataError, match="the data set gives 3 labels for 5 images"):
         Split(images, torch.zeros(3, dtype=torch.int64))
+
+
+FACTORY = """
+import pytorch_lightning
+class Uninvited(pytorch_lightning.Callback):
+    pass
+def factory():
+    return [Uninvited()]
+"""
+
+
+def test_callbacks_of_other_packages_are_recorded_and_can_be_refused(tiny: Path, tmp_path: Path, install) -> None:
+    install("nosy", "[pytorch_lightning.callbacks_factory]\nnosy = nosy_module:factory\n", nosy_module=FACTORY)
+    run = train(load_recipe(tiny, ["train.epochs=1"]), tmp_path / "runs")
+    assert json.loads(run.provenance.read_text())["foreign_callbacks"] == ["nosy_module.Uninvited"]
+    with pytest.raises(TrainingError, match=r"adds nosy_module\.Uninvited to every Lightning training; uninstall it"):
+        train(load_recipe(tiny, ["run.foreign_callbacks=false"]), tmp_path / "other")
+    (failed,) = all_runs(tmp_path / "other")
+    assert failed.status.state == "failed"

@@ -1,0 +1,103 @@
+"""Broken plugins of every sort, all installed at once, harm nobody who does not ask for them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+GOOD = """
+import sslkit
+class Good(sslkit.Loss):
+    '''Good.'''
+    api = {api}
+    needs = frozenset({{"embeddings"}})
+    def forward(self, views):
+        return sslkit.LossOutput(views.student.embeddings[0].square().mean())
+"""
+
+SOURCES = {
+    "import-error": ("from os import nothing_of_the_kind", "fails with ImportError: cannot import name"),
+    "missing-dependency": ("import nowhere_to_be_found", "needs the module 'nowhere_to_be_found'"),
+    "syntax-error": ("def broken(:", "fails with SyntaxError"),
+    "raises": ("raise RuntimeError('no licence')", "fails with RuntimeError: no licence"),
+    "exits": ("import sys; sys.exit(3)", "fails with SystemExit: 3"),
+    "wrong-type": ("Good = 'a string'", "it is a str, which is not a subclass of sslkit.Loss"),
+    "stale": ("", "stale entry point, p_stale has no 'Good'"),
+    "future": (GOOD.format(api=99), "needs contract version 99"),
+}
+"""By name: the module's source, and what is said where it is asked for."""
+
+LIVELY = {
+    "sleeps": "import time; time.sleep(10)\n" + GOOD.format(api=1),
+    "prints": "print('noise')\n" + GOOD.format(api=1),
+    "seeds": "import torch, random; torch.manual_seed(5); random.seed(5)\n" + GOOD.format(api=1),
+}
+"""Those that work, but do at import what they should not."""
+
+
+@pytest.fixture(autouse=True)
+def installed(install) -> Path:
+    site = None
+    for name, source in [(name, source) for name, (source, _) in SOURCES.items()] + list(LIVELY.items()):
+        module = f"p_{name.replace('-', '_')}"
+        points = f"[sslkit.losses]\n{name} = {module}:Good\n"
+        site = install(f"dist-{name}", points, version="0.7", **{module: source})
+    install("one-more", "[sslkit.losses]\ntwice = p_one:Good\n")
+    install("another-one", "[sslkit.losses]\ntwice = p_two:Good\n")
+    assert site is not None
+    return site
+
+
+def test_commands_that_do_not_ask_for_them_work(cli, tiny: Path) -> None:
+    for command in (
+        ("plugins", "list"),
+        ("recipes", "check", tiny),
+        ("recipes", "show", tiny),
+        ("plugins", "info", "affine"),
+        ("plugins", "check", "selfcls"),
+        ("train", tiny, "--set", "train.epochs=1"),
+        ("runs", "list"),
+        ("eval", "--cluster", "--json"),
+    ):
+        done = cli(*command)
+        assert done.returncode == 0, (command, done.stderr)
+        assert "noise" not in done.stdout
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_asking_for_one_gives_one_clear_error(name: str, cli, tiny: Path) -> None:
+    done = cli("recipes", "show", tiny, "--set", f"loss.use={name}")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: 1 problem in the recipe")
+    module = f"p_{name.replace('-', '_')}"
+    assert f"loss '{name}' of dist-{name} 0.7 (entry point sslkit.losses: {name} = {module}:Good)" in done.stderr
+    assert SOURCES[name][1] in done.stderr
+    assert re.search(r"upgrade|uninstall|another loss|pip install", done.stderr)
+
+
+def test_a_name_that_two_offer_is_told_apart(cli, tiny: Path) -> None:
+    done = cli("recipes", "check", tiny)
+    assert done.returncode == 0
+    asked = cli("recipes", "show", tiny, "--set", "loss.use=twice")
+    assert "write 'another-one:twice' or 'one-more:twice'" in asked.stderr
+
+
+def test_one_that_prints_leaves_json_alone_and_one_that_seeds_changes_no_weight(
+    cli, tiny: Path, tmp_path: Path
+) -> None:
+    losses = {}
+    for name in ("prints", "seeds"):
+        settings = ("--set", f"loss.use={name}", "--set", "train.epochs=1", "--runs", tmp_path / name)
+        done = cli("train", tiny, *settings, "--json")
+        run = json.loads(done.stdout)["run"]
+        losses[name] = [line for line in (Path(run) / "metrics.csv").read_text().splitlines() if ",loss," in line]
+    assert losses["prints"] == losses["seeds"] != []
+
+
+def test_the_variable_hides_them(cli) -> None:
+    listed = json.loads(cli("plugins", "list", "--kind", "loss", "--json", SSLKIT_PLUGINS="sslkit-selfcls").stdout)
+    assert [entry["name"] for entry in listed] == ["selfcls"]
