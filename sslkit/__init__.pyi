@@ -1,3 +1,8 @@
+from sslkit.api import Run as Run
+from sslkit.api import find_run as find_run
+from sslkit.api import resume as resume
+from sslkit.api import train as train
+from sslkit.components.local import register as register
 from sslkit.contracts.backbone import Backbone as Backbone
 from sslkit.contracts.context import Context as Context
 from sslkit.contracts.context import World as World

@@ -20,7 +20,7 @@ from sslkit.data.loader import Loader
 from sslkit.data.residence import place
 from sslkit.data.seeds import seed_global
 from sslkit.errors import BrokenComponent, IncompatibleComponent, OptionError, RecipeError, SslkitError
-from sslkit.recipe.model import Recipe, Selected
+from sslkit.recipe.model import Recipe, Selected, Trained
 
 STATISTICS_IMAGES = 10_000
 """Images, spread evenly over all, that mean and standard deviation are measured on."""
@@ -57,7 +57,7 @@ class Assembly:
     notes: tuple[str, ...]
 
 
-def construct(recipe: Recipe, selected: Selected, kind: type[Built], *arguments: Any) -> Built:
+def construct(recipe: Trained, selected: Selected, kind: type[Built], *arguments: Any) -> Built:
     """Build one component.
 
     Raises:
@@ -80,7 +80,7 @@ def construct(recipe: Recipe, selected: Selected, kind: type[Built], *arguments:
     return built
 
 
-def build_dataset(recipe: Recipe) -> Dataset:
+def build_dataset(recipe: Trained) -> Dataset:
     """The data set; reads no image yet."""
     return construct(recipe, recipe.data, Dataset)
 
@@ -105,7 +105,7 @@ def statistics(images: ImageStore) -> tuple[tuple[float, ...], tuple[float, ...]
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
-def build_network(recipe: Recipe, context: Context) -> tuple[Context, Backbone, dict[str, Head]]:
+def build_network(recipe: Trained, context: Context) -> tuple[Context, Backbone, dict[str, Head]]:
     """Backbone and heads, freshly initialised, and the context with what they settled."""
     backbone = construct(recipe, recipe.backbone, Backbone, context)
     _require(recipe.backbone, backbone, "feature_dim")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from sslkit.cli.console import JsonOption, RunsOption, only_json, output, print_json, print_table
+from sslkit.cli.console import JsonOption, RunsOption, messages, only_json, output, print_json, print_table
 
 BUILT_IN = {name: f"sslkit:{name}" for name in ("cluster", "linear", "knn", "finetune", "segment")}
 
@@ -101,6 +101,8 @@ def command(
     if json:
         print_json(result)
         return
+    for note in result.get("notes", []):
+        messages().print(f"note: {note}", markup=False, soft_wrap=True)
     output().print(result["run"], markup=False, soft_wrap=True)
     for name in evaluators:
         show(name, result)

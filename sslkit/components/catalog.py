@@ -15,6 +15,9 @@ from importlib import metadata
 from sslkit.components.kinds import BY_GROUP, Kind
 from sslkit.errors import AmbiguousComponent, UnknownComponent
 
+LOCAL = "this-process"
+"""Stands for the distribution of components that were registered without one."""
+
 CORE = "sslkit"
 """The distribution that is always seen."""
 
@@ -59,6 +62,10 @@ class Entry:
         )
 
 
+local_entries: dict[tuple[str, str], tuple[Entry, type]] = {}
+"""What :func:`sslkit.register` was given, by group and name."""
+
+
 @dataclass(frozen=True)
 class Catalog:
     """What is installed.
@@ -93,6 +100,7 @@ class Catalog:
                 entries.extend(_entries(distribution, name))
             except (ValueError, TypeError, AttributeError) as error:
                 unreadable.append((name, f"its entry_points.txt is malformed: {error}"))
+        entries += [entry for entry, _ in local_entries.values()]
         entries.sort(key=lambda entry: (list(BY_GROUP).index(entry.kind.group), entry.name, entry.distribution))
         return cls._limited(entries, unreadable)
 
@@ -102,7 +110,7 @@ class Catalog:
         if wanted is None:
             return cls(tuple(entries), unreadable=tuple(unreadable))
         names = {normalised(name.strip()): name.strip() for name in wanted.split(",") if name.strip()}
-        visible = {CORE, *names}
+        visible = {CORE, LOCAL, *names}
         offered = {normalised(entry.distribution) for entry in entries}
         return cls(
             tuple(entry for entry in entries if normalised(entry.distribution) in visible),
@@ -153,6 +161,9 @@ class Catalog:
         return tuple(found)
 
     def _advice(self, kind: Kind, name: str) -> str:
+        if name.startswith(f"{LOCAL}:"):
+            short = name.partition(":")[2]
+            return f"it was registered in another process; register it here too: sslkit.register({short!r}, ...)"
         hidden = _matching([entry for entry in self.hidden if entry.kind == kind], name)
         if hidden:
             return f"{hidden[0].distribution} offers it, but {VARIABLE} hides that distribution; add it there"

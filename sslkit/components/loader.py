@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from sslkit.components.catalog import Entry
+from sslkit.components.catalog import LOCAL, Entry, local_entries
 from sslkit.contracts import API, OLDEST_API
 from sslkit.contracts.component import Component
 from sslkit.errors import BrokenComponent, IncompatibleComponent, UnknownComponent
@@ -52,6 +52,8 @@ def variant(entry: Entry, component: type[Component]) -> dict[str, str]:
 
 
 def _import(entry: Entry) -> Any:
+    if entry.distribution == LOCAL:
+        return local_entries[entry.kind.group, entry.name][1]
     module, _, attribute = entry.target.partition(":")
     way_out = (
         f"upgrade {entry.distribution} (pip install -U {entry.distribution}), "

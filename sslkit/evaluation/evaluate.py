@@ -99,7 +99,8 @@ def evaluate(
 
     Returns:
         ``{"run", "<evaluator>": {figure: value}, "protocol": {evaluator: ...}, "baselines": {name: {figure: value}}}``,
-        fractions of 1.  The untrained network's figures are the baseline ``<evaluator>_random_weights``.
+        fractions of 1.  The untrained network's figures are the baseline ``<evaluator>_random_weights``; ``notes`` are
+        there where something is installed otherwise than when the run was trained.
 
     Raises:
         SslkitError: the run has not finished, or the data lack what an evaluator needs.
@@ -107,7 +108,7 @@ def evaluate(
     subject = RunSubject(run, device, other=other)
     for name, evaluator in evaluators.items():
         _check_needs(name, evaluator, subject)
-    result: dict[str, Any] = {"run": str(run.path)}
+    result: dict[str, Any] = {"run": str(run.path), **({"notes": list(subject.notes)} if subject.notes else {})}
     protocol: dict[str, Mapping[str, Any]] = {}
     baselines: dict[str, Mapping[str, Any]] = {}
     which = {"head": subject.head_name, "classifier": subject.classifier} if subject.head else {}

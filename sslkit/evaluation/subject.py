@@ -14,7 +14,7 @@ from sslkit.data.seeds import seed_global
 from sslkit.data.splits import Subset, labelled, stratified
 from sslkit.errors import DataError
 from sslkit.evaluation.extract import extract
-from sslkit.recipe.check import load_recipe
+from sslkit.evaluation.installed import trained_recipe
 from sslkit.runs import Run
 from sslkit.weights import load_weights, read_metadata
 
@@ -38,7 +38,7 @@ class RunSubject:
     ) -> None:
         self.run = run
         self.metadata = read_metadata(run.backbone)
-        self.recipe = load_recipe(run.recipe)
+        self.recipe, self.notes = trained_recipe(run)
         self.seed = self.recipe.run.seed
         self.other_data = other[0] if other else ""
         self.data_name, self.dataset = other or (self.recipe.data.entry.name, build_dataset(self.recipe))

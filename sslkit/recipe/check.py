@@ -13,7 +13,7 @@ from sslkit.errors import ComponentError, Problem, RecipeError
 from sslkit.options import Options
 from sslkit.recipe.document import COMPONENT_TABLES, Document, read
 from sslkit.recipe.locate import KeyPath
-from sslkit.recipe.model import Recipe, Selected
+from sslkit.recipe.model import Recipe, Selected, Trained
 from sslkit.recipe.overrides import override
 from sslkit.recipe.schema import EvaluationSection, MonitorSection, Placement, RunSection, TrainSection
 from sslkit.recipe.validation import suggestion, validate
@@ -61,10 +61,7 @@ def check(document: Document, catalog: Catalog) -> Recipe:
         RecipeError: every problem of the first stage that finds any.
     """
     checker = _Checker(document, catalog)
-    sections = checker.structure()
-    checker.raise_problems()
-    selected = checker.options()
-    checker.raise_problems()
+    sections, selected = checker.check()
     one: dict[str, Any] = {name: items[0] for name, items in selected.items() if name not in REPEATED}
     heads, losses = tuple(selected.get("head", [])), tuple(selected.get("loss", []))
     recipe = Recipe(document=document, heads=heads, losses=losses, **sections, **one)
@@ -73,12 +70,40 @@ def check(document: Document, catalog: Catalog) -> Recipe:
     return recipe
 
 
+def load_trained(path: Path, *, heads: bool = True) -> Trained:
+    """Read what evaluation needs of a run's recipe: whatever else it was trained with need not be installed.
+
+    Args:
+        path: the resolved recipe.
+        heads: also its heads.
+
+    Raises:
+        RecipeError: data set, backbone or heads cannot be used.
+    """
+    document = read(path)
+    wanted = ("data", "backbone", "head") if heads else ("data", "backbone")
+    sections, selected = _Checker(document, Catalog.scan(), wanted).check()
+    found = tuple(selected.get("head", []))
+    return Trained(
+        document=document, data=selected["data"][0], backbone=selected["backbone"][0], heads=found, **sections
+    )
+
+
 class _Checker:
-    def __init__(self, document: Document, catalog: Catalog) -> None:
+    def __init__(self, document: Document, catalog: Catalog, wanted: Sequence[str] = COMPONENT_TABLES) -> None:
         self.document = document
         self.catalog = catalog
+        self.wanted = wanted
         self.problems: list[Problem] = []
         self.named: dict[str, list[Named]] = {}
+
+    def check(self) -> tuple[dict[str, Any], dict[str, list[Selected]]]:
+        """The core's sections and the components of the others, or every problem of the first stage that finds any."""
+        sections = self.structure()
+        self.raise_problems()
+        selected = self.options()
+        self.raise_problems()
+        return sections, selected
 
     def raise_problems(self) -> None:
         if self.problems:
@@ -104,7 +129,7 @@ class _Checker:
                 self.problems += result
             else:
                 sections[name] = result
-        for name in COMPONENT_TABLES:
+        for name in self.wanted:
             self.named[name] = [item for item in map(self._named, self._tables(name)) if item]
         return sections
 

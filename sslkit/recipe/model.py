@@ -45,8 +45,8 @@ class Selected:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """A recipe that can be trained."""
+class Trained:
+    """What evaluation needs of the recipe of a trained network."""
 
     document: Document
     run: RunSection
@@ -54,9 +54,19 @@ class Recipe:
     monitor: MonitorSection
     evaluation: EvaluationSection
     data: Selected
-    views: Selected
     backbone: Selected
     heads: tuple[Selected, ...]
+
+    def failure(self, selected: Selected, error: OptionError) -> RecipeError:
+        """A component's refusal of one of its options, located in the recipe."""
+        return RecipeError([self.document.problem((*selected.path, error.option), error.message)])
+
+
+@dataclass(frozen=True)
+class Recipe(Trained):
+    """A recipe that can be trained."""
+
+    views: Selected
     losses: tuple[Selected, ...]
     method: Selected
     optimizer: Selected
@@ -65,10 +75,6 @@ class Recipe:
     def selected(self) -> Iterator[Selected]:
         """Every component, in the order they are built."""
         yield from (self.data, self.views, self.backbone, *self.heads, *self.losses, self.method, self.optimizer)
-
-    def failure(self, selected: Selected, error: OptionError) -> RecipeError:
-        """A component's refusal of one of its options, located in the recipe."""
-        return RecipeError([self.document.problem((*selected.path, error.option), error.message)])
 
     def resolved(self) -> dict[str, Any]:
         """All sections with every default filled in and every path made absolute."""

@@ -62,7 +62,7 @@ def _show(rows: list[tuple[Entry, Result]]) -> None:
     for entry, results in told.items():
         kept = sum(result.state == "kept" for result in results)
         summary = f"{kept} of {len(results)} promises kept"
-        table.append((entry.name, entry.kind.singular, f"{entry.distribution} {entry.version}", summary))
+        table.append((entry.name, entry.kind.singular, f"{entry.distribution} {entry.version}".strip(), summary))
         for result in results:
             if result.state != "kept":
                 table.append(("", result.state, result.promise, result.reason))

@@ -1,0 +1,124 @@
+"""What the command line does, for Python: train, resume, find and evaluate runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sslkit import finding, runs
+from sslkit.evaluation.evaluate import build_evaluators, evaluate, other_data
+from sslkit.hardware import DeviceName, choose
+from sslkit.loading import TrainedBackbone, load_backbone
+from sslkit.recipe.check import load_recipe
+from sslkit.reporting.history import Row, read_history
+from sslkit.training import train as training
+from sslkit.training.reporter import Reporter
+
+Folder = str | Path | None
+
+
+class Run(runs.Run):
+    """A run folder, ``<runs>/<name>/<id>``, and what can be asked of it."""
+
+    def evaluate(
+        self,
+        evaluators: str | Sequence[str] | Mapping[str, Mapping[str, Any]] = "sslkit:cluster",
+        *,
+        data: str | None = None,
+        data_settings: Sequence[str] = (),
+        random_baseline: bool = False,
+        device: DeviceName = "auto",
+    ) -> dict[str, Any]:
+        """Figures on the test images, with their protocols; also saved in the run.
+
+        Args:
+            evaluators: a name, several, or options by name, such as ``{"linear": {"fractions": [0.01, 0.1]}}``.
+            data: the name of another data set than the run's own, or a recipe whose ``[data]`` is meant.
+            data_settings: ``data.option=value`` each, of that data set.
+            random_baseline: also evaluate the network as it was before training, the floor of every figure.
+            device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+
+        Returns:
+            ``{"run", "<evaluator>": {figure: value}, "protocol": {evaluator: ...}, "baselines": ...}``, fractions of 1.
+
+        Raises:
+            SslkitError: the run has not finished, or the data lack what an evaluator needs.
+        """
+        if isinstance(evaluators, str):
+            evaluators = [evaluators]
+        asked = evaluators if isinstance(evaluators, Mapping) else {name: {} for name in evaluators}
+        built = build_evaluators(asked)
+        other = other_data(data, data_settings) if data else None
+        return evaluate(self, built, choose(device, "auto").device, random_baseline=random_baseline, other=other)
+
+    def load_backbone(self) -> TrainedBackbone:
+        """The trained backbone, and how images are prepared for it."""
+        return load_backbone(self.path)
+
+    def history(self) -> list[Row]:
+        """The rows of ``metrics.csv``: step, epoch, metric, value."""
+        return list(read_history(self.metrics))
+
+
+def train(
+    recipe: str | Path,
+    *,
+    settings: Sequence[str] = (),
+    runs: Folder = None,
+    continue_from: Folder = None,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Train a recipe from the beginning.
+
+    Args:
+        recipe: the recipe's file.
+        settings: ``path=value`` each, as ``--set`` takes them.
+        runs: the folder of all runs; as the command line finds it where None.
+        continue_from: a finished run whose weights this one begins with.
+        reporter: who is told how it goes; nobody where None.
+
+    Returns:
+        The run; its status tells whether it finished or was interrupted.
+
+    Raises:
+        SslkitError: the recipe, the data or the components cannot be used.
+    """
+    parent = find_run(continue_from, runs) if continue_from is not None else None
+    return _own(training.train(load_recipe(Path(recipe), settings), _root(runs), reporter, parent))
+
+
+def resume(run: Folder = None, *, runs: Folder = None, reporter: Reporter | None = None) -> Run:
+    """Go on with a run from its last checkpoint, as if it had never stopped.
+
+    Args:
+        run: its folder, ``NAME/ID``, ``NAME`` or ``ID``; the latest unfinished one where None.
+        runs: the folder of all runs.
+        reporter: who is told how it goes.
+
+    Raises:
+        RunError: there is no such run, or it is finished, still running, or stopped before its first checkpoint.
+    """
+    found = finding.find_run(_spec(run), _root(runs), unfinished=True)
+    return _own(training.resume(found, reporter))
+
+
+def find_run(run: Folder = None, runs: Folder = None) -> Run:
+    """A run by its folder, ``NAME/ID``, ``NAME`` or ``ID``; the latest where None.
+
+    Raises:
+        RunError: there is no such run.
+    """
+    return _own(finding.find_run(_spec(run), _root(runs)))
+
+
+def _own(run: runs.Run) -> Run:
+    return Run(run.path)
+
+
+def _spec(run: Folder) -> str | None:
+    return None if run is None else str(run)
+
+
+def _root(folder: Folder) -> Path:
+    return finding.runs_folder(None if folder is None else Path(folder))
