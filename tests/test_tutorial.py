@@ -1,0 +1,68 @@
+"""The tutorial does what it says: its files are written, tested and trained as they stand there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sslkit.components.kinds import kind_named
+from sslkit.scaffold import write_distribution
+
+TUTORIAL = Path(__file__).parents[1] / "docs" / "plugins" / "tutorial.md"
+LINE = "sslkit_coding_rate/loss.py, the line"
+
+
+@pytest.fixture
+def blocks() -> dict[str, str]:
+    """The tutorial's code by title."""
+    return dict(re.findall(r'```python title="([^"]+)"\n(.*?)```', TUTORIAL.read_text(), re.DOTALL))
+
+
+def test_the_tutorial(blocks: dict[str, str], tmp_path: Path, install) -> None:
+    folder = write_distribution("coding-rate", kind_named("loss"), tmp_path / "sslkit-coding-rate")
+    entry = 'coding-rate = "sslkit_coding_rate.loss:CodingRate"'
+    assert entry in (folder / "pyproject.toml").read_text()
+    assert entry in TUTORIAL.read_text()
+    for title, text in blocks.items():
+        if title != LINE:
+            (folder / title).write_text(text)
+    assert len(blocks["sslkit_coding_rate/loss.py"].split("class CodingRate", 1)[1].strip().splitlines()) <= 40
+    site = install("sslkit-coding-rate", f"[sslkit.losses]\n{entry.replace(chr(34), '')}\n")
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(folder), str(site)]),
+        "SSLKIT_RUNS": str(tmp_path / "runs"),
+        "OMP_NUM_THREADS": "1",
+    }
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", *arguments], cwd=folder, env=environment, capture_output=True, text=True
+        )
+
+    tests = ("pytest", "-q", "-p", "no:cacheprovider")
+    done = run(*tests)
+    assert re.findall(r"^FAILED \S+::(\w+)", done.stdout, re.MULTILINE) == [
+        "test_processes_together_give_the_loss_of_their_joined_batch"
+    ]
+    (said,) = re.findall(r"```text\n(.*)\n```", TUTORIAL.read_text())
+    assert f"AssertionError: {said}" in done.stdout
+
+    loss = folder / "sslkit_coding_rate" / "loss.py"
+    loss.write_text(re.sub(r"^ +each = .*\n", blocks[LINE], loss.read_text(), count=1, flags=re.MULTILINE))
+    done = run(*tests)
+    assert done.returncode == 0, done.stdout
+    done = run("sslkit.cli", "train", "recipes/coding-rate.toml", "--set", "train.epochs=1")
+    assert done.returncode == 0, done.stderr
+    assert run("sslkit.cli", "eval", "--knn", "--baseline", "random").returncode == 0
+    both = ("--set", "loss=[{use='coding-rate'}, {use='simclr', weight=0.1}]", "--set", "train.epochs=1")
+    done = run("sslkit.cli", "train", "recipes/coding-rate.toml", *both)
+    assert done.returncode == 0, done.stderr
+    metrics = (tmp_path / "runs" / "latest" / "metrics.csv").read_text()
+    assert all(
+        f",{name}," in metrics for name in ("coding-rate", "coding-rate/rate", "coding-rate/agreement", "simclr")
+    )
