@@ -10,13 +10,13 @@ EDITABLE := -e '.[dev]' $(addprefix -e ,$(PLUGINS))
 STAMP := $(VENV)/installed
 METADATA := pyproject.toml $(addsuffix /pyproject.toml,$(PLUGINS))
 
-.PHONY: demo test soak lint types imports unit clean
+.PHONY: demo test soak lint types imports docs unit clean
 
 demo: $(STAMP)
 	$(BIN)/sslkit train recipes/quickstart.toml
 	$(BIN)/sslkit eval --cluster
 
-test: lint types imports unit
+test: lint types imports docs unit
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -28,6 +28,9 @@ types: $(STAMP)
 
 imports: $(STAMP)
 	$(BIN)/lint-imports
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 unit: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not soak'
@@ -41,4 +44,4 @@ $(STAMP): $(METADATA)
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .import_linter_cache .hypothesis
