@@ -100,7 +100,7 @@ class IncompatibleComponent(ComponentError):
 class OptionError(InputError):
     """A component refuses one of its options in the context it is built in.
 
-    Raised by a component's constructor; the core turns it into a :class:`RecipeError` with file and line.
+    Raised by a component's constructor; the core turns it into a ``RecipeError`` with file and line.
 
     Args:
         option: name of the option, without the component's table.

@@ -63,7 +63,7 @@ class Entry:
 
 
 local_entries: dict[tuple[str, str], tuple[Entry, type]] = {}
-"""What :func:`sslkit.register` was given, by group and name."""
+"""What ``sslkit.register`` was given, by group and name."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ class Component:
 
     A subclass states the contract version it was written for (``api = 1``) and, where it has any, its ``Options``.
     It is constructed as ``Class(options, context)`` with its validated options and the runtime
-    :class:`~sslkit.contracts.context.Context`.
+    ``Context``.
     """
 
     api: ClassVar[int]

@@ -62,7 +62,7 @@ class Dataset(Component, ABC):
 
     ``train`` is required, ``test`` and ``validation`` are optional.  ``pretrain`` is what is trained on without
     labels where that is not exactly ``train``.  The constructor only checks its options; images are read, verified
-    and, where the data set asks for it, downloaded by :meth:`load`.
+    and, where the data set asks for it, downloaded by ``load``.
     """
 
     def __init__(self, options: Options) -> None:

@@ -103,14 +103,14 @@ class LossOutput:
 
 
 class Loss(Component, nn.Module):
-    """Maps :class:`ViewOutputs` to a scalar; may own parameters and buffers (a queue).
+    """Maps ``ViewOutputs`` to a scalar; may own parameters and buffers (a queue).
 
     Sees this process's part of the batch; what it needs of the global batch it asks of ``context.world``.  Its
     result is averaged over processes.  The core calls it outside autocast with tensors of at least float32.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset()
-    """What it reads of :class:`BranchOutputs` (``teacher``: that branch); checked when the recipe is wired."""
+    """What it reads of ``BranchOutputs`` (``teacher``: that branch); checked when the recipe is wired."""
 
     sees_global_batch: ClassVar[bool] = True
     """Whether several processes give the loss of one process on their joined batch; not with BatchNorm inside, say."""
@@ -137,7 +137,7 @@ class Loss(Component, nn.Module):
         """Refuse what is no loss; looks at types and shapes only, so it never waits for the device.
 
         Raises:
-            IncompatibleComponent: the result is no :class:`LossOutput`, or one of its tensors is no scalar.
+            IncompatibleComponent: the result is no ``LossOutput``, or one of its tensors is no scalar.
         """
         name = f"{type(self).__module__}.{type(self).__qualname__}"
         if not isinstance(result, LossOutput):

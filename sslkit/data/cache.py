@@ -33,7 +33,7 @@ def cache_folder() -> Path:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Turn a failure to write into a :class:`DataError` that says where and what to do."""
+    """Turn a failure to write into a ``DataError`` that says where and what to do."""
     try:
         yield
     except OSError as error:

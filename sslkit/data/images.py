@@ -10,8 +10,8 @@ The rules, each applied to every image alike so that no image is scaled by its o
 * An image of another size than asked for is scaled (bicubic, antialiased) until it covers that size, and the
   middle is cut out.
 
-Only the formats of :data:`EXTENSIONS` are opened, told by content and not by name.  Files of more than
-:data:`MAX_PIXELS` pixels count as broken: a small file can claim to be an image that fills the memory.
+Only the formats of ``EXTENSIONS`` are opened, told by content and not by name.  Files of more than
+``MAX_PIXELS`` pixels count as broken: a small file can claim to be an image that fills the memory.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def decode(path: Path, channels: int, size: tuple[int, int]) -> Decoded:
 
 
 def upright_size(path: Path) -> tuple[int, int]:
-    """``(H, W)`` of an image as :func:`decode` would show it, from the file's head only.
+    """``(H, W)`` of an image as ``decode`` would show it, from the file's head only.
 
     Raises:
         BrokenImage: the file is no image, or cannot be read.

@@ -23,7 +23,7 @@ def derive(seed: int, stream: Stream, *parts: int) -> int:
 
 
 def generator(seed: int, stream: Stream, *parts: int) -> torch.Generator:
-    """A CPU generator seeded by :func:`derive`."""
+    """A CPU generator seeded by ``derive``."""
     return torch.Generator().manual_seed(derive(seed, stream, *parts))
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 COPY_BYTES = 1 << 28
-"""How much of a mapped file :meth:`MappedStore.resident` copies at a time."""
+"""How much of a mapped file ``MappedStore.resident`` copies at a time."""
 
 
 class TensorStore:

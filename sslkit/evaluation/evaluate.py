@@ -92,10 +92,10 @@ def evaluate(
 
     Args:
         run: a finished run.
-        evaluators: by name, as :func:`build_evaluators` makes them.
+        evaluators: by name, as ``build_evaluators`` makes them.
         device: where features are computed.
         random_baseline: also evaluate the same network as it was before training, the floor of every figure.
-        other: another data set than the run's own, from :func:`other_data`.
+        other: another data set than the run's own, from ``other_data``.
 
     Returns:
         ``{"run", "<evaluator>": {figure: value}, "protocol": {evaluator: ...}, "baselines": {name: {figure: value}}}``,

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def kmeans(features: Tensor, k: int, seed: int, restarts: int = 10) -> Tensor:
-    """Clusters ``[N]`` int64 in 0..k-1 of features ``[N, D]``; see :func:`fit_centres`."""
+    """Clusters ``[N]`` int64 in 0..k-1 of features ``[N, D]``; see ``fit_centres``."""
     return nearest_centre(features, fit_centres(features, k, seed, restarts))
 
 

@@ -32,7 +32,7 @@ def knn_scores(
         k: neighbours, 1..N.
         temperature: above 0; the smaller, the more the very nearest count.
         classes: number of classes.
-        block: test features at a time; by default as many as keep to :data:`SIMILARITIES`.
+        block: test features at a time; by default as many as keep to ``SIMILARITIES``.
 
     Raises:
         ValueError: k is not in 1..N.
@@ -59,7 +59,7 @@ def knn_predict(
     classes: int,
     block: int | None = None,
 ) -> Tensor:
-    """Class ``[M]`` int64 of each test feature that gets most of the votes of :func:`knn_scores`."""
+    """Class ``[M]`` int64 of each test feature that gets most of the votes of ``knn_scores``."""
     return knn_scores(train_features, train_labels, test_features, k, temperature, classes=classes, block=block).argmax(
         dim=1
     )
@@ -76,6 +76,6 @@ def knn_accuracy(
     classes: int,
     block: int | None = None,
 ) -> float:
-    """Fraction in 0..1 of test features whose class :func:`knn_predict` finds."""
+    """Fraction in 0..1 of test features whose class ``knn_predict`` finds."""
     predicted = knn_predict(train_features, train_labels, test_features, k, temperature, classes=classes, block=block)
     return float((predicted == test_labels).double().mean())

@@ -23,7 +23,7 @@ DEFAULT_PENALTY = 1e-2
 class Linear(Evaluator):
     """Multinomial logistic regression on the frozen backbone's features of unaugmented images.
 
-    Solved to its minimum (see :func:`~sslkit.evaluation.logistic.fit_path`) for every penalty of the sweep.  With all
+    Solved to its minimum (see ``fit_path``) for every penalty of the sweep.  With all
     labels the penalty is chosen on the validation split, and the classifier then fitted on train and validation
     together.  With a fraction of the labels it is chosen by cross-validation among these labels alone.  Test images
     are looked at once for each figure.

@@ -13,7 +13,7 @@ class Row:
 
     Attributes:
         label: as the publication calls it.
-        figures: by name, as :func:`~sslkit.reporting.compare.figures_of` names them.
+        figures: by name, as ``figures_of`` names them.
         settings: by recipe key, what the publication states.
     """
 

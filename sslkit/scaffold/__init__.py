@@ -1,7 +1,7 @@
 """Writes a complete distribution with one component: what ``sslkit plugins new`` gives an author to begin with.
 
 The templates stand beside this file: ``common`` for every kind, and for each kind the component, its own test and a
-recipe.  They are :class:`string.Template` texts.
+recipe.  They are ``string.Template`` texts.
 """
 
 from __future__ import annotations

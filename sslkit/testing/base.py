@@ -65,7 +65,7 @@ def _numpy_state() -> tuple[list[int], int]:
 
 
 class ComponentTests:
-    """Subclass the one of the component's kind, and set :attr:`component`."""
+    """Subclass the one of the component's kind, and set ``component``."""
 
     component: ClassVar[type[Component]]
     """The class under test."""

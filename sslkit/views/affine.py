@@ -88,8 +88,8 @@ class Affine(Policy):
         """Random parameters for ``n`` images.
 
         ``angle`` and ``scale`` ``[n, V]``, ``translate`` and ``shear`` ``[n, V, 2]`` as
-        :func:`~sslkit.views.warp.affine_matrices` takes them, each uniform, ``flip`` ``[n, V]``, and those of the
-        :class:`~sslkit.views.effects.Effects`.
+        ``affine_matrices`` takes them, each uniform, ``flip`` ``[n, V]``, and those of the
+        ``Effects``.
         """
         options = self.options
         shape = (n, options.views)

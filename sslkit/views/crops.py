@@ -145,7 +145,7 @@ class Crops(Policy):
         """Random parameters for ``n`` images.
 
         For each group ``area`` and ``log_ratio`` ``[n, V, 10]`` of the tries, ``position`` ``[n, V, 2]``, ``flip``
-        ``[n, V]``, and those of its :class:`~sslkit.views.effects.Effects`.  They do not depend on the images' size.
+        ``[n, V]``, and those of its ``Effects``.  They do not depend on the images' size.
         """
         return tuple(
             self._draw(n, group, effects, generator) for group, effects in zip(self.groups, self.effects, strict=True)

@@ -39,7 +39,7 @@ class Byol(sslkit.Loss):
         self.predictor = BYOLPredictionHead(width, options.predictor_dim, width)
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
-        """The loss of this process's part of the batch; shapes as :class:`sslkit.ViewOutputs` states them."""
+        """The loss of this process's part of the batch; shapes as ``sslkit.ViewOutputs`` states them."""
         predictions = [self.predictor(embedding) for embedding in views.student.embeddings]
         cosines = [
             cosine_similarity(prediction, target.detach()).mean()

@@ -151,7 +151,7 @@ class Dino(sslkit.Loss):
         return own.warmup_teacher_temperature + done * (own.teacher_temperature - own.warmup_teacher_temperature)
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
-        """The loss of this process's part of the batch; shapes as :class:`sslkit.ViewOutputs` states them."""
+        """The loss of this process's part of the batch; shapes as ``sslkit.ViewOutputs`` states them."""
         temperature = self.teacher_temperature(views.step)
         each = tuple(
             loss([target.detach() for target in targets], list(predictions), teacher_temp=temperature)

@@ -35,7 +35,7 @@ class PairLoss(sslkit.Loss):
         """Loss of two views' embeddings ``[N, E]``."""
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
-        """The loss of the whole batch; shapes as :class:`sslkit.ViewOutputs` states them."""
+        """The loss of the whole batch; shapes as ``sslkit.ViewOutputs`` states them."""
         embeddings = [self.world.gather(embedding) for embedding in views.student.embeddings]
         losses = [self.compare(embeddings[i], embeddings[j]) for i, j in views.pairs() if i < j]
         return sslkit.LossOutput(torch.stack(losses).mean())

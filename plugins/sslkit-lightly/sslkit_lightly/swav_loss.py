@@ -18,7 +18,7 @@ class SwavLoss(sslkit.Loss):
     """Swapped prediction: cross-entropy of a global view's assignment and every other view's softmax.
 
     The loss is averaged over images, over pairs of a global view and another view, and over sets of prototypes.  It
-    equals lightly's ``SwaVLoss`` where that is finite.  Assignments are made by :func:`sinkhorn` over the global batch
+    equals lightly's ``SwaVLoss`` where that is finite.  Assignments are made by ``sinkhorn`` over the global batch
     and carry no gradient.  A loss that stays at ``ln K`` means collapse.
 
     With a queue, once it is full, the assignments of a global view are made over the batch and over the past
@@ -70,7 +70,7 @@ class SwavLoss(sslkit.Loss):
         self.queue_modules = nn.ModuleList(self.queues)
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
-        """The loss of this process's part of the batch; shapes as :class:`sslkit.ViewOutputs` states them."""
+        """The loss of this process's part of the batch; shapes as ``sslkit.ViewOutputs`` states them."""
         past = self._past(views)
         losses = [
             self._swap(torch.stack(logits), own, views.global_views)

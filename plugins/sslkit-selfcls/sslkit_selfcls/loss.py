@@ -29,7 +29,7 @@ class SelfClassifierLoss(sslkit.Loss):
     * a prediction ``log((N / C) * p / max(sum_batch p, eps) + eps)``, where ``p`` is the softmax of
       ``logits / row_temperature`` over the classes.  Dividing by the sum over the batch is the uniform prior.
 
-    ``eps`` is :data:`EPSILON`.  The loss is ``-sum_classes target_i * prediction_j``, averaged over images, over
+    ``eps`` is ``EPSILON``.  The loss is ``-sum_classes target_i * prediction_j``, averaged over images, over
     ordered pairs of views i, j of which at least one is global, and over classifiers.  It is 0 where images are spread
     evenly over classes with certainty, and ``ln C`` where all images look alike to the classifier.
 
@@ -66,7 +66,7 @@ class SelfClassifierLoss(sslkit.Loss):
         self.queue = NeighbourQueue(options.queue_size, context) if options.queue_size else None
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
-        """The loss of this process's part of the batch; shapes as :class:`sslkit.ViewOutputs` states them."""
+        """The loss of this process's part of the batch; shapes as ``sslkit.ViewOutputs`` states them."""
         logits = views.student.logits
         if self.queue is not None:
             first = self.queue.substitute(views)

@@ -29,9 +29,9 @@ NOTED = 100
 class ImageFolder(Dataset):
     """Images in a folder, decoded once into the cache and mapped from there.
 
-    How splits and labels are found is told in :mod:`~sslkit.data.datasets.folder.scan` and
-    :mod:`~sslkit.data.datasets.folder.labels`; how pixels become uint8, in :mod:`~sslkit.data.images`.  Labels come
-    from names alone: :meth:`images` opens a split without reading any.
+    How splits and labels are found is told in ``scan`` and
+    ``labels``; how pixels become uint8, in ``images``.  Labels come
+    from names alone: ``images`` opens a split without reading any.
     """
 
     api = 1
