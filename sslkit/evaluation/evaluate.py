@@ -111,7 +111,8 @@ def evaluate(
     result: dict[str, Any] = {"run": str(run.path), **({"notes": list(subject.notes)} if subject.notes else {})}
     protocol: dict[str, Mapping[str, Any]] = {}
     baselines: dict[str, Mapping[str, Any]] = {}
-    which = {"head": subject.head_name, "classifier": subject.classifier} if subject.head else {}
+    with_classes = subject.head is not None and subject.head.classifiers
+    which = {"head": subject.head_name, "classifier": subject.classifier} if with_classes else {}
     for name, evaluator in evaluators.items():
         evaluation = evaluator.evaluate(subject)
         result[name] = dict(evaluation.figures)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from sslkit.contracts.context import World
+from sslkit.contracts.context import Context, World
 from sslkit.contracts.loss import BranchOutputs, Loss, LossOutput, ViewOutputs
 from sslkit.testing.accelerator import accelerator
 from sslkit.testing.base import ComponentTests, no_global_randomness, require
@@ -19,13 +19,18 @@ Invariance = Literal["images", "global views", "classes", "rotation", "scale"]
 
 TOLERANCE = 1e-6
 
+ASK_THE_WORLD = (
+    "ask context.world for what the loss needs of the global batch (gather, sum, max), "
+    "or set sees_global_batch = False and say so in its documentation"
+)
+
 
 class Given:
     """Random outputs of a branch for each view, of which gradients are asked.
 
     Attributes:
         features: ``[B, D]`` for each view.
-        embeddings: ``[B, E]`` for each view, of length 1 where there are classifiers.
+        embeddings: ``[B, E]`` for each view; given to the loss with length 1 where there are classifiers.
         prototypes: ``[K, E]`` of each classifier; logits are cosines with them.
     """
 
@@ -63,6 +68,11 @@ class LossTests(ComponentTests):
     invariances: ClassVar[frozenset[Invariance]] = frozenset({"images"})
     """What may be changed without changing the loss: the order of images, of global views, of classes; all embeddings,
     by one rotation; the length of all embeddings."""
+
+    def make_context(self, **facts: Any) -> Context:
+        """As for every kind; with classifiers where the loss reads logits."""
+        own = {} if "logits" in self.component.needs else {"classifiers": ()}
+        return super().make_context(**own | facts)
 
     def build(self, world: World | None = None, **facts: Any) -> Loss:
         """The loss in float64."""
@@ -190,14 +200,14 @@ class LossTests(ComponentTests):
         for step, (mean, whole) in enumerate(zip(means, single, strict=True)):
             close = torch.allclose(mean, whole, rtol=TOLERANCE, atol=TOLERANCE)
             told = f"{mean.item():.6f} in step {step}, one on both batches {whole.item():.6f}"
-            require(close, f"two processes lose {told}")
+            require(close, f"two processes lose {told}: {ASK_THE_WORLD}")
         torch.stack(means).sum().backward()
         for given, other in zip(alone, split, strict=True):
             for leaf, twin in zip(self.inputs(given["student"]), self.inputs(other["student"]), strict=True):
                 expected = leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
                 found = twin.grad if twin.grad is not None else torch.zeros_like(twin)
                 close = torch.allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE)
-                require(close, "gradients of two processes are not those of one on both batches")
+                require(close, f"gradients of two processes are not those of one on both batches: {ASK_THE_WORLD}")
 
     def test_it_does_not_change_with_what_it_must_not_depend_on(self) -> None:
         changes: dict[Invariance, Callable[[dict[str, Given]], None]] = {
@@ -207,6 +217,10 @@ class LossTests(ComponentTests):
             "rotation": _rotate,
             "scale": _lengthen,
         }
+        unknown = sorted(self.invariances - set(changes))
+        require(
+            not unknown, f"invariances may hold {', '.join(map(repr, changes))}, not {', '.join(map(repr, unknown))}"
+        )
         for name in sorted(self.invariances):
             given, changed = self.given(), self.given()
             with torch.no_grad():

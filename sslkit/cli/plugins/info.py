@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
@@ -64,9 +65,18 @@ def _describe(entry: Entry) -> dict[str, Any]:
 
 
 def _type(annotation: Any) -> str:
-    plain = isinstance(annotation, type) and not hasattr(annotation, "__args__")
-    text = annotation.__name__ if plain else str(annotation)
-    return text.replace("typing.", "").replace("pathlib.", "")
+    """A type as one reads it: without the bounds, which pydantic keeps beside it."""
+    if get_origin(annotation) is Annotated:
+        return _type(get_args(annotation)[0])
+    if get_origin(annotation) is Literal:
+        return " | ".join(map(repr, get_args(annotation)))
+    if get_origin(annotation) in (UnionType, Union):
+        return " | ".join(map(_type, get_args(annotation)))
+    if get_args(annotation):
+        return f"{get_origin(annotation).__name__}[{', '.join(map(_type, get_args(annotation)))}]"
+    if annotation is Ellipsis:
+        return "..."
+    return "None" if annotation is type(None) else getattr(annotation, "__name__", str(annotation))
 
 
 def _recipes(entry: Entry) -> list[str]:
