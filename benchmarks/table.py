@@ -1,0 +1,80 @@
+"""Prints the records of CIFAR-10 as tables: every try, the best ones and the failed ones alike.
+
+python benchmarks/table.py
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from common import ROOT
+from rich.console import Console
+from rich.table import Table
+
+RECORDS = ROOT / "benchmarks" / "records" / "cifar10"
+
+
+def figures(record: dict[str, Any], evaluator: str, *names: str) -> list[str]:
+    """Some figures of an evaluator in percent; blank where a try has none."""
+    found = next((each[evaluator] for each in record["evaluations"] if names[0] in each.get(evaluator, {})), {})
+    return [f"{100 * found[name]:.1f}" if name in found else "" for name in names]
+
+
+def tries(records: dict[str, dict[str, Any]]) -> Table:
+    """A row for each try."""
+    columns = ("try", "backbone", "epochs", "minutes", "seed", "state", "ACC", "NMI", "kNN", "linear")
+    table = Table(*columns, title="CIFAR-10 test, %", title_justify="left")
+    for name, record in records.items():
+        recipe = record["recipe"]
+        table.add_row(
+            name,
+            recipe["backbone"]["use"].rpartition(":")[2],
+            str(recipe["train"]["epochs"]),
+            f"{record['minutes']:.0f}",
+            str(record["seed"]),
+            record["state"],
+            *figures(record, "cluster", "acc", "nmi"),
+            *figures(record, "knn", "top1"),
+            *figures(record, "linear", "top1"),
+        )
+    return table
+
+
+def fractions(records: dict[str, dict[str, Any]]) -> Table:
+    """A row for each fraction of the labels, with the untrained network's figure beside it."""
+    table = Table("try", "evaluation", "labels", "top-1", "untrained", title="Few labels, %", title_justify="left")
+    for name, record in records.items():
+        for evaluation in record["evaluations"]:
+            for evaluator in ("linear", "finetune"):
+                floor = evaluation["baselines"].get(f"{evaluator}_random_weights", {}).get("fractions", {})
+                for part, found in evaluation.get(evaluator, {}).get("fractions", {}).items():
+                    table.add_row(name, evaluator, f"{100 * float(part):g} %", top1(found), top1(floor.get(part, {})))
+    return table
+
+
+def top1(found: dict[str, float]) -> str:
+    """Mean and deviation in percent."""
+    if "top1" not in found:
+        return ""
+    spread = f" ± {100 * found['top1_std']:.1f}" if "top1_std" in found else ""
+    return f"{100 * found['top1']:.1f}{spread}"
+
+
+def main() -> None:
+    """Print both tables."""
+    records = {path.stem: json.loads(path.read_text()) for path in sorted(RECORDS.glob("*.json"))}
+    if not records:
+        print(f"there are no records in {RECORDS}")
+        return
+    console = Console()
+    console.print(tries(records))
+    for name, record in records.items():
+        console.print(f"{name}: {record['note']}", markup=False, highlight=False)
+    few = fractions(records)
+    if few.row_count:
+        console.print(few)
+
+
+if __name__ == "__main__":
+    main()
