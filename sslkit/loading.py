@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,12 +55,19 @@ def load_backbone(run: str | Path | None = None, runs: str | Path | None = None)
     table = dict(metadata["backbone"])
     entry = Catalog.scan().find(kind_named("backbone"), table.pop("use"))
     component: Any = load(entry)
-    mean, std = tuple(metadata["mean"]), tuple(metadata["std"])
-    context = Context(**metadata["context"] | {"mean": mean, "std": std, "restoring": True})
+    context = context_of(metadata, restoring=True)
     try:
         options = component.Options.model_validate_json(json.dumps(table))
     except ValidationError as error:
         raise RunError(f"{found.name} was trained with options that {entry} no longer has: {error}") from error
     backbone: Backbone = component(options, context)
     load_weights(backbone, found.backbone)
+    mean, std = tuple(metadata["mean"]), tuple(metadata["std"])
     return TrainedBackbone(backbone.eval(), metadata["image_size"], mean, std, metadata["channels"])
+
+
+def context_of(metadata: Mapping[str, Any], *, restoring: bool) -> Context:
+    """The runtime facts that a network was trained with, from what stands beside its weights."""
+    facts = metadata["context"]
+    settled = {"mean": tuple(facts["mean"]), "std": tuple(facts["std"]), "restoring": restoring}
+    return Context(**facts | settled)

@@ -13,6 +13,9 @@ from sslkit.contracts.component import Component
 from sslkit.errors import DataError
 from sslkit.options import Options
 
+NO_CLASS = 255
+"""What a mask has where a pixel has no class."""
+
 
 @runtime_checkable
 class ImageStore(Protocol):

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from sslkit import options
 from sslkit.contracts.backbone import Backbone
-from sslkit.contracts.dataset import Split
+from sslkit.contracts.dataset import NO_CLASS, Split
 from sslkit.contracts.evaluator import Evaluation, Evaluator, Subject
 from sslkit.data.datasets.digit_scenes import DigitScenes
 from sslkit.data.seeds import generator
@@ -22,9 +22,6 @@ from sslkit.views.policy import normalise, scaled
 
 Maps = Callable[[Tensor], Mapping[int, Tensor]]
 """Feature maps by stride of uint8 images ``[B, C, H, W]``."""
-
-NO_CLASS = 255
-"""What a mask has where a pixel has no class."""
 
 
 class Pyramid(nn.Module):

@@ -6,7 +6,6 @@ from torch import nn
 
 from sslkit.assembly import build_dataset, build_network
 from sslkit.contracts.backbone import Backbone
-from sslkit.contracts.context import Context
 from sslkit.contracts.dataset import Dataset, Split
 from sslkit.contracts.evaluator import Features
 from sslkit.contracts.head import Head
@@ -15,6 +14,7 @@ from sslkit.data.splits import Subset, labelled, stratified
 from sslkit.errors import DataError
 from sslkit.evaluation.extract import extract
 from sslkit.evaluation.installed import trained_recipe
+from sslkit.loading import context_of
 from sslkit.runs import Run
 from sslkit.weights import load_weights, read_metadata
 
@@ -45,7 +45,7 @@ class RunSubject:
         self.device = device
         seed_global(self.seed)
         self.untrained = untrained
-        self.context, backbone, heads = build_network(self.recipe, self._context())
+        self.context, backbone, heads = build_network(self.recipe, context_of(self.metadata, restoring=not untrained))
         if not untrained:
             load_weights(backbone, run.backbone)
         self._backbone = backbone.to(device).eval().requires_grad_(False)
@@ -61,11 +61,6 @@ class RunSubject:
             self.classifier = int(chosen["classifier"])
         self._splits: dict[str, Split] = {}
         self._features: dict[str, Features] = {}
-
-    def _context(self) -> Context:
-        facts = self.metadata["context"]
-        settled = {"mean": tuple(facts["mean"]), "std": tuple(facts["std"]), "restoring": not self.untrained}
-        return Context(**facts | settled)
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ def accelerator(*modules: nn.Module) -> Iterator[tuple[Accelerator, tuple[Any, .
         with mode:
             for module in copies:
                 device.module(module)
-            with NoWaiting():  # type: ignore[no-untyped-call]
+            with NoWaiting():  # type: ignore[no-untyped-call]  # torch leaves it untyped
                 yield device, copies
     except Waits:
         raise

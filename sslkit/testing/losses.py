@@ -7,12 +7,12 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from sslkit.contracts.context import Context, World
 from sslkit.contracts.loss import BranchOutputs, Loss, LossOutput, ViewOutputs
 from sslkit.testing.accelerator import accelerator
 from sslkit.testing.base import ComponentTests, no_global_randomness, require
+from sslkit.testing.given import Given, lengthen, permute_classes, permute_images, rotate
 from sslkit.testing.worlds import together
 
 Invariance = Literal["images", "global views", "classes", "rotation", "scale"]
@@ -23,41 +23,6 @@ ASK_THE_WORLD = (
     "ask context.world for what the loss needs of the global batch (gather, sum, max), "
     "or set sees_global_batch = False and say so in its documentation"
 )
-
-
-class Given:
-    """Random outputs of a branch for each view, of which gradients are asked.
-
-    Attributes:
-        features: ``[B, D]`` for each view.
-        embeddings: ``[B, E]`` for each view; given to the loss with length 1 where there are classifiers.
-        prototypes: ``[K, E]`` of each classifier; logits are cosines with them.
-    """
-
-    def __init__(self, kit: LossTests, views: int, seed: int, dtype: torch.dtype) -> None:
-        context = kit.make_context()
-        generator = torch.Generator().manual_seed(seed)
-
-        def draw(*shape: int) -> Tensor:
-            return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
-
-        batch = context.batch_size
-        self.features = [draw(batch, context.feature_dim).requires_grad_() for _ in range(views)]
-        self.embeddings = [draw(batch, context.embedding_dim).requires_grad_() for _ in range(views)]
-        self.prototypes = [normalize(draw(count, context.embedding_dim)) for count in context.classifiers]
-
-    def classify(self, embedding: Tensor) -> tuple[Tensor, ...]:
-        """Logits of each classifier."""
-        return tuple(embedding @ prototypes.T.to(embedding) for prototypes in self.prototypes)
-
-    def branch(self, part: slice) -> BranchOutputs:
-        """The outputs for a part of the images."""
-        embeddings = [embedding[part] for embedding in self.embeddings]
-        if self.prototypes:
-            embeddings = [normalize(embedding) for embedding in embeddings]
-        by_view = [self.classify(embedding) for embedding in embeddings]
-        logits = tuple(zip(*by_view, strict=True)) if self.prototypes else ()
-        return BranchOutputs(tuple(f[part] for f in self.features), tuple(embeddings), logits, self.classify)
 
 
 class LossTests(ComponentTests):
@@ -82,8 +47,8 @@ class LossTests(ComponentTests):
     def given(self, seed: int = 0, dtype: torch.dtype = torch.float64) -> dict[str, Given]:
         """Outputs of student and teacher, one step's."""
         context = self.make_context()
-        student = Given(self, context.view_count, seed, dtype)
-        teacher = Given(self, context.global_view_count, seed + 1000, dtype)
+        student = Given(context, context.view_count, seed, dtype)
+        teacher = Given(context, context.global_view_count, seed + 1000, dtype)
         teacher.prototypes = student.prototypes
         return {"student": student, "teacher": teacher}
 
@@ -211,11 +176,11 @@ class LossTests(ComponentTests):
 
     def test_it_does_not_change_with_what_it_must_not_depend_on(self) -> None:
         changes: dict[Invariance, Callable[[dict[str, Given]], None]] = {
-            "images": _permute_images,
+            "images": permute_images,
             "global views": self._swap_global_views,
-            "classes": _permute_classes,
-            "rotation": _rotate,
-            "scale": _lengthen,
+            "classes": permute_classes,
+            "rotation": rotate,
+            "scale": lengthen,
         }
         unknown = sorted(self.invariances - set(changes))
         require(
@@ -234,28 +199,3 @@ class LossTests(ComponentTests):
         for own in given.values():
             for views in (own.features, own.embeddings):
                 views[:count] = views[:count][::-1]
-
-
-def _permute_images(given: dict[str, Given]) -> None:
-    for own in given.values():
-        for views in (own.features, own.embeddings):
-            views[:] = [view.flip(0) for view in views]
-
-
-def _permute_classes(given: dict[str, Given]) -> None:
-    for own in given.values():
-        own.prototypes = [prototypes.flip(0) for prototypes in own.prototypes]
-
-
-def _rotate(given: dict[str, Given]) -> None:
-    for own in given.values():
-        size = own.embeddings[0].shape[1]
-        generator = torch.Generator().manual_seed(0)
-        rotation, _ = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64))
-        own.embeddings = [embedding @ rotation for embedding in own.embeddings]
-        own.prototypes = [prototypes @ rotation for prototypes in own.prototypes]
-
-
-def _lengthen(given: dict[str, Given]) -> None:
-    for own in given.values():
-        own.embeddings = [3 * embedding for embedding in own.embeddings]

@@ -18,7 +18,7 @@ from sslkit.training.train import train
 
 timm = pytest.importorskip("timm")
 
-from sslkit_backbones.timm_models import Timm  # noqa: E402
+from sslkit_backbones.timm_models import Timm  # noqa: E402 - timm is optional
 
 
 def build(size: int = 64, channels: int = 3, restoring: bool = False, **options: object) -> Timm:

@@ -87,7 +87,7 @@ class DinoHead(sslkit.Head):
                 parameter.grad = None
 
 
-class CentredLoss(DINOLoss):  # type: ignore[misc]
+class CentredLoss(DINOLoss):  # type: ignore[misc]  # lightly has no types
     """lightly's loss with a centre over the processes that train together, whoever they are."""
 
     def __init__(self, world: sslkit.World, *arguments: Any, **options: Any) -> None:

@@ -11,13 +11,10 @@ from PIL import Image, ImageOps
 from pydantic import Field
 from torch import Tensor
 
-from sslkit.contracts.dataset import Split
+from sslkit.contracts.dataset import NO_CLASS, Split
 from sslkit.data.datasets.torchvision import TorchvisionSource
 from sslkit.data.store import TensorStore
 from sslkit.errors import DataError
-
-NO_CLASS = 255
-"""What a mask has where a pixel has no class."""
 
 
 class MaskedDataset(TorchvisionSource):
