@@ -8,7 +8,7 @@ RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.toml"))
 
 
 def test_every_recipe_of_the_repository_is_good(cli) -> None:
-    assert len(RECIPES) == 14
+    assert len(RECIPES) == 16
     done = cli("recipes", "check", *RECIPES)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [f"{path}: good" for path in RECIPES]
