@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
+from warm import run_sslkit
 
-Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+Cli = Callable[..., CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -26,8 +26,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 def cli(environment: dict[str, str], tmp_path: Path) -> Cli:
     """Run the command as a user would, in a process of its own."""
 
-    def run(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "sslkit.cli", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, env=environment | variables, cwd=tmp_path)
+    def run(*arguments: str | Path, **variables: str) -> CompletedProcess[str]:
+        return run_sslkit([str(argument) for argument in arguments], environment | variables, tmp_path)
 
     return run
