@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,25 @@ def write_aside(path: Path, data: bytes | str) -> None:
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+    _flush_folder(path.parent)
+
+
+def point(link: Path, target: str) -> None:
+    """Make a symbolic link to a name beside it, or let the one that is there point elsewhere, in one renaming."""
+    aside = link.with_name(f".{link.name}.{os.getpid()}{PART}")
+    aside.unlink(missing_ok=True)
+    aside.symlink_to(target)
+    aside.replace(link)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Keep a renaming through a power cut, on file systems that can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def remove_parts(folder: Path) -> None:

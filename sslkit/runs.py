@@ -181,7 +181,14 @@ class Run:
         Raises:
             RunError: another process holds it.
         """
-        with self._lock.open("a") as file:
+        try:
+            file = self._lock.open("a")
+        except OSError as error:
+            raise RunError(
+                f"nothing can be written to {self.path}: {error.strerror}; "
+                "a run that cannot be written to can be evaluated, but not trained"
+            ) from error
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -81,6 +81,21 @@ def test_names_that_no_folder_may_have_are_refused(tmp_path: Path, name: str) ->
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_that_cannot_be_written_to_says_so(tmp_path: Path, monkeypatch) -> None:
+    run = Run.create(tmp_path, "a")
+
+    def refuse(path: Path, *args: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(RunError) as error, run.held():
+        pass
+    assert str(error.value) == (
+        f"nothing can be written to {run.path}: Read-only file system; "
+        "a run that cannot be written to can be evaluated, but not trained"
+    )
+
+
 def test_holding_a_run_removes_what_a_killed_process_left_incomplete(tmp_path: Path) -> None:
     run = Run.create(tmp_path, "a")
     whole = run.checkpoints / "last.ckpt"

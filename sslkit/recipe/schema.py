@@ -43,6 +43,9 @@ class TrainSection(Options):
     checkpoint_every: str = Field(default="1 epochs", pattern=r"^[1-9][0-9]* (steps|epochs|minutes)$")
     """How often to save what a resume needs: a number of steps, epochs or minutes, such as ``"500 steps"``."""
 
+    keep_checkpoints: int = Field(default=2, ge=1)
+    """How many of the newest checkpoints to keep, besides the best: a resume passes over damaged ones."""
+
 
 class MonitorSection(Options):
     """``[monitor]``: what is measured while training, and how often.  Labels are only ever used here."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,15 +39,44 @@ class History:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def start(self, step: int) -> None:
-        """Begin, or begin again after ``step``: rows of later steps will be measured anew and are dropped."""
-        kept = [row for row in read_history(self.path) if row.step <= step] if self.path.exists() else []
+    def begin(self) -> None:
+        """Begin an empty history."""
+        write_aside(self.path, HEADER)
+
+    def go_on(self, size: int, step: int) -> str:
+        """Go on after a checkpoint: what was written since will be measured anew and is dropped.
+
+        Args:
+            size: what ``flush`` gave before the checkpoint was saved.
+            step: the checkpoint's step.
+
+        Returns:
+            What has become of the file since then, in words; empty where it is as it should be.
+        """
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            self.begin()
+            return f"{self.path.name} is gone, and with it the figures up to step {step}"
+        if data[:size].endswith(b"\n") and len(data) >= size:
+            write_aside(self.path, data[:size])
+            return ""
+        kept = [row for row in _readable(data) if row.step <= step]
         write_aside(self.path, HEADER + _lines(kept))
+        return (
+            f"{self.path.name} was changed since step {step} was saved: the {len(kept)} rows that can be read are kept"
+        )
 
     def append(self, step: int, epoch: float, figures: Mapping[str, float]) -> None:
         """Add a row for each figure."""
         with self.path.open("a", newline="") as file:
             file.write(_lines(Row(step, epoch, metric, value) for metric, value in figures.items()))
+
+    def flush(self) -> int:
+        """Bring what was appended to the disk; returns the file's size in bytes."""
+        with self.path.open("rb") as file:
+            os.fsync(file.fileno())
+            return os.fstat(file.fileno()).st_size
 
 
 def read_history(path: Path) -> Iterator[Row]:
@@ -58,9 +89,21 @@ def read_history(path: Path) -> Iterator[Row]:
         text = path.read_text()
         complete = text[: text.rfind("\n") + 1]
         for row in csv.DictReader(io.StringIO(complete)):
-            yield Row(int(row["step"]), float(row["epoch"]), row["metric"], float(row["value"]))
+            yield _row(row)
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise RunError(f"{path} is damaged: {error!r}") from error
+
+
+def _row(fields: Mapping[str, str]) -> Row:
+    return Row(int(fields["step"]), float(fields["epoch"]), fields["metric"], float(fields["value"]))
+
+
+def _readable(data: bytes) -> Iterator[Row]:
+    """The rows of a damaged file that are whole."""
+    lines = data.decode(errors="replace").splitlines()
+    for fields in csv.reader(lines[1:]):
+        with suppress(ValueError, KeyError):
+            yield _row(dict(zip(Row._fields, fields, strict=True)))
 
 
 def _lines(rows: Iterable[Row]) -> str:

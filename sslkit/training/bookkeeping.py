@@ -13,10 +13,11 @@ from torch import Tensor
 from sslkit.errors import RecipeError, TrainingError
 from sslkit.reporting.history import History
 from sslkit.runs import Run, State
-from sslkit.training.checkpoints import Interval, Saver, random_state, restore_random_state
+from sslkit.training.checkpoints import Interval, Saver
 from sslkit.training.interruption import Interruption
 from sslkit.training.learner import Learner
 from sslkit.training.monitor import Monitor
+from sslkit.training.random_state import random_state, restore_random_state
 from sslkit.training.reporter import Progress, Reporter
 
 
@@ -50,7 +51,7 @@ class Bookkeeping(pl.Callback):
         self.log_every = recipe.monitor.log_every_steps
         self.interval = Interval(recipe.train.checkpoint_every, self.context.steps_per_epoch)
         self.history = History(run.metrics)
-        self.saver = Saver(run.checkpoints)
+        self.saver = Saver(run.checkpoints, recipe.train.keep_checkpoints)
         self.names: list[str] = []
         self.pending: list[Tensor] = []
         self.epoch_loss = torch.zeros(())
@@ -59,6 +60,8 @@ class Bookkeeping(pl.Callback):
         self.last_epoch_loss = float("inf")
         self.best_loss = float("inf")
         """The lowest loss of an epoch that ended with, or last before, a checkpoint."""
+        self.best_step = 0
+        """The step of that checkpoint; 0: there is none yet."""
         self.restored: dict[str, Any] | None = None
         self.clock = (0.0, 0, 0.0)
         self.speed = (0.0, 0.0)
@@ -72,6 +75,8 @@ class Bookkeeping(pl.Callback):
             "last_classifier_loss": {name: loss.cpu() for name, loss in self.last_classifier_loss.items()},
             "last_epoch_loss": self.last_epoch_loss,
             "best_loss": self.best_loss,
+            "best_step": self.best_step,
+            "history_size": self.history.flush(),
             "random": random_state(),
         }
 
@@ -83,7 +88,8 @@ class Bookkeeping(pl.Callback):
         self.last_classifier_loss = dict(state_dict["last_classifier_loss"])
         self.last_epoch_loss = state_dict["last_epoch_loss"]
         self.best_loss = state_dict["best_loss"]
-        self.restored = state_dict["random"]
+        self.best_step = state_dict["best_step"]
+        self.restored = state_dict
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         device = pl_module.device
@@ -91,13 +97,19 @@ class Bookkeeping(pl.Callback):
         self.epoch_loss = self.epoch_loss.to(device)
         self.classifier_loss = {name: loss.to(device) for name, loss in self.classifier_loss.items()}
         step = int(trainer.global_step)
-        self.history.start(step)
+        if self.restored is None:
+            self.history.begin()
+        else:
+            remark = self.history.go_on(self.restored["history_size"], step)
+            if remark:
+                self.reporter.note(f"warning: {remark}")
+            self.saver.settle(step, self.best_step)
         self._restart_clock(step)
         self.record("running", step)
         self.reporter.begin(self.progress(step))
         self.interruption.listen()
         if self.restored is not None:
-            restore_random_state(self.restored)
+            restore_random_state(self.restored["random"])
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         assert isinstance(pl_module, Learner)
@@ -112,9 +124,9 @@ class Bookkeeping(pl.Callback):
         stop = bool(self.interruption.requested) and not finished
         if self.interval.due(step) or finished or stop:
             self._refuse_divergence(float(pl_module.output.loss.detach()), step)
-            best = self.last_epoch_loss < self.best_loss
-            self.best_loss = min(self.last_epoch_loss, self.best_loss)
-            self.saver.save(trainer, best=best)
+            if self.last_epoch_loss < self.best_loss:
+                self.best_loss, self.best_step = self.last_epoch_loss, step
+            self.saver.save(trainer, step, self.best_step)
             self.record("running", step)
         if stop:
             trainer.should_stop = True

@@ -1,32 +1,89 @@
-"""Checkpoints: written aside and renamed, with every random state, read back without executing anything."""
+"""Checkpoints: files that are either whole or not there, named for what they hold, read without executing anything.
+
+``step-30-8c1d0e6f5a2b9d47.ckpt`` was saved after step 30, and its content has the SHA-256 that begins so.  Name and
+content become visible in one renaming: no moment exists at which a checkpoint is there and its checksum is not.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
-import random
-import shutil
+import re
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins import TorchCheckpointIO
 
 from sslkit.errors import RunError
-from sslkit.files import write_aside
+from sslkit.files import point, write_aside
+
+NAME = re.compile(r"step-(\d{1,18})-([0-9a-f]{16})\.ckpt")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint's file.
+
+    Attributes:
+        step: optimizer steps taken when it was saved.
+        checksum: beginning of its content's SHA-256, hexadecimal.
+        path: the file.
+    """
+
+    step: int
+    checksum: str
+    path: Path
+
+    def damage(self) -> str:
+        """Why it cannot be used; empty where its content is what was written."""
+        try:
+            whole = _checksum(self.path.read_bytes()) == self.checksum
+        except OSError as error:
+            return f"it cannot be read: {error.strerror or error}"
+        return "" if whole else "its content is not what was written, by the checksum in its name"
+
+
+def saved(folder: Path) -> list[Checkpoint]:
+    """Every checkpoint of a folder, newest first; whether they are whole is not looked at."""
+    found = [(NAME.fullmatch(path.name), path) for path in folder.glob("step-*.ckpt")]
+    checkpoints = [Checkpoint(int(match[1]), match[2], path) for match, path in found if match]
+    return sorted(checkpoints, key=lambda checkpoint: (checkpoint.step, checkpoint.checksum), reverse=True)
+
+
+def newest_whole(folder: Path) -> tuple[Checkpoint | None, dict[str, str]]:
+    """The newest checkpoint that is as it was written, and those newer than it: by name, what is wrong with them."""
+    damaged: dict[str, str] = {}
+    for checkpoint in saved(folder):
+        damage = checkpoint.damage()
+        if not damage:
+            return checkpoint, damaged
+        damaged[checkpoint.path.name] = damage
+    return None, damaged
+
+
+def _checksum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's checkpoint files, never half-written and never unpickled beyond plain tensors and values."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write a checkpoint to ``path``, whose name is given the checksum."""
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        write_aside(Path(path), buffer.getvalue())
+        data = buffer.getvalue()
+        path = Path(path)
+        # A folder that somebody removed meanwhile loses no step: what is trained is still in memory.
+        path.parent.mkdir(exist_ok=True)
+        write_aside(path.with_stem(f"{path.stem}-{_checksum(data)}"), data)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
+        """Read a checkpoint; see the function of this name."""
         return load_checkpoint(Path(path))
 
 
@@ -44,35 +101,6 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RunError(f"the checkpoint {path} cannot be read: {reason}") from error
     return checkpoint
-
-
-def random_state() -> dict[str, Any]:
-    """Every global random state of this process, as tensors and plain values."""
-    version, words, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = numpy.random.get_state(legacy=True)
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "python": [version, list(words), gauss],
-        "numpy": [
-            str(name),
-            torch.from_numpy(numpy.asarray(keys).astype(numpy.int64)),
-            int(position),
-            int(has_gauss),
-            float(cached),
-        ],
-    }
-
-
-def restore_random_state(state: dict[str, Any]) -> None:
-    """Put back what ``random_state`` took."""
-    torch.set_rng_state(state["torch"])
-    if state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(words), gauss))
-    name, keys, position, has_gauss, cached = state["numpy"]
-    numpy.random.set_state((name, keys.numpy().astype(numpy.uint32), position, has_gauss, cached))
 
 
 class Interval:
@@ -95,16 +123,37 @@ class Interval:
 
 
 class Saver:
-    """Saves ``last.ckpt``, and ``best.ckpt`` when the training loss of an epoch is the lowest so far."""
+    """Saves the newest checkpoints and the best one; the links ``last.ckpt`` and ``best.ckpt`` point at them.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: where checkpoints go.
+        keep: how many of the newest are kept.
+    """
+
+    def __init__(self, folder: Path, keep: int) -> None:
         self.folder = folder
+        self.keep = keep
 
-    def save(self, trainer: pl.Trainer, *, best: bool) -> None:
-        """Write the state after the current step."""
-        last = self.folder / "last.ckpt"
-        trainer.save_checkpoint(last)
-        if best and trainer.is_global_zero:
-            aside = self.folder / ".best.ckpt.part"
-            shutil.copyfile(last, aside)
-            aside.replace(self.folder / "best.ckpt")
+    def save(self, trainer: pl.Trainer, step: int, best: int) -> None:
+        """Write the state after ``step`` and drop what is not kept; ``best`` is the step of the best checkpoint."""
+        trainer.save_checkpoint(self.folder / f"step-{step}.ckpt")
+        if trainer.is_global_zero:
+            self.settle(step, best)
+
+    def settle(self, step: int, best: int) -> None:
+        """Point the links, and remove what is not kept.
+
+        Checkpoints after ``step`` are damaged ones that a resume passed over: they go only now, when there is a newer
+        whole one.  Of two of one step, which differ where one is damaged, the one written last stays.
+        """
+        newest: dict[int, Checkpoint] = {}
+        for checkpoint in sorted(saved(self.folder), key=lambda item: item.path.stat().st_mtime_ns):
+            newest[checkpoint.step] = checkpoint
+        kept = {number: newest[number] for number in sorted(newest) if number <= step}
+        kept = {number: item for number, item in kept.items() if number in (*list(kept)[-self.keep :], best)}
+        for name, number in (("last.ckpt", step), ("best.ckpt", best)):
+            if number in kept:
+                point(self.folder / name, kept[number].path.name)
+        for checkpoint in saved(self.folder):
+            if checkpoint not in kept.values():
+                checkpoint.path.unlink(missing_ok=True)

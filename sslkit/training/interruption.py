@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM ask a training to stop after its current step; a second Ctrl-C stops at once."""
+"""Ctrl-C and SIGTERM ask a training to stop after its current step; a second Ctrl-C stops at once.
+
+In a SLURM job its signal of approaching time does the same.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from sslkit.training import slurm
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -27,9 +32,9 @@ class Interruption:
         self.requested = signal.Signals(number).name
 
     def listen(self) -> None:
-        """Take the two signals over.  Called when training starts, after Lightning has set its own handlers."""
+        """Take the signals over.  Called when training starts, after Lightning has set its own handlers."""
         if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
+            for number in (*SIGNALS, *([slurm.SIGNAL] if slurm.job() else [])):
                 signal.signal(number, self._receive)
 
     @contextmanager
@@ -38,7 +43,7 @@ class Interruption:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.getsignal(number) for number in SIGNALS}
+        before = {number: signal.getsignal(number) for number in (*SIGNALS, slurm.SIGNAL)}
         try:
             yield
         finally:

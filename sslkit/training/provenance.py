@@ -14,6 +14,7 @@ import torch
 
 from sslkit.assembly import Assembly
 from sslkit.hardware import Hardware
+from sslkit.training import slurm
 
 LIBRARIES = ("sslkit", "torch", "torchvision", "pytorch-lightning", "numpy", "scikit-learn", "scipy")
 
@@ -22,6 +23,7 @@ def provenance(assembly: Assembly, hardware: Hardware) -> dict[str, Any]:
     """Versions, hardware, commit and command line."""
     return {
         "command": sys.argv,
+        "slurm_job": slurm.job(),
         "seed": assembly.recipe.run.seed,
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import warnings
@@ -20,8 +21,9 @@ from sslkit.hardware import Hardware, choose
 from sslkit.recipe.check import load_recipe
 from sslkit.recipe.model import Recipe
 from sslkit.runs import Run
+from sslkit.training import slurm
 from sslkit.training.bookkeeping import Bookkeeping
-from sslkit.training.checkpoints import AtomicCheckpointIO
+from sslkit.training.checkpoints import AtomicCheckpointIO, Checkpoint, newest_whole
 from sslkit.training.interruption import Interruption
 from sslkit.training.learner import Learner
 from sslkit.training.monitor import Monitor
@@ -40,7 +42,8 @@ def train(recipe: Recipe, runs: Path, reporter: Reporter | None = None, parent: 
         parent: a finished run whose backbone and heads this one begins with; optimizer and schedule begin anew.
 
     Returns:
-        The run; its status tells whether it finished or was interrupted.
+        The run; its status tells whether it finished or was interrupted.  In a SLURM job that was requeued, the run
+        that it began before.
 
     Raises:
         SslkitError: the data or the components cannot be used, or the parent's weights do not fit the recipe.
@@ -48,6 +51,10 @@ def train(recipe: Recipe, runs: Path, reporter: Reporter | None = None, parent: 
     reporter = reporter or Reporter()
     for note in recipe.document.notes:
         reporter.note(note)
+    before = slurm.begun(runs, recipe.to_toml())
+    if before is not None:
+        reporter.note(f"this job was requeued: it goes on with {before.name}")
+        return before if before.status.state == "finished" else resume(before, reporter)
     hardware, assembly = prepare(recipe, reporter)
     record = provenance(assembly, hardware)
     if parent is not None:
@@ -75,16 +82,34 @@ def resume(run: Run, reporter: Reporter | None = None) -> Run:
     with run.held():
         if run.status.state == "finished" and run.complete:
             raise RunError(f"{run.name} is finished: there is nothing to resume")
-        if not run.last_checkpoint.exists():
-            raise RunError(
-                f"{run.name} stopped before its first checkpoint: train it again with `sslkit train {run.recipe}`"
-            )
+        checkpoint = _whole_checkpoint(run, reporter)
         recipe = load_recipe(run.recipe)
         hardware, assembly = prepare(recipe, reporter)
         _check_same_data(run, assembly)
         run.mark_latest()
         reporter.note(f"run folder: {run.path}")
-        return _fit(run, assembly, hardware, reporter, checkpoint=run.last_checkpoint)
+        return _fit(run, assembly, hardware, reporter, checkpoint.path)
+
+
+def _whole_checkpoint(run: Run, reporter: Reporter) -> Checkpoint:
+    """The newest checkpoint that is not damaged; says which are, and what has to be done again.
+
+    Raises:
+        RunError: there is none.
+    """
+    found, damaged = newest_whole(run.checkpoints)
+    again = f"train it again with `sslkit train {run.recipe}`"
+    if found is None and damaged:
+        named = "; ".join(f"{name}: {why}" for name, why in damaged.items())
+        raise RunError(f"{run.name} cannot go on, all its checkpoints are damaged ({named}): {again}")
+    if found is None:
+        raise RunError(f"{run.name} stopped before its first checkpoint, or they were removed: {again}")
+    for name, why in damaged.items():
+        reporter.note(f"warning: the checkpoint {name} is passed over: {why}")
+    reached = run.status.step
+    if reached > found.step:
+        reporter.note(f"goes on from step {found.step}: what was done since, up to step {reached}, is done again")
+    return found
 
 
 def _check_same_data(run: Run, assembly: Assembly) -> None:
@@ -130,9 +155,14 @@ def _fit(run: Run, assembly: Assembly, hardware: Hardware, reporter: Reporter, c
         _tell_foreign(trainer, books, run, reporter, allowed=assembly.recipe.run.foreign_callbacks)
         with interruption.restored(), _quiet():
             trainer.fit(learner, assembly.loader, ckpt_path=checkpoint, weights_only=True)
+        step = int(trainer.global_step)
+        finished = step >= assembly.context.total_steps
+        if finished:
+            _save_network(run, assembly, books)
+        books.record("finished" if finished else "interrupted", step)
     except BaseException as error:
         # Lightning turns a KeyboardInterrupt into sys.exit.
-        stopped = isinstance(error.__context__, KeyboardInterrupt)
+        stopped = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
         step = int(trainer.global_step)
         reporter.end(books.progress(step))
         with suppress(OSError):
@@ -140,18 +170,23 @@ def _fit(run: Run, assembly: Assembly, hardware: Hardware, reporter: Reporter, c
         if stopped:
             raise KeyboardInterrupt from error
         if isinstance(error, OSError):
-            raise TrainingError(
-                f"training stopped after step {step}, a file could not be written: {error.strerror or error}; "
-                f"make room, then go on with `sslkit resume {run.path}`"
-            ) from error
+            raise TrainingError(_explain_failure(run, step, error)) from error
         raise
-    step = int(trainer.global_step)
-    finished = step >= assembly.context.total_steps
-    if finished:
-        _save_network(run, assembly, books)
-    books.record("finished" if finished else "interrupted", step)
     reporter.end(books.progress(step))
+    if interruption.requested == slurm.SIGNAL.name and not finished and trainer.is_global_zero:
+        reporter.note(slurm.requeue())
     return run
+
+
+def _explain_failure(run: Run, step: int, error: OSError) -> str:
+    where = f" ({error.filename})" if error.filename else ""
+    remedy = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "see to that"
+    kept, _ = newest_whole(run.checkpoints)
+    then = f"then `sslkit resume {run.path}` goes on from step {kept.step}" if kept else "then train it again"
+    return (
+        f"training stopped after step {step}, a file could not be written: {error.strerror or error}{where}; "
+        f"{remedy}, {then}"
+    )
 
 
 def _trainer(assembly: Assembly, hardware: Hardware, books: Bookkeeping, run: Run) -> pl.Trainer:

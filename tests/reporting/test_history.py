@@ -16,20 +16,44 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\
 def test_any_metric_comes_back(tmp_path_factory: pytest.TempPathFactory, figures: list[tuple[str, float]]) -> None:
     path = tmp_path_factory.mktemp("history") / "metrics.csv"
     history = History(path)
-    history.start(0)
+    history.begin()
     history.append(3, 0.25, dict(figures))
     assert list(read_history(path)) == [Row(3, 0.25, name, value) for name, value in figures]
 
 
-def test_starting_again_drops_later_rows_and_a_line_cut_short(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.csv"
-    history = History(path)
-    history.start(0)
+ROWS = "step,epoch,metric,value\n2,0.5,loss,0.5\n4,1.0,loss,0.25\n"
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> tuple[History, int]:
+    """Three rows, and the file's size after the second."""
+    history = History(tmp_path / "metrics.csv")
+    history.begin()
+    size = 0
     for step in (2, 4, 6):
         history.append(step, step / 4, {"loss": 1 / step})
-    path.write_text(path.read_text() + "8,2.0,los")
-    history.start(4)
-    assert path.read_text() == "step,epoch,metric,value\n2,0.5,loss,0.5\n4,1.0,loss,0.25\n"
+        size = history.flush() if step == 4 else size
+    return history, size
+
+
+def test_going_on_drops_later_rows_and_a_line_cut_short(history: tuple[History, int]) -> None:
+    kept, size = history
+    kept.append(4, 1.0, {"loss": 0.25})  # of the same step, but written after the checkpoint
+    kept.path.write_text(kept.path.read_text() + "8,2.0,los")
+    assert kept.go_on(size, 4) == ""
+    assert kept.path.read_text() == ROWS
+
+
+def test_what_became_of_the_history_meanwhile_is_said(history: tuple[History, int]) -> None:
+    kept, size = history
+    kept.path.write_bytes(b"rubbish\n2,0.5,loss,0.5\n\xff\n4,1.0,loss,0.25\n6,1.5,loss,0.1\n8,")
+    assert kept.go_on(size + 100, 4) == (
+        "metrics.csv was changed since step 4 was saved: the 2 rows that can be read are kept"
+    )
+    assert kept.path.read_text() == ROWS
+    kept.path.unlink()
+    assert kept.go_on(size, 4) == "metrics.csv is gone, and with it the figures up to step 4"
+    assert list(read_history(kept.path)) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,275 @@
+"""Checkpoints that are cut off, changed, lost, or killed while they are written lose no step that was saved before."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sslkit.errors import TrainingError
+from sslkit.finding import all_runs
+from sslkit.recipe.check import load_recipe
+from sslkit.reporting.history import read_history
+from sslkit.runs import Run
+from sslkit.training.checkpoints import AtomicCheckpointIO, Saver, load_checkpoint, newest_whole, saved
+from sslkit.training.reporter import Reporter
+from sslkit.training.train import resume, train
+
+SMALL = ["backbone.width=4", "loss.queue_size=512", "train.checkpoint_every=1 steps", "train.keep_checkpoints=3"]
+
+
+class Notes(Reporter):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class HalfWritten:
+    """A file whose first write is cut short by the death of the process."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    def __enter__(self) -> HalfWritten:
+        return self
+
+    def __exit__(self, *args: object) -> None: ...
+
+    def write(self, data: bytes) -> None:
+        self.file.write(data[: len(data) // 2])
+        self.file.flush()
+        die()
+
+
+def killed_at(phase: str, at: int) -> None:
+    """Let this process die in one phase of writing the checkpoint of step ``at``."""
+    marker, open_, fsync, replace = f".step-{at}-", Path.open, os.fsync, Path.replace
+    now: list[str] = []
+
+    def opened(path: Path, *args: Any, **kwargs: Any) -> Any:
+        now[:] = [path.name]
+        if path.name.startswith(marker) and phase == "before the write":
+            die()
+        file = open_(path, *args, **kwargs)
+        return HalfWritten(file) if path.name.startswith(marker) and phase == "in its middle" else file
+
+    def synced(descriptor: int) -> None:
+        if now and now[0].startswith(marker) and phase == "before fsync":
+            die()
+        fsync(descriptor)
+
+    def renamed(path: Path, target: Path) -> Path:
+        if path.name.startswith(marker) and phase == "before the renaming":
+            die()
+        found = replace(path, target)
+        if path.name.startswith(marker) and phase == "after the renaming":
+            die()
+        return found
+
+    def settled(saver: Saver, step: int, best: int) -> None:
+        honest(saver, step, best)
+        if step == at and phase == "after all":
+            die()
+
+    honest = Saver.settle
+    Path.open, os.fsync, Path.replace, Saver.settle = opened, synced, renamed, settled  # type: ignore[assignment, method-assign]
+
+
+PHASES = ["before the write", "in its middle", "before fsync", "before the renaming", "after the renaming", "after all"]
+
+
+def go(recipe: Path, runs: Path, phase: str, at: int) -> None:
+    """In a process of its own: begin, or go on, until death."""
+    torch.set_num_threads(1)
+    killed_at(phase, at)
+    found = list(all_runs(runs))
+    if found:
+        resume(found[0])
+    else:
+        train(load_recipe(recipe, SMALL), runs)
+
+
+@pytest.fixture(scope="module")
+def dies() -> Callable[..., None]:
+    """Run ``go`` in a process of its own, and see it killed."""
+    # Forking saves the imports; autograd refuses it where it has threads for other devices.
+    context = multiprocessing.get_context("spawn" if torch.cuda.is_available() else "fork")
+
+    def run(*arguments: object) -> None:
+        process = context.Process(target=go, args=arguments)
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def calm(tiny_text: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that nothing happened to."""
+    folder = tmp_path_factory.mktemp("calm")
+    (folder / "tiny.toml").write_text(tiny_text)
+    return train(load_recipe(folder / "tiny.toml", SMALL), folder / "runs")
+
+
+@pytest.fixture
+def stopped(calm: Run, tmp_path: Path) -> Run:
+    """A copy of it that was stopped at its end, before its weights were written."""
+    run = Run(tmp_path / "runs" / "tiny" / calm.path.name)
+    shutil.copytree(calm.path, run.path, symlinks=True)
+    run.backbone.unlink()
+    run.write_status("interrupted", 10, 10, 2, 2)
+    return run
+
+
+def rows(run: Run) -> list[Any]:
+    return [row for row in read_history(run.metrics) if not row.metric.startswith("time/")]
+
+
+def differences(left: Any, right: Any, where: str = "") -> Iterator[str]:
+    """Every place where two checkpoints are not the same to the bit."""
+    if isinstance(left, dict) and isinstance(right, dict) and left.keys() == right.keys():
+        for key in left:
+            yield from differences(left[key], right[key], f"{where}.{key}")
+    elif isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)) and len(left) == len(right):
+        for place, pair in enumerate(zip(left, right, strict=True)):
+            yield from differences(*pair, f"{where}.{place}")
+    elif isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
+        if not torch.equal(left, right):
+            yield where
+    elif left != right:
+        yield where
+
+
+def assert_same(run: Run, calm: Run) -> None:
+    """Weights, optimizer, queue, schedule, random states, pending figures, and every row of the history."""
+    one, other = load_checkpoint(calm.last_checkpoint), load_checkpoint(run.last_checkpoint)
+    # Times differ from one repetition to the next, and so does the length of the rows that hold them.
+    assert [place for place in differences(one, other) if not place.endswith("history_size")] == []
+    for file in ("backbone", "heads"):
+        assert list(differences(load_file(getattr(calm, file)), load_file(getattr(run, file)))) == []
+    assert rows(run) == rows(calm)
+
+
+def test_killed_in_every_phase_of_writing_a_run_ends_in_the_same_bits(
+    calm: Run, tiny: Path, tmp_path: Path, dies: Callable[..., None]
+) -> None:
+    # Twice within an epoch, on an epoch's last step, on the run's last, and twice in the same place.
+    for phase, at in zip(PHASES, (2, 4, 5, 5, 7, 10), strict=True):
+        dies(tiny, tmp_path / "runs", phase, at)
+        (run,) = all_runs(tmp_path / "runs")
+        assert run.status.state == "interrupted"
+        reached = at if phase.startswith("after") else at - 1
+        assert saved(run.checkpoints)[0].step == reached, phase
+        found, damaged = newest_whole(run.checkpoints)
+        assert (found and found.step, damaged) == (reached, {})
+    assert_same(resume(run), calm)
+    assert [item.step for item in saved(run.checkpoints)] == [10, 9, 8]
+    assert not list(run.checkpoints.glob(".*"))
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("harm", [cut, flip, Path.unlink])
+def test_what_happened_to_the_newest_checkpoint_is_said_and_the_one_before_used(
+    stopped: Run, calm: Run, harm: Callable[[Path], object]
+) -> None:
+    newest, before, _ = saved(stopped.checkpoints)
+    harm(newest.path)
+    lost = not newest.path.exists()
+    told = Notes()
+    resume(stopped, told)
+    passed = (
+        f"warning: the checkpoint {newest.path.name} is passed over: "
+        "its content is not what was written, by the checksum in its name"
+    )
+    assert (passed in told.notes) is not lost
+    assert f"goes on from step {before.step}: what was done since, up to step 10, is done again" in told.notes
+    assert_same(stopped, calm)
+    assert newest_whole(stopped.checkpoints)[1] == {}
+    assert [item.step for item in saved(stopped.checkpoints)] == [10, 9, 8]
+
+
+def test_a_history_that_is_gone_is_said(stopped: Run) -> None:
+    stopped.metrics.unlink()
+    saved(stopped.checkpoints)[0].path.unlink()
+    told = Notes()
+    resume(stopped, told)
+    assert "warning: metrics.csv is gone, and with it the figures up to step 9" in told.notes
+    assert {row.step for row in rows(stopped)} == {10}
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("step-10-", errno.ENOSPC),
+        ("status.json", errno.EROFS),
+        ("metrics.csv", errno.ENOSPC),
+        ("backbone.safetensors", errno.EROFS),
+    ],
+)
+def test_a_disk_that_fails_at_any_file_loses_nothing_that_was_saved(
+    stopped: Run, calm: Run, monkeypatch: pytest.MonkeyPatch, number: int, name: str
+) -> None:
+    saved(stopped.checkpoints)[0].path.unlink()
+    honest = Path.open
+
+    def failing(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        if path.name.lstrip(".").startswith(name) and mode in ("wb", "a"):
+            raise OSError(number, os.strerror(number), str(path))
+        return honest(path, mode, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", failing)
+    with pytest.raises(TrainingError) as error:
+        resume(stopped)
+    monkeypatch.undo()
+    kept = 10 if name in ("backbone.safetensors",) else 9
+    assert f"a file could not be written: {os.strerror(number)} (" in str(error.value)
+    assert name in str(error.value)
+    remedy = "make room" if number == errno.ENOSPC else "see to that"
+    assert str(error.value).endswith(f"; {remedy}, then `sslkit resume {stopped.path}` goes on from step {kept}")
+    assert_same(resume(stopped), calm)
+
+
+def test_a_checkpoint_folder_that_vanishes_while_training_is_made_again(calm: Run, tiny: Path, tmp_path: Path) -> None:
+    class Vandal(Reporter):
+        def figures(self, *args: Any) -> None:
+            (run,) = all_runs(tmp_path / "runs")
+            shutil.rmtree(run.checkpoints)
+
+    run = train(load_recipe(tiny, SMALL), tmp_path / "runs", Vandal())
+    assert_same(run, calm)
+    assert [item.step for item in saved(run.checkpoints)] == [10, 9]
+
+
+def test_the_newest_are_kept_and_the_best_besides(tmp_path: Path) -> None:
+    saver, files = Saver(tmp_path, keep=2), AtomicCheckpointIO()
+    for step in range(1, 6):
+        files.save_checkpoint({"step": step}, tmp_path / f"step-{step}.ckpt")
+        saver.settle(step, best=2)
+    assert [item.step for item in saved(tmp_path)] == [5, 4, 2]
+    for name, step in (("last", 5), ("best", 2)):
+        assert load_checkpoint(tmp_path / f"{name}.ckpt") == {"step": step}
