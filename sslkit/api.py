@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sslkit import finding, runs
 from sslkit.evaluation.evaluate import build_evaluators, evaluate, other_data
@@ -88,19 +88,27 @@ def train(
     return _own(training.train(load_recipe(Path(recipe), settings), _root(runs), reporter, parent))
 
 
-def resume(run: Folder = None, *, runs: Folder = None, reporter: Reporter | None = None) -> Run:
+def resume(
+    run: Folder = None,
+    *,
+    runs: Folder = None,
+    reporter: Reporter | None = None,
+    allow: Collection[Literal["recipe", "data"]] = (),
+) -> Run:
     """Go on with a run from its last checkpoint, as if it had never stopped.
 
     Args:
         run: its folder, ``NAME/ID``, ``NAME`` or ``ID``; the latest unfinished one where None.
         runs: the folder of all runs.
         reporter: who is told how it goes.
+        allow: what may have changed since it was stopped.
 
     Raises:
-        RunError: there is no such run, or it is finished, still running, or stopped before its first checkpoint.
+        RunError: there is no such run, or it is finished, still running, or stopped before its first checkpoint;
+            recipe or data have changed.
     """
     found = finding.find_run(_spec(run), _root(runs), unfinished=True)
-    return _own(training.resume(found, reporter))
+    return _own(training.resume(found, reporter, allow))
 
 
 def find_run(run: Folder = None, runs: Folder = None) -> Run:

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from sslkit.cli.console import JsonOption, RunsOption, messages, only_json
 from sslkit.cli.train import finish
 
+if TYPE_CHECKING:
+    from sslkit.training.changes import Change
+
+
+class AllowedChange(StrEnum):
+    """What may have changed."""
+
+    RECIPE = "recipe"
+    DATA = "data"
+
 
 def command(
     run: Annotated[
         str | None, typer.Argument(help="The run: its folder, NAME/ID, NAME or ID (default: the latest unfinished).")
+    ] = None,
+    allow: Annotated[
+        list[AllowedChange] | None,
+        typer.Option("--allow", help="Go on although this has changed since the run was stopped; repeat for both."),
     ] = None,
     runs: RunsOption = None,
     json: JsonOption = False,
@@ -24,5 +39,5 @@ def command(
 
     found = find_run(run, runs_folder(runs), unfinished=True)
     with only_json(json):
-        resumed = resume(found, reporter(messages()))
+        resumed = resume(found, reporter(messages()), [cast("Change", change.value) for change in allow or ()])
     finish(resumed, as_json=json)

@@ -92,6 +92,9 @@ class Learner(pl.LightningModule):
         super().optimizer_step(*args, **kwargs)
         self.method.after_step()
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["recipe"] = self.assembly.recipe.to_toml()
+
     def configure_optimizers(self) -> Any:
         optimizer = self.assembly.optimizer.build(parameter_groups(self.method))
         scheduler = self.assembly.optimizer.schedule(optimizer)

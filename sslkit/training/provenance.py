@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -18,6 +19,9 @@ from sslkit.training import slurm
 
 LIBRARIES = ("sslkit", "torch", "torchvision", "pytorch-lightning", "numpy", "scikit-learn", "scipy")
 
+CHECKED = 256
+"""Images that the data's checksum is taken of."""
+
 
 def provenance(assembly: Assembly, hardware: Hardware) -> dict[str, Any]:
     """Versions, hardware, commit and command line."""
@@ -27,7 +31,7 @@ def provenance(assembly: Assembly, hardware: Hardware) -> dict[str, Any]:
         "seed": assembly.recipe.run.seed,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "versions": {name: metadata.version(name) for name in LIBRARIES},
+        "versions": versions(),
         "components": {
             ".".join(map(str, selected.path)): {
                 "kind": selected.entry.kind.singular,
@@ -48,9 +52,25 @@ def provenance(assembly: Assembly, hardware: Hardware) -> dict[str, Any]:
         },
         "git_commit": _commit(Path.cwd()),
         "data": dict(assembly.dataset.report()),
-        "training_images": len(assembly.images),
-        "image_shape": list(assembly.images.shape),
+        **data_facts(assembly),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that decide the bits."""
+    return {name: metadata.version(name) for name in LIBRARIES}
+
+
+def data_facts(assembly: Assembly) -> dict[str, Any]:
+    """By what the data are known again; the checksum is that of at most ``CHECKED`` images, spread over all."""
+    images = assembly.images
+    places = torch.linspace(0, len(images) - 1, min(len(images), CHECKED), dtype=torch.float64).round().long()
+    pixels = images.gather(places).cpu().contiguous().numpy()
+    return {
+        "training_images": len(images),
+        "image_shape": list(images.shape),
         "class_names": list(assembly.dataset.class_names),
+        "pixels_sha256": hashlib.sha256(pixels.tobytes()).hexdigest()[:16],
     }
 
 

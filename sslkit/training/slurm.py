@@ -12,7 +12,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from lightning_fabric.plugins.environments import SLURMEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
 from sslkit.finding import all_runs
 from sslkit.runs import Run

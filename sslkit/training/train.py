@@ -6,7 +6,7 @@ import errno
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +23,8 @@ from sslkit.recipe.model import Recipe
 from sslkit.runs import Run
 from sslkit.training import slurm
 from sslkit.training.bookkeeping import Bookkeeping
-from sslkit.training.checkpoints import AtomicCheckpointIO, Checkpoint, newest_whole
+from sslkit.training.changes import Change, refuse_changes
+from sslkit.training.checkpoints import AtomicCheckpointIO, Checkpoint, load_checkpoint, newest_whole
 from sslkit.training.interruption import Interruption
 from sslkit.training.learner import Learner
 from sslkit.training.monitor import Monitor
@@ -72,11 +73,16 @@ def train(recipe: Recipe, runs: Path, reporter: Reporter | None = None, parent: 
         return _fit(run, assembly, hardware, reporter, checkpoint=None)
 
 
-def resume(run: Run, reporter: Reporter | None = None) -> Run:
+def resume(run: Run, reporter: Reporter | None = None, allow: Collection[Change] = ()) -> Run:
     """Go on with a run from its last checkpoint, as if it had never stopped.
 
+    Args:
+        run: the run.
+        reporter: who is told how it goes.
+        allow: what may have changed since.
+
     Raises:
-        RunError: it is finished, still running, or stopped before its first checkpoint.
+        RunError: it is finished, still running, or stopped before its first checkpoint; recipe or data have changed.
     """
     reporter = reporter or Reporter()
     with run.held():
@@ -85,7 +91,8 @@ def resume(run: Run, reporter: Reporter | None = None) -> Run:
         checkpoint = _whole_checkpoint(run, reporter)
         recipe = load_recipe(run.recipe)
         hardware, assembly = prepare(recipe, reporter)
-        _check_same_data(run, assembly)
+        for note in refuse_changes(run, load_checkpoint(checkpoint.path), assembly, allow):
+            reporter.note(f"warning: {note}")
         run.mark_latest()
         reporter.note(f"run folder: {run.path}")
         return _fit(run, assembly, hardware, reporter, checkpoint.path)
@@ -112,23 +119,6 @@ def _whole_checkpoint(run: Run, reporter: Reporter) -> Checkpoint:
     return found
 
 
-def _check_same_data(run: Run, assembly: Assembly) -> None:
-    """Refuse to go on with other data than the run began with: order, schedule and steps would all change."""
-    try:
-        record = json.loads(run.provenance.read_text())
-        before = (record["training_images"], tuple(record["image_shape"]), tuple(record["class_names"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{run.provenance} cannot be read: {error!r}") from error
-    now = (len(assembly.images), tuple(assembly.images.shape), assembly.dataset.class_names)
-    changed = [
-        f"{what} were {old}, are {new}"
-        for what, old, new in zip(("training images", "their shape", "classes"), before, now, strict=True)
-        if old != new
-    ]
-    if changed:
-        raise RunError(f"{run.name} cannot go on, its data have changed: {'; '.join(changed)}")
-
-
 def prepare(recipe: Recipe, reporter: Reporter) -> tuple[Hardware, Assembly]:
     """Choose the hardware, and build the recipe's parts."""
     hardware = choose(recipe.train.device, recipe.train.precision)
@@ -150,7 +140,7 @@ def _fit(run: Run, assembly: Assembly, hardware: Hardware, reporter: Reporter, c
     books = Bookkeeping(run, learner, Monitor(assembly), reporter, interruption)
     trainer = _trainer(assembly, hardware, books, run)
     if checkpoint is not None:
-        assembly.loader.start = AtomicCheckpointIO().load_checkpoint(checkpoint)["global_step"]
+        assembly.loader.start = load_checkpoint(checkpoint)["global_step"]
     try:
         _tell_foreign(trainer, books, run, reporter, allowed=assembly.recipe.run.foreign_callbacks)
         with interruption.restored(), _quiet():

@@ -74,7 +74,7 @@ def test_ctrl_c_leaves_a_run_that_resume_completes(cli, tiny: Path, tmp_path: Pa
     recipe = (run / "recipe.toml").read_text()
     epochs = step // 5 + 1
     (run / "recipe.toml").write_text(recipe.replace("epochs = 400", f"epochs = {epochs}"))
-    done = cli("resume")
+    done = cli("resume", "--allow", "recipe")
     assert done.returncode == 0, done.stderr
     assert f"training: {epochs} epochs, {5 * epochs} steps, from step {step}" in done.stderr
     again = cli("resume")

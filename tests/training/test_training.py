@@ -16,7 +16,6 @@ from safetensors.torch import load_file
 from sslkit.contracts.dataset import Split
 from sslkit.contracts.loss import LossOutput, ViewOutputs
 from sslkit.data.datasets.digits import Digits
-from sslkit.data.splits import Subset
 from sslkit.data.store import TensorStore
 from sslkit.errors import DataError, IncompatibleComponent, RecipeError, RunError, TrainingError
 from sslkit.finding import all_runs
@@ -279,22 +278,6 @@ def test_a_full_disk_stops_the_run_with_its_last_checkpoint_intact(
     monkeypatch.undo()
     assert same(weights(finished), weights(resume(run)))
     assert rows(run) == rows(finished)
-
-
-def test_other_data_than_the_run_began_with_are_refused(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at
-) -> None:
-    run = run_once(tiny, tmp_path / "runs", reporter=stop_at([2]))
-    honest = Digits.load
-
-    def fewer(self: Digits, split: str) -> Split:
-        found = honest(self, split)
-        assert found.labels is not None
-        return Split(Subset(found.images, torch.arange(1300)), found.labels[:1300])
-
-    monkeypatch.setattr(Digits, "load", fewer)
-    with pytest.raises(RunError, match="cannot go on, its data have changed: training images were 1438, are 1300"):
-        resume(run)
 
 
 def test_a_training_that_diverges_fails_and_keeps_what_was_good(tiny: Path, tmp_path: Path) -> None:

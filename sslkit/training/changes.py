@@ -1,0 +1,86 @@
+"""What has changed since a run was stopped.  To go on with another recipe or other data is another training."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Literal
+
+from sslkit.assembly import Assembly
+from sslkit.errors import RunError
+from sslkit.runs import Run
+from sslkit.training.provenance import data_facts, versions
+
+Change = Literal["recipe", "data"]
+"""What a user may allow to have changed."""
+
+
+def refuse_changes(run: Run, checkpoint: Mapping[str, Any], assembly: Assembly, allow: Collection[Change]) -> list[str]:
+    """Compare what is about to be trained with what was.
+
+    Args:
+        run: the run, which is about to go on.
+        checkpoint: what it goes on from.
+        assembly: what is about to be trained.
+        allow: what may have changed, because the user says so.
+
+    Returns:
+        What else has changed and may give other bits, in sentences.
+
+    Raises:
+        RunError: something that is not allowed has changed, or the checkpoint does not fit the network.
+    """
+    try:
+        record = json.loads(run.provenance.read_text())
+        data = {name: record[name] for name in data_facts(assembly)}
+        installed = record["versions"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{run.provenance} cannot be read: {error!r}") from error
+    try:
+        recipe = tomllib.loads(checkpoint["recipe"])
+        weights = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"the checkpoints of {run.name} are none of sslkit's, or damaged: {error!r}") from error
+    found: dict[Change, list[str]] = {
+        "recipe": list(differences(recipe, assembly.recipe.resolved())),
+        "data": list(differences(data, data_facts(assembly))),
+    }
+    refused = {name: lines for name, lines in found.items() if lines and name not in allow}
+    if refused:
+        listed = "\n".join(f"  {name}: {line}" for name, lines in refused.items() for line in lines)
+        flags = " ".join(f"--allow {name}" for name in refused)
+        raise RunError(
+            f"{run.name} cannot go on, something has changed since it was stopped:\n{listed}\n"
+            f"Change it back, or go on all the same, to other figures, with `sslkit resume {run.path} {flags}`."
+        )
+    network = {f"method.{name}": tuple(value.shape) for name, value in assembly.method.state_dict().items()}
+    trained_by = (recipe.get("optimizer", {}).get("use"), assembly.recipe.optimizer.entry.qualified)
+    if weights != network or trained_by[0] != trained_by[1]:
+        what = "network" if weights != network else "optimizer"
+        raise RunError(
+            f"{run.name} cannot go on with another {what} than it was begun with: train the changed recipe anew; "
+            "--continue-from takes over weights that fit"
+        )
+    return [f"{line}: its bits may differ" for line in differences(installed, versions())]
+
+
+def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
+    """Every place where two trees differ, as ``optimizer.lr was 0.1, is 0.2``."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in [*before, *(key for key in now if key not in before)]:
+            inside = f"{where}.{key}" if where else str(key)
+            yield from differences(before.get(key, ABSENT), now.get(key, ABSENT), inside)
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for place, pair in enumerate(zip(before, now, strict=True)):
+            yield from differences(*pair, f"{where}.{place}")
+    elif before != now or type(before) is not type(now):
+        yield f"{where} was {_shown(before)}, is {_shown(now)}"
+
+
+ABSENT = object()
+"""Stands where a tree has no such key."""
+
+
+def _shown(value: Any) -> str:
+    return "not there" if value is ABSENT else json.dumps(value, default=str)
