@@ -44,7 +44,7 @@ class TensorStore:
 
     def gather(self, index: Tensor) -> Tensor:
         """uint8 images ``[B, C, H, W]`` at the int64 places ``[B]``, on the device where the images are."""
-        return self.images.index_select(0, index.to(self.images.device))
+        return self.images.index_select(0, index.to(self.images.device, non_blocking=True))
 
     def resident(self, device: torch.device | str = "cpu") -> TensorStore:
         """The same images on ``device``."""

@@ -40,6 +40,10 @@ class TrainSection(Options):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; ``auto`` takes an accelerator where there is one."""
 
+    compile: bool = False
+    """Compile the backbone (``torch.compile``): steps become faster, the first one takes up to minutes longer.  Needs a
+    C++ compiler on processors.  What it cost is reported after the second step."""
+
     checkpoint_every: str = Field(default="1 epochs", pattern=r"^[1-9][0-9]* (steps|epochs|minutes)$")
     """How often to save what a resume needs: a number of steps, epochs or minutes, such as ``"500 steps"``."""
 

@@ -35,9 +35,20 @@ class NoWaiting(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         if name in ("aten::_to_copy", "aten::copy_"):
             source = args[0] if name == "aten::_to_copy" else args[1]
-            if source.device.type != "cpu" and result.device.type == "cpu":
+            there, back = result.device.type != "cpu", source.device.type != "cpu"
+            if back and not there:
                 raise Waits("the host must not wait for the device in every step: a tensor is copied to the host")
+            if there and not back and not _asynchronous(func, args, kwargs or {}):
+                raise Waits(
+                    "the host must not wait for the device in every step: a tensor is copied to it without "
+                    "non_blocking = True, which waits for all that the device still has to do"
+                )
         return result
+
+
+def _asynchronous(func: Any, args: Any, kwargs: Any) -> bool:
+    place = [argument.name for argument in func._schema.arguments].index("non_blocking")
+    return bool(args[place] if len(args) > place else kwargs.get("non_blocking", False))
 
 
 class Accelerator:
@@ -55,11 +66,11 @@ class Accelerator:
         for layer in module.modules():
             for name, parameter in layer._parameters.items():
                 if parameter is not None:
-                    moved = self.mode.from_tensor(parameter).detach().to("cuda")
+                    moved = self.mode.from_tensor(parameter).detach().to("cuda", non_blocking=True)
                     layer._parameters[name] = nn.Parameter(moved, parameter.requires_grad)
             for name, buffer in layer._buffers.items():
                 if buffer is not None:
-                    layer._buffers[name] = self.mode.from_tensor(buffer).to("cuda")
+                    layer._buffers[name] = self.mode.from_tensor(buffer).to("cuda", non_blocking=True)
 
 
 @contextmanager

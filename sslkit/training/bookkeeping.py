@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
@@ -46,6 +47,7 @@ class Bookkeeping(pl.Callback):
         self.loader = learner.assembly.loader
         self.evaluation = recipe.evaluation
         self.method = learner.method
+        self.compiled = learner.compiled
         self.head = learner.assembly.head
         self.classifiers = learner.method.heads[self.head].classifiers if self.head else ()
         self.log_every = recipe.monitor.log_every_steps
@@ -110,10 +112,12 @@ class Bookkeeping(pl.Callback):
         self.interruption.listen()
         if self.restored is not None:
             restore_random_state(self.restored["random"])
+        self._tell_compiling()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         assert isinstance(pl_module, Learner)
         step = int(trainer.global_step)
+        self._tell_compiling()
         self._collect(pl_module)
         if step % self.log_every == 0:
             self._log(trainer, step)
@@ -148,6 +152,10 @@ class Bookkeeping(pl.Callback):
             return 0
         losses = self.last_classifier_loss[self.head].cpu()
         return int((losses / torch.tensor(self.classifiers).log()).argmin())
+
+    def _tell_compiling(self) -> None:
+        if self.compiled is not None and (cost := self.compiled.stepped()):
+            self.reporter.note(cost)
 
     def _collect(self, learner: Learner) -> None:
         output = learner.output
@@ -209,7 +217,8 @@ class Bookkeeping(pl.Callback):
         self.last_classifier_loss, self.classifier_loss = self.classifier_loss, {}
         if every and (epoch % every == 0 or epoch == self.context.epochs):
             read = {self.method.head_of[name] for name in self.method.started(epoch - 1)}
-            measured = self.monitor.measure(self.chosen_classifier() if self.head in read else None)
+            with self.compiled.paused() if self.compiled is not None else nullcontext():
+                measured = self.monitor.measure(self.chosen_classifier() if self.head in read else None)
             figures |= {f"monitor/{name}": value for name, value in measured.items()}
         self.history.append(step, float(epoch), figures)
         self.reporter.epoch(self.progress(step), figures)

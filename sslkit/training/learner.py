@@ -15,6 +15,7 @@ from sslkit.contracts.views import move_parameters, slice_parameters
 from sslkit.data.loader import ImageBatch
 from sslkit.data.seeds import generator
 from sslkit.hardware import Hardware
+from sslkit.training.compiled import Compiled
 from sslkit.training.first_batch import check_heads, check_images, check_views
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -37,6 +38,7 @@ class Learner(pl.LightningModule):
         self.checked = False
         if hardware.channels_last:
             self.method.to(memory_format=torch.channels_last)
+        self.compiled = Compiled(self.method) if assembly.recipe.train.compile else None
 
     @property
     def epochs_done(self) -> int:

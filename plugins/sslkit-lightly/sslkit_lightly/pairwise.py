@@ -1,13 +1,19 @@
-"""Losses of lightly that compare the embeddings of two views, over the global batch and any number of views."""
+"""Losses that compare the embeddings of two views, over the global batch and any number of views.
+
+lightly's NT-Xent and covariance pick elements by a mask, which makes the host wait for the device in every step: these
+two are written without one.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 
 import torch
-from lightly.loss import BarlowTwinsLoss, NTXentLoss, VICRegLoss
+from lightly.loss import BarlowTwinsLoss
+from lightly.loss.vicreg_loss import invariance_loss, variance_loss
 from pydantic import Field
 from torch import Tensor
+from torch.nn.functional import cross_entropy, normalize
 
 import sslkit
 
@@ -48,19 +54,20 @@ class SimClr(PairLoss):
     2002.05709, equation 1.
     """
 
-    waits_for_device = True  # lightly picks elements by a mask
-
     class Options(sslkit.Options):
         temperature: float = Field(0.5, gt=0)
         """Temperature of the softmax over similarities; 0.1 to 0.5 is usual."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        self.loss = NTXentLoss(temperature=options.temperature)
+        self.temperature = options.temperature
 
     def compare(self, first: Tensor, second: Tensor) -> Tensor:
-        loss: Tensor = self.loss(first, second)
-        return loss
+        embeddings = normalize(torch.cat([first, second]))
+        similar = embeddings @ embeddings.T / self.temperature
+        similar = similar.fill_diagonal_(-torch.inf)
+        partner = torch.arange(len(similar), device=first.device).roll(len(first))
+        return cross_entropy(similar, partner)
 
 
 class BarlowTwins(PairLoss):
@@ -90,8 +97,6 @@ class VicReg(PairLoss):
     ICLR 2022, arXiv 2105.04906, equation 6.
     """
 
-    waits_for_device = True  # lightly picks elements by a mask
-
     class Options(sslkit.Options):
         invariance_weight: float = Field(25.0, ge=0)
         """Weight of the squared distance of two views."""
@@ -102,12 +107,19 @@ class VicReg(PairLoss):
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        self.loss = VICRegLoss(
-            lambda_param=options.invariance_weight,
-            mu_param=options.variance_weight,
-            nu_param=options.covariance_weight,
-        )
+        self.options = options
 
     def compare(self, first: Tensor, second: Tensor) -> Tensor:
-        loss: Tensor = self.loss(first, second)
-        return loss
+        """As lightly, which halves the sum of the two views' variance terms."""
+        variance: Tensor = (variance_loss(first) + variance_loss(second)) / 2
+        covariance = _off_diagonal(first) + _off_diagonal(second)
+        weights, invariance = self.options, invariance_loss(first, second)
+        total: Tensor = weights.invariance_weight * invariance + weights.variance_weight * variance
+        return total + weights.covariance_weight * covariance
+
+
+def _off_diagonal(embeddings: Tensor) -> Tensor:
+    """The sum of squared covariances of different dimensions, over the number of dimensions."""
+    apart = embeddings - embeddings.mean(0)
+    squares = (apart.T @ apart / (len(apart) - 1)).square()
+    return (squares.sum() - squares.diagonal().sum()) / len(squares)

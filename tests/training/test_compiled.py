@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sslkit.recipe.check import load_recipe
+from sslkit.training import compiled
+from sslkit.training.reporter import Reporter
+from sslkit.training.train import train
+
+
+class Notes(Reporter):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.mark.parametrize("backend", ["counting", pytest.param("inductor", marks=pytest.mark.soak, id="inductor")])
+def test_a_compiled_network_learns_the_same_and_tells_its_cost(
+    backend: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graphs: list[torch.fx.GraphModule] = []
+
+    def counting(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> object:
+        graphs.append(graph)
+        return graph
+
+    monkeypatch.setattr(compiled, "BACKEND", counting if backend == "counting" else backend)
+    plain = train(load_recipe(tiny), tmp_path / "plain")
+    reporter = Notes()
+    fast = train(load_recipe(tiny, ["train.compile=true"]), tmp_path / "compiled", reporter)
+    if backend == "counting":
+        assert len(graphs) == 1  # once: the monitors, whose batches have another shape, did not compile it again
+    one, other = load_file(plain.backbone), load_file(fast.backbone)
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(other[name], value, rtol=1e-2, atol=1e-3, msg=name)
+    told = [note for note in reporter.notes if note.startswith("train.compile")]
+    assert len(told) == 1
+    assert re.fullmatch(r"train\.compile: compiling took \d+\.\d s of the first step, the next \d+\.\d\d s", told[0])

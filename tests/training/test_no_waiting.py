@@ -1,0 +1,101 @@
+"""A whole step on an accelerator that is not there: every device is right, and the host never waits.
+
+Autograd cannot run on fake CUDA tensors, so gradients are made up there; a second test takes the same steps, backward
+pass included, with real tensors on the CPU, and refuses there what would read a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from sslkit.assembly import assemble
+from sslkit.data.loader import Loader
+from sslkit.data.store import TensorStore
+from sslkit.hardware import Hardware
+from sslkit.recipe.check import load_recipe
+from sslkit.runs import Run
+from sslkit.testing.accelerator import NoWaiting, Waits, accelerator
+from sslkit.training.bookkeeping import Bookkeeping
+from sslkit.training.interruption import Interruption
+from sslkit.training.learner import Learner
+from sslkit.training.monitor import Monitor
+from sslkit.training.reporter import Reporter
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+SHIPPED = sorted(path.stem for path in RECIPES.glob("*.toml"))
+BATCH = 8
+LEAN = ["backbone={use='convnet', width=2}", f"train.batch_size={BATCH}", "monitor.every_epochs=0"]
+ON_DIGITS = [
+    *("data={use='digits'}", "views.saturation=0", "views.hue=0", "views.grayscale_p=0"),
+    *("views.local_crops=1", "views.local_size=8", "views.blur_p=0.5", "views.solarise_p=0.2"),
+]
+
+
+@pytest.fixture
+def books(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Learner, Bookkeeping]:
+    """A recipe on digits, with a small backbone and every effect of its views."""
+    settings = LEAN if request.param == "quickstart" else [*LEAN, *ON_DIGITS]
+    assembly = assemble(load_recipe(RECIPES / f"{request.param}.toml", settings))
+    learner = Learner(assembly, Hardware("cuda", "float32", channels_last=True, reason="fake"))
+    run = Run.create(tmp_path, "step")
+    return learner, Bookkeeping(run, learner, Monitor(assembly), Reporter(), Interruption())
+
+
+def take_steps(learner: Learner, books: Bookkeeping, images: Tensor, backward: Callable[[Tensor], None]) -> None:
+    """What a training does in two steps, from the batch to what is kept of its losses."""
+    loader = Loader(TensorStore(images), BATCH, seed=0)
+    loader.stop = 2
+    chosen = learner.configure_optimizers()
+    for step, batch in enumerate(loader):
+        moved = learner.transfer_batch_to_device(batch, images.device, 0)
+        assert {tensor.device.type for tensor in moved} == {images.device.type}
+        loss = learner.training_step(moved, step)
+        backward(loss)
+        learner.on_after_backward()
+        chosen["optimizer"].step()
+        learner.method.after_step()
+        chosen["lr_scheduler"]["scheduler"].step()
+        chosen["optimizer"].zero_grad()
+        books._collect(learner)
+    assert {row.device.type for row in books.pending} == {images.device.type}
+    assert len(books.pending) == 2
+
+
+@pytest.mark.parametrize("books", SHIPPED, indirect=True)
+def test_on_an_accelerator_a_step_is_all_there_and_never_waits(books: tuple[Learner, Bookkeeping]) -> None:
+    learner, keeper = books
+    store = learner.assembly.images
+    assert isinstance(store, TensorStore)
+    with accelerator() as (device, _):
+        device.module(learner.method)
+
+        def make_up(loss: Tensor) -> None:
+            assert loss.requires_grad
+            for parameter in learner.method.parameters():
+                if parameter.requires_grad:
+                    parameter.grad = torch.empty_like(parameter)
+
+        keeper.epoch_loss = device.tensor(keeper.epoch_loss)  # as when a training starts
+        take_steps(learner, keeper, device.tensor(store.images), make_up)
+
+
+@pytest.mark.parametrize("books", ["quickstart", "swav", "byol"], indirect=True)
+def test_a_step_with_its_backward_pass_reads_no_value(books: tuple[Learner, Bookkeeping]) -> None:
+    learner, keeper = books
+    store = learner.assembly.images
+    assert isinstance(store, TensorStore)
+    with NoWaiting():
+        take_steps(learner, keeper, store.images, Tensor.backward)
+
+
+def test_what_waits_is_found() -> None:
+    pixels = TensorStore(torch.zeros(4, 1, 2, 2, dtype=torch.uint8))
+    with pytest.raises(Waits, match="is copied to it without non_blocking = True"), accelerator() as (device, _):
+        device.tensor(pixels.images).index_select(0, torch.arange(2).to("cuda"))
+    with pytest.raises(Waits, match="a tensor is copied to the host"), accelerator() as (device, _):
+        device.tensor(pixels.images).cpu()
