@@ -17,6 +17,7 @@ _HOME = {
     "Context": "sslkit.contracts.context",
     "World": "sslkit.contracts.context",
     "Backbone": "sslkit.contracts.backbone",
+    "Counterpart": "sslkit.contracts.backbone",
     "Head": "sslkit.contracts.head",
     "HeadOutput": "sslkit.contracts.head",
     "Loss": "sslkit.contracts.loss",

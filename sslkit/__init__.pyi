@@ -4,6 +4,7 @@ from sslkit.api import resume as resume
 from sslkit.api import train as train
 from sslkit.components.local import register as register
 from sslkit.contracts.backbone import Backbone as Backbone
+from sslkit.contracts.backbone import Counterpart as Counterpart
 from sslkit.contracts.context import Context as Context
 from sslkit.contracts.context import World as World
 from sslkit.contracts.dataset import Dataset as Dataset

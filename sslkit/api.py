@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from sslkit import finding, runs
 from sslkit.evaluation.evaluate import build_evaluators, evaluate, other_data
+from sslkit.export.export import Exported, export
 from sslkit.hardware import DeviceName, choose
 from sslkit.loading import TrainedBackbone, load_backbone
 from sslkit.recipe.check import load_recipe
@@ -51,6 +52,18 @@ class Run(runs.Run):
         built = build_evaluators(asked)
         other = other_data(data, data_settings) if data else None
         return evaluate(self, built, choose(device, "auto").device, random_baseline=random_baseline, other=other)
+
+    def export(self, to: str, out: str | Path) -> Exported:
+        """Write the network for another library, tried with that library, with a model card beside it.
+
+        Args:
+            to: ``safetensors``, ``onnx``, or a library that the backbone has a counterpart in (torchvision, timm).
+            out: the file, ``.onnx`` for that, else ``.safetensors``.
+
+        Raises:
+            InputError: this network cannot be exported so (the message tells to what it can), or a file is in the way.
+        """
+        return export(self, to, Path(out))
 
     def load_backbone(self) -> TrainedBackbone:
         """The trained backbone, and how images are prepared for it."""

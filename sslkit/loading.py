@@ -40,18 +40,22 @@ class TrainedBackbone:
 
 
 def load_backbone(run: str | Path | None = None, runs: str | Path | None = None) -> TrainedBackbone:
-    """The backbone of a finished run.
+    """The backbone of a finished run, or of a file that ``sslkit export --to safetensors`` wrote.
 
     Args:
-        run: its folder, ``NAME/ID``, ``NAME`` or ``ID``; the latest where None.
+        run: the run's folder, ``NAME/ID``, ``NAME`` or ``ID``, or that file; the latest run where None.
         runs: the folder of all runs; as the command line finds it where None.
 
     Raises:
         RunError: there is no such run, it has not finished, or its files are damaged.
         ComponentError: the backbone's distribution is not installed, or broken.
     """
-    found = find_run(str(run) if run is not None else None, runs_folder(Path(runs) if runs is not None else None))
-    metadata = read_metadata(found.backbone)
+    if run is not None and Path(run).is_file():
+        weights = Path(run)
+    else:
+        root = runs_folder(Path(runs) if runs is not None else None)
+        weights = find_run(str(run) if run is not None else None, root).backbone
+    metadata = read_metadata(weights)
     table = dict(metadata["backbone"])
     entry = Catalog.scan().find(kind_named("backbone"), table.pop("use"))
     component: Any = load(entry)
@@ -59,9 +63,9 @@ def load_backbone(run: str | Path | None = None, runs: str | Path | None = None)
     try:
         options = component.Options.model_validate_json(json.dumps(table))
     except ValidationError as error:
-        raise RunError(f"{found.name} was trained with options that {entry} no longer has: {error}") from error
+        raise RunError(f"{metadata['run']} was trained with options that {entry} no longer has: {error}") from error
     backbone: Backbone = component(options, context)
-    load_weights(backbone, found.backbone)
+    load_weights(backbone, weights)
     mean, std = tuple(metadata["mean"]), tuple(metadata["std"])
     return TrainedBackbone(backbone.eval(), metadata["image_size"], mean, std, metadata["channels"])
 

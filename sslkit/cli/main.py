@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from sslkit.cli import compare, evaluate, plugins, recipes, resume, runs, train
+from sslkit.cli import compare, evaluate, export, plugins, recipes, resume, runs, train
 from sslkit.cli.console import fail, interrupted
 from sslkit.errors import SslkitError
 
@@ -53,6 +53,7 @@ app.command("train")(train.command)
 app.command("resume")(resume.command)
 app.command("eval")(evaluate.command)
 app.command("compare")(compare.command)
+app.command("export")(export.command)
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(runs.app, name="runs")

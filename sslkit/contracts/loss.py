@@ -118,6 +118,9 @@ class Loss(Component, nn.Module):
     waits_for_device: ClassVar[bool] = False
     """Whether the host reads values from the device in every step, which costs time there."""
 
+    logit_temperature: float = 1.0
+    """Of a loss that reads logits: the probabilities of classes that it trains are softmax(logits / this)."""
+
     def __init__(self, options: Options, context: Context) -> None:
         super().__init__()
 

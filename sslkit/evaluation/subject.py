@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from torch import nn
-
-from sslkit.assembly import build_dataset, build_network
+from sslkit.assembly import build_dataset
 from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.dataset import Dataset, Split
 from sslkit.contracts.evaluator import Features
-from sslkit.contracts.head import Head
-from sslkit.data.seeds import seed_global
 from sslkit.data.splits import Subset, labelled, stratified
 from sslkit.errors import DataError
 from sslkit.evaluation.extract import extract
-from sslkit.evaluation.installed import trained_recipe
-from sslkit.loading import context_of
+from sslkit.evaluation.network import RunNetwork
 from sslkit.runs import Run
-from sslkit.weights import load_weights, read_metadata
 
 
 class RunSubject:
@@ -37,28 +31,16 @@ class RunSubject:
         self, run: Run, device: str, *, untrained: bool = False, other: tuple[str, Dataset] | None = None
     ) -> None:
         self.run = run
-        self.metadata = read_metadata(run.backbone)
-        self.recipe, self.notes = trained_recipe(run)
+        network = RunNetwork(run, device, untrained=untrained)
+        self.metadata, self.recipe, self.notes = network.metadata, network.recipe, network.notes
         self.seed = self.recipe.run.seed
         self.other_data = other[0] if other else ""
         self.data_name, self.dataset = other or (self.recipe.data.entry.name, build_dataset(self.recipe))
         self.device = device
-        seed_global(self.seed)
         self.untrained = untrained
-        self.context, backbone, heads = build_network(self.recipe, context_of(self.metadata, restoring=not untrained))
-        if not untrained:
-            load_weights(backbone, run.backbone)
-        self._backbone = backbone.to(device).eval().requires_grad_(False)
-        self.head_name = ""
-        self.head: Head | None = None
-        self.classifier = 0
-        if heads:
-            chosen = read_metadata(run.heads)
-            if not untrained:
-                load_weights(nn.ModuleList(heads.values()), run.heads)
-            self.head_name = chosen["head"]
-            self.head = heads[self.head_name].to(device).eval().requires_grad_(False)
-            self.classifier = int(chosen["classifier"])
+        self.context = network.context
+        self._backbone = network.backbone
+        self.head_name, self.head, self.classifier = network.head_name, network.head, network.classifier
         self._splits: dict[str, Split] = {}
         self._features: dict[str, Features] = {}
 

@@ -7,7 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sslkit.contracts.backbone import Backbone
+from sslkit.contracts.backbone import Backbone, Counterpart
+from sslkit.counterparts import difference
 from sslkit.testing.accelerator import accelerator
 from sslkit.testing.base import ComponentTests, no_global_randomness, require
 
@@ -94,6 +95,16 @@ class BackboneTests(ComponentTests):
         with torch.no_grad():
             same = torch.equal(one.eval()(self.images(seed=9)), other.eval()(self.images(seed=9)))
         require(same, "loaded from its state_dict the backbone gives other features: keep its state in buffers")
+
+    def test_its_counterparts_give_the_same_features(self) -> None:
+        backbone = self.build().eval()
+        for library, found in backbone.counterparts().items():
+            if not isinstance(found, Counterpart):
+                told = isinstance(found, str) and found.strip()
+                require(told, f"what stands for {library} must be a Counterpart, or say why there is none")
+                continue
+            apart = difference(backbone, found, self.images())
+            require(apart < 1e-5, f"the network in {library} gives features that differ by {apart:.2g}")
 
     def test_it_works_on_any_device_without_waiting_for_it(self) -> None:
         with accelerator(self.build().eval()) as (device, (backbone,)):

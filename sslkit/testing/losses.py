@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
@@ -77,6 +78,11 @@ class LossTests(ComponentTests):
             count = len(self.make_context().classifiers)
             told = len(result.per_classifier)
             require(told in (0, count), f"per_classifier must tell all {count} classifiers' losses, not {told}")
+
+    def test_its_logit_temperature_is_positive(self) -> None:
+        found = self.build().logit_temperature
+        right = isinstance(found, (int, float)) and 0 < found < math.inf
+        require(right, f"logit_temperature must be a positive number, not {found!r}")
 
     def test_float64_stays_float64(self) -> None:
         total = self.build()(self.outputs(self.given())).total

@@ -248,5 +248,10 @@ def _save_network(run: Run, assembly: Assembly, books: Bookkeeping) -> None:
     backbone = {"backbone": recipe.resolved()["backbone"], "feature_dim": method.backbone.feature_dim}
     save_weights(method.backbone, run.backbone, common | backbone)
     if books.head:
-        chosen = {"head": books.head, "classifier": books.chosen_classifier()}
+        readers = (method.losses[name] for name, head in method.head_of.items() if head == books.head)
+        chosen = {
+            "head": books.head,
+            "classifier": books.chosen_classifier(),
+            "logit_temperature": next((loss.logit_temperature for loss in readers if "logits" in loss.needs), None),
+        }
         save_weights(nn.ModuleList(method.heads.values()), run.heads, common | chosen)

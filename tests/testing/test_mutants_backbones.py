@@ -44,6 +44,28 @@ class GoodBackbone(sslkit.Backbone):
         return {1: first, 2: self.second(first)}
 
 
+class GoodNetwork(nn.Module):
+    """The network of a library that has the same layers, and a classifier."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(channels, 4, 3, padding=1), nn.BatchNorm2d(4), nn.GELU())
+        self.second = nn.Conv2d(4, 8, 3, stride=2, padding=1)
+        self.last = nn.Linear(8, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        result: Tensor = self.last(self.second(self.first(images)).mean((2, 3)))
+        return result
+
+
+class GoodCounterparts(GoodBackbone):
+    """A backbone that another library has too, and a third has not."""
+
+    def counterparts(self) -> dict[str, sslkit.Counterpart | str]:
+        own = sslkit.Counterpart(f"{__name__}.GoodNetwork", self.state_dict(), {"channels": 3}, classifier="last")
+        return {"own": own, "other": "it has no such network"}
+
+
 @breaks("test_features_are_as_announced")
 class BackboneOfAnotherWidth(GoodBackbone):
     """Good otherwise."""
@@ -112,6 +134,15 @@ class BackboneWithAHiddenTensor(GoodBackbone):
         return super().forward(images) * self.scale
 
 
+@breaks("test_its_counterparts_give_the_same_features")
+class BackboneWithAnotherCounterpart(GoodBackbone):
+    """Good otherwise."""
+
+    def counterparts(self) -> dict[str, sslkit.Counterpart | str]:
+        state = {name: value + (value.is_floating_point() * 0.01) for name, value in self.state_dict().items()}
+        return {"own": sslkit.Counterpart(f"{__name__}.GoodNetwork", state, {"channels": 3}, classifier="last")}
+
+
 @breaks("test_it_works_on_any_device_without_waiting_for_it")
 class BackboneWithATensorOnTheHost(GoodBackbone):
     """Good otherwise."""
@@ -126,6 +157,7 @@ class BackboneWithATensorOnTheHost(GoodBackbone):
 
 def test_what_is_good_keeps_every_promise(broken) -> None:
     assert broken("backbone", GoodBackbone) == {}
+    assert broken("backbone", GoodCounterparts) == {}
 
 
 @pytest.mark.parametrize(("promise", "mutant"), MUTANTS, ids=lambda value: getattr(value, "__name__", None))

@@ -66,6 +66,13 @@ class LossWithASilentOption(GoodLoss):
         silent: int = 1
 
 
+@breaks("test_its_logit_temperature_is_positive")
+class LossOfNoTemperature(GoodLoss):
+    """Good otherwise."""
+
+    logit_temperature = 0
+
+
 @breaks("test_it_gives_a_finite_scalar")
 class LossWithAnEndlessTerm(GoodLoss):
     """Good otherwise."""

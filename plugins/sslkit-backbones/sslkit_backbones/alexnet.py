@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import sslkit
-from sslkit_backbones.stem import StemOptions, choose_stem
+from sslkit_backbones.stem import StemOptions, choose_stem, own_stem
 
 SMALLEST = 63
 """Smallest side, in pixels, that the ImageNet stem and its unpadded pooling can take."""
@@ -34,7 +34,8 @@ class AlexNet(sslkit.Backbone):
 
     def __init__(self, options: StemOptions, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        small = choose_stem(options, context) == "small"
+        self.stem = choose_stem(options, context)
+        small = self.stem == "small"
         if small:
             first = nn.Conv2d(context.channels, 64, 3, stride=2, padding=1)
             second = nn.Conv2d(64, 192, 3, padding=1)
@@ -55,6 +56,8 @@ class AlexNet(sslkit.Backbone):
         self.feature_dim = 256 * places**2
         self.stem_stride = first.stride[0]
         self.smallest = 1 if small else SMALLEST
+        self.channels = context.channels
+        self.view_size = context.view_size or context.image_size
 
     def forward(self, images: Tensor) -> Tensor:
         """Features ``[B, D]``: the last map, pooled to 2 x 2 (small stem) or 6 x 6 places and flattened."""
@@ -70,6 +73,17 @@ class AlexNet(sslkit.Backbone):
             stride: _resize_edge(map_, -(-height // stride), -(-width // stride))
             for stride, map_ in self._stages(images)
         }
+
+    def counterparts(self) -> dict[str, sslkit.Counterpart | str]:
+        """torchvision's AlexNet."""
+        reason = own_stem(self.stem, self.channels)
+        if not reason and self.view_size < self.smallest:
+            reason = f"torchvision's takes images from {self.smallest} pixels on, these have {self.view_size}"
+        found = sslkit.Counterpart("torchvision.models.alexnet", self.state_dict(), classifier="classifier")
+        return {"torchvision": reason or found, "timm": "timm has no AlexNet"}
+
+    def extra_repr(self) -> str:
+        return f'stem="{self.stem}"'
 
     def _stages(self, images: Tensor) -> Iterator[tuple[int, Tensor]]:
         height, width = images.shape[2:]

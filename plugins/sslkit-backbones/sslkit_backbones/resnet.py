@@ -8,7 +8,7 @@ import torchvision
 from torch import Tensor, nn
 
 import sslkit
-from sslkit_backbones.stem import StemOptions, choose_stem
+from sslkit_backbones.stem import StemOptions, choose_stem, own_stem
 
 
 class ResNet18(sslkit.Backbone):
@@ -28,7 +28,8 @@ class ResNet18(sslkit.Backbone):
         super().__init__(options, context)
         model = torchvision.models.resnet18(weights=None)
         self.feature_dim = model.fc.in_features
-        small = choose_stem(options, context) == "small"
+        self.stem = choose_stem(options, context)
+        small = self.stem == "small"
         self.stem_stride = 1 if small else 2
         if small:
             model.conv1 = nn.Conv2d(context.channels, 64, 3, stride=1, padding=1, bias=False)
@@ -50,6 +51,20 @@ class ResNet18(sslkit.Backbone):
     def feature_maps(self, images: Tensor) -> dict[int, Tensor]:
         """The last map at each stride, by increasing stride, ``H`` and ``W`` rounded up."""
         return dict(self._stages(images))
+
+    def counterparts(self) -> dict[str, sslkit.Counterpart | str]:
+        """torchvision's ResNet-18, and timm's, which takes any number of channels."""
+        channels, state = self.conv1.in_channels, self.state_dict()
+        model = {"model_name": "resnet18", "num_classes": 0, "in_chans": channels}
+        return {
+            "torchvision": own_stem(self.stem, channels)
+            or sslkit.Counterpart("torchvision.models.resnet18", state, classifier="fc"),
+            "timm": own_stem(self.stem, channels, channels_too=False)
+            or sslkit.Counterpart("timm.create_model", state, model),
+        }
+
+    def extra_repr(self) -> str:
+        return f'stem="{self.stem}"'
 
     def _stages(self, images: Tensor) -> Iterator[tuple[int, Tensor]]:
         stride = self.stem_stride

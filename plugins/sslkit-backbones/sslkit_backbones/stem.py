@@ -40,3 +40,18 @@ def choose_stem(options: StemOptions, context: sslkit.Context) -> Stem:
             stacklevel=3,
         )
     return options.stem
+
+
+def own_stem(stem: Stem, channels: int, *, channels_too: bool = True) -> str:
+    """Why weights with this stem fit no published network, in words; empty where they do.
+
+    Args:
+        stem: the stem.
+        channels: channels of the images.
+        channels_too: whether the other library's network takes three channels alone.
+    """
+    if stem == "small":
+        return 'its stem is the small one; only stem = "imagenet" is the published network\'s'
+    if channels_too and channels != 3:
+        return f"its first convolution takes {channels} channels, the published network's 3"
+    return ""

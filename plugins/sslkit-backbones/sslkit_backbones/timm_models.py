@@ -12,7 +12,7 @@ from torch import Tensor
 
 import sslkit
 
-OWN = frozenset({"num_classes", "in_chans", "img_size", "checkpoint_path", "pretrained", "features_only"})
+OWN = frozenset({"model_name", "num_classes", "in_chans", "img_size", "checkpoint_path", "pretrained", "features_only"})
 """Arguments of timm that are settled here, or that would read a file."""
 
 
@@ -58,7 +58,8 @@ class Timm(sslkit.Backbone):
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        self.network = _create(options, context)
+        self.arguments = _arguments(options, context)
+        self.network = _create(options, self.arguments, context)
         self.feature_dim = self._measure(context)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -79,6 +80,10 @@ class Timm(sslkit.Backbone):
         maps = dict(zip(strides, found, strict=True))
         return {stride: maps[stride] for stride in sorted(maps)}
 
+    def counterparts(self) -> dict[str, sslkit.Counterpart | str]:
+        """The model itself."""
+        return {"timm": sslkit.Counterpart("timm.create_model", self.network.state_dict(), self.arguments)}
+
     @torch.no_grad()
     def _measure(self, context: sslkit.Context) -> int:
         size = context.view_size or context.image_size
@@ -95,20 +100,29 @@ class Timm(sslkit.Backbone):
         return int(found.shape[1])
 
 
-def _create(options: Timm.Options, context: sslkit.Context) -> Any:
-    arguments: dict[str, Any] = dict(options.arguments)
+def _arguments(options: Timm.Options, context: sslkit.Context) -> dict[str, bool | int | float | str]:
+    """What ``timm.create_model`` is called with, without the question of weights."""
+    own: dict[str, bool | int | float | str] = {
+        "model_name": options.model,
+        "in_chans": context.channels,
+        "num_classes": 0,
+    }
     known = timm.get_pretrained_cfg(options.model)
     if known is not None and known.fixed_input_size:
-        arguments["img_size"] = context.view_size or context.image_size
+        own["img_size"] = context.view_size or context.image_size
+    return options.arguments | own
+
+
+def _create(options: Timm.Options, arguments: dict[str, Any], context: sslkit.Context) -> Any:
     try:
         # Without weights first: what fails now is an argument's fault, what fails below is the network's.
-        network = timm.create_model(options.model, in_chans=context.channels, num_classes=0, **arguments)
+        network = timm.create_model(**arguments)
     except Exception as error:
         raise sslkit.OptionError("arguments", f"timm cannot build {options.model}: {_cause(error)}") from error
     if not options.pretrained or context.restoring:
         return network
     try:
-        return timm.create_model(options.model, pretrained=True, in_chans=context.channels, num_classes=0, **arguments)
+        return timm.create_model(**arguments, pretrained=True)
     except Exception as error:
         raise sslkit.InputError(
             f"timm's weights of {options.model} cannot be fetched: {_cause(error)}. Check the network, "

@@ -138,6 +138,7 @@ class Dino(sslkit.Loss):
         if context.view_count == 1:
             raise sslkit.InputError("the dino loss compares views: it needs at least two views of each image")
         self.options = options
+        self.logit_temperature = options.temperature
         self.warmup_steps = steps(options.warmup, context.steps_per_epoch)
         self.losses = nn.ModuleList(
             CentredLoss(context.world, count, student_temp=options.temperature, center_momentum=options.center_momentum)

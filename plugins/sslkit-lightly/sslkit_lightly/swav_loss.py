@@ -54,6 +54,7 @@ class SwavLoss(sslkit.Loss):
         if context.view_count == 1:
             raise sslkit.InputError("the swav loss compares views: it needs at least two views of each image")
         self.options = options
+        self.logit_temperature = options.temperature
         self.world = context.world
         self.queue_start = steps(options.queue_start, context.steps_per_epoch)
         if options.queue_size and options.queue_size < context.batch_size:

@@ -60,7 +60,7 @@ class SelfClassifierLoss(sslkit.Loss):
             raise sslkit.InputError("the selfcls loss compares views: it needs at least two views of each image")
         if any(classes < 2 for classes in context.classifiers):
             raise sslkit.InputError("the selfcls loss needs classifiers of at least two classes")
-        self.row_temperature = options.row_temperature
+        self.row_temperature = self.logit_temperature = options.row_temperature
         self.column_temperature = options.column_temperature
         self.world = context.world
         self.queue = NeighbourQueue(options.queue_size, context) if options.queue_size else None

@@ -1,0 +1,59 @@
+"""The network of a finished run, frozen, as everything that uses it sees it."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from sslkit.assembly import build_network
+from sslkit.contracts.head import Head
+from sslkit.data.seeds import seed_global
+from sslkit.evaluation.installed import trained_recipe
+from sslkit.loading import context_of
+from sslkit.runs import Run
+from sslkit.weights import load_weights, read_metadata
+
+
+class RunNetwork:
+    """A run's backbone, and its head with the classifier that evaluation uses, in eval mode and without gradients.
+
+    Args:
+        run: a finished run.
+        device: where the network is.
+        untrained: as it was initialised, in place of trained.
+
+    Attributes:
+        metadata: what stands beside the backbone's weights.
+        recipe: what is needed of the recipe.
+        notes: what is installed otherwise than when the run was trained, in sentences.
+        context: runtime facts of the training.
+        backbone: the backbone.
+        head: the head; None where the run has none, or none that is installed.
+        head_name: its name; empty without one.
+        classifier: place of the classifier in the head.
+        classes: K of that classifier; 0 where there is none.
+        temperature: the classes' probabilities are softmax(logits / temperature); None where the run does not tell.
+
+    Raises:
+        RunError: the run has not finished, or its files are damaged.
+        RecipeError: a component it needs is not installed.
+    """
+
+    def __init__(self, run: Run, device: str, *, untrained: bool = False) -> None:
+        self.metadata = read_metadata(run.backbone)
+        self.recipe, self.notes = trained_recipe(run)
+        seed_global(self.recipe.run.seed)
+        self.context, backbone, heads = build_network(self.recipe, context_of(self.metadata, restoring=not untrained))
+        if not untrained:
+            load_weights(backbone, run.backbone)
+        self.backbone = backbone.to(device).eval().requires_grad_(False)
+        self.head: Head | None = None
+        self.head_name, self.classifier, self.classes = "", 0, 0
+        self.temperature: float | None = None
+        if heads:
+            chosen = read_metadata(run.heads)
+            if not untrained:
+                load_weights(nn.ModuleList(heads.values()), run.heads)
+            self.head_name, self.classifier = chosen["head"], int(chosen["classifier"])
+            self.head = heads[self.head_name].to(device).eval().requires_grad_(False)
+            self.classes = self.head.classifiers[self.classifier] if self.head.classifiers else 0
+            self.temperature = chosen.get("logit_temperature")
