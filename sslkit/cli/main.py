@@ -9,7 +9,17 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from sslkit.cli import compare, evaluate, export, plugins, recipes, resume, runs, train
+from sslkit.cli import (
+    compare,
+    evaluate,
+    export,
+    init,
+    plugins,
+    recipes,
+    resume,
+    runs,
+    train,
+)
 from sslkit.cli.console import fail, interrupted
 from sslkit.errors import SslkitError
 
@@ -49,6 +59,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("init")(init.command)
 app.command("train")(train.command)
 app.command("resume")(resume.command)
 app.command("eval")(evaluate.command)

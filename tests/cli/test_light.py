@@ -28,6 +28,7 @@ print("LOADED", *sorted({{name.partition(".")[0] for name in sys.modules}}))
         ["--help"],
         ["--version"],
         ["train", "--help"],
+        ["init", "--help"],
         ["plugins", "list"],
         ["plugins", "list", "--json"],
         ["runs", "list"],

@@ -30,7 +30,7 @@ def content_name(tree: Tree, purpose: str, notes: Path) -> str:
     with suppress(OSError):
         return note.read_text(encoding="utf-8")
     paths = [file.path for file in tree.all_files]
-    digests = in_order(lambda path: _digest(tree.root / path), paths)
+    digests = in_order(lambda path: digest(tree.root / path), paths)
     name = _hash([purpose, list(zip(paths, digests, strict=True))])
     check_unchanged(tree)
     write_file(note, name)
@@ -52,7 +52,8 @@ def _hash(what: object) -> str:
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """SHA-256 of a file's bytes; where it cannot be read, ``unreadable:`` and why."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
