@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated
 
 import typer
 
 from sslkit.cli.console import JsonOption, RunsOption, messages, only_json
 from sslkit.cli.train import finish
-
-if TYPE_CHECKING:
-    from sslkit.training.changes import Change
 
 
 class AllowedChange(StrEnum):
@@ -39,5 +36,5 @@ def command(
 
     found = find_run(run, runs_folder(runs), unfinished=True)
     with only_json(json):
-        resumed = resume(found, reporter(messages()), [cast("Change", change.value) for change in allow or ()])
+        resumed = resume(found, reporter(messages()), [change.value for change in allow or ()])
     finish(resumed, as_json=json)
