@@ -152,7 +152,7 @@ def _loss(recipe: Recipe, selected: Selected, heads: dict[str, Head], context: C
 
 
 def assemble(recipe: Recipe, device: str = "cpu", world: World | None = None) -> Assembly:
-    """Read the data, to the device where they fit, and build everything.
+    """Read the data, to the device where they fit, and build everything; the same in every process of the world.
 
     Raises:
         DataError: the images cannot be used.
@@ -160,7 +160,7 @@ def assemble(recipe: Recipe, device: str = "cpu", world: World | None = None) ->
     """
     world = world or World()
     dataset = build_dataset(recipe)
-    images, where = place(training_images(dataset), device)
+    images, where = place(training_images(dataset), device, world.size // recipe.train.nodes)
     loader = Loader(images, recipe.train.batch_size, recipe.run.seed, world.rank, world.size)
     mean, std = statistics(images)
     context = Context(
@@ -186,6 +186,9 @@ def assemble(recipe: Recipe, device: str = "cpu", world: World | None = None) ->
         raise RecipeError([recipe.document.problem(("loss",), message)])
     method = construct(recipe, recipe.method, Method, context, Parts(backbone, heads, losses))
     optimizer = construct(recipe, recipe.optimizer, Optimizer, context)
+    if world.rank:
+        # What is drawn while training, by dropout say, is each process's own.
+        seed_global(recipe.run.seed, world.rank)
     notes = (where, *dataset.notes())
     head = _run_head(recipe, heads)
     return Assembly(recipe, context, dataset, images, loader, views, method, optimizer, head, notes)

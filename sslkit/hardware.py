@@ -36,14 +36,7 @@ def choose(device: DeviceName, precision: PrecisionName) -> Hardware:
     Raises:
         InputError: the device asked for is not there.
     """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if device == "auto":
-        chosen = next(name for name, there in available.items() if there)
-    elif available[device]:
-        chosen = device
-    else:
-        there = ", ".join(name for name, is_there in available.items() if is_there)
-        raise InputError(f'device "{device}": there is none here; use {there} or "auto"')
+    chosen = choose_device(device)
     fast, why = _bfloat16(chosen)
     if precision != "auto":
         fast, why = precision == "bfloat16", "as the recipe says"
@@ -53,6 +46,21 @@ def choose(device: DeviceName, precision: PrecisionName) -> Hardware:
         channels_last=chosen != "mps",  # on processors too: 10 to 30 % more images per second for small ones
         reason=why,
     )
+
+
+def choose_device(device: DeviceName) -> str:
+    """The device alone; touches none, so that another process may still be given it.
+
+    Raises:
+        InputError: the device asked for is not there.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return next(name for name, there in available.items() if there)
+    if available[device]:
+        return device
+    there = ", ".join(name for name, is_there in available.items() if is_there)
+    raise InputError(f'device "{device}": there is none here; use {there} or "auto"')
 
 
 def _bfloat16(device: str) -> tuple[bool, str]:

@@ -14,6 +14,8 @@ def main() -> None:
         # Before anything loads OpenMP: threads that wait must sleep, not spin.  Spinning made the quick start ten times
         # slower as soon as another process wanted a core, and gained nothing on a quiet machine.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        # Likewise before torch: with several processes it warns, in each, of what is on purpose.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         from sslkit.cli.main import app
 
         app()

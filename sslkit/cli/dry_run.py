@@ -13,6 +13,7 @@ def show(found: dict[str, Any], *, as_json: bool) -> None:
         print_json(found)
         return
     rows = [
+        ("processes", str(found["processes"])),
         ("images", f"{found['data']['images']} of {_shape(found['data']['shape'])}"),
         *((f"views, group {index}", _shape(shape)) for index, shape in enumerate(found["views"])),
         ("features", _shape(found["outputs"]["features"])),

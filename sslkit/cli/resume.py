@@ -16,6 +16,7 @@ class AllowedChange(StrEnum):
 
     RECIPE = "recipe"
     DATA = "data"
+    PROCESSES = "processes"
 
 
 def command(
@@ -24,7 +25,7 @@ def command(
     ] = None,
     allow: Annotated[
         list[AllowedChange] | None,
-        typer.Option("--allow", help="Go on although this has changed since the run was stopped; repeat for both."),
+        typer.Option("--allow", help="Go on although this has changed since the run was stopped; repeat for more."),
     ] = None,
     runs: RunsOption = None,
     json: JsonOption = False,

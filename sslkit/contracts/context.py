@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
+import torch.distributed
 from torch import Tensor
 
 
@@ -38,20 +40,46 @@ class DistributedWorld(World):
         self.size = torch.distributed.get_world_size()
 
     def gather(self, tensor: Tensor) -> Tensor:
-        from torch.distributed.nn.functional import all_gather
-
-        return torch.cat(all_gather(tensor.contiguous()))
+        joined: Tensor = _Gather.apply(tensor, self.rank, self.size)
+        return joined
 
     def sum(self, tensor: Tensor) -> Tensor:
-        from torch.distributed.nn.functional import all_reduce
-
-        total: Tensor = all_reduce(tensor.contiguous())
+        total: Tensor = _Sum.apply(tensor)
         return total
 
     def max(self, tensor: Tensor) -> Tensor:
         result = tensor.detach().clone()
         torch.distributed.all_reduce(result, op=torch.distributed.ReduceOp.MAX)
         return result
+
+
+class _Sum(torch.autograd.Function):
+    """Each process's value is part of every process's sum, so their gradients add up."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        total = tensor.clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Sum.forward(ctx, gradient)
+
+
+class _Gather(torch.autograd.Function):
+    """The same for rows."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, rank: int, size: int) -> Tensor:
+        ctx.rows = slice(rank * len(tensor), (rank + 1) * len(tensor))
+        parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(size)]
+        torch.distributed.all_gather(parts, tensor.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _Sum.forward(ctx, gradient)[ctx.rows], None, None
 
 
 @dataclass(frozen=True)

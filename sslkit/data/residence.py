@@ -13,15 +13,21 @@ SHARE = 0.5
 """Part of the device's memory that images may take."""
 
 
-def place(images: ImageStore, device: str) -> tuple[ImageStore, str]:
-    """The images where they are fetched fastest, and a sentence that says where."""
+def place(images: ImageStore, device: str, processes: int = 1) -> tuple[ImageStore, str]:
+    """The images where they are fetched fastest, and a sentence that says where.
+
+    Args:
+        images: as the data set gives them.
+        device: ``cpu``, ``cuda`` or ``mps``.
+        processes: how many of this machine keep images of their own; those with a GPU each share none of its memory.
+    """
     channels, height, width = images.shape
     size = len(images) * channels * height * width
     what = f"{len(images)} images of {channels}x{height}x{width} ({size / 1e6:.0f} MB)"
-    if isinstance(images, (TensorStore, MappedStore)) and size <= SHARE * _memory(device):
-        return images.resident(
-            device
-        ), f"data: {what}, resident in {'memory' if device == 'cpu' else device + ' memory'}"
+    room = SHARE * _memory(device) / (1 if device == "cuda" else processes)
+    if isinstance(images, (TensorStore, MappedStore)) and size <= room:
+        where = "memory" if device == "cpu" else f"{device} memory"
+        return images.resident(device), f"data: {what}, resident in {where}{' of each process' * (processes > 1)}"
     return images, f"data: {what}, read from the cache on disk as they are needed"
 
 

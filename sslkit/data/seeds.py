@@ -27,9 +27,9 @@ def generator(seed: int, stream: Stream, *parts: int) -> torch.Generator:
     return torch.Generator().manual_seed(derive(seed, stream, *parts))
 
 
-def seed_global(seed: int) -> None:
+def seed_global(seed: int, *parts: int) -> None:
     """Seed the global random states, which initialise the network and which dropout draws from."""
-    derived = derive(seed, "initialisation")
+    derived = derive(seed, "initialisation", *parts)
     random.seed(derived)
     numpy.random.seed(derived % 2**32)
     torch.manual_seed(derived)

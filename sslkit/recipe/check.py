@@ -192,7 +192,7 @@ class _Checker:
         return Selected(path, table["use"], entry, component, options, place)
 
     def references(self, recipe: Recipe) -> None:
-        """Check that names of heads and losses are unique, and that what refers to a head finds one."""
+        """Check what sections cannot tell alone: unique names, references that find a head, batches to share."""
         names = [head.name for head in recipe.heads]
         for group in (recipe.heads, recipe.losses):
             seen: set[str] = set()
@@ -205,6 +205,14 @@ class _Checker:
                 self.complain(
                     (*loss.path, "head"), f"no head is called {loss.place.head!r}", suggestion(loss.place.head, names)
                 )
+        train = recipe.train
+        processes = 1 if train.devices == "auto" else train.devices * train.nodes
+        if train.batch_size % processes:
+            self.complain(
+                ("train", "batch_size"),
+                f"{train.batch_size} images cannot be shared equally by {processes} processes",
+                f"set it to a multiple of {processes}",
+            )
         chosen = recipe.evaluation.head
         if chosen and chosen not in names:
             self.complain(("evaluation", "head"), f"no head is called {chosen!r}", suggestion(chosen, names))

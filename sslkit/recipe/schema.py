@@ -32,13 +32,24 @@ class TrainSection(Options):
     """Passes over the training images."""
 
     batch_size: int = Field(ge=2, le=10_000_000)
-    """Images in one optimizer step."""
+    """Images in one optimizer step, over all processes."""
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the network; ``auto`` takes bfloat16 where the hardware computes it faster."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; ``auto`` takes an accelerator where there is one."""
+
+    devices: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = 1
+    """Processes on each machine, a GPU each where there are any; ``auto``: as many as there are GPUs, on processors
+    one.  They share each batch equally."""
+
+    nodes: int = Field(default=1, ge=1, le=1024)
+    """Machines; several are started by torchrun or SLURM."""
+
+    strategy: Literal["ddp_find_unused_parameters_true", "ddp"] = "ddp_find_unused_parameters_true"
+    """How several processes share gradients, by Lightning's name.  ``ddp`` looks for no parameters that a step does not
+    use, and fails where there are some; with more than two processes it resumes to other bits."""
 
     compile: bool = False
     """Compile the backbone (``torch.compile``): steps become faster, the first one takes up to minutes longer.  Needs a

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -18,6 +19,7 @@ from sslkit.training.checkpoints import Interval, Saver
 from sslkit.training.interruption import Interruption
 from sslkit.training.learner import Learner
 from sslkit.training.monitor import Monitor
+from sslkit.training.processes import Processes
 from sslkit.training.random_state import random_state, restore_random_state
 from sslkit.training.reporter import Progress, Reporter
 
@@ -31,15 +33,24 @@ class Bookkeeping(pl.Callback):
     Args:
         run: the run.
         learner: what is trained.
+        processes: those that train together; only the main one writes and measures.
         monitor: what is measured at the end of epochs.
         reporter: who is told.
         interruption: whether somebody asked to stop.
     """
 
     def __init__(
-        self, run: Run, learner: Learner, monitor: Monitor, reporter: Reporter, interruption: Interruption
+        self,
+        run: Run,
+        learner: Learner,
+        processes: Processes,
+        monitor: Monitor,
+        reporter: Reporter,
+        interruption: Interruption,
     ) -> None:
         self.run = run
+        self.processes = processes
+        self.main = processes.main
         self.monitor = monitor
         self.reporter = reporter
         self.interruption = interruption
@@ -69,29 +80,34 @@ class Bookkeeping(pl.Callback):
         self.speed = (0.0, 0.0)
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "names": self.names,
+        own = {
             "pending": torch.stack(self.pending).cpu() if self.pending else torch.empty(0),
             "epoch_loss": self.epoch_loss.cpu(),
             "classifier_loss": {name: loss.cpu() for name, loss in self.classifier_loss.items()},
+            "random": random_state(),
+        }
+        return {
+            "names": self.names,
             "last_classifier_loss": {name: loss.cpu() for name, loss in self.last_classifier_loss.items()},
             "last_epoch_loss": self.last_epoch_loss,
             "best_loss": self.best_loss,
             "best_step": self.best_step,
-            "history_size": self.history.flush(),
-            "random": random_state(),
+            "history_size": self.history.flush() if self.main else 0,
+            "processes": self.processes.collect(own),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        # There may now be more processes than before, where the user allowed that.
+        own = state_dict["processes"][self.context.world.rank % len(state_dict["processes"])]
+        self.pending = list(own["pending"])
+        self.epoch_loss = own["epoch_loss"]
+        self.classifier_loss = dict(own["classifier_loss"])
         self.names = list(state_dict["names"])
-        self.pending = list(state_dict["pending"])
-        self.epoch_loss = state_dict["epoch_loss"]
-        self.classifier_loss = dict(state_dict["classifier_loss"])
         self.last_classifier_loss = dict(state_dict["last_classifier_loss"])
         self.last_epoch_loss = state_dict["last_epoch_loss"]
         self.best_loss = state_dict["best_loss"]
         self.best_step = state_dict["best_step"]
-        self.restored = state_dict
+        self.restored = {"history_size": state_dict["history_size"], "random": own["random"]}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         device = pl_module.device
@@ -99,13 +115,8 @@ class Bookkeeping(pl.Callback):
         self.epoch_loss = self.epoch_loss.to(device)
         self.classifier_loss = {name: loss.to(device) for name, loss in self.classifier_loss.items()}
         step = int(trainer.global_step)
-        if self.restored is None:
-            self.history.begin()
-        else:
-            remark = self.history.go_on(self.restored["history_size"], step)
-            if remark:
-                self.reporter.note(f"warning: {remark}")
-            self.saver.settle(step, self.best_step)
+        if self.main:
+            self._open_history(step)
         self._restart_clock(step)
         self.record("running", step)
         self.reporter.begin(self.progress(step))
@@ -113,6 +124,15 @@ class Bookkeeping(pl.Callback):
         if self.restored is not None:
             restore_random_state(self.restored["random"])
         self._tell_compiling()
+
+    def _open_history(self, step: int) -> None:
+        if self.restored is None:
+            self.history.begin()
+            return
+        remark = self.history.go_on(self.restored["history_size"], step)
+        if remark:
+            self.reporter.note(f"warning: {remark}")
+        self.saver.settle(step, self.best_step)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         assert isinstance(pl_module, Learner)
@@ -125,9 +145,10 @@ class Bookkeeping(pl.Callback):
             self._end_epoch(step)
         self.reporter.step(self.progress(step))
         finished = step == self.context.total_steps
-        stop = bool(self.interruption.requested) and not finished
-        if self.interval.due(step) or finished or stop:
-            self._refuse_divergence(float(pl_module.output.loss.detach()), step)
+        # Clocks and signals are each process's own, and all must save after the same step.
+        stop, due = self.processes.any(bool(self.interruption.requested) and not finished, self.interval.due(step))
+        if due or finished or stop:
+            self._refuse_divergence(float(self._mean(pl_module.output.loss.detach())), step)
             if self.last_epoch_loss < self.best_loss:
                 self.best_loss, self.best_step = self.last_epoch_loss, step
             self.saver.save(trainer, step, self.best_step)
@@ -185,11 +206,19 @@ class Bookkeeping(pl.Callback):
     def _write_pending(self, step: int) -> dict[str, float]:
         if not self.pending:
             return {}
-        means = torch.stack(self.pending).mean(dim=0).tolist()
+        means = self._mean(torch.stack(self.pending).mean(dim=0)).tolist()
         self.pending = []
         figures = dict(zip(self.names, means, strict=True))
-        self.history.append(step, step / self.context.steps_per_epoch, figures)
+        self._write(step, figures)
         return figures
+
+    def _write(self, step: int, figures: Mapping[str, float]) -> None:
+        if self.main:
+            self.history.append(step, step / self.context.steps_per_epoch, figures)
+
+    def _mean(self, value: Tensor) -> Tensor:
+        """The mean over all processes."""
+        return self.context.world.sum(value) / self.context.world.size
 
     def _refuse_divergence(self, loss: float, step: int) -> None:
         if not math.isfinite(loss):
@@ -204,23 +233,24 @@ class Bookkeeping(pl.Callback):
         figures["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         self._measure_speed(step)
         others = {"lr": figures["lr"], "time/images_per_second": self.speed[0], "time/waiting": self.speed[1]}
-        self.history.append(step, step / self.context.steps_per_epoch, others)
+        self._write(step, others)
         self.reporter.figures(self.progress(step), figures)
 
     def _end_epoch(self, step: int) -> None:
         """Measure what is due."""
         self._measure_speed(step)
         epoch = step // self.context.steps_per_epoch
-        loss = float(self.epoch_loss) / self.context.steps_per_epoch
+        loss = float(self._mean(self.epoch_loss)) / self.context.steps_per_epoch
         figures = {"epoch_loss": loss}
         every = self.monitor.every
-        self.last_classifier_loss, self.classifier_loss = self.classifier_loss, {}
-        if every and (epoch % every == 0 or epoch == self.context.epochs):
+        self.last_classifier_loss = {head: self._mean(loss) for head, loss in self.classifier_loss.items()}
+        self.classifier_loss = {}
+        if self.main and every and (epoch % every == 0 or epoch == self.context.epochs):
             read = {self.method.head_of[name] for name in self.method.started(epoch - 1)}
             with self.compiled.paused() if self.compiled is not None else nullcontext():
                 measured = self.monitor.measure(self.chosen_classifier() if self.head in read else None)
             figures |= {f"monitor/{name}": value for name, value in measured.items()}
-        self.history.append(step, float(epoch), figures)
+        self._write(step, figures)
         self.reporter.epoch(self.progress(step), figures)
         self._restart_clock(step)
         self.epoch_loss = torch.zeros_like(self.epoch_loss)
@@ -240,5 +270,7 @@ class Bookkeeping(pl.Callback):
 
     def record(self, state: State, step: int) -> None:
         """Write the run's status."""
+        if not self.main:
+            return
         now = self.progress(step)
         self.run.write_status(state, now.step, now.steps, now.epoch, now.epochs)

@@ -12,7 +12,7 @@ from sslkit.errors import RunError
 from sslkit.runs import Run
 from sslkit.training.provenance import data_facts, versions
 
-Change = Literal["recipe", "data"]
+Change = Literal["recipe", "data", "processes"]
 """What a user may allow to have changed."""
 
 
@@ -38,12 +38,13 @@ def refuse_changes(run: Run, checkpoint: Mapping[str, Any], assembly: Assembly, 
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{run.provenance} cannot be read: {error!r}") from error
     try:
-        recipe = tomllib.loads(checkpoint["recipe"])
+        recipe, processes = tomllib.loads(checkpoint["recipe"]), int(checkpoint["processes"])
         weights = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"the checkpoints of {run.name} are none of sslkit's, or damaged: {error!r}") from error
     found: dict[Change, list[str]] = {
-        "recipe": list(differences(recipe, assembly.recipe.resolved())),
+        "recipe": list(differences(_but_processes(recipe), _but_processes(assembly.recipe.resolved()))),
+        "processes": list(differences({"processes": processes}, {"processes": assembly.context.world.size})),
         "data": list(differences(data, data_facts(assembly))),
     }
     refused = {name: lines for name, lines in found.items() if lines and name not in allow}
@@ -63,6 +64,12 @@ def refuse_changes(run: Run, checkpoint: Mapping[str, Any], assembly: Assembly, 
             "--continue-from takes over weights that fit"
         )
     return [f"{line}: its bits may differ" for line in differences(installed, versions())]
+
+
+def _but_processes(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe without what only says how many processes there are: what counts is how many there were."""
+    train = recipe.get("train", {})
+    return recipe | {"train": {name: value for name, value in train.items() if name not in ("devices", "nodes")}}
 
 
 def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:

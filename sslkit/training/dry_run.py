@@ -12,6 +12,7 @@ import torch
 from sslkit.contracts.method import Batch
 from sslkit.hardware import Hardware
 from sslkit.recipe.model import Recipe
+from sslkit.training.launch import spread
 from sslkit.training.learner import Learner
 from sslkit.training.reporter import Reporter
 from sslkit.training.train import prepare
@@ -21,11 +22,15 @@ def dry_run(recipe: Recipe, reporter: Reporter) -> dict[str, Any]:
     """Shapes, parameter counts, memory and steps of a recipe.
 
     Returns:
-        ``hardware``, ``data``, ``views``, ``modules`` (parameters by part), ``outputs`` (shapes), ``loss`` of the
-        first batch, ``memory_bytes`` (peak of one forward and backward pass; on the CPU of the whole process),
-        ``steps_per_epoch`` and ``steps``.
+        ``hardware``, ``processes``, ``data``, ``views``, ``modules`` (parameters by part), ``outputs`` (shapes),
+        ``loss`` of the first batch, ``memory_bytes`` (peak of one forward and backward pass; on the CPU of the whole
+        process), ``steps_per_epoch`` and ``steps``.  Of several processes, shapes and memory are the main one's.
     """
-    hardware, assembly = prepare(recipe, reporter)
+    return spread(_dry_run, recipe, reporter)
+
+
+def _dry_run(recipe: Recipe, reporter: Reporter) -> dict[str, Any]:
+    hardware, assembly, processes = prepare(recipe, reporter)
     context, method = assembly.context, assembly.method
     learner = Learner(assembly, hardware).to(hardware.device)
     batch = next(iter(assembly.loader))
@@ -36,8 +41,10 @@ def dry_run(recipe: Recipe, reporter: Reporter) -> dict[str, Any]:
         features = copy.deepcopy(method.backbone)(views[0].flatten(0, 1))
         output = method(Batch(views, assembly.views.global_views, batch.indices.to(hardware.device), 0, 0))
     output.loss.backward()
+    loss = processes.world.sum(output.loss.detach()) / processes.world.size
     return {
         "hardware": {"device": hardware.device, "precision": hardware.precision, "reason": hardware.reason},
+        "processes": processes.world.size,
         "data": {"images": len(assembly.images), "shape": list(assembly.images.shape)},
         "views": [list(group.shape) for group in views],
         "modules": {
@@ -50,7 +57,7 @@ def dry_run(recipe: Recipe, reporter: Reporter) -> dict[str, Any]:
             "embedding": [features.shape[0], context.embedding_dim] if context.embedding_dim else [],
             "classifiers": {name: list(head.classifiers) for name, head in method.heads.items()},
         },
-        "loss": float(output.loss.detach()),
+        "loss": float(loss),
         "memory_bytes": _peak(hardware),
         "steps_per_epoch": context.steps_per_epoch,
         "steps": context.total_steps,

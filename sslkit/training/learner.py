@@ -96,6 +96,7 @@ class Learner(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["recipe"] = self.assembly.recipe.to_toml()
+        checkpoint["processes"] = self.assembly.context.world.size
 
     def configure_optimizers(self) -> Any:
         optimizer = self.assembly.optimizer.build(parameter_groups(self.method))

@@ -16,6 +16,7 @@ import torch
 from sslkit.assembly import Assembly
 from sslkit.hardware import Hardware
 from sslkit.training import slurm
+from sslkit.training.processes import started_by
 
 LIBRARIES = ("sslkit", "torch", "torchvision", "pytorch-lightning", "numpy", "scikit-learn", "scipy")
 
@@ -49,6 +50,11 @@ def provenance(assembly: Assembly, hardware: Hardware) -> dict[str, Any]:
             "precision": hardware.precision,
             "why": hardware.reason,
             "channels_last": hardware.channels_last,
+        },
+        "processes": {
+            "count": assembly.context.world.size,
+            "machines": assembly.recipe.train.nodes,
+            "started_by": started_by(),
         },
         "git_commit": _commit(Path.cwd()),
         "data": dict(assembly.dataset.report()),

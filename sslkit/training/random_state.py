@@ -15,7 +15,8 @@ def random_state() -> dict[str, Any]:
     name, keys, position, has_gauss, cached = numpy.random.get_state(legacy=True)
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        # Of this process's device alone: the others belong to other processes.
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
         "python": [version, list(words), gauss],
         "numpy": [
             str(name),
@@ -31,7 +32,7 @@ def restore_random_state(state: dict[str, Any]) -> None:
     """Put back what ``random_state`` took."""
     torch.set_rng_state(state["torch"])
     if state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])
+        torch.cuda.set_rng_state(state["cuda"][0])
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
     name, keys, position, has_gauss, cached = state["numpy"]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import warnings
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from torch import nn
 from sslkit.assembly import Assembly, assemble
 from sslkit.errors import RunError, TrainingError
 from sslkit.files import to_json, write_aside
-from sslkit.hardware import Hardware, choose
+from sslkit.hardware import Hardware, choose, choose_device
 from sslkit.recipe.check import load_recipe
 from sslkit.recipe.model import Recipe
 from sslkit.runs import Run
@@ -26,9 +25,12 @@ from sslkit.training.bookkeeping import Bookkeeping
 from sslkit.training.changes import Change, refuse_changes
 from sslkit.training.checkpoints import AtomicCheckpointIO, Checkpoint, load_checkpoint, newest_whole
 from sslkit.training.interruption import Interruption
+from sslkit.training.launch import spread
 from sslkit.training.learner import Learner
 from sslkit.training.monitor import Monitor
+from sslkit.training.processes import Processes, is_main, meet
 from sslkit.training.provenance import provenance
+from sslkit.training.quiet import quiet
 from sslkit.training.reporter import Reporter
 from sslkit.weights import load_weights, read_metadata, save_weights
 
@@ -49,14 +51,17 @@ def train(recipe: Recipe, runs: Path, reporter: Reporter | None = None, parent: 
     Raises:
         SslkitError: the data or the components cannot be used, or the parent's weights do not fit the recipe.
     """
-    reporter = reporter or Reporter()
+    return spread(_train, recipe, reporter or Reporter(), runs, parent)
+
+
+def _train(recipe: Recipe, reporter: Reporter, runs: Path, parent: Run | None) -> Run:
     for note in recipe.document.notes:
         reporter.note(note)
     before = slurm.begun(runs, recipe.to_toml())
     if before is not None:
         reporter.note(f"this job was requeued: it goes on with {before.name}")
         return before if before.status.state == "finished" else resume(before, reporter)
-    hardware, assembly = prepare(recipe, reporter)
+    hardware, assembly, processes = prepare(recipe, reporter)
     record = provenance(assembly, hardware)
     if parent is not None:
         load_weights(assembly.method.backbone, parent.backbone)
@@ -64,13 +69,16 @@ def train(recipe: Recipe, runs: Path, reporter: Reporter | None = None, parent: 
         assembly.method.weights_replaced()
         record["continued_from"] = {"run": parent.name, "steps": read_metadata(parent.backbone)["step"]}
         reporter.note(f"continues from {parent.name}")
-    run = Run.create(runs, recipe.run.name or Path(recipe.document.source).stem)
-    with run.held():
-        write_aside(run.recipe, recipe.to_toml())
-        write_aside(run.provenance, to_json(record))
-        run.write_status("running", 0, assembly.context.total_steps, 0, assembly.context.epochs)
+    name = recipe.run.name or Path(recipe.document.source).stem
+    run = processes.share(Run.create(runs, name) if processes.main else None)
+    assert run is not None
+    with run.held() if processes.main else nullcontext():
+        if processes.main:
+            write_aside(run.recipe, recipe.to_toml())
+            write_aside(run.provenance, to_json(record))
+            run.write_status("running", 0, assembly.context.total_steps, 0, assembly.context.epochs)
         reporter.note(f"run folder: {run.path}")
-        return _fit(run, assembly, hardware, reporter, checkpoint=None)
+        return _fit(run, assembly, hardware, processes, reporter, checkpoint=None)
 
 
 def resume(run: Run, reporter: Reporter | None = None, allow: Collection[Change] = ()) -> Run:
@@ -84,18 +92,28 @@ def resume(run: Run, reporter: Reporter | None = None, allow: Collection[Change]
     Raises:
         RunError: it is finished, still running, or stopped before its first checkpoint; recipe or data have changed.
     """
-    reporter = reporter or Reporter()
-    with run.held():
-        if run.status.state == "finished" and run.complete:
-            raise RunError(f"{run.name} is finished: there is nothing to resume")
-        checkpoint = _whole_checkpoint(run, reporter)
-        recipe = load_recipe(run.recipe)
-        hardware, assembly = prepare(recipe, reporter)
-        for note in refuse_changes(run, load_checkpoint(checkpoint.path), assembly, allow):
+    _refuse_finished(run)
+    return spread(_resume, load_recipe(run.recipe), reporter or Reporter(), run, allow)
+
+
+def _refuse_finished(run: Run) -> None:
+    if run.status.state == "finished" and run.complete:
+        raise RunError(f"{run.name} is finished: there is nothing to resume")
+
+
+def _resume(recipe: Recipe, reporter: Reporter, run: Run, allow: Collection[Change]) -> Run:
+    with run.held() if is_main() else nullcontext():
+        _refuse_finished(run)
+        found = _whole_checkpoint(run, reporter).path if is_main() else None
+        hardware, assembly, processes = prepare(recipe, reporter)
+        checkpoint = processes.share(found)
+        assert checkpoint is not None
+        for note in refuse_changes(run, load_checkpoint(checkpoint), assembly, allow):
             reporter.note(f"warning: {note}")
-        run.mark_latest()
+        if processes.main:
+            run.mark_latest()
         reporter.note(f"run folder: {run.path}")
-        return _fit(run, assembly, hardware, reporter, checkpoint.path)
+        return _fit(run, assembly, hardware, processes, reporter, checkpoint)
 
 
 def _whole_checkpoint(run: Run, reporter: Reporter) -> Checkpoint:
@@ -119,35 +137,49 @@ def _whole_checkpoint(run: Run, reporter: Reporter) -> Checkpoint:
     return found
 
 
-def prepare(recipe: Recipe, reporter: Reporter) -> tuple[Hardware, Assembly]:
-    """Choose the hardware, and build the recipe's parts."""
+def prepare(recipe: Recipe, reporter: Reporter) -> tuple[Hardware, Assembly, Processes]:
+    """Choose the hardware, meet the other processes, and build the recipe's parts."""
+    with quiet():
+        processes = meet(recipe.train, choose_device(recipe.train.device))
     hardware = choose(recipe.train.device, recipe.train.precision)
     reporter.note(f"device: {hardware.device}, {hardware.precision}: {hardware.reason}")
-    with warnings.catch_warnings(record=True) as caught:
+    if processes.world.size > 1:
+        reporter.note(
+            f"processes: {processes.world.size}, each {recipe.train.batch_size // processes.world.size} images of a "
+            f"batch of {recipe.train.batch_size}"
+        )
+    with processes.taking_turns(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        assembly = assemble(recipe, hardware.device)
+        assembly = assemble(recipe, hardware.device, processes.world)
     for warning in caught:
         if issubclass(warning.category, UserWarning):
             reporter.note(f"warning: {warning.message}")
     for text in assembly.notes:
         reporter.note(text)
-    return hardware, assembly
+    return hardware, assembly, processes
 
 
-def _fit(run: Run, assembly: Assembly, hardware: Hardware, reporter: Reporter, checkpoint: Path | None) -> Run:
+def _fit(
+    run: Run,
+    assembly: Assembly,
+    hardware: Hardware,
+    processes: Processes,
+    reporter: Reporter,
+    checkpoint: Path | None,
+) -> Run:
     learner = Learner(assembly, hardware)
     interruption = Interruption()
-    books = Bookkeeping(run, learner, Monitor(assembly), reporter, interruption)
-    trainer = _trainer(assembly, hardware, books, run)
+    books = Bookkeeping(run, learner, processes, Monitor(assembly), reporter, interruption)
+    trainer = _trainer(assembly, hardware, processes, books, run)
     if checkpoint is not None:
         assembly.loader.start = load_checkpoint(checkpoint)["global_step"]
     try:
         _tell_foreign(trainer, books, run, reporter, allowed=assembly.recipe.run.foreign_callbacks)
-        with interruption.restored(), _quiet():
+        with interruption.restored(), quiet():
             trainer.fit(learner, assembly.loader, ckpt_path=checkpoint, weights_only=True)
         step = int(trainer.global_step)
         finished = step >= assembly.context.total_steps
-        if finished:
+        if finished and processes.main:
             _save_network(run, assembly, books)
         books.record("finished" if finished else "interrupted", step)
     except BaseException as error:
@@ -163,7 +195,8 @@ def _fit(run: Run, assembly: Assembly, hardware: Hardware, reporter: Reporter, c
             raise TrainingError(_explain_failure(run, step, error)) from error
         raise
     reporter.end(books.progress(step))
-    if interruption.requested == slurm.SIGNAL.name and not finished and trainer.is_global_zero:
+    processes.collect(None)  # none returns before the run is complete
+    if interruption.requested == slurm.SIGNAL.name and not finished and processes.main:
         reporter.note(slurm.requeue())
     return run
 
@@ -179,11 +212,13 @@ def _explain_failure(run: Run, step: int, error: OSError) -> str:
     )
 
 
-def _trainer(assembly: Assembly, hardware: Hardware, books: Bookkeeping, run: Run) -> pl.Trainer:
-    with _quiet():
+def _trainer(assembly: Assembly, hardware: Hardware, processes: Processes, books: Bookkeeping, run: Run) -> pl.Trainer:
+    with quiet():
         return pl.Trainer(
             accelerator=hardware.device,
-            devices=1,
+            devices=processes.devices,
+            num_nodes=assembly.recipe.train.nodes,
+            strategy=assembly.recipe.train.strategy if processes.world.size > 1 else "auto",
             precision="bf16-mixed" if hardware.precision == "bfloat16" else "32-true",
             deterministic="warn" if assembly.recipe.run.deterministic else None,
             max_epochs=-1,
@@ -208,27 +243,14 @@ def _tell_foreign(trainer: pl.Trainer, books: Bookkeeping, run: Run, reporter: R
     """
     callbacks: list[pl.Callback] = [item for item in getattr(trainer, "callbacks", []) if item is not books]
     names = [f"{type(item).__module__}.{type(item).__qualname__}" for item in callbacks]
-    write_aside(run.provenance, to_json(json.loads(run.provenance.read_text()) | {"foreign_callbacks": names}))
+    if books.main:
+        write_aside(run.provenance, to_json(json.loads(run.provenance.read_text()) | {"foreign_callbacks": names}))
     if not names:
         return
     added = f"another installed package adds {', '.join(names)} to every Lightning training"
     if not allowed:
         raise TrainingError(f"{added}; uninstall it, or set run.foreign_callbacks = true")
     reporter.note(f"warning: {added}; run.foreign_callbacks = false refuses that")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Lightning's remarks on what sslkit does on purpose from the user."""
-    logger = logging.getLogger("pytorch_lightning")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="pytorch_lightning")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _save_network(run: Run, assembly: Assembly, books: Bookkeeping) -> None:
