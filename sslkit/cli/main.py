@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from sslkit.cli import (
     compare,
+    doctor,
     evaluate,
     export,
     init,
@@ -65,6 +66,7 @@ app.command("resume")(resume.command)
 app.command("eval")(evaluate.command)
 app.command("compare")(compare.command)
 app.command("export")(export.command)
+app.command("doctor")(doctor.command)
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(runs.app, name="runs")

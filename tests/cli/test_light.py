@@ -29,6 +29,7 @@ print("LOADED", *sorted({{name.partition(".")[0] for name in sys.modules}}))
         ["--version"],
         ["train", "--help"],
         ["init", "--help"],
+        ["doctor", "--help"],
         ["plugins", "list"],
         ["plugins", "list", "--json"],
         ["runs", "list"],
