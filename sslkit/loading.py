@@ -56,22 +56,37 @@ def load_backbone(run: str | Path | None = None, runs: str | Path | None = None)
         root = runs_folder(Path(runs) if runs is not None else None)
         weights = find_run(str(run) if run is not None else None, root).backbone
     metadata = read_metadata(weights)
-    table = dict(metadata["backbone"])
-    entry = Catalog.scan().find(kind_named("backbone"), table.pop("use"))
-    component: Any = load(entry)
     context = context_of(metadata, restoring=True)
+    try:
+        table = dict(metadata["backbone"])
+        use = str(table.pop("use"))
+        prepared = (int(metadata["image_size"]), tuple(metadata["mean"]), tuple(metadata["std"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(error) from error
+    entry = Catalog.scan().find(kind_named("backbone"), use)
+    component: Any = load(entry)
     try:
         options = component.Options.model_validate_json(json.dumps(table))
     except ValidationError as error:
         raise RunError(f"{metadata['run']} was trained with options that {entry} no longer has: {error}") from error
     backbone: Backbone = component(options, context)
     load_weights(backbone, weights)
-    mean, std = tuple(metadata["mean"]), tuple(metadata["std"])
-    return TrainedBackbone(backbone.eval(), metadata["image_size"], mean, std, metadata["channels"])
+    return TrainedBackbone(backbone.eval(), *prepared, context.channels)
 
 
 def context_of(metadata: Mapping[str, Any], *, restoring: bool) -> Context:
-    """The runtime facts that a network was trained with, from what stands beside its weights."""
-    facts = metadata["context"]
-    settled = {"mean": tuple(facts["mean"]), "std": tuple(facts["std"]), "restoring": restoring}
-    return Context(**facts | settled)
+    """The runtime facts that a network was trained with, from what stands beside its weights.
+
+    Raises:
+        RunError: they are not there, or no such facts.
+    """
+    try:
+        facts = metadata["context"]
+        settled = {"mean": tuple(facts["mean"]), "std": tuple(facts["std"]), "restoring": restoring}
+        return Context(**facts | settled)
+    except (KeyError, TypeError) as error:
+        raise _damaged(error) from error
+
+
+def _damaged(error: Exception) -> RunError:
+    return RunError(f"what stands beside the weights is not what sslkit writes there: {error!r}")

@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import nn
 
 from sslkit.errors import RunError
-from sslkit.files import write_aside
+from sslkit.files import open_regular, write_aside
 
 KEY = "sslkit"
 
@@ -29,6 +29,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
         RunError: the file is missing, damaged, or does not fit the module.
     """
     try:
+        open_regular(path).close()
         with safe_open(path, framework="pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         module.load_state_dict(state)
@@ -43,10 +44,13 @@ def read_metadata(path: Path) -> dict[str, Any]:
         RunError: the file is missing, damaged, or not written by sslkit.
     """
     try:
+        open_regular(path).close()
         with safe_open(path, framework="pt") as file:
             metadata: dict[str, Any] = json.loads(file.metadata()[KEY])
+        if not isinstance(metadata, dict):
+            raise TypeError("what stands beside the weights is no table")
     except FileNotFoundError:
         raise RunError(f"there are no weights {path}: the run has not finished; `sslkit resume` completes it") from None
-    except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, TypeError, KeyError, ValueError, RecursionError) as error:
         raise RunError(f"the weights {path} cannot be read: {error}") from error
     return metadata

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,6 @@ import torch
 from torch import nn
 
 from sslkit.errors import RunError
-from sslkit.training.checkpoints import load_checkpoint
 from sslkit.weights import load_weights, read_metadata, save_weights
 
 
@@ -34,18 +32,3 @@ def test_damaged_and_foreign_weights_are_refused(tmp_path: Path) -> None:
         load_weights(nn.Linear(2, 2), path)
     with pytest.raises(RunError, match="cannot be read"):
         read_metadata(path)
-
-
-class Payload:
-    def __reduce__(self) -> tuple[object, ...]:
-        return Path.touch, (Path("executed"),)
-
-
-def test_a_checkpoint_that_wants_to_execute_something_is_refused(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    torch.save({"state_dict": Payload()}, "evil.ckpt")
-    Path("raw.ckpt").write_bytes(pickle.dumps(Payload()))
-    for name in ("evil.ckpt", "raw.ckpt"):
-        with pytest.raises(RunError, match=f"the checkpoint {name} cannot be read: "):
-            load_checkpoint(Path(name))
-    assert not Path("executed").exists()

@@ -27,6 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from sslkit.files import open_regular
+
 EXTENSIONS = frozenset([".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"])
 """Names, in lower case, that files with images have."""
 
@@ -90,7 +92,7 @@ def upright_size(path: Path) -> tuple[int, int]:
 @contextmanager
 def _open(path: Path) -> Iterator[Image.Image]:
     # Pillow is given a file, not its path: paths it maps into memory, and then garbles rotated uncompressed TIFFs.
-    with _reading(open, path, "rb") as file:
+    with _reading(open_regular, path) as file:
         if os.fstat(file.fileno()).st_size == 0:
             raise BrokenImage("empty file")
         image = _reading(Image.open, file, formats=FORMATS)

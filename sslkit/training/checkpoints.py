@@ -19,7 +19,21 @@ import torch
 from pytorch_lightning.plugins import TorchCheckpointIO
 
 from sslkit.errors import RunError
-from sslkit.files import point, write_aside
+from sslkit.files import open_regular, point, write_aside
+from sslkit.training.archive import strangeness
+
+CONTENT = {
+    "state_dict": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+    "callbacks": dict,
+    "loops": dict,
+    "epoch": int,
+    "global_step": int,
+    "pytorch-lightning_version": str,
+    "recipe": str,
+}
+"""What a checkpoint holds at least."""
 
 NAME = re.compile(r"step-(\d{1,18})-([0-9a-f]{16})\.ckpt")
 
@@ -41,7 +55,8 @@ class Checkpoint:
     def damage(self) -> str:
         """Why it cannot be used; empty where its content is what was written."""
         try:
-            whole = _checksum(self.path.read_bytes()) == self.checksum
+            with open_regular(self.path) as file:
+                whole = hashlib.file_digest(file, "sha256").hexdigest().startswith(self.checksum)
         except OSError as error:
             return f"it cannot be read: {error.strerror or error}"
         return "" if whole else "its content is not what was written, by the checksum in its name"
@@ -65,10 +80,6 @@ def newest_whole(folder: Path) -> tuple[Checkpoint | None, dict[str, str]]:
     return None, damaged
 
 
-def _checksum(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]
-
-
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's checkpoint files, never half-written and never unpickled beyond plain tensors and values."""
 
@@ -80,7 +91,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path = Path(path)
         # A folder that somebody removed meanwhile loses no step: what is trained is still in memory.
         path.parent.mkdir(exist_ok=True)
-        write_aside(path.with_stem(f"{path.stem}-{_checksum(data)}"), data)
+        write_aside(path.with_stem(f"{path.stem}-{hashlib.sha256(data).hexdigest()[:16]}"), data)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
         """Read a checkpoint; see the function of this name."""
@@ -94,12 +105,24 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         RunError: the file is missing, damaged, or holds anything else.
     """
     try:
+        strange = strangeness(path)
+        if strange:
+            raise RunError(f"the checkpoint {path} is refused: {strange}")
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise RunError(f"there is no checkpoint {path}: the run was stopped before its first") from None
+    except RunError:
+        raise
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RunError(f"the checkpoint {path} cannot be read: {reason}") from error
+    lacking = [
+        key
+        for key, kind in CONTENT.items()
+        if not isinstance(checkpoint, dict) or key not in checkpoint or not isinstance(checkpoint[key], kind)
+    ]
+    if lacking:
+        raise RunError(f"the checkpoint {path} is none of sslkit's: it lacks {', '.join(lacking)}")
     return checkpoint
 
 

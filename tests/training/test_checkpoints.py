@@ -272,4 +272,4 @@ def test_the_newest_are_kept_and_the_best_besides(tmp_path: Path) -> None:
         saver.settle(step, best=2)
     assert [item.step for item in saved(tmp_path)] == [5, 4, 2]
     for name, step in (("last", 5), ("best", 2)):
-        assert load_checkpoint(tmp_path / f"{name}.ckpt") == {"step": step}
+        assert (tmp_path / f"{name}.ckpt").resolve().name.startswith(f"step-{step}-")

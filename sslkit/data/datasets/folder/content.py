@@ -18,6 +18,7 @@ from sslkit.data.cache import write_file
 from sslkit.data.datasets.folder.scan import Tree, scan
 from sslkit.data.datasets.folder.threads import in_order
 from sslkit.errors import DataError
+from sslkit.files import open_regular
 
 
 def content_name(tree: Tree, purpose: str, notes: Path) -> str:
@@ -55,7 +56,7 @@ def _hash(what: object) -> str:
 def digest(path: Path) -> str:
     """SHA-256 of a file's bytes; where it cannot be read, ``unreadable:`` and why."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:  # decoding will say that it is broken, and why
         return f"unreadable: {error.errno}"
