@@ -50,9 +50,7 @@ def _of_archive(file: BinaryIO) -> str:
             return "it holds other pickles than the one of a checkpoint"
         for name in _names(archive.read(pickles[0])):
             if not NAMED.fullmatch(name):
-                return (
-                    f"it names {ascii(name.replace(' ', '.'))}, which no checkpoint needs; nothing of it was executed"
-                )
+                return f"it names {name.replace(' ', '.')!a}, which no checkpoint needs; nothing of it was executed"
     return ""
 
 
