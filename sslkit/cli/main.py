@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from sslkit.cli import (
+    bench,
     compare,
     doctor,
     evaluate,
@@ -67,6 +68,7 @@ app.command("eval")(evaluate.command)
 app.command("compare")(compare.command)
 app.command("export")(export.command)
 app.command("doctor")(doctor.command)
+app.command("bench")(bench.command)
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(runs.app, name="runs")

@@ -78,7 +78,7 @@ def _train(recipe: Recipe, reporter: Reporter, runs: Path, parent: Run | None) -
             write_aside(run.provenance, to_json(record))
             run.write_status("running", 0, assembly.context.total_steps, 0, assembly.context.epochs)
         reporter.note(f"run folder: {run.path}")
-        return _fit(run, assembly, hardware, processes, reporter, checkpoint=None)
+        return fit(run, assembly, hardware, processes, reporter, checkpoint=None)
 
 
 def resume(run: Run, reporter: Reporter | None = None, allow: Collection[Change] = ()) -> Run:
@@ -113,7 +113,7 @@ def _resume(recipe: Recipe, reporter: Reporter, run: Run, allow: Collection[Chan
         if processes.main:
             run.mark_latest()
         reporter.note(f"run folder: {run.path}")
-        return _fit(run, assembly, hardware, processes, reporter, checkpoint)
+        return fit(run, assembly, hardware, processes, reporter, checkpoint)
 
 
 def _whole_checkpoint(run: Run, reporter: Reporter) -> Checkpoint:
@@ -159,7 +159,7 @@ def prepare(recipe: Recipe, reporter: Reporter) -> tuple[Hardware, Assembly, Pro
     return hardware, assembly, processes
 
 
-def _fit(
+def fit(
     run: Run,
     assembly: Assembly,
     hardware: Hardware,
@@ -167,6 +167,7 @@ def _fit(
     reporter: Reporter,
     checkpoint: Path | None,
 ) -> Run:
+    """Train what was prepared into its run folder, from a checkpoint or from the beginning."""
     learner = Learner(assembly, hardware)
     interruption = Interruption()
     books = Bookkeeping(run, learner, processes, Monitor(assembly), reporter, interruption)

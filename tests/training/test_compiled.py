@@ -32,15 +32,17 @@ def test_a_compiled_network_learns_the_same_and_tells_its_cost(
         return graph
 
     monkeypatch.setattr(compiled, "BACKEND", counting if backend == "counting" else backend)
-    plain = train(load_recipe(tiny), tmp_path / "plain")
+    # Adam would blow the rounding of gradients that are almost 0 up to whole steps.
+    sgd = "optimizer={use='sgd', lr=0.05}"
+    plain = train(load_recipe(tiny, [sgd]), tmp_path / "plain")
     reporter = Notes()
-    fast = train(load_recipe(tiny, ["train.compile=true"]), tmp_path / "compiled", reporter)
+    fast = train(load_recipe(tiny, [sgd, "train.compile=true"]), tmp_path / "compiled", reporter)
     if backend == "counting":
         assert len(graphs) == 1  # once: the monitors, whose batches have another shape, did not compile it again
     one, other = load_file(plain.backbone), load_file(fast.backbone)
     assert one.keys() == other.keys()
     for name, value in one.items():
-        torch.testing.assert_close(other[name], value, rtol=1e-2, atol=1e-3, msg=name)
+        torch.testing.assert_close(other[name], value, rtol=1e-3, atol=1e-4, msg=name)
     told = [note for note in reporter.notes if note.startswith("train.compile")]
     assert len(told) == 1
     assert re.fullmatch(r"train\.compile: compiling took \d+\.\d s of the first step, the next \d+\.\d\d s", told[0])
