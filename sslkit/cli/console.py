@@ -14,6 +14,16 @@ from sslkit.files import to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
+
+PIPED_WIDTH = 120
+"""Columns that prose is folded to where there is no terminal."""
+
+GAP, EDGES = 3, 2
+"""Screen columns between two of a table, and at its edges."""
+
+READABLE = 24
+"""Narrowest column that prose is folded to."""
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 
@@ -66,15 +76,81 @@ def only_json(asked: bool) -> Iterator[None]:
         yield
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on standard output; its first column is never cut."""
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], optional: int = 0) -> None:
+    """A table on standard output, in a form that its width allows; no word is ever broken.
+
+    On a terminal that is too narrow the last columns are left out, then the widest is folded, then each row becomes
+    a block.  Where nobody's screen is known, in a pipe or a file, a row stays a line unless it holds prose.
+
+    Args:
+        title: printed above; may be empty.
+        columns: their names.
+        rows: cells of each row.
+        optional: how many columns, from the last, may be left out.
+    """
+    from rich.cells import cell_len
+
+    console = output()
+    cells = [[str(cell) for cell in row] for row in rows]
+    room = (console.width if console.is_terminal else PIPED_WIDTH) - EDGES
+
+    def widths(count: int) -> list[int]:
+        return [
+            max([_longest_word(columns[place]), *(cell_len(row[place]) for row in cells)]) for place in range(count)
+        ]
+
+    shown = len(columns)
+    while console.is_terminal and optional and sum(widths(shown)) + GAP * (shown - 1) > room:
+        shown, optional = shown - 1, optional - 1
+    needed = widths(shown)
+    widest = max(range(shown), key=lambda place: needed[place])
+    left = room - (sum(needed) + GAP * (shown - 1) - needed[widest])
+    words = max([_longest_word(row[widest]) for row in cells], default=0)
+    if left < needed[widest] and left >= max(words, READABLE):
+        needed[widest] = left
+    elif left < needed[widest] and console.is_terminal:
+        _print_blocks(console, title, columns, cells)
+        return
+    console.width = max(console.width, sum(needed) + GAP * shown)
+    console.print(_table(title, columns[:shown], cells, needed))
+
+
+def _longest_word(text: str) -> int:
+    from rich.cells import cell_len
+
+    return max(map(cell_len, text.split()), default=0)
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=title or None, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
-    for place, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=place == 0)
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(column, width=width)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    output().print(table)
+        table.add_row(*(Text(cell) for cell in row[: len(columns)]))
+    return table
+
+
+def _print_blocks(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Each row as a block: its first cell, and below it the others by name."""
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    if title:
+        console.print(Text(title, style="bold"))
+    for first, *others in rows:
+        console.print()
+        if first:
+            console.print(Text(first, style="bold"))
+        block = Table.grid(padding=(0, 2, 0, 0))
+        block.add_column(max_width=console.width // 2)
+        block.add_column(overflow="fold")
+        for name, cell in zip(columns[1:], others, strict=True):
+            if cell:
+                block.add_row(Text(name, style="dim"), Text(cell))
+        console.print(Padding(block, (0, 0, 0, 2), expand=False))
+    console.print()

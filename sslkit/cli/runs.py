@@ -30,10 +30,16 @@ def list_(runs: RunsOption = None, json: JsonOption = False) -> None:
         print_json([{"run": str(run.path), "name": run.name} | asdict(status) for run, status in found])
         return
     rows = [
-        (run.name, status.state, f"{status.epoch}/{status.epochs}", f"{status.step}/{status.steps}", status.updated)
+        (
+            run.name,
+            status.state,
+            f"{status.epoch}/{status.epochs}",
+            f"{status.step}/{status.steps}",
+            _minute(status.updated),
+        )
         for run, status in found
     ]
-    print_table("", ("run", "state", "epochs", "steps", "updated"), rows)
+    print_table("", ("run", "state", "epochs", "steps", "updated (UTC)"), rows, optional=3)
 
 
 @app.command()
@@ -54,3 +60,8 @@ def show(run: RunArgument = None, runs: RunsOption = None, json: JsonOption = Fa
     output().print(f"{found.path}\n{status.state}, step {status.step} of {status.steps}", markup=False, soft_wrap=True)
     print_table("newest figures", ("figure", "value"), [(name, f"{value:.5g}") for name, value in newest.items()])
     output().print(f"{len(evaluations)} evaluations in {found.evaluations}", markup=False, soft_wrap=True)
+
+
+def _minute(updated: str) -> str:
+    """A time stamp as one reads it."""
+    return updated[:16].replace("T", " ")

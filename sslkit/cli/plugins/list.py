@@ -24,7 +24,7 @@ def command(
     if json:
         print_json([dict(zip(columns, row, strict=True)) for row in rows])
     else:
-        print_table("", columns, rows)
+        print_table("", columns, rows, optional=3)
     for name, reason in catalog.unreadable:
         messages().print(f"cannot read {name}: {reason}", markup=False, soft_wrap=True)
     for name in catalog.missing:
