@@ -10,6 +10,7 @@ from sslkit import finding, runs
 from sslkit.evaluation.evaluate import build_evaluators, evaluate, other_data
 from sslkit.export.export import Exported, export
 from sslkit.hardware import DeviceName, choose
+from sslkit.inference.run import Written, embed, predict
 from sslkit.loading import TrainedBackbone, load_backbone
 from sslkit.recipe.check import load_recipe
 from sslkit.reporting.history import Row, read_history
@@ -52,6 +53,25 @@ class Run(runs.Run):
         built = build_evaluators(asked)
         other = other_data(data, data_settings) if data else None
         return evaluate(self, built, choose(device, "auto").device, random_baseline=random_baseline, other=other)
+
+    def predict(self, images: str | Path, out: str | Path, *, device: DeviceName = "auto") -> Written:
+        """Write the discovered class of each image file as CSV: ``class``, ``name``, ``confidence``, ``file``.
+
+        What these are is told in ``sslkit.inference.run.predict``.  Interrupted or killed, the next call goes on.
+
+        Args:
+            images: a folder, searched at any depth, or one image.
+            out: the table; must not be there yet.
+            device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+
+        Raises:
+            InputError: the run has no classifier, there are no images that can be read, or a file is in the way.
+        """
+        return predict(self, Path(images), Path(out), choose(device, "auto").device)
+
+    def embed(self, images: str | Path, out: str | Path, *, device: DeviceName = "auto") -> Written:
+        """Write the feature of each image file as Parquet: ``file``, ``features``; otherwise as ``predict``."""
+        return embed(self, Path(images), Path(out), choose(device, "auto").device)
 
     def export(self, to: str, out: str | Path) -> Exported:
         """Write the network for another library, tried with that library, with a model card beside it.

@@ -7,28 +7,35 @@ import json
 import math
 import os
 import stat
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 PART = ".part"
 """How the name of a file that is not yet complete ends."""
 
 
-def write_aside(path: Path, data: bytes | str) -> None:
-    """Write a file completely or not at all: aside, flushed to disk, then renamed over the old one."""
+@contextmanager
+def writing_aside(path: Path) -> Iterator[BinaryIO]:
+    """A file to write into, aside; at the end it is flushed to disk and takes the place of ``path``."""
     aside = path.with_name(f".{path.name}.{os.getpid()}{PART}")
     try:
         with aside.open("wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
     _flush_folder(path.parent)
+
+
+def write_aside(path: Path, data: bytes | str) -> None:
+    """Write a file completely or not at all: aside, flushed to disk, then renamed over the old one."""
+    with writing_aside(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
 
 
 def point(link: Path, target: str) -> None:

@@ -15,6 +15,7 @@ from sslkit.cli import (
     doctor,
     evaluate,
     export,
+    files,
     init,
     plugins,
     recipes,
@@ -66,6 +67,8 @@ app.command("train")(train.command)
 app.command("resume")(resume.command)
 app.command("eval")(evaluate.command)
 app.command("compare")(compare.command)
+app.command("predict")(files.predict)
+app.command("embed")(files.embed)
 app.command("export")(export.command)
 app.command("doctor")(doctor.command)
 app.command("bench")(bench.command)

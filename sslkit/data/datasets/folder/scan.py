@@ -70,6 +70,27 @@ def shown(name: str) -> str:
     return name if name.isprintable() else ascii(name)
 
 
+def images_at(path: Path) -> tuple[Path, tuple[ImageFile, ...]]:
+    """Every image below a folder, whatever its sub-folders are called, and the folder; or a file, and its folder.
+
+    Raises:
+        DataError: there is nothing there, or no image, or the folder cannot be listed.
+    """
+    if path.is_file():
+        status = path.stat()
+        return path.parent, (ImageFile(path.name, (status.st_size, status.st_mtime_ns, status.st_ctime_ns)),)
+    if not path.is_dir():
+        raise DataError(f"there is no file or folder {path}")
+    ignored: Counter[str] = Counter()
+    try:
+        found = _images(path, "", ignored)
+    except OSError as error:
+        raise DataError(f"the image folder {path} cannot be read: {error}. Check the permissions.") from error
+    if not found:
+        raise _no_images(path, ignored)
+    return path, found
+
+
 def scan(root: Path) -> Tree:
     """Find the images below ``root``.
 
@@ -100,13 +121,16 @@ def _scan(root: Path) -> Tree:
     files = {split: _images(root, folder, ignored) for split, folder in folders.items()}
     for split, found in files.items():
         if not found:
-            others = ", ".join(f"{count} {kind}" for kind, count in sorted(ignored.items())) or "no files at all"
-            raise DataError(
-                f"no images in {root / folders[split]} (found: {others}). "
-                f"Images are files named {', '.join(sorted(EXTENSIONS))}."
-            )
+            raise _no_images(root / folders[split], ignored)
     unread = tuple(name for name in visible if name not in named) if named else ()
     return Tree(root, folders, files, dict(sorted(ignored.items())), unread)
+
+
+def _no_images(folder: Path, ignored: Mapping[str, int]) -> DataError:
+    others = ", ".join(f"{count} {kind}" for kind, count in sorted(ignored.items())) or "no files at all"
+    return DataError(
+        f"no images in {folder} (found: {others}). Images are files named {', '.join(sorted(EXTENSIONS))}."
+    )
 
 
 def _images(root: Path, folder: str, ignored: Counter[str]) -> tuple[ImageFile, ...]:
