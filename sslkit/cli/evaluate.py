@@ -119,42 +119,9 @@ def _numbers(text: str) -> list[float]:
 
 def show(name: str, result: Mapping[str, Any]) -> None:
     """One evaluator's figures and baselines as a table, with the protocol below."""
-    rows = list(_rows(name, result[name]))
-    for baseline, figures in result["baselines"].items():
-        if baseline == f"{name}_random_weights":
-            rows += _rows("random weights", figures)
-        elif name == "cluster" and baseline.startswith("kmeans_"):
-            rows += _rows(baseline, figures)
-    columns = list(dict.fromkeys(figure for _, figures in rows for figure in figures if not figure.endswith("_std")))
-    print_table(
-        "",
-        ["", *(figure.replace("_", " ") for figure in columns)],
-        [(label, *(_cell(figures, figure) for figure in columns)) for label, figures in rows],
-    )
-    for key, value in _flat(result["protocol"][name]):
+    from sslkit.reporting import evaluations
+
+    columns, rows = evaluations.rows(name, result)
+    print_table("", ["", *columns], rows)
+    for key, value in evaluations.protocol(result["protocol"][name]):
         output().print(f"{key}: {value}", markup=False, soft_wrap=True, style="dim")
-
-
-def _rows(label: str, figures: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """One row for the figures, and one for each fraction of the labels."""
-    numbers = {figure: value for figure, value in figures.items() if isinstance(value, (int, float))}
-    parts = figures.get("fractions", {})
-    rows = [(label, numbers)] if numbers else []
-    return rows + [(f"{label}, {100 * float(part):g} %", dict(own)) for part, own in parts.items()]
-
-
-def _cell(figures: Mapping[str, Any], figure: str) -> str:
-    value = figures.get(figure)
-    if value is None:
-        return ""
-    if not isinstance(value, float):
-        return str(value)
-    spread = figures.get(f"{figure}_std")
-    return f"{value:.3f}" if spread is None else f"{value:.3f} ± {spread:.3f}"
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    rows: list[tuple[str, Any]] = []
-    for key, value in tree.items():
-        rows += _flat(value, f"{prefix}{key} ") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
-    return rows

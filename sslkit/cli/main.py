@@ -17,8 +17,10 @@ from sslkit.cli import (
     export,
     files,
     init,
+    label,
     plugins,
     recipes,
+    report,
     resume,
     runs,
     train,
@@ -69,6 +71,8 @@ app.command("eval")(evaluate.command)
 app.command("compare")(compare.command)
 app.command("predict")(files.predict)
 app.command("embed")(files.embed)
+app.command("report")(report.command)
+app.command("label")(label.command)
 app.command("export")(export.command)
 app.command("doctor")(doctor.command)
 app.command("bench")(bench.command)

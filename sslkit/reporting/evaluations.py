@@ -1,0 +1,58 @@
+"""Evaluations as rows of text: figures with their baselines, and the protocol in lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def rows(name: str, result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """One evaluator's figures and baselines.
+
+    Args:
+        name: the evaluator's.
+        result: an evaluation as ``evaluate`` returns it.
+
+    Returns:
+        The names of the figures, and a row for the run, for each fraction of the labels, and for each baseline: its
+        label, then a text for each figure, empty where it has none.
+    """
+    found = _with_fractions(name, result[name])
+    for baseline, figures in result["baselines"].items():
+        if baseline == f"{name}_random_weights":
+            found += _with_fractions("random weights", figures)
+        elif name == "cluster" and baseline.startswith("kmeans_"):
+            found += _with_fractions(baseline, figures)
+    columns = list(dict.fromkeys(figure for _, figures in found for figure in figures if not figure.endswith("_std")))
+    names = [figure.replace("_", " ") for figure in columns]
+    return names, [[label, *(_cell(figures, figure) for figure in columns)] for label, figures in found]
+
+
+def protocol(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """What a protocol says, each with the keys that lead to it."""
+    found: list[tuple[str, Any]] = []
+    for key, value in tree.items():
+        found += protocol(value, f"{prefix}{key} ") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
+    return found
+
+
+def newest(evaluations: list[Any]) -> dict[str, Mapping[str, Any]]:
+    """Of evaluations, oldest first, the newest that each evaluator has its figures in."""
+    return {name: result for result in evaluations for name in result if name in result.get("protocol", {})}
+
+
+def _with_fractions(label: str, figures: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    numbers = {figure: value for figure, value in figures.items() if isinstance(value, (int, float))}
+    parts = figures.get("fractions", {})
+    found = [(label, numbers)] if numbers else []
+    return found + [(f"{label}, {100 * float(part):g} %", dict(own)) for part, own in parts.items()]
+
+
+def _cell(figures: Mapping[str, Any], figure: str) -> str:
+    value = figures.get(figure)
+    if value is None:
+        return ""
+    if not isinstance(value, float):
+        return str(value)
+    spread = figures.get(f"{figure}_std")
+    return f"{value:.3f}" if spread is None else f"{value:.3f} ± {spread:.3f}"

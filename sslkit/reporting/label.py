@@ -1,0 +1,91 @@
+"""The page on which a run's discovered classes are named, and their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sslkit import __version__
+from sslkit.classes import read_class_names, write_class_names
+from sslkit.errors import RunError
+from sslkit.evaluation.subject import RunSubject
+from sslkit.files import write_aside
+from sslkit.reporting.discoveries import cards
+from sslkit.reporting.findings import find
+from sslkit.reporting.gallery import Gallery
+from sslkit.reporting.page import render
+from sslkit.runs import Run
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What ``label`` left behind: the names of all discovered classes, and the page that shows these."""
+
+    names: tuple[str, ...]
+    page: Path
+
+
+def label(run: Run, device: str = "cpu") -> Labelled:
+    """Write ``label.html``, and ``classes.toml`` with a line for each class to name; names that are there stay.
+
+    Raises:
+        RunError: the run has not finished, discovered no classes, or its ``classes.toml`` cannot be read.
+        DataError: its images are not there any more.
+    """
+    found = find(run, device)
+    if found.discovered is None:
+        raise _no_classes(run)
+    names = read_class_names(run, found.discovered.count) or ("",) * found.discovered.count
+    page = run.path / "label.html"
+    values = {
+        "title": f"Name the classes of {run.name}",
+        "version": __version__,
+        "run": str(run.path),
+        "split": found.name,
+        "count": found.discovered.count,
+        "labelled": found.split.labels is not None,
+        "classes": cards(found, found.discovered, names, Gallery("label")),
+    }
+    write_aside(page, render("label.html", "label.js", values))
+    write_class_names(run, names)
+    return Labelled(names, page)
+
+
+def name_classes(run: Run, names: Mapping[int, str]) -> tuple[str, ...]:
+    """Name some of a run's discovered classes; the others keep their names.
+
+    Args:
+        run: a finished run.
+        names: by the class's place; ``""`` takes a name away.
+
+    Returns:
+        The names of all.
+
+    Raises:
+        RunError: the run has not finished, discovered no classes or not these, or its ``classes.toml`` cannot be read.
+    """
+    count = class_count(run)
+    known = list(read_class_names(run, count) or ("",) * count)
+    for place, name in names.items():
+        if not 0 <= place < count:
+            raise RunError(f"there is no class {place}; the classes of {run.name} are 0 to {count - 1}")
+        known[place] = name.strip()
+    write_class_names(run, known)
+    return tuple(known)
+
+
+def class_count(run: Run) -> int:
+    """How many classes a finished run discovered.
+
+    Raises:
+        RunError: the run has not finished, or has no classifier.
+    """
+    subject = RunSubject(run, "cpu")
+    if subject.head is None or not subject.head.classifiers or subject.head.classifiers[subject.classifier] < 2:
+        raise _no_classes(run)
+    return subject.head.classifiers[subject.classifier]
+
+
+def _no_classes(run: Run) -> RunError:
+    return RunError(f"{run.name} discovered no classes to name: its network has no classifier")
