@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -12,10 +11,12 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from sslkit.errors import RecipeError, TrainingError
+from sslkit.errors import RecipeError
 from sslkit.reporting.history import History
 from sslkit.runs import Run, State
-from sslkit.training.checkpoints import Interval, Saver
+from sslkit.training.checkpoints import Interval, Saver, newest_whole
+from sslkit.training.divergence import divergence, read
+from sslkit.training.guard import finite
 from sslkit.training.interruption import Interruption
 from sslkit.training.learner import Learner
 from sslkit.training.monitor import Monitor
@@ -139,16 +140,19 @@ class Bookkeeping(pl.Callback):
         step = int(trainer.global_step)
         self._tell_compiling()
         self._collect(pl_module)
-        if step % self.log_every == 0:
+        logged, ended = step % self.log_every == 0, step % self.context.steps_per_epoch == 0
+        if logged or ended:
+            self._refuse_divergence(pl_module, step)
+        if logged:
             self._log(trainer, step)
-        if step % self.context.steps_per_epoch == 0:
+        if ended:
             self._end_epoch(step)
         self.reporter.step(self.progress(step))
         finished = step == self.context.total_steps
         # Clocks and signals are each process's own, and all must save after the same step.
         stop, due = self.processes.any(bool(self.interruption.requested) and not finished, self.interval.due(step))
         if due or finished or stop:
-            self._refuse_divergence(float(self._mean(pl_module.output.loss.detach())), step)
+            self._refuse_divergence(pl_module, step, saves=True)
             if self.last_epoch_loss < self.best_loss:
                 self.best_loss, self.best_step = self.last_epoch_loss, step
             self.saver.save(trainer, step, self.best_step)
@@ -220,16 +224,20 @@ class Bookkeeping(pl.Callback):
         """The mean over all processes."""
         return self.context.world.sum(value) / self.context.world.size
 
-    def _refuse_divergence(self, loss: float, step: int) -> None:
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"training diverged: the loss is {loss} at step {step}; nothing was saved since it became so; "
-                "a lower learning rate or a longer warm-up is the usual remedy"
-            )
+    def _refuse_divergence(self, learner: Learner, step: int, *, saves: bool = False) -> None:
+        """Stop where a step since the last look was not finite; before saving, look at the weights themselves too."""
+        assert learner.guard is not None
+        failed = int(learner.guard.failed)
+        if not failed and saves and not finite(learner.method.parameters()):
+            failed = step
+        if failed:
+            kept, _ = newest_whole(self.run.checkpoints)
+            figures = read(self.pending, step, failed)
+            saved = kept.step if kept else 0
+            raise divergence(self.run, learner.assembly, failed, saved, self.names, figures)
 
     def _log(self, trainer: pl.Trainer, step: int) -> None:
         figures = self._write_pending(step)
-        self._refuse_divergence(figures["loss"], step)
         figures["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         self._measure_speed(step)
         others = {"lr": figures["lr"], "time/images_per_second": self.speed[0], "time/waiting": self.speed[1]}

@@ -17,6 +17,7 @@ from sslkit.data.seeds import generator
 from sslkit.hardware import Hardware
 from sslkit.training.compiled import Compiled
 from sslkit.training.first_batch import check_heads, check_images, check_views
+from sslkit.training.guard import Guard
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
@@ -36,6 +37,8 @@ class Learner(pl.LightningModule):
         self.output = MethodOutput(torch.zeros(()))
         """Result of the latest step."""
         self.checked = False
+        self.guard: Guard | None = None
+        """From the first step on, when the method is where it is trained."""
         if hardware.channels_last:
             self.method.to(memory_format=torch.channels_last)
         self.compiled = Compiled(self.method) if assembly.recipe.train.compile else None
@@ -72,6 +75,8 @@ class Learner(pl.LightningModule):
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         step = int(self.global_step)
+        self.guard = self.guard or Guard(self.method, self.assembly.context.world)
+        self.guard.begin()
         try:
             self.output = self.method(
                 Batch(
@@ -88,11 +93,17 @@ class Learner(pl.LightningModule):
         return self.output.loss
 
     def on_after_backward(self) -> None:
-        self.method.after_backward(int(self.global_step))
+        step = int(self.global_step)
+        self.method.after_backward(step)
+        assert self.guard is not None
+        self.guard.judge(self.output.loss, step + 1)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
-        self.method.after_step()
+        assert self.guard is not None
+        if not self.guard.skips:
+            self.method.after_step()
+        self.guard.end()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["recipe"] = self.assembly.recipe.to_toml()

@@ -1,0 +1,114 @@
+"""Keeps what is not finite away from the weights, without the host waiting for an accelerator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+
+import torch
+from torch import Tensor, nn
+
+from sslkit.contracts.context import World
+
+BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Integers by their size in bytes."""
+
+
+class Guard:
+    """Undoes a step whose loss or gradient is not finite, and every step after it.
+
+    On processors the host looks, and the optimizer is left without gradients, which every one takes for nothing to do.
+    On accelerators it must not wait for an answer: there all weights and buffers are copied before each step, and after
+    it the copy or the result is taken by a flag on the device.  A batch normalisation's statistics, a teacher and a
+    queue are as they were before the step, too.
+
+    Args:
+        method: what is trained; already on its device.
+        world: the processes that train together; one that fails stops all.
+
+    Attributes:
+        failed: the first step (counted from 1) that was not finite, on the device; 0: there is none.
+    """
+
+    def __init__(self, method: nn.Module, world: World) -> None:
+        self.method = method
+        self.world = world
+        self.device = next(method.parameters()).device
+        self.host_looks = self.device.type == "cpu"
+        self.failed = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.kept: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def begin(self) -> None:
+        """Called before each step."""
+        live = self._live()
+        if _shapes(self.kept) != _shapes(live):
+            self.kept = {name: torch.empty_like(tensor) for name, tensor in live.items()}
+        if live:
+            torch._foreach_copy_(list(self.kept.values()), list(live.values()))
+
+    @torch.no_grad()
+    def judge(self, loss: Tensor, step: int) -> None:
+        """Called with the loss of step ``step`` (from 1), and its gradients in place."""
+        gradients = [p.grad for p in self.method.parameters() if p.grad is not None]
+        good = loss.detach().isfinite()
+        if gradients:
+            good = good & finite(gradients)
+        failing = self.world.max((~good).float()) > 0
+        self.failed = torch.where((self.failed == 0) & failing, step, self.failed)
+        if self.host_looks and self.failed:
+            for parameter in self.method.parameters():
+                parameter.grad = None
+
+    @property
+    def skips(self) -> bool:
+        """Whether the host knows that the step is undone, so that nothing needs to follow it."""
+        return self.host_looks and bool(self.failed)
+
+    @torch.no_grad()
+    def end(self) -> None:
+        """Called after each step."""
+        # By name, because a module may put another tensor in the place of a buffer, or make one in its first step.
+        live = {name: now for name, now in self._live().items() if name in self.kept}
+        kept = [self.kept[name] for name in live]
+        if not self.host_looks:
+            select(self.failed == 0, list(live.values()), kept)
+        elif live and self.failed:
+            torch._foreach_copy_(list(live.values()), kept)
+
+    def _live(self) -> dict[str, Tensor]:
+        """What a step may change: on processors, where the optimizer then does nothing, the buffers."""
+        live = dict(self.method.named_buffers())
+        if not self.host_looks:
+            live |= {name: parameter.detach() for name, parameter in self.method.named_parameters()}
+        return live
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def finite(tensors: Iterable[Tensor]) -> Tensor:
+    """Whether every number of some floating-point tensors is finite, as a tensor."""
+    norms = torch._foreach_norm(list(tensors), torch.inf)
+    return torch.stack([norm.float() for norm in norms]).isfinite().all()
+
+
+def select(result: Tensor, tensors: Sequence[Tensor], otherwise: Sequence[Tensor]) -> None:
+    """Leave tensors as they are where the flag ``result`` is set, else make them those of ``otherwise``.
+
+    To the bit, and whatever numbers either holds: bits are multiplied as integers, by 0 or 1, because NaN times 0 is
+    NaN.  A few kernels for any number of tensors; ``otherwise`` is used up.
+    """
+
+    def size(pair: tuple[Tensor, Tensor]) -> int:
+        return pair[0].element_size()
+
+    for width, pairs in groupby(sorted(zip(tensors, otherwise, strict=True), key=size), key=size):
+        live, kept = (
+            list(side) for side in zip(*((a.view(BITS[width]), b.view(BITS[width])) for a, b in pairs), strict=True)
+        )
+        flag = result.to(BITS[width])
+        torch._foreach_mul_(live, flag)
+        torch._foreach_mul_(kept, 1 - flag)
+        torch._foreach_add_(live, kept)
