@@ -126,7 +126,7 @@ def resume(
     *,
     runs: Folder = None,
     reporter: Reporter | None = None,
-    allow: Collection[Literal["recipe", "data"]] = (),
+    allow: Collection[Literal["recipe", "data", "processes"]] = (),
 ) -> Run:
     """Go on with a run from its last checkpoint, as if it had never stopped.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
@@ -52,11 +53,13 @@ def messages() -> Console:
 
 
 def fail(text: str) -> None:
-    """Tell what went wrong."""
+    """Tell what went wrong, and in which process where torchrun or SLURM started several."""
     from rich.text import Text
 
     console = messages()
-    console.print(Text.assemble(("error: ", "bold red"), text), soft_wrap=True)
+    place = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or "0"
+    process = "" if place == "0" else f"process {place}: "
+    console.print(Text.assemble(process, ("error: ", "bold red"), text), soft_wrap=True)
 
 
 def interrupted() -> None:

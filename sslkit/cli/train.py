@@ -37,10 +37,12 @@ def command(
     if dry_run:
         from sslkit.cli.dry_run import show
         from sslkit.training.dry_run import dry_run as try_out
+        from sslkit.training.processes import is_main
 
         with only_json(json):
             found = try_out(load_recipe(recipe, set_ or []), reporter(messages()))
-        show(found, as_json=json)
+        if is_main():
+            show(found, as_json=json)
         return
     with only_json(json):
         parent = find_run(continue_from, runs_folder(runs)) if continue_from else None
@@ -49,14 +51,18 @@ def command(
 
 
 def finish(run: Run, *, as_json: bool) -> None:
-    """Say what became of a run and what to type next.
+    """Say what became of a run and what to type next; of several processes, only the main one says it.
 
     Raises:
         typer.Exit: with code 130, where it was interrupted.
     """
+    from sslkit.training.processes import is_main
+
     status = run.status
     interrupted = status.state != "finished"
-    if as_json:
+    if not is_main():
+        pass
+    elif as_json:
         print_json({"run": str(run.path), "state": status.state, "step": status.step, "steps": status.steps})
     elif interrupted:
         output().print(f"interrupted after step {status.step} of {status.steps}; go on with:", soft_wrap=True)

@@ -44,7 +44,7 @@ def refuse_changes(run: Run, checkpoint: Mapping[str, Any], assembly: Assembly, 
         raise RunError(f"the checkpoints of {run.name} are none of sslkit's, or damaged: {error!r}") from error
     found: dict[Change, list[str]] = {
         "recipe": list(differences(_but_processes(recipe), _but_processes(assembly.recipe.resolved()))),
-        "processes": list(differences({"processes": processes}, {"processes": assembly.context.world.size})),
+        "processes": list(differences({"their number": processes}, {"their number": assembly.context.world.size})),
         "data": list(differences(data, data_facts(assembly))),
     }
     refused = {name: lines for name, lines in found.items() if lines and name not in allow}

@@ -94,7 +94,8 @@ class _Launch:
         pipes = [Pipe(duplex=False) for _ in range(devices)]
         senders = [sender for _, sender in pipes]
         self.pipes = {receiver: rank for rank, (receiver, _) in enumerate(pipes)}
-        # The server imports everything once; each process is a copy of it.
+        # The server imports everything once; each process is a copy of it.  What torch warns of there is on purpose.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         set_forkserver_preload(["sslkit.training.train"])
         with _handling(signal.SIG_IGN, [signal.SIGINT]):
             self.processes: list[Any] = start_processes(

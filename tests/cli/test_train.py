@@ -154,3 +154,15 @@ def test_an_odd_folder_of_images_trains_and_names_each_broken_file_once(cli, tin
     refused = cli("eval")
     assert refused.returncode == 2
     assert "the data set 'image-folder' has no test images" in refused.stderr
+
+
+def test_two_processes_say_everything_once(cli, tiny: Path, tmp_path: Path) -> None:
+    done = cli("train", tiny, "--set", "train.devices=2", "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["state"], said["step"]) == ("finished", 10)
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(set(lines)), lines
+    assert "processes: 2, each 128 images of a batch of 256" in lines
+    assert [line[:9] for line in lines[-2:]] == ["epoch 1/2", "epoch 2/2"]
+    assert len(list((tmp_path / "runs" / "tiny").iterdir())) == 1

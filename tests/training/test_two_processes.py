@@ -31,6 +31,7 @@ class Smooth(sslkit.Backbone):
         return {2: 30 * self.second(self.first(images).tanh()).tanh()}
 """
 
+# Temperatures near 1: small ones are what makes float32 round, in one process as in two.
 COMMON = """
 [run]
 seed = 7
@@ -69,6 +70,8 @@ classifiers = [10, 4]
 [loss]
 use = "selfcls"
 queue_size = 256
+row_temperature = 1
+column_temperature = 0.5
 """,
     # Frozen prototypes, a queue that begins to fill later, and a head that is not used for an epoch.
     "swav": """
@@ -87,6 +90,8 @@ classifiers = [10]
 use = "swav"
 queue_size = 256
 queue_start = "2 steps"
+temperature = 1
+sinkhorn_epsilon = 0.5
 [[loss]]
 use = "selfcls"
 head = "late"
