@@ -49,7 +49,7 @@ class TrainSection(Options):
 
     strategy: Literal["ddp_find_unused_parameters_true", "ddp"] = "ddp_find_unused_parameters_true"
     """How several processes share gradients, by Lightning's name.  ``ddp`` looks for no parameters that a step does not
-    use, and fails where there are some; with more than two processes it resumes to other bits."""
+    use, and fails where there are some; with more than two processes it may resume to other bits."""
 
     compile: bool = False
     """Compile the backbone (``torch.compile``): steps become faster, the first one takes up to minutes longer.  Needs a

@@ -103,7 +103,6 @@ class _Launch:
                 (find_free_network_port(), order, senders),
                 nprocs=devices,
                 join=False,
-                daemon=True,
                 start_method="forkserver",
             ).processes
         for sender in senders:
