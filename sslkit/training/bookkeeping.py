@@ -254,9 +254,9 @@ class Bookkeeping(pl.Callback):
         self.last_classifier_loss = {head: self._mean(loss) for head, loss in self.classifier_loss.items()}
         self.classifier_loss = {}
         if self.main and every and (epoch % every == 0 or epoch == self.context.epochs):
-            read = {self.method.head_of[name] for name in self.method.started(epoch - 1)}
+            started = {self.method.head_of[name] for name in self.method.started(epoch - 1)}
             with self.compiled.paused() if self.compiled is not None else nullcontext():
-                measured = self.monitor.measure(self.chosen_classifier() if self.head in read else None)
+                measured = self.monitor.measure(self.chosen_classifier() if self.head in started else None)
             figures |= {f"monitor/{name}": value for name, value in measured.items()}
         self._write(step, figures)
         self.reporter.epoch(self.progress(step), figures)
