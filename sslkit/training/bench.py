@@ -73,7 +73,7 @@ def bench(recipe: Recipe, rounds: int, seconds: float, reporter: Reporter | None
         ``seconds_per_step`` by side and by ``cost``, ``limit`` and ``advice``, and the ``protocol``.
     """
     hardware, assembly, processes = prepare(_endless(recipe), reporter or Reporter())
-    sides = _Sides(assembly, hardware)
+    sides = Sides(assembly, hardware)
     turns = _Turns(sides, assembly, rounds, seconds)
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(Path(folder), "bench")
@@ -89,7 +89,7 @@ def _endless(recipe: Recipe) -> Recipe:
     return replace(recipe, train=train, monitor=recipe.monitor.model_copy(update={"every_epochs": 0}))
 
 
-class _Sides:
+class Sides:
     """One step of each stage, on a copy of the network."""
 
     def __init__(self, assembly: Assembly, hardware: Hardware) -> None:
@@ -138,7 +138,7 @@ class _Sides:
 class _Turns(Reporter):
     """Interrupts the training after so many steps for a turn of each stage; stops it after the last round."""
 
-    def __init__(self, sides: _Sides, assembly: Assembly, rounds: int, seconds: float) -> None:
+    def __init__(self, sides: Sides, assembly: Assembly, rounds: int, seconds: float) -> None:
         self.sides, self.rounds, self.seconds = sides, rounds, seconds
         self.steps = 1
         self.seen = 0
