@@ -36,6 +36,7 @@ def command(
     from sslkit.finding import find_run, runs_folder
     from sslkit.hardware import choose
     from sslkit.reporting.label import label, name_classes
+    from sslkit.reporting.text import visible
 
     found = find_run(run, runs_folder(runs))
     if names:
@@ -49,7 +50,7 @@ def command(
         print_json({"run": str(found.path), "names": known, "file": str(file), "page": page and str(page)})
         return
     if page is None or any(known):
-        print_table("", ("class", "name"), [(str(place), name) for place, name in enumerate(known)])
+        print_table("", ("class", "name"), [(str(place), visible(name)) for place, name in enumerate(known)])
     if page is not None:
         output().print(f"{page}\n  shows the classes; open it in a browser", markup=False, soft_wrap=True)
     output().print(f"{file}\n  holds their names; edit it, or use --set 0=NAME", markup=False, soft_wrap=True)

@@ -16,7 +16,7 @@ const update = () => {
   copy.textContent = "Copy the command";
   const merged = names.length - new Set(names).size;
   told.textContent = changed.length
-    ? `${names.length} of ${inputs.length} classes named` + (merged ? `, ${new Set(names).size} different names` : "") + "; to keep that, run:"
+    ? `${names.length} of ${inputs.length} classes named` + (merged ? `, merged into ${new Set(names).size}` : "") + "; to keep that, run:"
     : "Nothing is changed yet.";
 };
 for (const input of inputs) input.addEventListener("input", update);
