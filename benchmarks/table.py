@@ -38,6 +38,7 @@ def tries(records: dict[str, dict[str, Any]]) -> Table:
             *figures(record, "knn", "top1"),
             *figures(record, "linear", "top1"),
         )
+    table.columns[0].no_wrap = True
     return table
 
 
@@ -50,6 +51,7 @@ def fractions(records: dict[str, dict[str, Any]]) -> Table:
                 floor = evaluation["baselines"].get(f"{evaluator}_random_weights", {}).get("fractions", {})
                 for part, found in evaluation.get(evaluator, {}).get("fractions", {}).items():
                     table.add_row(name, evaluator, f"{100 * float(part):g} %", top1(found), top1(floor.get(part, {})))
+    table.columns[0].no_wrap = True
     return table
 
 

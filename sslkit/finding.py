@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from sslkit.errors import RunError
@@ -48,3 +50,36 @@ def find_run(spec: str | None, root: Path, *, unfinished: bool = False) -> Run:
         if not runs:
             raise RunError(f"every run in {root} is finished or still running: there is nothing to resume")
     return runs[-1]
+
+
+def find_one_run(spec: str, root: Path) -> Run:
+    """The one run that a user means: where ``name`` leaves a choice, none is taken.
+
+    Raises:
+        RunError: there is no such run, or there are several.
+    """
+    several = [run for run in all_runs(root) if spec == run.path.parent.name]
+    if len(several) > 1 and not (Path(spec) / "status.json").is_file():
+        raise RunError(f"there are {len(several)} runs called {spec!r} in {root}: name one, such as {several[-1].name}")
+    return find_run(spec, root)
+
+
+def remove_run(run: Run) -> None:
+    """Remove a run's folder; where it was the latest, the newest of those left becomes it.
+
+    Raises:
+        RunError: it is being trained.
+        OSError: the folder cannot be removed.
+    """
+    root = run.path.parent.parent
+    latest = root / LATEST
+    was_latest = latest.is_symlink() and latest.resolve() == run.path.resolve()
+    with run.held():
+        shutil.rmtree(run.path)
+    with suppress(OSError):  # others of that name are still there
+        run.path.parent.rmdir()
+    if was_latest:
+        latest.unlink()
+        left = list(all_runs(root))
+        if left:
+            left[-1].mark_latest()

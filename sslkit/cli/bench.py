@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sslkit.cli import completion
 from sslkit.cli.console import (
     JsonOption,
     RunsOption,
@@ -22,7 +23,10 @@ from sslkit.cli.console import (
 
 def command(
     recipe: Annotated[
-        Path | None, typer.Argument(help="The recipe, a TOML file (default: that of the latest run).")
+        Path | None,
+        typer.Argument(
+            help="The recipe, a TOML file (default: that of the latest run).", autocompletion=completion.recipes
+        ),
     ] = None,
     set_: SetOption = None,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Turns of each side; medians are shown.")] = 5,

@@ -6,11 +6,14 @@ from typing import Annotated, Literal
 
 import typer
 
+from sslkit.cli import completion
 from sslkit.cli.console import JsonOption, RunsOption, output, print_json, print_table
 
 
 def command(
-    run: Annotated[list[str], typer.Argument(help="Runs: folder, NAME/ID, NAME or ID each.")],
+    run: Annotated[
+        list[str], typer.Argument(help="Runs: folder, NAME/ID, NAME or ID each.", autocompletion=completion.runs)
+    ],
     reference: Annotated[
         Literal["report-a", "report-b"] | None,
         typer.Option("--reference", help="Add published rows: Self-Classifier's (a) or SwAV's (b) report."),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sslkit.cli import completion
 from sslkit.files import to_json
 
 if TYPE_CHECKING:
@@ -23,13 +24,22 @@ PIPED_WIDTH = 120
 GAP, EDGES = 3, 2
 """Screen columns between two of a table, and at its edges."""
 
-READABLE = 24
+READABLE = 40
 """Narrowest column that prose is folded to."""
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 
 RunsOption = Annotated[
     Path | None, typer.Option("--runs", metavar="DIR", help="Folder of all runs (default: $SSLKIT_RUNS, else ./runs).")
+]
+
+RunArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RUN",
+        help="The run: its folder, NAME/ID, NAME or ID (default: the latest).",
+        autocompletion=completion.runs,
+    ),
 ]
 
 SetOption = Annotated[
@@ -70,6 +80,17 @@ def interrupted() -> None:
 def print_json(value: Any) -> None:
     """The one JSON value of a command with ``--json``."""
     sys.stdout.write(to_json(value, ascii_only=False) + "\n")
+
+
+def say(console: Console, text: str, style: str = "") -> None:
+    """A line of prose: folded between words on a terminal, whole where it goes to a file.
+
+    What holds a word that is longer than the screen, a path say, is left to the terminal, so that it can be copied.
+    """
+    from rich.text import Text
+
+    whole = not console.is_terminal or _longest_word(text) > console.width
+    console.print(Text(text, style=style), soft_wrap=whole)
 
 
 @contextmanager

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 import typer
 
-from sslkit.cli.console import JsonOption, RunsOption, messages, only_json, output, print_json, print_table
+from sslkit.cli.console import (
+    JsonOption,
+    RunArgument,
+    RunsOption,
+    messages,
+    only_json,
+    output,
+    print_json,
+    print_table,
+    say,
+)
 
 BUILT_IN = {name: f"sslkit:{name}" for name in ("cluster", "linear", "knn", "finetune", "segment")}
 
@@ -16,9 +26,7 @@ LABELLED = (BUILT_IN["linear"], BUILT_IN["finetune"])
 
 
 def command(
-    run: Annotated[
-        str | None, typer.Argument(help="The run: its folder, NAME/ID, NAME or ID (default: the latest).")
-    ] = None,
+    run: RunArgument = None,
     cluster: Annotated[
         bool,
         typer.Option(
@@ -101,8 +109,13 @@ def command(
     if json:
         print_json(result)
         return
+    tell(result, evaluators)
+
+
+def tell(result: Mapping[str, Any], evaluators: Iterable[str]) -> None:
+    """Notes, the run, and each evaluator's figures."""
     for note in result.get("notes", []):
-        messages().print(f"note: {note}", markup=False, soft_wrap=True)
+        say(messages(), f"note: {note}")
     output().print(result["run"], markup=False, soft_wrap=True)
     for name in evaluators:
         show(name, result)
@@ -124,4 +137,4 @@ def show(name: str, result: Mapping[str, Any]) -> None:
     columns, rows = evaluations.rows(name, result)
     print_table("", ["", *columns], rows)
     for key, value in evaluations.protocol(result["protocol"][name]):
-        output().print(f"{key}: {value}", markup=False, soft_wrap=True, style="dim")
+        say(output(), f"{key}: {value}", style="dim")

@@ -7,13 +7,11 @@ from typing import Annotated
 
 import typer
 
-from sslkit.cli.console import JsonOption, RunsOption, messages, only_json, output, print_json
+from sslkit.cli.console import JsonOption, RunArgument, RunsOption, messages, only_json, output, print_json
 
 
 def command(
-    run: Annotated[
-        str | None, typer.Argument(help="The run: its folder, NAME/ID, NAME or ID (default: the latest).")
-    ] = None,
+    run: RunArgument = None,
     *,
     to: Annotated[
         str,

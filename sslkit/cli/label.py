@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sslkit.cli.console import JsonOption, RunsOption, output, print_json, print_table
-from sslkit.cli.runs import RunArgument
+from sslkit.cli.console import JsonOption, RunArgument, RunsOption, output, print_json, print_table
 
 
 def command(

@@ -10,10 +10,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 from rich.text import Text
 
+from sslkit.cli.console import say
 from sslkit.training.reporter import Progress, Reporter
 
 SHOWN = ("loss", "acc", "nmi", "knn", "classes_used", "entropy")
 """Figures that the line below the bars has room for, by the end of their names."""
+
+NARROW = 80
+"""Columns of a terminal below which bars are short and the speed has a line of its own."""
 
 
 def reporter(console: Console) -> Reporter:
@@ -43,7 +47,7 @@ class LineReporter(Reporter):
         self.began = (0.0, 0)
 
     def note(self, text: str) -> None:
-        self.console.print(Text(text), soft_wrap=True)
+        say(self.console, text)
 
     def begin(self, progress: Progress) -> None:
         self.began = (time.monotonic(), progress.step)
@@ -93,18 +97,24 @@ class TerminalReporter(LineReporter):
 
 
 class _Bars(Bars):
+    """Bars that fit the terminal, also while its width changes."""
+
     def __init__(self, owner: TerminalReporter) -> None:
         self.owner = owner
-        super().__init__(
-            TextColumn("{task.description:<6}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[speed]}"),
-            console=owner.console,
-            refresh_per_second=4,
-        )
+        self.left = TimeRemainingColumn()  # keeps what it showed, so that it does not flicker
+        super().__init__(console=owner.console, refresh_per_second=4)
 
     def get_renderables(self) -> Iterable[RenderableType]:
+        narrow = self.owner.console.width < NARROW
+        speed = TextColumn("{task.fields[speed]}")
+        self.columns = (
+            TextColumn("{task.description:<6}"),
+            BarColumn(bar_width=8 if narrow else 24),
+            MofNCompleteColumn(),
+            self.left,
+            *(() if narrow else (speed,)),
+        )
         yield self.make_tasks_table(self.tasks)
+        if narrow and self.tasks:
+            yield Text(str(self.tasks[-1].fields["speed"]))
         yield Text(summary(self.owner.losses | self.owner.monitors))

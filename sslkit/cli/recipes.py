@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sslkit.cli import completion
 from sslkit.cli.console import JsonOption, SetOption, fail, messages, output, print_json
 
 app = typer.Typer(help="Check recipes, and show what they come to.", no_args_is_help=True)
@@ -15,7 +16,7 @@ app = typer.Typer(help="Check recipes, and show what they come to.", no_args_is_
 
 @app.command()
 def check(
-    files: Annotated[list[Path], typer.Argument(help="Recipes to check.")],
+    files: Annotated[list[Path], typer.Argument(help="Recipes to check.", autocompletion=completion.recipes)],
     json: JsonOption = False,
 ) -> None:
     """Check recipes without training: syntax, structure, names, then every component's options."""
@@ -43,7 +44,7 @@ def check(
 
 @app.command()
 def show(
-    file: Annotated[Path, typer.Argument(help="The recipe.")],
+    file: Annotated[Path, typer.Argument(help="The recipe.", autocompletion=completion.recipes)],
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:

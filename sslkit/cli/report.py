@@ -7,13 +7,17 @@ from typing import Annotated, Literal
 
 import typer
 
+from sslkit.cli import completion
 from sslkit.cli.console import RunsOption, messages, output
 
 
 def command(
     run: Annotated[
         list[str] | None,
-        typer.Argument(help="The run: its folder, NAME/ID, NAME or ID (default: the latest); several are compared."),
+        typer.Argument(
+            help="The run: its folder, NAME/ID, NAME or ID (default: the latest); several are compared.",
+            autocompletion=completion.runs,
+        ),
     ] = None,
     out: Annotated[
         Path | None,

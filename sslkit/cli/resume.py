@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sslkit.cli import completion
 from sslkit.cli.console import JsonOption, RunsOption, messages, only_json
 from sslkit.cli.train import finish
 
@@ -21,7 +22,11 @@ class AllowedChange(StrEnum):
 
 def command(
     run: Annotated[
-        str | None, typer.Argument(help="The run: its folder, NAME/ID, NAME or ID (default: the latest unfinished).")
+        str | None,
+        typer.Argument(
+            help="The run: its folder, NAME/ID, NAME or ID (default: the latest unfinished).",
+            autocompletion=completion.runs,
+        ),
     ] = None,
     allow: Annotated[
         list[AllowedChange] | None,

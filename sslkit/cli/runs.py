@@ -7,13 +7,10 @@ from typing import Annotated
 
 import typer
 
-from sslkit.cli.console import JsonOption, RunsOption, messages, output, print_json, print_table
+from sslkit.cli import completion
+from sslkit.cli.console import JsonOption, RunArgument, RunsOption, messages, output, print_json, print_table
 
 app = typer.Typer(help="The runs there are.", no_args_is_help=True)
-
-RunArgument = Annotated[
-    str | None, typer.Argument(metavar="RUN", help="The run: its folder, NAME/ID, NAME or ID (default: the latest).")
-]
 
 
 @app.command("list")
@@ -60,6 +57,24 @@ def show(run: RunArgument = None, runs: RunsOption = None, json: JsonOption = Fa
     output().print(f"{found.path}\n{status.state}, step {status.step} of {status.steps}", markup=False, soft_wrap=True)
     print_table("newest figures", ("figure", "value"), [(name, f"{value:.5g}") for name, value in newest.items()])
     output().print(f"{len(evaluations)} evaluations in {found.evaluations}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def rm(
+    run: Annotated[
+        str, typer.Argument(help="The run: its folder, NAME/ID, NAME or ID.", autocompletion=completion.runs)
+    ],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    runs: RunsOption = None,
+) -> None:
+    """Remove a run and all that is in its folder; one that is being trained is refused."""
+    from sslkit.finding import find_one_run, remove_run, runs_folder
+
+    found = find_one_run(run, runs_folder(runs))
+    if not yes:
+        typer.confirm(f"remove {found.path}?", abort=True, err=True)
+    remove_run(found)
+    output().print(f"removed {found.path}", markup=False, soft_wrap=True)
 
 
 def _minute(updated: str) -> str:

@@ -7,18 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sslkit.cli.console import JsonOption, RunsOption, SetOption, messages, only_json, output, print_json
+from sslkit.cli import completion
+from sslkit.cli.console import JsonOption, RunsOption, SetOption, messages, only_json, print_json
 
 if TYPE_CHECKING:
     from sslkit.runs import Run
 
 
 def command(
-    recipe: Annotated[Path, typer.Argument(help="The recipe, a TOML file.")],
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a TOML file.", autocompletion=completion.recipes)],
     set_: SetOption = None,
     continue_from: Annotated[
         str | None,
-        typer.Option("--continue-from", metavar="RUN", help="Begin with a finished run's weights, as a new run."),
+        typer.Option(
+            "--continue-from",
+            metavar="RUN",
+            help="Begin with a finished run's weights, as a new run.",
+            autocompletion=completion.runs,
+        ),
     ] = None,
     runs: RunsOption = None,
     dry_run: Annotated[
@@ -56,6 +62,7 @@ def finish(run: Run, *, as_json: bool) -> None:
     Raises:
         typer.Exit: with code 130, where it was interrupted.
     """
+    from sslkit.cli.summary import tell_finished, tell_interrupted
     from sslkit.training.processes import is_main
 
     status = run.status
@@ -65,10 +72,8 @@ def finish(run: Run, *, as_json: bool) -> None:
     elif as_json:
         print_json({"run": str(run.path), "state": status.state, "step": status.step, "steps": status.steps})
     elif interrupted:
-        output().print(f"interrupted after step {status.step} of {status.steps}; go on with:", soft_wrap=True)
-        output().print(f"  sslkit resume {run.path}", soft_wrap=True)
+        tell_interrupted(run)
     else:
-        output().print(f"finished: {run.path}", soft_wrap=True)
-        output().print(f"  sslkit eval {run.path} --cluster", soft_wrap=True)
+        tell_finished(run)
     if interrupted:
         raise typer.Exit(130)

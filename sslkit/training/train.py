@@ -275,6 +275,7 @@ def _save_network(run: Run, assembly: Assembly, books: Bookkeeping) -> None:
         chosen = {
             "head": books.head,
             "classifier": books.chosen_classifier(),
+            "classifiers": list(books.classifiers),
             "logit_temperature": next((loss.logit_temperature for loss in readers if "logits" in loss.needs), None),
         }
         save_weights(nn.ModuleList(method.heads.values()), run.heads, common | chosen)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sslkit.cli import completion
 from sslkit.cli.console import JsonOption, only_json, print_json, print_table
 
 if TYPE_CHECKING:
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 def command(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME|DISTRIBUTION]...", help="Components or distributions (default: all)."),
+        typer.Argument(
+            metavar="[NAME|DISTRIBUTION]...",
+            help="Components or distributions (default: all).",
+            autocompletion=completion.components,
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 import typer
 
+from sslkit.cli import completion
 from sslkit.cli.console import JsonOption, only_json, output, print_json, print_table
 
 if TYPE_CHECKING:
@@ -19,8 +20,15 @@ RECIPES = "recipes"
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="The component: NAME or DISTRIBUTION:NAME.")],
-    kind: Annotated[str | None, typer.Option("--kind", help="Where components of several kinds have the name.")] = None,
+    name: Annotated[
+        str, typer.Argument(help="The component: NAME or DISTRIBUTION:NAME.", autocompletion=completion.components)
+    ],
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--kind", help="Where components of several kinds have the name.", autocompletion=completion.kinds
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Show a component: where it comes from, its options with types, defaults and docs, and recipes that use it."""

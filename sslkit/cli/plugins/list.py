@@ -6,11 +6,15 @@ from typing import Annotated
 
 import typer
 
+from sslkit.cli import completion
 from sslkit.cli.console import JsonOption, messages, print_json, print_table
 
 
 def command(
-    kind: Annotated[str | None, typer.Option("--kind", help="Only components of this kind, such as loss.")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option("--kind", help="Only components of this kind, such as loss.", autocompletion=completion.kinds),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """List every component, from metadata alone: nothing is imported."""

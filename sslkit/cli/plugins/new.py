@@ -7,12 +7,16 @@ from typing import Annotated
 
 import typer
 
+from sslkit.cli import completion
 from sslkit.cli.console import JsonOption, output, print_json
 
 
 def command(
     name: Annotated[str, typer.Argument(help="What recipes will call it, such as my-loss.")],
-    kind: Annotated[str, typer.Option("--kind", help="Kind of component, such as loss or backbone.")],
+    kind: Annotated[
+        str,
+        typer.Option("--kind", help="Kind of component, such as loss or backbone.", autocompletion=completion.kinds),
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder to make (default: ./sslkit-NAME).")
     ] = None,

@@ -1,0 +1,50 @@
+"""The last words of a training: what became of it, and what to type next."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+
+from sslkit.cli.console import output, say
+from sslkit.cli.progress import summary
+from sslkit.reporting.history import read_history
+from sslkit.runs import Run
+from sslkit.weights import read_metadata
+
+
+def tell_interrupted(run: Run) -> None:
+    """How far it came, and how to go on."""
+    status = run.status
+    _tell(f"interrupted after step {status.step} of {status.steps}; go on with:", [f"resume {_quoted(run)}"])
+
+
+def tell_finished(run: Run) -> None:
+    """The newest figures, and what the run can be asked."""
+    newest = {row.metric: row.value for row in read_history(run.metrics)}
+    output().print(f"finished: {run.path}", markup=False, soft_wrap=True)
+    say(output(), summary(newest))
+    _tell("go on with:", _next(run))
+
+
+def _next(run: Run) -> list[str]:
+    """What suits what it has: labels in the data, classifiers in the head."""
+    labelled = bool(json.loads(run.provenance.read_text())["class_names"])
+    classifiers = bool(run.heads.exists() and read_metadata(run.heads)["classifiers"])
+    asked = {
+        (True, True): [f"eval {_quoted(run)} --cluster"],
+        (True, False): [f"eval {_quoted(run)} --linear --knn"],
+        (False, True): [f"label {_quoted(run)}"],
+        (False, False): [],
+    }
+    return [*asked[labelled, classifiers], f"report {_quoted(run)}"]
+
+
+def _quoted(run: Run) -> str:
+    return shlex.quote(str(run.path))
+
+
+def _tell(text: str, commands: Sequence[str]) -> None:
+    # A command that is folded can neither be read nor copied.
+    lines = [text, *(f"  sslkit {command}" for command in commands)]
+    output().print("\n".join(lines), markup=False, soft_wrap=True)

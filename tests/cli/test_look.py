@@ -1,0 +1,178 @@
+"""How training and evaluation look: on wide and narrow terminals, without colour, and in a pipe.
+
+The golden files beside this one are what a person sees at the end; figures and times, which differ from one
+machine or moment to the next, are replaced by #.  ``SSLKIT_GOLDEN=write`` writes them anew.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyte
+import pytest
+from rich.console import Console
+
+from sslkit.api import Run
+from sslkit.cli import console as streams
+from sslkit.cli import evaluate, summary
+from sslkit.cli.progress import reporter
+from sslkit.recipe.check import load_recipe
+from sslkit.training.reporter import Reporter
+from sslkit.training.train import train
+
+GOLDEN = Path(__file__).parent / "golden"
+
+NAMED = Path("runs/tiny/20260101-000000-abcd")
+
+COLOUR = re.compile(r"\x1b\[[\d;]*\b(3[0-8]|4[0-8]|9\d)\b[\d;]*m")
+
+
+class Recorder(Reporter):
+    """Keeps what a training tells, to tell it again."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, tuple[Any, ...]]] = []
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("note", "begin", "step", "figures", "epoch", "end"):
+            return lambda *arguments: self.told.append((name, arguments))
+        return super().__getattribute__(name)
+
+
+@dataclass
+class Trained:
+    told: list[tuple[str, tuple[Any, ...]]]
+    run: Run
+    result: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_text: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+    folder = tmp_path_factory.mktemp("look")
+    (folder / "tiny.toml").write_text(tiny_text)
+    before = Path.cwd()
+    os.chdir(folder)  # so that the length of the paths does not depend on where tests run
+    recorder = Recorder()
+    run = train(load_recipe(Path("tiny.toml"), ["train.precision=float32"]), Path("runs"), recorder)
+    result = Run(run.path).evaluate()
+    # What differs from one machine or moment to the next, and would be folded elsewhere.
+    result |= {"run": str(NAMED), "cluster": result["cluster"] | {"classes_used": 9}}
+    told = [(name, tuple(_named(argument, run.path) for argument in arguments)) for name, arguments in recorder.told]
+    rows = run.metrics.read_text()
+    run.metrics.write_text(re.sub(r"classes_used,[0-9.]+", "classes_used,9.0", rows))
+    run.path.rename(NAMED)
+    yield Trained(told, Run(NAMED), result)
+    os.chdir(before)
+
+
+def _named(argument: Any, path: Path) -> Any:
+    if isinstance(argument, str):
+        return argument.replace(str(path), str(NAMED))
+    if isinstance(argument, dict) and "monitor/classes_used" in argument:
+        return argument | {"monitor/classes_used": 9.0}
+    return argument
+
+
+@dataclass
+class Screen:
+    """Standard output and standard error together, as a terminal or a pipe gets them."""
+
+    out: io.StringIO
+    width: int
+    terminal: bool
+
+    def shown(self) -> str:
+        """What can be read of it at the end."""
+        text = self.out.getvalue()
+        if self.terminal:
+            screen = pyte.Screen(self.width, 200)
+            pyte.Stream(screen).feed(text.replace("\n", "\r\n"))
+            text = "\n".join(screen.display)
+        text = re.sub(r"\d+(?= images/s)", "#", re.sub(r"waiting \d+%", "waiting #%", text))
+        text = re.sub(r"\d:\d\d:\d\d|-:--:--", "#:##:##", re.sub(r"left \d+ s", "left # s", text))
+        text = re.sub(r"\d+\.\d{3}\b", "#.###", text)
+        return re.sub(r" +$", "", text, flags=re.MULTILINE).rstrip() + "\n"
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Screen]:
+    """Both streams of the commands, on a terminal or in a pipe."""
+
+    def make(width: int, *, terminal: bool = True, colour: bool = True) -> Screen:
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        if not colour:
+            monkeypatch.setenv("NO_COLOR", "1")
+        made = Screen(io.StringIO(), width, terminal)
+
+        def console() -> Console:
+            kind = "truecolor" if terminal else None
+            return Console(
+                file=made.out,
+                force_terminal=terminal,
+                width=width,
+                color_system=kind,
+                highlight=False,
+                legacy_windows=False,
+            )
+
+        for module in (streams, evaluate, summary):
+            for name in ("output", "messages"):
+                if hasattr(module, name):
+                    monkeypatch.setattr(module, name, console)
+        return made
+
+    return make
+
+
+def show_training(trained: Trained) -> None:
+    shown = reporter(streams.messages())
+    for name, arguments in trained.told:
+        getattr(shown, name)(*arguments)
+    summary.tell_finished(trained.run)
+
+
+def show_evaluation(trained: Trained) -> None:
+    evaluate.tell({**trained.result, "notes": ["an image was [left] out"]}, ["cluster"])
+
+
+SHOW = {"train": show_training, "eval": show_evaluation}
+
+
+@pytest.mark.parametrize("command", SHOW)
+@pytest.mark.parametrize("name", ["80", "40", "piped"])
+def test_what_is_seen(name: str, command: str, trained: Trained, screen: Callable[..., Screen]) -> None:
+    seen = screen(80 if name == "piped" else int(name), terminal=name != "piped")
+    SHOW[command](trained)
+    golden = GOLDEN / f"{command}-{name}.txt"
+    if os.environ.get("SSLKIT_GOLDEN") == "write":
+        GOLDEN.mkdir(exist_ok=True)
+        golden.write_text(seen.shown())
+    assert seen.shown() == golden.read_text()
+    if name == "piped":
+        assert "\x1b" not in seen.out.getvalue()
+        assert "\r" not in seen.out.getvalue()
+
+
+@pytest.mark.parametrize("command", SHOW)
+def test_without_colour_the_same_is_seen(command: str, trained: Trained, screen: Callable[..., Screen]) -> None:
+    coloured = screen(80)
+    SHOW[command](trained)
+    plain = screen(80, colour=False)
+    SHOW[command](trained)
+    assert plain.shown() == coloured.shown() == (GOLDEN / f"{command}-80.txt").read_text()
+    assert not COLOUR.search(plain.out.getvalue())
+    assert COLOUR.search(coloured.out.getvalue()) or command == "eval"
+
+
+def test_a_line_is_never_wider_than_the_terminal_but_for_paths(trained: Trained, screen: Callable[..., Screen]) -> None:
+    for width in (40, 57, 79, 80, 120):
+        seen = screen(width)
+        show_evaluation(trained)
+        lines = re.sub(r"\x1b\[[\d;]*m", "", seen.out.getvalue()).splitlines()
+        assert max(len(line) for line in lines if "/" not in line) <= width

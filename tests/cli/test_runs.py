@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sslkit.cli.main import app
+from sslkit.finding import find_run
+from sslkit.runs import Run
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SSLKIT_RUNS", str(tmp_path / "runs"))
+    return tmp_path / "runs"
+
+
+def finished(root: Path, name: str, stamp: str) -> Run:
+    run = Run.create(root, name)
+    run.write_status("finished", 10, 10, 2, 2)
+    named = run.path.with_name(stamp)
+    run.path.rename(named)
+    Run(named).mark_latest()
+    return Run(named)
+
+
+def invoke(*arguments: str | Path, **options: str):
+    return CliRunner().invoke(app, list(map(str, arguments)), **options)
+
+
+def test_a_removed_run_is_gone_and_the_newest_left_is_the_latest(root: Path) -> None:
+    old, middle, new = (finished(root, name, f"2026010{day}-000000-aaaa") for day, name in enumerate("aab", start=1))
+    assert (root / "latest").resolve() == new.path
+    done = invoke("runs", "rm", "b", "--yes")
+    assert (done.exit_code, done.stdout) == (0, f"removed {new.path}\n")
+    assert not (root / "b").exists()
+    assert find_run(None, root).path == middle.path
+
+    several = invoke("runs", "rm", "a", "--yes")
+    assert several.exit_code == 2
+    assert f"there are 2 runs called 'a' in {root}: name one, such as {middle.name}" in several.stderr
+    assert invoke("runs", "rm", old.name, "-y").exit_code == 0
+    assert (root / "latest").resolve() == middle.path, "another one was the latest"
+    assert invoke("runs", "rm", "latest", "-y").exit_code == 0
+    assert list(root.iterdir()) == []
+
+
+def test_it_asks_first(root: Path) -> None:
+    run = finished(root, "a", "20260101-000000-aaaa")
+    for answer in ("n\n", ""):
+        done = invoke("runs", "rm", "a", input=answer)
+        assert done.exit_code == 1
+        assert f"remove {run.path}? [y/N]:" in done.stderr
+        assert run.path.exists()
+    assert invoke("runs", "rm", "a", input="y\n").exit_code == 0
+    assert not run.path.exists()
+
+
+def test_a_run_that_is_being_trained_is_kept(root: Path) -> None:
+    run = finished(root, "a", "20260101-000000-aaaa")
+    with run.held():
+        done = invoke("runs", "rm", "a", "--yes")
+    assert done.exit_code == 2
+    assert done.stderr == f"error: {run.name} is being trained right now, by another process\n"
+    assert run.readable
+    assert (root / "latest").exists()
+
+
+def test_the_shell_completes_runs_recipes_and_components_without_anything_heavy(root: Path) -> None:
+    finished(root, "alpha", "20260101-000000-aaaa")
+    finished(root, "alpha", "20260102-000000-aaaa")
+    (root.parent / "recipes").mkdir()
+    (root.parent / "recipes" / "mine.toml").write_text("")
+    asked = {
+        "eval alp": ["alpha/20260102-000000-aaaa", "alpha/20260101-000000-aaaa"],
+        "train rec": ["recipes/mine.toml"],
+        "plugins info selfcls": ["selfcls", "selfcls-mlp"],
+        "plugins list --kind lo": ["loss"],
+    }
+    script = (
+        "import io, json, os, sys\n"
+        "from contextlib import redirect_stdout\n"
+        "from sslkit.cli.main import app\n"
+        "os.environ['_SSLKIT_COMPLETE'] = 'complete_bash'\n"
+        "found = []\n"
+        "for words in json.loads(sys.argv[1]):\n"
+        "    os.environ['COMP_WORDS'] = 'sslkit ' + words\n"
+        "    os.environ['COMP_CWORD'] = str(len(words.split()))\n"
+        "    out = io.StringIO()\n"
+        "    with redirect_stdout(out):\n"
+        "        try: app(prog_name='sslkit')\n"
+        "        except SystemExit: pass\n"
+        "    found.append(out.getvalue().split())\n"
+        "print(json.dumps([found, [name for name in ('torch', 'numpy', 'PIL') if name in sys.modules]]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, json.dumps(list(asked))], capture_output=True, text=True)
+    assert json.loads(done.stdout) == [list(asked.values()), []], done.stderr
+
+
+def test_lists_fit_what_they_are_shown_on(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    from sslkit.cli import console
+
+    run = finished(root, "selfcls-alexnet", "20260101-000000-aaaa")
+    run.metrics.write_text("step,epoch,metric,value\n10,2.0,monitor/classes_used,9.0\n")
+    for width, columns in ((80, 4), (50, 2), (40, 1)):
+        monkeypatch.setattr(
+            console, "output", lambda width=width: Console(force_terminal=True, width=width, color_system=None)
+        )
+        for arguments in (("runs", "list"), ("plugins", "list")):
+            lines = invoke(*arguments).stdout.splitlines()
+            assert max(len(line) for line in lines if "/" not in line and ":" not in line) <= width
+        (row,) = [line for line in invoke("runs", "list").stdout.splitlines() if "20260101" in line]
+        assert row.split() == ["selfcls-alexnet/20260101-000000-aaaa", "finished", "2/2", "10/10"][:columns]
+    assert "  state          finished" in invoke("runs", "list").stdout, "at 40 columns a row is a block"
+    monkeypatch.setattr(console, "output", lambda: Console(force_terminal=False, width=40))
+    assert "sslkit.data.datasets.torchvision:FashionMnist" in invoke("plugins", "list").stdout, "whole lines for grep"
