@@ -54,6 +54,16 @@ def tiny_text() -> str:
     return TINY
 
 
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run of that recipe, to be read or copied."""
+    import sslkit
+
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "tiny.toml").write_text(TINY)
+    return sslkit.train(folder / "tiny.toml", runs=folder).path
+
+
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
     """The same, in a file."""

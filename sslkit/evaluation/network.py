@@ -22,6 +22,7 @@ class RunNetwork:
         untrained: as it was initialised, in place of trained.
 
     Attributes:
+        run: the run.
         metadata: what stands beside the backbone's weights.
         recipe: what is needed of the recipe.
         notes: what is installed otherwise than when the run was trained, in sentences.
@@ -39,6 +40,7 @@ class RunNetwork:
     """
 
     def __init__(self, run: Run, device: str, *, untrained: bool = False) -> None:
+        self.run = run
         self.metadata = read_metadata(run.backbone)
         self.recipe, self.notes = trained_recipe(run)
         seed_global(self.recipe.run.seed)

@@ -2,22 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from typer.testing import CliRunner
 
 import sslkit
 from sslkit.cli.main import app
 
 
-@pytest.fixture(scope="module")
-def trained(tiny_text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("trained")
-    (folder / "tiny.toml").write_text(tiny_text)
-    return sslkit.train(folder / "tiny.toml", settings=["train.epochs=1"], runs=folder).path
-
-
-def test_a_refusal_tells_what_can_be_and_exits_with_2(cli, trained: Path, tmp_path: Path) -> None:
-    done = cli("export", trained, "--to", "torchvision", "--out", "net.safetensors")
+def test_a_refusal_tells_what_can_be_and_exits_with_2(cli, finished_run: Path, tmp_path: Path) -> None:
+    done = cli("export", finished_run, "--to", "torchvision", "--out", "net.safetensors")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "error: this run cannot be exported to torchvision: the backbone 'sslkit-backbones:convnet' names no network "
@@ -26,9 +18,9 @@ def test_a_refusal_tells_what_can_be_and_exits_with_2(cli, trained: Path, tmp_pa
     assert not (tmp_path / "net.safetensors").exists()
 
 
-def test_it_says_what_was_written_what_is_left_out_and_how_to_load_it(trained: Path, tmp_path: Path) -> None:
+def test_it_says_what_was_written_what_is_left_out_and_how_to_load_it(finished_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "[bold]net.safetensors"
-    done = CliRunner().invoke(app, ["export", str(trained), "--to", "safetensors", "--out", str(out)])
+    done = CliRunner().invoke(app, ["export", str(finished_run), "--to", "safetensors", "--out", str(out)])
     assert done.exit_code == 0
     assert done.stdout == (
         f"{out}\n{tmp_path}/[bold]net.md\n"

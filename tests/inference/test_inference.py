@@ -34,10 +34,8 @@ from sslkit.inference.run import embed, predict
 
 
 @pytest.fixture(scope="module")
-def trained(tiny_text: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    folder = tmp_path_factory.mktemp("trained")
-    (folder / "tiny.toml").write_text(tiny_text)
-    return sslkit.train(folder / "tiny.toml", runs=folder)
+def trained(finished_run: Path) -> Run:
+    return Run(finished_run)
 
 
 @pytest.fixture
