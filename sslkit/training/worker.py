@@ -6,12 +6,14 @@ import os
 import pickle
 import signal
 import sys
+import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -78,6 +80,7 @@ def work(rank: int, port: int, order: bytes, pipes: list[Connection]) -> None:
     """
     # A terminal's Ctrl-C reaches every process; the parent passes on what is meant.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_stop_without_parent, daemon=True).start()
     pipe = pipes.pop(rank)
     for others in pipes:
         others.close()
@@ -89,6 +92,14 @@ def work(rank: int, port: int, order: bytes, pipes: list[Connection]) -> None:
         sys.exit(1)
     with suppress(OSError):
         pipe.send(Done(result if rank == 0 else None))
+
+
+def _stop_without_parent() -> None:
+    """Stop, after a whole step where training has begun, when the parent is gone and nobody else would end this."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _obey(rank: int, port: int, order: Order, pipe: Connection) -> Any:
