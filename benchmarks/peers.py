@@ -133,7 +133,8 @@ def kornia_batches(asked: argparse.Namespace, device: str) -> Iterator[list[Any]
             if len(part) == asked.batch:
                 images = pixels[part.to(device)].float() / 255
                 with torch.no_grad():
-                    yield [view(images) for view in views]
+                    made = [view(images) for view in views]
+                yield made
 
 
 def loop(asked: argparse.Namespace) -> list[float]:

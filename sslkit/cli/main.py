@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from sslkit.cli import (
     bench,
+    cache,
     compare,
     doctor,
     evaluate,
@@ -76,6 +77,7 @@ app.command("label")(label.command)
 app.command("export")(export.command)
 app.command("doctor")(doctor.command)
 app.command("bench")(bench.command)
+app.add_typer(cache.app, name="cache")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(runs.app, name="runs")

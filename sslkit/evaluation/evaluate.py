@@ -100,7 +100,7 @@ def evaluate(
     Returns:
         ``{"run", "<evaluator>": {figure: value}, "protocol": {evaluator: ...}, "baselines": {name: {figure: value}}}``,
         fractions of 1.  The untrained network's figures are the baseline ``<evaluator>_random_weights``; ``notes`` are
-        there where something is installed otherwise than when the run was trained.
+        there where something is installed otherwise than when the run was trained, or kept features are damaged.
 
     Raises:
         SslkitError: the run has not finished, or the data lack what an evaluator needs.
@@ -108,7 +108,7 @@ def evaluate(
     subject = RunSubject(run, device, other=other)
     for name, evaluator in evaluators.items():
         _check_needs(name, evaluator, subject)
-    result: dict[str, Any] = {"run": str(run.path), **({"notes": list(subject.notes)} if subject.notes else {})}
+    result: dict[str, Any] = {"run": str(run.path)}
     protocol: dict[str, Mapping[str, Any]] = {}
     baselines: dict[str, Mapping[str, Any]] = {}
     with_classes = subject.head is not None and subject.head.classifiers
@@ -122,6 +122,8 @@ def evaluate(
         untrained = RunSubject(run, device, untrained=True, other=other)
         for name, evaluator in evaluators.items():
             baselines[f"{name}_random_weights"] = evaluator.evaluate(untrained).figures
+    if notes := [*subject.notes, *subject.cache_notes]:
+        result["notes"] = notes
     result["protocol"] = protocol
     result["baselines"] = baselines
     run.save_evaluation(result)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
 from sslkit.assembly import build_dataset
 from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.dataset import Dataset, Split
@@ -9,6 +14,7 @@ from sslkit.contracts.evaluator import Features
 from sslkit.data.splits import Subset, labelled, stratified
 from sslkit.errors import DataError
 from sslkit.evaluation.extract import extract
+from sslkit.evaluation.feature_cache import cached, name
 from sslkit.evaluation.network import RunNetwork
 from sslkit.runs import Run
 
@@ -43,6 +49,8 @@ class RunSubject:
         self.head_name, self.head, self.classifier = network.head_name, network.head, network.classifier
         self._splits: dict[str, Split] = {}
         self._features: dict[str, Features] = {}
+        self.cache_notes: list[str] = []
+        """What a user should know about features that were kept, in sentences."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -96,17 +104,21 @@ class RunSubject:
         return Split(Subset(train.images, places), train.labels[places], masks=masks)
 
     def features(self, split: str) -> Features:
-        """Features of a split, and logits of the run's classifier where it has one."""
+        """Features of a split, and logits of the run's classifier where it has one; computed once and kept on disk."""
         if split not in self._features:
             chosen = self.split(split)
-            self._features[split] = extract(
-                self.backbone(),
-                chosen.images,
-                size=self.metadata["image_size"],
-                mean=tuple(self.metadata["mean"]),
-                std=tuple(self.metadata["std"]),
-                labels=chosen.labels,
-                head=self.head,
-                classifier=self.classifier,
-            )
+            preparation: dict[str, Any] = {
+                "size": self.metadata["image_size"],
+                "mean": tuple(self.metadata["mean"]),
+                "std": tuple(self.metadata["std"]),
+            }
+
+            def compute() -> dict[str, Tensor]:
+                made = extract(self._backbone, chosen.images, **preparation, head=self.head, classifier=self.classifier)
+                return {"features": made.features, **({} if made.logits is None else {"logits": made.logits})}
+
+            networks: list[nn.Module] = [self._backbone, *([] if self.head is None else [self.head])]
+            depends = preparation | {"classifier": self.classifier, "device": torch.device(self.device).type}
+            found = cached(name(networks, chosen.images, depends), compute, self.cache_notes)
+            self._features[split] = Features(found["features"], chosen.labels, found.get("logits"))
         return self._features[split]

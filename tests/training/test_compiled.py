@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from sslkit.recipe.check import load_recipe
+from sslkit.reporting.history import read_history
 from sslkit.training import compiled
 from sslkit.training.reporter import Reporter
 from sslkit.training.train import train
@@ -41,8 +42,11 @@ def test_a_compiled_network_learns_the_same_and_tells_its_cost(
         assert len(graphs) == 1  # once: the monitors, whose batches have another shape, did not compile it again
     one, other = load_file(plain.backbone), load_file(fast.backbone)
     assert one.keys() == other.keys()
+    # Not element by element: where rounding turns a ReLU's sign, a gradient jumps.
     for name, value in one.items():
-        torch.testing.assert_close(other[name], value, rtol=1e-3, atol=1e-4, msg=name)
+        assert (other[name] - value).double().norm() <= 0.01 * value.double().norm() + 1e-6, name
+    losses = [[row.value for row in read_history(run.metrics) if row.metric == "loss"] for run in (plain, fast)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
     told = [note for note in reporter.notes if note.startswith("train.compile")]
     assert len(told) == 1
     assert re.fullmatch(r"train\.compile: compiling took \d+\.\d s of the first step, the next \d+\.\d\d s", told[0])

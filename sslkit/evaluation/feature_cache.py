@@ -1,0 +1,156 @@
+"""Features on disk, so that a checkpoint looks at a data set once however often it is evaluated.
+
+An entry is named by everything that its values depend on (see ``name``), so none can be out of date: other weights,
+other images, another preparation or changed code have another name.  Entries are safetensors files in the folder
+``features`` of sslkit's cache, written aside and renamed.  Together they take at most ``LIMIT`` bytes: the longest
+unused go first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import sslkit
+from sslkit.contracts.dataset import ImageStore
+from sslkit.data.cache import cache_folder
+from sslkit.files import writing_aside
+
+FORMAT = 1
+"""Goes up whenever the same network and images would give other values, or the entries' files change."""
+
+LIMIT = 8 << 30
+"""Bytes that all entries together may take."""
+
+BLOCK = 1 << 26
+"""Bytes of images that are hashed at a time."""
+
+
+def features_folder() -> Path:
+    """Where entries are; not necessarily there yet."""
+    return cache_folder() / "features"
+
+
+def name(modules: Iterable[nn.Module], images: ImageStore, preparation: Mapping[str, Any]) -> str:
+    """What an entry is called: a hash of weights, code, pixels and preparation.
+
+    Args:
+        modules: the networks, whose weights, buffers and classes count.
+        images: the images, in their order.
+        preparation: whatever else the values depend on, such as size and normalisation.
+
+    Returns:
+        Empty where the code of a module has no file, as in a notebook: it could change without the name changing.
+    """
+    found = hashlib.blake2b(digest_size=16)
+    versions = [FORMAT, sslkit.__version__, torch.__version__, dict(preparation)]
+    found.update(json.dumps(versions, sort_keys=True).encode())
+    for module in modules:
+        files = _code(module)
+        if files is None:
+            return ""
+        for file in files:
+            found.update(hashlib.blake2b(file.read_bytes()).digest())
+        for key, value in module.state_dict().items():
+            found.update(f"{key} ".encode())
+            _add(found, value)
+    count = max(1, BLOCK // max(1, images.shape[0] * images.shape[1] * images.shape[2]))
+    for block in torch.arange(len(images)).split(count):
+        _add(found, images.gather(block))
+    return found.hexdigest()
+
+
+def _add(found: Any, value: object) -> None:
+    if not isinstance(value, Tensor):
+        found.update(repr(value).encode())
+        return
+    plain = value.detach().cpu().contiguous()
+    found.update(f"{plain.dtype} {list(plain.shape)} ".encode())
+    found.update(plain.reshape(-1).view(torch.uint8).numpy())
+
+
+def _code(module: nn.Module) -> list[Path] | None:
+    """The files that a network's classes are written in; of what is not installed but worked on, all files beside."""
+    files: set[Path] = set()
+    for kind in {type(part) for part in module.modules()}:
+        try:
+            file = Path(inspect.getsourcefile(kind) or "")
+        except TypeError:
+            return None
+        if not file.is_file():
+            return None
+        files |= {file} if "site-packages" in file.parts else set(file.parent.glob("*.py"))
+    return sorted(files)
+
+
+def cached(entry: str, make: Callable[[], dict[str, Tensor]], notes: list[str]) -> dict[str, Tensor]:
+    """The tensors of an entry; where there is none that can be read, they are made, and kept if that is possible.
+
+    Args:
+        entry: its ``name``; empty: nothing is kept.
+        make: computes the tensors.
+        notes: what a user should know is added here: a damaged entry, a cache that cannot be written.
+    """
+    if not entry:
+        return make()
+    path = features_folder() / f"{entry}.safetensors"
+    try:
+        if path.exists():
+            found = _read(path)
+            os.utime(path)
+            return found
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
+        notes.append(f"the cached features {path} are damaged ({error}): they are computed again")
+    made = make()
+    try:
+        _write(path, made)
+    except OSError as error:
+        notes.append(f"features are not kept, {path.parent} cannot be written: {error.strerror or error}")
+    return made
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    with safe_open(path, framework="pt") as file:
+        wanted = json.loads(file.metadata()["sslkit"])
+        found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    if _digest(found) != wanted["digest"]:
+        raise ValueError("its checksum is another")
+    return found
+
+
+def _write(path: Path, tensors: dict[str, Tensor]) -> None:
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    if size > LIMIT:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_room(path.parent, LIMIT - size)
+    kept = {key: tensor.contiguous() for key, tensor in tensors.items()}
+    with writing_aside(path) as file:
+        save_file(kept, file.name, metadata={"sslkit": json.dumps({"digest": _digest(kept)})})
+
+
+def _make_room(folder: Path, limit: int) -> None:
+    entries = sorted(folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime, reverse=True)
+    total = 0
+    for path in entries:
+        total += path.stat().st_size
+        if total > limit:
+            path.unlink(missing_ok=True)
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    found = hashlib.blake2b(digest_size=16)
+    for key in sorted(tensors):
+        found.update(key.encode())
+        _add(found, tensors[key])
+    return found.hexdigest()

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from typer.testing import CliRunner
+
+from sslkit.cli.main import app
+from sslkit.data.store import TensorStore
+from sslkit.evaluation import feature_cache, subject
+from sslkit.evaluation.evaluate import build_evaluators, evaluate
+from sslkit.evaluation.feature_cache import cached, name
+from sslkit.recipe.check import load_recipe
+from sslkit.training.train import train
+
+PIXELS = torch.arange(48, dtype=torch.uint8).view(4, 3, 2, 2)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where entries of this test are."""
+    monkeypatch.setenv("SSLKIT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "features"
+
+
+def entry(weight: float = 1.0, pixels: Tensor = PIXELS, **preparation: object) -> str:
+    layer = nn.Linear(2, 1)
+    nn.init.constant_(layer.weight, weight)
+    nn.init.zeros_(layer.bias)
+    return name([layer], TensorStore(pixels), {"size": 2} | preparation)
+
+
+def test_the_name_tells_weights_pixels_preparation_and_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [entry(), entry(1.5), entry(pixels=PIXELS.flip(0)), entry(size=3), entry(mean=(0.5,))]
+    monkeypatch.setattr(feature_cache, "BLOCK", 12)
+    names.append(entry())
+    assert names[-1] != names[0]  # the blocks' shapes are hashed too
+    assert len(set(names)) == 6
+    assert names[-1] == entry()
+
+    def named(source: str) -> str:
+        (tmp_path / "own.py").write_text(source)
+        monkeypatch.setattr(feature_cache.inspect, "getsourcefile", lambda kind: str(tmp_path / "own.py"))
+        return entry()
+
+    assert named("a = 1") != named("a = 2")
+    monkeypatch.setattr(feature_cache.inspect, "getsourcefile", lambda kind: None)
+    assert entry() == ""
+
+
+def test_what_is_made_once_is_read_after_and_damage_is_said(folder: Path) -> None:
+    made: list[int] = []
+    notes: list[str] = []
+
+    def make() -> dict[str, Tensor]:
+        made.append(1)
+        return {"features": torch.arange(6.0).view(3, 2), "logits": torch.ones(3, 4)}
+
+    for _ in range(2):
+        found = cached("abc", make, notes)
+        assert {key: value.tolist() for key, value in found.items()} == {k: v.tolist() for k, v in make().items()}
+    assert (len(made), notes) == (3, [])  # once by cached, twice by the line above
+    (path,) = folder.iterdir()
+    for damage in (lambda data: data[:-1], lambda data: data[:-1] + bytes([data[-1] ^ 1])):
+        path.write_bytes(damage(path.read_bytes()))
+        before = len(made)
+        assert cached("abc", make, notes)["logits"].tolist() == [[1.0] * 4] * 3
+        assert len(made) == before + 1
+        assert str(path) in notes[-1]
+        assert notes[-1].endswith("they are computed again")
+        cached("abc", make, notes)
+        assert len(made) == before + 1
+    assert "its checksum is another" in notes[-1]
+    cached("", make, notes)
+    assert list(folder.iterdir()) == [path]
+
+
+def test_the_longest_unused_entries_make_room(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make() -> dict[str, Tensor]:
+        return {"features": torch.zeros(100)}
+
+    cached("a", make, [])
+    size = (folder / "a.safetensors").stat().st_size
+    monkeypatch.setattr(feature_cache, "LIMIT", 2 * size)
+    cached("b", make, [])
+    for number, own in enumerate("ab"):
+        os.utime(folder / f"{own}.safetensors", (number, number))
+    cached("a", make, [])  # used now
+    cached("c", make, [])
+    assert sorted(path.stem for path in folder.iterdir()) == ["a", "c"]
+    monkeypatch.setattr(feature_cache, "LIMIT", 100)
+    cached("d", make, [])
+    assert sorted(path.stem for path in folder.iterdir()) == ["a", "c"]
+    cleared = CliRunner().invoke(app, ["cache", "clear", "features"])
+    assert cleared.stdout.startswith(f"deleted {2 * size / 1e6:.1f} MB: ")
+    assert not folder.exists()
+
+
+def test_a_cache_that_cannot_be_written_costs_no_figures(folder: Path) -> None:
+    folder.parent.mkdir()
+    folder.write_text("in the way")
+    notes: list[str] = []
+    assert cached("a", lambda: {"features": torch.ones(2)}, notes)["features"].tolist() == [1, 1]
+    assert notes == [f"features are not kept, {folder} cannot be written: File exists"]
+
+
+def test_a_run_is_looked_at_once(tiny: Path, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = train(load_recipe(tiny, ["train.epochs=1", "monitor.every_epochs=0"]), tmp_path / "runs")
+    honest: Callable[..., object] = subject.extract
+    looks: list[int] = []
+
+    def counted(*arguments: object, **named: object) -> object:
+        looks.append(1)
+        return honest(*arguments, **named)
+
+    monkeypatch.setattr(subject, "extract", counted)
+    ask = {"cluster": {"kmeans_restarts": 1}}
+    first = evaluate(run, build_evaluators(ask), random_baseline=True)
+    assert len(looks) == 4  # train and test, trained and untrained
+    again = evaluate(run, build_evaluators(ask), random_baseline=True)
+    assert (len(looks), again) == (4, first)
+    for path in folder.iterdir():
+        path.write_bytes(b"?")
+    told = evaluate(run, build_evaluators(ask))
+    assert len(looks) == 6
+    assert [note.partition(" /")[0] for note in told.pop("notes")] == ["the cached features"] * 2
+    assert told["cluster"] == first["cluster"]
