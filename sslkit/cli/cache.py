@@ -24,13 +24,14 @@ def list_(json: JsonOption = False) -> None:
     """Show how much is kept, and where."""
     from sslkit.data.cache import cache_folder
 
-    found = [{"what": what, "path": str(cache_folder() / what), "bytes": _size(cache_folder() / what)} for what in KEPT]
+    root = cache_folder()
+    found = {what: _size(root / what) for what in KEPT}
     if json:
-        print_json(found)
+        print_json([{"what": what, "path": str(root / what), "bytes": size} for what, size in found.items()])
         return
-    rows = [(str(row["what"]), f"{int(row['bytes']) / 1e6:.1f} MB", KEPT[str(row["what"])]) for row in found]
+    rows = [(what, f"{size / 1e6:.1f} MB", KEPT[what]) for what, size in found.items()]
     print_table("", ("what", "takes", "is"), rows)
-    output().print(str(cache_folder()), markup=False, soft_wrap=True, style="dim")
+    output().print(str(root), markup=False, soft_wrap=True, style="dim")
 
 
 @app.command()
