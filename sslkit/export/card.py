@@ -10,7 +10,7 @@ from sslkit.files import to_json
 
 PREPARE = """\
 Images are prepared as in evaluation: values in 0..1, the shorter side resized to {size} pixels (bilinear, antialiased),
-the central square of {size} x {size} cut out, then for each of {channels} channels `(value - mean) / std` with
+the central square of {size} x {size} cut out, then for each channel `(value - mean) / std` with
 
     mean = {mean}
     std = {std}
@@ -52,8 +52,8 @@ def card(file: str, form: str, loading: str, left_out: str, facts: Mapping[str, 
         "## Images\n\n" + PREPARE.format(**given),
         f"The feature has {facts['feature_dim']} numbers.\n",
         _classes(facts),
-        f"## Training\n\n{training['images']} images of {' x '.join(map(str, training['image_shape']))} "
-        f"(channels, height, width), {training['steps']} steps, seed {training['seed']}.\n\n"
+        f"## Training\n\n{_text(training['images'])} images of {_text(' x '.join(map(str, training['image_shape'])))} "
+        f"(channels, height, width), {_text(training['steps'])} steps, seed {_text(training['seed'])}.\n\n"
         + "\n".join(f"- {_text(path)}: {_code(name)}" for path, name in training["components"].items())
         + "\n",
         _block({"backbone": facts["backbone"], "settled": facts["settled"], "versions": training["versions"]}),
@@ -81,13 +81,27 @@ def _classes(facts: Mapping[str, Any]) -> str:
 
 
 def _figures(evaluations: list[Any]) -> str:
-    """The newest figures of each evaluation, with protocol and baselines, as they were saved."""
-    newest: dict[str, Any] = {}
+    """The newest figures of each evaluation beside their baselines, and the protocol they were obtained by."""
+    newest: dict[str, str] = {}
     for result in evaluations:
         for name, protocol in result.get("protocol", {}).items():
-            own = {"figures": result.get(name), "protocol": protocol}
-            newest[f"{name} on {protocol.get('data', 'its data')}"] = own | {"baselines": result.get("baselines", {})}
-    return "\n".join(f"{_text(name)}\n\n{_block(found)}" for name, found in newest.items())
+            columns = {name: result.get(name, {}), **result.get("baselines", {})}
+            title = f"{_text(name)} on {_text(protocol.get('data', 'its data'))}"
+            newest[title] = f"### {title}\n\n{_table(columns)}\n{_block(protocol)}"
+    return "\n".join(newest.values())
+
+
+def _table(columns: Mapping[str, Mapping[str, Any]]) -> str:
+    numbers = {name: {key: _number(value) for key, value in found.items()} for name, found in columns.items()}
+    rows = [key for key, value in next(iter(numbers.values())).items() if value]
+    lines = [["", *columns], ["---"] * (len(columns) + 1)]
+    lines += [[key, *(found.get(key, "") for found in numbers.values())] for key in rows]
+    return "".join(f"| {' | '.join(map(_text, line))} |\n" for line in lines)
+
+
+def _number(value: object) -> str:
+    """A figure to four digits; empty for what is no number."""
+    return f"{value:.4g}" if isinstance(value, (int, float)) else ""
 
 
 def _block(value: Any) -> str:
@@ -100,6 +114,6 @@ def _code(text: str) -> str:
     return f"`{shown(text).replace('`', chr(39))}`"
 
 
-def _text(text: str) -> str:
+def _text(value: object) -> str:
     """The same outside of code."""
-    return "".join(sign if sign.isalnum() or sign in " ._-:" else f"&#{ord(sign)};" for sign in shown(text))
+    return "".join(sign if sign.isalnum() or sign in " ._-:" else f"&#{ord(sign)};" for sign in shown(str(value)))

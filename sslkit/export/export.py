@@ -65,7 +65,7 @@ def export(run: Run, to: str, out: Path) -> Exported:
     suffix = ".onnx" if to == "onnx" else ".safetensors"
     if out.suffix != suffix:
         raise InputError(f"--out must end in {suffix} for --to {to}: {out}")
-    beside = out.with_suffix(".md")
+    beside = out.with_name(f"{out.name}.md")
     for path in (out, beside):
         if path.exists():
             raise InputError(f"{path} is there already: remove it, or name another file with --out")

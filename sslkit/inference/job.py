@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from sslkit.data.datasets.folder.scan import ImageFile
@@ -77,10 +77,17 @@ class Job:
     def results(self) -> Iterator[tuple[list[str], Chunk]]:
         """Each chunk, with the paths of its files that gave an image."""
         for start in range(0, len(self.files), CHUNK):
-            with safe_open(self._path(start // CHUNK), framework="pt") as file:
-                chunk = Chunk(file.get_tensor("values"), json.loads(file.metadata()["broken"]))
+            stored = self._path(start // CHUNK)
             paths = [image.path for image in self.files[start : start + CHUNK]]
-            yield [path for path in paths if path not in chunk.broken], chunk
+            try:
+                with safe_open(stored, framework="pt") as file:
+                    chunk = Chunk(file.get_tensor("values"), json.loads(file.metadata()["broken"]))
+                read = [path for path in paths if path not in chunk.broken]
+                if len(read) != len(chunk.values):
+                    raise ValueError(f"{len(chunk.values)} results of {len(read)} files")
+            except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
+                raise InputError(f"{stored} is damaged ({error}): remove {self.folder} and begin anew") from error
+            yield read, chunk
 
     def remove(self) -> None:
         """Throw the chunks away: the file is made."""

@@ -23,7 +23,7 @@ def test_it_says_what_was_written_what_is_left_out_and_how_to_load_it(finished_r
     done = CliRunner().invoke(app, ["export", str(finished_run), "--to", "safetensors", "--out", str(out)])
     assert done.exit_code == 0
     assert done.stdout == (
-        f"{out}\n{tmp_path}/[bold]net.md\n"
+        f"{out}\n{tmp_path}/[bold]net.safetensors.md\n"
         "The file holds the backbone under its own names; heads and classifiers are left out.  To load it:\n\n"
         "import sslkit\n\ntrained = sslkit.load_backbone('[bold]net.safetensors')\nmodel = trained.backbone\n"
     )

@@ -232,7 +232,10 @@ def test_onnx_gives_features_and_logits_for_any_number_of_images(
 
     run = Run(shutil.copytree(trained.path, tmp_path / "run"))
     write_class_names(run, NAMES)
-    run.save_evaluation({"knn": {"top1": 0.5}, "protocol": {"knn": {"data": "digits", "k": 20}}})
+    floor = {"knn_random_weights": {"top1": 0.25}}
+    run.save_evaluation(
+        {"knn": {"top1": 0.5, "list": [1]}, "protocol": {"knn": {"data": "digits", "k": 20}}, "baselines": floor}
+    )
     out = tmp_path / "digits.onnx"
     run.export("onnx", out)
     session = onnxruntime.InferenceSession(out.read_bytes())
@@ -257,16 +260,15 @@ def test_onnx_gives_features_and_logits_for_any_number_of_images(
         "temperature": 0.1,
     }
 
-    card = (tmp_path / "digits.md").read_text()
+    card = (tmp_path / "digits.onnx.md").read_text()
     assert card.replace("\n", "").isprintable()
     assert "- 1: `<b>&'*x*'`\n" in card
     assert "- 2: `'two\\nlines'`\n" in card
     assert "- 9: `dog`\n" in card
     assert "1438 images of 1 x 8 x 8 (channels, height, width), 10 steps, seed 7." in card
     assert "- backbone: `sslkit-backbones:convnet 0.1.0`" in card
+    assert "### knn on digits\n\n|  | knn | knn_random_weights |\n| --- | --- | --- |\n| top1 | 0.5 | 0.25 |\n" in card
     assert '"k": 20' in card
-    assert "knn on digits" in card
-    assert '"top1": 0.5' in card
 
     # An exporter that gives another network is found out.
     wrong = onnx.load(out)
@@ -291,11 +293,11 @@ def test_a_network_that_onnx_cannot_hold_is_refused(trained: Run, tmp_path: Path
 
 
 def test_what_is_in_the_way_stays(trained: Run, tmp_path: Path) -> None:
-    (tmp_path / "notes.md").write_text("mine")
-    with pytest.raises(sslkit.InputError, match=r"notes\.md is there already: remove it, or name another file"):
+    (tmp_path / "notes.safetensors.md").write_text("mine")
+    with pytest.raises(sslkit.InputError, match=r"notes\.safetensors\.md is there already: remove it, or name"):
         trained.export("safetensors", tmp_path / "notes.safetensors")
     with pytest.raises(sslkit.InputError, match=r"--out must end in \.onnx for --to onnx: .*x\.pth"):
         trained.export("onnx", tmp_path / "x.pth")
     with pytest.raises(sslkit.InputError, match=r"there is no folder .*nowhere: make it, or name another"):
         trained.export("safetensors", tmp_path / "nowhere" / "x.safetensors")
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.md"]
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.safetensors.md"]

@@ -230,6 +230,11 @@ def test_any_text_comes_back_from_csv(texts: list[str]) -> None:
     assert not [cell for cell in found if cell.startswith(tables.FORMULA)]
 
 
+def stopped_at_the_end(done: int, total: int) -> None:
+    if done == total:
+        raise KeyboardInterrupt
+
+
 def test_what_cannot_be_done_is_said(run: Run, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "classes.csv"
     (tmp_path / "empty").mkdir()
@@ -250,6 +255,11 @@ def test_what_cannot_be_done_is_said(run: Run, digits: Path, tmp_path: Path, mon
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(sslkit.InputError, match=r"another process is working on .*classes\.csv\.unfinished: wait"):
             predict(run, digits, out)
+    with pytest.raises(KeyboardInterrupt):
+        predict(run, digits, out, advance=stopped_at_the_end)
+    (tmp_path / "classes.csv.unfinished" / "000000.safetensors").write_bytes(b"damaged")
+    with pytest.raises(sslkit.InputError, match=r"000000\.safetensors is damaged \(.*\): remove .*\.unfinished and"):
+        predict(run, digits, out)
     out.write_text("mine")
     with pytest.raises(sslkit.InputError, match=r"classes\.csv is there already: remove it, or name another file"):
         predict(run, digits, out)
