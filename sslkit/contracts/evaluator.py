@@ -49,6 +49,15 @@ class Subject(Protocol):
         """Names of the classes of pixels; empty where the data have no masks."""
 
     @property
+    def discovered_names(self) -> tuple[str, ...]:
+        """Names that somebody gave to the classes of the run's classifier, ``""`` for those without; empty where
+        nobody named any."""
+
+    @property
+    def temperature(self) -> float:
+        """The classes' probabilities are softmax(logits / temperature); 1 where the run does not tell."""
+
+    @property
     def other_data(self) -> str:
         """Name of the data set where it is another than the run was trained on; else empty."""
 

@@ -18,6 +18,7 @@ from sslkit.contracts.evaluator import Evaluation, Evaluator, Subject
 from sslkit.errors import DataError
 from sslkit.evaluation.kmeans import fit_centres, nearest_centre
 from sslkit.evaluation.metrics import PROTOCOL, assignment_entropy, classes_used, cluster_scores
+from sslkit.evaluation.named import choose, grouping, places_in
 
 FIT_BYTES = 1 << 30
 """Memory for the vectors that k-means is fitted on, unless one for each class needs more."""
@@ -104,7 +105,25 @@ class Cluster(Evaluator):
                 "features": "L2-normalised",
             },
         }
+        if subject.discovered_names and test.logits is not None:
+            figures["named"], protocol["named"] = self._named(subject, test.logits.cpu(), labels, classes)
         return Evaluation(figures, protocol, baselines)
+
+    def _named(self, subject: Subject, logits: Tensor, labels: Tensor, classes: int) -> tuple[dict[str, Any], str]:
+        """Scores where classes of one name count as one, and of the names themselves where some are those of labels."""
+        group, names = grouping(subject.discovered_names)
+        assigned = choose(logits, subject.temperature, group)[1]
+        figures = _scores(assigned, labels, len(names), classes)
+        del figures["mapping"]
+        told = f"classes of one name count as one, which leaves {len(names)}"
+        meant = places_in(names, subject.class_names)
+        if (meant >= 0).any():
+            figures["named_acc"] = float((meant[assigned] == labels).double().mean())
+            told += (
+                f"; named_acc: images whose class bears the name of their label ({int((meant >= 0).sum())} of the "
+                f"{len(names)} classes bear one, those of the others count as wrong)"
+            )
+        return figures, told
 
     def _fit_count(self, vectors: Vectors, classes: int) -> int:
         affordable = max(classes, FIT_BYTES // (4 * vectors.width))

@@ -16,25 +16,24 @@ class Discovered:
 
     Attributes:
         assigned: ``[N]`` int64, each image's class: the greatest of its logits.
-        margin: ``[N]`` float32, how far that logit is above the next.  It orders images from the most to the least
-            confident without a temperature, which logits alone do not know.
+        confidence: ``[N]`` float64, that class's probability.
         count: K.
         labels: ``[N]`` int64 in 0..C-1, or None.
         classes: C, how many classes the labels have; 0 without labels.
     """
 
     assigned: Tensor
-    margin: Tensor
+    confidence: Tensor
     count: int
     labels: Tensor | None = None
     classes: int = 0
 
     @classmethod
-    def of(cls, logits: Tensor, labels: Tensor | None = None, classes: int = 0) -> Discovered:
-        """From logits ``[N, K]``, K at least 2."""
-        best = logits.float().topk(2, dim=1).values
+    def of(cls, logits: Tensor, labels: Tensor | None = None, classes: int = 0, temperature: float = 1.0) -> Discovered:
+        """From logits ``[N, K]``; probabilities are softmax(logits / temperature)."""
+        confidence = (logits.double() / temperature).softmax(dim=1).max(dim=1).values
         count = classes if labels is not None else 0
-        return cls(logits.argmax(dim=1), best[:, 0] - best[:, 1], logits.shape[1], labels, count)
+        return cls(logits.argmax(dim=1), confidence, logits.shape[1], labels, count)
 
     @property
     def sizes(self) -> Tensor:
@@ -44,7 +43,7 @@ class Discovered:
     def members(self, place: int) -> Tensor:
         """``[M]`` int64, the images of one class, from the most to the least confident."""
         found = (self.assigned == place).nonzero().flatten()
-        return found[self.margin[found].argsort(descending=True, stable=True)]
+        return found[self.confidence[found].argsort(descending=True, stable=True)]
 
     @property
     def table(self) -> Tensor | None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sslkit.assembly import build_dataset
+from sslkit.classes import read_class_names
 from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.dataset import Dataset, Split
 from sslkit.contracts.evaluator import Features
@@ -47,6 +48,8 @@ class RunSubject:
         self.context = network.context
         self._backbone = network.backbone
         self.head_name, self.head, self.classifier = network.head_name, network.head, network.classifier
+        self.classes = network.classes
+        self.temperature = 1.0 if network.temperature is None else network.temperature
         self._splits: dict[str, Split] = {}
         self._features: dict[str, Features] = {}
         self.cache_notes: list[str] = []
@@ -61,6 +64,16 @@ class RunSubject:
     def mask_names(self) -> tuple[str, ...]:
         """Names of the classes of pixels; empty where the data have no masks."""
         return self.dataset.mask_names
+
+    @property
+    def discovered_names(self) -> tuple[str, ...]:
+        """Names that somebody gave to the classes of the run's classifier; empty where nobody named any.
+
+        Raises:
+            RunError: ``classes.toml`` is damaged.
+        """
+        names = read_class_names(self.run, self.classes) if self.classes and not self.untrained else None
+        return names if names and any(names) else ()
 
     def backbone(self) -> Backbone:
         """The frozen backbone, in eval mode."""

@@ -16,15 +16,14 @@ from sslkit import __version__
 from sslkit.classes import read_class_names
 from sslkit.data.datasets.folder.scan import images_at, shown
 from sslkit.errors import DataError, InputError
+from sslkit.evaluation.named import choose, grouping
 from sslkit.evaluation.network import RunNetwork
 from sslkit.files import writing_aside
 from sslkit.inference.forward import Output, chunks
 from sslkit.inference.job import Job, weights_fingerprint
 from sslkit.inference.tables import (
     ParquetFile,
-    choose,
     file_cell,
-    grouping,
     require_parquet,
     text_cell,
     write_rows,

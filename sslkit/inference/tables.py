@@ -7,7 +7,6 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Any, BinaryIO
 
-import torch
 from torch import Tensor
 
 from sslkit.errors import InputError
@@ -37,41 +36,6 @@ def write_rows(file: BinaryIO, rows: Iterable[Sequence[Any]]) -> None:
     # Where quotes are left to need, Python's writer leaves a carriage return without them.
     csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerows(rows)
     file.write(text.getvalue().encode())
-
-
-def grouping(names: Sequence[str]) -> tuple[Tensor, list[str]]:
-    """Classes that bear one name are one group.
-
-    Args:
-        names: of each of K classes; ``""`` for those without, which stand for themselves.
-
-    Returns:
-        ``[K]`` int64, the group of each class; the name of each group.
-    """
-    places: dict[object, int] = {}
-    for place, name in enumerate(names):
-        places.setdefault(name or place, len(places))
-    group = torch.tensor([places[name or place] for place, name in enumerate(names)], dtype=torch.int64)
-    return group, [name if isinstance(name, str) else "" for name in places]
-
-
-def choose(logits: Tensor, temperature: float, group: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The likeliest group of classes for each image.
-
-    Args:
-        logits: ``[N, K]``.
-        temperature: a class's probability is softmax(logits / temperature).
-        group: ``[K]`` int64, the group of each class.
-
-    Returns:
-        ``[N]`` each: the likeliest class of the chosen group, the group, and its probability, the sum of its classes',
-        in float64.
-    """
-    probabilities = (logits.double() / temperature).softmax(1)
-    summed = probabilities.new_zeros(len(logits), int(group.max()) + 1).index_add_(1, group, probabilities)
-    confidence, chosen = summed.max(1)
-    likeliest = probabilities.where(group == chosen[:, None], -1.0).argmax(1)
-    return likeliest, chosen, confidence
 
 
 class ParquetFile:

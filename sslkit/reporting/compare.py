@@ -28,6 +28,7 @@ def figures_of(run: Run) -> tuple[dict[str, float], dict[str, Any]]:
                 continue
             protocols[name] = evaluation["protocol"][name]
             figures |= _numbers(name, found)
+            figures |= _numbers(f"{name} as named", found.get("named", {}))
             for part, own in found.get("fractions", {}).items():
                 figures |= _numbers(f"{name} {100 * float(part):g} %", own)
     if not figures:

@@ -45,6 +45,8 @@ def _with_fractions(label: str, figures: Mapping[str, Any]) -> list[tuple[str, d
     numbers = {figure: value for figure, value in figures.items() if isinstance(value, (int, float))}
     parts = figures.get("fractions", {})
     found = [(label, numbers)] if numbers else []
+    if named := figures.get("named"):
+        found.append((f"{label}, as named", dict(named)))
     return found + [(f"{label}, {100 * float(part):g} %", dict(own)) for part, own in parts.items()]
 
 

@@ -49,7 +49,8 @@ class Findings:
         """One image in words: its class, its label, its file."""
         parts = []
         if self.discovered is not None:
-            parts.append(f"class {int(self.discovered.assigned[place])}")
+            confidence = float(self.discovered.confidence[place])
+            parts.append(f"class {int(self.discovered.assigned[place])}, confidence {confidence:.2f}")
         if self.split.labels is not None:
             parts.append(f"label {visible(self.class_names[int(self.split.labels[place])])}")
         parts.append(visible(self.split.files[place]) if self.split.files else f"{self.name} image {place}")
@@ -104,6 +105,7 @@ def find(run: Run, device: str) -> Findings:
     names = subject.class_names
     if split.labels is not None and not names:
         names = tuple(map(str, range(int(split.labels.max()) + 1)))
-    several = seen.logits is not None and seen.logits.shape[1] > 1
-    discovered = Discovered.of(seen.logits, split.labels, len(names)) if several and seen.logits is not None else None
+    discovered = None
+    if seen.logits is not None:
+        discovered = Discovered.of(seen.logits, split.labels, len(names), subject.temperature)
     return Findings(name, split, seen.features, names, discovered, subject.notes, subject.seed)

@@ -9,7 +9,7 @@ from pathlib import Path
 from sslkit import __version__
 from sslkit.classes import read_class_names, write_class_names
 from sslkit.errors import RunError
-from sslkit.evaluation.subject import RunSubject
+from sslkit.evaluation.network import RunNetwork
 from sslkit.files import write_aside
 from sslkit.reporting.discoveries import cards
 from sslkit.reporting.findings import find
@@ -81,10 +81,10 @@ def class_count(run: Run) -> int:
     Raises:
         RunError: the run has not finished, or has no classifier.
     """
-    subject = RunSubject(run, "cpu")
-    if subject.head is None or not subject.head.classifiers or subject.head.classifiers[subject.classifier] < 2:
+    count = RunNetwork(run, "cpu").classes
+    if not count:
         raise _no_classes(run)
-    return subject.head.classifiers[subject.classifier]
+    return count
 
 
 def _no_classes(run: Run) -> RunError:

@@ -129,8 +129,8 @@ def _classes_note(found: Findings, shown: int) -> str:
         "which training has not seen" if found.name == "test" else "which it was trained on: there are no test images"
     )
     return (
-        f"{which}, on {images} {found.name} images, {seen}. An image belongs to the class with the greatest logit; "
-        "it is the more confident the further that is above the next."
+        f"{which}, on {images} {found.name} images, {seen}. An image belongs to its likeliest class, "
+        "whose probability is its confidence."
     )
 
 

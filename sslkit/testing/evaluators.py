@@ -59,6 +59,8 @@ class PatternSubject:
     class_names = ("low", "middle", "high")
     mask_names = ("dark", "bright")
     other_data = "patterns"
+    discovered_names: tuple[str, ...] = ()
+    temperature = 1.0
     untrained = False
 
     def __init__(self, context: Context, seed: int = 0) -> None:

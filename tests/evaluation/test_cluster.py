@@ -42,6 +42,8 @@ class Fake:
 
     seed = 3
     class_names: tuple[str, ...] = ("a", "b", "c")
+    discovered_names: tuple[str, ...] = ()
+    temperature = 1.0
 
     def __init__(self, logits: int | None = 3, clear: bool = False, sizes: tuple[int, int] = (90, 45)) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -162,3 +164,28 @@ def test_what_cannot_be_evaluated_is_explained() -> None:
 
 def test_every_option_is_described() -> None:
     assert all(field.description for field in Cluster.Options.model_fields.values())
+
+
+def test_names_are_scored_and_those_alike_count_as_one() -> None:
+    subject = Fake(logits=4)
+    subject.discovered_names = ("c", "a", "a", "")  # labels 0, 1 and 2 are in the classes 1, 2 and 0
+    labels = subject.outputs["test"].labels
+    assert labels is not None
+    counts = labels.bincount()
+    result = evaluate(subject)
+    named = result.figures["named"]
+    assert named["named_acc"] == pytest.approx(int(counts[0] + counts[2]) / 45)
+    assert named["acc"] == pytest.approx(int(counts[2] + counts[:2].max()) / 45)
+    assert named["classes_used"] == 2
+    assert result.figures["acc"] == 1.0, "what was discovered is scored as before"
+    assert result.protocol["named"] == (
+        "classes of one name count as one, which leaves 3; named_acc: images whose class bears the name of their label "
+        "(2 of the 3 classes bear one, those of the others count as wrong)"
+    )
+    subject.temperature = 10.0
+    together = evaluate(subject).figures["named"]
+    assert together["classes_used"] == 1, "probabilities of classes of one name are added, as in predictions"
+    subject.discovered_names = ("one", "two", "two", "")
+    own_words = evaluate(subject)
+    assert "named_acc" not in own_words.figures["named"]
+    assert own_words.protocol["named"] == "classes of one name count as one, which leaves 3"

@@ -66,7 +66,7 @@ def test_the_command_names_and_never_forgets(run: Run, tmp_path: Path) -> None:
 
 
 def test_what_has_no_classes_cannot_be_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(labelling, "RunSubject", lambda run, device: SimpleNamespace(head=None))
+    monkeypatch.setattr(labelling, "RunNetwork", lambda run, device: SimpleNamespace(classes=0))
     with pytest.raises(RunError, match="mine/1 discovered no classes to name: its network has no classifier"):
         name_classes(run, {0: "cat"})
     run.backbone.unlink()
@@ -74,11 +74,12 @@ def test_what_has_no_classes_cannot_be_named(run: Run, monkeypatch: pytest.Monke
         label(run)
 
 
-def test_a_class_is_told_apart_by_its_margin() -> None:
+def test_members_stand_in_the_order_of_their_confidence() -> None:
     from sslkit.evaluation.discovered import Discovered
 
     logits = torch.tensor([[3.0, 0, 1], [0, 5, 0], [2, 0, 1.5], [9, 0, 8.9], [4, 0, 0]])
-    found = Discovered.of(logits, torch.tensor([1, 0, 1, 0, 1]), 2)
+    found = Discovered.of(logits, torch.tensor([1, 0, 1, 0, 1]), 2, temperature=0.5)
+    assert torch.allclose(found.confidence, (2 * logits.double()).softmax(1).max(1).values)
     assert found.sizes.tolist() == [4, 1, 0]
     assert found.members(0).tolist() == [4, 0, 2, 3]
     assert found.majority(0) == (1, 0.75)
