@@ -1,4 +1,4 @@
-"""What the command line does, for Python: train, resume, find and evaluate runs."""
+"""What the command line does, for Python: train, resume, find, evaluate and show runs."""
 
 from __future__ import annotations
 
@@ -53,6 +53,56 @@ class Run(runs.Run):
         built = build_evaluators(asked)
         other = other_data(data, data_settings) if data else None
         return evaluate(self, built, choose(device, "auto").device, random_baseline=random_baseline, other=other)
+
+    def report(
+        self,
+        *others: runs.Run,
+        out: Folder = None,
+        figures: Folder = None,
+        reference: str | None = None,
+        device: DeviceName = "auto",
+    ) -> Path:
+        """Write a page that shows what was trained, found and scored; it needs no network and no other file.
+
+        Args:
+            others: runs to compare this one with, on the same page.
+            out: the page; ``report.html`` in the run where None, ``comparison.html`` where there are others.
+            figures: a folder for the figures as files: charts as SVG and PNG, grids of images as PNG.
+            reference: ``report-a`` or ``report-b``, published figures to show; where None, those on the run's data set.
+            device: ``auto``, ``cpu``, ``cuda`` or ``mps``; where features are computed.
+
+        Returns:
+            The page.  What could not be shown, of an unfinished run say, it tells at its top.
+
+        Raises:
+            RunError: a run's files are damaged.
+        """
+        from sslkit.reporting.report import write_report
+
+        page, folder = (None if path is None else Path(path) for path in (out, figures))
+        on = choose(device, "auto").device
+        return write_report([self, *others], page, figures=folder, reference=reference, device=on)[0]
+
+    def label(self, names: Mapping[int, str] | None = None, *, device: DeviceName = "auto") -> tuple[str, ...]:
+        """Name the classes that the run discovered; evaluations, reports and predictions then use the names.
+
+        Args:
+            names: by class, ``{0: "cat", 3: "cat"}``: the same name twice makes one class of two, ``""`` takes a name
+                away, and classes left out keep theirs.  None: write ``label.html``, which shows the classes, and
+                ``classes.toml``, with a line for each that has no name yet.
+            device: ``auto``, ``cpu``, ``cuda`` or ``mps``; where features are computed.
+
+        Returns:
+            The name of every class, ``""`` for those without.
+
+        Raises:
+            RunError: the run has not finished, or discovered no such classes, or its ``classes.toml`` is damaged.
+        """
+        from sslkit.reporting.label import label, name_classes
+
+        if names is not None:
+            return name_classes(self, names)
+        return label(self, choose(device, "auto").device).names
 
     def predict(self, images: str | Path, out: str | Path, *, device: DeviceName = "auto") -> Written:
         """Write the discovered class of each image file as CSV: ``class``, ``name``, ``confidence``, ``file``.

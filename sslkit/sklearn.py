@@ -17,10 +17,10 @@ from torch import Tensor
 
 from sslkit.classes import read_class_names
 from sslkit.errors import InputError
+from sslkit.evaluation import named
 from sslkit.evaluation.network import RunNetwork
 from sslkit.finding import find_run, runs_folder
 from sslkit.hardware import DeviceName, choose
-from sslkit.inference import tables
 from sslkit.views.prepare import prepare
 
 
@@ -170,8 +170,8 @@ class SSLClusters(ClusterMixin, _OnImages):  # type: ignore[misc]
 
     def _classify(self, images: Tensor) -> NDArray[np.int64]:
         logits = torch.cat([self.head_(part).logits[self.classifier_].float().cpu() for part in self._features(images)])
-        group, _ = tables.grouping(self.names_ or [""] * logits.shape[1])
-        found: NDArray[np.int64] = tables.choose(logits, self.temperature_, group)[0].numpy()
+        group, _ = named.grouping(self.names_ or [""] * logits.shape[1])
+        found: NDArray[np.int64] = named.choose(logits, self.temperature_, group)[0].numpy()
         return found
 
 

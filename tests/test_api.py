@@ -47,6 +47,8 @@ def test_train_evaluate_and_find(tiny: Path, tmp_path: Path) -> None:
     assert "knn_random_weights" in found["baselines"]
     assert json.loads(next(run.evaluations.iterdir()).read_text())["knn"] == found["knn"]
     assert run.load_backbone().channels == 1
+    assert run.label({3: "cat"}) == ("", "", "", "cat", *[""] * 6)
+    assert "Class 3: <bdi>cat</bdi>" in run.report(out=str(tmp_path / "page.html")).read_text()
     assert sslkit.find_run(runs=tmp_path / "runs").path == run.path == sslkit.find_run(run.path).path
     again = sslkit.train(tiny, settings=["train.epochs=1"], runs=tmp_path / "runs", continue_from=run.path)
     assert json.loads(again.provenance.read_text())["continued_from"]["run"] == run.name

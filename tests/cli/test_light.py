@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = {"torch", "torchvision", "pytorch_lightning", "lightning", "lightly", "sklearn", "scipy", "numpy", "PIL"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "pytorch_lightning",
+    "lightning",
+    "lightly",
+    "sklearn",
+    "scipy",
+    "numpy",
+    "PIL",
+    "matplotlib",
+    "jinja2",
+}
 
 SCRIPT = """
 import sys
@@ -29,6 +41,7 @@ print("LOADED", *sorted({{name.partition(".")[0] for name in sys.modules}}))
         ["--version"],
         ["train", "--help"],
         ["init", "--help"],
+        ["report", "--help"],
         ["doctor", "--help"],
         ["plugins", "list"],
         ["plugins", "list", "--json"],
