@@ -17,7 +17,7 @@ from sslkit.contracts.method import Method, Parts, WeightedLoss
 from sslkit.contracts.optimizer import Optimizer
 from sslkit.contracts.views import Views
 from sslkit.data.loader import Loader
-from sslkit.data.residence import place
+from sslkit.data.residence import place, streams
 from sslkit.data.seeds import seed_global
 from sslkit.errors import BrokenComponent, IncompatibleComponent, OptionError, RecipeError, SslkitError
 from sslkit.recipe.model import Recipe, Selected, Trained
@@ -162,6 +162,8 @@ def assemble(recipe: Recipe, device: str = "cpu", world: World | None = None) ->
     dataset = build_dataset(recipe)
     images, where = place(training_images(dataset), device, world.size // recipe.train.nodes)
     loader = Loader(images, recipe.train.batch_size, recipe.run.seed, world.rank, world.size)
+    loader.streamed = streams(images, device)
+    loader.pinned = loader.streamed and device == "cuda"
     mean, std = statistics(images)
     context = Context(
         channels=images.shape[0],

@@ -10,8 +10,12 @@ import torch
 from torch import Tensor
 
 from sslkit.contracts.dataset import ImageStore
+from sslkit.data.read_ahead import read_ahead
 from sslkit.data.seeds import generator
 from sslkit.errors import DataError
+
+AHEAD = 2
+"""Batches that are fetched before they are asked for, where images are streamed."""
 
 
 class ImageBatch(NamedTuple):
@@ -66,7 +70,11 @@ class Loader:
         self.start = 0
         self.stop = 0
         self.seconds = 0.0
-        """Time spent fetching so far."""
+        """Time spent waiting for batches so far."""
+        self.streamed = False
+        """Whether batches are fetched by another thread, ``AHEAD`` of them before they are asked for."""
+        self.pinned = False
+        """Whether batches are put where a GPU can copy them from while it works."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -78,14 +86,22 @@ class Loader:
         return torch.randperm(len(self.images), generator=generator(self.seed, "order", epoch))
 
     def __iter__(self) -> Iterator[ImageBatch]:
+        batches = read_ahead(self._batches(), AHEAD) if self.streamed else self._batches()
+        while True:
+            began = time.perf_counter()
+            batch = next(batches, None)
+            self.seconds += time.perf_counter() - began
+            if batch is None:
+                return
+            yield batch
+
+    def _batches(self) -> Iterator[ImageBatch]:
         order, epoch = torch.empty(0, dtype=torch.int64), -1
         for step in range(self.start, self.stop):
-            began = time.perf_counter()
             if step // self.steps_per_epoch != epoch:
                 epoch = step // self.steps_per_epoch
                 order = self.order(epoch)
             first = (step % self.steps_per_epoch) * self.batch_size + self.rank * self.part
             index = order[first : first + self.part]
-            batch = ImageBatch(self.images.gather(index), index)
-            self.seconds += time.perf_counter() - began
-            yield batch
+            images = self.images.gather(index)
+            yield ImageBatch(images.pin_memory() if self.pinned else images, index)

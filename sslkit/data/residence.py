@@ -7,6 +7,7 @@ import os
 import torch
 
 from sslkit.contracts.dataset import ImageStore
+from sslkit.data.loader import AHEAD
 from sslkit.data.store import MappedStore, TensorStore
 
 SHARE = 0.5
@@ -28,7 +29,16 @@ def place(images: ImageStore, device: str, processes: int = 1) -> tuple[ImageSto
     if isinstance(images, (TensorStore, MappedStore)) and size <= room:
         where = "memory" if device == "cpu" else f"{device} memory"
         return images.resident(device), f"data: {what}, resident in {where}{' of each process' * (processes > 1)}"
-    return images, f"data: {what}, read from the cache on disk as they are needed"
+    where = "memory" if isinstance(images, TensorStore) else "the cache on disk"
+    return images, f"data: {what}, too large for {device} memory: streamed from {where}, {AHEAD} batches ahead"
+
+
+def streams(images: ImageStore, device: str) -> bool:
+    """Whether batches of these images should be fetched while the device works on others.
+
+    Not of a stranger's store, which need not bear being read by two threads at once.
+    """
+    return isinstance(images, MappedStore) or (isinstance(images, TensorStore) and images.images.device.type != device)
 
 
 def _memory(device: str) -> int:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sslkit.data.loader import ImageBatch, Loader
+from sslkit.data.loader import AHEAD, ImageBatch, Loader
 from sslkit.data.store import TensorStore
 from sslkit.errors import DataError
 
@@ -53,3 +55,52 @@ def test_does_not_touch_the_global_random_state() -> None:
 def test_a_batch_that_processes_cannot_share_is_refused() -> None:
     with pytest.raises(DataError, match="a batch of 5 images cannot be shared equally by 2 processes"):
         Loader(store(23), 5, seed=0, processes=2)
+
+
+class Watched(TensorStore):
+    """Counts what is fetched, and fails where it is told to."""
+
+    def __init__(self, fail_at: int = -1) -> None:
+        super().__init__(store(20).images)
+        self.fetched = 0
+        self.fail_at = fail_at
+
+    def gather(self, index: torch.Tensor) -> torch.Tensor:
+        if self.fetched == self.fail_at:
+            raise OSError("the disk is gone")
+        self.fetched += 1
+        return super().gather(index)
+
+
+def streamed(images: TensorStore, stop: int) -> Loader:
+    loader = Loader(images, 5, seed=3)
+    loader.streamed, loader.stop = True, stop
+    return loader
+
+
+def test_streamed_batches_are_those_of_the_resident() -> None:
+    plain = Loader(store(20), 5, seed=3)
+    plain.stop = 9
+    for one, other in zip(streamed(store(20), 9), plain, strict=True):
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.indices, other.indices)
+
+
+def test_streaming_fetches_a_little_ahead_and_stops_when_nobody_asks() -> None:
+    images = Watched()
+    iterator = iter(streamed(images, 1000))
+    for asked in range(1, 8):
+        next(iterator)
+        assert asked <= images.fetched <= asked + AHEAD
+    iterator.close()
+    fetched, threads = images.fetched, [thread.name for thread in threading.enumerate()]
+    assert not any(name.startswith("read-ahead") for name in threads)
+    assert images.fetched == fetched <= 7 + AHEAD
+
+
+def test_what_fails_in_the_background_fails_where_it_is_asked_for() -> None:
+    iterator = iter(streamed(Watched(fail_at=3), 1000))
+    for _ in range(3):
+        next(iterator)
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(iterator)
