@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -22,6 +23,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 import sslkit
@@ -31,6 +34,7 @@ from sslkit.cli.main import app
 from sslkit.evaluation.subject import RunSubject
 from sslkit.inference import forward, job, tables
 from sslkit.inference.run import embed, predict
+from sslkit.weights import read_metadata
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +96,19 @@ def test_classes_are_those_of_evaluation_and_one_name_is_one_class(run: Run, dig
     members = [int(probabilities[at, :5].argmax()) if top == 0 else top + 4 for at, top in enumerate(groups.argmax(1))]
     assert [int(row["class"]) for row in named] == members
     assert not list(tmp_path.glob("*.unfinished"))
+
+    # A run that does not tell its loss's temperature.
+    metadata = read_metadata(run.heads)
+    metadata["logit_temperature"] = None
+    with safe_open(run.heads, framework="pt") as stored:
+        weights = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a dict
+    save_file(weights, run.heads, {"sslkit": json.dumps(metadata)})
+    note = "the run does not tell at which temperature its loss reads logits: confidence is taken at 1"
+    assert run.predict(digits, tmp_path / "untold.csv", device="cpu").notes == (note,)
+    write_class_names(run, [""] * 10)
+    run.predict(digits, tmp_path / "unnamed.csv", device="cpu")
+    sure = [float(row["confidence"]) for row in rows(tmp_path / "unnamed.csv")]
+    numpy.testing.assert_allclose(sure, logits[:60].double().softmax(1).max(1).values, atol=2e-6)
 
 
 @pytest.mark.parametrize("what", [predict, embed], ids=["predict", "embed"])

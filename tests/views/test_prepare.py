@@ -24,6 +24,10 @@ def test_prepare_agrees_with_torchvision(height: int, width: int, size: int) -> 
     assert made.is_contiguous()
     assert torch.allclose(made, tv.normalize(pixels, MEAN, STD), atol=5e-5)
     assert torch.equal(images, kept)
+    fractions = images / 255
+    kept = fractions.clone()
+    assert torch.equal(prepare(fractions, size, MEAN, STD), made)
+    assert torch.equal(fractions, kept)
 
 
 @pytest.mark.parametrize("channels", [1, 4])

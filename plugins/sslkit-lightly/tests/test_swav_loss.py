@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import sslkit
+from sslkit_lightly.dino import Dino
 from sslkit_lightly.swav_loss import SwavLoss, sinkhorn
 
 CONTEXT = sslkit.Context(1, 8, (0.5,), (0.5,), 4, 1, 1, view_count=2)
@@ -137,3 +138,8 @@ def test_refuses_what_it_cannot_compare() -> None:
         SwavLoss(SwavLoss.Options(), one_view)
     with pytest.raises(ValueError, match="greater than or equal to 1"):
         SwavLoss.Options(sinkhorn_iterations=0)
+
+
+def test_logits_are_probabilities_at_the_predictions_temperature() -> None:
+    for kind in (SwavLoss, Dino):
+        assert kind(kind.Options(temperature=0.3), CONTEXT).logit_temperature == 0.3
