@@ -24,6 +24,9 @@ class RunSection(Options):
     foreign_callbacks: bool = True
     """Let callbacks run that other installed packages add to every Lightning training; false refuses to train then."""
 
+    loggers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
+    """Tools that are sent the rows of metrics.csv, each time a checkpoint is saved."""
+
 
 class TrainSection(Options):
     """``[train]``: for how long, how much at a time, and on what."""

@@ -19,6 +19,7 @@ from sslkit.training.divergence import divergence, read
 from sslkit.training.guard import finite
 from sslkit.training.interruption import Interruption
 from sslkit.training.learner import Learner
+from sslkit.training.loggers import Loggers
 from sslkit.training.monitor import Monitor
 from sslkit.training.processes import Processes
 from sslkit.training.random_state import random_state, restore_random_state
@@ -65,6 +66,7 @@ class Bookkeeping(pl.Callback):
         self.log_every = recipe.monitor.log_every_steps
         self.interval = Interval(recipe.train.checkpoint_every, self.context.steps_per_epoch)
         self.history = History(run.metrics)
+        self.loggers = Loggers(run, recipe, reporter)
         self.saver = Saver(run.checkpoints, recipe.train.keep_checkpoints)
         self.names: list[str] = []
         self.pending: list[Tensor] = []
@@ -156,6 +158,8 @@ class Bookkeeping(pl.Callback):
             if self.last_epoch_loss < self.best_loss:
                 self.best_loss, self.best_step = self.last_epoch_loss, step
             self.saver.save(trainer, step, self.best_step)
+            if self.main:
+                self.loggers.send()
             self.record("running", step)
         if stop:
             trainer.should_stop = True

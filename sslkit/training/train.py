@@ -27,6 +27,7 @@ from sslkit.training.checkpoints import AtomicCheckpointIO, Checkpoint, load_che
 from sslkit.training.interruption import Interruption
 from sslkit.training.launch import spread
 from sslkit.training.learner import Learner
+from sslkit.training.loggers import refuse_missing
 from sslkit.training.monitor import Monitor
 from sslkit.training.processes import Processes, is_main, meet
 from sslkit.training.provenance import provenance
@@ -61,6 +62,7 @@ def _train(recipe: Recipe, reporter: Reporter, runs: Path, parent: Run | None) -
     if before is not None:
         reporter.note(f"this job was requeued: it goes on with {before.name}")
         return before if before.status.state == "finished" else resume(before, reporter)
+    refuse_missing(recipe)
     hardware, assembly, processes = prepare(recipe, reporter)
     record = provenance(assembly, hardware)
     if parent is not None:
@@ -104,6 +106,7 @@ def _refuse_finished(run: Run) -> None:
 def _resume(recipe: Recipe, reporter: Reporter, run: Run, allow: Collection[Change]) -> Run:
     with run.held() if is_main() else nullcontext():
         _refuse_finished(run)
+        refuse_missing(recipe)
         found = _whole_checkpoint(run, reporter).path if is_main() else None
         hardware, assembly, processes = prepare(recipe, reporter)
         checkpoint = processes.share(found)
@@ -188,6 +191,7 @@ def fit(
         stopped = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
         step = int(trainer.global_step)
         reporter.end(books.progress(step))
+        books.loggers.close(finished=False)
         with suppress(OSError):
             books.record("interrupted" if stopped else "failed", step)
         if stopped:
@@ -196,6 +200,7 @@ def fit(
             raise TrainingError(_explain_failure(run, step, error)) from error
         raise
     reporter.end(books.progress(step))
+    books.loggers.close(finished=finished)
     processes.collect(None)  # none returns before the run is complete
     if interruption.requested == slurm.SIGNAL.name and not finished and processes.main:
         reporter.note(slurm.requeue())
