@@ -8,9 +8,18 @@ from typing import Literal
 import numpy
 import torch
 
-STREAMS = {"order": 1, "views": 2, "split": 3, "initialisation": 4, "evaluation": 5, "fractions": 6, "folds": 7}
+STREAMS = {
+    "order": 1,
+    "views": 2,
+    "split": 3,
+    "initialisation": 4,
+    "evaluation": 5,
+    "fractions": 6,
+    "folds": 7,
+    "signs": 8,
+}
 
-Stream = Literal["order", "views", "split", "initialisation", "evaluation", "fractions", "folds"]
+Stream = Literal["order", "views", "split", "initialisation", "evaluation", "fractions", "folds", "signs"]
 
 
 def derive(seed: int, stream: Stream, *parts: int) -> int:

@@ -74,6 +74,9 @@ class MonitorSection(Options):
     every_epochs: int = Field(default=1, ge=0)
     """Epochs between two measurements on the validation split; 0: never."""
 
+    collapse: Literal["warn", "stop", "off"] = "warn"
+    """What to do where the network stops telling images apart: warn with the likely remedy, stop as well, nothing."""
+
     validation_fraction: float = Field(default=0.1, gt=0, lt=1)
     """Part of the training labels that form the validation split, where the data set has none of its own."""
 

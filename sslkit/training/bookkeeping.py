@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from sslkit.errors import RecipeError
+from sslkit.errors import RecipeError, TrainingError
 from sslkit.reporting.history import History
 from sslkit.runs import Run, State
 from sslkit.training.checkpoints import Interval, Saver, newest_whole
@@ -24,6 +24,7 @@ from sslkit.training.monitor import Monitor
 from sslkit.training.processes import Processes
 from sslkit.training.random_state import random_state, restore_random_state
 from sslkit.training.reporter import Progress, Reporter
+from sslkit.training.watch import Watch
 
 
 class Bookkeeping(pl.Callback):
@@ -64,6 +65,8 @@ class Bookkeeping(pl.Callback):
         self.head = learner.assembly.head
         self.classifiers = learner.method.heads[self.head].classifiers if self.head else ()
         self.log_every = recipe.monitor.log_every_steps
+        self.collapse = recipe.monitor.collapse
+        self.watch = Watch()
         self.interval = Interval(recipe.train.checkpoint_every, self.context.steps_per_epoch)
         self.history = History(run.metrics)
         self.loggers = Loggers(run, recipe, reporter)
@@ -95,6 +98,7 @@ class Bookkeeping(pl.Callback):
             "last_epoch_loss": self.last_epoch_loss,
             "best_loss": self.best_loss,
             "best_step": self.best_step,
+            "watch": self.watch.state_dict(),
             "history_size": self.history.flush() if self.main else 0,
             "processes": self.processes.collect(own),
         }
@@ -110,6 +114,7 @@ class Bookkeeping(pl.Callback):
         self.last_epoch_loss = state_dict["last_epoch_loss"]
         self.best_loss = state_dict["best_loss"]
         self.best_step = state_dict["best_step"]
+        self.watch.load_state_dict(state_dict["watch"])
         self.restored = {"history_size": state_dict["history_size"], "random": own["random"]}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -131,6 +136,9 @@ class Bookkeeping(pl.Callback):
     def _open_history(self, step: int) -> None:
         if self.restored is None:
             self.history.begin()
+            if self.monitor.every and self.collapse != "off":
+                with self._uncompiled():
+                    self.watch.untrained = self.monitor.signs.measure()["spread"]
             return
         remark = self.history.go_on(self.restored["history_size"], step)
         if remark:
@@ -255,18 +263,38 @@ class Bookkeeping(pl.Callback):
         loss = float(self._mean(self.epoch_loss)) / self.context.steps_per_epoch
         figures = {"epoch_loss": loss}
         every = self.monitor.every
+        due = bool(every) and (epoch % every == 0 or epoch == self.context.epochs)
+        measured: dict[str, float] = {}
         self.last_classifier_loss = {head: self._mean(loss) for head, loss in self.classifier_loss.items()}
         self.classifier_loss = {}
-        if self.main and every and (epoch % every == 0 or epoch == self.context.epochs):
+        if self.main and due:
             started = {self.method.head_of[name] for name in self.method.started(epoch - 1)}
-            with self.compiled.paused() if self.compiled is not None else nullcontext():
+            with self._uncompiled():
                 measured = self.monitor.measure(self.chosen_classifier() if self.head in started else None)
             figures |= {f"monitor/{name}": value for name, value in measured.items()}
         self._write(step, figures)
         self.reporter.epoch(self.progress(step), figures)
+        if due and self.collapse != "off":
+            self._judge(measured, step)
         self._restart_clock(step)
         self.epoch_loss = torch.zeros_like(self.epoch_loss)
         self.last_epoch_loss = loss
+
+    def _uncompiled(self) -> AbstractContextManager[None]:
+        """Measuring has other shapes than training: it is not worth a compilation."""
+        return self.compiled.paused() if self.compiled is not None else nullcontext()
+
+    def _judge(self, measured: Mapping[str, float], step: int) -> None:
+        """Tell signs of collapse; stop, where the recipe wants that."""
+        place, losses = self.chosen_classifier(), self.last_classifier_loss.get(self.head)
+        loss = None if losses is None else float(losses[place]) / self.context.steps_per_epoch
+        classes = self.classifiers[place] if losses is not None or "entropy" in measured else 0
+        # Only the main process has measured, and all must stop together.
+        signs = self.processes.share(self.watch.judge(measured, loss, classes) if self.main else [])
+        for sign in signs:
+            self.reporter.note(f"warning: collapse at step {step}: {sign}")
+        if signs and self.collapse == "stop":
+            raise TrainingError(f'training collapsed at step {step}: {signs[0]}; monitor.collapse = "stop" ends it')
 
     def _measure_speed(self, step: int) -> None:
         if step > self.clock[1]:

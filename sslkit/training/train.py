@@ -24,6 +24,7 @@ from sslkit.training import slurm
 from sslkit.training.bookkeeping import Bookkeeping
 from sslkit.training.changes import Change, refuse_changes
 from sslkit.training.checkpoints import AtomicCheckpointIO, Checkpoint, load_checkpoint, newest_whole
+from sslkit.training.determinism import deterministic
 from sslkit.training.interruption import Interruption
 from sslkit.training.launch import spread
 from sslkit.training.learner import Learner
@@ -80,7 +81,8 @@ def _train(recipe: Recipe, reporter: Reporter, runs: Path, parent: Run | None) -
             write_aside(run.provenance, to_json(record))
             run.write_status("running", 0, assembly.context.total_steps, 0, assembly.context.epochs)
         reporter.note(f"run folder: {run.path}")
-        return fit(run, assembly, hardware, processes, reporter, checkpoint=None)
+        with deterministic(recipe.run.deterministic, reporter):
+            return fit(run, assembly, hardware, processes, reporter, checkpoint=None)
 
 
 def resume(run: Run, reporter: Reporter | None = None, allow: Collection[Change] = ()) -> Run:
@@ -116,7 +118,8 @@ def _resume(recipe: Recipe, reporter: Reporter, run: Run, allow: Collection[Chan
         if processes.main:
             run.mark_latest()
         reporter.note(f"run folder: {run.path}")
-        return fit(run, assembly, hardware, processes, reporter, checkpoint)
+        with deterministic(recipe.run.deterministic, reporter):
+            return fit(run, assembly, hardware, processes, reporter, checkpoint)
 
 
 def _whole_checkpoint(run: Run, reporter: Reporter) -> Checkpoint:

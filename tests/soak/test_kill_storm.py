@@ -15,8 +15,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from sslkit.training.checkpoints import load_checkpoint
+
 SETTINGS = ["--set", "train.epochs=12", "--set", "train.checkpoint_every=2 steps"]
-INTERVAL = 2
+METHODS = {
+    "selfcls": ["--set", "loss.queue_size=512"],
+    "swav": [
+        "--set", "head={use = 'swav', prototypes = [30], hidden_dim = 64}",
+        "--set", "loss={use = 'swav', queue_size = 512, queue_start = '1 epochs'}",
+    ],
+}  # fmt: skip
 
 
 def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
@@ -37,17 +45,19 @@ def run_of(folder: Path) -> Path:
 
 
 def outcome(folder: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """The trained weights, the queue with them, and every row of the history."""
     run = run_of(folder)
     rows = [line for line in (run / "metrics.csv").read_text().splitlines() if ",time/" not in line]
-    return load_file(run / "backbone.safetensors") | load_file(run / "heads.safetensors"), rows
+    saved = load_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
+    return load_file(run / "backbone.safetensors") | load_file(run / "heads.safetensors") | saved, rows
 
 
 def kill_at_random(arguments: list[str], folder: Path, moments: random.Random) -> int | None:
     """Kill a process some time after it has saved for the first time; returns the step it had got to."""
     process = start(arguments, folder)
-    before = {path: path.stat().st_mtime_ns for path in folder.glob("runs/tiny/*/checkpoints/last.ckpt")}
+    before = {path: path.lstat().st_mtime_ns for path in folder.glob("runs/tiny/*/checkpoints/last.ckpt")}
     while process.poll() is None:
-        saved = {path: path.stat().st_mtime_ns for path in folder.glob("runs/tiny/*/checkpoints/last.ckpt")}
+        saved = {path: path.lstat().st_mtime_ns for path in folder.glob("runs/tiny/*/checkpoints/last.ckpt")}
         if saved and saved != before:
             break
         time.sleep(0.005)
@@ -59,14 +69,15 @@ def kill_at_random(arguments: list[str], folder: Path, moments: random.Random) -
     return int(json.loads((run_of(folder) / "status.json").read_text())["step"])
 
 
-def storm(tiny: Path, tmp_path: Path, kills: int, seed: int) -> dict[str, int]:
-    finish(["train", str(tiny), *SETTINGS], tmp_path / "calm")
+def storm(tiny: Path, tmp_path: Path, method: str, kills: int, seed: int) -> dict[str, int]:
+    begin = ["train", str(tiny), *SETTINGS, *METHODS[method]]
+    finish(begin, tmp_path / "calm")
     weights, rows = outcome(tmp_path / "calm")
     moments = random.Random(seed)
     done = {"kills": 0, "runs": 0, "bit_identical": 0}
     while done["kills"] < kills:
         folder = tmp_path / f"storm{done['runs']}"
-        arguments = ["train", str(tiny), *SETTINGS]
+        arguments = begin
         for _ in range(2):
             if kill_at_random(arguments, folder, moments) is None:
                 break
@@ -76,18 +87,19 @@ def storm(tiny: Path, tmp_path: Path, kills: int, seed: int) -> dict[str, int]:
             finish(["resume", str(run_of(folder))], folder)
         done["runs"] += 1
         found, found_rows = outcome(folder)
-        same = all(torch.equal(weights[name], found[name]) for name in weights)
+        same = weights.keys() == found.keys() and all(torch.equal(weights[name], found[name]) for name in weights)
         done["bit_identical"] += same and found_rows == rows
     return done
 
 
 def test_a_killed_run_ends_in_the_same_bits(tiny: Path, tmp_path: Path) -> None:
-    done = storm(tiny, tmp_path, kills=1, seed=0)
+    done = storm(tiny, tmp_path, "swav", kills=1, seed=0)
     assert done["bit_identical"] == done["runs"]
 
 
 @pytest.mark.soak
-def test_twenty_kills(tiny: Path, tmp_path: Path, record) -> None:
-    done = storm(tiny, tmp_path, kills=20, seed=1)
-    record("kill storm", done)
+@pytest.mark.parametrize("method", METHODS)
+def test_fifty_kills(method: str, tiny: Path, tmp_path: Path, record) -> None:
+    done = storm(tiny, tmp_path, method, kills=50, seed=1)
+    record(f"kill storm, {method}", done)
     assert done["bit_identical"] == done["runs"]

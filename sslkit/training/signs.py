@@ -1,0 +1,69 @@
+"""Signs of collapse, measured without labels on views of training images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sslkit.assembly import Assembly
+from sslkit.contracts.views import move_parameters
+from sslkit.data.seeds import generator
+from sslkit.evaluation.extract import frozen
+
+IMAGES = 512
+"""Images that the signs are measured on, spread over all."""
+
+
+def effective_rank(features: Tensor) -> float:
+    """How many directions features ``[N, D]`` really use: the exponential of the entropy of their singular values.
+
+    Between 1, where all are multiples of one, and min(N, D).  NaN where they are not finite.
+
+    Source: Roy & Vetterli, "The effective rank", EUSIPCO 2007; as a figure of merit without labels RankMe, Garrido et
+    al., ICML 2023, arXiv 2210.02885, equation 1.
+    """
+    if not features.isfinite().all():
+        return float("nan")
+    values = torch.linalg.svdvals(features.double())
+    shares = values / values.sum().clamp_min(1e-12) + 1e-7
+    return float(torch.special.entr(shares).sum().exp())
+
+
+def spread(features: Tensor) -> float:
+    """How different features ``[N, D]`` are: 0 where all point the same way, 1 where directions are even.
+
+    The standard deviation over images of each dimension of the features, scaled to length 1, times the root of D.
+
+    Source: Chen & He, "Exploring Simple Siamese Representation Learning", CVPR 2021, arXiv 2011.10566, section 4.1.
+    """
+    directions = torch.nn.functional.normalize(features.double(), dim=1)
+    return float(directions.std(dim=0).mean() * directions.shape[1] ** 0.5)
+
+
+class Signs:
+    """Measures a network on the first view of some images; draws from no global random state.
+
+    Args:
+        assembly: what is trained.
+    """
+
+    def __init__(self, assembly: Assembly) -> None:
+        self.assembly = assembly
+        count = min(len(assembly.images), IMAGES)
+        self.places = torch.linspace(0, len(assembly.images) - 1, count, dtype=torch.float64).round().long()
+
+    @torch.no_grad()
+    def measure(self) -> dict[str, float]:
+        """``view_contrast`` of the pixels, ``spread`` and ``rank`` of the features."""
+        views, backbone = self.assembly.views, self.assembly.method.backbone
+        device = next(backbone.parameters()).device
+        images = self.assembly.images.gather(self.places).to(device)
+        drawn = move_parameters(views.draw(len(images), generator(self.assembly.context.seed, "signs", 0)), device)
+        seen = views.apply(images, drawn)[0][0]
+        with frozen(backbone):
+            features = backbone(seen.float()).float().cpu()
+        return {
+            "view_contrast": float(seen.float().std(dim=0).mean()),
+            "spread": spread(features),
+            "rank": effective_rank(features),
+        }

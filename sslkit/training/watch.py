@@ -1,0 +1,100 @@
+"""The collapse watch: says when a network has stopped telling images apart, and what usually helps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+CONSTANT_VIEWS = 1e-3
+"""Contrast between views of different images, in standard deviations of the data, below which they show nothing."""
+
+SPREAD = 0.02
+"""Spread of features below which they are one point; random and trained networks have 0.1 to 1."""
+
+FALLEN = 0.7
+"""Part of the untrained network's spread below which features have come together: healthy trainings raise it."""
+
+ENTROPY = 0.05
+"""Entropy of assignments, as a part of ln K, below which one class has nearly all images."""
+
+ABOVE = 1.0
+"""Nats above ln K that no working loss has: untrained logits of temperature 0.1 in 128 dimensions cost 0.4."""
+
+NEAR, STILL = 5e-3, 1e-3
+"""How near to ln K, and to its last value, as parts of it, a loss that is stuck is."""
+
+
+class Watch:
+    """Judges the figures of one epoch after the other; knows no label."""
+
+    def __init__(self) -> None:
+        self.untrained = 0.0
+        """Spread before the first step; 0: not measured."""
+        self.told: list[str] = []
+        """Signs that were told already."""
+        self.before = math.inf
+        """The last loss of a classifier over ln K."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {"untrained": self.untrained, "told": list(self.told), "before": self.before}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on after a checkpoint."""
+        self.untrained, self.told, self.before = state["untrained"], list(state["told"]), float(state["before"])
+
+    def judge(self, figures: Mapping[str, float], loss: float | None, classes: int) -> list[str]:
+        """What has newly gone wrong, each with the likely remedy.
+
+        Args:
+            figures: what monitors have measured; looks at ``view_contrast``, ``spread`` and ``entropy``.
+            loss: of the classifier, over the epoch, where a loss tells; to be compared with ln K.
+            classes: K of that classifier; 0 where there is none.
+        """
+        found = self._signs(figures, classes)
+        # Each sign is a consequence of those before it: the first is the cause.
+        first = dict(list(found.items())[:1]) if "views" in found else found
+        if loss is not None and classes > 1 and not first:
+            first = self._stuck(loss, math.log(classes))
+        new = {name: text for name, text in first.items() if name not in self.told}
+        self.told += list(new)
+        if loss is not None and classes > 1:
+            self.before = loss / math.log(classes)
+        return list(new.values())
+
+    def _signs(self, figures: Mapping[str, float], classes: int) -> dict[str, str]:
+        found = {}
+        contrast, spread = figures.get("view_contrast"), figures.get("spread")
+        if contrast is not None and contrast < CONSTANT_VIEWS:
+            found["views"] = (
+                f"views of different images are all alike (contrast {contrast:.2g}): there is nothing to learn from; "
+                "look at the views' options, crops too small or jitter too strong"
+            )
+        if spread is not None and not spread >= max(SPREAD, FALLEN * self.untrained):
+            found["spread"] = (
+                f"features of different images point the same way (spread {spread:.2g}, before training "
+                f"{self.untrained:.2g}): lower the learning rate, lengthen the warm-up, or check the loss's temperature"
+            )
+        if classes > 1 and "entropy" in figures and figures["entropy"] < ENTROPY * math.log(classes):
+            found["entropy"] = (
+                f"nearly all images are in one of {classes} classes "
+                f"(entropy {figures['entropy']:.2g} of ln K = {math.log(classes):.2f}): "
+                "lower the learning rate, use fewer classes or prototypes, or freeze prototypes for longer"
+            )
+        return found
+
+    def _stuck(self, loss: float, ln_k: float) -> dict[str, str]:
+        if loss > ln_k + ABOVE:
+            return {
+                "above": f"the loss {loss:.3f} is far above ln K = {ln_k:.3f}, that of knowing nothing: "
+                "raise the temperature (0.1 is usual), or lower the learning rate"
+            }
+        near = abs(loss / ln_k - 1) < NEAR and abs(loss / ln_k - self.before) < STILL
+        if near:
+            return {
+                "stuck": f"the loss {loss:.3f} stays at ln K = {ln_k:.3f}, that of knowing nothing: "
+                "use fewer prototypes, freeze them for longer, a smaller or later queue, softer crops, "
+                "a smaller sinkhorn_epsilon (0.03), or a head without BatchNorm"
+            }
+        return {}

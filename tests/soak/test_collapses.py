@@ -1,0 +1,159 @@
+"""Collapses that are provoked are told within two epochs, and healthy trainings are left in peace; no label is read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from sslkit.errors import TrainingError
+from sslkit.recipe.check import load_recipe
+from sslkit.reporting.history import read_history
+from sslkit.training.reporter import Reporter
+from sslkit.training.signs import effective_rank, spread
+from sslkit.training.train import train
+from sslkit.training.watch import Watch
+from sslkit.views.affine import Affine
+from sslkit_selfcls.head import SelfClassifierHead
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+SMALL = ["train.batch_size=128", "backbone.width=8", "optimizer.lr=2e-3"]
+SELFCLS = [*SMALL, "head.hidden_dims=[64]"]
+SWAV = [*SMALL, 'head={use="swav", prototypes=[60], hidden_dim=64}', "loss.use=swav"]
+
+
+class Notes(Reporter):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        if text.startswith("warning: collapse"):
+            self.notes.append(text)
+
+
+@pytest.fixture
+def told(tiny: Path, tmp_path: Path) -> Callable[..., str]:
+    def told(*settings: str) -> str:
+        notes = Notes()
+        train(load_recipe(tiny, settings), tmp_path / "runs", notes)
+        return "\n".join(notes.notes)
+
+    return told
+
+
+@pytest.mark.parametrize("settings", [SELFCLS, SWAV], ids=["selfcls", "swav"])
+def test_a_healthy_training_is_left_in_peace(told: Callable[..., str], settings: list[str], tmp_path: Path) -> None:
+    assert told(*settings) == ""
+    (metrics,) = (tmp_path / "runs" / "tiny").glob("*/metrics.csv")
+    last = {row.metric: row.value for row in read_history(metrics)}
+    assert 0.2 < last["monitor/spread"] < 1
+    assert 5 < last["monitor/rank"] < 32
+    assert last["monitor/view_contrast"] > 0.1
+
+
+PROVOKED = {
+    "learning rate times 100": ([*SELFCLS, "optimizer.lr=0.2"], "features of different images point the same way"),
+    "learning rate times 100, lars": (
+        [*SWAV, 'optimizer={use="lars", lr=60.0, trust_coefficient=0.02}'],
+        "nearly all images are in one of 60 classes",
+    ),
+    "temperature 0.001": ([*SELFCLS, "loss.row_temperature=0.001"], "is far above ln K = 2.303"),
+    "temperature 0.001, swav": ([*SWAV, "loss.temperature=0.001"], "is far above ln K = 4.094"),
+}
+
+
+@pytest.mark.parametrize("name", PROVOKED)
+def test_a_provoked_collapse_is_told(told: Callable[..., str], name: str) -> None:
+    settings, sign = PROVOKED[name]
+    assert sign in told(*settings)
+
+
+@pytest.mark.soak
+def test_provoked_collapses_of_many_seeds(told: Callable[..., str], record: Callable[..., None]) -> None:
+    cases = [(name, seed) for name in PROVOKED for seed in range(10)]
+    missed = [f"{name}, seed {seed}" for name, seed in cases if not told(*PROVOKED[name][0], f"run.seed={seed}")]
+    record("provoked collapses", {"provoked": len(cases), "told": len(cases) - len(missed), "missed": missed})
+    assert missed == []
+
+
+@pytest.mark.soak
+def test_no_recipe_of_ours_raises_an_alarm(tmp_path: Path, record: Callable[..., None]) -> None:
+    """Five epochs of each recipe, on scikit-learn's digits as colour pictures of 32 pixels."""
+    digits = load_digits()
+    for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        path = tmp_path / "digits" / ("test" if number % 5 == 0 else "train") / str(label) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((pixels * 15.9).astype("uint8")).resize((32, 32)).convert("RGB").save(path)
+    alarms: dict[str, list[str]] = {}
+    recipes = sorted(path.relative_to(RECIPES).as_posix() for path in RECIPES.rglob("*.toml"))
+    for name in recipes:
+        settings = ["train.epochs=5", "train.batch_size=64", "monitor.every_epochs=1", "optimizer.warmup_epochs=1"]
+        if "start_epoch" in (RECIPES / name).read_text():
+            settings.append("loss.classes.start_epoch=2")
+        if not name.startswith("quickstart"):
+            settings += ["data.use=image-folder", f"data.root={tmp_path / 'digits'}"]
+        notes = Notes()
+        train(load_recipe(RECIPES / name, settings), tmp_path / "runs", notes)
+        if notes.notes:
+            alarms[name] = notes.notes
+    record("healthy recipes", {"recipes": len(recipes), "false_alarms": alarms})
+    assert alarms == {}
+
+
+def test_views_that_show_nothing_are_told(told: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = Affine.apply
+    monkeypatch.setattr(Affine, "apply", lambda *args: tuple(map(torch.zeros_like, honest(*args))))
+    assert told(*SELFCLS) == (
+        "warning: collapse at step 11: views of different images are all alike (contrast 0): there is nothing to learn "
+        "from; look at the views' options, crops too small or jitter too strong"
+    )
+
+
+def test_an_initialisation_with_all_in_one_class_is_told_and_stops_where_asked(
+    told: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = SelfClassifierHead.__init__
+
+    def one_class(self: SelfClassifierHead, *args: Any) -> None:
+        honest(self, *args)
+        with torch.no_grad():
+            self.mlp[-1].bias[0] = 50.0
+            self.directions[0].zero_()[:, 0] = -1.0
+            self.directions[0][0, 0] = 1.0
+
+    monkeypatch.setattr(SelfClassifierHead, "__init__", one_class)
+    with pytest.raises(TrainingError, match=r"collapsed at step 11: nearly all images .* monitor.collapse = \"stop\""):
+        told(*SELFCLS, "monitor.collapse=stop")
+    assert told(*SELFCLS, "monitor.collapse=off", "train.epochs=1") == ""
+
+
+def test_a_loss_that_stays_at_ln_k_is_told_once_with_what_helps() -> None:
+    watch, fine = Watch(), {"spread": 0.4, "view_contrast": 0.6, "entropy": 2.0}
+    ln_k = math.log(3000)
+    assert watch.judge(fine, ln_k * 1.004, 3000) == []
+    assert watch.judge(fine, ln_k * 1.002, 3000) == []  # near, but moving
+    (sign,) = watch.judge(fine, ln_k * 1.0015, 3000)
+    assert "stays at ln K = 8.006" in sign
+    assert "a smaller or later queue" in sign
+    other = Watch()
+    other.load_state_dict(watch.state_dict())
+    assert other.judge(fine, ln_k * 1.0015, 3000) == []
+    assert (
+        Watch().judge({**fine, "spread": 0.001}, None, 0)[0].startswith("features of different images point the same")
+    )
+    assert Watch().judge({**fine, "spread": math.nan}, None, 0)
+
+
+def test_rank_and_spread_are_what_their_papers_say() -> None:
+    torch.manual_seed(0)
+    assert effective_rank(torch.eye(8)) == pytest.approx(8, rel=1e-3)
+    assert effective_rank(torch.randn(50, 1) * torch.randn(1, 8)) == pytest.approx(1, rel=1e-3)
+    assert spread(torch.randn(5000, 16)) == pytest.approx(1, rel=0.02)
+    assert spread(torch.ones(10, 16)) == pytest.approx(0, abs=1e-6)
+    assert math.isnan(effective_rank(torch.full((4, 4), math.nan)))
