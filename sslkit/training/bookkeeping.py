@@ -244,7 +244,7 @@ class Bookkeeping(pl.Callback):
             failed = step
         if failed:
             kept, _ = newest_whole(self.run.checkpoints)
-            figures = read(self.pending, step, failed)
+            figures = read([self._mean(row) for row in self.pending], step, failed)
             saved = kept.step if kept else 0
             raise divergence(self.run, learner.assembly, failed, saved, self.names, figures)
 

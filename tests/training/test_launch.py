@@ -101,22 +101,32 @@ def test_a_dry_run_takes_one_share_of_the_batch_through_each_process(tiny: Path,
 LATE = """
 import sslkit
 class Late(sslkit.Loss):
-    "Fails in one of the processes."
+    "Fails, or is not finite, in one of the processes."
+    class Options(sslkit.Options):
+        how: str
     api = 1
     def __init__(self, options, context):
         super().__init__(options, context)
-        self.world = context.world
+        self.world, self.how = context.world, options.how
     def forward(self, views):
-        if views.step == 2 and self.world.rank == 1:
+        second = views.step == 2 and self.world.rank == 1
+        if second and self.how == "raise":
             raise sslkit.TrainingError("the second process has had enough")
-        return sslkit.LossOutput(self.world.gather(views.student.features[0]).square().mean())
+        total = self.world.gather(views.student.features[0]).square().mean()
+        return sslkit.LossOutput(total * float("inf") if second else total)
 """
 
 
-def test_what_one_process_raises_ends_the_training(tiny: Path, tmp_path: Path, install) -> None:
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [("raise", "^the second process has had enough$"), ("infinite", r"^training diverged in step 3 .*: loss is inf; ")],
+)
+def test_what_goes_wrong_in_one_process_ends_the_training(
+    tiny: Path, tmp_path: Path, install, how: str, message: str
+) -> None:
     install("late", "[sslkit.losses]\nlate = late_loss:Late\n", late_loss=LATE)
-    with pytest.raises(TrainingError, match=r"^the second process has had enough$"):
-        train(load_recipe(tiny, ["train.devices=2", "loss.use=late"]), tmp_path)
+    with pytest.raises(TrainingError, match=message):
+        train(load_recipe(tiny, ["train.devices=2", "loss.use=late", f"loss.how={how}"]), tmp_path)
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from sslkit.training.bookkeeping import Bookkeeping
 from sslkit.training.interruption import Interruption
 from sslkit.training.learner import Learner
 from sslkit.training.monitor import Monitor
+from sslkit.training.processes import Processes
 from sslkit.training.reporter import Reporter
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -43,7 +44,7 @@ def books(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Learner, Book
     assembly = assemble(load_recipe(RECIPES / f"{request.param}.toml", settings))
     learner = Learner(assembly, Hardware("cuda", "float32", channels_last=True, reason="fake"))
     run = Run.create(tmp_path, "step")
-    return learner, Bookkeeping(run, learner, Monitor(assembly), Reporter(), Interruption())
+    return learner, Bookkeeping(run, learner, Processes(), Monitor(assembly), Reporter(), Interruption())
 
 
 def take_steps(learner: Learner, books: Bookkeeping, images: Tensor, backward: Callable[[Tensor], None]) -> None:

@@ -144,7 +144,7 @@ def test_an_interrupted_run_ends_in_the_same_bits(
     one, other = load_checkpoint(finished.last_checkpoint), load_checkpoint(run.last_checkpoint)
     for key in ("state_dict", "optimizer_states", "lr_schedulers"):
         assert equal(one[key], other[key]), key
-    states = [next(iter(found["callbacks"].values()))["random"] for found in (one, other)]
+    states = [next(iter(found["callbacks"].values()))["processes"][0]["random"] for found in (one, other)]
     assert torch.equal(states[0]["torch"], states[1]["torch"])
     assert states[0]["python"] == states[1]["python"]
 
