@@ -9,6 +9,9 @@ from torch.nn.functional import normalize
 SIMILARITIES = 1 << 26
 """How many similarities are in memory at a time, unless told otherwise: 256 MiB in float32."""
 
+BANK = 1 << 26
+"""How many numbers of the train features are normalised at a time: a copy of all of them may not fit."""
+
 
 def knn_scores(
     train_features: Tensor,
@@ -23,7 +26,8 @@ def knn_scores(
     """Votes ``[M, classes]`` for the class of each test feature, by its k nearest train features.
 
     Nearness is cosine similarity, and a neighbour's vote weighs ``exp(similarity / temperature)`` (Wu et al., CVPR
-    2018, section 3.4).  Works on the device of the features, and never holds all ``N * M`` similarities.
+    2018, section 3.4).  Works on the device of the features; never holds all ``N * M``
+    similarities, nor a second copy of the features.
 
     Args:
         train_features: ``[N, D]``.
@@ -39,14 +43,27 @@ def knn_scores(
     """
     if not 1 <= k <= len(train_features):
         raise ValueError(f"k must be in 1..{len(train_features)}, the number of train features, but is {k}")
-    known = normalize(train_features.float(), dim=1)
+    rows = max(1, min(len(train_features), BANK // train_features.shape[1]))
     scores = []
-    for part in torch.split(test_features, block or max(1, SIMILARITIES // len(known))):
-        similarity, neighbours = (normalize(part.float(), dim=1) @ known.T).topk(k, dim=1)
+    for part in torch.split(test_features, block or max(1, SIMILARITIES // rows)):
+        similarity, neighbours = _nearest(normalize(part.float(), dim=1), train_features, k, rows)
         # Relative to the nearest neighbour, which scales all votes alike and cannot overflow.
         weights = ((similarity - similarity[:, :1]) / temperature).exp()
         scores.append(weights.new_zeros(len(part), classes).scatter_add_(1, train_labels[neighbours], weights))
     return torch.cat(scores)
+
+
+def _nearest(queries: Tensor, bank: Tensor, k: int, rows: int) -> tuple[Tensor, Tensor]:
+    """Similarities and places ``[M, k]`` of the nearest features, from so many rows of the bank at a time."""
+    similarity, places = queries.new_empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.int64)
+    places = places.to(queries.device)
+    for start in range(0, len(bank), rows):
+        part = normalize(bank[start : start + rows].float(), dim=1)
+        new, found = (queries @ part.T).topk(min(k, len(part)), dim=1)
+        joined = torch.cat([similarity, new], dim=1)
+        similarity, chosen = joined.topk(min(k, joined.shape[1]), dim=1)
+        places = torch.cat([places, found + start], dim=1).gather(1, chosen)
+    return similarity, places
 
 
 def knn_predict(

@@ -39,8 +39,11 @@ def plain_loop(known: Tensor, labels: Tensor, asked: Tensor, k: int, temperature
 
 
 @pytest.mark.parametrize(("k", "temperature"), [(1, 0.07), (5, 0.07), (20, 0.5), (60, 0.07), (10, 10.0)])
-@pytest.mark.parametrize("block", [None, 1, 7])
-def test_equals_a_plain_loop(k: int, temperature: float, block: int | None) -> None:
+@pytest.mark.parametrize(("block", "rows"), [(None, 60), (1, 60), (7, 60), (None, 11), (7, 1)])
+def test_equals_a_plain_loop(
+    k: int, temperature: float, block: int | None, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(knn, "BANK", 8 * rows)
     known, labels, asked, _ = data()
     found = knn_predict(known, labels, asked, k, temperature, classes=4, block=block)
     assert found.dtype == torch.int64
