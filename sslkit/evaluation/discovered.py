@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,7 +59,7 @@ class Discovered:
         counts = torch.bincount(self.labels[members], minlength=self.classes)
         return int(counts.argmax()), float(counts.max()) / len(members)
 
-    def scores(self) -> dict[str, float | list[int | None]] | None:
+    def scores(self) -> dict[str, Any] | None:
         """Agreement with the labels, as ``cluster_scores`` has it; None without labels."""
         if self.labels is None:
             return None

@@ -110,47 +110,50 @@ def confusion(found: Findings, classes: Discovered, names: Sequence[str], galler
     table, scores = classes.table, classes.scores()
     if table is None or scores is None:
         return {"confusion": None, "confusions": None, "numbers": None}
-    mapping: Any = scores["mapping"]
+    counts, mapping = table.tolist(), scores["mapping"]
     order = sorted(
-        range(classes.count), key=lambda place: (mapping[place] is None, mapping[place], -int(table[place].sum()))
+        range(classes.count), key=lambda place: (mapping[place] is None, mapping[place], -sum(counts[place]))
     )
-    if classes.count > 2 * classes.classes and classes.count > MOST_CLASSES:
+    if classes.count > max(2 * classes.classes, MOST_CLASSES):
         order = order[: 2 * classes.classes]
     columns = [names[place] or str(place) for place in order]
-    rows = [(label, *(int(table[place, number]) for place in order)) for number, label in enumerate(found.class_names)]
+    by_label = [[counts[place][number] for place in order] for number in range(classes.classes)]
     caption = (
         "Rows are labels, columns discovered classes in the order of the matching, shaded by their share of the "
         f"label's {found.name} images. On the diagonal are those that are right: {scores['acc']:.3f} of all "
         f"{len(classes.assigned)} (one-to-one, Hungarian; unmatched classes count as wrong)."
     )
-    figure = figures.confusion(table[order].T.tolist(), found.class_names, columns)
-    drawn = gallery.chart("confusion", "Confusion matrix after matching", caption, figure, caption=caption)
-    off = [
-        (int(table[place, number]), place, number)
-        for place in range(classes.count)
-        for number in range(classes.classes)
-        if mapping[place] != number and mapping[place] is not None and table[place, number]
-    ]
-    confused = [
-        (
-            f"{place}" + (f", {names[place]}" if names[place] else ""),
-            found.class_names[mapping[place]],
-            found.class_names[number],
-            str(count),
-        )
-        for count, place, number in sorted(off, key=lambda item: -item[0])[:8]
-    ]
+    figure = figures.confusion(by_label, found.class_names, columns)
+    small = classes.classes <= figures.MOST_NUMBERS and len(order) <= 2 * figures.MOST_NUMBERS
+    rows = [(label, *map(str, row)) for label, row in zip(found.class_names, by_label, strict=True)]
+    confused = _confused(found, counts, mapping, names)
+    heads = ("discovered class", "matched with", "holds images of", "images")
     return {
-        "confusion": drawn,
-        "confusions": Table(
-            ("discovered class", "matched with", "holds images of", "images"), confused, "Most confused"
-        )
-        if confused
-        else None,
-        "numbers": Table(("label", *columns), [tuple(map(str, row)) for row in rows])
-        if classes.classes <= figures.MOST_NUMBERS and len(order) <= 2 * figures.MOST_NUMBERS
-        else None,
+        "confusion": gallery.chart("confusion", "Confusion matrix after matching", caption, figure, caption=caption),
+        "confusions": Table(heads, confused, "Most confused") if confused else None,
+        "numbers": Table(("label", *columns), rows) if small else None,
     }
+
+
+def _confused(
+    found: Findings, counts: list[list[int]], mapping: Sequence[int | None], names: Sequence[str], most: int = 8
+) -> list[tuple[str, ...]]:
+    pairs = [
+        (images, place, matched, number)
+        for place, matched in enumerate(mapping)
+        if matched is not None
+        for number, images in enumerate(counts[place])
+        if number != matched and images
+    ]
+    return [
+        (
+            f"{place}, {names[place]}" if names[place] else str(place),
+            found.class_names[matched],
+            found.class_names[number],
+            str(images),
+        )
+        for images, place, matched, number in sorted(pairs, key=lambda pair: -pair[0])[:most]
+    ]
 
 
 def plane(found: Findings, names: Sequence[str], gallery: Gallery) -> dict[str, Any]:
@@ -167,7 +170,8 @@ def plane(found: Findings, names: Sequence[str], gallery: Gallery) -> dict[str, 
         if len(places) < whole
         else f"All {whole} {found.name} images"
     )
-    told = "; shapes, colours and numbers are the discovered classes" if groups is not None else ""
+    marks = "shapes, colours and numbers" if labels else "shapes and colours"
+    told = f"; {marks} are the discovered classes" if groups is not None else ""
     caption = (
         f"{some}, where the first two principal components of their L2-normalised features put them{told}. "
         f"These two hold {100 * share:.0f} % of the variance: what lies apart here is apart, what lies together need "

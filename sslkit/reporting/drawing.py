@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,12 +58,22 @@ STYLE: Any = {
 
 
 @contextmanager
+def styled(name: str = "") -> Iterator[None]:
+    """How everything is drawn; ``name`` is what the parts of an SVG that refer to each other are named by."""
+    from matplotlib import rc_context
+
+    with rc_context(STYLE | {"svg.hashsalt": name}), warnings.catch_warnings():
+        # SVGs are shown in the reader's fonts, whatever the one that measures them lacks.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield
+
+
+@contextmanager
 def drawing(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
     """A figure of so many inches and its axes, to draw on."""
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context(STYLE):
+    with styled():
         figure = Figure((width, height), layout="constrained")
         yield figure, figure.add_subplot()
 
@@ -90,18 +101,14 @@ def _variable(colour: str) -> str:
 
 
 def _svg(figure: Figure, name: str) -> str:
-    from matplotlib import rc_context
-
     file = io.StringIO()
-    with rc_context(STYLE | {"svg.hashsalt": name}):
+    with styled(name):
         figure.savefig(file, format="svg", metadata={"Date": None})
     return file.getvalue()
 
 
 def save(figure: Figure, folder: Path, name: str) -> None:
     """Write a figure as ``<name>.svg`` and ``<name>.png``, on white."""
-    from matplotlib import rc_context
-
-    with rc_context(STYLE | {"svg.hashsalt": name}):
+    with styled(name):
         figure.savefig(folder / f"{name}.svg", facecolor="white", metadata={"Date": None})
         figure.savefig(folder / f"{name}.png", facecolor="white", dpi=200)

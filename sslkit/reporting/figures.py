@@ -9,6 +9,7 @@ from sslkit.reporting.drawing import DASHES, INK, LINE, MARKERS, MUTED, ON_ACCEN
 from sslkit.reporting.text import visible
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST_NUMBERS = 20
@@ -57,25 +58,22 @@ def sizes(counts: Sequence[int], right: Sequence[int] | None, names: Sequence[st
     """Images of each discovered class, with the part that bears its commonest label, against the uniform prior."""
     count = len(counts)
     with drawing(max(5.6, min(0.2 * count, 12)), 2.7) as (figure, axes):
-        places = range(count)
+        # One path of bars with nothing between them: thousands of bars apart would make a page slow.
+        edges = [edge for place in range(count) for edge in (place - 0.4, place + 0.4)]
+        whole = _with_gaps(counts)
         if right is None:
-            axes.bar(places, counts, color=SERIES[0], width=0.8)
+            axes.stairs(whole, edges, fill=True, color=SERIES[0])
         else:
-            others = [whole - part for whole, part in zip(counts, right, strict=True)]
-            axes.bar(places, right, color=SERIES[0], width=0.8, label="of the majority label")
-            axes.bar(
-                places, others, 0.8, right, label="of other labels", color="none", edgecolor=SERIES[0], hatch="////"
-            )
+            others: Any = {"edgecolor": SERIES[0], "facecolor": "none", "hatch": "//////"}
+            axes.stairs(_with_gaps(right), edges, fill=True, color=SERIES[0], label="of the majority label")
+            axes.stairs(whole, edges, baseline=_with_gaps(right), fill=True, label="of other labels", **others)
         prior = sum(counts) / count
         axes.axhline(prior, color=INK, linestyle=DASHES[1], linewidth=1, label=f"uniform prior, {prior:.4g}")
         axes.set_ylabel("images")
         axes.set_xlabel("discovered class")
         axes.margins(x=0.02)
         if count <= MOST_NUMBERS:
-            long = max(map(len, names)) > 3
-            axes.set_xticks(
-                places, [_short(name) for name in names], rotation=45 if long else 0, ha="right" if long else "center"
-            )
+            _name_columns(axes, names)
         figure.legend(loc="outside upper left", ncols=3, labelcolor=INK, borderpad=0)
     return figure
 
@@ -98,9 +96,7 @@ def confusion(table: Any, rows: Sequence[str], columns: Sequence[str]) -> Figure
         axes.set_ylabel("label")
         axes.set_xlabel("discovered class, in the order of the matching")
         if detailed:
-            long = max(map(len, columns)) > 3
-            names = [_short(name) for name in columns]
-            axes.set_xticks(range(len(columns)), names, rotation=45 if long else 0, ha="right" if long else "center")
+            _name_columns(axes, columns)
             axes.set_yticks(range(len(rows)), [_short(name) for name in rows])
             for (row, column), count in np.ndenumerate(counts):
                 if count:
@@ -124,9 +120,11 @@ def scatter(points: Any, groups: Sequence[int] | None, names: Mapping[int, str])
         axes.set_position((0.01, 0.01, 0.98, 0.98))
         axes.set_axis_off()
         axes.margins(0.03)
-        for group in np.unique(of):
-            own = points[of == group]
-            colour, shape = SERIES[group % len(SERIES)], MARKERS[(group + group // len(SERIES)) % len(MARKERS)]
+        # So many groups have a colour and a shape of their own; those beyond share one, and are drawn at once.
+        looks = of % (len(SERIES) * len(MARKERS))
+        for look in np.unique(looks):
+            own = points[looks == look]
+            colour, shape = SERIES[look % len(SERIES)], MARKERS[(look + look // len(SERIES)) % len(MARKERS)]
             axes.scatter(own[:, 0], own[:, 1], 13, color=colour, marker=shape, alpha=0.75, linewidths=0)
         for group, name in names.items():
             if (of == group).any():
@@ -136,6 +134,16 @@ def scatter(points: Any, groups: Sequence[int] | None, names: Mapping[int, str])
         figure.draw_without_rendering()
         pixels = axes.transData.transform(points) / figure.bbox.size
     return figure, [[round(float(x), 4), round(1 - float(y), 4)] for x, y in pixels]
+
+
+def _with_gaps(bars: Sequence[int]) -> list[int]:
+    return [value for bar in bars for value in (bar, 0)][:-1]
+
+
+def _name_columns(axes: Axes, names: Sequence[str]) -> None:
+    long = max(map(len, names)) > 3
+    shown = [_short(name) for name in names]
+    axes.set_xticks(range(len(names)), shown, rotation=45 if long else 0, ha="right" if long else "center")
 
 
 def _short(name: str, most: int = 16) -> str:
