@@ -1,0 +1,26 @@
+"""The page with every command's help says what the commands do now."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def test_the_page_is_up_to_date() -> None:
+    spec = importlib.util.spec_from_file_location("make_commands", DOCS / "make_commands.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    page = module.page()
+    assert (DOCS / "commands.md").read_text(encoding="utf-8") == page, "run python docs/make_commands.py"
+    for told in (
+        "## `sslkit plugins check`\n\nImport components, check their contracts",
+        "| `RECIPE` | | The recipe, a TOML file. |",
+        "| `--yes`, `-y` |  | Do not ask. |",
+        "| `--protocol` | `best, report` |",
+        "| `--data` | `NAME\\|RECIPE` |",
+    ):
+        assert told in page
