@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,7 +55,7 @@ def command(
     if facts.images < FEW:
         output().print(f"{facts.images} images are few: below {FEW}, classes are rarely worth much", markup=False)
     output().print(f"\nwrote {out}, with a reason for each choice; go on with:", markup=False, soft_wrap=True)
-    output().print(f"  sslkit train {out}", markup=False, soft_wrap=True)
+    output().print(f"  sslkit train {shlex.quote(str(out))}", markup=False, soft_wrap=True)
 
 
 def describe(found: Survey) -> dict[str, Any]:
@@ -107,7 +108,7 @@ def show(found: Survey) -> None:
         between = across(groups, tree)
         rows.append((name, f"{what}; {between} of these in training and evaluation" if between else what))
     if tree.ignored:
-        rows.append(("no images", ", ".join(f"{count} {kind}" for kind, count in tree.ignored.items())))
+        rows.append(("no images", ", ".join(f"{count} {_name(kind)}" for kind, count in tree.ignored.items())))
     if tree.unread:
         rows.append(("not read", _some(list(tree.unread))))
     print_table("", ("found", ""), rows)

@@ -119,11 +119,12 @@ class Loggers:
             if not known["rows"]:
                 self.made[name].log_hyperparams(self.recipe.resolved())
         rows = list(islice(read_history(self.run.metrics), known["rows"], None))
-        for step, together in groupby(rows, key=lambda row: row.step):
+        for step, group in groupby(rows, key=lambda row: row.step):
+            together = list(group)
             self.made[name].log_metrics({row.metric: row.value for row in together}, step=step)
+            known["rows"] += len(together)
         if isinstance(self.made[name], TensorBoardLogger):
             self.made[name].save()
-        known["rows"] += len(rows)
         write_aside(self.note, to_json(self.sent))
         self.failing.discard(name)
 

@@ -93,6 +93,7 @@ def test_an_odd_folder_is_told_and_trains(place: Path) -> None:
     (root / "again.png").write_bytes((root / "1.png").read_bytes())
     for name in ("\x1b[31mred.png", "[bold]b.png", "line\nbreak.png", "c.png"):
         (root / name).write_bytes(b"broken")
+    (root / "no image.\x1b[31mred").write_text("")
     done = init(root)
     assert done.exit_code == 0, done.output
     assert "\x1b" not in done.output
@@ -103,6 +104,7 @@ def test_an_odd_folder_is_told_and_trains(place: Path) -> None:
         r"broken: 'line\nbreak.png': not an image, or damaged from the start",
         "broken: [bold]b.png: not an image, or damaged from the start",
         "copies: 1.png, again.png",
+        r"no images      1 '.\x1b[31mred'",
     ):
         assert line in done.stdout
     text = (place / "recipe.toml").read_text()
@@ -110,10 +112,10 @@ def test_an_odd_folder_is_told_and_trains(place: Path) -> None:
     assert dry_run(load_recipe(place / "recipe.toml"), Reporter())["data"]["images"] == 41
 
 
-def test_a_recipe_is_not_overwritten_unasked(cli, place: Path) -> None:
+def test_a_recipe_is_not_overwritten_unasked(place: Path) -> None:
     (place / "recipe.toml").write_text("mine")
-    done = cli("init", digits(place / "digits", 20, labelled=False))
-    assert (done.returncode, done.stdout) == (2, "")
+    done = init(digits(place / "digits", 20, labelled=False))
+    assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == "error: recipe.toml is there already: name another with --out, or replace it with --force\n"
     assert (place / "recipe.toml").read_text() == "mine"
     assert init(place / "digits", "--force").exit_code == 0

@@ -121,7 +121,7 @@ class ImageFolder(Dataset):
             notes += [f"  {shown(item['file'])}: {item['reason']}" for item in broken[:NOTED]]
             notes += [f"  and {len(broken) - NOTED} more, all in the run's provenance.json"] * (len(broken) > NOTED)
         if report["ignored"]:
-            counts = ", ".join(f"{count} {extension}" for extension, count in report["ignored"].items())
+            counts = ", ".join(f"{count} {shown(extension)}" for extension, count in report["ignored"].items())
             notes.append(f"files that are no images are ignored: {counts}")
         return tuple(notes)
 

@@ -127,7 +127,7 @@ def _scan(root: Path) -> Tree:
 
 
 def _no_images(folder: Path, ignored: Mapping[str, int]) -> DataError:
-    others = ", ".join(f"{count} {kind}" for kind, count in sorted(ignored.items())) or "no files at all"
+    others = ", ".join(f"{count} {shown(kind)}" for kind, count in sorted(ignored.items())) or "no files at all"
     return DataError(
         f"no images in {folder} (found: {others}). Images are files named {', '.join(sorted(EXTENSIONS))}."
     )
