@@ -38,7 +38,7 @@ class Net(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.student(x)
-        self.queue.push(y, torch.arange(len(y)))
+        self.queue.push(y, torch.arange(len(y), device=y.device))
         self.centre = 0.9 * self.centre + 0.1 * y.detach().mean(0)
         return y
 
