@@ -21,6 +21,7 @@ from sslkit.recipe.check import load_recipe
 from sslkit.runs import Run
 from sslkit.testing.accelerator import NoWaiting, Waits, accelerator
 from sslkit.training.bookkeeping import Bookkeeping
+from sslkit.training.guard import Guard
 from sslkit.training.interruption import Interruption
 from sslkit.training.learner import Learner
 from sslkit.training.monitor import Monitor
@@ -60,6 +61,9 @@ def take_steps(learner: Learner, books: Bookkeeping, images: Tensor, backward: C
         learner.on_after_backward()
         chosen["optimizer"].step()
         learner.method.after_step()
+        assert learner.guard is not None
+        assert not learner.guard.skips
+        learner.guard.end()
         chosen["lr_scheduler"]["scheduler"].step()
         chosen["optimizer"].zero_grad()
         books._collect(learner)
@@ -90,6 +94,8 @@ def test_a_step_with_its_backward_pass_reads_no_value(books: tuple[Learner, Book
     learner, keeper = books
     store = learner.assembly.images
     assert isinstance(store, TensorStore)
+    learner.guard = Guard(learner.method, learner.assembly.context.world)
+    learner.guard.host_looks = False  # as on an accelerator: on processors looking costs nothing, and it does
     with NoWaiting():
         take_steps(learner, keeper, store.images, Tensor.backward)
 
