@@ -29,8 +29,12 @@ def place(images: ImageStore, device: str, processes: int = 1) -> tuple[ImageSto
     if isinstance(images, (TensorStore, MappedStore)) and size <= room:
         where = "memory" if device == "cpu" else f"{device} memory"
         return images.resident(device), f"data: {what}, resident in {where}{' of each process' * (processes > 1)}"
-    where = "memory" if isinstance(images, TensorStore) else "the cache on disk"
-    return images, f"data: {what}, too large for {device} memory: streamed from {where}, {AHEAD} batches ahead"
+    if streams(images, device):
+        where = "memory" if isinstance(images, TensorStore) else "the cache on disk"
+        return images, f"data: {what}, too large for {device} memory: streamed from {where}, {AHEAD} batches ahead"
+    if isinstance(images, TensorStore):
+        return images, f"data: {what}, resident in memory, more than half of it"
+    return images, f"data: {what}, fetched by the data set itself as they are needed"
 
 
 def streams(images: ImageStore, device: str) -> bool:

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from sslkit.contracts.dataset import ImageStore
-from sslkit.data import store
+from sslkit.data import residence, store
+from sslkit.data.splits import Subset
 from sslkit.data.store import MappedStore, TensorStore
 
 IMAGES = torch.randint(0, 256, (9, 3, 4, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -71,3 +72,19 @@ def test_a_truncated_or_foreign_file_is_refused(file: Path) -> None:
 def test_a_tensor_of_another_type_is_refused() -> None:
     with pytest.raises(ValueError, match=r"uint8 \[N, C, H, W\], not torch.float32 \[2, 3\]"):
         TensorStore(torch.zeros(2, 3))
+
+
+def test_where_images_live_is_said(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(residence, "SHARE", 0)
+    subset = Subset(TensorStore(IMAGES), torch.arange(4))
+    said = {}
+    for name, images in (("mapped", MappedStore(file)), ("tensor", TensorStore(IMAGES)), ("stranger", subset)):
+        placed, text = residence.place(images, "cpu")
+        assert placed is images
+        said[name] = (residence.streams(images, "cpu"), text.partition("MB), ")[2])
+    assert said == {
+        "mapped": (True, "too large for cpu memory: streamed from the cache on disk, 2 batches ahead"),
+        "tensor": (False, "resident in memory, more than half of it"),
+        "stranger": (False, "fetched by the data set itself as they are needed"),
+    }
+    assert residence.streams(TensorStore(IMAGES), "cuda")

@@ -44,7 +44,7 @@ def test_a_compiled_network_learns_the_same_and_tells_its_cost(
     assert one.keys() == other.keys()
     # Not element by element: where rounding turns a ReLU's sign, a gradient jumps.
     for name, value in one.items():
-        assert (other[name] - value).double().norm() <= 0.01 * value.double().norm() + 1e-6, name
+        assert (other[name] - value).double().norm() <= 0.01 * value.double().norm() + 1e-3, name
     losses = [[row.value for row in read_history(run.metrics) if row.metric == "loss"] for run in (plain, fast)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
     told = [note for note in reporter.notes if note.startswith("train.compile")]
