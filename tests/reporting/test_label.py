@@ -13,6 +13,8 @@ from warm import run_sslkit
 from sslkit import Run
 from sslkit.classes import read_class_names
 from sslkit.errors import RunError
+from sslkit.evaluation.metrics import contingency
+from sslkit.evaluation.subject import RunSubject
 from sslkit.reporting import label as labelling
 from sslkit.reporting.label import label, name_classes
 
@@ -41,6 +43,11 @@ def test_the_page_shows_every_class_and_the_file_waits_for_names(run: Run, parse
         ("Name of class 2", ""),
     ]
     assert len(page.all("img")) == 24, "each test image is the most or the least confident of its class"
+    features = RunSubject(run, "cpu").features("test")
+    table = contingency(features.logits.argmax(1), features.labels, 3, 2)
+    for image in page.all("img"):
+        place, number = int(image["alt"].split()[1].strip(",")), int("label dog" in image["alt"])
+        assert image["alt"].endswith(", which differs") == (number != table[place].argmax())
     (bar,) = page.all("div", class_="bar no-print")
     assert bar["data-run"] == str(run.path)
 
