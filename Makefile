@@ -33,7 +33,7 @@ docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 unit: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not soak'
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not soak'
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak

@@ -84,7 +84,8 @@ def opened(browser: str, path: Path) -> Iterator[Page]:
         os.dup2(ends[0], 3)
         os.dup2(ends[1], 4)
 
-    with tempfile.TemporaryDirectory() as profile:
+    # Its other processes may still write there when it is gone.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
             [browser, *OPTIONS, f"--user-data-dir={profile}"],
             preexec_fn=connect,
