@@ -5,14 +5,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PLUGINS := plugins/sslkit-selfcls plugins/sslkit-lightly plugins/sslkit-backbones
-EDITABLE := -e '.[dev]' $(addprefix -e ,$(PLUGINS))
-# One definition of the environment; it is made again when any project's metadata change.
-STAMP := $(VENV)/installed
+EDITABLE := $(addprefix -e ,$(PLUGINS))
+# One environment, made again when any project's metadata change: first what users get, then what the checks need.
+INSTALLED := $(VENV)/installed
+STAMP := $(VENV)/developed
 METADATA := pyproject.toml $(addsuffix /pyproject.toml,$(PLUGINS))
 
 .PHONY: demo test soak lint types imports docs unit clean
 
-demo: $(STAMP)
+demo: $(INSTALLED)
 	$(BIN)/sslkit train recipes/quickstart.toml
 	$(BIN)/sslkit eval --cluster
 
@@ -38,9 +39,13 @@ unit: $(STAMP)
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak
 
-$(STAMP): $(METADATA)
+$(INSTALLED): $(METADATA)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet $(EDITABLE)
+	$(BIN)/pip install --quiet -e . $(EDITABLE)
+	touch $(INSTALLED)
+
+$(STAMP): $(INSTALLED)
+	$(BIN)/pip install --quiet -e '.[dev]' $(EDITABLE)
 	touch $(STAMP)
 
 clean:
