@@ -13,7 +13,7 @@ Sides, each in a process of its own, in turns:
 
 Not here: *solo-learn* 1.0.2, whose package pins torch 1.9.1, which no Python has that sslkit runs on;
 *lightly-train* 0.18, which has no SwAV (DINO, DenseCL, DetCon, SimCLR and distillation are other jobs); and
-*stable-pretraining* 0.1.8, which has one, with a queue of its own: that side is still to be written.
+*stable-pretraining* 0.1.8, whose SwAV always has a queue, so that it is not the same job.
 
 Writes ``benchmarks/records/peers-STEM-CROPS.json``.
 """
