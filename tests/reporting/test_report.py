@@ -8,15 +8,20 @@ import shutil
 from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import torch
 from PIL import Image
 
 from sslkit import Run
 from sslkit.classes import write_class_names
+from sslkit.evaluation.discovered import Discovered
 from sslkit.evaluation.subject import RunSubject
 from sslkit.reporting import drawing
+from sslkit.reporting.discoveries import confusion
 from sslkit.reporting.report import write_report
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -119,6 +124,16 @@ def test_curves_grids_and_their_files(page: Path, labelled: Run, parse) -> None:
     largest = next(path for path in sorted(figures.glob("class-*-most-confident.png")))
     with Image.open(largest) as image:
         assert image.height % 10 == 8, "rows of 8 pixels with two between"
+
+
+def test_the_confusion_matrix_has_its_columns_in_the_order_of_the_matching() -> None:
+    labels = torch.tensor([0] * 2 + [1] * 3 + [2] * 4)
+    logits = torch.nn.functional.one_hot(torch.tensor([2] * 2 + [0] * 3 + [1] * 4), 4).float()
+    found: Any = SimpleNamespace(name="test", class_names=("a", "b", "c"))
+    gallery: Any = SimpleNamespace(chart=lambda *_, **__: None)
+    table = confusion(found, Discovered.of(logits, labels, 3), ["", "", "named", ""], gallery)["numbers"]
+    assert table.columns == ("label", "named", "0", "1", "3")
+    assert table.rows == [("a", "2", "0", "0", "0"), ("b", "0", "3", "0", "0"), ("c", "0", "0", "4", "0")]
 
 
 def test_without_labels_all_is_shown_that_can_be(unlabelled: Run, parse, tmp_path: Path) -> None:
