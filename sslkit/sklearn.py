@@ -24,7 +24,7 @@ from sslkit.hardware import DeviceName, choose
 from sslkit.views.prepare import prepare
 
 
-class _OnImages(BaseEstimator):  # type: ignore[misc]
+class _OnImages(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     def __init__(
         self,
         run: str | Path | None = None,
@@ -100,7 +100,7 @@ class _OnImages(BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-class SSLFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _OnImages):  # type: ignore[misc]
+class SSLFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _OnImages):  # type: ignore[misc]  # scikit-learn has no types
     """Images in an array to the features of a finished run, ``[N, D]`` float32.
 
     Images are ``[N, H, W, C]``, ``[N, H, W]`` where the run has one channel, or flattened rows whose shape
@@ -141,7 +141,7 @@ class SSLFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _OnImages):
         return tags
 
 
-class SSLClusters(ClusterMixin, _OnImages):  # type: ignore[misc]
+class SSLClusters(ClusterMixin, _OnImages):  # type: ignore[misc]  # scikit-learn has no types
     """Images in an array to the classes that a finished run discovered; arguments and images as of ``SSLFeatures``.
 
     Attributes:

@@ -19,6 +19,7 @@ from sslkit.export.card import ONNX_CODE, OWN_CODE, card
 from sslkit.export.facts import facts
 from sslkit.export.onnx import to_onnx
 from sslkit.files import write_aside
+from sslkit.outputs import require_free
 from sslkit.runs import Run
 from sslkit.weights import KEY
 
@@ -66,11 +67,7 @@ def export(run: Run, to: str, out: Path) -> Exported:
     if out.suffix != suffix:
         raise InputError(f"--out must end in {suffix} for --to {to}: {out}")
     beside = out.with_name(f"{out.name}.md")
-    for path in (out, beside):
-        if path.exists():
-            raise InputError(f"{path} is there already: remove it, or name another file with --out")
-    if not out.parent.is_dir():
-        raise InputError(f"there is no folder {out.parent}: make it, or name another file with --out")
+    require_free(out, beside)
     network = RunNetwork(run, "cpu")
     found = facts(run, network)
     loading, left_out, write = _prepare(network, found, to, out.name)

@@ -28,6 +28,7 @@ from sslkit.inference.tables import (
     text_cell,
     write_rows,
 )
+from sslkit.outputs import require_free
 from sslkit.runs import Run
 
 LISTED = 100
@@ -148,11 +149,7 @@ def _write(
     advance: Advance | None,
 ) -> Written:
     broken_file = out.with_name(f"{out.stem}.broken.csv")
-    for path in (out, broken_file):
-        if path.exists():
-            raise InputError(f"{path} is there already: remove it, or name another file with --out")
-    if not out.parent.is_dir():
-        raise InputError(f"there is no folder {out.parent}: make it, or name another file with --out")
+    require_free(out, broken_file)
     root, files = images_at(images)
     identity: dict[str, Any] = {"output": output, "weights": weights_fingerprint(run), "device": device}
     job = Job(out, identity | {"sslkit": __version__, "torch": torch.__version__}, files)

@@ -72,6 +72,6 @@ def require_parquet() -> None:
         InputError: pyarrow is not installed.
     """
     try:
-        import pyarrow  # noqa: F401
+        import pyarrow  # noqa: F401 - only whether it is there
     except ModuleNotFoundError:
         raise InputError("Parquet needs pyarrow, which is not installed: pip install 'sslkit[parquet]'") from None
