@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy
 import pytest
 
 from sslkit.errors import RecipeError
@@ -16,17 +20,6 @@ from sslkit.training.reporter import Progress, Reporter
 from sslkit.training.train import resume, train
 
 
-class Stop(Reporter):
-    """Stops a training like a crash, after a step."""
-
-    def __init__(self, after: int) -> None:
-        self.after = after
-
-    def step(self, progress: Progress) -> None:
-        if progress.step == self.after:
-            raise RuntimeError("killed")
-
-
 class Notes(Reporter):
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -35,11 +28,25 @@ class Notes(Reporter):
         self.notes.append(text)
 
 
+class Stop(Notes):
+    """Stops a training like a crash, after a step."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.after = after
+
+    def step(self, progress: Progress) -> None:
+        if progress.step == self.after:
+            raise RuntimeError("killed")
+
+
+def single(value: float) -> float:
+    return float(numpy.float32(value))
+
+
 def rows(run: Run) -> Counter[tuple[str, int, float]]:
     """What is in metrics.csv, as tools with single precision keep it."""
-    import numpy
-
-    return Counter((row.metric, row.step, float(numpy.float32(row.value))) for row in read_history(run.metrics))
+    return Counter((row.metric, row.step, single(row.value)) for row in read_history(run.metrics))
 
 
 def in_tensorboard(run: Run) -> Counter[tuple[str, int, float]]:
@@ -54,16 +61,86 @@ def in_tensorboard(run: Run) -> Counter[tuple[str, int, float]]:
     return found
 
 
-def test_tensorboard_shows_every_row_once_though_the_training_was_killed(tiny: Path, tmp_path: Path) -> None:
-    recipe = load_recipe(tiny, ['run.loggers=["tensorboard"]', "train.checkpoint_every=2 steps"])
+def in_wandb(run: Run) -> Counter[tuple[str, int, float]]:
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    found: Counter[tuple[str, int, float]] = Counter()
+    runs = set()
+    for file in (run.path / "wandb").glob("offline-run-*/*.wandb"):
+        for data in leveldb_log(file.read_bytes()):
+            record = Record()
+            record.ParseFromString(data)
+            runs |= {record.run.run_id} - {""}
+            figures = {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
+            step = figures.pop("trainer/global_step", None)
+            found.update((name, step, single(value)) for name, value in figures.items() if not name.startswith("_"))
+    assert runs == {run.name.replace("/", "-")}, "W&B shows them as one run when they are synchronised"
+    return found
+
+
+def leveldb_log(data: bytes) -> Iterator[bytes]:
+    """The records of a log in LevelDB's format, blocks of 32 KiB, as W&B keeps a run that is offline."""
+    at, record = 7, b""
+    while at < len(data):
+        room = 32768 - at % 32768
+        if room < 7:
+            at += room
+            continue
+        _, length, kind = struct.unpack("<IHB", data[at : at + 7])
+        record += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):
+            yield record
+            record = b""
+
+
+def in_mlflow(run: Run) -> Counter[tuple[str, int, float]]:
+    from mlflow import MlflowClient
+
+    known = json.loads((run.path / "loggers.json").read_text())["mlflow"]["id"]
+    client = MlflowClient()
+    assert client.get_run(known).info.status == "FINISHED"
+    names = client.get_run(known).data.metrics
+    return Counter(
+        (name, each.step, single(each.value)) for name in names for each in client.get_metric_history(known, name)
+    )
+
+
+@pytest.fixture(autouse=True)
+def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is sent anywhere, and nothing written outside the test's folder."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "wandb-data"))
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "wandb-cache"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "wandb-config"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        pytest.param("tensorboard", in_tensorboard, id="tensorboard"),
+        pytest.param("wandb", in_wandb, id="wandb"),
+        pytest.param("mlflow", in_mlflow, id="mlflow"),
+    ],
+)
+def test_a_tool_shows_every_row_once_though_the_training_was_killed(
+    name: str, kept: Callable[[Run], Counter[tuple[str, int, float]]], tiny: Path, tmp_path: Path
+) -> None:
+    recipe = load_recipe(tiny, [f'run.loggers=["{name}"]', "train.checkpoint_every=2 steps"])
+    stop, notes = Stop(after=7), Notes()
     with pytest.raises(RuntimeError, match="killed"):
-        train(recipe, tmp_path / "runs", Stop(after=7))
+        train(recipe, tmp_path / "runs", stop)
+    assert not [note for note in stop.notes if "logger" in note]
     (path,) = (tmp_path / "runs" / "tiny").iterdir()
     run = Run(path)
-    sent = in_tensorboard(run)
-    assert {step for _, step, _ in sent} == {3, 5, 6}, "what no checkpoint had kept was not sent"
-    resume(run)
-    assert in_tensorboard(run) == rows(run)
+    sent = json.loads((run.path / "loggers.json").read_text())[name]["rows"]
+    steps = [row.step for row in read_history(run.metrics)][:sent]
+    assert set(steps) == {3, 5, 6}, "what no checkpoint had kept was not sent"
+    resume(run, notes)
+    assert not [note for note in notes.notes if "logger" in note]
+    assert kept(run) == rows(run)
     assert max(rows(run).values()) == 1
 
     plain = train(load_recipe(tiny, ["train.checkpoint_every=2 steps"]), tmp_path / "plain")
