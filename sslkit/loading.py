@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,10 @@ from sslkit.components.catalog import Catalog
 from sslkit.components.kinds import kind_named
 from sslkit.components.loader import load
 from sslkit.contracts.backbone import Backbone
-from sslkit.contracts.context import Context
 from sslkit.errors import RunError
 from sslkit.finding import find_run, runs_folder
-from sslkit.weights import load_weights, read_metadata
+from sslkit.records import backbone_facts, context_of
+from sslkit.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -55,38 +54,17 @@ def load_backbone(run: str | Path | None = None, runs: str | Path | None = None)
     else:
         root = runs_folder(Path(runs) if runs is not None else None)
         weights = find_run(str(run) if run is not None else None, root).backbone
-    metadata = read_metadata(weights)
-    context = context_of(metadata, restoring=True)
-    try:
-        table = dict(metadata["backbone"])
-        use = str(table.pop("use"))
-        prepared = (int(metadata["image_size"]), tuple(metadata["mean"]), tuple(metadata["std"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(error) from error
+    facts = backbone_facts(weights)
+    context = context_of(facts["context"], restoring=True)
+    table = dict(facts["backbone"])
+    use = str(table.pop("use", ""))
     entry = Catalog.scan().find(kind_named("backbone"), use)
     component: Any = load(entry)
     try:
         options = component.Options.model_validate_json(json.dumps(table))
     except ValidationError as error:
-        raise RunError(f"{metadata['run']} was trained with options that {entry} no longer has: {error}") from error
+        raise RunError(f"{facts['run']} was trained with options that {entry} no longer has: {error}") from error
     backbone: Backbone = component(options, context)
     load_weights(backbone, weights)
-    return TrainedBackbone(backbone.eval(), *prepared, context.channels)
-
-
-def context_of(metadata: Mapping[str, Any], *, restoring: bool) -> Context:
-    """The runtime facts that a network was trained with, from what stands beside its weights.
-
-    Raises:
-        RunError: they are not there, or no such facts.
-    """
-    try:
-        facts = metadata["context"]
-        settled = {"mean": tuple(facts["mean"]), "std": tuple(facts["std"]), "restoring": restoring}
-        return Context(**facts | settled)
-    except (KeyError, TypeError) as error:
-        raise _damaged(error) from error
-
-
-def _damaged(error: Exception) -> RunError:
-    return RunError(f"what stands beside the weights is not what sslkit writes there: {error!r}")
+    mean, std = tuple(facts["mean"]), tuple(facts["std"])
+    return TrainedBackbone(backbone.eval(), facts["image_size"], mean, std, context.channels)

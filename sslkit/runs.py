@@ -222,17 +222,6 @@ class Run:
         write_aside(path, to_json(result))
         return path
 
-    def read_evaluations(self) -> tuple[list[Any], list[Path]]:
-        """All evaluations, oldest first, and the files that cannot be read."""
-        results: list[Any] = []
-        damaged: list[Path] = []
-        for path in sorted(self.evaluations.glob("*.json")):
-            try:
-                results.append(json.loads(path.read_text()))
-            except (OSError, ValueError):
-                damaged.append(path)
-        return results, damaged
-
 
 def _this_process() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"

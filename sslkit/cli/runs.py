@@ -43,11 +43,12 @@ def list_(runs: RunsOption = None, json: JsonOption = False) -> None:
 def show(run: RunArgument = None, runs: RunsOption = None, json: JsonOption = False) -> None:
     """Show one run: how far it is, its newest figures, its evaluations."""
     from sslkit.finding import find_run, runs_folder
+    from sslkit.records import read_evaluations
     from sslkit.reporting.history import read_history
 
     found = find_run(run, runs_folder(runs))
     newest = {row.metric: row.value for row in read_history(found.metrics)} if found.metrics.exists() else {}
-    evaluations, damaged = found.read_evaluations()
+    evaluations, damaged = read_evaluations(found)
     for path in damaged:
         messages().print(f"damaged, it cannot be read: {path}", markup=False, soft_wrap=True)
     status = found.status

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 
 from sslkit.cli.console import output, say
 from sslkit.cli.progress import summary
+from sslkit.records import head_facts, read_provenance
 from sslkit.reporting.history import read_history
 from sslkit.runs import Run
-from sslkit.weights import read_metadata
 
 
 def tell_interrupted(run: Run) -> None:
@@ -29,8 +28,8 @@ def tell_finished(run: Run) -> None:
 
 def _next(run: Run) -> list[str]:
     """What suits what it has: labels in the data, classifiers in the head."""
-    labelled = bool(json.loads(run.provenance.read_text())["class_names"])
-    classifiers = bool(run.heads.exists() and read_metadata(run.heads)["classifiers"])
+    labelled = bool(read_provenance(run)["class_names"])
+    classifiers = bool(run.heads.exists() and head_facts(run.heads)["classifiers"])
     asked = {
         (True, True): [f"eval {_quoted(run)} --cluster"],
         (True, False): [f"eval {_quoted(run)} --linear --knn"],

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from sslkit.components.catalog import LOCAL, Catalog
 from sslkit.components.kinds import kind_named
-from sslkit.errors import RecipeError, RunError, UnknownComponent
+from sslkit.errors import RecipeError, UnknownComponent
 from sslkit.recipe.check import load_trained
 from sslkit.recipe.model import Trained
+from sslkit.records import read_provenance
 from sslkit.runs import Run
 
 
@@ -38,7 +36,7 @@ def differences(run: Run) -> tuple[str, ...]:
     """Components that are missing, or of another version than the run was trained with."""
     catalog = Catalog.scan()
     found = []
-    for recorded in _components(run):
+    for recorded in read_provenance(run)["components"].values():
         kind, name, distribution = kind_named(recorded["kind"]), recorded["name"], recorded["distribution"]
         was = f"{kind.singular} {name!r} of {distribution} {recorded['version']}".rstrip()
         try:
@@ -50,10 +48,3 @@ def differences(run: Run) -> tuple[str, ...]:
         if entry.version != recorded["version"]:
             found.append(f"the run was trained with the {was}; installed is {entry.version}")
     return tuple(dict.fromkeys(found))
-
-
-def _components(run: Run) -> list[dict[str, Any]]:
-    try:
-        return list(json.loads(run.provenance.read_text())["components"].values())
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise RunError(f"{run.provenance} cannot be read: {error!r}") from error

@@ -137,12 +137,14 @@ class _Problem:
 
     def variables(self, weights: Tensor) -> numpy.ndarray:
         """Scipy's, of weights and biases ``[K, D + 1]``."""
-        return (weights @ self.root).numpy().ravel()
+        flat: numpy.ndarray = (weights @ self.root).numpy().ravel()
+        return flat
 
     def weights(self, variables: numpy.ndarray) -> Tensor:
         """Weights and biases ``[K, D + 1]`` of scipy's variables."""
         rows = torch.from_numpy(variables).view(self.classes, -1)
-        return torch.linalg.solve_triangular(self.root, rows, upper=False, left=False)
+        weights: Tensor = torch.linalg.solve_triangular(self.root, rows, upper=False, left=False)
+        return weights
 
     def __call__(self, variables: numpy.ndarray) -> tuple[float, numpy.ndarray]:
         weights = self.weights(variables)

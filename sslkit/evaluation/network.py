@@ -8,9 +8,9 @@ from sslkit.assembly import build_network
 from sslkit.contracts.head import Head
 from sslkit.data.seeds import seed_global
 from sslkit.evaluation.installed import trained_recipe
-from sslkit.loading import context_of
+from sslkit.records import backbone_facts, context_of, head_facts
 from sslkit.runs import Run
-from sslkit.weights import load_weights, read_metadata
+from sslkit.weights import load_weights
 
 
 class RunNetwork:
@@ -41,10 +41,11 @@ class RunNetwork:
 
     def __init__(self, run: Run, device: str, *, untrained: bool = False) -> None:
         self.run = run
-        self.metadata = read_metadata(run.backbone)
+        self.metadata = backbone_facts(run.backbone)
         self.recipe, self.notes = trained_recipe(run)
         seed_global(self.recipe.run.seed)
-        self.context, backbone, heads = build_network(self.recipe, context_of(self.metadata, restoring=not untrained))
+        context = context_of(self.metadata["context"], restoring=not untrained)
+        self.context, backbone, heads = build_network(self.recipe, context)
         if not untrained:
             load_weights(backbone, run.backbone)
         self.backbone = backbone.to(device).eval().requires_grad_(False)
@@ -52,10 +53,10 @@ class RunNetwork:
         self.head_name, self.classifier, self.classes = "", 0, 0
         self.temperature: float | None = None
         if heads:
-            chosen = read_metadata(run.heads)
+            chosen = head_facts(run.heads, heads)
             if not untrained:
                 load_weights(nn.ModuleList(heads.values()), run.heads)
-            self.head_name, self.classifier = chosen["head"], int(chosen["classifier"])
+            self.head_name, self.classifier = chosen["head"], chosen["classifier"]
             self.head = heads[self.head_name].to(device).eval().requires_grad_(False)
             self.classes = self.head.classifiers[self.classifier] if self.head.classifiers else 0
             self.temperature = chosen.get("logit_temperature")

@@ -20,6 +20,7 @@ from sslkit.export.facts import facts
 from sslkit.export.onnx import to_onnx
 from sslkit.files import write_aside
 from sslkit.outputs import require_free
+from sslkit.records import read_evaluations
 from sslkit.runs import Run
 from sslkit.weights import KEY
 
@@ -71,7 +72,7 @@ def export(run: Run, to: str, out: Path) -> Exported:
     network = RunNetwork(run, "cpu")
     found = facts(run, network)
     loading, left_out, write = _prepare(network, found, to, out.name)
-    text = card(out.name, to, loading, left_out, found, run.read_evaluations()[0])
+    text = card(out.name, to, loading, left_out, found, read_evaluations(run)[0])
     write_aside(out, write())
     write_aside(beside, text)
     return Exported(out, beside, loading, left_out, network.notes)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from sslkit.classes import read_class_names
-from sslkit.errors import RunError
 from sslkit.evaluation.network import RunNetwork
+from sslkit.records import read_provenance
 from sslkit.runs import Run
 
 
@@ -46,18 +45,15 @@ def facts(run: Run, network: RunNetwork) -> dict[str, Any]:
 
 
 def _training(run: Run, steps: int) -> dict[str, Any]:
-    try:
-        record = json.loads(run.provenance.read_text())
-        return {
-            "components": {
-                path: f"{part['distribution']}:{part['name']} {part['version']}".rstrip()
-                for path, part in record["components"].items()
-            },
-            "images": record["training_images"],
-            "image_shape": record["image_shape"],
-            "steps": steps,
-            "seed": record["seed"],
-            "versions": record["versions"],
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{run.provenance} cannot be read: {error!r}") from error
+    record = read_provenance(run)
+    return {
+        "components": {
+            path: f"{part['distribution']}:{part['name']} {part['version']}".rstrip()
+            for path, part in record["components"].items()
+        },
+        "images": record["training_images"],
+        "image_shape": record["image_shape"],
+        "steps": steps,
+        "seed": record["seed"],
+        "versions": record["versions"],
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ from torch import Tensor
 from sslkit.data.datasets.folder.scan import ImageFile
 from sslkit.data.datasets.folder.threads import in_order
 from sslkit.data.images import BrokenImage, decode
-from sslkit.errors import InputError, RunError
+from sslkit.errors import InputError
 from sslkit.evaluation.network import RunNetwork
+from sslkit.records import read_provenance
 from sslkit.runs import Run
 from sslkit.views.prepare import prepare
 
@@ -50,10 +50,7 @@ def stored_size(run: Run) -> tuple[int, tuple[int, int]]:
         InputError: image files are not read as so many channels.
         RunError: the run's record cannot be read.
     """
-    try:
-        channels, height, width = json.loads(run.provenance.read_text())["image_shape"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{run.provenance} cannot be read: {error!r}") from error
+    channels, height, width = read_provenance(run)["image_shape"]
     if channels not in (1, 3):
         raise InputError(
             f"{run.name} was trained on images of {channels} channels, but image files are read as grey (1) or RGB (3)"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sslkit.errors import RunError
+from sslkit.records import read_evaluations
 from sslkit.reporting.references import Reference
 from sslkit.runs import Run
 
@@ -21,7 +22,7 @@ def figures_of(run: Run) -> tuple[dict[str, float], dict[str, Any]]:
     """
     figures: dict[str, float] = {}
     protocols: dict[str, Any] = {}
-    evaluations, _ = run.read_evaluations()
+    evaluations, _ = read_evaluations(run)
     for evaluation in evaluations:
         for name, found in evaluation.items():
             if name in NO_EVALUATION:

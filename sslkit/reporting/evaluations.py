@@ -36,12 +36,9 @@ def protocol(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]
     return found
 
 
-def newest(evaluations: list[Any]) -> dict[str, Mapping[str, Any]]:
+def newest(evaluations: list[dict[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Of evaluations, oldest first, the newest that each evaluator has its figures in."""
-    whole = [
-        result for result in evaluations if isinstance(result, Mapping) and {"protocol", "baselines"} <= result.keys()
-    ]
-    return {name: result for result in whole for name in result["protocol"] if name in result}
+    return {name: result for result in evaluations for name in result["protocol"] if name in result}
 
 
 def _with_fractions(label: str, figures: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:

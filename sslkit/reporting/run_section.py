@@ -8,6 +8,7 @@ from typing import Any
 
 from sslkit.classes import read_class_names
 from sslkit.errors import SslkitError
+from sslkit.records import read_evaluations
 from sslkit.reporting import curves, discoveries, evaluations
 from sslkit.reporting.compare import compare
 from sslkit.reporting.facts import facts, origin, parsed, read, summary, used, words
@@ -52,7 +53,7 @@ def describe(run: Run, gallery: Gallery, reference: str | None, device: str) -> 
     history = curves.by_metric(read_history(run.metrics)) if run.metrics.exists() else {}
     charts = curves.of_run(history)
     drawn = [(item.main, gallery.chart(item.name, item.title, item.words, item.draw())) for item in charts]
-    saved, damaged = run.read_evaluations()
+    saved, damaged = read_evaluations(run)
     notes += [f"{path} cannot be read and is left out" for path in damaged]
     newest = evaluations.newest(saved)
     progress = f"{status.epoch} of {status.epochs}"

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from sslkit.assembly import Assembly
 from sslkit.errors import RunError
+from sslkit.records import read_provenance
 from sslkit.runs import Run
 from sslkit.training.provenance import data_facts, versions
 
@@ -31,12 +32,9 @@ def refuse_changes(run: Run, checkpoint: Mapping[str, Any], assembly: Assembly, 
     Raises:
         RunError: something that is not allowed has changed, or the checkpoint does not fit the network.
     """
-    try:
-        record = json.loads(run.provenance.read_text())
-        data = {name: record[name] for name in data_facts(assembly)}
-        installed = record["versions"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{run.provenance} cannot be read: {error!r}") from error
+    record = read_provenance(run)
+    now = data_facts(assembly)
+    data = {name: value for name, value in record.items() if name in now}
     try:
         recipe, processes = tomllib.loads(checkpoint["recipe"]), int(checkpoint["processes"])
         weights = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
@@ -45,7 +43,7 @@ def refuse_changes(run: Run, checkpoint: Mapping[str, Any], assembly: Assembly, 
     found: dict[Change, list[str]] = {
         "recipe": list(differences(_but_processes(recipe), _but_processes(assembly.recipe.resolved()))),
         "processes": list(differences({"their number": processes}, {"their number": assembly.context.world.size})),
-        "data": list(differences(data, data_facts(assembly))),
+        "data": list(differences(data, now)),
     }
     refused = {name: lines for name, lines in found.items() if lines and name not in allow}
     if refused:
@@ -63,7 +61,7 @@ def refuse_changes(run: Run, checkpoint: Mapping[str, Any], assembly: Assembly, 
             f"{run.name} cannot go on with another {what} than it was begun with: train the changed recipe anew; "
             "--continue-from takes over weights that fit"
         )
-    return [f"{line}: its bits may differ" for line in differences(installed, versions())]
+    return [f"{line}: its bits may differ" for line in differences(record["versions"], versions())]
 
 
 def _but_processes(recipe: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from sslkit.files import to_json, write_aside
 from sslkit.hardware import Hardware, choose, choose_device
 from sslkit.recipe.check import load_recipe
 from sslkit.recipe.model import Recipe
+from sslkit.records import backbone_facts
 from sslkit.runs import Run
 from sslkit.training import slurm
 from sslkit.training.bookkeeping import Bookkeeping
@@ -34,7 +35,7 @@ from sslkit.training.processes import Processes, is_main, meet
 from sslkit.training.provenance import provenance
 from sslkit.training.quiet import quiet
 from sslkit.training.reporter import Reporter
-from sslkit.weights import load_weights, read_metadata, save_weights
+from sslkit.weights import load_weights, save_weights
 
 
 def train(recipe: Recipe, runs: Path, reporter: Reporter | None = None, parent: Run | None = None) -> Run:
@@ -70,7 +71,7 @@ def _train(recipe: Recipe, reporter: Reporter, runs: Path, parent: Run | None) -
         load_weights(assembly.method.backbone, parent.backbone)
         load_weights(nn.ModuleList(assembly.method.heads.values()), parent.heads)
         assembly.method.weights_replaced()
-        record["continued_from"] = {"run": parent.name, "steps": read_metadata(parent.backbone)["step"]}
+        record["continued_from"] = {"run": parent.name, "steps": backbone_facts(parent.backbone)["step"]}
         reporter.note(f"continues from {parent.name}")
     name = recipe.run.name or Path(recipe.document.source).stem
     run = processes.share(Run.create(runs, name) if processes.main else None)

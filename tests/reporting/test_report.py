@@ -20,6 +20,7 @@ from sslkit import Run
 from sslkit.classes import write_class_names
 from sslkit.evaluation.discovered import Discovered
 from sslkit.evaluation.subject import RunSubject
+from sslkit.records import read_evaluations
 from sslkit.reporting import drawing
 from sslkit.reporting.discoveries import confusion
 from sslkit.reporting.report import write_report
@@ -42,7 +43,7 @@ def page(labelled: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_figures_are_those_of_the_evaluation(page: Path, labelled: Run, parse) -> None:
-    ((evaluation,), _) = labelled.read_evaluations()
+    ((evaluation,), _) = read_evaluations(labelled)
     found = parse(page)
     scored = evaluation["cluster"]
     for row, figures in (("cluster", scored), ("kmeans_pixels", evaluation["baselines"]["kmeans_pixels"])):
@@ -176,7 +177,7 @@ def test_several_runs_however_far_they_got(
     found = parse(out)
     found.check_alone()
     assert "The run is interrupted: classes, map and neighbours are shown once it has finished." in found.text
-    ((evaluation,), _) = labelled.read_evaluations()
+    ((evaluation,), _) = read_evaluations(labelled)
     assert found.row("cluster acc")[1] == f"{evaluation['cluster']['acc']:.3f}"
     assert "Not evaluated: homeless/1." in found.text
     roots = [row for row in found.rows if row[0] == "data root"]

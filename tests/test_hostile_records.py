@@ -1,0 +1,109 @@
+"""Run folders from strangers: whatever their JSON holds, it is refused with the file and the key, or does no harm."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from sslkit.api import Run
+from sslkit.errors import RunError, SslkitError
+from sslkit.evaluation.evaluate import build_evaluators, evaluate
+from sslkit.export.export import export
+from sslkit.records import read_evaluations
+from sslkit.reporting.compare import figures_of
+from sslkit.weights import KEY, read_metadata
+
+Wrong = Callable[[dict[str, Any], int], Iterator[tuple[str, dict[str, Any]]]]
+
+WRONG: tuple[Any, ...] = (None, "\x1b[31m", -1, 1e300, [], [None], {}, {"a": {}}, float("nan"), True)
+
+
+def every_wrong(tree: dict[str, Any], depth: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The tree with one value, at most so many tables down, replaced by each wrong one or gone; with its key."""
+    for key, value in tree.items():
+        yield key, {name: other for name, other in tree.items() if name != key}
+        yield from ((key, tree | {key: other}) for other in WRONG)
+        if depth and isinstance(value, dict):
+            yield from ((f"{key}.{inner}", tree | {key: changed}) for inner, changed in every_wrong(value, depth - 1))
+
+
+@pytest.fixture(params=[pytest.param(37, id="some"), pytest.param(1, marks=pytest.mark.soak, id="all")])
+def wrong(request: pytest.FixtureRequest) -> Wrong:
+    """Some of those trees, or all."""
+    return lambda tree, depth: islice(every_wrong(tree, depth), 0, None, request.param)
+
+
+@pytest.fixture(scope="module")
+def evaluated(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run = Run(shutil.copytree(finished_run, tmp_path_factory.mktemp("hostile") / "run"))
+    evaluate(run, build_evaluators({"cluster": {}}))
+    return run
+
+
+@pytest.fixture
+def run(evaluated: Run, tmp_path: Path) -> Run:
+    return Run(shutil.copytree(evaluated.path, tmp_path / "run"))
+
+
+def carry_off(run: Run) -> str:
+    """What export says of the run; empty where it exports it."""
+    out = run.path / "out.safetensors"
+    try:
+        export(run, "safetensors", out)
+    except SslkitError as error:
+        return str(error)
+    card = out.with_name("out.safetensors.md")
+    assert "\x1b" not in card.read_text()
+    card.unlink()
+    out.unlink()
+    return ""
+
+
+def test_provenance(run: Run, wrong: Wrong) -> None:
+    record = json.loads(run.provenance.read_text())
+    for key, changed in wrong(record, 2):
+        run.provenance.write_text(json.dumps(changed))
+        said = carry_off(run)
+        assert not said or said.startswith(f"{run.provenance} is not as sslkit writes it: {key}"), said
+    without = {key: value for key, value in record.items() if key != "image_shape"}
+    run.provenance.write_text(json.dumps(without))
+    assert carry_off(run) == f"{run.provenance} is not as sslkit writes it: image_shape: Field required"
+
+
+@pytest.mark.parametrize("file", ["backbone", "heads"])
+def test_what_stands_beside_weights(run: Run, file: str, wrong: Wrong) -> None:
+    path = run.backbone if file == "backbone" else run.heads
+    weights, facts = load_file(path), read_metadata(path)
+    for key, changed in wrong(facts, 1):
+        save_file(weights, path, {KEY: json.dumps(changed)})
+        said = carry_off(run)
+        assert not said or "Traceback" not in said
+        if key in ("mean", "image_size", "context.steps_per_epoch", "classifier") and said:
+            assert f"{path} is not as sslkit writes it: {key}" in said
+    save_file(weights, path, {KEY: json.dumps(facts | ({"mean": [0.5, 0.5]} if file == "backbone" else {"head": "x"}))})
+    reason = "mean: the images have 1 channels" if file == "backbone" else "head: the recipe has none called 'x'"
+    assert carry_off(run) == f"{path} is not as sslkit writes it: {reason}"
+
+
+def test_evaluations(run: Run, wrong: Wrong) -> None:
+    (path,) = run.evaluations.glob("*.json")
+    saved = json.loads(path.read_text())
+    everything: list[Any] = [*WRONG, *(changed for _, changed in wrong(saved, 2))]
+    left_out = 0
+    for changed in everything:
+        path.write_text(json.dumps(changed))
+        results, damaged = read_evaluations(run)
+        assert len(results) + len(damaged) == 1
+        left_out += len(damaged)
+        assert not carry_off(run)
+        if not results:
+            with pytest.raises(RunError, match="has not been evaluated"):
+                figures_of(run)
+    assert left_out > len(WRONG)
