@@ -100,7 +100,7 @@ def pil_batches(asked: argparse.Namespace, *, careful: bool) -> Iterator[list[An
         gaussian_blur=0.0,
     )
     loader: Any = DataLoader(
-        Pictures(asked.images, transform),  # type: ignore[arg-type]
+        Pictures(asked.images, transform),  # type: ignore[arg-type]  # torch asks for a subclass
         batch_size=asked.batch,
         shuffle=True,
         drop_last=True,

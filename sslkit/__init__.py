@@ -57,6 +57,7 @@ _HOME = {
     "DataError": "sslkit.errors",
     "RunError": "sslkit.errors",
     "TrainingError": "sslkit.errors",
+    "NotSaved": "sslkit.errors",
 }
 
 __all__ = ["__version__", *_HOME]

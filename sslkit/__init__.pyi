@@ -34,6 +34,7 @@ from sslkit.contracts.views import Views as Views
 from sslkit.errors import ComponentError as ComponentError
 from sslkit.errors import DataError as DataError
 from sslkit.errors import InputError as InputError
+from sslkit.errors import NotSaved as NotSaved
 from sslkit.errors import OptionError as OptionError
 from sslkit.errors import RecipeError as RecipeError
 from sslkit.errors import RunError as RunError

@@ -2,6 +2,7 @@
 
     SslkitError                      something went wrong (exit code 1)
      ├─ TrainingError                training could not go on
+     ├─ NotSaved                     figures that could not be written, which it holds
      └─ InputError                   what the user gave is wrong (exit code 2)
          ├─ RecipeError              a recipe, or a --set, with every problem of one stage
          ├─ ComponentError           a component that cannot be used
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 class SslkitError(Exception):
@@ -30,6 +32,21 @@ class SslkitError(Exception):
 
 class TrainingError(SslkitError):
     """Training could not go on."""
+
+
+class NotSaved(SslkitError):
+    """An evaluation was made, but could not be written.
+
+    Attributes:
+        result: its figures, as ``evaluate`` returns them.
+    """
+
+    def __init__(self, message: str, result: dict[str, Any]) -> None:
+        self.result = result
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[NotSaved], tuple[str, dict[str, Any]]]:
+        return type(self), (str(self), self.result)
 
 
 class InputError(SslkitError):

@@ -27,6 +27,11 @@ def writing_aside(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
+    except OSError as error:
+        # The system names no file when a write fails, and the one aside means nothing to anybody.
+        if error.filename in (None, str(aside)):
+            error.filename = str(path)
+        raise
     finally:
         aside.unlink(missing_ok=True)
     _flush_folder(path.parent)

@@ -126,8 +126,9 @@ class Provenance(TypedDict):
 
 
 class _Figures(TypedDict):
-    fractions: NotRequired[dict[float, dict[str, float]]]
-    named: NotRequired[dict[str, float]]
+    # Figures that are no numbers are null.
+    fractions: NotRequired[dict[float, dict[str, float | None]]]
+    named: NotRequired[dict[str, float | None]]
 
 
 class _Evaluation(TypedDict):

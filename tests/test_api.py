@@ -79,6 +79,6 @@ def test_registering_again_replaces_and_other_things_are_refused() -> None:
     (entry,) = (entry for entry in Catalog.scan().entries if entry.name == "spread")
     assert entry.target.endswith("Other")
     with pytest.raises(sslkit.InputError, match=r"is no component: subclass one of sslkit\.Dataset, sslkit\.Views"):
-        sslkit.register("thing", dict)  # type: ignore[arg-type]
+        sslkit.register("thing", dict)  # type: ignore[arg-type]  # what is refused
     with pytest.raises(sslkit.InputError, match="cannot be called 'a:b'"):
         sslkit.register("a:b", Spread)

@@ -94,6 +94,7 @@ def command(
         for name in labelled:
             asked[name] |= few
 
+    from sslkit.errors import NotSaved
     from sslkit.evaluation.evaluate import build_evaluators, evaluate, other_data
     from sslkit.finding import find_run, runs_folder
     from sslkit.hardware import choose
@@ -103,13 +104,18 @@ def command(
         evaluators = build_evaluators(asked, [setting for setting in set_ or [] if setting not in of_data])
         other = other_data(data, of_data) if data else None
         found = find_run(run, runs_folder(runs))
-        result = evaluate(
-            found, evaluators, choose(device, "auto").device, random_baseline=baseline == "random", other=other
-        )
+        where = choose(device, "auto").device
+        not_saved = None
+        try:
+            result = evaluate(found, evaluators, where, random_baseline=baseline == "random", other=other)
+        except NotSaved as error:
+            result, not_saved = error.result, error
     if json:
         print_json(result)
-        return
-    tell(result, evaluators)
+    else:
+        tell(result, evaluators)
+    if not_saved is not None:
+        raise not_saved
 
 
 def tell(result: Mapping[str, Any], evaluators: Iterable[str]) -> None:

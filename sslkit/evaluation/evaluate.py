@@ -12,7 +12,7 @@ from sslkit.components.kinds import kind_named
 from sslkit.components.loader import load, variant
 from sslkit.contracts.dataset import Dataset
 from sslkit.contracts.evaluator import Evaluator
-from sslkit.errors import DataError, RecipeError
+from sslkit.errors import DataError, NotSaved, RecipeError
 from sslkit.evaluation.subject import RunSubject
 from sslkit.recipe.check import load_recipe
 from sslkit.recipe.document import Document
@@ -103,6 +103,7 @@ def evaluate(
         there where something is installed otherwise than when the run was trained, or kept features are damaged.
 
     Raises:
+        NotSaved: the figures could not be written; it holds them.
         SslkitError: the run has not finished, or the data lack what an evaluator needs.
     """
     subject = RunSubject(run, device, other=other)
@@ -126,7 +127,11 @@ def evaluate(
         result["notes"] = notes
     result["protocol"] = protocol
     result["baselines"] = baselines
-    run.save_evaluation(result)
+    try:
+        run.save_evaluation(result)
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        raise NotSaved(f"the figures could not be saved: {error.strerror or error}{where}", result) from error
     return result
 
 

@@ -107,8 +107,8 @@ class Sides:
 
     def _fetch(self) -> Iterator[tuple[Tensor, Tensor]]:
         while True:
-            for batch in self.loader:
-                yield tuple(tensor.to(self.device, non_blocking=True) for tensor in batch)  # type: ignore[misc]
+            for images, indices in self.loader:
+                yield images.to(self.device, non_blocking=True), indices.to(self.device, non_blocking=True)
 
     def take(self, stage: str) -> None:
         """One step."""

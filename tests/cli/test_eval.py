@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy
@@ -109,3 +110,17 @@ def test_features_are_probed_on_another_data_set(cli, trained: Path, others: Pat
         "error: 1 problem in the data set's options\n"
         "  --set data.sise=3: data.sise: unknown option (did you mean 'size'?)\n"
     )
+
+
+def test_figures_that_cannot_be_saved_are_shown_all_the_same(cli, trained: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    shutil.rmtree(run / "evaluations", ignore_errors=True)
+    (run / "evaluations").touch()
+    said = f"error: the figures could not be saved: File exists: {run / 'evaluations'}\n"
+    done = cli("eval", run, "--knn", "--json")
+    assert (done.returncode, done.stderr) == (1, said)
+    figures = json.loads(done.stdout)["knn"]
+    assert figures["top1"] > 0.8
+    table = cli("eval", run, "--knn")
+    assert (table.returncode, table.stderr) == (1, said)
+    assert f"{figures['top1']:.3f}" in table.stdout

@@ -59,9 +59,10 @@ def test_a_damaged_evaluation_does_not_hide_the_others(cli, tmp_path: Path) -> N
 
     run = Run.create(tmp_path / "runs", "trial")
     run.write_status("finished", 1, 1, 1, 1)
-    run.save_evaluation({"cluster": {"acc": 0.5, "spread": float("nan")}})
+    saved = {"cluster": {"acc": 0.5, "spread": float("nan")}, "protocol": {"cluster": {}}, "baselines": {}}
+    run.save_evaluation(saved)
     (run.evaluations / "0-damaged.json").write_text('{"cluster": ')
     done = cli("runs", "show", "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["evaluations"] == [{"cluster": {"acc": 0.5, "spread": None}}]
+    assert json.loads(done.stdout)["evaluations"] == [saved | {"cluster": {"acc": 0.5, "spread": None}}]
     assert done.stderr == f"damaged, it cannot be read: {run.evaluations / '0-damaged.json'}\n"

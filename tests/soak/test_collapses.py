@@ -20,6 +20,7 @@ from sslkit.training.signs import effective_rank, spread
 from sslkit.training.train import train
 from sslkit.training.watch import Watch
 from sslkit.views.affine import Affine
+from sslkit_lightly.swav_head import SwavHead
 from sslkit_selfcls.head import SelfClassifierHead
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -131,6 +132,22 @@ def test_an_initialisation_with_all_in_one_class_is_told_and_stops_where_asked(
     with pytest.raises(TrainingError, match=r"collapsed at step 11: nearly all images .* monitor.collapse = \"stop\""):
         told(*SELFCLS, "monitor.collapse=stop")
     assert told(*SELFCLS, "monitor.collapse=off", "train.epochs=1") == ""
+
+
+def test_a_queue_that_begins_before_embeddings_differ_is_told(
+    told: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = SwavHead.__init__
+
+    def alike(self: SwavHead, *args: Any) -> None:
+        honest(self, *args)
+        with torch.no_grad():
+            self.projection.bias.fill_(1e3)
+
+    monkeypatch.setattr(SwavHead, "__init__", alike)
+    linear = 'head={use="swav", prototypes=[60], hidden_dim="linear"}'
+    found = told(*SWAV, linear, 'loss={use="swav", queue_size=1280}')
+    assert found.startswith("warning: collapse at step 11: nearly all images are in one of 60 classes (entropy 0 of")
 
 
 def test_a_loss_that_stays_at_ln_k_is_told_once_with_what_helps() -> None:

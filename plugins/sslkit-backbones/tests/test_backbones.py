@@ -117,8 +117,8 @@ def test_imagenet_stem_on_small_views_warns(kind: type[sslkit.Backbone]) -> None
         kind(options, context(64))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        kind(options, context(65))
-        kind(kind.Options(), context(32))
+        assert kind(options, context(65)).feature_dim
+        assert kind(kind.Options(), context(32)).feature_dim
 
 
 @pytest.mark.parametrize("wrong", [(ResNet18, {"stem": "tiny"}), (ConvNet, {"width": 0}), (AlexNet, {"depth": 5})])
