@@ -2,6 +2,7 @@
 
     python benchmarks/cifar10.py NAME RECIPE [--set KEY=VALUE ...] [--images DIR] [--runs DIR] [--few-labels]
     python benchmarks/cifar10.py NAME --run RUN [--few-labels]          # a run that was trained already
+    python benchmarks/cifar10.py NAME --run RUN --saved                 # and evaluated
 
 Writes ``benchmarks/records/cifar10/NAME.json``: the resolved recipe, minutes, curves, and every figure with its
 protocol, beside the same network with random weights.  ``--few-labels`` adds 1, 10, 30 and 40 % of the labels, and
@@ -22,7 +23,9 @@ from typing import Any
 
 from common import sslkit, write_record
 
+from sslkit.records import read_evaluations
 from sslkit.reporting.history import read_history
+from sslkit.runs import Run
 
 FRACTIONS = "0.01,0.1,0.3,0.4"
 
@@ -74,6 +77,7 @@ def main() -> None:
     parser.add_argument("--runs", default=str(Path(tempfile.gettempdir()) / "sslkit-cifar10"))
     parser.add_argument("--run")
     parser.add_argument("--few-labels", action="store_true")
+    parser.add_argument("--saved", action="store_true", help="take the evaluations that the run holds, make none")
     parser.add_argument("--note", default="", help="what was learned from it")
     asked = parser.parse_args()
     run = asked.run or train(asked.recipe, asked.set, asked.images, asked.runs)
@@ -82,13 +86,18 @@ def main() -> None:
     recipe["data"] = {"use": "cifar10"}
     by_metric, minutes = curves(run)
     finished = status["state"] == "finished"
+    evaluations: list[dict[str, Any]] = []
+    if asked.saved:
+        evaluations = read_evaluations(Run(Path(run)))[0]
+    elif finished:
+        evaluations = evaluate(run, few_labels=asked.few_labels)
     record = {
         "note": asked.note,
         "state": status["state"],
         "steps": status["step"],
         "seed": recipe["run"]["seed"],
         "minutes": round(minutes, 1),
-        "evaluations": evaluate(run, few_labels=asked.few_labels) if finished else [],
+        "evaluations": evaluations,
         "curves": by_metric,
         "recipe": recipe,
     }
