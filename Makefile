@@ -37,7 +37,7 @@ unit: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not soak'
 
 soak: $(STAMP)
-	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder -m soak
 
 $(INSTALLED): $(METADATA)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import platform
 from collections.abc import Callable
@@ -17,10 +18,13 @@ def record() -> Callable[[str, dict[str, Any]], None]:
     """Keep the last figures of a soak test in the repository."""
 
     def keep(name: str, figures: dict[str, Any]) -> None:
-        known = json.loads(RECORD.read_text()) if RECORD.exists() else {}
         versions = {name: metadata.version(name) for name in ("sslkit", "torch", "pytorch-lightning")}
-        known[name] = figures | {"machine": platform.platform(), "versions": versions}
-        RECORD.parent.mkdir(parents=True, exist_ok=True)
-        RECORD.write_text(json.dumps(known, indent=1) + "\n")
+        with RECORD.open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # soak tests run side by side
+            known = json.load(file)
+            known[name] = figures | {"machine": platform.platform(), "versions": versions}
+            file.seek(0)
+            file.truncate()
+            file.write(json.dumps(known, indent=1) + "\n")
 
     return keep

@@ -84,27 +84,23 @@ def test_provoked_collapses_of_many_seeds(told: Callable[..., str], record: Call
 
 
 @pytest.mark.soak
-def test_no_recipe_of_ours_raises_an_alarm(tmp_path: Path, record: Callable[..., None]) -> None:
-    """Five epochs of each recipe, on scikit-learn's digits as colour pictures of 32 pixels."""
+@pytest.mark.parametrize("name", sorted(path.relative_to(RECIPES).as_posix() for path in RECIPES.rglob("*.toml")))
+def test_no_recipe_of_ours_raises_an_alarm(name: str, tmp_path: Path, record: Callable[..., None]) -> None:
+    """Five epochs of each recipe, on a third of scikit-learn's digits as colour pictures of 32 pixels."""
     digits = load_digits()
-    for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+    for number, (pixels, label) in enumerate(zip(digits.images[::3], digits.target[::3], strict=True)):
         path = tmp_path / "digits" / ("test" if number % 5 == 0 else "train") / str(label) / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((pixels * 15.9).astype("uint8")).resize((32, 32)).convert("RGB").save(path)
-    alarms: dict[str, list[str]] = {}
-    recipes = sorted(path.relative_to(RECIPES).as_posix() for path in RECIPES.rglob("*.toml"))
-    for name in recipes:
-        settings = ["train.epochs=5", "train.batch_size=64", "monitor.every_epochs=1", "optimizer.warmup_epochs=1"]
-        if "start_epoch" in (RECIPES / name).read_text():
-            settings.append("loss.classes.start_epoch=2")
-        if not name.startswith("quickstart"):
-            settings += ["data.use=image-folder", f"data.root={tmp_path / 'digits'}"]
-        notes = Notes()
-        train(load_recipe(RECIPES / name, settings), tmp_path / "runs", notes)
-        if notes.notes:
-            alarms[name] = notes.notes
-    record("healthy recipes", {"recipes": len(recipes), "false_alarms": alarms})
-    assert alarms == {}
+    settings = ["train.epochs=5", "train.batch_size=64", "monitor.every_epochs=1", "optimizer.warmup_epochs=1"]
+    if "start_epoch" in (RECIPES / name).read_text():
+        settings.append("loss.classes.start_epoch=2")
+    if not name.startswith("quickstart"):
+        settings += ["data.use=image-folder", f"data.root={tmp_path / 'digits'}"]
+    notes = Notes()
+    train(load_recipe(RECIPES / name, settings), tmp_path / "runs", notes)
+    record(f"healthy, {name}", {"epochs": 5, "false_alarms": notes.notes})
+    assert notes.notes == []
 
 
 def test_views_that_show_nothing_are_told(told: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
