@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import multiprocessing
 import os
 import shutil
 import signal
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from warm import PROCESSES
 
 from sslkit.errors import TrainingError
 from sslkit.finding import all_runs
@@ -107,11 +107,9 @@ def go(recipe: Path, runs: Path, phase: str, at: int) -> None:
 @pytest.fixture(scope="module")
 def dies() -> Callable[..., None]:
     """Run ``go`` in a process of its own, and see it killed."""
-    # Forking saves the imports; autograd refuses it where it has threads for other devices.
-    context = multiprocessing.get_context("spawn" if torch.cuda.is_available() else "fork")
 
     def run(*arguments: object) -> None:
-        process = context.Process(target=go, args=arguments)
+        process = PROCESSES.Process(target=go, args=arguments)
         process.start()
         process.join()
         assert process.exitcode == -signal.SIGKILL
