@@ -263,7 +263,8 @@ class Bookkeeping(pl.Callback):
         loss = float(self._mean(self.epoch_loss)) / self.context.steps_per_epoch
         figures = {"epoch_loss": loss}
         every = self.monitor.every
-        due = bool(every) and (epoch % every == 0 or epoch == self.context.epochs)
+        asked = self.processes.share(bool(self.watch.suspects))
+        due = bool(every) and (epoch % every == 0 or epoch == self.context.epochs or asked)
         measured: dict[str, float] = {}
         self.last_classifier_loss = {head: self._mean(loss) for head, loss in self.classifier_loss.items()}
         self.classifier_loss = {}

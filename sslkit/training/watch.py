@@ -25,24 +25,40 @@ NEAR, STILL = 5e-3, 1e-3
 """How near to ln K, and to its last value, as parts of it, a loss that is stuck is."""
 
 
+AT_ONCE = frozenset({"views", "stuck"})
+"""Signs that are told when they are seen; the first is no matter of training, the other compares two measurements."""
+
+
 class Watch:
-    """Judges the figures of one epoch after the other; knows no label."""
+    """Judges one measurement after the other; knows no label.
+
+    A start may look like a collapse and recover, features above all, before BatchNorm's statistics have settled: signs
+    are told when the measurement before had signs, too.
+    """
 
     def __init__(self) -> None:
         self.untrained = 0.0
         """Spread before the first step; 0: not measured."""
         self.told: list[str] = []
         """Signs that were told already."""
+        self.suspects = False
+        """Whether the last measurement had signs that wait for the next."""
         self.before = math.inf
         """The last loss of a classifier over ln K."""
 
     def state_dict(self) -> dict[str, Any]:
         """For the checkpoint."""
-        return {"untrained": self.untrained, "told": list(self.told), "before": self.before}
+        return {
+            "untrained": self.untrained,
+            "told": list(self.told),
+            "suspects": self.suspects,
+            "before": self.before,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on after a checkpoint."""
-        self.untrained, self.told, self.before = state["untrained"], list(state["told"]), float(state["before"])
+        self.untrained, self.before = state["untrained"], float(state["before"])
+        self.told, self.suspects = list(state["told"]), bool(state["suspects"])
 
     def judge(self, figures: Mapping[str, float], loss: float | None, classes: int) -> list[str]:
         """What has newly gone wrong, each with the likely remedy.
@@ -57,7 +73,9 @@ class Watch:
         first = dict(list(found.items())[:1]) if "views" in found else found
         if loss is not None and classes > 1 and not first:
             first = self._stuck(loss, math.log(classes))
-        new = {name: text for name, text in first.items() if name not in self.told}
+        untold = {name: text for name, text in first.items() if name not in self.told}
+        new = {name: text for name, text in untold.items() if name in AT_ONCE or self.suspects}
+        self.suspects = len(new) < len(untold)
         self.told += list(new)
         if loss is not None and classes > 1:
             self.before = loss / math.log(classes)
