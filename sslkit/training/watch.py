@@ -32,8 +32,8 @@ AT_ONCE = frozenset({"views", "stuck"})
 class Watch:
     """Judges one measurement after the other; knows no label.
 
-    A start may look like a collapse and recover, features above all, before BatchNorm's statistics have settled: signs
-    are told when the measurement before had signs, too.
+    A start may look like a collapse and recover, features above all, before BatchNorm's statistics have settled: a sign
+    is told when there is another, or when the measurement before had one, too.
     """
 
     def __init__(self) -> None:
@@ -74,7 +74,8 @@ class Watch:
         if loss is not None and classes > 1 and not first:
             first = self._stuck(loss, math.log(classes))
         untold = {name: text for name, text in first.items() if name not in self.told}
-        new = {name: text for name, text in untold.items() if name in AT_ONCE or self.suspects}
+        sure = self.suspects or len(first) > 1
+        new = {name: text for name, text in untold.items() if name in AT_ONCE or sure}
         self.suspects = len(new) < len(untold)
         self.told += list(new)
         if loss is not None and classes > 1:

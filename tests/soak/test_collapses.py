@@ -170,6 +170,7 @@ def test_a_start_that_recovers_is_no_collapse(wrong: dict[str, float]) -> None:
     assert watch.judge(fine | wrong, None, 0) == []
     resumed = Watch()
     resumed.load_state_dict(watch.state_dict())
+    assert len(Watch().judge(fine | wrong | {"entropy": 0.01}, None, 10)) == 2, "two signs are enough"
     (sign,) = resumed.judge(fine | wrong, None, 0)
     assert sign.startswith("features of different images point the same way")
     assert resumed.judge(fine | wrong, None, 0) == []

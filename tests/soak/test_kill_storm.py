@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sslkit.training.checkpoints import load_checkpoint
+from sslkit.training.checkpoints import load_checkpoint, newest_whole
 
 SETTINGS = ["--set", "train.checkpoint_every=2 steps"]
 METHODS = {
@@ -53,7 +53,7 @@ def outcome(folder: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
 
 
 def kill_at_random(arguments: list[str], folder: Path, moments: random.Random, longest_s: float) -> int | None:
-    """Kill a process some time after it has saved for the first time; returns the step it had got to."""
+    """Kill a process some time after it has saved for the first time; returns the last step that it says it saved."""
     process = start(arguments, folder)
     before = {path: path.lstat().st_mtime_ns for path in folder.glob("runs/tiny/*/checkpoints/last.ckpt")}
     while process.poll() is None:
@@ -74,14 +74,17 @@ def storm(tiny: Path, tmp_path: Path, method: str, kills: int, seed: int, epochs
     finish(begin, tmp_path / "calm")
     weights, rows = outcome(tmp_path / "calm")
     moments = random.Random(seed)
-    done = {"kills": 0, "runs": 0, "bit_identical": 0}
+    done = {"kills": 0, "runs": 0, "bit_identical": 0, "saved_steps_lost": 0}
     while done["kills"] < kills:
         folder = tmp_path / f"storm{done['runs']}"
         arguments = begin
         for _ in range(2):
-            if kill_at_random(arguments, folder, moments, epochs / 12) is None:
+            reached = kill_at_random(arguments, folder, moments, epochs / 12)
+            if reached is None:
                 break
             done["kills"] += 1
+            kept, _ = newest_whole(run_of(folder) / "checkpoints")
+            done["saved_steps_lost"] += max(0, reached - (kept.step if kept else 0))
             arguments = ["resume", str(run_of(folder))]
         if not (run_of(folder) / "backbone.safetensors").exists():
             finish(["resume", str(run_of(folder))], folder)
@@ -95,6 +98,7 @@ def storm(tiny: Path, tmp_path: Path, method: str, kills: int, seed: int, epochs
 def test_a_killed_run_ends_in_the_same_bits(tiny: Path, tmp_path: Path) -> None:
     done = storm(tiny, tmp_path, "swav", kills=1, seed=0, epochs=4)
     assert done["bit_identical"] == done["runs"]
+    assert done["saved_steps_lost"] == 0
 
 
 @pytest.mark.soak
@@ -103,3 +107,4 @@ def test_fifty_kills(method: str, tiny: Path, tmp_path: Path, record) -> None:
     done = storm(tiny, tmp_path, method, kills=50, seed=1, epochs=12)
     record(f"kill storm, {method}", done)
     assert done["bit_identical"] == done["runs"]
+    assert done["saved_steps_lost"] == 0
