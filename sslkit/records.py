@@ -113,7 +113,7 @@ class Provenance(TypedDict):
         training_images: their number.
         image_shape: ``[channels, H, W]`` of the images in store.
         class_names: of the data; empty without labels.
-        pixels_sha256: of some of the images.
+        pixels_sha256: of some of the images; needed to go on with a run alone.
     """
 
     seed: int
@@ -122,7 +122,7 @@ class Provenance(TypedDict):
     training_images: Count
     image_shape: Annotated[list[Size], Field(min_length=3, max_length=3)]
     class_names: list[str]
-    pixels_sha256: str
+    pixels_sha256: NotRequired[str]
 
 
 class _Figures(TypedDict):
