@@ -84,7 +84,7 @@ class HeadFacts(TypedDict):
 
     head: str
     classifier: Count
-    classifiers: list[Size]
+    classifiers: NotRequired[list[Size]]
     logit_temperature: NotRequired[Above0 | None]
 
 
@@ -148,8 +148,9 @@ def backbone_facts(path: Path) -> BackboneFacts:
 def head_facts(path: Path, heads: Collection[str] | None = None) -> HeadFacts:
     """What stands beside the weights of heads; ``heads`` are the names that there are."""
     facts = _checked(HeadFacts, read_metadata(path), path)
-    if facts["classifiers"] and facts["classifier"] >= len(facts["classifiers"]):
-        raise _wrong(path, "classifier", f"there are only {len(facts['classifiers'])}")
+    classifiers = facts.get("classifiers", [])
+    if classifiers and facts["classifier"] >= len(classifiers):
+        raise _wrong(path, "classifier", f"there are only {len(classifiers)}")
     if heads is not None and facts["head"] not in heads:
         raise _wrong(path, "head", f"the recipe has none called {facts['head']!r}")
     return facts
