@@ -40,7 +40,7 @@ class Exported:
         card: the model card, Markdown.
         loading: Python that loads it.
         left_out: what of the network is not in the file, in a sentence.
-        notes: what is installed otherwise than when the run was trained, in sentences.
+        notes: what is installed otherwise than when the run was trained, and which evaluations are damaged, in sentences.
     """
 
     file: Path
@@ -72,10 +72,12 @@ def export(run: Run, to: str, out: Path) -> Exported:
     network = RunNetwork(run, "cpu")
     found = facts(run, network)
     loading, left_out, write = _prepare(network, found, to, out.name)
-    text = card(out.name, to, loading, left_out, found, read_evaluations(run)[0])
+    evaluations, damaged = read_evaluations(run)
+    text = card(out.name, to, loading, left_out, found, evaluations)
     write_aside(out, write())
     write_aside(beside, text)
-    return Exported(out, beside, loading, left_out, network.notes)
+    notes = (*network.notes, *(f"{path} cannot be read and is left out of the card" for path in damaged))
+    return Exported(out, beside, loading, left_out, notes)
 
 
 def _prepare(network: RunNetwork, found: dict[str, object], to: str, file: str) -> tuple[str, str, Callable[[], bytes]]:

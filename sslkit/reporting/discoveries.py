@@ -78,7 +78,7 @@ def _card(
         "matched": found.class_names[mapping[place]] if mapping and mapping[place] is not None else "",
     }
     for key, places in (("most", most), ("least", least)):
-        differs = None if majority is None else (classes.labels[places] != majority[0]).tolist()  # type: ignore[index]
+        differs = None if majority is None else (classes.labels[places] != majority[0]).tolist()  # type: ignore[index]  # a majority is one of labels
         card[key] = tiles(found, places, differs)
         gallery.grid(f"class-{place}-{key}-confident", found.split.images, places)
     return card

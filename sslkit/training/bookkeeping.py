@@ -291,7 +291,8 @@ class Bookkeeping(pl.Callback):
         loss = None if losses is None else float(losses[place]) / self.context.steps_per_epoch
         classes = self.classifiers[place] if losses is not None or "entropy" in measured else 0
         # Only the main process has measured, and all must stop together.
-        signs = self.processes.share(self.watch.judge(measured, loss, classes) if self.main else [])
+        last = step == self.context.total_steps
+        signs = self.processes.share(self.watch.judge(measured, loss, classes, last=last) if self.main else [])
         for sign in signs:
             self.reporter.note(f"warning: collapse at step {step}: {sign}")
         if signs and self.collapse == "stop":

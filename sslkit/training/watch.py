@@ -24,7 +24,6 @@ ABOVE = 1.0
 NEAR, STILL = 5e-3, 1e-3
 """How near to ln K, and to its last value, as parts of it, a loss that is stuck is."""
 
-
 AT_ONCE = frozenset({"views", "stuck"})
 """Signs that are told when they are seen; the first is no matter of training, the other compares two measurements."""
 
@@ -33,7 +32,7 @@ class Watch:
     """Judges one measurement after the other; knows no label.
 
     A start may look like a collapse and recover, features above all, before BatchNorm's statistics have settled: a sign
-    is told when there is another, or when the measurement before had one, too.
+    is told when there is another, when the measurement before had one, too, or when no measurement follows.
     """
 
     def __init__(self) -> None:
@@ -60,13 +59,14 @@ class Watch:
         self.untrained, self.before = state["untrained"], float(state["before"])
         self.told, self.suspects = list(state["told"]), bool(state["suspects"])
 
-    def judge(self, figures: Mapping[str, float], loss: float | None, classes: int) -> list[str]:
+    def judge(self, figures: Mapping[str, float], loss: float | None, classes: int, *, last: bool = False) -> list[str]:
         """What has newly gone wrong, each with the likely remedy.
 
         Args:
             figures: what monitors have measured; looks at ``view_contrast``, ``spread`` and ``entropy``.
             loss: of the classifier, over the epoch, where a loss tells; to be compared with ln K.
             classes: K of that classifier; 0 where there is none.
+            last: whether this measurement is the last.
         """
         found = self._signs(figures, classes)
         # Each sign is a consequence of those before it: the first is the cause.
@@ -74,7 +74,7 @@ class Watch:
         if loss is not None and classes > 1 and not first:
             first = self._stuck(loss, math.log(classes))
         untold = {name: text for name, text in first.items() if name not in self.told}
-        sure = self.suspects or len(first) > 1
+        sure = self.suspects or last or len(first) > 1
         new = {name: text for name, text in untold.items() if name in AT_ONCE or sure}
         self.suspects = len(new) < len(untold)
         self.told += list(new)

@@ -62,7 +62,7 @@ PROVOKED = {
     "learning rate times 100": ([*SELFCLS, "optimizer.lr=0.2"], "features of different images point the same way"),
     "learning rate times 100, lars": (
         [*SWAV, 'optimizer={use="lars", lr=60.0, trust_coefficient=0.02}'],
-        "features of different images point the same way",
+        "nearly all images are in one of 60 classes",
     ),
     "temperature 0.001": ([*SELFCLS, "loss.row_temperature=0.001"], "is far above ln K = 2.303"),
     "temperature 0.001, swav": ([*SWAV, "loss.temperature=0.001"], "is far above ln K = 4.094"),
@@ -171,6 +171,7 @@ def test_a_start_that_recovers_is_no_collapse(wrong: dict[str, float]) -> None:
     resumed = Watch()
     resumed.load_state_dict(watch.state_dict())
     assert len(Watch().judge(fine | wrong | {"entropy": 0.01}, None, 10)) == 2, "two signs are enough"
+    assert len(Watch().judge(fine | wrong, None, 0, last=True)) == 1, "no measurement follows that could show more"
     (sign,) = resumed.judge(fine | wrong, None, 0)
     assert sign.startswith("features of different images point the same way")
     assert resumed.judge(fine | wrong, None, 0) == []
