@@ -40,7 +40,7 @@ class Exported:
         card: the model card, Markdown.
         loading: Python that loads it.
         left_out: what of the network is not in the file, in a sentence.
-        notes: what is installed otherwise than when the run was trained, and which evaluations are damaged, in sentences.
+        notes: what is installed otherwise than when the run was trained, which evaluations are damaged; in sentences.
     """
 
     file: Path
