@@ -151,8 +151,14 @@ def _loss(recipe: Recipe, selected: Selected, heads: dict[str, Head], context: C
     return WeightedLoss(selected.name, construct(recipe, selected, Loss, own), place.weight, name, place.start_epoch)
 
 
-def assemble(recipe: Recipe, device: str = "cpu", world: World | None = None) -> Assembly:
+def assemble(recipe: Recipe, device: str = "cpu", world: World | None = None, steps_before: int = 0) -> Assembly:
     """Read the data, to the device where they fit, and build everything; the same in every process of the world.
+
+    Args:
+        recipe: a checked recipe.
+        device: where it is trained.
+        world: the processes that train together.
+        steps_before: optimizer steps of the runs that this one continues.
 
     Raises:
         DataError: the images cannot be used.
@@ -161,7 +167,7 @@ def assemble(recipe: Recipe, device: str = "cpu", world: World | None = None) ->
     world = world or World()
     dataset = build_dataset(recipe)
     images, where = place(training_images(dataset), device, world.size // recipe.train.nodes)
-    loader = Loader(images, recipe.train.batch_size, recipe.run.seed, world.rank, world.size)
+    loader = Loader(images, recipe.train.batch_size, recipe.run.seed, world.rank, world.size, steps_before)
     loader.streamed = streams(images, device)
     loader.pinned = loader.streamed and device == "cuda"
     mean, std = statistics(images)
@@ -175,6 +181,7 @@ def assemble(recipe: Recipe, device: str = "cpu", world: World | None = None) ->
         epochs=recipe.train.epochs,
         seed=recipe.run.seed,
         world=world,
+        steps_before=steps_before,
     )
     loader.stop = context.total_steps
     # Only now: however the data were read, and whatever they drew, the network starts from the same weights.
@@ -188,9 +195,9 @@ def assemble(recipe: Recipe, device: str = "cpu", world: World | None = None) ->
         raise RecipeError([recipe.document.problem(("loss",), message)])
     method = construct(recipe, recipe.method, Method, context, Parts(backbone, heads, losses))
     optimizer = construct(recipe, recipe.optimizer, Optimizer, context)
-    if world.rank:
-        # What is drawn while training, by dropout say, is each process's own.
-        seed_global(recipe.run.seed, world.rank)
+    if world.rank or steps_before:
+        # What is drawn while training, by dropout say, is each process's own, and not again what was drawn before.
+        seed_global(recipe.run.seed, world.rank, steps_before)
     notes = (where, *dataset.notes())
     head = _run_head(recipe, heads)
     return Assembly(recipe, context, dataset, images, loader, views, method, optimizer, head, notes)

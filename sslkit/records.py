@@ -44,6 +44,7 @@ class ContextFacts(TypedDict):
     feature_dim: Count
     embedding_dim: Count
     classifiers: list[Size]
+    steps_before: NotRequired[Count]
 
 
 class BackboneFacts(TypedDict):
@@ -103,6 +104,18 @@ class ComponentFacts(TypedDict):
     version: str
 
 
+class ContinuedFrom(TypedDict):
+    """The run that another one continues.
+
+    Attributes:
+        run: its name.
+        steps: optimizer steps that the weights had been trained for, in all runs before.
+    """
+
+    run: str
+    steps: Count
+
+
 class Provenance(TypedDict):
     """What is read again of a run's ``provenance.json``, which holds more.
 
@@ -114,6 +127,7 @@ class Provenance(TypedDict):
         image_shape: ``[channels, H, W]`` of the images in store.
         class_names: of the data; empty without labels.
         pixels_sha256: of some of the images; needed to go on with a run alone.
+        continued_from: the run whose weights this one began with.
     """
 
     seed: int
@@ -123,6 +137,7 @@ class Provenance(TypedDict):
     image_shape: Annotated[list[Size], Field(min_length=3, max_length=3)]
     class_names: list[str]
     pixels_sha256: NotRequired[str]
+    continued_from: NotRequired[ContinuedFrom]
 
 
 class _Figures(TypedDict):

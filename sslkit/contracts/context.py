@@ -106,6 +106,7 @@ class Context:
         embedding_dim: E, length of the head's embedding (for a loss: of its head).
         classifiers: K of each classifier of the head (for a loss: of its head); empty where it has none.
         restoring: trained weights are loaded as soon as everything is built: none need be fetched.
+        steps_before: optimizer steps of the runs that this one continues; its batches and views are others than theirs.
     """
 
     channels: int
@@ -124,6 +125,7 @@ class Context:
     embedding_dim: int = 0
     classifiers: tuple[int, ...] = ()
     restoring: bool = False
+    steps_before: int = 0
 
     @property
     def total_steps(self) -> int:

@@ -35,7 +35,8 @@ class Loader:
 
     The batch of a step is a function of seed and step alone: each epoch is one permutation of all images, cut into
     global batches (the rest that fills no batch is left out of that epoch), each of which is cut into equal parts
-    for the processes.  Resuming therefore needs no more than the step.
+    for the processes.  Resuming therefore needs no more than the step.  A run that continues another counts its epochs
+    from where that one ended, so that it sees other batches.
 
     Args:
         images: what is trained on.
@@ -43,13 +44,22 @@ class Loader:
         seed: the run's seed.
         rank: place of this process.
         processes: number of processes.
+        steps_before: optimizer steps of the runs that are continued.
 
     Raises:
         DataError: there are fewer images than one batch holds or than two, or the processes cannot share a batch
             equally.
     """
 
-    def __init__(self, images: ImageStore, batch_size: int, seed: int, rank: int = 0, processes: int = 1) -> None:
+    def __init__(
+        self,
+        images: ImageStore,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        processes: int = 1,
+        steps_before: int = 0,
+    ) -> None:
         if len(images) < 2:
             raise DataError(f"there are {len(images)} training images: training compares images, it needs many")
         if len(images) < batch_size:
@@ -65,6 +75,7 @@ class Loader:
         self.images = images
         self.batch_size = batch_size
         self.seed = seed
+        self.epochs_before = -(-steps_before // self.steps_per_epoch)
         self.rank = rank
         self.part = batch_size // processes
         self.start = 0
@@ -83,7 +94,8 @@ class Loader:
 
     def order(self, epoch: int) -> Tensor:
         """int64 permutation of all images in one epoch."""
-        return torch.randperm(len(self.images), generator=generator(self.seed, "order", epoch))
+        stream = generator(self.seed, "order", self.epochs_before + epoch)
+        return torch.randperm(len(self.images), generator=stream)
 
     def __iter__(self) -> Iterator[ImageBatch]:
         batches = read_ahead(self._batches(), AHEAD) if self.streamed else self._batches()

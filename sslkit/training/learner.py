@@ -55,7 +55,7 @@ class Learner(pl.LightningModule):
         processes share it.
         """
         context, views = self.assembly.context, self.assembly.views
-        drawn = views.draw(context.batch_size, generator(context.seed, "views", step))
+        drawn = views.draw(context.batch_size, generator(context.seed, "views", context.steps_before + step))
         start = context.world.rank * len(images)
         parameters = move_parameters(slice_parameters(drawn, start, start + len(images)), images.device)
         # Geometry and colour need float32: the caller's autocast is for the network.

@@ -19,7 +19,7 @@ from sslkit.files import to_json, write_aside
 from sslkit.hardware import Hardware, choose, choose_device
 from sslkit.recipe.check import load_recipe
 from sslkit.recipe.model import Recipe
-from sslkit.records import backbone_facts
+from sslkit.records import backbone_facts, read_provenance
 from sslkit.runs import Run
 from sslkit.training import slurm
 from sslkit.training.bookkeeping import Bookkeeping
@@ -65,14 +65,15 @@ def _train(recipe: Recipe, reporter: Reporter, runs: Path, parent: Run | None) -
         reporter.note(f"this job was requeued: it goes on with {before.name}")
         return before if before.status.state == "finished" else resume(before, reporter)
     refuse_missing(recipe)
-    hardware, assembly, processes = prepare(recipe, reporter)
+    steps_before = _steps_of(parent) if parent is not None else 0
+    hardware, assembly, processes = prepare(recipe, reporter, steps_before)
     record = provenance(assembly, hardware)
     if parent is not None:
         load_weights(assembly.method.backbone, parent.backbone)
         load_weights(nn.ModuleList(assembly.method.heads.values()), parent.heads)
         assembly.method.weights_replaced()
-        record["continued_from"] = {"run": parent.name, "steps": backbone_facts(parent.backbone)["step"]}
-        reporter.note(f"continues from {parent.name}")
+        record["continued_from"] = {"run": parent.name, "steps": steps_before}
+        reporter.note(f"continues from {parent.name}: {_carried_over(assembly)}")
     name = recipe.run.name or Path(recipe.document.source).stem
     run = processes.share(Run.create(runs, name) if processes.main else None)
     assert run is not None
@@ -111,7 +112,7 @@ def _resume(recipe: Recipe, reporter: Reporter, run: Run, allow: Collection[Chan
         _refuse_finished(run)
         refuse_missing(recipe)
         found = _whole_checkpoint(run, reporter).path if is_main() else None
-        hardware, assembly, processes = prepare(recipe, reporter)
+        hardware, assembly, processes = prepare(recipe, reporter, _steps_continued(run))
         checkpoint = processes.share(found)
         assert checkpoint is not None
         for note in refuse_changes(run, load_checkpoint(checkpoint), assembly, allow):
@@ -144,7 +145,24 @@ def _whole_checkpoint(run: Run, reporter: Reporter) -> Checkpoint:
     return found
 
 
-def prepare(recipe: Recipe, reporter: Reporter) -> tuple[Hardware, Assembly, Processes]:
+def _steps_of(parent: Run) -> int:
+    """Optimizer steps that a finished run's weights were trained for, those of the runs that it continued included."""
+    facts = backbone_facts(parent.backbone)
+    return facts["step"] + facts["context"].get("steps_before", 0)
+
+
+def _steps_continued(run: Run) -> int:
+    before = read_provenance(run).get("continued_from")
+    return before["steps"] if before is not None else 0
+
+
+def _carried_over(assembly: Assembly) -> str:
+    anew = ["optimizer", "schedule"]
+    anew += [f"loss {name!r}" for name, loss in assembly.method.losses.items() if loss.state_dict()]
+    return f"backbone and heads are taken over, {', '.join(anew[:-1])} and {anew[-1]} begin anew"
+
+
+def prepare(recipe: Recipe, reporter: Reporter, steps_before: int = 0) -> tuple[Hardware, Assembly, Processes]:
     """Choose the hardware, meet the other processes, and build the recipe's parts."""
     with quiet():
         processes = meet(recipe.train, choose_device(recipe.train.device))
@@ -157,7 +175,7 @@ def prepare(recipe: Recipe, reporter: Reporter) -> tuple[Hardware, Assembly, Pro
         )
     with processes.taking_turns(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        assembly = assemble(recipe, hardware.device, processes.world)
+        assembly = assemble(recipe, hardware.device, processes.world, steps_before)
     for warning in caught:
         if issubclass(warning.category, UserWarning):
             reporter.note(f"warning: {warning.message}")

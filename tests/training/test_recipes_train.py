@@ -47,23 +47,3 @@ def test_recipe_trains(name: str, pictures: Path, tmp_path: Path, monkeypatch: p
     assert len(losses) == run.status.steps
     assert all(math.isfinite(loss) and loss > 0 for loss in losses)
     assert run.complete
-
-
-def test_a_new_run_continues_from_a_finished_one(tiny: Path, tmp_path: Path) -> None:
-    import json
-
-    from safetensors.torch import load_file
-
-    from sslkit.errors import RunError
-
-    parent = train(load_recipe(tiny, ["train.epochs=1"]), tmp_path)
-    # So small a learning rate that the child is its parent, within rounding.
-    child = train(load_recipe(tiny, ["train.epochs=1", "optimizer.lr=1e-12"]), tmp_path, parent=parent)
-    before, after = load_file(parent.backbone), load_file(child.backbone)
-    for name, value in before.items():
-        if "running" not in name and "num_batches" not in name:
-            assert (after[name] - value).abs().max() < 1e-6
-    assert json.loads(child.provenance.read_text())["continued_from"] == {"run": parent.name, "steps": 5}
-    assert "continued_from" not in json.loads(parent.provenance.read_text())
-    with pytest.raises(RunError, match="cannot be used: Error"):
-        train(load_recipe(tiny, ["backbone.width=8"]), tmp_path, parent=parent)
