@@ -24,6 +24,7 @@ from sslkit.training.monitor import Monitor
 from sslkit.training.processes import Processes
 from sslkit.training.random_state import random_state, restore_random_state
 from sslkit.training.reporter import Progress, Reporter
+from sslkit.training.signs import Signs
 from sslkit.training.watch import Watch
 
 
@@ -66,6 +67,8 @@ class Bookkeeping(pl.Callback):
         self.classifiers = learner.method.heads[self.head].classifiers if self.head else ()
         self.log_every = recipe.monitor.log_every_steps
         self.collapse = recipe.monitor.collapse
+        self.watched = bool(monitor.every) and self.collapse != "off"
+        self.signs = Signs(learner.assembly)
         self.watch = Watch()
         self.interval = Interval(recipe.train.checkpoint_every, self.context.steps_per_epoch)
         self.history = History(run.metrics)
@@ -136,9 +139,11 @@ class Bookkeeping(pl.Callback):
     def _open_history(self, step: int) -> None:
         if self.restored is None:
             self.history.begin()
-            if self.monitor.every and self.collapse != "off":
+            if self.watched:
                 with self._uncompiled():
-                    self.watch.untrained = self.monitor.signs.measure()["spread"]
+                    figures = self.signs.measure()
+                self.watch.untrained = figures["spread"]
+                self._write(0, {f"monitor/{name}": value for name, value in figures.items()})
             return
         remark = self.history.go_on(self.restored["history_size"], step)
         if remark:
@@ -263,19 +268,21 @@ class Bookkeeping(pl.Callback):
         loss = float(self._mean(self.epoch_loss)) / self.context.steps_per_epoch
         figures = {"epoch_loss": loss}
         every = self.monitor.every
-        asked = self.processes.share(bool(self.watch.suspects))
-        due = bool(every) and (epoch % every == 0 or epoch == self.context.epochs or asked)
+        due = bool(every) and (epoch % every == 0 or epoch == self.context.epochs)
         measured: dict[str, float] = {}
         self.last_classifier_loss = {head: self._mean(loss) for head, loss in self.classifier_loss.items()}
         self.classifier_loss = {}
-        if self.main and due:
+        if self.main and (due or self.watched):
             started = {self.method.head_of[name] for name in self.method.started(epoch - 1)}
+            classifier = self.chosen_classifier() if self.head in started else None
             with self._uncompiled():
-                measured = self.monitor.measure(self.chosen_classifier() if self.head in started else None)
+                # A collapse is to be told soon: its signs cost little and are measured after every epoch.
+                measured = self.signs.measure(classifier, rank=due)
+                measured |= self.monitor.measure(classifier) if due else {}
             figures |= {f"monitor/{name}": value for name, value in measured.items()}
         self._write(step, figures)
         self.reporter.epoch(self.progress(step), figures)
-        if due and self.collapse != "off":
+        if self.watched:
             self._judge(measured, step)
         self._restart_clock(step)
         self.epoch_loss = torch.zeros_like(self.epoch_loss)
@@ -289,7 +296,7 @@ class Bookkeeping(pl.Callback):
         """Tell signs of collapse; stop, where the recipe wants that."""
         place, losses = self.chosen_classifier(), self.last_classifier_loss.get(self.head)
         loss = None if losses is None else float(losses[place]) / self.context.steps_per_epoch
-        classes = self.classifiers[place] if losses is not None or "entropy" in measured else 0
+        classes = self.classifiers[place] if losses is not None or "view_entropy" in measured else 0
         # Only the main process has measured, and all must stop together.
         last = step == self.context.total_steps
         signs = self.processes.share(self.watch.judge(measured, loss, classes, last=last) if self.main else [])

@@ -18,7 +18,6 @@ from sslkit.data.splits import labelled, stratified
 from sslkit.evaluation.extract import extract
 from sslkit.evaluation.knn import knn_accuracy
 from sslkit.evaluation.metrics import assignment_entropy, classes_used, cluster_scores
-from sslkit.training.signs import Signs
 
 
 class Monitor:
@@ -27,9 +26,8 @@ class Monitor:
     Args:
         assembly: what is trained.
 
-    How different the features of different images are, on views of training images.  With labels: cluster accuracy
-    (one-to-one) and NMI of the classifier, and nearest-neighbour accuracy.  Without: how many classes are used and the
-    entropy of the assignments, on training images.
+    With labels: cluster accuracy (one-to-one) and NMI of the classifier, and nearest-neighbour accuracy.  Without: how
+    many classes are used and the entropy of the assignments, on training images.
     """
 
     def __init__(self, assembly: Assembly) -> None:
@@ -38,7 +36,6 @@ class Monitor:
         self.labelled = labelled(assembly.dataset, "train") if self.every else None
         if self.labelled is not None and self.labelled.labels is None:
             self.labelled = None
-        self.signs = Signs(assembly)
         self.bank, self.queries, self.query_split = self._choose(self.labelled)
 
     def _choose(self, known: Split | None) -> tuple[Tensor, Tensor, Split | None]:
@@ -64,7 +61,7 @@ class Monitor:
                 features alone are measured.
         """
         head = self.assembly.method.heads.get(self.assembly.head) if classifier is not None else None
-        figures = self.signs.measure()
+        figures: dict[str, float] = {}
         images: ImageStore = self.query_split.images if self.query_split else self.assembly.images
         labels = self.query_split.labels if self.query_split else None
         queries = self._features(images, self.queries, labels, head, classifier or 0)

@@ -9,6 +9,7 @@ from sslkit.assembly import Assembly
 from sslkit.contracts.views import move_parameters
 from sslkit.data.seeds import generator
 from sslkit.evaluation.extract import frozen
+from sslkit.evaluation.metrics import assignment_entropy
 
 IMAGES = 512
 """Images that the signs are measured on, spread over all."""
@@ -53,17 +54,27 @@ class Signs:
         self.places = torch.linspace(0, len(assembly.images) - 1, count, dtype=torch.float64).round().long()
 
     @torch.no_grad()
-    def measure(self) -> dict[str, float]:
-        """``view_contrast`` of the pixels, ``spread`` and ``rank`` of the features."""
+    def measure(self, classifier: int | None = None, *, rank: bool = False) -> dict[str, float]:
+        """``view_contrast`` of the pixels, ``spread`` of the features, and where they are asked for:
+
+        Args:
+            classifier: place of the classifier, in the run's head, whose ``view_entropy`` is: that of the images'
+                assignments to classes, in nats.
+            rank: whether ``rank`` is: the features' effective rank.
+        """
         views, backbone = self.assembly.views, self.assembly.method.backbone
+        head = self.assembly.method.heads.get(self.assembly.head) if classifier is not None else None
         device = next(backbone.parameters()).device
         images = self.assembly.images.gather(self.places).to(device)
         drawn = move_parameters(views.draw(len(images), generator(self.assembly.context.seed, "signs", 0)), device)
         seen = views.apply(images, drawn)[0][0]
-        with frozen(backbone):
-            features = backbone(seen.float()).float().cpu()
-        return {
-            "view_contrast": float(seen.float().std(dim=0).mean()),
-            "spread": spread(features),
-            "rank": effective_rank(features),
-        }
+        figures = {"view_contrast": float(seen.float().std(dim=0).mean())}
+        with frozen(*(module for module in (backbone, head) if module is not None)):
+            features = backbone(seen.float()).float()
+            figures["spread"] = spread(features.cpu())
+            if head is not None and head.classifiers:
+                assigned = head(features).logits[classifier or 0].argmax(dim=1)
+                figures["view_entropy"] = assignment_entropy(assigned.cpu())
+        if rank:
+            figures["rank"] = effective_rank(features.cpu())
+        return figures

@@ -63,7 +63,7 @@ class Watch:
         """What has newly gone wrong, each with the likely remedy.
 
         Args:
-            figures: what monitors have measured; looks at ``view_contrast``, ``spread`` and ``entropy``.
+            figures: what monitors have measured; looks at ``view_contrast``, ``spread`` and ``view_entropy``.
             loss: of the classifier, over the epoch, where a loss tells; to be compared with ln K.
             classes: K of that classifier; 0 where there is none.
             last: whether this measurement is the last.
@@ -95,10 +95,10 @@ class Watch:
                 f"features of different images point the same way (spread {spread:.2g}, before training "
                 f"{self.untrained:.2g}): lower the learning rate, lengthen the warm-up, or check the loss's temperature"
             )
-        if classes > 1 and "entropy" in figures and figures["entropy"] < ENTROPY * math.log(classes):
+        if classes > 1 and "view_entropy" in figures and figures["view_entropy"] < ENTROPY * math.log(classes):
             found["entropy"] = (
                 f"nearly all images are in one of {classes} classes "
-                f"(entropy {figures['entropy']:.2g} of ln K = {math.log(classes):.2f}): "
+                f"(entropy {figures['view_entropy']:.2g} of ln K = {math.log(classes):.2f}): "
                 "lower the learning rate, use fewer classes or prototypes, or freeze prototypes for longer"
             )
         return found
