@@ -171,6 +171,7 @@ class Bookkeeping(pl.Callback):
             if self.last_epoch_loss < self.best_loss:
                 self.best_loss, self.best_step = self.last_epoch_loss, step
             self.saver.save(trainer, step, self.best_step)
+            self.interval.saved()
             if self.main:
                 self.loggers.send()
             self.record("running", step)

@@ -139,10 +139,11 @@ class Interval:
         """Whether to save after that many steps."""
         if self.steps:
             return step % self.steps == 0
-        if time.monotonic() - self.last < 60 * self.minutes:
-            return False
+        return time.monotonic() - self.last >= 60 * self.minutes
+
+    def saved(self) -> None:
+        """Begin to count the minutes anew, in every process: their clocks differ, and all save when one is due."""
         self.last = time.monotonic()
-        return True
 
 
 class Saver:

@@ -160,7 +160,7 @@ class _Launch:
     def _hear(self, pipe: connection.Connection) -> None:
         try:
             told = pipe.recv()
-        except EOFError:
+        except (EOFError, OSError, pickle.UnpicklingError):  # it ended, perhaps in the middle of a word
             del self.pipes[pipe]
             return
         if isinstance(told, Call):

@@ -20,7 +20,7 @@ from sslkit.finding import all_runs
 from sslkit.recipe.check import load_recipe
 from sslkit.reporting.history import read_history
 from sslkit.runs import Run
-from sslkit.training.checkpoints import AtomicCheckpointIO, Saver, load_checkpoint, newest_whole, saved
+from sslkit.training.checkpoints import AtomicCheckpointIO, Interval, Saver, load_checkpoint, newest_whole, saved
 from sslkit.training.reporter import Reporter
 from sslkit.training.train import resume, train
 
@@ -271,3 +271,18 @@ def test_the_newest_are_kept_and_the_best_besides(tmp_path: Path) -> None:
     assert [item.step for item in saved(tmp_path)] == [5, 4, 2]
     for name, step in (("last", 5), ("best", 2)):
         assert (tmp_path / f"{name}.ckpt").resolve().name.startswith(f"step-{step}-")
+
+
+def test_minutes_are_counted_anew_wherever_a_checkpoint_was_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = 0.0
+    monkeypatch.setattr("sslkit.training.checkpoints.time.monotonic", lambda: clock)
+    first, clock = Interval("2 minutes", 5), 50.0
+    second = Interval("2 minutes", 5)
+    clock = 125.0
+    assert (first.due(7), second.due(7)) == (True, False)
+    for each in (first, second):  # one is due, all save
+        each.saved()
+    clock = 175.0
+    assert not second.due(8), "it would save again right after the first"
+    clock = 245.0
+    assert first.due(9)

@@ -1,4 +1,4 @@
-"""Two real processes train as one does on the joined batch."""
+"""Two and three real processes, whoever starts them, train as one does on the joined batch."""
 
 from __future__ import annotations
 
@@ -122,18 +122,28 @@ warmup = "5 steps"
 """,
 }
 
+STARTED = [
+    *(("torchrun-2", name) for name in RECIPES),
+    ("torchrun-3", "swav"),
+    ("slurm-2", "selfcls"),
+]
+"""Who starts how many processes, and what they train."""
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Each recipe trained in two processes, and in one."""
+    """Each recipe trained in several processes, and in one."""
     folder = tmp_path_factory.mktemp("trained")
     info = folder / "site" / "smooth-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: smooth\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[sslkit.backbones]\nsmooth = smooth_backbone:Smooth\n")
     (folder / "site" / "smooth_backbone.py").write_text(SMOOTH)
-    for name, text in RECIPES.items():
-        (folder / f"{name}.toml").write_text(COMMON + text)
+    for started, name in STARTED:
+        text = COMMON + RECIPES[name]
+        (folder / started).mkdir(exist_ok=True)
+        # As many steps as with 128, and three can share it.
+        (folder / started / f"{name}.toml").write_text(text.replace("128", "126") if started[-1] == "3" else text)
     script = Path(__file__).with_name("two_processes.py")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder / "site")}
     done = subprocess.run(
@@ -148,18 +158,19 @@ def only_run(folder: Path) -> Run:
     return Run(path)
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_two_processes_train_like_one_on_the_joined_batch(trained: Path, name: str) -> None:
-    one, two = only_run(trained / "by-1" / name), only_run(trained / "by-2" / name)
-    expected, found = (torch.load(trained / f"{name}-{size}.pt") for size in (1, 2))
+@pytest.mark.parametrize(("started", "name"), STARTED)
+def test_processes_train_like_one_on_the_joined_batch(trained: Path, started: str, name: str) -> None:
+    folder = trained / started
+    one, several = (only_run(folder / which / name) for which in ("one", "several"))
+    expected, found = (torch.load(folder / f"{name}-{which}.pt") for which in ("one", "several"))
     assert expected.keys() == found.keys()
     largest = max(float(gradient.abs().max()) for gradient in expected.values())
     for parameter, gradient in expected.items():
         torch.testing.assert_close(found[parameter], gradient, rtol=0, atol=1e-6 * max(1, largest), msg=parameter)
 
-    rows, others = (list(read_history(run.metrics)) for run in (one, two))
+    rows, others = (list(read_history(run.metrics)) for run in (one, several))
     assert [row[:3] for row in rows] == [row[:3] for row in others]
-    assert {row.step for row in rows} == set(range(1, 23))
+    assert {row.step for row in rows} == set(range(23))
     for row, other in zip(rows, others, strict=True):
         if row.metric.startswith("monitor/"):
             assert other.value == pytest.approx(row.value, abs=0.01), row
@@ -167,8 +178,10 @@ def test_two_processes_train_like_one_on_the_joined_batch(trained: Path, name: s
             assert other.value == pytest.approx(row.value, rel=1e-6, abs=1e-6), row
 
     for file in ("backbone", "heads"):
-        expected, found = load_file(getattr(one, file)), load_file(getattr(two, file))
+        expected, found = load_file(getattr(one, file)), load_file(getattr(several, file))
         for parameter, value in expected.items():
             torch.testing.assert_close(found[parameter], value, rtol=0, atol=1e-5, msg=parameter)
-    record = json.loads(two.provenance.read_text())
-    assert record["processes"] == {"count": 2, "machines": 1, "started_by": "torchrun"}
+    record = json.loads(several.provenance.read_text())
+    starter, _, count = started.partition("-")
+    by = {"torchrun": "torchrun", "slurm": "SLURM"}[starter]
+    assert record["processes"] == {"count": int(count), "machines": 1, "started_by": by}
