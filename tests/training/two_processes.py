@@ -20,15 +20,17 @@ from sslkit.recipe.check import load_recipe
 from sslkit.training.train import train
 
 
+HONEST: Any = Method.after_backward
+
+
 def keep_gradients(folder: Path, rank: int, name: str) -> None:
     """Save the gradients of each training's first step."""
-    honest: Any = Method.after_backward
 
     def kept(self: Method, step: int) -> None:
         if step == 0 and rank == 0:
             found = {name: item.grad for name, item in self.named_parameters() if item.grad is not None}
             torch.save(found, folder / f"{os.environ['RECIPE']}-{name}.pt")
-        honest(self, step)
+        HONEST(self, step)
 
     Method.after_backward = kept  # type: ignore[method-assign]
 
