@@ -19,7 +19,6 @@ from sslkit.contracts.method import Method
 from sslkit.recipe.check import load_recipe
 from sslkit.training.train import train
 
-
 HONEST: Any = Method.after_backward
 
 
