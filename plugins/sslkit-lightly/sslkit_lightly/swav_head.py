@@ -23,9 +23,10 @@ Prototypes = Annotated[int, Field(ge=2)]
 class SwavHead(sslkit.Head):
     """Features ``[B, D]`` to embeddings ``[B, E]`` of length 1, to cosines ``[B, K]`` with each set of prototypes.
 
-    Prototypes have no bias and have length 1 at the start and after every step.  While they are frozen their gradient
-    is dropped after each backward pass, so that no optimizer moves them.  Whatever autocast is, embeddings are
-    normalised and compared in the parameters' precision: Sinkhorn divides by a small epsilon and enlarges rounding.
+    Prototypes have no bias unless asked for, and have length 1 at the start and after every step.  While they are
+    frozen their gradient is dropped after each backward pass, so that no optimizer moves them.  Whatever autocast
+    is, embeddings are normalised and compared in the parameters' precision: Sinkhorn divides by a small epsilon and
+    enlarges rounding.
     """
 
     api = 1
@@ -43,6 +44,9 @@ class SwavHead(sslkit.Head):
         freeze_prototypes: str = Field("1 epochs", pattern=PERIOD)
         """How long prototypes stay as they are initialised: "1 epochs", "0.5 epochs" or "300 steps"."""
 
+        bias: bool = False
+        """Whether prototypes have a bias, as lightly's have and the paper's have not: logits are cosines plus that."""
+
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
         self.embedding_dim = options.embedding_dim
@@ -54,8 +58,9 @@ class SwavHead(sslkit.Head):
         else:
             self.projection = SwaVProjectionHead(context.feature_dim, options.hidden_dim, options.embedding_dim)
         self.prototypes = SwaVPrototypes(options.embedding_dim, list(options.prototypes))
-        for layer in self.prototypes.heads:
-            layer.register_parameter("bias", None)
+        if not options.bias:
+            for layer in self.prototypes.heads:
+                layer.register_parameter("bias", None)
         self.after_step()
 
     def embed(self, features: Tensor) -> Tensor:

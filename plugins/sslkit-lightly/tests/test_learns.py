@@ -35,6 +35,7 @@ every_epochs = 0
 """
 
 METHODS = {
+    "swav": '[head]\nuse = "swav"\nprototypes = [60]\nhidden_dim = 128\nfreeze_prototypes = "1 epochs"',
     "simclr": '[head]\nuse = "projection"\nhidden_dim = 128\nembedding_dim = 64',
     "barlow-twins": '[head]\nuse = "projection"\nhidden_dim = 128\nembedding_dim = 64',
     "vicreg": '[head]\nuse = "projection"\nhidden_dim = 128\nembedding_dim = 64',

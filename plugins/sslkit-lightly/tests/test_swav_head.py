@@ -45,6 +45,15 @@ def test_logits_are_cosines() -> None:
     assert not any("bias" in name for name, _ in head.prototypes.named_parameters())
 
 
+def test_prototypes_have_a_bias_only_where_asked() -> None:
+    features = torch.randn(5, 6)
+    plain, biased = make_head(), make_head(bias=True)
+    assert [name for name, _ in plain.prototypes.named_parameters()] == ["heads.0.weight", "heads.1.weight"]
+    output, layer = biased(features), biased.prototypes.heads[0]
+    torch.testing.assert_close(output.logits[0], output.embedding @ layer.weight.T + layer.bias)
+    assert layer.bias.abs().max() > 0
+
+
 def test_projection() -> None:
     assert any(isinstance(layer, nn.BatchNorm1d) for layer in make_head().projection.modules())
     assert isinstance(make_head(hidden_dim="linear").projection, nn.Linear)

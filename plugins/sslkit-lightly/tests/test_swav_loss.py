@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 from lightly.loss.swav_loss import SwaVLoss as LightlySwaVLoss
 from lightly.loss.swav_loss import sinkhorn as lightly_sinkhorn
+from scipy.special import logsumexp
 from torch import Tensor
 from torch.nn import functional
 
@@ -101,14 +103,30 @@ def test_finite_where_lightly_is_not(epsilon: float, scale: float) -> None:
     torch.testing.assert_close(codes.sum(2), torch.ones(2, 32))
 
 
+@pytest.mark.parametrize("epsilon", [0.005, 0.05])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_widened(dtype: torch.dtype) -> None:
+def test_half_precision_is_widened(dtype: torch.dtype, epsilon: float) -> None:
     logits = cosines(2, 32, 10).to(dtype)
-    loss = SwavLoss(SwavLoss.Options(), CONTEXT)
+    loss = SwavLoss(SwavLoss.Options(sinkhorn_epsilon=epsilon), CONTEXT)
     with torch.autocast("cpu", torch.bfloat16):
         total = loss(outputs(logits)).total
     assert total.dtype == torch.float32
+    assert total.isfinite()
     assert torch.equal(total, loss(outputs(logits.float())).total)
+
+
+@pytest.mark.parametrize("epsilon", [0.005, 0.05])
+@pytest.mark.parametrize("prototypes", [10, 3000])
+def test_assignments_are_those_of_optimal_transport_by_potentials(epsilon: float, prototypes: int) -> None:
+    """Equation 3 as Cuturi (NeurIPS 2013) solves it: diag(u) exp(logits / epsilon) diag(v), in logarithms."""
+    logits = cosines(1, 48, prototypes)[0].double()
+    kernel = logits.numpy() / epsilon
+    of_images, of_prototypes = numpy.zeros((48, 1)), numpy.zeros((1, prototypes))
+    for _ in range(3):
+        of_prototypes = -math.log(prototypes) - logsumexp(kernel + of_images, axis=0, keepdims=True)
+        of_images = -math.log(48) - logsumexp(kernel + of_prototypes, axis=1, keepdims=True)
+    expected = 48 * numpy.exp(kernel + of_images + of_prototypes)
+    torch.testing.assert_close(sinkhorn(logits, epsilon, 3, sslkit.World()), torch.from_numpy(expected))
 
 
 def test_marginals() -> None:
