@@ -5,16 +5,19 @@
     python benchmarks/cifar10.py NAME --run RUN --saved                 # and evaluated
 
 Writes ``benchmarks/records/cifar10/NAME.json``: the resolved recipe, minutes, curves, and every figure with its
-protocol, beside the same network with random weights.  ``--few-labels`` adds 1, 10, 30 and 40 % of the labels, and
-fine-tuning with 1 and 10 % of them beside training from scratch.  ``--images`` is a folder ``train/<class>``,
-``test/<class>`` of the same images, for machines that cannot download them.  A run that did not finish is recorded with
-its curves alone.  ``python benchmarks/table.py`` prints the records as tables.
+protocol, beside the same network with random weights.  What it was trained with is the run's own provenance, what it
+was evaluated with is this process's.  ``--few-labels`` adds 1, 10, 30 and 40 % of the labels, and fine-tuning with 1
+and 10 % of them beside training from scratch.  ``--images`` is a folder ``train/<class>``, ``test/<class>`` of the same
+images, for machines that cannot download them.  A run that did not finish is recorded with its curves alone.
+``python benchmarks/table.py`` prints the records as tables.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import sys
 import tempfile
 import tomllib
 from collections import defaultdict
@@ -28,6 +31,7 @@ from sslkit.reporting.history import read_history
 from sslkit.runs import Run
 
 FRACTIONS = "0.01,0.1,0.3,0.4"
+TRAINED_WITH = ("versions", "components", "platform", "hardware", "processes", "git_commit")
 
 
 def train(recipe: str, settings: list[str], images: str | None, runs: str) -> str:
@@ -83,7 +87,8 @@ def main() -> None:
     run = asked.run or train(asked.recipe, asked.set, asked.images, asked.runs)
     status = json.loads((Path(run) / "status.json").read_text())
     recipe = tomllib.loads((Path(run) / "recipe.toml").read_text())
-    recipe["data"] = {"use": "cifar10"}
+    if "root" in recipe["data"]:
+        recipe["data"]["root"] = "CIFAR-10, a folder of images for each class"
     by_metric, minutes = curves(run)
     finished = status["state"] == "finished"
     evaluations: list[dict[str, Any]] = []
@@ -91,8 +96,10 @@ def main() -> None:
         evaluations = read_evaluations(Run(Path(run)))[0]
     elif finished:
         evaluations = evaluate(run, few_labels=asked.few_labels)
+    known = json.loads((Path(run) / "provenance.json").read_text())
     record = {
         "note": asked.note,
+        "trained_with": {name: known.get(name) for name in TRAINED_WITH},
         "state": status["state"],
         "steps": status["step"],
         "seed": recipe["run"]["seed"],
@@ -103,8 +110,11 @@ def main() -> None:
     }
     for evaluation in record["evaluations"]:
         del evaluation["run"]
-    own = [f"--set {setting}" for setting in asked.set] + ["--few-labels"] * asked.few_labels
-    command = " ".join(["python benchmarks/cifar10.py", asked.name, asked.recipe or "RECIPE", *own])
+    paths = {"--images": "DIR", "--runs": "DIR", "--run": "RUN"}
+    words = [paths.get(before, word) for before, word in zip(["", *sys.argv[1:]], sys.argv[1:], strict=False)]
+    if asked.note:  # it stands in the record already
+        del words[words.index("--note") : words.index("--note") + 2]
+    command = shlex.join(["python", "benchmarks/cifar10.py", *words])
     write_record(f"cifar10/{asked.name}", command, record)
 
 

@@ -66,17 +66,21 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 
 def machine() -> dict[str, Any]:
     """What the figures were measured on: processor or GPU, threads, and what arithmetic it is fast in."""
-    found: dict[str, Any] = {"platform": platform.platform(), "processors": os.cpu_count()}
-    if "torch" in sys.modules:
-        import torch
+    import torch
 
-        from sslkit.hardware import choose
+    from sslkit.hardware import choose
 
-        chosen = choose("auto", "auto")
-        name = torch.cpu.get_capabilities().get("cpu_name") or platform.processor()
-        found["name"] = torch.cuda.get_device_name() if chosen.device == "cuda" else str(name)
-        found |= {"device": chosen.device, "precision": chosen.precision, "why": chosen.reason}
-        found["threads"] = torch.get_num_threads()
+    chosen = choose("auto", "auto")
+    name = torch.cpu.get_capabilities().get("cpu_name") or platform.processor()
+    found: dict[str, Any] = {
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "name": torch.cuda.get_device_name() if chosen.device == "cuda" else str(name),
+        "device": chosen.device,
+        "precision": chosen.precision,
+        "why": chosen.reason,
+        "threads": torch.get_num_threads(),
+    }
     if hasattr(os, "getloadavg"):
         found["load_at_the_end"] = round(os.getloadavg()[0], 1)
     return found
