@@ -16,15 +16,26 @@ RECORDS = ROOT / "benchmarks" / "records" / "cifar10"
 
 
 def figures(record: dict[str, Any], evaluator: str, *names: str) -> list[str]:
-    """Some figures of an evaluator in percent; blank where a try has none."""
-    found = next((each[evaluator] for each in record["evaluations"] if names[0] in each.get(evaluator, {})), {})
-    return [f"{100 * found[name]:.1f}" if name in found else "" for name in names]
+    """Some figures of an evaluator in percent, beside those of random weights; blank where a try has none."""
+    found, floor = next(
+        (
+            (each[evaluator], each["baselines"].get(f"{evaluator}_random_weights", {}))
+            for each in record["evaluations"]
+            if names[0] in each.get(evaluator, {})
+        ),
+        ({}, {}),
+    )
+    shown = []
+    for name in names:
+        beside = f" ({100 * floor[name]:.1f})" if name in floor else ""
+        shown.append(f"{100 * found[name]:.1f}{beside}" if name in found else "")
+    return shown
 
 
 def tries(records: dict[str, dict[str, Any]]) -> Table:
     """A row for each try."""
-    columns = ("try", "backbone", "epochs", "minutes", "seed", "state", "ACC", "NMI", "kNN", "linear")
-    table = Table(*columns, title="CIFAR-10 test, %", title_justify="left")
+    columns = ("try", "backbone", "epochs", "minutes", "seed", "state", "ACC", "NMI", "AMI", "ARI", "kNN", "linear")
+    table = Table(*columns, title="CIFAR-10 test, % (with random weights)", title_justify="left")
     for name, record in records.items():
         recipe = record["recipe"]
         table.add_row(
@@ -34,7 +45,7 @@ def tries(records: dict[str, dict[str, Any]]) -> Table:
             f"{record['minutes']:.0f}",
             str(record["seed"]),
             record["state"],
-            *figures(record, "cluster", "acc", "nmi"),
+            *figures(record, "cluster", "acc", "nmi", "ami", "ari"),
             *figures(record, "knn", "top1"),
             *figures(record, "linear", "top1"),
         )
