@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -23,6 +23,10 @@ VARIABLE = "SSLKIT_RUNS"
 
 LATEST = "latest"
 """Name of the link to the newest run."""
+
+STAMP = "%Y%m%d-%H%M%S"
+
+EVALUATION_STAMP = f"{STAMP}-%f"
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -73,7 +77,7 @@ class Run:
                 f"a run cannot be called {name!r}: set run.name to letters, digits, '.', '_' and '-', "
                 f"at most 64, beginning with a letter or digit, and not {LATEST!r}"
             )
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        stamp = datetime.now(UTC).strftime(STAMP)
         try:
             while True:
                 path = root / name / f"{stamp}-{secrets.token_hex(2)}"
@@ -215,12 +219,25 @@ class Run:
         write_aside(self.path / "status.json", to_json(asdict(status)))
 
     def save_evaluation(self, result: dict[str, Any]) -> Path:
-        """Keep an evaluation's figures; returns the file."""
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        """Keep an evaluation's figures; returns the file, whose name sorts after those of all that are there."""
         self.evaluations.mkdir(exist_ok=True)
-        path = self.evaluations / f"{stamp}-{secrets.token_hex(2)}.json"
+        # Later than the newest, even within one tick of the clock or after the clock was set back.
+        after = [_after(path.stem) for path in self.evaluations.glob("*.json")]
+        when = max([datetime.now(UTC).replace(tzinfo=None), *after])
+        path = self.evaluations / f"{when.strftime(EVALUATION_STAMP)}-{secrets.token_hex(2)}.json"
         write_aside(path, to_json(result))
         return path
+
+
+def _after(name: str) -> datetime:
+    """The first moment after an evaluation was saved, by its file's name; an older sslkit's tells only the second."""
+    for text, stamp, tick in (
+        (name[:22], EVALUATION_STAMP, timedelta(microseconds=1)),
+        (name[:15], STAMP, timedelta(seconds=1)),
+    ):
+        with suppress(ValueError, OverflowError):
+            return datetime.strptime(text, stamp) + tick
+    return datetime.min
 
 
 def _this_process() -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,20 @@ def test_holding_a_run_removes_what_a_killed_process_left_incomplete(tmp_path: P
         path.write_text("x")
     with run.held():
         assert [path.name for path in run.path.rglob("*") if path.name.endswith((".part", ".ckpt"))] == ["last.ckpt"]
+
+
+def test_evaluations_keep_their_order_within_one_tick_of_the_clock_and_when_it_is_set_back(
+    tmp_path: Path, monkeypatch
+) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):  # type: ignore[no-untyped-def]
+            return cls(2026, 1, 1, 12, 0, 0, 999_999, tzinfo=tz)
+
+    run = Run.create(tmp_path, "a")
+    monkeypatch.setattr("sslkit.runs.datetime", Clock)
+    for name in ("20260101-120000-ffff", "99991231-235959-999999-ffff", "own"):
+        (run.evaluations / f"{name}.json").write_text("{}")
+    saved = [run.save_evaluation({}) for _ in range(20)]
+    assert sorted(saved) == saved
+    assert min(path.name for path in saved) > "20260101-120000-ffff.json"
