@@ -21,6 +21,8 @@ from sslkit.cli.console import (
 
 BUILT_IN = {name: f"sslkit:{name}" for name in ("cluster", "linear", "knn", "finetune", "segment")}
 
+REPORT = "sslkit:linear-report"
+
 LABELLED = (BUILT_IN["linear"], BUILT_IN["finetune"])
 """Evaluations that can do with a fraction of the labels."""
 
@@ -83,12 +85,17 @@ def command(
     flags = {"cluster": cluster, "linear": linear, "knn": knn, "finetune": finetune, "segment": segment}
     names = [BUILT_IN[name] for name, wanted in flags.items() if wanted] + (use or [])
     if protocol == "report":
-        names = ["sslkit:linear-report" if name == BUILT_IN["linear"] else name for name in names]
+        names = [REPORT if name == BUILT_IN["linear"] else name for name in names]
     asked: dict[str, dict[str, Any]] = {name: {} for name in names or [BUILT_IN["cluster"]]}
     few: dict[str, Any] = {"fractions": _numbers(fractions)} if fractions is not None else {}
     few |= {"seeds": seeds} if seeds is not None else {}
     if few:
-        labelled = [name for name in LABELLED if name in asked]
+        if any(_is(name, REPORT) for name in asked):
+            raise typer.BadParameter(
+                "--fractions and --seeds are not for the report's probe (--protocol report), which is trained once, on "
+                "all labels of the training images"
+            )
+        labelled = [name for name in asked if any(_is(name, known) for known in LABELLED)]
         if not labelled:
             raise typer.BadParameter("--fractions and --seeds need an evaluation that trains: --linear or --finetune")
         for name in labelled:
@@ -125,6 +132,11 @@ def tell(result: Mapping[str, Any], evaluators: Iterable[str]) -> None:
     output().print(result["run"], markup=False, soft_wrap=True)
     for name in evaluators:
         show(name, result)
+
+
+def _is(name: str, known: str) -> bool:
+    """Whether that may be meant, also by its name alone."""
+    return name in (known, known.partition(":")[2])
 
 
 def _numbers(text: str) -> list[float]:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from sslkit.assembly import build_dataset
-from sslkit.components.catalog import Catalog
+from sslkit.components.catalog import Catalog, Entry
 from sslkit.components.kinds import kind_named
 from sslkit.components.loader import load, variant
 from sslkit.contracts.dataset import Dataset
 from sslkit.contracts.evaluator import Evaluator
-from sslkit.errors import DataError, NotSaved, RecipeError
+from sslkit.errors import DataError, InputError, NotSaved, RecipeError
 from sslkit.evaluation.subject import RunSubject
 from sslkit.recipe.check import load_recipe
 from sslkit.recipe.document import Document
@@ -25,17 +25,23 @@ def build_evaluators(asked: Mapping[str, Mapping[str, Any]], settings: Sequence[
     """Evaluators by name.
 
     Args:
-        asked: options by evaluator, such as ``{"cluster": {}, "linear": {"seeds": 3}}``; names may be qualified, as
-            in ``sslkit:cluster``.
+        asked: options by evaluator, such as ``{"cluster": {}, "linear": {"fractions": [0.1]}}``; names may be
+            qualified, as in ``sslkit:cluster``; those of one evaluator are joined.
         settings: ``evaluator.option=value`` each, over these options.
 
     Raises:
         ComponentError: an evaluator is not installed, or broken.
+        InputError: two evaluators of one name.
         RecipeError: every option that cannot be used.
     """
     catalog = Catalog.scan()
-    entries = {entry.name: entry for entry in (catalog.find(kind_named("evaluator"), name) for name in asked)}
-    given = {entry: dict(options) for entry, options in zip(entries, asked.values(), strict=True)}
+    entries: dict[str, Entry] = {}
+    given: dict[str, dict[str, Any]] = {}
+    for name, options in asked.items():
+        entry = catalog.find(kind_named("evaluator"), name)
+        if entries.setdefault(entry.name, entry) != entry:
+            raise InputError(f"two evaluators are called {entry.name!r}, as are their figures: use one after the other")
+        given[entry.name] = given.get(entry.name, {}) | dict(options)
     document = Document(given, source="sslkit eval")
     override(document, settings)
     problems = [
@@ -46,11 +52,11 @@ def build_evaluators(asked: Mapping[str, Mapping[str, Any]], settings: Sequence[
     built: dict[str, Evaluator] = {}
     for name, entry in entries.items():
         component: Any = load(entry)
-        options = validate(component.Options, variant(entry, component) | document.tables[name], (name,), document)
-        if isinstance(options, list):
-            problems += options
+        valid = validate(component.Options, variant(entry, component) | document.tables[name], (name,), document)
+        if isinstance(valid, list):
+            problems += valid
         else:
-            built[name] = component(options)
+            built[name] = component(valid)
     if problems:
         raise RecipeError(problems, "the evaluation's options")
     return built

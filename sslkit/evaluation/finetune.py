@@ -8,12 +8,11 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
-from sslkit import options
 from sslkit.contracts.evaluator import Evaluation, Evaluator, Subject
 from sslkit.data.fractions import nested_fractions
 from sslkit.data.splits import Joined, Subset
 from sslkit.errors import DataError
-from sslkit.evaluation.scores import Fraction, over_seeds, topk
+from sslkit.evaluation.scores import Draws, over_seeds, topk
 from sslkit.evaluation.supervised import Settings, predict, train_network
 
 Area = Annotated[float, Field(gt=0, le=1)]
@@ -29,11 +28,7 @@ class Finetune(Evaluator):
 
     api = 1
 
-    class Options(options.Options):
-        fractions: tuple[Fraction, ...] = Field((1.0,), min_length=1)
-        """Fractions of the training labels: class-balanced, each one within the larger ones."""
-        seeds: int = Field(1, ge=1)
-        """Draws of each fraction below 1, of which mean and standard deviation are given."""
+    class Options(Draws):
         epochs: int = Field(50, ge=1)
         """Passes over the labelled images."""
         batch_size: int = Field(128, ge=2)
@@ -71,7 +66,7 @@ class Finetune(Evaluator):
         by_fraction: dict[float, list[dict[str, float]]] = {}
         for fraction in own.fractions:
             by_fraction[fraction] = []
-            for seed in range(subject.seed, subject.seed + (own.seeds if fraction < 1 else 1)):
+            for seed in own.of(fraction, subject.seed):
                 places = nested_fractions(labels, [fraction], seed)[fraction]
                 network = train_network(
                     deepcopy(subject.backbone()), Subset(images, places), labels[places], classes, subject.context,
@@ -86,6 +81,7 @@ class Finetune(Evaluator):
             "trained": "backbone and linear classifier, end to end, float32; the last epoch counts",
             "optimizer": "SGD, momentum 0.9 (Nesterov), cosine to 0",
             "lr_backbone": settings.lr_backbone,
-            **own.model_dump(mode="json", exclude={"fractions", "lr_backbone"}),
+            **own.model_dump(mode="json", exclude={"fractions", "seeds", "lr_backbone"}),
+            "trainings": own.trainings(),
         }
         return Evaluation(over_seeds(by_fraction), protocol)

@@ -9,12 +9,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from sslkit import options
 from sslkit.contracts.evaluator import Evaluation, Evaluator, Features, Subject
 from sslkit.data.fractions import folds, nested_fractions
 from sslkit.evaluation.labelled import class_count, labels_of, pooled
 from sslkit.evaluation.logistic import Scaling, fit_path
-from sslkit.evaluation.scores import Fraction, over_seeds, topk
+from sslkit.evaluation.scores import Draws, over_seeds, topk
 
 DEFAULT_PENALTY = 1e-2
 """What is used where there are too few labels to choose by."""
@@ -31,11 +30,7 @@ class Linear(Evaluator):
 
     api = 1
 
-    class Options(options.Options):
-        fractions: tuple[Fraction, ...] = Field((1.0,), min_length=1)
-        """Fractions of the training labels: class-balanced, each one within the larger ones."""
-        seeds: int = Field(1, ge=1)
-        """Draws of each fraction below 1, of which mean and standard deviation are given."""
+    class Options(Draws):
         penalties: tuple[Annotated[float, Field(gt=0)], ...] = Field((1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0), min_length=1)
         """L2 penalties to choose from; scikit-learn's C is 1 / (penalty * images)."""
         folds: int = Field(5, ge=2)
@@ -59,7 +54,7 @@ class Linear(Evaluator):
         by_fraction: dict[float, list[dict[str, float]]] = {}
         for fraction in self.options.fractions:
             by_fraction[fraction] = []
-            for seed in range(subject.seed, subject.seed + (self.options.seeds if fraction < 1 else 1)):
+            for seed in self.options.of(fraction, subject.seed):
                 if fraction < 1:
                     places = nested_fractions(labels_of(known, "train"), [fraction], seed)[fraction]
                     part = Features(known.features[places], labels_of(known, "train")[places])
@@ -80,7 +75,7 @@ class Linear(Evaluator):
             "penalty_chosen_on": "validation, then fitted on train and validation; below 1: cross-validation",
             "penalty_chosen": chosen,
             "folds": self.options.folds,
-            "seeds": self.options.seeds,
+            "trainings": self.options.trainings(),
         }
         return Evaluation(figures, protocol)
 

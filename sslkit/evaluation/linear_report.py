@@ -107,5 +107,6 @@ class LinearReport(Evaluator):
             "probe": "one linear layer on the frozen backbone (eval mode), trained on random crops",
             "optimizer": "SGD with LARS, momentum 0.9, no weight decay, cosine to 0",
             **own.model_dump(mode="json"),
+            "trainings": {"1": 1},
         }
         return Evaluation(figures | {"curves": curves}, protocol)

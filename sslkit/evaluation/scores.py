@@ -6,11 +6,40 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
+
+from sslkit import options
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 """A part of the training labels."""
+
+
+class Draws(options.Options):
+    """Options of an evaluator that can do with a fraction of the labels."""
+
+    fractions: tuple[Fraction, ...] = Field((1.0,), min_length=1)
+    """Fractions of the training labels: class-balanced, each one within the larger ones."""
+    seeds: int = Field(1, ge=1)
+    """Draws of each fraction below 1, of which mean and standard deviation are given."""
+
+    @field_validator("seeds")
+    @classmethod
+    def _something_is_drawn(cls, value: int, info: ValidationInfo) -> int:
+        fractions = info.data.get("fractions", ())
+        if value > 1 and fractions and min(fractions) == 1:
+            raise ValueError(
+                "draws are of fractions below 1, and fractions has none (0.1 say); on all labels there is one training"
+            )
+        return value
+
+    def of(self, fraction: float, seed: int) -> range:
+        """The seeds of a fraction's draws, from the run's own on: of all labels there is one."""
+        return range(seed, seed + (self.seeds if fraction < 1 else 1))
+
+    def trainings(self) -> dict[str, int]:
+        """Of how many trainings each fraction's figures are the mean."""
+        return {f"{fraction:g}": len(self.of(fraction, 0)) for fraction in self.fractions}
 
 
 def topk(logits: Tensor, labels: Tensor) -> dict[str, float]:

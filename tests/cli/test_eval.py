@@ -28,6 +28,7 @@ def test_several_evaluations_in_one_table_and_one_json(cli, trained: Path) -> No
     assert set(result) == {"run", "linear", "knn", "protocol", "baselines"}
     assert set(result["baselines"]) == {"linear_random_weights", "knn_random_weights"}
     assert result["protocol"]["linear"]["folds"] == 3
+    assert result["protocol"]["linear"]["trainings"] == {"0.1": 2, "1": 1}
     assert result["protocol"]["linear"]["images"] == 359
     for figures in (result["linear"], result["baselines"]["linear_random_weights"]):
         few = figures["fractions"]["0.1"]
@@ -51,6 +52,21 @@ def test_several_evaluations_in_one_table_and_one_json(cli, trained: Path) -> No
     ("arguments", "said"),
     [
         (["--fractions", "0.1"], "--fractions and --seeds need an evaluation that trains: --linear or --finetune"),
+        (
+            ["--linear", "--finetune", "--protocol", "report", "--fractions", "0.1"],
+            "--fractions and --seeds are not for the report's probe (--protocol report), which is trained once, on all",
+        ),
+        (
+            ["--use", "linear-report", "--linear", "--seeds", "2"],
+            "--fractions and --seeds are not for the report's probe (--protocol report), which is trained once, on all",
+        ),
+        (
+            ["--finetune", "--use", "linear", "--seeds", "3"],
+            "2 problems in the evaluation's options\n"
+            "  sslkit eval: finetune.seeds: draws are of fractions below 1, and fractions has none (0.1 say); on all "
+            "labels there is one training, found 3\n"
+            "  sslkit eval: linear.seeds: draws are",
+        ),
         (["--linear", "--fractions", "a"], "--fractions takes numbers with commas between, such as 0.01,0.1, not 'a'"),
         (
             ["--linear", "--fractions", "0,1.5"],
@@ -67,7 +83,17 @@ def test_several_evaluations_in_one_table_and_one_json(cli, trained: Path) -> No
         (["--use", "liner"], "no installed evaluator is called 'liner': did you mean 'linear'?"),
         (["--linear", "--device", "cuda"], 'device "cuda": there is none here; use cpu or "auto"'),
     ],
-    ids=["fractions without", "no number", "out of range", "options", "name", "device"],
+    ids=[
+        "fractions without",
+        "report",
+        "report by name",
+        "seeds without",
+        "no number",
+        "out of range",
+        "options",
+        "name",
+        "device",
+    ],
 )
 def test_a_mistake_is_said_before_anything_is_computed(cli, trained: Path, arguments: list[str], said: str) -> None:
     kept = len(list((trained / "evaluations").iterdir()))

@@ -18,6 +18,8 @@ def test_learns_leaves_the_run_s_network_alone_and_repeats_to_the_bit(squares) -
     subject = squares()
     before = {name: value.clone() for name, value in subject.network.state_dict().items()}
     result = finetune(fractions=(0.1, 1.0), seeds=2).evaluate(subject)
+    assert result.protocol["trainings"] == {"0.1": 2, "1": 1}
+    assert "seeds" not in result.protocol
     assert subject.asked == {"train": 1, "validation": 1, "test": 1}
     few = result.figures["fractions"]["0.1"]
     assert 1 / 6 < few["top1"] < result.figures["top1"]

@@ -10,7 +10,8 @@ import torch
 
 from sslkit.contracts.evaluator import Evaluator, Features
 from sslkit.data.fractions import nested_fractions
-from sslkit.errors import DataError
+from sslkit.errors import DataError, InputError
+from sslkit.evaluation.evaluate import build_evaluators
 from sslkit.evaluation.linear import Linear
 from sslkit.evaluation.nearest import Nearest
 from sslkit.evaluation.scores import over_seeds, topk
@@ -131,3 +132,12 @@ def test_labels_are_required(evaluator: Evaluator, split: str) -> None:
     subject.parts[split] = replace(subject.parts[split], labels=None)
     with pytest.raises(DataError, match=f"needs labels, but the {split} images have none"):
         evaluator.evaluate(subject)
+
+
+def test_an_evaluator_that_is_asked_for_twice_is_one_and_two_of_one_name_are_refused(install) -> None:
+    (only,) = build_evaluators({"sslkit:linear": {"fractions": [0.5]}, "linear": {"seeds": 2}}).items()
+    assert only[0] == "linear"
+    assert only[1].options == Linear.Options(fractions=(0.5,), seeds=2)
+    install("other", "[sslkit.evaluators]\nlinear = other:Linear\n", other="")
+    with pytest.raises(InputError, match="two evaluators are called 'linear'"):
+        build_evaluators({"sslkit:linear": {}, "other:linear": {}})
