@@ -42,7 +42,8 @@ class Run(runs.Run):
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
         Returns:
-            ``{"run", "<evaluator>": {figure: value}, "protocol": {evaluator: ...}, "baselines": ...}``, fractions of 1.
+            ``{"run", "<evaluator>": {figure: value}, "protocol": {evaluator: ...}, "baselines": ...,
+            "baseline_protocols": ...}``, fractions of 1.
 
         Raises:
             SslkitError: the run has not finished, or the data lack what an evaluator needs.

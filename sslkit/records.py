@@ -149,6 +149,8 @@ class _Figures(TypedDict):
 class _Evaluation(TypedDict):
     protocol: dict[str, dict[str, Any]]
     baselines: dict[str, _Figures]
+    # Not yet there in those of older versions.
+    baseline_protocols: NotRequired[dict[str, dict[str, Any]]]
 
 
 def backbone_facts(path: Path) -> BackboneFacts:

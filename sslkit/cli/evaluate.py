@@ -154,5 +154,5 @@ def show(name: str, result: Mapping[str, Any]) -> None:
 
     columns, rows = evaluations.rows(name, result)
     print_table("", ["", *columns], rows)
-    for key, value in evaluations.protocol(result["protocol"][name]):
+    for key, value in evaluations.protocol(evaluations.said(name, result)):
         say(output(), f"{key}: {value}", style="dim")

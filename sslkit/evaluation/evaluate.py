@@ -104,9 +104,12 @@ def evaluate(
         other: another data set than the run's own, from ``other_data``.
 
     Returns:
-        ``{"run", "<evaluator>": {figure: value}, "protocol": {evaluator: ...}, "baselines": {name: {figure: value}}}``,
-        fractions of 1.  The untrained network's figures are the baseline ``<evaluator>_random_weights``; ``notes`` are
-        there where something is installed otherwise than when the run was trained, or kept features are damaged.
+        ``{"run", "<evaluator>": {figure: value}, "protocol": {evaluator: ...}, "baselines": {name: {figure: value}},
+        "baseline_protocols": {name: ...}}``, fractions of 1.  The untrained network's figures are the baseline
+        ``<evaluator>_random_weights``, which has a protocol of its own; those of other baselines stand in the
+        evaluator's.  A protocol has ``data_options``, those that are not its defaults, where the data are others than
+        the run's own.  ``notes`` are there where something is installed otherwise than when the run was trained, or
+        kept features are damaged.
 
     Raises:
         NotSaved: the figures could not be written; it holds them.
@@ -118,21 +121,28 @@ def evaluate(
     result: dict[str, Any] = {"run": str(run.path)}
     protocol: dict[str, Mapping[str, Any]] = {}
     baselines: dict[str, Mapping[str, Any]] = {}
+    baseline_protocols: dict[str, Mapping[str, Any]] = {}
+    on: dict[str, Any] = {"data": subject.data_name}
+    if other is not None:
+        on["data_options"] = other[1].options.model_dump(mode="json", exclude_defaults=True)
     with_classes = subject.head is not None and subject.head.classifiers
     which = {"head": subject.head_name, "classifier": subject.classifier} if with_classes else {}
     for name, evaluator in evaluators.items():
         evaluation = evaluator.evaluate(subject)
         result[name] = dict(evaluation.figures)
-        protocol[name] = {"data": subject.data_name} | dict(evaluation.protocol) | which
+        protocol[name] = on | dict(evaluation.protocol) | which
         baselines |= evaluation.baselines
     if random_baseline:
         untrained = RunSubject(run, device, untrained=True, other=other)
         for name, evaluator in evaluators.items():
-            baselines[f"{name}_random_weights"] = evaluator.evaluate(untrained).figures
+            evaluation = evaluator.evaluate(untrained)
+            baselines[f"{name}_random_weights"] = evaluation.figures
+            baseline_protocols[f"{name}_random_weights"] = on | dict(evaluation.protocol) | which
     if notes := [*subject.notes, *subject.cache_notes]:
         result["notes"] = notes
     result["protocol"] = protocol
     result["baselines"] = baselines
+    result["baseline_protocols"] = baseline_protocols
     try:
         run.save_evaluation(result)
     except OSError as error:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sslkit.data.datasets.folder.scan import shown
 from sslkit.files import to_json
+from sslkit.reporting import evaluations
 
 PREPARE = """\
 Images are prepared as in evaluation: values in 0..1, the shorter side resized to {size} pixels (bilinear, antialiased),
@@ -31,7 +32,7 @@ trained = sslkit.load_backbone({file!a})
 model = trained.backbone"""
 
 
-def card(file: str, form: str, loading: str, left_out: str, facts: Mapping[str, Any], evaluations: list[Any]) -> str:
+def card(file: str, form: str, loading: str, left_out: str, facts: Mapping[str, Any], saved: list[Any]) -> str:
     """The card as Markdown.
 
     Args:
@@ -40,7 +41,7 @@ def card(file: str, form: str, loading: str, left_out: str, facts: Mapping[str, 
         loading: Python that loads it.
         left_out: what of the network is not in the file, in a sentence.
         facts: what stands in the file.
-        evaluations: the run's, as they were saved.
+        saved: the run's evaluations.
     """
     given = facts["input"]
     training = facts["training"]
@@ -57,7 +58,7 @@ def card(file: str, form: str, loading: str, left_out: str, facts: Mapping[str, 
         + "\n".join(f"- {_text(path)}: {_code(name)}" for path, name in training["components"].items())
         + "\n",
         _block({"backbone": facts["backbone"], "settled": facts["settled"], "versions": training["versions"]}),
-        "## Figures\n\n" + (_figures(evaluations) or "The run has not been evaluated.\n"),
+        "## Figures\n\n" + (_figures(saved) or "The run has not been evaluated.\n"),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -80,14 +81,17 @@ def _classes(facts: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _figures(evaluations: list[Any]) -> str:
+def _figures(saved: list[Any]) -> str:
     """The newest figures of each evaluation beside their baselines, and the protocol they were obtained by."""
     newest: dict[str, str] = {}
-    for result in evaluations:
+    for result in saved:
         for name, protocol in result.get("protocol", {}).items():
-            columns = {name: result.get(name, {}), **result.get("baselines", {})}
+            columns = {name: result.get(name, {}), **evaluations.baselines(name, result)}
             title = f"{_text(name)} on {_text(protocol.get('data', 'its data'))}"
-            newest[title] = f"### {title}\n\n{_table(columns)}\n{_block(protocol)}"
+            title += ", other data than the run's own" if "data_options" in protocol else ""
+            # Where the data lie on somebody's disk concerns nobody who reads a card.
+            said = {key: value for key, value in evaluations.said(name, result).items() if key != "data_options"}
+            newest[title] = f"### {title}\n\n{_table(columns)}\n{_block(said)}"
     return "\n".join(newest.values())
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+FLOOR = "random weights"
+
 
 def rows(name: str, result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """One evaluator's figures and baselines.
@@ -18,14 +20,33 @@ def rows(name: str, result: Mapping[str, Any]) -> tuple[list[str], list[list[str
         label, then a text for each figure, empty where it has none.
     """
     found = _with_fractions(name, result[name])
-    for baseline, figures in result["baselines"].items():
-        if baseline == f"{name}_random_weights":
-            found += _with_fractions("random weights", figures)
-        elif name == "cluster" and baseline.startswith("kmeans_"):
-            found += _with_fractions(baseline, figures)
+    for baseline, figures in baselines(name, result).items():
+        found += _with_fractions(FLOOR if baseline == floor(name) else baseline, figures)
     columns = list(dict.fromkeys(figure for _, figures in found for figure in figures if not figure.endswith("_std")))
     names = [figure.replace("_", " ") for figure in columns]
     return names, [[label, *(_cell(figures, figure) for figure in columns)] for label, figures in found]
+
+
+def floor(name: str) -> str:
+    """What the untrained network's baseline of an evaluator is called in an evaluation."""
+    return f"{name}_random_weights"
+
+
+def baselines(name: str, result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Of an evaluation's baselines, those of one evaluator."""
+    return {
+        baseline: figures
+        for baseline, figures in result["baselines"].items()
+        if baseline == floor(name) or (name == "cluster" and baseline.startswith("kmeans_"))
+    }
+
+
+def said(name: str, result: Mapping[str, Any]) -> dict[str, Any]:
+    """One evaluator's protocol and, under ``random weights``, in what that of the untrained network differs."""
+    own: Mapping[str, Any] = result["protocol"][name]
+    other: Mapping[str, Any] = result.get("baseline_protocols", {}).get(floor(name), {})
+    differs = {key: value for key, value in other.items() if value != own.get(key)}
+    return {**own, FLOOR: differs} if differs else dict(own)
 
 
 def protocol(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -142,7 +142,7 @@ def _evaluation(name: str, result: Any) -> dict[str, Any]:
     return {
         "name": name,
         "table": Table(("", *columns), rows, title, emphasis=True),
-        "protocol": [(key, words(value)) for key, value in evaluations.protocol(said)],
+        "protocol": [(key, words(value)) for key, value in evaluations.protocol(evaluations.said(name, result))],
     }
 
 

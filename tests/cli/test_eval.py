@@ -25,9 +25,12 @@ def test_several_evaluations_in_one_table_and_one_json(cli, trained: Path) -> No
     done = cli("eval", trained, *asked, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert set(result) == {"run", "linear", "knn", "protocol", "baselines"}
+    assert set(result) == {"run", "linear", "knn", "protocol", "baselines", "baseline_protocols"}
     assert set(result["baselines"]) == {"linear_random_weights", "knn_random_weights"}
     assert result["protocol"]["linear"]["folds"] == 3
+    chosen, floor = result["protocol"]["linear"], result["baseline_protocols"]["linear_random_weights"]
+    assert floor == chosen | {"penalty_chosen": floor["penalty_chosen"]}
+    assert len(floor["penalty_chosen"]["0.1"]) == 2
     assert result["protocol"]["linear"]["trainings"] == {"0.1": 2, "1": 1}
     assert result["protocol"]["linear"]["images"] == 359
     for figures in (result["linear"], result["baselines"]["linear_random_weights"]):
@@ -123,6 +126,7 @@ def test_features_are_probed_on_another_data_set(cli, trained: Path, others: Pat
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["protocol"]["linear"]["data"] == "image-folder"
+    assert result["protocol"]["linear"]["data_options"] == {"root": str(others), "channels": 1}
     assert result["protocol"]["linear"]["classes"] == 2
     assert result["protocol"]["linear"]["images"] == 20
     assert result["linear"] == {"top1": 1.0}

@@ -232,10 +232,13 @@ def test_onnx_gives_features_and_logits_for_any_number_of_images(
 
     run = Run(shutil.copytree(trained.path, tmp_path / "run"))
     write_class_names(run, NAMES)
-    floor = {"knn_random_weights": {"top1": 0.25}}
+    floor = {"knn_random_weights": {"top1": 0.25}, "linear_random_weights": {"top1": 0.125}}
+    evaluation = {"knn": {"top1": 0.5, "list": [1]}, "protocol": {"knn": {"data": "digits", "k": 20}}}
     run.save_evaluation(
-        {"knn": {"top1": 0.5, "list": [1]}, "protocol": {"knn": {"data": "digits", "k": 20}}, "baselines": floor}
+        {**evaluation, "baselines": floor, "baseline_protocols": {"knn_random_weights": {"data": "digits", "k": 30}}}
     )
+    elsewhere = {"knn": {"data": "digits", "data_options": {"root": "/home/me"}}}
+    run.save_evaluation({"knn": {"top1": 0.75}, "protocol": elsewhere, "baselines": {}})
     out = tmp_path / "digits.onnx"
     run.export("onnx", out)
     session = onnxruntime.InferenceSession(out.read_bytes())
@@ -269,6 +272,9 @@ def test_onnx_gives_features_and_logits_for_any_number_of_images(
     assert "- backbone: `sslkit-backbones:convnet 0.1.0`" in card
     assert "### knn on digits\n\n|  | knn | knn_random_weights |\n| --- | --- | --- |\n| top1 | 0.5 | 0.25 |\n" in card
     assert '"k": 20' in card
+    assert '"random weights": {\n  "k": 30\n }' in card
+    assert "### knn on digits, other data than the run's own\n\n|  | knn |\n| --- | --- |\n| top1 | 0.75 |\n" in card
+    assert "/home/me" not in card
 
     # An exporter that gives another network is found out.
     wrong = onnx.load(out)
