@@ -104,16 +104,18 @@ class ComponentFacts(TypedDict):
     version: str
 
 
-class ContinuedFrom(TypedDict):
-    """The run that another one continues.
+class Parent(TypedDict):
+    """The run that another continues.
 
     Attributes:
         run: its name.
-        steps: optimizer steps that the weights had been trained for, in all runs before.
+        steps: optimizer steps that it was trained for, those of all that it continues included.
+        epochs: those of it and of all that it continues; older versions did not write them.
     """
 
     run: str
     steps: Count
+    epochs: NotRequired[Count]
 
 
 class Provenance(TypedDict):
@@ -127,7 +129,7 @@ class Provenance(TypedDict):
         image_shape: ``[channels, H, W]`` of the images in store.
         class_names: of the data; empty without labels.
         pixels_sha256: of some of the images; needed to go on with a run alone.
-        continued_from: the run whose weights this one began with.
+        continued_from: where it continues another run.
     """
 
     seed: int
@@ -137,7 +139,7 @@ class Provenance(TypedDict):
     image_shape: Annotated[list[Size], Field(min_length=3, max_length=3)]
     class_names: list[str]
     pixels_sha256: NotRequired[str]
-    continued_from: NotRequired[ContinuedFrom]
+    continued_from: NotRequired[Parent]
 
 
 class _Figures(TypedDict):
@@ -183,10 +185,10 @@ def read_provenance(run: Run) -> Provenance:
     return _checked(Provenance, record, run.provenance)
 
 
-def read_evaluations(run: Run) -> tuple[list[dict[str, Any]], list[Path]]:
-    """A run's evaluations as they were saved, oldest first, and the files that are damaged."""
+def read_evaluations(run: Run) -> tuple[list[dict[str, Any]], dict[Path, str]]:
+    """A run's evaluations as they were saved, oldest first, and the files that are damaged, with what is wrong."""
     results: list[dict[str, Any]] = []
-    damaged: list[Path] = []
+    damaged: dict[Path, str] = {}
     for path in sorted(run.evaluations.glob("*.json")):
         try:
             with open_regular(path) as file:
@@ -194,9 +196,22 @@ def read_evaluations(run: Run) -> tuple[list[dict[str, Any]], list[Path]]:
             found = _checked(_Evaluation, result, path)
             _checked(dict[str, _Figures], {name: result[name] for name in found["protocol"] if name in result}, path)
             results.append(result)
-        except (OSError, ValueError, RecursionError, RunError):
-            damaged.append(path)
+        except RunError as error:
+            damaged[path] = str(error).replace(str(path), "it", 1)
+        except (OSError, ValueError, RecursionError) as error:
+            damaged[path] = f"it cannot be read: {(isinstance(error, OSError) and error.strerror) or error}"
     return results, damaged
+
+
+def epochs_before(run: Run) -> int:
+    """Epochs of the run that a run continues, and of all that this one continues; 0 where it continues none."""
+    parent = read_provenance(run).get("continued_from")
+    if parent is None:
+        return 0
+    if "epochs" in parent:
+        return parent["epochs"]
+    # Older versions wrote its steps alone; its epochs are taken to be as long as the run's own.
+    return round(parent["steps"] / backbone_facts(run.backbone)["context"]["steps_per_epoch"])
 
 
 def context_of(facts: ContextFacts, *, restoring: bool) -> Context:

@@ -17,7 +17,7 @@ from sslkit.errors import RunError, SslkitError
 from sslkit.evaluation.evaluate import build_evaluators, evaluate
 from sslkit.export.export import export
 from sslkit.records import read_evaluations
-from sslkit.reporting.compare import figures_of
+from sslkit.reporting.compare import measured
 from sslkit.weights import KEY, read_metadata
 
 Wrong = Callable[[dict[str, Any], int], Iterator[tuple[str, dict[str, Any]]]]
@@ -104,8 +104,10 @@ def test_evaluations(run: Run, wrong: Wrong) -> None:
         assert not carry_off(run)
         if not results:
             with pytest.raises(RunError, match="has not been evaluated"):
-                figures_of(run)
+                measured(run)
     assert left_out > len(WRONG)
     path.write_text("[]")
     exported = export(run, "safetensors", run.path / "out.safetensors")
-    assert exported.notes == (f"{path} cannot be read and is left out of the card",)
+    assert exported.notes == (
+        f"{path} is left out of the card: it is not as sslkit writes it: the whole: Input should be a valid dictionary",
+    )

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from sslkit.cli import completion
-from sslkit.cli.console import JsonOption, RunsOption, output, print_json, print_table
+from sslkit.cli.console import JsonOption, RunsOption, messages, output, print_json, print_table, say
 
 
 def command(
@@ -28,6 +28,8 @@ def command(
 
     found = [find_run(each, runs_folder(runs)) for each in run]
     result = compare(found, REFERENCES[reference] if reference else None)
+    for note in result["notes"]:
+        say(messages(), f"note: {note}")
     if json:
         print_json(result)
         return

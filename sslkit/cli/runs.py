@@ -49,8 +49,8 @@ def show(run: RunArgument = None, runs: RunsOption = None, json: JsonOption = Fa
     found = find_run(run, runs_folder(runs))
     newest = {row.metric: row.value for row in read_history(found.metrics)} if found.metrics.exists() else {}
     evaluations, damaged = read_evaluations(found)
-    for path in damaged:
-        messages().print(f"damaged, it cannot be read: {path}", markup=False, soft_wrap=True)
+    for path, why in damaged.items():
+        messages().print(f"{path} is left out: {why}", markup=False, soft_wrap=True)
     status = found.status
     if json:
         print_json({"run": str(found.path), "status": asdict(status), "metrics": newest, "evaluations": evaluations})

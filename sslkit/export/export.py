@@ -76,7 +76,7 @@ def export(run: Run, to: str, out: Path) -> Exported:
     text = card(out.name, to, loading, left_out, found, evaluations)
     write_aside(out, write())
     write_aside(beside, text)
-    notes = (*network.notes, *(f"{path} cannot be read and is left out of the card" for path in damaged))
+    notes = (*network.notes, *(f"{path} is left out of the card: {why}" for path, why in damaged.items()))
     return Exported(out, beside, loading, left_out, notes)
 
 

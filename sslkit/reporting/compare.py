@@ -4,92 +4,106 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sslkit.errors import RunError
-from sslkit.records import read_evaluations
+from sslkit.records import epochs_before, read_evaluations
+from sslkit.reporting.differences import at, between, from_published
+from sslkit.reporting.evaluations import parts, titled
 from sslkit.reporting.references import Reference
 from sslkit.runs import Run
 
-NO_EVALUATION = ("run", "protocol", "baselines")
+
+@dataclass(frozen=True)
+class Measured:
+    """What a run is compared by.
+
+    Attributes:
+        name: the run's.
+        settings: its recipe, with the epochs of all runs that it continues, which ``continued_from.epochs`` tells.
+        figures: the newest of every name, such as ``cluster acc``, ``linear 10 % top1`` or ``linear on svhn top1``.
+        protocols: how they were obtained, by the part of the name before the figure.
+        notes: what was left out, and why.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    figures: dict[str, float]
+    protocols: dict[str, dict[str, Any]]
+    notes: list[str]
 
 
-def figures_of(run: Run) -> tuple[dict[str, float], dict[str, Any]]:
-    """A run's newest figure of every name, such as ``cluster acc`` or ``linear 10 % top1``, and their protocols.
+def measured(run: Run) -> Measured:
+    """A run's newest figures.
 
     Raises:
-        RunError: the run has not been evaluated.
+        RunError: the run has not been evaluated, or its recipe cannot be read.
     """
+    evaluations, damaged = read_evaluations(run)
+    notes = [f"{path} is left out: {why}" for path, why in damaged.items()]
+    settings = _settings(run, notes)
     figures: dict[str, float] = {}
-    protocols: dict[str, Any] = {}
-    evaluations, _ = read_evaluations(run)
+    protocols: dict[str, dict[str, Any]] = {}
     for evaluation in evaluations:
-        for name, found in evaluation.items():
-            if name in NO_EVALUATION:
-                continue
-            protocols[name] = evaluation["protocol"][name]
-            figures |= _numbers(name, found)
-            figures |= _numbers(f"{name} as named", found.get("named", {}))
-            for part, own in found.get("fractions", {}).items():
-                figures |= _numbers(f"{name} {100 * float(part):g} %", own)
+        for name, protocol in evaluation["protocol"].items():
+            title = titled(name, protocol, str(at(settings, "data.use") or ""))
+            for label, fraction, found in parts(title, evaluation.get(name, {})):
+                figures |= {f"{label} {figure}": value for figure, value in found.items() if isinstance(value, float)}
+                protocols[label] = _of(protocol, fraction)
     if not figures:
-        raise RunError(f"{run.name} has not been evaluated: `sslkit eval {run.path}` does that")
-    return figures, protocols
+        reasons = "".join(f"; {note}" for note in notes)
+        raise RunError(f"{run.name} has not been evaluated: `sslkit eval {run.path}` does that{reasons}")
+    return Measured(run.name, settings, figures, protocols, notes)
 
 
-def _numbers(name: str, found: Mapping[str, Any]) -> dict[str, float]:
-    return {f"{name} {figure}": value for figure, value in found.items() if isinstance(value, float)}
+def _of(protocol: Mapping[str, Any], fraction: float) -> dict[str, Any]:
+    """The protocol of one fraction: of what it tells by fraction, that one's."""
+    return {
+        key: value.get(f"{fraction:g}", value) if isinstance(value, Mapping) else value
+        for key, value in protocol.items()
+    }
 
 
 def compare(runs: Sequence[Run], reference: Reference | None = None) -> dict[str, Any]:
     """Figures of runs by name, published ones beside them, and where protocols and settings differ.
 
     Returns:
-        ``{"rows": [{"label", "figures"}], "differences": [sentence], "reference": {"source", "protocol"}}``.
+        ``{"rows": [{"label", "figures"}], "differences": [sentence], "notes": [sentence], "reference": {"source",
+        "protocol"}}``; notes tell what was left out, and why.
 
     Raises:
         RunError: a run has not been evaluated, or its recipe cannot be read.
     """
-    measured = [(run, *figures_of(run)) for run in runs]
-    rows: list[dict[str, Any]] = [{"label": run.name, "figures": figures} for run, figures, _ in measured]
-    differences: list[str] = []
-    first, _, protocols = measured[0]
-    for run, _, own in measured[1:]:
-        for evaluator in protocols.keys() & own.keys():
-            before, now = protocols[evaluator], own[evaluator]
-            differences += [
-                f"{evaluator}: {key} is {now.get(key)!r} in {run.name}, {before.get(key)!r} in {first.name}"
-                for key in sorted(before.keys() | now.keys())
-                if before.get(key) != now.get(key)
-            ]
-    result: dict[str, Any] = {"rows": rows, "differences": differences}
+    found = [measured(run) for run in runs]
+    rows: list[dict[str, Any]] = [{"label": each.name, "figures": each.figures} for each in found]
+    first, *others = found
+    differences = [line for each in others for line in between(each.name, each.protocols, first.name, first.protocols)]
+    result: dict[str, Any] = {
+        "rows": rows,
+        "differences": differences,
+        "notes": [note for each in found for note in each.notes],
+    }
     if reference is not None:
-        known = {name for row in rows for name in row["figures"]}
-        shared = [row for row in reference.rows if row.figures.keys() & known] or list(reference.rows)
-        rows += [{"label": row.label, "figures": dict(row.figures)} for row in shared]
+        shown = reference.beside({name for row in rows for name in row["figures"]})
+        rows += [{"label": row.label, "figures": dict(row.figures)} for row in shown]
         result["reference"] = {"source": reference.source, "protocol": reference.protocol}
-        for run, _, _ in measured:
-            recipe = _recipe(run)
-            for row in shared:
-                found = {key: _at(recipe, key) for key in row.settings}
-                differences += [
-                    f"{run.name}: {key} is {found[key]!r}, {expected!r} in {row.label!r}"
-                    for key, expected in row.settings.items()
-                    if found[key] != expected
-                ]
+        for each in found:
+            differences += from_published(each.name, each.settings, each.protocols, shown, reference.evaluations)
     return result
 
 
-def _recipe(run: Run) -> dict[str, Any]:
+def _settings(run: Run, notes: list[str]) -> dict[str, Any]:
     try:
-        return tomllib.loads(run.recipe.read_text())
+        recipe = tomllib.loads(run.recipe.read_text())
     except (OSError, ValueError) as error:
         raise RunError(f"{run.recipe} cannot be read: {error}") from error
-
-
-def _at(recipe: Mapping[str, Any], key: str) -> Any:
-    """The value at ``section.option``; of several heads, the first; names without their distribution."""
-    section, option = key.split(".")
-    table = recipe.get(section, {})
-    value = (table[0] if isinstance(table, list) else table).get(option)
-    return value.rpartition(":")[2] if option == "use" and isinstance(value, str) else value
+    try:
+        before = epochs_before(run)
+    except RunError as error:
+        notes.append(f"whether {run.name} continues another run is not known: {error}")
+        return recipe
+    train = recipe.get("train")
+    if before and isinstance(train, dict) and isinstance(train.get("epochs"), int):
+        recipe["train"] = {**train, "epochs": train["epochs"] + before}
+    return {**recipe, "continued_from": {"epochs": before}}

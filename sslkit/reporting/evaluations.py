@@ -19,12 +19,12 @@ def rows(name: str, result: Mapping[str, Any]) -> tuple[list[str], list[list[str
         The names of the figures, and a row for the run, for each fraction of the labels, and for each baseline: its
         label, then a text for each figure, empty where it has none.
     """
-    found = _with_fractions(name, result[name])
+    found = parts(name, result[name])
     for baseline, figures in baselines(name, result).items():
-        found += _with_fractions(FLOOR if baseline == floor(name) else baseline, figures)
-    columns = list(dict.fromkeys(figure for _, figures in found for figure in figures if not figure.endswith("_std")))
+        found += parts(FLOOR if baseline == floor(name) else baseline, figures)
+    columns = list(dict.fromkeys(figure for *_, figures in found for figure in figures if not figure.endswith("_std")))
     names = [figure.replace("_", " ") for figure in columns]
-    return names, [[label, *(_cell(figures, figure) for figure in columns)] for label, figures in found]
+    return names, [[label, *(_cell(figures, figure) for figure in columns)] for label, _, figures in found]
 
 
 def floor(name: str) -> str:
@@ -57,18 +57,53 @@ def protocol(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]
     return found
 
 
-def newest(evaluations: list[dict[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Of evaluations, oldest first, the newest that each evaluator has its figures in."""
-    return {name: result for result in evaluations for name in result["protocol"] if name in result}
+def elsewhere(protocol: Mapping[str, Any], own: str) -> str:
+    """Name of the data that figures are of, where these are others than the run's own; else empty.
+
+    Args:
+        protocol: of the figures.
+        own: name of the run's own data; may be empty where it is not known.
+    """
+    data, options = str(protocol.get("data", "")), protocol.get("data_options")
+    if isinstance(options, Mapping):
+        told = ", ".join(f"{key}={value}" for key, value in options.items())
+        return f"{data} ({told})" if told else data
+    name = data.partition(":")[0]  # what follows describes it
+    return "" if not own or name in ("", own, "the run's own") else name
 
 
-def _with_fractions(label: str, figures: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+def titled(name: str, protocol: Mapping[str, Any], own: str) -> str:
+    """An evaluator's name, and that of the data where these are others than the run's own."""
+    where = elsewhere(protocol, own)
+    return f"{name} on {where}" if where else name
+
+
+def newest(evaluations: list[dict[str, Any]], own: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """Of evaluations, oldest first, the newest that each evaluator has its figures in, apart for other data.
+
+    Returns:
+        By ``titled``: the evaluator's name, and the evaluation.
+    """
+    return {
+        titled(name, said, own): (name, result)
+        for result in evaluations
+        for name, said in result["protocol"].items()
+        if name in result
+    }
+
+
+def parts(label: str, figures: Mapping[str, Any]) -> list[tuple[str, float, dict[str, Any]]]:
+    """An evaluator's numbers: those on all labels, as named, and with each fraction of the labels.
+
+    Returns:
+        For each: a label such as ``linear 10 %``, the fraction, and the numbers by figure.
+    """
     numbers = {figure: value for figure, value in figures.items() if isinstance(value, (int, float))}
-    parts = figures.get("fractions", {})
-    found = [(label, numbers)] if numbers else []
+    found = [(label, 1.0, numbers)] if numbers else []
     if named := figures.get("named"):
-        found.append((f"{label}, as named", dict(named)))
-    return found + [(f"{label}, {100 * float(part):g} %", dict(own)) for part, own in parts.items()]
+        found.append((f"{label} as named", 1.0, dict(named)))
+    fractions = figures.get("fractions", {})
+    return found + [(f"{label} {100 * float(part):g} %", float(part), dict(own)) for part, own in fractions.items()]
 
 
 def _cell(figures: Mapping[str, Any], figure: str) -> str:

@@ -54,8 +54,8 @@ def describe(run: Run, gallery: Gallery, reference: str | None, device: str) -> 
     charts = curves.of_run(history)
     drawn = [(item.main, gallery.chart(item.name, item.title, item.words, item.draw())) for item in charts]
     saved, damaged = read_evaluations(run)
-    notes += [f"{path} cannot be read and is left out" for path in damaged]
-    newest = evaluations.newest(saved)
+    notes += [f"{path} is left out: {why}" for path, why in damaged.items()]
+    newest = evaluations.newest(saved, used(recipe, "data") if recipe else "")
     progress = f"{status.epoch} of {status.epochs}"
     section: dict[str, Any] = {
         "id": gallery.name,
@@ -70,7 +70,7 @@ def describe(run: Run, gallery: Gallery, reference: str | None, device: str) -> 
         "charts": [chart for main, chart in drawn if main],
         "more": [chart for main, chart in drawn if not main],
         "curves_note": CURVES_NOTE if "monitor/knn" in history else "",
-        "evaluations": [_evaluation(name, result) for name, result in newest.items()],
+        "evaluations": [_evaluation(title, *found) for title, found in newest.items()],
         "numbers_first": _numbers_first(newest),
         "references": _references(run, recipe, reference, bool(newest)),
         "provenance": origin(record),
@@ -135,13 +135,13 @@ def _classes_note(found: Findings, shown: int) -> str:
     )
 
 
-def _evaluation(name: str, result: Any) -> dict[str, Any]:
+def _evaluation(title: str, name: str, result: Any) -> dict[str, Any]:
     columns, rows = evaluations.rows(name, result)
     said = result["protocol"][name]
-    title = f"{name}: {said.get('images', '?')} {said.get('split', '')} images of {said.get('data', '?')}"
+    heading = f"{title}: {said.get('images', '?')} {said.get('split', '')} images of {said.get('data', '?')}"
     return {
-        "name": name,
-        "table": Table(("", *columns), rows, title, emphasis=True),
+        "name": title,
+        "table": Table(("", *columns), rows, heading, emphasis=True),
         "protocol": [(key, words(value)) for key, value in evaluations.protocol(evaluations.said(name, result))],
     }
 
@@ -149,10 +149,11 @@ def _evaluation(name: str, result: Any) -> dict[str, Any]:
 def _numbers_first(newest: Any) -> list[dict[str, str]]:
     found = []
     for evaluator, figure, name in FIRST:
-        value = newest.get(evaluator, {}).get(evaluator, {}).get(figure)
+        _, result = newest.get(evaluator, ("", {}))
+        value = result.get(evaluator, {}).get(figure)
         if not isinstance(value, float):
             continue
-        pixels = newest[evaluator].get("baselines", {}).get("kmeans_pixels", {}).get(figure)
+        pixels = result.get("baselines", {}).get("kmeans_pixels", {}).get(figure)
         beside = f"k-means on pixels: {pixels:.3f}" if evaluator == "cluster" and isinstance(pixels, float) else ""
         found.append({"name": name, "value": f"{value:.3f}", "beside": beside})
     return found

@@ -19,7 +19,7 @@ from sslkit.files import to_json, write_aside
 from sslkit.hardware import Hardware, choose, choose_device
 from sslkit.recipe.check import load_recipe
 from sslkit.recipe.model import Recipe
-from sslkit.records import backbone_facts, read_provenance
+from sslkit.records import backbone_facts, epochs_before, read_provenance
 from sslkit.runs import Run
 from sslkit.training import slurm
 from sslkit.training.bookkeeping import Bookkeeping
@@ -73,6 +73,9 @@ def _train(recipe: Recipe, reporter: Reporter, runs: Path, parent: Run | None) -
         load_weights(nn.ModuleList(assembly.method.heads.values()), parent.heads)
         assembly.method.weights_replaced()
         record["continued_from"] = {"run": parent.name, "steps": steps_before}
+        with suppress(RunError):  # a parent whose own record is damaged can still be continued
+            epochs = epochs_before(parent) + backbone_facts(parent.backbone)["context"]["epochs"]
+            record["continued_from"]["epochs"] = epochs
         reporter.note(f"continues from {parent.name}: {_carried_over(assembly)}")
     name = recipe.run.name or Path(recipe.document.source).stem
     run = processes.share(Run.create(runs, name) if processes.main else None)

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from torch import nn
 
+from sslkit.contracts.context import Context
 from sslkit.errors import RunError
 from sslkit.recipe.check import load_recipe
-from sslkit.reporting.compare import compare, figures_of
+from sslkit.reporting.compare import compare, measured
 from sslkit.reporting.references import REFERENCES
 from sslkit.runs import Run
+from sslkit.weights import save_weights
 
 
 def evaluated(
@@ -18,10 +22,20 @@ def evaluated(
     run = Run.create(root, name)
     run.write_status("finished", 10, 10, 2, 2)
     run.recipe.write_text(load_recipe(tiny, settings).to_toml())
+    run.provenance.write_text(json.dumps(PROVENANCE))
     for number, evaluation in enumerate(evaluations):
         (run.evaluations / f"{number}.json").write_text(json.dumps(evaluation))
     return run
 
+
+PROVENANCE = {
+    "seed": 0,
+    "versions": {},
+    "components": {},
+    "training_images": 10,
+    "image_shape": [3, 32, 32],
+    "class_names": [],
+}
 
 CLUSTER = {"cluster": {"acc": 0.5, "nmi": 0.25}, "protocol": {"cluster": {"images": 10}}, "baselines": {}}
 LINEAR = {
@@ -33,21 +47,76 @@ LINEAR = {
 
 def test_the_newest_figure_of_every_name_counts(tiny: Path, tmp_path: Path) -> None:
     newer = {**CLUSTER, "cluster": {"acc": 0.625}}
-    figures, protocols = figures_of(evaluated(tiny, tmp_path, "a", CLUSTER, LINEAR, newer))
-    assert figures == {
+    found = measured(evaluated(tiny, tmp_path, "a", CLUSTER, LINEAR, newer))
+    assert found.figures == {
         "cluster acc": 0.625,
         "cluster nmi": 0.25,
         "linear top1": 0.75,
         "linear 1 % top1": 0.125,
         "linear 1 % top1_std": 0.0625,
     }
-    assert protocols["linear"]["folds"] == 5
+    assert found.protocols["linear"]["folds"] == 5
 
 
 def test_differences_between_protocols_are_named(tiny: Path, tmp_path: Path) -> None:
     first = evaluated(tiny, tmp_path, "a", LINEAR)
     second = evaluated(tiny, tmp_path, "b", {**LINEAR, "protocol": {"linear": {"folds": 3, "seeds": 2}}})
-    assert compare([first, second])["differences"] == [f"linear: folds is 3 in {second.name}, 5 in {first.name}"]
+    assert compare([first, second])["differences"] == [
+        f"linear, linear 1 %: folds is 3 in {second.name}, 5 in {first.name}"
+    ]
+
+
+def test_a_figure_has_the_protocol_it_was_obtained_by(tiny: Path, tmp_path: Path) -> None:
+    few, all_labels = LINEAR["linear"]["fractions"], {"top1": 0.875}
+    told = {"folds": 3, "trainings": {"0.01": 2}}
+    first = {**LINEAR, "linear": {"fractions": few}, "protocol": {"linear": told}}
+    second = {**LINEAR, "linear": all_labels, "protocol": {"linear": {"folds": 5, "trainings": {"1": 1}}}}
+    found = measured(evaluated(tiny, tmp_path, "a", first, second))
+    assert found.figures["linear 1 % top1"] == 0.125
+    assert found.protocols == {"linear 1 %": {"folds": 3, "trainings": 2}, "linear": {"folds": 5, "trainings": 1}}
+
+
+def test_figures_on_other_data_have_a_name_of_their_own(tiny: Path, tmp_path: Path) -> None:
+    def on(top1: float, **protocol: object) -> dict[str, object]:
+        return {**LINEAR, "linear": {"top1": top1}, "protocol": {"linear": protocol}}
+
+    evaluations = (
+        on(0.5, data="digits"),
+        on(0.25, data="digits", data_options={"size": 16}),
+        on(0.125, data="svhn", data_options={}),
+        on(0.0625, data="cifar10"),  # as older versions saved it
+        {**LINEAR, "segment": {"miou": 0.75}, "protocol": {"segment": {"data": "digit-scenes: on textures"}}},
+        {**LINEAR, "segment": {"miou": 0.875}, "protocol": {"segment": {"data": "the run's own"}}},
+    )
+    assert measured(evaluated(tiny, tmp_path, "a", *evaluations)).figures == {
+        "linear top1": 0.5,
+        "linear on digits (size=16) top1": 0.25,
+        "linear on svhn top1": 0.125,
+        "linear on cifar10 top1": 0.0625,
+        "segment on digit-scenes miou": 0.75,
+        "segment miou": 0.875,
+    }
+
+
+def test_an_evaluation_with_notes_counts_and_what_is_left_out_is_said(cli, tiny: Path, tmp_path: Path) -> None:
+    run = evaluated(tiny, tmp_path / "runs", "mine", {**CLUSTER, "notes": ["something is installed otherwise"]})
+    torn, strange = run.evaluations / "torn.json", run.evaluations / "strange.json"
+    torn.write_text("{")
+    strange.write_text("{}")
+    run.provenance.unlink()
+    done = cli("compare", "mine", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["rows"] == [{"label": run.name, "figures": {"cluster acc": 0.5, "cluster nmi": 0.25}}]
+    assert found["notes"] == [
+        f"{strange} is left out: it is not as sslkit writes it: protocol: Field required",
+        f"{torn} is left out: it cannot be read: Expecting property name enclosed in double quotes: line 1 column 2 "
+        "(char 1)",
+        f"whether {run.name} continues another run is not known: {run.provenance} cannot be read: [Errno 2] No such "
+        f"file or directory: '{run.provenance}'",
+    ]
+    assert done.stderr.splitlines() == [f"note: {note}" for note in found["notes"]]
+    assert not any("continued_from" in line for line in compare([run], REFERENCES["report-a"])["differences"])
 
 
 def test_published_rows_come_with_the_differences_in_settings(cli, tiny: Path, tmp_path: Path) -> None:
@@ -60,14 +129,121 @@ def test_published_rows_come_with_the_differences_in_settings(cli, tiny: Path, t
     assert found["rows"][3]["figures"] == {
         "cluster acc": 0.465, "cluster nmi": 0.419, "cluster ami": 0.418, "cluster ari": 0.284,
     }  # fmt: skip
-    assert f"{run.name}: data.use is 'digits', 'cifar10' in 'AlexNet, continued'" in found["differences"]
+    assert f"{run.name}: data.use is 'digits', 'cifar10' in every row" in found["differences"]
     assert f"{run.name}: train.epochs is 2, 200 in 'AlexNet, continued'" in found["differences"]
     assert not any("hidden_dims" in line and "1 hidden" in line for line in found["differences"]), "both have none"
 
     table = cli("compare", "mine", "--reference", "report-a", COLUMNS="160").stdout
     assert "0.465" in table
     assert "(KTH)" in table
-    assert "backbone.use is 'convnet', 'resnet18' in 'ResNet-18, 1 hidden layer'" in table
+    assert "backbone.use is 'convnet', 'resnet18' in 'ResNet-18, 1 hidden layer' and" in table
+
+
+PAPER = Path(__file__).parents[2] / "recipes" / "paper"
+
+PUBLISHED = {
+    "cluster": {"split": "test", "images": 10_000, "clusters": 10, "assigned_by": "argmax of logits"},
+    "linear": {"split": "test", "images": 10_000, "train_images": 50_000, "probe": "logistic regression"},
+    "linear-report": {"split": "test", "images": 10_000, "train_images": 45_000, "epochs": 100, "batch_size": 64},
+    "finetune": {"split": "test", "images": 10_000, "train_images": 50_000, "epochs": 50},
+}
+
+
+def as_published(*names: str) -> dict[str, object]:
+    figures = {"acc": 0.5} if names == ("cluster",) else {"top1": 0.5, "fractions": {"0.1": {"top1": 0.25}}}
+    return {
+        **dict.fromkeys(names, figures),
+        "protocol": {name: PUBLISHED[name] for name in names},
+        "baselines": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("recipe", "report", "evaluator", "row"),
+    [
+        ("selfcls-resnet18-1-hidden", "report-a", "cluster", "ResNet-18, 1 hidden layer"),
+        ("selfcls-resnet18-2-hidden", "report-a", "cluster", "ResNet-18, 2 hidden layers"),
+        ("selfcls-alexnet", "report-a", "cluster", "AlexNet, 2 hidden layers"),
+        ("swav-augmentation-1", "report-b", "finetune", "augmentation 1: flip, colour jitter"),
+        ("swav-augmentation-2", "report-b", "finetune", "augmentation 2: flip"),
+    ],
+)
+def test_a_run_as_published_differs_in_nothing_from_its_row(
+    tmp_path: Path, recipe: str, report: str, evaluator: str, row: str
+) -> None:
+    run = evaluated(PAPER / f"{recipe}.toml", tmp_path, "a", as_published(evaluator))
+    differences = compare([run], REFERENCES[report])["differences"]
+    assert not [line for line in differences if repr(row) in line]
+    # Each of the others differs in something.
+    others = [other for other in REFERENCES[report].rows if other.label != row]
+    assert all(any(repr(other.label) in line for line in differences) for other in others)
+    assert not any("every row" in line for line in differences)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "report", "setting", "said"),
+    [
+        ("selfcls-alexnet", "report-a", "loss.row_temperature=0.2", "loss.row_temperature is 0.2, 0.1"),
+        ("selfcls-alexnet", "report-a", "loss.column_temperature=0.1", "loss.column_temperature is 0.1, 0.05"),
+        ("selfcls-alexnet", "report-a", "head.embedding_dim=64", "head.embedding_dim is 64, 128"),
+        ("selfcls-alexnet", "report-a", "head.classifiers=[10, 20]", "head.classifiers is [10, 20], [10]"),
+        ("selfcls-alexnet", "report-a", "optimizer={use='sgd', lr=0.1}", "optimizer.use is 'sgd', 'lars'"),
+        ("selfcls-alexnet", "report-a", "optimizer.schedule=constant", "optimizer.schedule is 'constant', 'cosine'"),
+        ("swav-augmentation-1", "report-b", "head.prototypes=[300]", "head.prototypes is [300], [3000]"),
+        ("swav-augmentation-1", "report-b", "head.hidden_dim=64", "head.hidden_dim is 64, 'linear'"),
+        ("swav-augmentation-1", "report-b", "optimizer.lr=0.6", "optimizer.lr is 0.6, 0.001"),
+        ("swav-augmentation-1", "report-b", "views.views=3", "views.views is 3, 2"),
+        ("swav-augmentation-1", "report-b", "views.jitter_p=0.0", "views.jitter_p is 0.0, above 0"),
+        ("swav-augmentation-2", "report-b", "views.jitter_p=0.8", "views.jitter_p is 0.8, 0.0"),
+        ("swav-augmentation-2", "report-b", "views={use='crops'}", "views.jitter_p is 0.8, 0.0"),
+        ("swav-augmentation-2", "report-b", "views={use='crops'}", "views.use is 'crops', 'flip'"),
+    ],
+)  # fmt: skip
+def test_each_published_setting_is_compared(tmp_path: Path, recipe: str, report: str, setting: str, said: str) -> None:
+    evaluator = "cluster" if report == "report-a" else "finetune"
+    run = evaluated(PAPER / f"{recipe}.toml", tmp_path, "a", as_published(evaluator), settings=(setting,))
+    differences = compare([run], REFERENCES[report])["differences"]
+    assert any(line.startswith(f"{run.name}: {said} in ") for line in differences)
+    # What only another part than the run's has is no difference of its own.
+    assert not any(" is None" in line for line in differences)
+
+
+def test_the_published_probe_stands_beside_ours_with_its_protocol_named(tmp_path: Path) -> None:
+    row = "'ResNet-18, 1 hidden layer'"
+    trained = "one linear layer, trained for 100 epochs by SGD with LARS, cosine, in batches of 64, in "
+    part = "50000, as nothing is said of a part held out, in "
+    recipe = PAPER / "selfcls-resnet18-1-hidden.toml"
+    run = evaluated(recipe, tmp_path, "a", as_published("linear"))
+    found = compare([run], REFERENCES["report-a"])
+    assert found["rows"][1]["figures"]["linear top1"] == 0.8789
+    assert "linear-report top1" not in found["rows"][1]["figures"]
+    assert found["differences"] == [f"{run.name}: linear: probe is 'logistic regression', {trained}{row}"]
+
+    run = evaluated(recipe, tmp_path, "b", as_published("linear", "linear-report"))
+    found = compare([run], REFERENCES["report-a"])
+    assert found["rows"][1]["figures"]["linear top1"] == found["rows"][1]["figures"]["linear-report top1"] == 0.8789
+    assert sorted(found["differences"]) == [
+        f"{run.name}: linear-report: train_images is 45000, {part}{row}",
+        f"{run.name}: linear: probe is 'logistic regression', {trained}{row}",
+    ]
+
+
+@pytest.mark.parametrize("recorded", [{"epochs": 100}, {}], ids=["epochs", "steps alone"])
+def test_a_run_that_continues_another_has_the_epochs_of_both(tmp_path: Path, recorded: dict[str, int]) -> None:
+    run = evaluated(PAPER / "selfcls-alexnet.toml", tmp_path, "a", as_published("cluster"))
+    parent = {"run": "parent/1", "steps": 78_100, **recorded}
+    run.provenance.write_text(json.dumps({**PROVENANCE, "continued_from": parent}))
+    facts = {
+        "run": run.name, "step": 78_100, "image_size": 32, "channels": 1, "mean": [0.5], "std": [0.5], "backbone": {},
+        "feature_dim": 8, "context": asdict(Context(1, 32, (0.5,), (0.5,), 64, 781, 100)),
+    }  # fmt: skip
+    del facts["context"]["world"], facts["context"]["restoring"]
+    save_weights(nn.Linear(1, 1), run.backbone, facts)
+    differences = compare([run], REFERENCES["report-a"])["differences"]
+    assert not any("'AlexNet, continued'" in line for line in differences)
+    once = "'ResNet-18, 1 hidden layer' and 'ResNet-18, 2 hidden layers' and 'AlexNet, 2 hidden layers'"
+    assert f"{run.name}: train.epochs is 200, 100 in {once}" in differences
+    assert f"{run.name}: continued_from.epochs is 100, 0 in {once}" in differences
 
 
 def test_a_run_without_figures_is_refused(tiny: Path, tmp_path: Path) -> None:

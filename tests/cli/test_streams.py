@@ -65,4 +65,7 @@ def test_a_damaged_evaluation_does_not_hide_the_others(cli, tmp_path: Path) -> N
     done = cli("runs", "show", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["evaluations"] == [saved | {"cluster": {"acc": 0.5, "spread": None}}]
-    assert done.stderr == f"damaged, it cannot be read: {run.evaluations / '0-damaged.json'}\n"
+    assert done.stderr == (
+        f"{run.evaluations / '0-damaged.json'} is left out: it cannot be read: Expecting value: line 1 column 13 "
+        "(char 12)\n"
+    )

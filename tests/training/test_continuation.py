@@ -26,7 +26,7 @@ def test_a_new_run_continues_from_a_finished_one(tiny: Path, tmp_path: Path) -> 
     for name, value in before.items():
         if "running" not in name and "num_batches" not in name:
             assert (after[name] - value).abs().max() < 1e-6
-    assert json.loads(child.provenance.read_text())["continued_from"] == {"run": parent.name, "steps": 5}
+    assert json.loads(child.provenance.read_text())["continued_from"] == {"run": parent.name, "steps": 5, "epochs": 1}
     assert "continued_from" not in json.loads(parent.provenance.read_text())
     with pytest.raises(RunError, match="cannot be used: Error"):
         train(load_recipe(tiny, ["backbone.width=8"]), tmp_path, parent=parent)
@@ -55,7 +55,11 @@ def test_a_continuation_knows_all_steps_before_it_and_resumes_to_the_same_bits(
     ours, theirs = load_file(resume(cut).backbone), load_file(whole.backbone)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     grandchild = train(load_recipe(tiny, ["train.epochs=1"]), tmp_path, parent=cut)
-    assert json.loads(grandchild.provenance.read_text())["continued_from"] == {"run": cut.name, "steps": 5 + 10}
+    assert json.loads(grandchild.provenance.read_text())["continued_from"] == {
+        "run": cut.name,
+        "steps": 5 + 10,
+        "epochs": 1 + 2,
+    }
 
 
 def test_what_begins_anew_is_told(tiny: Path, tmp_path: Path) -> None:
