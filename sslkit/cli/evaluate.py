@@ -126,12 +126,19 @@ def command(
 
 
 def tell(result: Mapping[str, Any], evaluators: Iterable[str]) -> None:
-    """Notes, the run, and each evaluator's figures."""
+    """Notes, the run, the figures of all evaluators and their baselines in one table, and each one's protocol below."""
+    from sslkit.reporting import evaluations
+
+    names = list(evaluators)
     for note in result.get("notes", []):
         say(messages(), f"note: {note}")
     output().print(result["run"], markup=False, soft_wrap=True)
-    for name in evaluators:
-        show(name, result)
+    columns, rows = evaluations.table(names, result)
+    print_table("", ["", *columns], rows)
+    for name in names:
+        say(output(), f"protocol of {name}", style="bold")
+        for key, value in evaluations.protocol(evaluations.said(name, result)):
+            say(output(), f"{key}: {value}", style="dim")
 
 
 def _is(name: str, known: str) -> bool:
@@ -146,13 +153,3 @@ def _numbers(text: str) -> list[float]:
         raise typer.BadParameter(
             f"--fractions takes numbers with commas between, such as 0.01,0.1, not {text!r}"
         ) from None
-
-
-def show(name: str, result: Mapping[str, Any]) -> None:
-    """One evaluator's figures and baselines as a table, with the protocol below."""
-    from sslkit.reporting import evaluations
-
-    columns, rows = evaluations.rows(name, result)
-    print_table("", ["", *columns], rows)
-    for key, value in evaluations.protocol(evaluations.said(name, result)):
-        say(output(), f"{key}: {value}", style="dim")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 FLOOR = "random weights"
@@ -25,6 +25,32 @@ def rows(name: str, result: Mapping[str, Any]) -> tuple[list[str], list[list[str
     columns = list(dict.fromkeys(figure for *_, figures in found for figure in figures if not figure.endswith("_std")))
     names = [figure.replace("_", " ") for figure in columns]
     return names, [[label, *(_cell(figures, figure) for figure in columns)] for label, _, figures in found]
+
+
+def table(names: Iterable[str], result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """The figures of several evaluators, one below the other, with their baselines beside them.
+
+    Args:
+        names: the evaluators'.
+        result: an evaluation as ``evaluate`` returns it.
+
+    Returns:
+        The names of the columns, the trained network's first, then the baselines'; and a row for each figure: its name,
+        such as ``linear 10 % top1``, then a text for each column, empty where it has none.
+    """
+    cells: dict[str, dict[str, str]] = {}
+    for name in names:
+        networks = {"trained": result[name]} | {
+            FLOOR if baseline == floor(name) else baseline.replace("_", " "): figures
+            for baseline, figures in baselines(name, result).items()
+        }
+        for column, figures in networks.items():
+            for label, _, found in parts(name, figures):
+                for figure in (figure for figure in found if not figure.endswith("_std")):
+                    row = cells.setdefault(f"{label} {figure.replace('_', ' ')}", {})
+                    row[column] = _cell(found, figure)
+    columns = list(dict.fromkeys(column for row in cells.values() for column in row))
+    return columns, [[name, *(row.get(column, "") for column in columns)] for name, row in cells.items()]
 
 
 def floor(name: str) -> str:

@@ -131,7 +131,7 @@ def _fractions(*rows: tuple[str, float, float]) -> dict[str, float]:
 REFERENCES: dict[str, Reference] = {
     "report-a": Reference(
         source='"An analysis of self-supervised classification network" (KTH): Self-Classifier on CIFAR-10',
-        protocol="test images; ACC one-to-one; linear probe: 100 augmented epochs, SGD with LARS, batches of 64",
+        protocol="test images; ACC one-to-one; linear probe: 100 epochs, SGD with LARS, batches of 64",
         rows=(
             Row(
                 "ResNet-18, 1 hidden layer",

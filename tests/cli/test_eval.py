@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -42,13 +43,19 @@ def test_several_evaluations_in_one_table_and_one_json(cli, trained: Path) -> No
     (kept,) = (trained / "evaluations").glob("*.json")
     assert json.loads(kept.read_text()) == result
 
-    table = cli("eval", trained, *asked).stdout
-    assert "linear, 10 %" in table
-    assert "random weights, 10 %" in table
-    assert f"{result['knn']['top1']:.3f}" in table
-    spread = result["linear"]["fractions"]["0.1"]
-    assert f"{spread['top1']:.3f} ± {spread['top1_std']:.3f}" in table
-    assert "penalty_chosen_on: validation" in table
+    shown = cli("eval", trained, *asked).stdout
+    rows = [re.split(" {2,}", line.strip()) for line in shown.splitlines()]
+    floors = result["baselines"]
+    few, scratch = (each["fractions"]["0.1"] for each in (result["linear"], floors["linear_random_weights"]))
+    wanted = [
+        ["linear top1", *(f"{each['top1']:.3f}" for each in (result["linear"], floors["linear_random_weights"]))],
+        ["linear 10 % top1", *(f"{each['top1']:.3f} ± {each['top1_std']:.3f}" for each in (few, scratch))],
+        ["knn top1", *(f"{each['top1']:.3f}" for each in (result["knn"], floors["knn_random_weights"]))],
+    ]
+    assert [row for row in rows if row[0].endswith("top1")] == wanted, shown
+    assert sum("───" in line for line in shown.splitlines()) == 1, "one table"
+    assert shown.index("knn top5") < shown.index("protocol of linear") < shown.index("penalty_chosen_on: validation")
+    assert shown.index("penalty_chosen_on: validation") < shown.index("protocol of knn")
 
 
 @pytest.mark.parametrize(
@@ -140,6 +147,58 @@ def test_features_are_probed_on_another_data_set(cli, trained: Path, others: Pat
         "error: 1 problem in the data set's options\n"
         "  --set data.sise=3: data.sise: unknown option (did you mean 'size'?)\n"
     )
+
+
+def test_the_report_s_probe_and_fine_tuning_beside_training_from_scratch(cli, trained: Path, others: Path) -> None:
+    asked = ["--linear", "--protocol", "report", "--finetune", "--baseline", "random"]
+    asked += ["--set", "linear-report.epochs=5", "--set", "linear-report.trust_coefficient=1"]
+    asked += ["--set", "finetune.epochs=5", "--set", "finetune.batch_size=20"]
+    asked += ["--data", "image-folder", "--set", f"data.root={others}", "--set", "data.channels=1"]
+    done = cli("eval", trained, *asked, COLUMNS="120")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(max((trained / "evaluations").glob("*.json")).read_text())
+    assert set(result["protocol"]) == {"linear-report", "finetune"}
+    probe, tuned = (result["protocol"][name] for name in ("linear-report", "finetune"))
+    assert (probe["epochs"], probe["batch_size"], probe["train_images"], probe["images"]) == (5, 64, 36, 20)
+    assert (tuned["epochs"], tuned["batch_size"], tuned["train_images"], tuned["images"]) == (5, 20, 40, 20)
+    assert probe["trainings"] == tuned["trainings"] == {"1": 1}
+    curves = result["linear-report"]["curves"]
+    assert len(curves) == 5
+    assert curves[-1]["train_loss"] < curves[0]["train_loss"]
+    assert result["linear-report"]["top1"] == result["finetune"]["top1"] == 1, "bright and dark"
+    # From scratch the backbone has another learning rate, and that is told.
+    assert tuned["lr_backbone"] == 0.01
+    assert result["baseline_protocols"]["finetune_random_weights"]["lr_backbone"] == tuned["lr_head"] == 0.05
+    assert done.stdout.count("random weights lr_backbone: 0.05") == 1
+    for name in ("linear-report", "finetune"):
+        floor = result["baselines"][f"{name}_random_weights"]["top1"]
+        assert re.search(rf"^ {name} top1 +1.000 +{floor:.3f}", done.stdout, re.MULTILINE), done.stdout
+
+
+def test_segmentation_of_data_with_masks(cli, trained: Path) -> None:
+    asked = ["--segment", "--set", "segment.epochs=2", "--set", "segment.width=8", "--data", "digit-scenes"]
+    asked += ["--set", "data.train=16", "--set", "data.test=8", "--set", "data.side=32"]
+    done = cli("eval", trained, *asked, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    protocol = result["protocol"]["segment"]
+    assert (protocol["data"], protocol["train_images"], protocol["images"]) == ("digit-scenes", 16, 8)
+    assert (protocol["epochs"], protocol["side"], protocol["train_backbone"]) == (2, "32x32", False)
+    assert set(result["segment"]) == {"miou", "pixel_accuracy"}
+    assert all(0 < value < 1 for value in result["segment"].values())
+
+
+def test_the_data_of_a_recipe_are_evaluated_on(cli, trained: Path, others: Path, tiny: Path, tmp_path: Path) -> None:
+    data = f'use = "image-folder"\nroot = "{others}"\nchannels = 3\n'
+    tiny.write_text(tiny.read_text().replace('use = "digits"\nsize = 8\n', data))
+    asked = ("--data", tiny, "--set", "data.channels=1")
+    done = cli("eval", trained, "--knn", *asked, "--json", SSLKIT_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    protocol = result["protocol"]["knn"]
+    assert (protocol["data"], protocol["images"], protocol["bank_images"]) == ("image-folder", 20, 40)
+    assert protocol["data_options"] == {"root": str(others), "channels": 1}
+    assert result["knn"] == {"top1": 1.0}
 
 
 def test_figures_that_cannot_be_saved_are_shown_all_the_same(cli, trained: Path, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_train_then_runs_then_eval(cli, tiny: Path, tmp_path: Path) -> None:
     shown = json.loads(cli("runs", "show", "tiny", "--json").stdout)
     assert shown["evaluations"] == [result]
     table = cli("eval", run)
-    assert "kmeans_pixels" in table.stdout
+    assert " cluster acc many to one  " in table.stdout
     assert "acc: one-to-one (Hungarian on K x C" in table.stdout
 
 
