@@ -123,7 +123,8 @@ def evaluate(
     baselines: dict[str, Mapping[str, Any]] = {}
     baseline_protocols: dict[str, Mapping[str, Any]] = {}
     on: dict[str, Any] = {"data": subject.data_name}
-    if other is not None:
+    own = subject.recipe.data
+    if other is not None and (other[0], other[1].options) != (own.entry.name, own.options):
         on["data_options"] = other[1].options.model_dump(mode="json", exclude_defaults=True)
     with_classes = subject.head is not None and subject.head.classifiers
     which = {"head": subject.head_name, "classifier": subject.classifier} if with_classes else {}

@@ -189,6 +189,10 @@ def test_segmentation_of_data_with_masks(cli, trained: Path) -> None:
 
 
 def test_the_data_of_a_recipe_are_evaluated_on(cli, trained: Path, others: Path, tiny: Path, tmp_path: Path) -> None:
+    same = cli("eval", trained, "--knn", "--data", tiny, "--json")
+    assert same.returncode == 0, same.stderr
+    assert "data_options" not in json.loads(same.stdout)["protocol"]["knn"], "the run's own data, by another road"
+
     data = f'use = "image-folder"\nroot = "{others}"\nchannels = 3\n'
     tiny.write_text(tiny.read_text().replace('use = "digits"\nsize = 8\n', data))
     asked = ("--data", tiny, "--set", "data.channels=1")
