@@ -19,7 +19,8 @@ from sslkit.contracts.views import Views
 from sslkit.data.loader import Loader
 from sslkit.data.residence import place, streams
 from sslkit.data.seeds import seed_global
-from sslkit.errors import BrokenComponent, IncompatibleComponent, OptionError, RecipeError, SslkitError
+from sslkit.errors import BrokenComponent, DataError, IncompatibleComponent, OptionError, RecipeError, SslkitError
+from sslkit.memory import first_line, fitting
 from sslkit.recipe.model import Recipe, Selected, Trained
 
 STATISTICS_IMAGES = 10_000
@@ -61,7 +62,7 @@ def construct(recipe: Trained, selected: Selected, kind: type[Built], *arguments
     """Build one component.
 
     Raises:
-        RecipeError: it refuses one of its options here.
+        RecipeError: it refuses one of its options here, or there is not enough memory for them.
         BrokenComponent: its constructor fails otherwise.
     """
     build: Callable[..., Any] = selected.component
@@ -72,10 +73,14 @@ def construct(recipe: Trained, selected: Selected, kind: type[Built], *arguments
     except SslkitError:
         raise
     except Exception as error:
-        raise BrokenComponent(
-            f"{selected.entry}: building it fails with {type(error).__name__}: {error}; "
+        message = (
+            f"{selected.entry}: building it fails with {type(error).__name__}: {first_line(error)}; "
             f"this is a fault of {selected.entry.distribution} or of its options"
-        ) from error
+        )
+        problem = recipe.document.problem(selected.path, message)
+        if isinstance(error, (MemoryError, OverflowError, RuntimeError)):
+            raise RecipeError([problem]) from error  # what sizes lead to that each option allows, but nothing can hold
+        raise BrokenComponent(str(problem)) from error
     assert isinstance(built, kind)
     return built
 
@@ -162,12 +167,13 @@ def assemble(recipe: Recipe, device: str = "cpu", world: World | None = None, st
 
     Raises:
         DataError: the images cannot be used.
-        RecipeError: the recipe's parts do not fit each other or the data.
+        RecipeError: the recipe's parts do not fit each other, the data or the memory.
     """
     world = world or World()
     dataset = build_dataset(recipe)
-    images, where = place(training_images(dataset), device, world.size // recipe.train.nodes)
-    loader = Loader(images, recipe.train.batch_size, recipe.run.seed, world.rank, world.size, steps_before)
+    with fitting(recipe.document, ("data",), "the data set"):
+        images, where = place(training_images(dataset), device, world.size // recipe.train.nodes)
+    loader = _loader(recipe, images, world, steps_before)
     loader.streamed = streams(images, device)
     loader.pinned = loader.streamed and device == "cuda"
     mean, std = statistics(images)
@@ -201,6 +207,15 @@ def assemble(recipe: Recipe, device: str = "cpu", world: World | None = None, st
     notes = (where, *dataset.notes())
     head = _run_head(recipe, heads)
     return Assembly(recipe, context, dataset, images, loader, views, method, optimizer, head, notes)
+
+
+def _loader(recipe: Recipe, images: ImageStore, world: World, steps_before: int) -> Loader:
+    try:
+        return Loader(images, recipe.train.batch_size, recipe.run.seed, world.rank, world.size, steps_before)
+    except DataError as error:
+        if len(images) < 2:
+            raise
+        raise RecipeError([recipe.document.problem(("train", "batch_size"), str(error))]) from error
 
 
 def _run_head(recipe: Recipe, heads: dict[str, Head]) -> str:

@@ -68,6 +68,18 @@ class Bad(sslkit.Loss):
         assemble(load_recipe(tiny, ["loss.use=bad"]))
 
 
+def test_what_no_memory_can_hold_is_located(tiny: Path, install) -> None:
+    source = "import sslkit, torch\nclass Greedy(sslkit.Loss):\n    api = 1\n    forward = None\n"
+    source += "    def __init__(self, options, context):\n        torch.empty(2**60)\n"
+    install("plug", "[sslkit.losses]\ngreedy = greedy_loss:Greedy\n", version="4.2", greedy_loss=source)
+    tiny.write_text(tiny.read_text().replace('use = "selfcls"\n', 'use = "greedy"\n'))
+    line = tiny.read_text().splitlines().index("[loss]") + 1
+    found = refusal(tiny)
+    assert found.startswith(f"tiny.toml:{line}: loss: loss 'greedy' of plug 4.2 ")
+    assert ": building it fails with RuntimeError: " in found
+    assert found.endswith("; this is a fault of plug or of its options")
+
+
 HEADS = """
 import sslkit
 class Bad(sslkit.Head):

@@ -113,7 +113,8 @@ def _parse(path: Path) -> Document:
         others = ", ".join(sorted(str(other) for other in path.parent.glob("*.toml"))) if path.parent.is_dir() else ""
         raise _failure(path, "there is no such file", hint=f"there are {others}" if others else "") from None
     except UnicodeDecodeError as error:
-        raise _failure(path, f"is not UTF-8 text (byte {error.start})") from None
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise _failure(path, f"is not UTF-8 text (byte {error.start})", line) from None
     except (OSError, ValueError) as error:
         raise _failure(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
     try:

@@ -58,20 +58,20 @@ class TrainSection(Options):
     """Compile the backbone (``torch.compile``): steps become faster, the first one takes up to minutes longer.  Needs a
     C++ compiler on processors.  What it cost is reported after the second step."""
 
-    checkpoint_every: str = Field(default="1 epochs", pattern=r"^[1-9][0-9]* (steps|epochs|minutes)$")
+    checkpoint_every: str = Field(default="1 epochs", pattern=r"^[1-9][0-9]{0,8} (steps|epochs|minutes)$")
     """How often to save what a resume needs: a number of steps, epochs or minutes, such as ``"500 steps"``."""
 
-    keep_checkpoints: int = Field(default=2, ge=1)
+    keep_checkpoints: int = Field(default=2, ge=1, le=1_000_000)
     """How many of the newest checkpoints to keep, besides the best: a resume passes over damaged ones."""
 
 
 class MonitorSection(Options):
     """``[monitor]``: what is measured while training, and how often.  Labels are only ever used here."""
 
-    log_every_steps: int = Field(default=10, ge=1)
+    log_every_steps: int = Field(default=10, ge=1, le=1_000_000_000)
     """Steps between two rows of loss and learning rate."""
 
-    every_epochs: int = Field(default=1, ge=0)
+    every_epochs: int = Field(default=1, ge=0, le=10_000_000)
     """Epochs between two measurements on the validation split; 0: never."""
 
     collapse: Literal["warn", "stop", "off"] = "warn"
@@ -80,10 +80,10 @@ class MonitorSection(Options):
     validation_fraction: float = Field(default=0.1, gt=0, lt=1)
     """Part of the training labels that form the validation split, where the data set has none of its own."""
 
-    max_images: int = Field(default=10_000, ge=1)
+    max_images: int = Field(default=10_000, ge=1, le=1_000_000_000)
     """Most training images that the monitors' nearest neighbours are looked for in."""
 
-    knn_k: int = Field(default=20, ge=1)
+    knn_k: int = Field(default=20, ge=1, le=1_000_000)
     """Neighbours that vote in the monitors' nearest-neighbour accuracy."""
 
 

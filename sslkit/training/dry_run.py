@@ -9,13 +9,16 @@ from typing import Any
 
 import torch
 
+from sslkit.assembly import Assembly
 from sslkit.contracts.method import Batch
 from sslkit.hardware import Hardware
+from sslkit.memory import fitting
 from sslkit.recipe.model import Recipe
 from sslkit.training.launch import spread
 from sslkit.training.learner import Learner
+from sslkit.training.processes import Processes
 from sslkit.training.reporter import Reporter
-from sslkit.training.train import prepare
+from sslkit.training.train import STEP, prepare
 
 
 def dry_run(recipe: Recipe, reporter: Reporter) -> dict[str, Any]:
@@ -31,6 +34,11 @@ def dry_run(recipe: Recipe, reporter: Reporter) -> dict[str, Any]:
 
 def _dry_run(recipe: Recipe, reporter: Reporter) -> dict[str, Any]:
     hardware, assembly, processes = prepare(recipe, reporter)
+    with fitting(recipe.document, STEP, "a step"):
+        return _try_out(hardware, assembly, processes)
+
+
+def _try_out(hardware: Hardware, assembly: Assembly, processes: Processes) -> dict[str, Any]:
     context, method = assembly.context, assembly.method
     learner = Learner(assembly, hardware).to(hardware.device)
     batch = next(iter(assembly.loader))

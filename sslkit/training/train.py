@@ -17,6 +17,7 @@ from sslkit.assembly import Assembly, assemble
 from sslkit.errors import RunError, TrainingError
 from sslkit.files import to_json, write_aside
 from sslkit.hardware import Hardware, choose, choose_device
+from sslkit.memory import ran_out, too_large
 from sslkit.recipe.check import load_recipe
 from sslkit.recipe.model import Recipe
 from sslkit.records import backbone_facts, epochs_before, read_provenance
@@ -36,6 +37,9 @@ from sslkit.training.provenance import provenance
 from sslkit.training.quiet import quiet
 from sslkit.training.reporter import Reporter
 from sslkit.weights import load_weights, save_weights
+
+STEP = ("train", "batch_size")
+"""What decides most on the memory that a step needs."""
 
 
 def train(recipe: Recipe, runs: Path, reporter: Reporter | None = None, parent: Run | None = None) -> Run:
@@ -221,6 +225,8 @@ def fit(
             books.record("interrupted" if stopped else "failed", step)
         if stopped:
             raise KeyboardInterrupt from error
+        if ran_out(error):
+            raise too_large(assembly.recipe.document, STEP, f"step {step + 1}", error) from error
         if isinstance(error, OSError):
             raise TrainingError(_explain_failure(run, step, error)) from error
         raise

@@ -13,7 +13,7 @@ from sslkit.contracts.context import Context
 from sslkit.contracts.views import Parameters, ViewGroup
 from sslkit.options import Options as BaseOptions
 from sslkit.views.effects import Effects
-from sslkit.views.fields import Probability, Side, Span, Strength, resolve
+from sslkit.views.fields import Count, Probability, Side, Span, Strength, resolve
 from sslkit.views.geometry import Interpolation, resize_shorter
 from sslkit.views.policy import Policy
 from sslkit.views.sampling import happens, uniform
@@ -33,7 +33,7 @@ class Affine(Policy):
         size: Side | Literal["auto"] = "auto"
         """Side of a view in pixels; auto: the images' shorter side."""
 
-        views: Annotated[int, Field(ge=1)] = 2
+        views: Count = 2
         """Views of each image, all global."""
 
         degrees: Annotated[float, Field(ge=0, le=180)] = 15.0

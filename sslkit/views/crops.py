@@ -14,7 +14,7 @@ from sslkit.contracts.context import Context
 from sslkit.contracts.views import Parameters, ViewGroup
 from sslkit.options import Options as BaseOptions
 from sslkit.views.effects import Effects
-from sslkit.views.fields import AreaSpan, PerView, Probability, Side, Span, Strength, resolve
+from sslkit.views.fields import AreaSpan, Count, PerView, Probability, Side, Span, Strength, resolve
 from sslkit.views.geometry import Interpolation, crop, crop_boxes
 from sslkit.views.policy import Policy
 from sslkit.views.sampling import happens, uniform
@@ -38,13 +38,13 @@ class Crops(Policy):
         size: Side | Literal["auto"] = "auto"
         """Side of a global view in pixels; auto: the images' shorter side."""
 
-        global_crops: Annotated[int, Field(ge=1)] = 2
+        global_crops: Count = 2
         """Global views of each image."""
 
         global_scale: AreaSpan = (0.2, 1.0)
         """Smallest and largest part of the image's area in a global view."""
 
-        local_crops: Annotated[int, Field(ge=0)] = 0
+        local_crops: Annotated[int, Field(ge=0, le=256)] = 0
         """Local views of each image."""
 
         local_size: Side | Literal["auto"] = "auto"

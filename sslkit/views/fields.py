@@ -17,6 +17,7 @@ def _ordered(span: tuple[float, float]) -> tuple[float, float]:
 Probability = Annotated[float, Field(ge=0, le=1)]
 Strength = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1, le=256)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
 Span = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
@@ -25,7 +26,7 @@ Span = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
 AreaSpan = Annotated[tuple[Fraction, Fraction], AfterValidator(_ordered)]
 """Smallest and largest part of an image's area, above 0 and at most 1."""
 
-Side = Annotated[int, Field(ge=4)]
+Side = Annotated[int, Field(ge=4, le=4096)]
 """Side of a square view in pixels."""
 
 PerView = Probability | tuple[Probability, ...]

@@ -66,7 +66,7 @@ def test_unreadable_recipes_are_located(tmp_path: Path, recipes: dict[str, str],
 
 def test_not_text_and_not_there(tmp_path: Path) -> None:
     (tmp_path / "image.toml").write_bytes(b"ab\xff\xfe")
-    with pytest.raises(RecipeError, match=r"image.toml: is not UTF-8 text \(byte 2\)"):
+    with pytest.raises(RecipeError, match=r"image.toml:1: is not UTF-8 text \(byte 2\)"):
         read(tmp_path / "image.toml")
     with pytest.raises(RecipeError, match=r"gone.toml: there is no such file \(there are .*image.toml\)"):
         read(tmp_path / "gone.toml")

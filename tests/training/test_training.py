@@ -181,10 +181,11 @@ def test_what_cannot_be_resumed_says_why(finished: Run, tiny: Path, tmp_path: Pa
 
 
 def test_a_data_set_smaller_than_a_batch_is_refused(tiny: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError) as error:
+    with pytest.raises(RecipeError) as error:
         run_once(tiny, tmp_path / "runs", "train.batch_size=2000")
-    assert str(error.value) == (
-        "there are 1438 training images, fewer than one batch of 2000: set train.batch_size to at most 1438"
+    assert str(error.value.problems[0]) == (
+        "--set train.batch_size=2000: train.batch_size: there are 1438 training images, fewer than one batch of 2000: "
+        "set train.batch_size to at most 1438"
     )
     assert not (tmp_path / "runs").exists()
 

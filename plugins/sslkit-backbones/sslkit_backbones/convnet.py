@@ -25,7 +25,7 @@ class ConvNet(sslkit.Backbone):
     api = 1
 
     class Options(sslkit.Options):
-        width: int = Field(32, ge=1)
+        width: int = Field(32, ge=1, le=4096)
         """Channels of the first layer; the last has four times as many."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:

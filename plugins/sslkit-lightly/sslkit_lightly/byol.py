@@ -28,7 +28,7 @@ class Byol(sslkit.Loss):
     sees_global_batch = False
 
     class Options(sslkit.Options):
-        predictor_dim: int = Field(4096, ge=1)
+        predictor_dim: int = Field(4096, ge=1, le=100_000)
         """Width of the predictor's hidden layer."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from lightly.loss import DINOLoss
@@ -13,6 +13,8 @@ from torch.nn import functional
 
 import sslkit
 from sslkit_lightly.period import PERIOD, steps
+
+Prototypes = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
 class DinoHead(sslkit.Head):
@@ -28,13 +30,13 @@ class DinoHead(sslkit.Head):
     api = 1
 
     class Options(sslkit.Options):
-        classifiers: tuple[int, ...] = Field((4096,), min_length=1)
+        classifiers: tuple[Prototypes, ...] = Field((4096,), min_length=1)
         """Number of prototypes of each set; the paper has 65536 for ImageNet."""
 
-        hidden_dim: int = Field(2048, ge=1)
+        hidden_dim: int = Field(2048, ge=1, le=100_000)
         """Width of the two hidden layers."""
 
-        embedding_dim: int = Field(256, ge=1)
+        embedding_dim: int = Field(256, ge=1, le=100_000)
         """Length of the embedding."""
 
         batch_norm: bool = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-PERIOD = r"^[0-9]+(\.[0-9]+)? epochs$|^[0-9]+ steps$"
+PERIOD = r"^[0-9]{1,9}(\.[0-9]{1,9})? epochs$|^[0-9]{1,9} steps$"
 """Such as "1 epochs", "0.5 epochs" or "300 steps"."""
 
 

@@ -21,13 +21,13 @@ class ProjectionHead(sslkit.Head):
     api = 1
 
     class Options(sslkit.Options):
-        hidden_dim: int = Field(2048, ge=1)
+        hidden_dim: int = Field(2048, ge=1, le=100_000)
         """Width of the hidden layers."""
 
-        embedding_dim: int = Field(128, ge=1)
+        embedding_dim: int = Field(128, ge=1, le=100_000)
         """Length of the embedding; Barlow Twins and VICReg gain from thousands."""
 
-        layers: int = Field(2, ge=2)
+        layers: int = Field(2, ge=2, le=100)
         """Linear layers, the last included."""
 
         last_batch_norm: bool = True

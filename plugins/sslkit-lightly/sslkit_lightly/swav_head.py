@@ -17,7 +17,7 @@ from torch.nn import functional
 import sslkit
 from sslkit_lightly.period import PERIOD, steps
 
-Prototypes = Annotated[int, Field(ge=2)]
+Prototypes = Annotated[int, Field(ge=2, le=10_000_000)]
 
 
 class SwavHead(sslkit.Head):
@@ -35,10 +35,10 @@ class SwavHead(sslkit.Head):
         prototypes: tuple[Prototypes, ...] = Field((3000,), min_length=1)
         """Number of prototypes of each set, such as [3000] or [300, 300]."""
 
-        hidden_dim: Annotated[int, Field(ge=1)] | Literal["linear"] = 2048
+        hidden_dim: Annotated[int, Field(ge=1, le=100_000)] | Literal["linear"] = 2048
         """Width of the hidden layer, which has BatchNorm and ReLU; "linear": no hidden layer."""
 
-        embedding_dim: int = Field(128, ge=1)
+        embedding_dim: int = Field(128, ge=1, le=100_000)
         """Length of the embedding."""
 
         freeze_prototypes: str = Field("1 epochs", pattern=PERIOD)

@@ -40,10 +40,10 @@ class SwavLoss(sslkit.Loss):
         sinkhorn_epsilon: float = Field(0.05, gt=0)
         """Smoothness of assignments: smaller is sharper."""
 
-        sinkhorn_iterations: int = Field(3, ge=1)
+        sinkhorn_iterations: int = Field(3, ge=1, le=1000)
         """Times that prototypes, then images, are made to weigh alike."""
 
-        queue_size: int = Field(0, ge=0)
+        queue_size: int = Field(0, ge=0, le=10_000_000)
         """Past embeddings of each global view that share in the assignments; 0: no queue."""
 
         queue_start: str = Field("0 epochs", pattern=PERIOD)

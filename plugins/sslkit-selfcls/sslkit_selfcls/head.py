@@ -13,8 +13,8 @@ import sslkit
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"leaky-relu": nn.LeakyReLU, "relu": nn.ReLU, "gelu": nn.GELU}
 
-Width = Annotated[int, Field(ge=1)]
-Classes = Annotated[int, Field(ge=2)]
+Width = Annotated[int, Field(ge=1, le=100_000)]
+Classes = Annotated[int, Field(ge=2, le=10_000_000)]
 
 
 class SelfClassifierHead(sslkit.Head):
@@ -37,7 +37,7 @@ class SelfClassifierHead(sslkit.Head):
         hidden_dims: tuple[Width, ...] = (4096,)
         """Width of each hidden layer; [] for a single linear layer."""
 
-        embedding_dim: int = Field(128, ge=1)
+        embedding_dim: int = Field(128, ge=1, le=100_000)
         """Length of the embedding."""
 
         batch_norm: bool = True

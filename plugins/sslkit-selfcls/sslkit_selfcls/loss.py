@@ -51,7 +51,7 @@ class SelfClassifierLoss(sslkit.Loss):
         column_temperature: float = Field(0.05, gt=0)
         """Temperature of the target's softmax over the batch."""
 
-        queue_size: int = Field(0, ge=0)
+        queue_size: int = Field(0, ge=0, le=10_000_000)
         """Past embeddings kept to take nearest neighbours from, in place of the first view; 0: no queue."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:

@@ -24,13 +24,13 @@ class DigitScenes(Dataset):
     class Options(BaseOptions):
         """How many scenes, and what they look like."""
 
-        train: int = Field(default=600, ge=8)
+        train: int = Field(default=600, ge=8, le=1_000_000)
         """Scenes to train on."""
-        test: int = Field(default=300, ge=1)
+        test: int = Field(default=300, ge=1, le=1_000_000)
         """Scenes to test on."""
         side: int = Field(default=48, ge=32, le=1024)
         """Side of a scene in pixels."""
-        most_digits: int = Field(default=3, ge=1)
+        most_digits: int = Field(default=3, ge=1, le=1000)
         """Most digits of a scene."""
         channels: int = Field(default=1, ge=1, le=16)
         """1 for grey scenes; with more, backgrounds differ between channels."""

@@ -49,7 +49,7 @@ class ImageFolder(Dataset):
         channels: Literal[1, 3] = 3
         """3: every image becomes RGB; 1: every image becomes grey."""
 
-        size: Literal["auto"] | Annotated[int, Field(ge=8)] = "auto"
+        size: Literal["auto"] | Annotated[int, Field(ge=8, le=4096)] = "auto"
         """Images are scaled until the shorter side has so many pixels, and the middle square is kept. auto: the
         images' own size if all have the same and its shorter side is at most 256; else their median shorter side, at
         most 256."""
