@@ -9,7 +9,7 @@ from typing import Any
 import tomli_w
 
 from sslkit.errors import RunError
-from sslkit.files import write_aside
+from sslkit.files import read_regular, write_aside
 from sslkit.recipe.locate import locate
 from sslkit.runs import Run
 
@@ -33,11 +33,11 @@ def read_class_names(run: Run, clusters: int) -> tuple[str, ...] | None:
     """
     path = run.path / FILE
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path)
         table = tomllib.loads(text)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
     lines = locate(text)
     for key in table:

@@ -74,6 +74,17 @@ def open_regular(path: Path) -> BufferedReader:
     return file
 
 
+def read_regular(path: Path) -> str:
+    """The text of a file that ``open_regular`` opens.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+        ValueError: it is not UTF-8.
+    """
+    with open_regular(path) as file:
+        return file.read().decode()
+
+
 def remove_parts(folder: Path) -> None:
     """Remove what killed processes left incomplete in a folder that nobody else writes to now."""
     for part in folder.glob(f".*{PART}"):

@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 from sslkit.components.kinds import KINDS
 from sslkit.contracts.context import Context
 from sslkit.errors import RunError
-from sslkit.files import open_regular
+from sslkit.files import read_regular
 from sslkit.runs import Run
 from sslkit.weights import read_metadata
 
@@ -148,6 +148,11 @@ class _Figures(TypedDict):
     named: NotRequired[dict[str, float | None]]
 
 
+class _Sent(TypedDict):
+    rows: Count
+    id: NotRequired[str]
+
+
 class _Evaluation(TypedDict):
     protocol: dict[str, dict[str, Any]]
     baselines: dict[str, _Figures]
@@ -177,12 +182,19 @@ def head_facts(path: Path, heads: Collection[str] | None = None) -> HeadFacts:
 
 def read_provenance(run: Run) -> Provenance:
     """What a run was trained with."""
+    return _checked(Provenance, _json(run.provenance), run.provenance)
+
+
+def read_sent(path: Path) -> dict[str, dict[str, Any]]:
+    """What each logger was sent, by its name."""
+    return {name: dict(sent) for name, sent in _checked(dict[str, _Sent], _json(path), path).items()}
+
+
+def _json(path: Path) -> Any:
     try:
-        with open_regular(run.provenance) as file:
-            record = json.load(file)
+        return json.loads(read_regular(path))
     except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{run.provenance} cannot be read: {error}") from error
-    return _checked(Provenance, record, run.provenance)
+        raise RunError(f"{path} cannot be read: {error}") from error
 
 
 def read_evaluations(run: Run) -> tuple[list[dict[str, Any]], dict[Path, str]]:
@@ -191,15 +203,12 @@ def read_evaluations(run: Run) -> tuple[list[dict[str, Any]], dict[Path, str]]:
     damaged: dict[Path, str] = {}
     for path in sorted(run.evaluations.glob("*.json")):
         try:
-            with open_regular(path) as file:
-                result = json.load(file)
+            result = _json(path)
             found = _checked(_Evaluation, result, path)
             _checked(dict[str, _Figures], {name: result[name] for name in found["protocol"] if name in result}, path)
             results.append(result)
         except RunError as error:
             damaged[path] = str(error).replace(str(path), "it", 1)
-        except (OSError, ValueError, RecursionError) as error:
-            damaged[path] = f"it cannot be read: {(isinstance(error, OSError) and error.strerror) or error}"
     return results, damaged
 
 

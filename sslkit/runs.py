@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
 import secrets
@@ -13,10 +12,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from sslkit.errors import RunError
-from sslkit.files import remove_parts, to_json, write_aside
+from sslkit.files import read_regular, remove_parts, to_json, write_aside
 
 VARIABLE = "SSLKIT_RUNS"
 """Environment variable: the folder that runs go to, ``./runs`` where it is unset."""
@@ -31,6 +32,8 @@ EVALUATION_STAMP = f"{STAMP}-%f"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 State = Literal["running", "interrupted", "failed", "finished"]
+Count = Annotated[int, Field(ge=0, strict=True)]
+Printable = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$", max_length=300)]
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,12 @@ class Status:
     """
 
     state: State
-    step: int = 0
-    steps: int = 0
-    epoch: int = 0
-    epochs: int = 0
-    updated: str = ""
-    process: str = ""
+    step: Count = 0
+    steps: Count = 0
+    epoch: Count = 0
+    epochs: Count = 0
+    updated: Printable = ""
+    process: Printable = ""
 
 
 class Run:
@@ -156,14 +159,17 @@ class Run:
             RunError: the folder holds no readable status.
         """
         try:
-            status = Status(**json.loads((self.path / "status.json").read_text()))
-        except (OSError, ValueError, TypeError) as error:
-            raise RunError(f"{self.path} is not a run folder: its status.json cannot be read ({error})") from error
-        if status.state not in get_args(State):
-            raise RunError(f"{self.path} is not a run folder: its status.json has the state {status.state!r}")
+            status = TypeAdapter(Status).validate_json(read_regular(self.path / "status.json"))
+        except ValidationError as error:
+            raise self._no_status(_first(error)) from error
+        except (OSError, ValueError) as error:
+            raise self._no_status(str(error)) from error
         if status.state == "running" and not self._is_held():
             return Status(**(asdict(status) | {"state": "interrupted"}))
         return status
+
+    def _no_status(self, reason: str) -> RunError:
+        return RunError(f"{self.path} is not a run folder: its status.json cannot be read ({reason})")
 
     @property
     def readable(self) -> bool:
@@ -238,6 +244,11 @@ def _after(name: str) -> datetime:
         with suppress(ValueError, OverflowError):
             return datetime.strptime(text, stamp) + tick
     return datetime.min
+
+
+def _first(error: ValidationError) -> str:
+    found = error.errors()[0]
+    return ": ".join([*map(str, found["loc"]), found["msg"]])
 
 
 def _this_process() -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import tomllib
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -13,11 +16,14 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from sslkit.api import Run
+from sslkit.classes import read_class_names
 from sslkit.errors import RunError, SslkitError
 from sslkit.evaluation.evaluate import build_evaluators, evaluate
 from sslkit.export.export import export
-from sslkit.records import read_evaluations
+from sslkit.records import read_evaluations, read_provenance, read_sent
+from sslkit.reporting import facts
 from sslkit.reporting.compare import measured
+from sslkit.reporting.history import read_history
 from sslkit.weights import KEY, read_metadata
 
 Wrong = Callable[[dict[str, Any], int], Iterator[tuple[str, dict[str, Any]]]]
@@ -89,6 +95,103 @@ def test_what_stands_beside_weights(run: Run, file: str, wrong: Wrong) -> None:
     save_file(weights, path, {KEY: json.dumps(facts | ({"mean": [0.5, 0.5]} if file == "backbone" else {"head": "x"}))})
     reason = "mean: the images have 1 channels" if file == "backbone" else "head: the recipe has none called 'x'"
     assert carry_off(run) == f"{path} is not as sslkit writes it: {reason}"
+
+
+DEEP = "[" * 100_000
+
+
+@pytest.fixture
+def forever() -> Iterator[None]:
+    """What waits for a pipe fails instead."""
+
+    def late(number: int, frame: object) -> None:
+        raise TimeoutError("waited for a pipe")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def refusal(read: Callable[[], object]) -> str:
+    """What a reader says; empty where it reads."""
+    try:
+        read()
+    except RunError as error:
+        return str(error)
+    return ""
+
+
+def pipe(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def test_status(run: Run, forever: None) -> None:
+    path = run.path / "status.json"
+    record = json.loads(path.read_text())
+    refused = 0
+    for _, changed in every_wrong(record, 0):
+        path.write_text(json.dumps(changed))
+        if said := refusal(lambda: run.status):
+            assert said.startswith(f"{run.path} is not a run folder: its status.json cannot be read (")
+            refused += 1
+        else:
+            assert type(run.status.step) is type(run.status.epoch) is int
+            assert "\x1b" not in run.status.updated + run.status.process
+    assert refused > 40
+    path.write_text(json.dumps(record | {"step": "many"}))
+    with pytest.raises(RunError, match=r"status.json cannot be read \(step: Input should be a valid integer\)"):
+        _ = run.status
+    path.write_text(DEEP)
+    with pytest.raises(RunError, match=r"status.json cannot be read \("):
+        _ = run.status
+    pipe(path)
+    with pytest.raises(RunError, match=r"status.json cannot be read \(.*it is no regular file"):
+        _ = run.status
+    assert not run.readable
+
+
+def test_pipes_in_place_of_records_are_not_waited_for(run: Run, forever: None) -> None:
+    for path in (run.metrics, run.path / "classes.toml", run.path / "loggers.json", run.recipe, run.provenance):
+        pipe(path)
+    reads: dict[Path, Callable[[], object]] = {
+        run.metrics: lambda: list(read_history(run.metrics)),
+        run.path / "classes.toml": lambda: read_class_names(run, 10),
+        run.path / "loggers.json": lambda: read_sent(run.path / "loggers.json"),
+        run.provenance: lambda: read_provenance(run),
+    }
+    for path, read in reads.items():
+        with pytest.raises(RunError, match=f"{path}.*it is no regular file"):
+            read()
+    notes: list[str] = []
+    assert facts.read(run.recipe, notes) == ""
+    assert notes == [f"{run.recipe} cannot be read: [Errno 22] it is no regular file: {str(run.recipe)!r}"]
+
+
+def test_what_loggers_were_sent(run: Run) -> None:
+    path = run.path / "loggers.json"
+    for key, changed in every_wrong({"tensorboard": {"rows": 3, "id": "x"}}, 1):
+        path.write_text(json.dumps(changed))
+        if said := refusal(lambda: read_sent(path)):
+            assert said.startswith(f"{path} is not as sslkit writes it: {key.split('.')[0]}")
+        else:
+            assert all(type(sent["rows"]) is int and sent["rows"] >= 0 for sent in read_sent(path).values())
+
+
+def test_a_report_of_strange_records(run: Run) -> None:
+    record = json.loads(run.provenance.read_text())
+    recipe = tomllib.loads(run.recipe.read_text())
+    for _, changed in every_wrong(record, 1):
+        facts.facts(recipe, changed, 10)
+        facts.origin(changed)
+    for _, changed in every_wrong(recipe, 0):
+        facts.facts(changed, record, 10)
+        facts.summary(changed, record, "1 of 2")
+    notes: list[str] = []
+    assert facts.parsed(json.loads, DEEP, run.provenance, notes) == {}
+    assert notes[0].startswith(f"{run.provenance} cannot be read: ")
 
 
 def test_evaluations(run: Run, wrong: Wrong) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sslkit.errors import RunError
+from sslkit.files import read_regular
 from sslkit.records import epochs_before, read_evaluations
 from sslkit.reporting.differences import at, between, from_published
 from sslkit.reporting.evaluations import parts, titled
@@ -95,8 +96,8 @@ def compare(runs: Sequence[Run], reference: Reference | None = None) -> dict[str
 
 def _settings(run: Run, notes: list[str]) -> dict[str, Any]:
     try:
-        recipe = tomllib.loads(run.recipe.read_text())
-    except (OSError, ValueError) as error:
+        recipe = tomllib.loads(read_regular(run.recipe))
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{run.recipe} cannot be read: {error}") from error
     try:
         before = epochs_before(run)

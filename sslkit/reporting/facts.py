@@ -9,13 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sslkit.files import read_regular
 from sslkit.reporting.evaluations import protocol
 
 
 def read(path: Path, notes: list[str]) -> str:
     """A file's text; empty, with a note why, where it cannot be read."""
     try:
-        return str(path.read_text(encoding="utf-8"))
+        return read_regular(path)
     except (OSError, ValueError) as error:
         notes.append(f"{path} cannot be read: {error}")
         return ""
@@ -25,7 +26,7 @@ def parsed(parse: Callable[[str], Any], text: str, path: Path, notes: list[str])
     """What a file's text holds; nothing, with a note why, where it is damaged."""
     try:
         found = parse(text) if text else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         notes.append(f"{path} cannot be read: {error}")
         return {}
     return found if isinstance(found, dict) else {}
@@ -34,7 +35,8 @@ def parsed(parse: Callable[[str], Any], text: str, path: Path, notes: list[str])
 def used(recipe: dict[str, Any], section: str) -> str:
     """Names of a section's components without their distributions."""
     table = recipe.get(section, {})
-    uses = [str(item.get("use", "?")) for item in (table if isinstance(table, list) else [table])]
+    tables = table if isinstance(table, list) else [table]
+    uses = [str(item.get("use", "?")) for item in tables if isinstance(item, dict)]
     counts = Counter(use.partition(":")[2] or use for use in uses)
     return ", ".join(name if count == 1 else f"{count} × {name}" for name, count in counts.items())
 
@@ -53,8 +55,9 @@ def facts(recipe: dict[str, Any], record: dict[str, Any], steps: int) -> list[tu
     """What was trained on what, by name."""
     if not recipe:
         return []
-    train, hardware = recipe.get("train", {}), record.get("hardware", {})
-    shape = "×".join(map(str, record.get("image_shape", "?")))
+    train, hardware, run = _table(recipe, "train"), _table(record, "hardware"), _table(recipe, "run")
+    sides = record.get("image_shape")
+    shape = "×".join(map(str, sides)) if isinstance(sides, list) else "?"
     images = f"{record.get('training_images', '?')} images of {shape}"
     found = [
         ("data", f"{used(recipe, 'data')}: {images}, used without labels"),
@@ -65,9 +68,15 @@ def facts(recipe: dict[str, Any], record: dict[str, Any], steps: int) -> list[tu
         ),
         ("length", f"{train.get('epochs', '?')} epochs of batches of {train.get('batch_size', '?')}, {steps} steps"),
         ("hardware", ", ".join(str(hardware[key]) for key in ("name", "device", "precision") if key in hardware)),
-        ("seed", str(recipe.get("run", {}).get("seed", "?"))),
+        ("seed", str(run.get("seed", "?"))),
     ]
     return [(name, value) for name, value in found if value]
+
+
+def _table(tree: dict[str, Any], key: str) -> dict[str, Any]:
+    """A table of what somebody else may have written; empty where it is none."""
+    found = tree.get(key)
+    return found if isinstance(found, dict) else {}
 
 
 def origin(record: dict[str, Any]) -> list[tuple[str, str]]:
@@ -79,10 +88,11 @@ def origin(record: dict[str, Any]) -> list[tuple[str, str]]:
     if isinstance(versions := left.pop("versions", None), dict):
         found.append(("versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
     if isinstance(components := left.pop("components", None), dict):
-        parts = [
-            f"{item.get('name')} of {item.get('distribution')} {item.get('version')}" for item in components.values()
+        found += [
+            (f"component {place}", f"{item.get('name')} of {item.get('distribution')} {item.get('version')}")
+            for place, item in components.items()
+            if isinstance(item, dict)
         ]
-        found += [(f"component {place}", part) for place, part in zip(components, parts, strict=True)]
     return found + [(key, words(value)) for key, value in protocol(left)]
 
 

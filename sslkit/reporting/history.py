@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sslkit.errors import RunError
-from sslkit.files import write_aside
+from sslkit.files import read_regular, write_aside
 
 HEADER = "step,epoch,metric,value\n"
 
@@ -86,7 +86,7 @@ def read_history(path: Path) -> Iterator[Row]:
         RunError: the file is damaged.
     """
     try:
-        text = path.read_text()
+        text = read_regular(path)
         complete = text[: text.rfind("\n") + 1]
         for row in csv.DictReader(io.StringIO(complete)):
             yield _row(row)

@@ -7,7 +7,6 @@ training: what it has missed is sent after the next checkpoint.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 from sslkit.errors import RecipeError
 from sslkit.files import to_json, write_aside
 from sslkit.recipe.model import Recipe
+from sslkit.records import read_sent
 from sslkit.reporting.history import read_history
 from sslkit.runs import Run
 from sslkit.training.random_state import random_state, restore_random_state
@@ -112,7 +112,7 @@ class Loggers:
 
     def _send(self, name: str) -> None:
         if not self.sent and self.note.exists():
-            self.sent = json.loads(self.note.read_text())
+            self.sent = read_sent(self.note)
         known = self.sent.setdefault(name, {"rows": 0})
         if name not in self.made:
             self.made[name] = MAKE[name](self.run, known)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
+from sslkit.files import read_regular
 from sslkit.finding import all_runs
 from sslkit.runs import Run
 
@@ -46,9 +47,9 @@ def begun(runs: Path, recipe: str) -> Run | None:
         return None
     for run in reversed(list(all_runs(runs))):
         try:
-            record = json.loads(run.provenance.read_text())
-            if record.get("slurm_job") == job() and run.recipe.read_text() == recipe:
+            record = json.loads(read_regular(run.provenance))
+            if record.get("slurm_job") == job() and read_regular(run.recipe) == recipe:
                 return run
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError, RecursionError):
             continue
     return None
