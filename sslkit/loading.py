@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
 
 from sslkit.components.catalog import Catalog
 from sslkit.components.kinds import kind_named
 from sslkit.components.loader import load
 from sslkit.contracts.backbone import Backbone
-from sslkit.errors import RunError
+from sslkit.errors import RunError, SslkitError
 from sslkit.finding import find_run, runs_folder
+from sslkit.memory import first_line
 from sslkit.records import backbone_facts, context_of
-from sslkit.weights import load_weights
+from sslkit.weights import count_values, load_weights
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,32 @@ def load_backbone(run: str | Path | None = None, runs: str | Path | None = None)
         options = component.Options.model_validate_json(json.dumps(table))
     except ValidationError as error:
         raise RunError(f"{facts['run']} was trained with options that {entry} no longer has: {error}") from error
-    backbone: Backbone = component(options, context)
+    backbone = _build(lambda: component(options, context), str(entry), weights)
     load_weights(backbone, weights)
     mean, std = tuple(facts["mean"]), tuple(facts["std"])
     return TrainedBackbone(backbone.eval(), facts["image_size"], mean, std, context.channels)
+
+
+def _build(build: Callable[[], Any], what: str, weights: Path) -> Backbone:
+    """The backbone that stands beside the weights, unless these are fewer: then it is not what they were trained in."""
+    try:
+        with torch.device("meta"):
+            needed = sum(value.numel() for value in build().state_dict().values())
+    except Exception:
+        needed = 0  # not every network can be had without its memory
+    found = count_values(weights)
+    if needed > found:
+        raise RunError(
+            f"the weights {weights} cannot be used: {what} with the options beside them has {needed} numbers, "
+            f"the file {found}"
+        )
+    try:
+        backbone: Backbone = build()
+    except SslkitError:
+        raise
+    except Exception as error:
+        raise RunError(
+            f"the weights {weights} cannot be used: building {what} with the options beside them fails with "
+            f"{type(error).__name__}: {first_line(error)}"
+        ) from error
+    return backbone

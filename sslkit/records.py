@@ -21,7 +21,9 @@ from sslkit.runs import Run
 from sslkit.weights import read_metadata
 
 Count = Annotated[int, Field(ge=0)]
-Size = Annotated[int, Field(gt=0)]
+Size = Annotated[int, Field(gt=0, le=10_000_000)]
+"""What networks are built with: no more than any option allows."""
+SizeOrNone = Annotated[int, Field(ge=0, le=10_000_000)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Shape = TypeVar("Shape")
@@ -35,14 +37,14 @@ class ContextFacts(TypedDict):
     mean: list[Number]
     std: list[Above0]
     batch_size: Size
-    steps_per_epoch: Size
+    steps_per_epoch: Annotated[int, Field(gt=0)]
     epochs: Size
     seed: int
-    view_size: Count
-    view_count: Count
-    global_view_count: Count
-    feature_dim: Count
-    embedding_dim: Count
+    view_size: SizeOrNone
+    view_count: SizeOrNone
+    global_view_count: SizeOrNone
+    feature_dim: SizeOrNone
+    embedding_dim: SizeOrNone
     classifiers: list[Size]
     steps_before: NotRequired[Count]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,20 @@ def load_weights(module: nn.Module, path: Path) -> None:
         module.load_state_dict(state)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise RunError(f"the weights {path} cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def count_values(path: Path) -> int:
+    """How many numbers a file of weights holds, by its header.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    try:
+        open_regular(path).close()
+        with safe_open(path, framework="pt") as file:
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - not a dict
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"the weights {path} cannot be read: {error}") from error
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

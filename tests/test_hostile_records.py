@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import tomllib
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from sslkit.api import Run
@@ -20,11 +22,13 @@ from sslkit.classes import read_class_names
 from sslkit.errors import RunError, SslkitError
 from sslkit.evaluation.evaluate import build_evaluators, evaluate
 from sslkit.export.export import export
+from sslkit.loading import load_backbone
 from sslkit.records import read_evaluations, read_provenance, read_sent
 from sslkit.reporting import facts
 from sslkit.reporting.compare import measured
 from sslkit.reporting.history import read_history
 from sslkit.weights import KEY, read_metadata
+from sslkit_backbones.convnet import ConvNet
 
 Wrong = Callable[[dict[str, Any], int], Iterator[tuple[str, dict[str, Any]]]]
 
@@ -192,6 +196,34 @@ def test_a_report_of_strange_records(run: Run) -> None:
     notes: list[str] = []
     assert facts.parsed(json.loads, DEEP, run.provenance, notes) == {}
     assert notes[0].startswith(f"{run.provenance} cannot be read: ")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("image_size", 10**12, "{path} is not as sslkit writes it: image_size: Input should be less than or equal to"),
+        ("context.channels", 10**15, "{path} is not as sslkit writes it: context.channels: Input should be less than"),
+        ("backbone.width", 10**13, "tiny/.* was trained with options that backbone 'convnet' of .* no longer has"),
+        ("backbone.width", 4096, "the weights {path} cannot be used: .* has 2265124869 numbers, the file 139813"),
+        ("context.channels", 10**7, "the weights {path} cannot be used: backbone 'convnet' of .* numbers, the file "),
+    ],
+)
+def test_absurd_sizes_beside_weights(run: Run, key: str, value: int, said: str) -> None:
+    weights, facts = load_file(run.backbone), read_metadata(run.backbone)
+    *above, last = key.split(".")
+    table = facts[above[0]] if above else facts
+    table[last] = value
+    save_file(weights, run.backbone, {KEY: json.dumps(facts)})
+    with pytest.raises(RunError, match=said.format(path=re.escape(str(run.backbone)))):
+        load_backbone(run.backbone)
+
+
+def test_a_backbone_that_cannot_be_built_names_the_weights(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ConvNet, "__init__", lambda *args: torch.empty(2**60, device="cpu"))
+    with pytest.raises(RunError) as error:
+        load_backbone(run.backbone)
+    assert str(error.value).startswith(f"the weights {run.backbone} cannot be used: building backbone 'convnet' of ")
+    assert " with the options beside them fails with RuntimeError: " in str(error.value)
 
 
 def test_evaluations(run: Run, wrong: Wrong) -> None:
