@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from sslkit.errors import RunError
-from sslkit.files import read_regular, write_aside
+from sslkit.files import open_regular, read_regular, write_aside
 
 HEADER = "step,epoch,metric,value\n"
 
@@ -34,10 +34,16 @@ class Row(NamedTuple):
 
 
 class History:
-    """Appends to a run's ``metrics.csv``."""
+    """Appends to a run's ``metrics.csv``.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the file.
+        tell: is told, in words, when it has to begin anew because somebody removed it.
+    """
+
+    def __init__(self, path: Path, tell: Callable[[str], None] = lambda text: None) -> None:
         self.path = path
+        self.tell = tell
 
     def begin(self) -> None:
         """Begin an empty history."""
@@ -52,13 +58,19 @@ class History:
 
         Returns:
             What has become of the file since then, in words; empty where it is as it should be.
+
+        Raises:
+            RunError: what is there instead cannot be read.
         """
         try:
-            data = self.path.read_bytes()
+            with open_regular(self.path) as file:
+                data = file.read()
         except FileNotFoundError:
             self.begin()
             return f"{self.path.name} is gone, and with it the figures up to step {step}"
-        if data[:size].endswith(b"\n") and len(data) >= size:
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be read: {error.strerror or error}; remove it") from error
+        if data.startswith(HEADER.encode()) and data[:size].endswith(b"\n") and len(data) >= size:
             write_aside(self.path, data[:size])
             return ""
         kept = [row for row in _readable(data) if row.step <= step]
@@ -69,14 +81,24 @@ class History:
 
     def append(self, step: int, epoch: float, figures: Mapping[str, float]) -> None:
         """Add a row for each figure."""
-        with self.path.open("a", newline="") as file:
+        with self._end() as file:
             file.write(_lines(Row(step, epoch, metric, value) for metric, value in figures.items()))
 
     def flush(self) -> int:
         """Bring what was appended to the disk; returns the file's size in bytes."""
-        with self.path.open("rb") as file:
+        with self._end() as file:
+            file.flush()
             os.fsync(file.fileno())
             return os.fstat(file.fileno()).st_size
+
+    @contextmanager
+    def _end(self) -> Iterator[TextIO]:
+        """The file, to write at its end; with a header, also where it was removed or emptied."""
+        with self.path.open("a", newline="") as file:
+            if not file.tell():
+                self.tell(f"{self.path.name} was removed while training: it begins anew")
+                file.write(HEADER)
+            yield file
 
 
 def read_history(path: Path) -> Iterator[Row]:
@@ -88,6 +110,8 @@ def read_history(path: Path) -> Iterator[Row]:
     try:
         text = read_regular(path)
         complete = text[: text.rfind("\n") + 1]
+        if complete and complete.splitlines()[0] != HEADER.strip():
+            raise ValueError(f"its first line is not {HEADER.strip()}")
         for row in csv.DictReader(io.StringIO(complete)):
             yield _row(row)
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
@@ -100,9 +124,14 @@ def _row(fields: Mapping[str, str]) -> Row:
 
 def _readable(data: bytes) -> Iterator[Row]:
     """The rows of a damaged file that are whole."""
-    lines = data.decode(errors="replace").splitlines()
-    for fields in csv.reader(lines[1:]):
-        with suppress(ValueError, KeyError):
+    reader = csv.reader(data.decode(errors="replace").splitlines())
+    while True:
+        # The header is no row either; a field may be longer than csv takes.
+        with suppress(ValueError, KeyError, csv.Error):
+            try:
+                fields = next(reader)
+            except StopIteration:
+                return
             yield _row(dict(zip(Row._fields, fields, strict=True)))
 
 

@@ -71,7 +71,7 @@ class Bookkeeping(pl.Callback):
         self.signs = Signs(learner.assembly)
         self.watch = Watch()
         self.interval = Interval(recipe.train.checkpoint_every, self.context.steps_per_epoch)
-        self.history = History(run.metrics)
+        self.history = History(run.metrics, lambda text: reporter.note(f"warning: {text}"))
         self.loggers = Loggers(run, recipe, reporter)
         self.saver = Saver(run.checkpoints, recipe.train.keep_checkpoints)
         self.names: list[str] = []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sslkit.errors import RunError
-from sslkit.reporting.history import History, Row, read_history
+from sslkit.reporting.history import HEADER, History, Row, read_history
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x00"), min_size=1)
 
@@ -56,8 +57,50 @@ def test_what_became_of_the_history_meanwhile_is_said(history: tuple[History, in
     assert list(read_history(kept.path)) == []
 
 
+def test_a_history_that_is_removed_while_training_begins_anew(history: tuple[History, int]) -> None:
+    kept, _ = history
+    told: list[str] = []
+    kept.tell = told.append
+    kept.path.unlink()
+    kept.append(8, 2.0, {"loss": 0.1})
+    kept.append(10, 2.5, {"loss": 0.2})
+    assert told == ["metrics.csv was removed while training: it begins anew"]
+    assert list(read_history(kept.path)) == [Row(8, 2.0, "loss", 0.1), Row(10, 2.5, "loss", 0.2)]
+    kept.path.unlink()
+    assert kept.flush() == len(HEADER)
+    kept.append(12, 3.0, {"loss": 0.3})
+    assert len(told) == 2
+    assert list(read_history(kept.path)) == [Row(12, 3.0, "loss", 0.3)]
+
+
+def test_going_on_without_a_header_is_said(history: tuple[History, int]) -> None:
+    kept, size = history
+    rows = kept.path.read_text().removeprefix(HEADER)
+    kept.path.write_text(rows * 4 + "9,1.0," + "x" * 200_000 + ",1\n4,1.0,acc,0.5\n")
+    assert kept.go_on(size, 4) == (
+        "metrics.csv was changed since step 4 was saved: the 9 rows that can be read are kept"
+    )
+    assert list(read_history(kept.path))[-1] == Row(4, 1.0, "acc", 0.5)
+
+
+def test_going_on_does_not_wait_for_a_pipe(history: tuple[History, int]) -> None:
+    kept, size = history
+    kept.path.unlink()
+    os.mkfifo(kept.path)
+    with pytest.raises(RunError, match=r"metrics.csv cannot be read: it is no regular file; remove it"):
+        kept.go_on(size, 4)
+
+
 @pytest.mark.parametrize(
-    "content", [b"a,b\n1,2\n", b"step,epoch,metric,value\nx,1,loss,2\n", b"\xff\xfe\n", b"step,epoch\n1\n"]
+    "content",
+    [
+        b"2,0.5,loss,0.5\n",
+        b"step,epoch,metric,value\n1,1," + b"x" * 200_000 + b",2\n",
+        b"a,b\n1,2\n",
+        b"step,epoch,metric,value\nx,1,loss,2\n",
+        b"\xff\xfe\n",
+        b"step,epoch\n1\n",
+    ],
 )
 def test_a_damaged_file_is_said(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "metrics.csv"

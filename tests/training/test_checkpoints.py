@@ -220,6 +220,19 @@ def test_a_history_that_is_gone_is_said(stopped: Run) -> None:
     assert {row.step for row in rows(stopped)} == {10}
 
 
+def test_a_history_that_is_removed_while_training_is_said(tiny: Path, tmp_path: Path) -> None:
+    class Vandal(Notes):
+        def figures(self, *args: Any) -> None:
+            (run,) = all_runs(tmp_path / "runs")
+            run.metrics.unlink()
+
+    told = Vandal()
+    run = train(load_recipe(tiny, SMALL), tmp_path / "runs", told)
+    assert run.status.state == "finished"
+    assert "warning: metrics.csv was removed while training: it begins anew" in told.notes
+    assert {row.step for row in rows(run)} == {10}
+
+
 @pytest.mark.parametrize(
     ("name", "number"),
     [
