@@ -105,7 +105,9 @@ def command(
     from sslkit.evaluation.evaluate import build_evaluators, evaluate, other_data
     from sslkit.finding import find_run, runs_folder
     from sslkit.hardware import choose
+    from sslkit.training.processes import refuse_several
 
+    refuse_several("sslkit eval")
     with only_json(json):
         of_data = [setting for setting in set_ or [] if data and setting.startswith("data.")]
         evaluators = build_evaluators(asked, [setting for setting in set_ or [] if setting not in of_data])

@@ -73,6 +73,21 @@ def devices_of(train: TrainSection, device: str) -> int:
     return devices
 
 
+def refuse_several(command: str) -> None:
+    """Refuse a command that each process would do, and save, again.
+
+    Raises:
+        InputError: torchrun or SLURM started several.
+    """
+    found = environment()
+    count = found.world_size() if type(found) in OUTSIDE and found is not None else 1
+    if count > 1:
+        raise InputError(
+            f"`{command}` is the work of one process, and {started_by()} started {count}: "
+            "each would do it and save it again; start it without"
+        )
+
+
 class Processes:
     """Those that train together; this base is a single one.
 

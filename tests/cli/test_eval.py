@@ -58,6 +58,19 @@ def test_several_evaluations_in_one_table_and_one_json(cli, trained: Path) -> No
     assert shown.index("penalty_chosen_on: validation") < shown.index("protocol of knn")
 
 
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_several_processes_are_refused(cli, trained: Path, rank: str) -> None:
+    started = {"TORCHELASTIC_RUN_ID": "x", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500", "WORLD_SIZE": "2"}
+    before = list((trained / "evaluations").iterdir())
+    done = cli("eval", trained, **started, RANK=rank, LOCAL_RANK=rank)
+    assert done.returncode == 2
+    assert done.stderr == ("process 1: " if rank == "1" else "") + (
+        "error: `sslkit eval` is the work of one process, and torchrun started 2: "
+        "each would do it and save it again; start it without\n"
+    )
+    assert list((trained / "evaluations").iterdir()) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

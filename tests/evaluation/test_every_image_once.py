@@ -1,0 +1,84 @@
+"""513 test images, taken 512 at a time: figures are counted by hand, the last image like any other."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from sslkit.contracts.backbone import Backbone
+from sslkit.contracts.dataset import Split
+from sslkit.contracts.evaluator import Evaluator, Features
+from sslkit.data.store import TensorStore
+from sslkit.evaluation.cluster import Cluster
+from sslkit.evaluation.extract import extract
+from sslkit.evaluation.linear import Linear
+from sslkit.evaluation.nearest import Nearest
+from sslkit.options import NoOptions
+
+COUNT, CLASSES = 513, 3
+
+MISTAKEN = [7, 512]
+"""Images that show another class than their label; the last is alone in its batch."""
+
+
+class Brightness(Backbone):
+    """Which of three greys an image shows."""
+
+    api = 1
+    feature_dim = CLASSES
+
+    def __init__(self) -> None:
+        super().__init__(NoOptions(), None)
+        self.seen: list[int] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen.append(len(images))
+        greys = torch.tensor([0.0, 0.5, 1.0])
+        return (-50 * (images.mean((1, 2, 3))[:, None] - greys).square()).exp()
+
+
+def greys(count: int, mistaken: list[int]) -> Split:
+    labels = torch.arange(count) % CLASSES
+    shown = labels.clone()
+    shown[mistaken] = (labels[mistaken] + 1) % CLASSES
+    images = torch.tensor([0, 128, 255], dtype=torch.uint8)[shown][:, None, None, None].expand(-1, 1, 4, 4)
+    return Split(TensorStore(images.contiguous()), labels)
+
+
+class Subject:
+    seed = 0
+    class_names = ("black", "grey", "white")
+    discovered_names: tuple[str, ...] = ()
+    temperature = 1.0
+
+    def __init__(self) -> None:
+        self.splits = {"train": greys(60, []), "validation": greys(30, []), "test": greys(COUNT, MISTAKEN)}
+        self.network = Brightness()
+
+    def split(self, name: str) -> Split:
+        return self.splits[name]
+
+    def features(self, name: str) -> Features:
+        split = self.splits[name]
+        made = extract(self.network, split.images, size=4, mean=(0.0,), std=(1.0,), labels=split.labels)
+        return Features(made.features, made.labels, logits=made.features)
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "figure"), [(Linear(Linear.Options()), "top1"), (Nearest(Nearest.Options()), "top1")]
+)
+def test_every_test_image_is_counted_exactly_once(evaluator: Evaluator, figure: str) -> None:
+    subject = Subject()
+    found = evaluator.evaluate(subject)
+    assert subject.network.seen[-2:] == [512, 1]
+    assert found.protocol["images"] == COUNT
+    assert found.figures[figure] == (COUNT - len(MISTAKEN)) / COUNT
+
+
+def test_every_test_image_is_counted_exactly_once_in_clusters() -> None:
+    found = Cluster(Cluster.Options()).evaluate(Subject())
+    assert found.protocol["images"] == COUNT
+    for figures in (found.figures, found.baselines["kmeans_features"], found.baselines["kmeans_pixels"]):
+        assert figures["acc"] == (COUNT - len(MISTAKEN)) / COUNT
+        assert figures["classes_used"] == CLASSES
