@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sslkit.cli import completion
-from sslkit.cli.console import JsonOption, RunsOption, SetOption, messages, only_json, print_json
+from sslkit.cli.console import JsonOption, RunsOption, SetOption, only_json, print_json
 
 if TYPE_CHECKING:
     from sslkit.runs import Run
@@ -33,7 +33,7 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Train a recipe."""
-    from sslkit.cli.progress import reporter
+    from sslkit.cli.enduring import enduring
     from sslkit.finding import find_run, runs_folder
     from sslkit.recipe.check import load_recipe
     from sslkit.training.train import train
@@ -46,13 +46,13 @@ def command(
         from sslkit.training.processes import is_main
 
         with only_json(json):
-            found = try_out(load_recipe(recipe, set_ or []), reporter(messages()))
+            found = try_out(load_recipe(recipe, set_ or []), enduring())
         if is_main():
             show(found, as_json=json)
         return
     with only_json(json):
         parent = find_run(continue_from, runs_folder(runs)) if continue_from else None
-        run = train(load_recipe(recipe, set_ or []), runs_folder(runs), reporter(messages()), parent)
+        run = train(load_recipe(recipe, set_ or []), runs_folder(runs), enduring(), parent)
     finish(run, as_json=json)
 
 

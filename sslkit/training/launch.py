@@ -90,6 +90,8 @@ class _Launch:
         self.reporter = reporter
         self.asked: list[signal.Signals] = []
         """Signals that asked to stop."""
+        self.unheard: BaseException | None = None
+        """Why the reporter cannot be told any more."""
         self.ends: dict[int, Done | Failed] = {}
         pipes = [Pipe(duplex=False) for _ in range(devices)]
         senders = [sender for _, sender in pipes]
@@ -124,7 +126,7 @@ class _Launch:
                     lost.add(rank)
                     process.kill()
                 process.join()
-        failure = self._failure(lost)
+        failure = self.unheard or self._failure(lost)
         if failure is not None:
             raise failure
         end = self.ends[0]
@@ -164,9 +166,22 @@ class _Launch:
             del self.pipes[pipe]
             return
         if isinstance(told, Call):
-            getattr(self.reporter, told.method)(*told.arguments)
+            self._tell(told)
         else:
             self.ends[self.pipes[pipe]] = told
+
+    def _tell(self, call: Call) -> None:
+        if self.unheard is not None:
+            return
+        try:
+            getattr(self.reporter, call.method)(*call.arguments)
+        except KeyboardInterrupt:
+            raise  # a second Ctrl-C may come here, too
+        except BaseException as error:
+            # Processes that are killed lose what they have done since they saved; asked to stop, they save first.
+            self.unheard = error
+            for process in self.processes:
+                process.terminate()
 
     def _failure(self, lost: set[int]) -> BaseException | None:
         """Why the training failed: one that died without a word comes first, the others only miss it."""

@@ -14,9 +14,11 @@ from safetensors.torch import load_file
 import sslkit
 from sslkit.components.catalog import local_entries
 from sslkit.errors import InputError, RecipeError, RunError, TrainingError
+from sslkit.finding import all_runs
 from sslkit.recipe.check import load_recipe
 from sslkit.reporting.history import read_history
 from sslkit.runs import Run
+from sslkit.training.checkpoints import newest_whole
 from sslkit.training.dry_run import dry_run
 from sslkit.training.reporter import Progress, Reporter
 from sslkit.training.train import resume, train
@@ -88,6 +90,24 @@ def test_two_processes_stop_together_end_with_a_killed_one_and_resume_to_the_sam
     assert found.keys() == weights.keys()
     assert all(torch.equal(found[name], weights[name]) for name in weights)
     assert found_rows == rows
+
+
+class Breaks(Reporter):
+    """Cannot be told from a step on."""
+
+    def step(self, progress: Progress) -> None:
+        if progress.step == 3:
+            raise OSError(5, "Input/output error")
+
+
+def test_who_cannot_be_told_loses_no_step(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="Input/output error"):
+        train(load_recipe(tiny, ["train.devices=2", "train.epochs=500", "monitor.every_epochs=0"]), tmp_path, Breaks())
+    (run,) = all_runs(tmp_path)
+    assert run.status.state == "interrupted"
+    found, _ = newest_whole(run.checkpoints)
+    assert found is not None
+    assert found.step == run.status.step >= 3
 
 
 def test_a_dry_run_takes_one_share_of_the_batch_through_each_process(tiny: Path, tmp_path: Path) -> None:
