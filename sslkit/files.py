@@ -33,7 +33,8 @@ def writing_aside(path: Path) -> Iterator[BinaryIO]:
             error.filename = str(path)
         raise
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that has become read-only refuses this too, and what it refused first counts
+            aside.unlink(missing_ok=True)
     _flush_folder(path.parent)
 
 
@@ -46,9 +47,13 @@ def write_aside(path: Path, data: bytes | str) -> None:
 def point(link: Path, target: str) -> None:
     """Make a symbolic link to a name beside it, or let the one that is there point elsewhere, in one renaming."""
     aside = link.with_name(f".{link.name}.{os.getpid()}{PART}")
-    aside.unlink(missing_ok=True)
-    aside.symlink_to(target)
-    aside.replace(link)
+    try:
+        aside.unlink(missing_ok=True)
+        aside.symlink_to(target)
+        aside.replace(link)
+    except OSError as error:
+        error.filename, error.filename2 = str(link), None
+        raise
 
 
 def _flush_folder(folder: Path) -> None:

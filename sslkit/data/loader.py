@@ -115,5 +115,12 @@ class Loader:
                 order = self.order(epoch)
             first = (step % self.steps_per_epoch) * self.batch_size + self.rank * self.part
             index = order[first : first + self.part]
-            images = self.images.gather(index)
+            try:
+                images = self.images.gather(index)
+            except OSError as error:
+                where = f" ({error.filename})" if error.filename else ""
+                raise DataError(
+                    f"the images of step {step + 1} cannot be read: {error.strerror or error}{where}; "
+                    "once they can, `sslkit resume` goes on from the last checkpoint"
+                ) from error
             yield ImageBatch(images.pin_memory() if self.pinned else images, index)

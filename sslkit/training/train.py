@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import warnings
-from collections.abc import Collection
-from contextlib import nullcontext, suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -37,6 +37,9 @@ from sslkit.training.provenance import provenance
 from sslkit.training.quiet import quiet
 from sslkit.training.reporter import Reporter
 from sslkit.weights import load_weights, save_weights
+
+WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Errors that only writing meets."""
 
 STEP = ("train", "batch_size")
 """What decides most on the memory that a step needs."""
@@ -86,9 +89,10 @@ def _train(recipe: Recipe, reporter: Reporter, runs: Path, parent: Run | None) -
     assert run is not None
     with run.held() if processes.main else nullcontext():
         if processes.main:
-            write_aside(run.recipe, recipe.to_toml())
-            write_aside(run.provenance, to_json(record))
-            run.write_status("running", 0, assembly.context.total_steps, 0, assembly.context.epochs)
+            with _writing(run):
+                write_aside(run.recipe, recipe.to_toml())
+                write_aside(run.provenance, to_json(record))
+                run.write_status("running", 0, assembly.context.total_steps, 0, assembly.context.epochs)
         reporter.note(f"run folder: {run.path}")
         with deterministic(recipe.run.deterministic, reporter):
             return fit(run, assembly, hardware, processes, reporter, checkpoint=None)
@@ -125,7 +129,8 @@ def _resume(recipe: Recipe, reporter: Reporter, run: Run, allow: Collection[Chan
         for note in refuse_changes(run, load_checkpoint(checkpoint), assembly, allow):
             reporter.note(f"warning: {note}")
         if processes.main:
-            run.mark_latest()
+            with _writing(run):
+                run.mark_latest()
         reporter.note(f"run folder: {run.path}")
         with deterministic(recipe.run.deterministic, reporter):
             return fit(run, assembly, hardware, processes, reporter, checkpoint)
@@ -238,13 +243,24 @@ def fit(
     return run
 
 
+@contextmanager
+def _writing(run: Run) -> Iterator[None]:
+    """What is written before the training begins."""
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(_explain_failure(run, 0, error)) from error
+
+
 def _explain_failure(run: Run, step: int, error: OSError) -> str:
     where = f" ({error.filename})" if error.filename else ""
     remedy = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "see to that"
+    wrote = error.errno in WRITING or str(error.filename or "").startswith(str(run.path))
+    what = "written" if wrote else "read or written"
     kept, _ = newest_whole(run.checkpoints)
     then = f"then `sslkit resume {run.path}` goes on from step {kept.step}" if kept else "then train it again"
     return (
-        f"training stopped after step {step}, a file could not be written: {error.strerror or error}{where}; "
+        f"training stopped after step {step}, a file could not be {what}: {error.strerror or error}{where}; "
         f"{remedy}, {then}"
     )
 

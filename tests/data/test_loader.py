@@ -102,5 +102,5 @@ def test_what_fails_in_the_background_fails_where_it_is_asked_for() -> None:
     iterator = iter(streamed(Watched(fail_at=3), 1000))
     for _ in range(3):
         next(iterator)
-    with pytest.raises(OSError, match="the disk is gone"):
+    with pytest.raises(DataError, match="the images of step 4 cannot be read: the disk is gone; "):
         next(iterator)

@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import load_file
 from warm import PROCESSES
 
-from sslkit.errors import TrainingError
+from sslkit.data.store import TensorStore
+from sslkit.errors import DataError, TrainingError
 from sslkit.finding import all_runs
 from sslkit.recipe.check import load_recipe
 from sslkit.reporting.history import read_history
@@ -233,6 +234,27 @@ def test_a_history_that_is_removed_while_training_is_said(tiny: Path, tmp_path: 
     assert {row.step for row in rows(run)} == {10}
 
 
+def fail_at(monkeypatch: pytest.MonkeyPatch, name: str, number: int) -> None:
+    """Let files of that name not be written; on a read-only disk nothing can be removed either."""
+    honest, remove = Path.open, Path.unlink
+
+    def refuse(path: Path) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    def failing(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        if path.name.lstrip(".").startswith(name) and mode in ("wb", "a"):
+            refuse(path)
+        return honest(path, mode, *args, **kwargs)
+
+    def unlink(path: Path, *args: Any, **kwargs: Any) -> None:
+        if number == errno.EROFS and path.name.lstrip(".").startswith(name):
+            refuse(path)
+        remove(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", failing)
+    monkeypatch.setattr(Path, "unlink", unlink)
+
+
 @pytest.mark.parametrize(
     ("name", "number"),
     [
@@ -246,23 +268,52 @@ def test_a_disk_that_fails_at_any_file_loses_nothing_that_was_saved(
     stopped: Run, calm: Run, monkeypatch: pytest.MonkeyPatch, number: int, name: str
 ) -> None:
     saved(stopped.checkpoints)[0].path.unlink()
-    honest = Path.open
-
-    def failing(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
-        if path.name.lstrip(".").startswith(name) and mode in ("wb", "a"):
-            raise OSError(number, os.strerror(number), str(path))
-        return honest(path, mode, *args, **kwargs)
-
-    monkeypatch.setattr(Path, "open", failing)
+    fail_at(monkeypatch, name, number)
     with pytest.raises(TrainingError) as error:
         resume(stopped)
     monkeypatch.undo()
     kept = 10 if name in ("backbone.safetensors",) else 9
     assert f"a file could not be written: {os.strerror(number)} (" in str(error.value)
     assert name in str(error.value)
+    assert ".part" not in str(error.value)
     remedy = "make room" if number == errno.ENOSPC else "see to that"
     assert str(error.value).endswith(f"; {remedy}, then `sslkit resume {stopped.path}` goes on from step {kept}")
     assert_same(resume(stopped), calm)
+
+
+@pytest.mark.parametrize("name", ["recipe.toml", "provenance.json", "status.json"])
+def test_a_disk_that_is_full_when_a_training_begins_is_said(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    fail_at(monkeypatch, name, errno.ENOSPC)
+    with pytest.raises(TrainingError) as error:
+        train(load_recipe(tiny, SMALL), tmp_path / "runs")
+    path = next((tmp_path / "runs" / "tiny").iterdir()) / name
+    assert str(error.value) == (
+        f"training stopped after step 0, a file could not be written: No space left on device ({path}); "
+        "make room, then train it again"
+    )
+
+
+def test_images_that_cannot_be_read_are_said_as_such(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = TensorStore.gather
+
+    def failing(store: TensorStore, index: torch.Tensor) -> torch.Tensor:
+        if list(all_runs(tmp_path / "runs")) and len(index) == 256:
+            raise OSError(errno.EIO, "Input/output error", "/data/images")
+        return honest(store, index)
+
+    monkeypatch.setattr(TensorStore, "gather", failing)
+    with pytest.raises(DataError) as error:
+        train(load_recipe(tiny), tmp_path / "runs")
+    assert str(error.value) == (
+        "the images of step 1 cannot be read: Input/output error (/data/images); "
+        "once they can, `sslkit resume` goes on from the last checkpoint"
+    )
+    (run,) = all_runs(tmp_path / "runs")
+    assert run.status.state == "failed"
 
 
 def test_a_checkpoint_folder_that_vanishes_while_training_is_made_again(calm: Run, tiny: Path, tmp_path: Path) -> None:
