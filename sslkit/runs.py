@@ -59,6 +59,9 @@ class Status:
     process: Printable = ""
 
 
+STATUS = TypeAdapter(Status)
+
+
 class Run:
     """One run folder, ``<runs>/<name>/<id>``."""
 
@@ -159,7 +162,7 @@ class Run:
             RunError: the folder holds no readable status.
         """
         try:
-            status = TypeAdapter(Status).validate_json(read_regular(self.path / "status.json"))
+            status = STATUS.validate_json(read_regular(self.path / "status.json"))
         except ValidationError as error:
             raise self._no_status(_first(error)) from error
         except (OSError, ValueError) as error:
