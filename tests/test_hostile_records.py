@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import tomllib
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -104,20 +103,6 @@ def test_what_stands_beside_weights(run: Run, file: str, wrong: Wrong) -> None:
 DEEP = "[" * 100_000
 
 
-@pytest.fixture
-def forever() -> Iterator[None]:
-    """What waits for a pipe fails instead."""
-
-    def late(number: int, frame: object) -> None:
-        raise TimeoutError("waited for a pipe")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(20)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
-
-
 def refusal(read: Callable[[], object]) -> str:
     """What a reader says; empty where it reads."""
     try:
@@ -132,7 +117,7 @@ def pipe(path: Path) -> None:
     os.mkfifo(path)
 
 
-def test_status(run: Run, forever: None) -> None:
+def test_status(run: Run, no_endless_waiting: None) -> None:
     path = run.path / "status.json"
     record = json.loads(path.read_text())
     refused = 0
@@ -157,7 +142,7 @@ def test_status(run: Run, forever: None) -> None:
     assert not run.readable
 
 
-def test_pipes_in_place_of_records_are_not_waited_for(run: Run, forever: None) -> None:
+def test_pipes_in_place_of_records_are_not_waited_for(run: Run, no_endless_waiting: None) -> None:
     for path in (run.metrics, run.path / "classes.toml", run.path / "loggers.json", run.recipe, run.provenance):
         pipe(path)
     reads: dict[Path, Callable[[], object]] = {

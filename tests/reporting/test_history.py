@@ -83,7 +83,7 @@ def test_going_on_without_a_header_is_said(history: tuple[History, int]) -> None
     assert list(read_history(kept.path))[-1] == Row(4, 1.0, "acc", 0.5)
 
 
-def test_going_on_does_not_wait_for_a_pipe(history: tuple[History, int]) -> None:
+def test_going_on_does_not_wait_for_a_pipe(history: tuple[History, int], no_endless_waiting: None) -> None:
     kept, size = history
     kept.path.unlink()
     os.mkfifo(kept.path)
