@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from typing import Any
 
 import pytorch_lightning as pl
@@ -42,6 +43,10 @@ class Learner(pl.LightningModule):
         if hardware.channels_last:
             self.method.to(memory_format=torch.channels_last)
         self.compiled = Compiled(self.method) if assembly.recipe.train.compile else None
+        self.settings: list[dict[str, Any]] = []
+        """What each parameter group is given by the recipe, besides its learning rate."""
+        self.changed = False
+        """Whether the recipe is another than that of the checkpoint it goes on from."""
 
     @property
     def epochs_done(self) -> int:
@@ -109,9 +114,23 @@ class Learner(pl.LightningModule):
         checkpoint["recipe"] = self.assembly.recipe.to_toml()
         checkpoint["processes"] = self.assembly.context.world.size
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.changed = tomllib.loads(checkpoint["recipe"]) != self.assembly.recipe.resolved()
+
+    def on_train_start(self) -> None:
+        # torch restores the groups as they were saved, with the options of the recipe of that time.  Where the recipe
+        # is the same they stay so: a schedule may have moved more than the learning rate.
+        if self.changed:
+            for group, settings in zip(self.trainer.optimizers[0].param_groups, self.settings, strict=True):
+                group.update(settings)
+
     def configure_optimizers(self) -> Any:
         optimizer = self.assembly.optimizer.build(parameter_groups(self.method))
         scheduler = self.assembly.optimizer.schedule(optimizer)
+        self.settings = [
+            {name: value for name, value in group.items() if name not in ("params", "lr")}
+            for group in optimizer.param_groups
+        ]
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 

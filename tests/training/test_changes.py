@@ -14,7 +14,9 @@ from sslkit.data.splits import Subset
 from sslkit.data.store import TensorStore
 from sslkit.errors import RunError
 from sslkit.recipe.check import load_recipe
+from sslkit.reporting.history import read_history
 from sslkit.runs import Run
+from sslkit.training.checkpoints import load_checkpoint
 from sslkit.training.reporter import Reporter
 from sslkit.training.train import resume, train
 
@@ -48,6 +50,21 @@ def test_a_changed_recipe_is_refused_unless_asked_for(run: Run) -> None:
         resume(run, allow=["data"])
     resume(run, allow=["recipe"])
     assert (run.status.state, run.status.step) == ("finished", 4)
+
+
+def test_changed_options_of_the_optimizer_reach_every_parameter(run: Run) -> None:
+    before = load_checkpoint(run.last_checkpoint)["optimizer_states"][0]["param_groups"]
+    optimizer = ["weight_decay=0.25", "lr=0.02", "betas=[0.8, 0.95]", 'schedule="constant"']
+    settings = [f"optimizer.{setting}" for setting in optimizer]
+    run.recipe.write_text(load_recipe(run.recipe, [*settings, "train.epochs=2"]).to_toml())
+    resume(run, allow=["recipe"])
+    groups = load_checkpoint(run.last_checkpoint)["optimizer_states"][0]["param_groups"]
+    assert [(group["name"], group["weight_decay"], tuple(group["betas"]), group["initial_lr"]) for group in groups] == [
+        ("weights", 0.25, (0.8, 0.95), 0.02),
+        ("bias-and-norm", 0.0, (0.8, 0.95), 0.02),
+    ]
+    assert [group["params"] for group in groups] == [group["params"] for group in before]
+    assert [row.value for row in read_history(run.metrics) if row.metric == "lr"] == [0.02]
 
 
 def test_another_network_or_optimizer_cannot_go_on_at_all(run: Run) -> None:
