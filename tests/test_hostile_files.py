@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import pickletools
+import shutil
 import struct
 import zipfile
 import zlib
@@ -27,8 +28,8 @@ from sslkit.loading import load_backbone
 from sslkit.recipe.check import load_recipe
 from sslkit.runs import Run
 from sslkit.training.archive import NAMED
-from sslkit.training.checkpoints import load_checkpoint
-from sslkit.training.train import train
+from sslkit.training.checkpoints import AtomicCheckpointIO, Checkpoint, load_checkpoint, newest_whole, saved
+from sslkit.training.train import resume, train
 from sslkit.weights import load_weights, read_metadata
 
 MARK = "executed"
@@ -154,7 +155,7 @@ def test_what_is_named_or_strange_is_told(tmp_path: Path) -> None:
     assert said("a path out of the archive") == "is refused: it holds a file outside of itself, '../../executed'"
     assert said("an instantiator by name") == (
         "is none of sslkit's: it lacks optimizer_states, lr_schedulers, callbacks, loops, epoch, global_step, "
-        "pytorch-lightning_version, recipe"
+        "pytorch-lightning_version, recipe, processes"
     )
 
 
@@ -171,6 +172,113 @@ def test_a_run_of_ours_names_nothing_but_tensors_and_has_every_part(tiny: Path, 
     }  # fmt: skip
     assert all(NAMED.fullmatch(name) for name in names)
     assert load_checkpoint(run.last_checkpoint)["global_step"] == 1
+
+
+@pytest.fixture(scope="module")
+def stopped(tiny_text: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that has two checkpoints and no weights."""
+    folder = tmp_path_factory.mktemp("stopped")
+    (folder / "tiny.toml").write_text(tiny_text)
+    settings = ["backbone.width=4", "train.batch_size=700", "train.epochs=1", "monitor.every_epochs=0"]
+    run = train(load_recipe(folder / "tiny.toml", [*settings, "train.checkpoint_every=1 steps"]), folder / "runs")
+    run.backbone.unlink()
+    return run
+
+
+GONE = object()
+"""Stands for nothing at all."""
+
+
+def replaced(tree: Any, place: tuple[Any, ...], new: Any) -> Any:
+    """A copy of a tree in which what stands at a place has become another, or is gone."""
+    first, *rest = place
+    changed = dict(tree) if isinstance(tree, dict) else list(tree)
+    if rest:
+        changed[first] = replaced(tree[first], tuple(rest), new)
+    elif new is GONE:
+        del changed[first]
+    else:
+        changed[first] = new
+    return changed
+
+
+BOOKS = ("callbacks", "Bookkeeping")
+LOOP = ("loops", "fit_loop")
+TAKEN = (*LOOP, "epoch_loop.automatic_optimization.optim_progress", "optimizer", "step", "total", "completed")
+RANDOM = (*BOOKS, "processes", 0, "random")
+
+INSIDES: dict[str, tuple[tuple[Any, ...], Any, str]] = {
+    "no optimizer": (("optimizer_states",), [], "optimizer_states: List should have at least 1 item"),
+    "two optimizers": (
+        ("optimizer_states",),
+        [{"state": {}, "param_groups": [{"params": []}]}] * 2,
+        "optimizer_states",
+    ),
+    "an empty optimizer": (("optimizer_states", 0), {}, "it lacks optimizer_states.0.state, optimizer_states.0.param"),
+    "an optimizer of no groups": (("optimizer_states", 0, "param_groups"), [], "optimizer_states.0.param_groups: List"),
+    "no schedule": (("lr_schedulers",), [], "lr_schedulers: List should have at least 1 item"),
+    "no callbacks": (("callbacks",), {}, "it lacks callbacks.Bookkeeping"),
+    "an empty bookkeeping": (BOOKS, {}, "it lacks callbacks.Bookkeeping.names, callbacks.Bookkeeping.last_class"),
+    "no size of the history": ((*BOOKS, "history_size"), GONE, "it lacks callbacks.Bookkeeping.history_size"),
+    "a negative size": ((*BOOKS, "history_size"), -1, "callbacks.Bookkeeping.history_size: Input should be greater"),
+    "no process": ((*BOOKS, "processes"), [], "callbacks.Bookkeeping.processes: List should have at least 1 item"),
+    "no random state": (RANDOM, GONE, "it lacks callbacks.Bookkeeping.processes.0.random"),
+    "another random state": (
+        (*RANDOM, "python"),
+        [3, [1], None],
+        "callbacks.Bookkeeping.processes.0.random: Value",
+    ),
+    "an empty watch": ((*BOOKS, "watch"), {}, "callbacks.Bookkeeping.watch: Value error, it does not fit"),
+    "no loops": (("loops",), {}, "it lacks loops.fit_loop"),
+    "no progress": ((*LOOP, "epoch_progress"), GONE, "it lacks loops.fit_loop.epoch_progress"),
+    "a version that is none": (
+        ("pytorch-lightning_version",),
+        "?",
+        "pytorch-lightning_version: Value error, '?' is",
+    ),
+    "a step before the first": (("global_step",), -7, "global_step: Input should be greater than or equal to 1"),
+    "a step that is a word": (("global_step",), "2", "global_step: Input should be a valid integer"),
+    "other steps in the loop": (TAKEN, 9, "global_step: it is 2, but 9 steps were taken"),
+    "more processes": (("processes",), 2, "processes: there were 2, but it holds the states of 1"),
+}
+
+
+@pytest.mark.parametrize("name", INSIDES)
+def test_a_checkpoint_whose_inside_is_damaged_is_passed_over(name: str, stopped: Run, tmp_path: Path) -> None:
+    run = Run(shutil.copytree(stopped.path, tmp_path / "runs" / "tiny" / "x", symlinks=True))
+    newest, before = saved(run.checkpoints)
+    assert (newest.step, before.step) == (2, 1)
+    place, new, said = INSIDES[name]
+    spoilt = replaced(load_checkpoint(newest.path), place, new)
+    newest.path.unlink()
+    AtomicCheckpointIO().save_checkpoint(spoilt, run.checkpoints / "step-2.ckpt")
+    found, damaged = newest_whole(run.checkpoints)
+    assert found == Checkpoint(1, before.checksum, before.path)
+    ((_, reason),) = damaged.items()
+    assert reason.startswith(f"it is none of sslkit's: {said}")
+
+
+def test_a_checkpoint_under_the_name_of_another_step_is_passed_over(stopped: Run, tmp_path: Path) -> None:
+    (newest, *_) = saved(stopped.checkpoints)
+    AtomicCheckpointIO().save_checkpoint(load_checkpoint(newest.path), tmp_path / "step-1.ckpt")
+    found, damaged = newest_whole(tmp_path)
+    assert (found, list(damaged.values())) == (None, ["it is of step 2"])
+
+
+def test_a_schedule_that_is_not_the_recipes_is_refused(stopped: Run, tmp_path: Path) -> None:
+    run = Run(shutil.copytree(stopped.path, tmp_path / "runs" / "tiny" / "x", symlinks=True))
+    (newest, before) = saved(run.checkpoints)
+    newest.path.unlink()
+    spoilt = replaced(load_checkpoint(before.path), ("lr_schedulers",), [{}])
+    AtomicCheckpointIO().save_checkpoint(spoilt, run.checkpoints / "step-1.ckpt")
+    before.path.unlink()
+    (newest,) = saved(run.checkpoints)
+    with pytest.raises(RunError) as error:
+        resume(run)
+    assert str(error.value) == (
+        f"{run.name} cannot go on from {newest.path.name}, what it holds does not fit (KeyError('step')): "
+        f"remove that file to go on from the one before, or train it again with `sslkit train {run.recipe}`"
+    )
 
 
 def safetensors(header: Any, data: bytes = b"", length: int | None = None) -> bytes:

@@ -85,6 +85,8 @@ class Bookkeeping(pl.Callback):
         self.best_step = 0
         """The step of that checkpoint; 0: there is none yet."""
         self.restored: dict[str, Any] | None = None
+        self.begun = False
+        """Whether everything is restored that there was to restore."""
         self.clock = (0.0, 0, 0.0)
         self.speed = (0.0, 0.0)
 
@@ -121,6 +123,7 @@ class Bookkeeping(pl.Callback):
         self.restored = {"history_size": state_dict["history_size"], "random": own["random"]}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.begun = True
         device = pl_module.device
         self.pending = [row.to(device) for row in self.pending]
         self.epoch_loss = self.epoch_loss.to(device)

@@ -21,19 +21,7 @@ from pytorch_lightning.plugins import TorchCheckpointIO
 from sslkit.errors import RunError
 from sslkit.files import open_regular, point, write_aside
 from sslkit.training.archive import strangeness
-
-CONTENT = {
-    "state_dict": dict,
-    "optimizer_states": list,
-    "lr_schedulers": list,
-    "callbacks": dict,
-    "loops": dict,
-    "epoch": int,
-    "global_step": int,
-    "pytorch-lightning_version": str,
-    "recipe": str,
-}
-"""What a checkpoint holds at least."""
+from sslkit.training.contents import wrong
 
 NAME = re.compile(r"step-(\d{1,18})-([0-9a-f]{16})\.ckpt")
 
@@ -59,7 +47,13 @@ class Checkpoint:
                 whole = hashlib.file_digest(file, "sha256").hexdigest().startswith(self.checksum)
         except OSError as error:
             return f"it cannot be read: {error.strerror or error}"
-        return "" if whole else "its content is not what was written, by the checksum in its name"
+        if not whole:
+            return "its content is not what was written, by the checksum in its name"
+        # Anybody can give a file the checksum of what is in it.
+        found, reason = _read(self.path)
+        if not reason and found["global_step"] != self.step:
+            reason = f"is of step {found['global_step']}"
+        return reason and f"it {reason}"
 
 
 def saved(folder: Path) -> list[Checkpoint]:
@@ -104,26 +98,26 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         RunError: the file is missing, damaged, or holds anything else.
     """
+    if not path.exists():
+        raise RunError(f"there is no checkpoint {path}: the run was stopped before its first")
+    found, reason = _read(path)
+    if reason:
+        raise RunError(f"the checkpoint {path} {reason}")
+    return found
+
+
+def _read(path: Path) -> tuple[dict[str, Any], str]:
+    """What a checkpoint holds, and why it cannot be used; empty where it can."""
     try:
         strange = strangeness(path)
         if strange:
-            raise RunError(f"the checkpoint {path} is refused: {strange}")
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise RunError(f"there is no checkpoint {path}: the run was stopped before its first") from None
-    except RunError:
-        raise
+            return {}, f"is refused: {strange}"
+        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise RunError(f"the checkpoint {path} cannot be read: {reason}") from error
-    lacking = [
-        key
-        for key, kind in CONTENT.items()
-        if not isinstance(checkpoint, dict) or key not in checkpoint or not isinstance(checkpoint[key], kind)
-    ]
-    if lacking:
-        raise RunError(f"the checkpoint {path} is none of sslkit's: it lacks {', '.join(lacking)}")
-    return checkpoint
+        said = str(error).strip().splitlines()
+        return {}, f"cannot be read: {said[0] if said else type(error).__name__}"
+    reason = wrong(found)
+    return found, reason and f"is none of sslkit's: {reason}"
 
 
 class Interval:

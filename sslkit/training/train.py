@@ -44,6 +44,9 @@ WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 STEP = ("train", "batch_size")
 """What decides most on the memory that a step needs."""
 
+MISFITS = (LookupError, ValueError, TypeError, AttributeError)
+"""How optimizers and schedules refuse a state that is not theirs."""
+
 
 def train(recipe: Recipe, runs: Path, reporter: Reporter | None = None, parent: Run | None = None) -> Run:
     """Train a recipe from the beginning.
@@ -234,6 +237,11 @@ def fit(
             raise too_large(assembly.recipe.document, STEP, f"step {step + 1}", error) from error
         if isinstance(error, OSError):
             raise TrainingError(_explain_failure(run, step, error)) from error
+        if checkpoint is not None and not books.begun and isinstance(error, MISFITS):
+            raise RunError(
+                f"{run.name} cannot go on from {checkpoint.name}, what it holds does not fit ({error!r}): "
+                f"remove that file to go on from the one before, or train it again with `sslkit train {run.recipe}`"
+            ) from error
         raise
     reporter.end(books.progress(step))
     books.loggers.close(finished=finished)
