@@ -19,7 +19,11 @@ NO_CLASS = 255
 
 @runtime_checkable
 class ImageStore(Protocol):
-    """Images of one size, fetched by whole batches."""
+    """Images of one size, fetched by whole batches.
+
+    A store of more than 8 GiB may have a ``content``, a text that only these images have: by it a resumed training
+    knows them again.  Of smaller ones every pixel is compared.
+    """
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -21,12 +21,14 @@ class TensorStore:
 
     Args:
         images: uint8 ``[N, C, H, W]``.
+        content: a name that only these images have, where one is known.
     """
 
-    def __init__(self, images: Tensor) -> None:
+    def __init__(self, images: Tensor, content: str = "") -> None:
         if images.dtype != torch.uint8 or images.ndim != 4:
             raise ValueError(f"images must be uint8 [N, C, H, W], not {images.dtype} {list(images.shape)}")
         self.images = images.contiguous()
+        self.content = content
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -48,7 +50,7 @@ class TensorStore:
 
     def resident(self, device: torch.device | str = "cpu") -> TensorStore:
         """The same images on ``device``."""
-        return TensorStore(self.images.to(device))
+        return TensorStore(self.images.to(device), self.content)
 
 
 class MappedStore:
@@ -60,19 +62,21 @@ class MappedStore:
         path: file that holds uint8 ``[M, C, H, W]``.
         start: place of this store's first image in the file.
         count: number of images; to the end of the file if None.
+        file_content: a name that only files with this content have, where one is known.
 
     Raises:
         OSError, ValueError: the file is missing, cut short, or holds something else.
     """
 
-    def __init__(self, path: Path, start: int = 0, count: int | None = None) -> None:
+    def __init__(self, path: Path, start: int = 0, count: int | None = None, file_content: str = "") -> None:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
         if mapped.dtype != np.uint8 or mapped.ndim != 4:
             raise ValueError(f"{path} must hold uint8 [N, C, H, W], not {mapped.dtype} {list(mapped.shape)}")
         count = len(mapped) - start if count is None else count
         if not 0 <= start <= start + count <= len(mapped):
             raise ValueError(f"{path} holds {len(mapped)} images, not images {start} to {start + count}")
-        self._place = (path, start, count)
+        self._place = (path, start, count, file_content)
+        self.content = file_content and f"{file_content} {start} {count}"
         # A plain array over the same pages: indexing a memmap object costs far more than the copy itself.
         self._images = np.asarray(mapped)[start : start + count]
 
@@ -103,4 +107,4 @@ class MappedStore:
         step = max(1, COPY_BYTES // max(1, self.nbytes // max(1, len(self))))
         for start in range(0, len(self), step):
             images[start : start + step] = torch.from_numpy(self._images[start : start + step].copy())
-        return TensorStore(images)
+        return TensorStore(images, self.content)

@@ -81,7 +81,7 @@ class ImageFolder(Dataset):
         path, _ = self._decoded
         before = self.splits[: self.splits.index(split)]
         start = sum(len(self._kept(other)) for other in before)
-        return MappedStore(path, start, len(self._kept(split)))
+        return MappedStore(path, start, len(self._kept(split)), path.parent.name)
 
     def load(self, split: str) -> Split:
         numbers = self._labels.by_split.get(split)
