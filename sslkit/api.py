@@ -177,7 +177,7 @@ def resume(
     *,
     runs: Folder = None,
     reporter: Reporter | None = None,
-    allow: Collection[Literal["recipe", "data", "processes"]] = (),
+    allow: Collection[Literal["recipe", "data", "processes", "precision"]] = (),
 ) -> Run:
     """Go on with a run from its last checkpoint, as if it had never stopped.
 

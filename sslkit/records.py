@@ -130,7 +130,9 @@ class Provenance(TypedDict):
         training_images: their number.
         image_shape: ``[channels, H, W]`` of the images in store.
         class_names: of the data; empty without labels.
-        pixels_sha256: of some of the images; needed to go on with a run alone.
+        images_sha256: of the images; needed to go on with a run alone.
+        pixels_sha256: of some of them; what older releases wrote instead.
+        hardware: what it was trained on, and in which arithmetic.
         continued_from: where it continues another run.
     """
 
@@ -140,7 +142,9 @@ class Provenance(TypedDict):
     training_images: Count
     image_shape: Annotated[list[Size], Field(min_length=3, max_length=3)]
     class_names: list[str]
+    images_sha256: NotRequired[str]
     pixels_sha256: NotRequired[str]
+    hardware: NotRequired[dict[str, Any]]
     continued_from: NotRequired[Parent]
 
 

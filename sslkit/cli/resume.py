@@ -18,6 +18,7 @@ class AllowedChange(StrEnum):
     RECIPE = "recipe"
     DATA = "data"
     PROCESSES = "processes"
+    PRECISION = "precision"
 
 
 def command(

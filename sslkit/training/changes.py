@@ -5,45 +5,74 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from sslkit.assembly import Assembly
+from sslkit.data.checksum import sampled
 from sslkit.errors import RunError
-from sslkit.records import read_provenance
+from sslkit.records import Provenance, read_provenance
 from sslkit.runs import Run
-from sslkit.training.provenance import data_facts, versions
+from sslkit.training.provenance import DATA
 
-Change = Literal["recipe", "data", "processes"]
+Change = Literal["recipe", "data", "processes", "precision"]
 """What a user may allow to have changed."""
 
+HARDWARE = ("device", "name", "threads", "channels_last")
+"""What else of the hardware may change the bits."""
 
-def refuse_changes(run: Run, checkpoint: Mapping[str, Any], assembly: Assembly, allow: Collection[Change]) -> list[str]:
+
+@dataclass(frozen=True)
+class Changes:
+    """What has changed, in sentences.
+
+    Attributes:
+        allowed: because the user said so.
+        told: may give other bits, but is no other training.
+    """
+
+    allowed: tuple[str, ...]
+    told: tuple[str, ...]
+
+
+def refuse_changes(
+    run: Run,
+    checkpoint: Mapping[str, Any],
+    assembly: Assembly,
+    now: Mapping[str, Any],
+    allow: Collection[Change],
+) -> Changes:
     """Compare what is about to be trained with what was.
 
     Args:
         run: the run, which is about to go on.
         checkpoint: what it goes on from.
         assembly: what is about to be trained.
+        now: its ``provenance``.
         allow: what may have changed, because the user says so.
-
-    Returns:
-        What else has changed and may give other bits, in sentences.
 
     Raises:
         RunError: something that is not allowed has changed, or the checkpoint does not fit the network.
     """
     record = read_provenance(run)
-    now = data_facts(assembly)
-    data = {name: value for name, value in record.items() if name in now}
+    before = record.get("hardware", {})
     try:
         recipe, processes = tomllib.loads(checkpoint["recipe"]), int(checkpoint["processes"])
         weights = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"the checkpoints of {run.name} are none of sslkit's, or damaged: {error!r}") from error
+    # Of these the recipe only says what is asked for; what counts is what it came to.
+    settled = ("devices", "nodes", *(["precision"] if "precision" in before else []))
+    recipes = (_without(recipe, settled), _without(assembly.recipe.resolved(), settled))
+    precision = before.get("precision", now["hardware"]["precision"])
     found: dict[Change, list[str]] = {
-        "recipe": list(differences(_but_processes(recipe), _but_processes(assembly.recipe.resolved()))),
-        "processes": list(differences({"their number": processes}, {"their number": assembly.context.world.size})),
-        "data": list(differences(data, now)),
+        "recipe": list(differences(*recipes)),
+        "processes": list(differences({"their number": processes}, {"their number": now["processes"]["count"]})),
+        "precision": [
+            f'{line}; train.precision = "{precision}" in {run.recipe} changes it back'
+            for line in differences(precision, now["hardware"]["precision"], "it")
+        ],
+        "data": list(differences(*_data(record, now, assembly))),
     }
     refused = {name: lines for name, lines in found.items() if lines and name not in allow}
     if refused:
@@ -61,13 +90,33 @@ def refuse_changes(run: Run, checkpoint: Mapping[str, Any], assembly: Assembly, 
             f"{run.name} cannot go on with another {what} than it was begun with: train the changed recipe anew; "
             "--continue-from takes over weights that fit"
         )
-    return [f"{line}: its bits may differ" for line in differences(record["versions"], versions())]
+    known = {name: before[name] for name in HARDWARE if name in before}
+    told = (
+        *differences(_versions(record), _versions(now)),
+        *differences(known, {name: now["hardware"][name] for name in known}, "hardware"),
+    )
+    return Changes(tuple(f"{name}: {line}" for name, lines in found.items() for line in lines), told)
 
 
-def _but_processes(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The recipe without what only says how many processes there are: what counts is how many there were."""
+def _without(recipe: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """The recipe without some keys of its section ``train``."""
     train = recipe.get("train", {})
-    return recipe | {"train": {name: value for name, value in train.items() if name not in ("devices", "nodes")}}
+    return recipe | {"train": {name: value for name, value in train.items() if name not in names}}
+
+
+def _data(record: Provenance, now: Mapping[str, Any], assembly: Assembly) -> tuple[dict[str, Any], dict[str, Any]]:
+    """By what the data were known, and the same of those that are there."""
+    names, facts = list(DATA), dict(now)
+    if "pixels_sha256" in record and "images_sha256" not in record:
+        names[names.index("images_sha256")] = "pixels_sha256"
+        facts["pixels_sha256"] = sampled(assembly.images)
+    return {name: value for name, value in record.items() if name in names}, {name: facts[name] for name in names}
+
+
+def _versions(record: Mapping[str, Any]) -> dict[str, str]:
+    """Of every distribution that takes part, and of libraries."""
+    distributions = {item["distribution"]: item["version"] for item in record["components"].values()}
+    return distributions | dict(record["versions"])
 
 
 def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:

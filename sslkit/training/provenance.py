@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,20 @@ from typing import Any
 import torch
 
 from sslkit.assembly import Assembly
+from sslkit.data.checksum import checksum
+from sslkit.files import to_json, write_aside
 from sslkit.hardware import Hardware
+from sslkit.runs import Run
 from sslkit.training import slurm
 from sslkit.training.processes import started_by
 
 LIBRARIES = ("sslkit", "torch", "torchvision", "pytorch-lightning", "numpy", "scikit-learn", "scipy")
 
-CHECKED = 256
-"""Images that the data's checksum is taken of."""
+DATA = ("training_images", "image_shape", "class_names", "images_sha256")
+"""By what the data are known again."""
+
+BEGUN = ("command", "slurm_job", "git_commit")
+"""What says how a run was begun."""
 
 
 def provenance(assembly: Assembly, hardware: Hardware) -> dict[str, Any]:
@@ -58,26 +66,39 @@ def provenance(assembly: Assembly, hardware: Hardware) -> dict[str, Any]:
         },
         "git_commit": _commit(Path.cwd()),
         "data": dict(assembly.dataset.report()),
-        **data_facts(assembly),
+        "training_images": len(assembly.images),
+        "image_shape": list(assembly.images.shape),
+        "class_names": list(assembly.dataset.class_names),
+        "images_sha256": checksum(assembly.images),
     }
+
+
+def record_resumed(run: Run, now: Mapping[str, Any], step: int, changed: Sequence[str]) -> None:
+    """Write down what a run goes on with.
+
+    Args:
+        run: the run.
+        now: its ``provenance``, which takes the place of what it was begun with, but for what says how it was begun.
+        step: steps that were taken before.
+        changed: how ``now`` differs from what was recorded.
+    """
+    record = json.loads(run.provenance.read_text())
+    event = {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "step": step,
+        "command": now["command"],
+        "git_commit": now["git_commit"],
+        "changed": list(changed),
+    }
+    record.pop("pixels_sha256", None)
+    record |= {name: value for name, value in now.items() if name not in BEGUN}
+    record["resumed"] = [*record.get("resumed", []), event]
+    write_aside(run.provenance, to_json(record))
 
 
 def versions() -> dict[str, str]:
     """Versions of the libraries that decide the bits."""
     return {name: metadata.version(name) for name in LIBRARIES}
-
-
-def data_facts(assembly: Assembly) -> dict[str, Any]:
-    """By what the data are known again; the checksum is that of at most ``CHECKED`` images, spread over all."""
-    images = assembly.images
-    places = torch.linspace(0, len(images) - 1, min(len(images), CHECKED), dtype=torch.float64).round().long()
-    pixels = images.gather(places).cpu().contiguous().numpy()
-    return {
-        "training_images": len(images),
-        "image_shape": list(images.shape),
-        "class_names": list(assembly.dataset.class_names),
-        "pixels_sha256": hashlib.sha256(pixels.tobytes()).hexdigest()[:16],
-    }
 
 
 def _processor() -> str:

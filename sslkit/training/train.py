@@ -33,7 +33,7 @@ from sslkit.training.learner import Learner
 from sslkit.training.loggers import refuse_missing
 from sslkit.training.monitor import Monitor
 from sslkit.training.processes import Processes, is_main, meet
-from sslkit.training.provenance import provenance
+from sslkit.training.provenance import provenance, record_resumed
 from sslkit.training.quiet import quiet
 from sslkit.training.reporter import Reporter
 from sslkit.weights import load_weights, save_weights
@@ -77,7 +77,7 @@ def _train(recipe: Recipe, reporter: Reporter, runs: Path, parent: Run | None) -
     refuse_missing(recipe)
     steps_before = _steps_of(parent) if parent is not None else 0
     hardware, assembly, processes = prepare(recipe, reporter, steps_before)
-    record = provenance(assembly, hardware)
+    record = provenance(assembly, hardware) if processes.main else {}
     if parent is not None:
         load_weights(assembly.method.backbone, parent.backbone)
         load_weights(nn.ModuleList(assembly.method.heads.values()), parent.heads)
@@ -129,10 +129,15 @@ def _resume(recipe: Recipe, reporter: Reporter, run: Run, allow: Collection[Chan
         hardware, assembly, processes = prepare(recipe, reporter, _steps_continued(run))
         checkpoint = processes.share(found)
         assert checkpoint is not None
-        for note in refuse_changes(run, load_checkpoint(checkpoint), assembly, allow):
-            reporter.note(f"warning: {note}")
+        now = processes.share(provenance(assembly, hardware) if processes.main else {})
+        content = load_checkpoint(checkpoint)
+        changes = refuse_changes(run, content, assembly, now, allow)
+        for line in changes.told:
+            reporter.note(f"warning: {line}: its bits may differ")
         if processes.main:
             with _writing(run):
+                if changes.allowed or changes.told:
+                    record_resumed(run, now, content["global_step"], (*changes.allowed, *changes.told))
                 run.mark_latest()
         reporter.note(f"run folder: {run.path}")
         with deterministic(recipe.run.deterministic, reporter):

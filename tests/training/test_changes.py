@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from sslkit.contracts.dataset import Split
+from sslkit.data.checksum import sampled
 from sslkit.data.datasets.digits import Digits
-from sslkit.data.splits import Subset
 from sslkit.data.store import TensorStore
 from sslkit.errors import RunError
 from sslkit.recipe.check import load_recipe
@@ -20,11 +23,12 @@ from sslkit.training.checkpoints import load_checkpoint
 from sslkit.training.reporter import Reporter
 from sslkit.training.train import resume, train
 
+SMALL = ["backbone.width=4", "train.batch_size=700", "monitor.every_epochs=0"]
+
 
 @pytest.fixture
 def run(tiny: Path, tmp_path: Path, stop_at) -> Run:
-    settings = ["backbone.width=4", "train.batch_size=700", "monitor.every_epochs=0", "train.epochs=1"]
-    return train(load_recipe(tiny, settings), tmp_path / "runs", stop_at([1]))
+    return train(load_recipe(tiny, [*SMALL, "train.epochs=1"]), tmp_path / "runs", stop_at([1]))
 
 
 def edit(run: Run, old: str, new: str) -> None:
@@ -80,37 +84,135 @@ def test_another_network_or_optimizer_cannot_go_on_at_all(run: Run) -> None:
             resume(run, allow=["recipe"])
 
 
-def test_other_data_are_refused_unless_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def changed_data(monkeypatch: pytest.MonkeyPatch, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
     honest = Digits.load
 
-    def inverted(self: Digits, split: str) -> Split:
-        found = honest(self, split)
-        return Split(TensorStore(255 - found.images.gather(torch.arange(len(found.images)))), found.labels)
-
-    def fewer(self: Digits, split: str) -> Split:
+    def load(self: Digits, split: str) -> Split:
         found = honest(self, split)
         assert found.labels is not None
-        return Split(Subset(found.images, torch.arange(1400)), found.labels[:1400])
+        images = change(found.images.gather(torch.arange(len(found.images))))
+        return Split(TensorStore(images), found.labels[: len(images)])
 
-    monkeypatch.setattr(Digits, "load", inverted)
-    with pytest.raises(RunError, match=r"  data: pixels_sha256 was \"[0-9a-f]{16}\", is \"[0-9a-f]{16}\"\n"):
-        resume(run)
-    monkeypatch.setattr(Digits, "load", fewer)
+    monkeypatch.setattr(Digits, "load", load)
+
+
+def one_inverted(images: torch.Tensor) -> torch.Tensor:
+    images[1] = 255 - images[1]
+    return images
+
+
+def written(run: Run) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run.provenance.read_text())
+    return found
+
+
+def forge(run: Run, **changed: Any) -> None:
+    """Let its provenance tell of another past."""
+    record = {name: value for name, value in (written(run) | changed).items() if value is not None}
+    run.provenance.write_text(json.dumps(record))
+
+
+DIFFERENT = r"sha256 was \"[0-9a-f]{16}\", is \"[0-9a-f]{16}\"\n"
+
+
+def test_other_data_are_refused_unless_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        changed_data(patch, one_inverted)
+        with pytest.raises(RunError, match=r"  data: images_" + DIFFERENT):
+            resume(run)
+    changed_data(monkeypatch, lambda images: images[:1400])
     with pytest.raises(RunError, match=r"  data: training_images was 1438, is 1400\n"):
         resume(run)
     resume(run, allow=["data"])
     assert run.status.state == "finished"
 
 
-def test_other_versions_of_the_libraries_are_told(run: Run) -> None:
+def test_what_was_allowed_is_recorded_and_allowed_once(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at
+) -> None:
+    run = train(load_recipe(tiny, [*SMALL, "train.epochs=2"]), tmp_path / "runs", stop_at([1]))
+    before = written(run)
+    assert "resumed" not in before
+    with monkeypatch.context() as patch:
+        changed_data(patch, one_inverted)
+        resume(run, stop_at([2]), allow=["data"])
+        between = written(run)
+        (event,) = between["resumed"]
+        assert event["step"] == 1
+        was, now = before["images_sha256"], between["images_sha256"]
+        assert event["changed"] == [f'data: images_sha256 was "{was}", is "{now}"']
+        assert now != was
+        resume(run, stop_at([3]))
+        assert written(run) == between, "nothing has changed since"
+    with pytest.raises(RunError, match=r"  data: images_" + DIFFERENT):
+        resume(run)
+    resume(run, allow=["data"])
+    assert [event["step"] for event in written(run)["resumed"]] == [1, 3]
+    # Of components, the resolved recipe has other places: lists where it was written with tables.
+    assert {name: value for name, value in written(run).items() if name not in ("resumed", "components")} == {
+        name: value for name, value in before.items() if name != "components"
+    }
+
+
+def test_data_known_by_a_sample_are_compared_by_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = Digits(Digits.Options(size=8)).load("train").images
+    forge(run, images_sha256=None, pixels_sha256=sampled(images))
+    with monkeypatch.context() as patch:
+        changed_data(patch, lambda images: 255 - images)
+        with pytest.raises(RunError, match=r"  data: pixels_" + DIFFERENT):
+            resume(run)
+    resume(run)
+    assert run.status.state == "finished"
+
+
+def test_another_precision_is_refused_unless_asked_for_or_taken_back(run: Run) -> None:
+    forge(run, hardware=written(run)["hardware"] | {"precision": "bfloat16"})
+    with pytest.raises(RunError) as error:
+        resume(run)
+    assert str(error.value) == (
+        f"{run.name} cannot go on, something has changed since it was stopped:\n"
+        f'  precision: it was "bfloat16", is "float32"; train.precision = "bfloat16" in {run.recipe} changes it back\n'
+        "Change it back, or go on all the same, to other figures, with "
+        f"`sslkit resume {run.path} --allow precision`."
+    )
+    edit(run, 'precision = "auto"', 'precision = "bfloat16"')
+    other = Run(shutil.copytree(run.path, run.path.with_name("other"), symlinks=True))
+    resume(run)
+    assert (run.status.state, written(run)["hardware"]["precision"]) == ("finished", "bfloat16")
+    edit(other, 'precision = "bfloat16"', 'precision = "float32"')
+    resume(other, allow=["precision"])
+    (event,) = written(other)["resumed"]
+    assert event["changed"][0].startswith('precision: it was "bfloat16", is "float32"')
+    assert written(other)["hardware"]["precision"] == "float32"
+
+
+def test_other_versions_and_hardware_are_told_and_recorded(run: Run) -> None:
     class Notes(Reporter):
         def note(self, text: str) -> None:
             told.append(text)
 
     told: list[str] = []
-    record = json.loads(run.provenance.read_text())
+    record = written(run)
     now = record["versions"]["torch"]
     record["versions"]["torch"] = "2.0"
-    run.provenance.write_text(json.dumps(record))
+    record["components"]["loss"]["version"] = record["components"]["head"]["version"] = "0.0.9"
+    record["hardware"] |= {"threads": 64, "name": "Z80"}
+    forge(run, **record)
     resume(run, Notes())
-    assert f'warning: torch was "2.0", is "{now}": its bits may differ' in told
+    again = written(run)
+    name = again["hardware"]["name"]
+    changed = [
+        'sslkit-selfcls was "0.0.9", is "0.1.0"',
+        f'torch was "2.0", is "{now}"',
+        f'hardware.name was "Z80", is "{name}"',
+        f"hardware.threads was 64, is {torch.get_num_threads()}",
+    ]
+    assert [line for line in told if "was" in line] == [f"warning: {line}: its bits may differ" for line in changed]
+    assert again["resumed"][0]["changed"] == changed
+    assert again["versions"]["torch"] == now
+
+
+def test_provenance_of_older_releases_is_enough(run: Run) -> None:
+    forge(run, hardware=None)
+    resume(run)
+    assert run.status.state == "finished"
