@@ -20,7 +20,7 @@ class Interruption:
     """Whether somebody asked to stop.
 
     Attributes:
-        requested: name of the signal that asked, or empty.
+        requested: name of the signal that asked, SLURM's own before any other; or empty.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,9 @@ class Interruption:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.requested = signal.Signals(number).name
+        # SLURM sends SIGTERM after its own signal, too, and the job is to be requeued all the same.
+        if self.requested != slurm.SIGNAL.name:
+            self.requested = signal.Signals(number).name
 
     def listen(self) -> None:
         """Take the signals over.  Called when training starts, after Lightning has set its own handlers."""

@@ -72,8 +72,11 @@ def _train(recipe: Recipe, reporter: Reporter, runs: Path, parent: Run | None) -
         reporter.note(note)
     before = slurm.begun(runs, recipe.to_toml())
     if before is not None:
-        reporter.note(f"this job was requeued: it goes on with {before.name}")
-        return before if before.status.state == "finished" else resume(before, reporter)
+        finished = before.status.state == "finished"
+        if finished or newest_whole(before.checkpoints)[0] is not None:
+            reporter.note(f"this job was requeued: it goes on with {before.name}")
+            return before if finished else resume(before, reporter)
+        reporter.note(f"this job was requeued: {before.name} has no checkpoint to go on from, so it begins anew")
     refuse_missing(recipe)
     steps_before = _steps_of(parent) if parent is not None else 0
     hardware, assembly, processes = prepare(recipe, reporter, steps_before)
