@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
 import re
 import secrets
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TextIO
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -28,6 +30,8 @@ LATEST = "latest"
 STAMP = "%Y%m%d-%H%M%S"
 
 EVALUATION_STAMP = f"{STAMP}-%f"
+LOOKS = 1000
+"""How often to try again while others look whether a run is held: some five seconds."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -192,7 +196,7 @@ class Run:
         """Keep the run to this process while it trains; the hold ends with the process, however that ends.
 
         Raises:
-            RunError: another process holds it.
+            RunError: another process holds it, or the file system cannot tell.
         """
         try:
             file = self._lock.open("a")
@@ -203,9 +207,14 @@ class Run:
             ) from error
         with file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunError(f"{self.name} is being trained right now, by another process") from None
+                free = _take_alone(file)
+            except OSError as error:
+                raise RunError(
+                    f"{self.path} is on a file system that cannot lock files ({error.strerror}), so nothing keeps two "
+                    f"trainings apart there: name a folder on another with --runs or {VARIABLE}"
+                ) from error
+            if not free:
+                raise RunError(f"{self.name} is being trained right now, by another process")
             for folder in (self.path, self.checkpoints):
                 remove_parts(folder)
             yield
@@ -216,10 +225,12 @@ class Run:
 
     def _is_held(self) -> bool:
         try:
-            with self.held():
-                return False
-        except RunError:
-            return True
+            with self._lock.open() as file:
+                return not _take(file, fcntl.LOCK_SH)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True  # who cannot look takes the status at its word
 
     def write_status(self, state: State, step: int, steps: int, epoch: int, epochs: int) -> None:
         """Record how far the run is."""
@@ -252,6 +263,30 @@ def _after(name: str) -> datetime:
 def _first(error: ValidationError) -> str:
     found = error.errors()[0]
     return ": ".join([*map(str, found["loc"]), found["msg"]])
+
+
+def _take(file: TextIO, lock: int) -> bool:
+    """Whether a lock could be had at once."""
+    try:
+        fcntl.flock(file, lock | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _take_alone(file: TextIO) -> bool:
+    """Take the lock that only one process can have; False where another has it.
+
+    Those who only look share a lock for a moment: where one can be shared, nobody has the other.
+    """
+    for _ in range(LOOKS):
+        if _take(file, fcntl.LOCK_EX):
+            return True
+        if not _take(file, fcntl.LOCK_SH):
+            return False
+        fcntl.flock(file, fcntl.LOCK_UN)
+        time.sleep(random.SystemRandom().uniform(0.001, 0.01))  # whatever is seeded, no two wait alike
+    return False
 
 
 def _this_process() -> str:

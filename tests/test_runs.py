@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
+import threading
 from datetime import datetime
 from pathlib import Path
 
@@ -45,6 +48,69 @@ def test_a_run_whose_process_is_gone_counts_as_interrupted(tmp_path: Path) -> No
     )
     subprocess.run([sys.executable, "-c", script], check=True)
     assert find_run(None, tmp_path).status.state == "interrupted"
+
+
+@pytest.fixture
+def looked_at(tmp_path: Path) -> Run:
+    """A run whose status makes everybody look whether it is held."""
+    run = Run.create(tmp_path, "a")
+    run.write_status("running", 1, 10, 0, 2)
+    return run
+
+
+def test_who_only_looks_never_refuses_a_hold(looked_at: Run) -> None:
+    seen: list[str] = []
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            seen.append(looked_at.status.state)
+
+    readers = [threading.Thread(target=look) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for _ in range(100):
+        with looked_at.held():
+            assert looked_at.status.state == "running"
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert set(seen) <= {"running", "interrupted"}
+    assert len(seen) > 10
+
+
+def test_a_hold_waits_for_who_looks_and_no_longer(looked_at: Run) -> None:
+    with (looked_at.path / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        assert looked_at.status.state == "interrupted"
+        threading.Timer(0.2, lambda: fcntl.flock(file, fcntl.LOCK_UN)).start()
+        with looked_at.held(), pytest.raises(RunError, match="is being trained right now, by another process"):
+            looked_at.held().__enter__()
+
+
+def test_looking_changes_nothing(looked_at: Run) -> None:
+    part = looked_at.path / ".metrics.csv.1.part"
+    part.write_text("x")
+    before = sorted(looked_at.path.rglob("*"))
+    assert looked_at.status.state == "interrupted"
+    assert sorted(looked_at.path.rglob("*")) == before
+
+
+def test_a_file_system_without_locks_is_said(looked_at: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with looked_at.held():
+        pass
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", fails)
+    assert looked_at.status.state == "running"
+    with pytest.raises(RunError) as error, looked_at.held():
+        pass
+    assert str(error.value) == (
+        f"{looked_at.path} is on a file system that cannot lock files (No locks available), so nothing keeps two "
+        "trainings apart there: name a folder on another with --runs or SSLKIT_RUNS"
+    )
 
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:

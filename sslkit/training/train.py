@@ -32,7 +32,7 @@ from sslkit.training.launch import spread
 from sslkit.training.learner import Learner
 from sslkit.training.loggers import refuse_missing
 from sslkit.training.monitor import Monitor
-from sslkit.training.processes import Processes, is_main, meet
+from sslkit.training.processes import Processes, meet
 from sslkit.training.provenance import provenance, record_resumed
 from sslkit.training.quiet import quiet
 from sslkit.training.reporter import Reporter
@@ -79,7 +79,7 @@ def _train(recipe: Recipe, reporter: Reporter, runs: Path, parent: Run | None) -
         reporter.note(f"this job was requeued: {before.name} has no checkpoint to go on from, so it begins anew")
     refuse_missing(recipe)
     steps_before = _steps_of(parent) if parent is not None else 0
-    hardware, assembly, processes = prepare(recipe, reporter, steps_before)
+    hardware, assembly, processes = prepare(recipe, reporter, steps_before=steps_before)
     record = provenance(assembly, hardware) if processes.main else {}
     if parent is not None:
         load_weights(assembly.method.backbone, parent.backbone)
@@ -125,11 +125,16 @@ def _refuse_finished(run: Run) -> None:
 
 
 def _resume(recipe: Recipe, reporter: Reporter, run: Run, allow: Collection[Change]) -> Run:
-    with run.held() if is_main() else nullcontext():
+    processes = join(recipe)
+    # Held only now: before all have met, some may still be choosing among the runs that nobody holds.
+    chosen = processes.share(run.name)
+    if chosen != run.name:
+        raise RunError(f"the processes would go on with different runs, {chosen} and {run.name}: name the one you mean")
+    with run.held() if processes.main else nullcontext():
         _refuse_finished(run)
         refuse_missing(recipe)
-        found = _whole_checkpoint(run, reporter).path if is_main() else None
-        hardware, assembly, processes = prepare(recipe, reporter, _steps_continued(run))
+        found = _whole_checkpoint(run, reporter).path if processes.main else None
+        hardware, assembly, _ = prepare(recipe, reporter, processes, _steps_continued(run))
         checkpoint = processes.share(found)
         assert checkpoint is not None
         now = processes.share(provenance(assembly, hardware) if processes.main else {})
@@ -185,10 +190,17 @@ def _carried_over(assembly: Assembly) -> str:
     return f"backbone and heads are taken over, {', '.join(anew[:-1])} and {anew[-1]} begin anew"
 
 
-def prepare(recipe: Recipe, reporter: Reporter, steps_before: int = 0) -> tuple[Hardware, Assembly, Processes]:
-    """Choose the hardware, meet the other processes, and build the recipe's parts."""
+def join(recipe: Recipe) -> Processes:
+    """Meet the other processes of this training."""
     with quiet():
-        processes = meet(recipe.train, choose_device(recipe.train.device))
+        return meet(recipe.train, choose_device(recipe.train.device))
+
+
+def prepare(
+    recipe: Recipe, reporter: Reporter, processes: Processes | None = None, steps_before: int = 0
+) -> tuple[Hardware, Assembly, Processes]:
+    """Choose the hardware, meet the other processes where that is still to be done, and build the recipe's parts."""
+    processes = processes or join(recipe)
     hardware = choose(recipe.train.device, recipe.train.precision)
     reporter.note(f"device: {hardware.device}, {hardware.precision}: {hardware.reason}")
     if processes.world.size > 1:

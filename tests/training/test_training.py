@@ -22,7 +22,9 @@ from sslkit.finding import all_runs
 from sslkit.recipe.check import load_recipe
 from sslkit.reporting.history import read_history
 from sslkit.runs import Run
+from sslkit.training import train as train_module
 from sslkit.training.checkpoints import load_checkpoint, saved
+from sslkit.training.processes import Processes
 from sslkit.training.reporter import Reporter
 from sslkit.training.train import resume, train
 from sslkit.weights import read_metadata
@@ -178,6 +180,24 @@ def test_what_cannot_be_resumed_says_why(finished: Run, tiny: Path, tmp_path: Pa
         resume(run)
     with run.held(), pytest.raises(RunError, match="is being trained right now, by another process"):
         resume(run)
+
+
+def test_processes_hold_a_run_once_all_have_chosen_the_same(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at
+) -> None:
+    run = run_once(tiny, tmp_path / "runs", "backbone.width=4", reporter=stop_at([2]))
+
+    class Others(Processes):
+        def share(self, value: Any) -> Any:
+            with run.held():
+                return "tiny/another"
+
+    monkeypatch.setattr(train_module, "meet", lambda *_: Others())
+    with pytest.raises(RunError) as error:
+        resume(run)
+    assert str(error.value) == (
+        f"the processes would go on with different runs, tiny/another and {run.name}: name the one you mean"
+    )
 
 
 def test_a_data_set_smaller_than_a_batch_is_refused(tiny: Path, tmp_path: Path) -> None:
