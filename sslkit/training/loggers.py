@@ -1,8 +1,9 @@
 """Loggers of other tools, by name, through Lightning's own: what is in ``metrics.csv``, shown elsewhere too.
 
 ``metrics.csv`` stays the truth.  Its rows are sent when a checkpoint has made them permanent, so that a run which is
-killed and resumed sends none twice; how many were sent is kept in ``loggers.json``.  A tool that fails stops no
-training: what it has missed is sent after the next checkpoint.
+killed and resumed sends no figure that it measures anew.  Each row is sent at least once: how many were is kept in
+``loggers.json``, after they were sent, and who is killed before that sends the rows since the last note again, to the
+same step.  A tool that fails stops no training: what it has missed is sent after the next checkpoint.
 """
 
 from __future__ import annotations

@@ -179,6 +179,45 @@ def test_a_tool_that_fails_stops_no_training_and_is_told_later(
     assert told[-1] == (-1, {"success": 0.0})
 
 
+def test_rows_are_sent_again_where_nobody_could_note_that_they_were(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    class Keeps:
+        def log_hyperparams(self, resolved: dict) -> None: ...
+
+        def log_metrics(self, figures: dict[str, float], step: int) -> None:
+            told.extend((name, step, single(value)) for name, value in figures.items())
+
+        def finalize(self, status: str) -> None: ...
+
+    def dies(path: Path, text: str) -> None:
+        if len(notes) == 1:
+            raise Killed
+        notes.append(text)
+        honest(path, text)
+
+    told: list[tuple[str, int, float]] = []
+    notes: list[str] = []
+    honest = loggers.write_aside
+    monkeypatch.setitem(loggers.MAKE, "tensorboard", lambda run, known: Keeps())
+    settings = ['run.loggers=["tensorboard"]', "train.checkpoint_every=3 steps"]
+    with monkeypatch.context() as patch:
+        patch.setattr(loggers, "write_aside", dies)
+        with pytest.raises(Killed):
+            train(load_recipe(tiny, settings), tmp_path / "runs")
+    (path,) = (tmp_path / "runs" / "tiny").iterdir()
+    run = Run(path)
+    assert {step for _, step, _ in told} == {3, 5, 6}
+    resume(run)
+    sent = Counter(told)
+    assert sent.keys() == rows(run).keys()
+    assert {step for (_, step, _), times in sent.items() if times == 2} == {5, 6}
+    assert max(sent.values()) == 2
+
+
 def test_a_missing_package_is_said_before_anything_is_read(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
