@@ -6,22 +6,21 @@ import errno
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from bits import assert_same, rows
 from warm import PROCESSES
 
 from sslkit.data.store import TensorStore
 from sslkit.errors import DataError, TrainingError
 from sslkit.finding import all_runs
 from sslkit.recipe.check import load_recipe
-from sslkit.reporting.history import read_history
 from sslkit.runs import Run
-from sslkit.training.checkpoints import AtomicCheckpointIO, Interval, Saver, load_checkpoint, newest_whole, saved
+from sslkit.training.checkpoints import AtomicCheckpointIO, Interval, Saver, newest_whole, saved
 from sslkit.training.reporter import Reporter
 from sslkit.training.train import resume, train
 
@@ -134,35 +133,6 @@ def stopped(calm: Run, tmp_path: Path) -> Run:
     run.backbone.unlink()
     run.write_status("interrupted", 10, 10, 2, 2)
     return run
-
-
-def rows(run: Run) -> list[Any]:
-    return [row for row in read_history(run.metrics) if not row.metric.startswith("time/")]
-
-
-def differences(left: Any, right: Any, where: str = "") -> Iterator[str]:
-    """Every place where two checkpoints are not the same to the bit."""
-    if isinstance(left, dict) and isinstance(right, dict) and left.keys() == right.keys():
-        for key in left:
-            yield from differences(left[key], right[key], f"{where}.{key}")
-    elif isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)) and len(left) == len(right):
-        for place, pair in enumerate(zip(left, right, strict=True)):
-            yield from differences(*pair, f"{where}.{place}")
-    elif isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
-        if not torch.equal(left, right):
-            yield where
-    elif left != right:
-        yield where
-
-
-def assert_same(run: Run, calm: Run) -> None:
-    """Weights, optimizer, queue, schedule, random states, pending figures, and every row of the history."""
-    one, other = load_checkpoint(calm.last_checkpoint), load_checkpoint(run.last_checkpoint)
-    # Times differ from one repetition to the next, and so does the length of the rows that hold them.
-    assert [place for place in differences(one, other) if not place.endswith("history_size")] == []
-    for file in ("backbone", "heads"):
-        assert list(differences(load_file(getattr(calm, file)), load_file(getattr(run, file)))) == []
-    assert rows(run) == rows(calm)
 
 
 def test_killed_in_every_phase_of_writing_a_run_ends_in_the_same_bits(

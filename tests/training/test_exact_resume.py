@@ -1,0 +1,89 @@
+"""Whatever a recipe names, a run that was stopped in the middle of an epoch ends in the bits of one that was not."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import torch
+from bits import assert_same
+
+from sslkit.recipe.check import load_recipe
+from sslkit.training.train import resume, train
+
+SMALL = ["backbone.width=4", "train.batch_size=350", "monitor.every_epochs=0"]
+"""Four steps in each of two epochs."""
+
+DRAWING = """
+import random
+import numpy
+import torch
+from torch import nn
+import sslkit
+class Dropping(sslkit.Head):
+    api = 1
+    embedding_dim = 16
+    classifiers = (10,)
+    def __init__(self, options, context):
+        super().__init__(options, context)
+        self.layers = nn.Sequential(nn.Linear(context.feature_dim, 16), nn.Dropout(0.5))
+        self.classifier = nn.Linear(16, 10, bias=False)
+    def embed(self, features):
+        return nn.functional.normalize(self.layers(features), dim=1)
+    def classify(self, embedding):
+        return (self.classifier(embedding),)
+class Drawing(sslkit.Loss):
+    api = 1
+    needs = frozenset({"logits"})
+    def forward(self, views):
+        weight = random.random() + random.gauss(0, 1) ** 2 + numpy.random.rand() + numpy.random.randn() ** 2
+        logits = views.student.logits[0][0]
+        return sslkit.LossOutput(weight * (logits - torch.rand_like(logits)).square().mean())
+"""
+
+TEACHER = "method={use='momentum-teacher', momentum=0.9}"
+PLAIN = "use='selfcls-mlp', hidden_dims=[]"
+
+CASES: dict[str, list[str]] = {
+    "sgd": ["optimizer={use='sgd', lr=0.1, nesterov=true, weight_decay=1e-3, warmup_epochs=1}"],
+    "lars, a queue": [
+        "optimizer={use='lars', lr=0.1, trust_coefficient=0.02, warmup_epochs=1.5}",
+        "head={use='swav', prototypes=[16]}",
+        "loss={use='swav', queue_size=700, queue_start='1 steps'}",
+    ],
+    "byol": [TEACHER, "head={use='projection', hidden_dim=16, embedding_dim=8}", "loss={use='byol'}"],
+    "dino": [
+        TEACHER,
+        "head={use='dino', classifiers=[16], hidden_dim=16, embedding_dim=8, freeze_prototypes='6 steps'}",
+        "loss={use='dino'}",
+    ],
+    "a loss that joins": [
+        f"head=[{{name='late', {PLAIN}, classifiers=[10, 4]}}, {{name='early', {PLAIN}, classifiers=[7]}}]",
+        "loss=[{use='selfcls', name='late', head='late', start_epoch=1}, {use='selfcls', name='early', head='early'}]",
+    ],
+    "dropout, every generator": ["head={use='dropping'}", "loss={use='drawing'}"],
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_run_stopped_within_an_epoch_ends_in_the_same_bits(
+    case: str, tiny: Path, tmp_path: Path, install: Any, stop_at
+) -> None:
+    install("plug", "[sslkit.heads]\ndropping = own:Dropping\n[sslkit.losses]\ndrawing = own:Drawing\n", own=DRAWING)
+    recipe = load_recipe(tiny, [*SMALL, *CASES[case]])
+    calm = train(recipe, tmp_path / "calm")
+    run = train(recipe, tmp_path / "runs", stop_at([5]))
+    assert (run.status.state, run.status.step) == ("interrupted", 5)
+    disturb()
+    assert_same(resume(run), calm)
+    assert run.status.state == "finished"
+
+
+def disturb() -> None:
+    """Draw and seed like another program: what else a process did must not matter."""
+    random.seed(0)
+    numpy.random.seed(0)
+    torch.manual_seed(0)
