@@ -41,4 +41,8 @@ class Optimizer(Component, ABC):
 
     @abstractmethod
     def schedule(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
-        """The learning rate over all steps."""
+        """The learning rate over all steps.
+
+        Its state should tell where it is and not what it was built with, as that of torch's own does: a run resumed with
+        another recipe would follow the old curve.
+        """

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from sslkit.data import checksum as checksums
 from sslkit.data.checksum import checksum, sampled
+from sslkit.data.datasets.image_folder import ImageFolder
 from sslkit.data.splits import Joined
 from sslkit.data.store import MappedStore, TensorStore
 
@@ -47,3 +50,20 @@ def test_large_stores_are_known_by_their_content_or_a_sample(tmp_path: Path, mon
     plain = mapped(tmp_path)
     assert checksum(plain) == sampled(plain) == checksum(plain.resident())
     assert sampled(TensorStore(changed(999))) != sampled(plain)
+
+
+def test_a_large_folder_is_known_by_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checksums, "WHOLE", 0)
+    noise = np.random.default_rng(0).integers(0, 256, (12, 8, 8), dtype=np.uint8)
+    for split in ("train", "test"):
+        (tmp_path / "here" / split).mkdir(parents=True)
+        for number, pixels in enumerate(noise):
+            Image.fromarray(pixels).save(tmp_path / "here" / split / f"{number}.png")
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+
+    def known(folder: str, split: str = "train") -> str:
+        return checksum(ImageFolder(ImageFolder.Options(root=tmp_path / folder)).load(split).images)
+
+    assert known("here") == known("there") != known("here", "test")
+    Image.fromarray(255 - noise[7]).save(tmp_path / "there" / "train" / "7.png")
+    assert known("here") != known("there")

@@ -166,24 +166,26 @@ def test_data_known_by_a_sample_are_compared_by_it(run: Run, monkeypatch: pytest
 
 
 def test_another_precision_is_refused_unless_asked_for_or_taken_back(run: Run) -> None:
-    forge(run, hardware=written(run)["hardware"] | {"precision": "bfloat16"})
+    here = written(run)["hardware"]["precision"]
+    there = {"float32": "bfloat16", "bfloat16": "float32"}[here]
+    forge(run, hardware=written(run)["hardware"] | {"precision": there})
     with pytest.raises(RunError) as error:
         resume(run)
     assert str(error.value) == (
         f"{run.name} cannot go on, something has changed since it was stopped:\n"
-        f'  precision: it was "bfloat16", is "float32"; train.precision = "bfloat16" in {run.recipe} changes it back\n'
+        f'  precision: it was "{there}", is "{here}"; train.precision = "{there}" in {run.recipe} changes it back\n'
         "Change it back, or go on all the same, to other figures, with "
         f"`sslkit resume {run.path} --allow precision`."
     )
-    edit(run, 'precision = "auto"', 'precision = "bfloat16"')
+    edit(run, 'precision = "auto"', f'precision = "{there}"')
     other = Run(shutil.copytree(run.path, run.path.with_name("other"), symlinks=True))
     resume(run)
-    assert (run.status.state, written(run)["hardware"]["precision"]) == ("finished", "bfloat16")
-    edit(other, 'precision = "bfloat16"', 'precision = "float32"')
+    assert (run.status.state, written(run)["hardware"]["precision"]) == ("finished", there)
+    edit(other, f'precision = "{there}"', f'precision = "{here}"')
     resume(other, allow=["precision"])
     (event,) = written(other)["resumed"]
-    assert event["changed"][0].startswith('precision: it was "bfloat16", is "float32"')
-    assert written(other)["hardware"]["precision"] == "float32"
+    assert event["changed"][0].startswith(f'precision: it was "{there}", is "{here}"')
+    assert written(other)["hardware"]["precision"] == here
 
 
 def test_other_versions_and_hardware_are_told_and_recorded(run: Run) -> None:

@@ -17,7 +17,9 @@ from sslkit.training.train import resume, train
 SMALL = ["backbone.width=4", "train.batch_size=350", "monitor.every_epochs=0"]
 """Four steps in each of two epochs."""
 
-DRAWING = """
+OWN = {"heads": "dropping = own:Dropping", "losses": "drawing = own:Drawing", "optimizers": "cycle = own:Cycle"}
+
+SOURCE = """
 import random
 import numpy
 import torch
@@ -35,6 +37,12 @@ class Dropping(sslkit.Head):
         return nn.functional.normalize(self.layers(features), dim=1)
     def classify(self, embedding):
         return (self.classifier(embedding),)
+class Cycle(sslkit.Optimizer):
+    api = 1
+    def build(self, groups):
+        return torch.optim.AdamW([{"params": list(group.parameters)} for group in groups], lr=1e-3)
+    def schedule(self, optimizer):
+        return torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=self.context.total_steps + 1)
 class Drawing(sslkit.Loss):
     api = 1
     needs = frozenset({"logits"})
@@ -64,6 +72,7 @@ CASES: dict[str, list[str]] = {
         f"head=[{{name='late', {PLAIN}, classifiers=[10, 4]}}, {{name='early', {PLAIN}, classifiers=[7]}}]",
         "loss=[{use='selfcls', name='late', head='late', start_epoch=1}, {use='selfcls', name='early', head='early'}]",
     ],
+    "a schedule that moves more than the rate": ["optimizer={use='cycle'}"],
     "dropout, every generator": ["head={use='dropping'}", "loss={use='drawing'}"],
 }
 
@@ -72,7 +81,7 @@ CASES: dict[str, list[str]] = {
 def test_a_run_stopped_within_an_epoch_ends_in_the_same_bits(
     case: str, tiny: Path, tmp_path: Path, install: Any, stop_at
 ) -> None:
-    install("plug", "[sslkit.heads]\ndropping = own:Dropping\n[sslkit.losses]\ndrawing = own:Drawing\n", own=DRAWING)
+    install("plug", "".join(f"[sslkit.{kind}]\n{name}\n" for kind, name in OWN.items()), own=SOURCE)
     recipe = load_recipe(tiny, [*SMALL, *CASES[case]])
     calm = train(recipe, tmp_path / "calm")
     run = train(recipe, tmp_path / "runs", stop_at([5]))
