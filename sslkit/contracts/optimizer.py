@@ -43,6 +43,6 @@ class Optimizer(Component, ABC):
     def schedule(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
         """The learning rate over all steps.
 
-        Its state should tell where it is and not what it was built with, as that of torch's own does: a run resumed with
-        another recipe would follow the old curve.
+        Its state should tell where it is, not what it was built with, which the state of torch's own schedules holds:
+        a run resumed with another recipe would follow the old curve.
         """
