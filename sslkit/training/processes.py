@@ -127,8 +127,9 @@ class SeveralProcesses(Processes):
     def __init__(self, fabric: Fabric, devices: int) -> None:
         super().__init__(DistributedWorld(), devices)
         self.fabric = fabric
-        # Of its own: not on the device, and patient while the main process evaluates.
-        self.host: Any = torch.distributed.new_group(backend="gloo", timeout=timedelta(days=1))
+        # Of its own: not on the device.  Patient while the main process measures and saves, but a machine that is gone
+        # without a word must not keep the others for ever.
+        self.host: Any = torch.distributed.new_group(backend="gloo", timeout=timedelta(hours=1))
 
     def taking_turns(self) -> AbstractContextManager[None]:
         return self.fabric.rank_zero_first(local=True)

@@ -18,6 +18,8 @@ from safetensors.torch import load_file
 from sslkit.training.checkpoints import load_checkpoint, newest_whole
 
 SETTINGS = ["--set", "train.checkpoint_every=2 steps"]
+OPENING_S = 10.0
+"""Longer than it takes until a process that goes on has begun to train, on two cores."""
 METHODS = {
     "selfcls": ["--set", "loss.queue_size=512"],
     "swav": [
@@ -53,15 +55,23 @@ def outcome(folder: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
 
 
 def kill_at_random(arguments: list[str], folder: Path, moments: random.Random, longest_s: float) -> int | None:
-    """Kill a process some time after it has saved for the first time; returns the last step that it says it saved."""
+    """Kill a process at some moment; returns the last step that the run says it saved, None where it was finished.
+
+    A first process is killed some time after it has saved for the first time.  One that goes on is as often killed
+    before, while it imports, looks for a checkpoint, cuts the history and loads.
+    """
     process = start(arguments, folder)
     before = {path: path.lstat().st_mtime_ns for path in folder.glob("runs/tiny/*/checkpoints/last.ckpt")}
-    while process.poll() is None:
+    soon = bool(before) and moments.random() < 0.5
+    began = time.monotonic()
+    opening_s = moments.uniform(2, OPENING_S) if soon else float("inf")
+    while process.poll() is None and time.monotonic() - began < opening_s:
         saved = {path: path.lstat().st_mtime_ns for path in folder.glob("runs/tiny/*/checkpoints/last.ckpt")}
         if saved and saved != before:
             break
         time.sleep(0.005)
-    time.sleep(moments.uniform(0, longest_s))
+    if not soon:
+        time.sleep(moments.uniform(0, longest_s))
     process.send_signal(signal.SIGKILL)
     process.communicate()
     if process.returncode == 0:
