@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from typing import Annotated
 
 import torch
@@ -31,6 +32,9 @@ class Finetune(Evaluator):
     class Options(Draws):
         epochs: int = Field(50, ge=1)
         """Passes over the labelled images."""
+        min_steps: int = Field(300, ge=0)
+        """Fewest optimizer steps: with few labels there are as many more epochs, or training from scratch, beside which
+        this is to be read, would end before it has learned anything."""
         batch_size: int = Field(128, ge=2)
         """Images in a step; all of them, where there are fewer."""
         lr_backbone: float = Field(0.01, gt=0)
@@ -64,10 +68,13 @@ class Finetune(Evaluator):
             own.weight_decay, own.crop_scale, own.flip_p,
         )  # fmt: skip
         by_fraction: dict[float, list[dict[str, float]]] = {}
+        epochs: dict[str, int] = {}
         for fraction in own.fractions:
             by_fraction[fraction] = []
             for seed in own.of(fraction, subject.seed):
                 places = nested_fractions(labels, [fraction], seed)[fraction]
+                epochs[f"{fraction:g}"] = self._epochs(len(places))
+                settings = replace(settings, epochs=epochs[f"{fraction:g}"])
                 network = train_network(
                     deepcopy(subject.backbone()), Subset(images, places), labels[places], classes, subject.context,
                     settings, seed,
@@ -81,7 +88,12 @@ class Finetune(Evaluator):
             "trained": "backbone and linear classifier, end to end, float32; the last epoch counts",
             "optimizer": "SGD, momentum 0.9 (Nesterov), cosine to 0",
             "lr_backbone": settings.lr_backbone,
-            **own.model_dump(mode="json", exclude={"fractions", "seeds", "lr_backbone"}),
+            **own.model_dump(mode="json", exclude={"fractions", "seeds", "lr_backbone", "epochs"}),
+            "epochs": epochs,
             "trainings": own.trainings(),
         }
         return Evaluation(over_seeds(by_fraction), protocol)
+
+    def _epochs(self, images: int) -> int:
+        steps = images // min(self.options.batch_size, images)
+        return max(self.options.epochs, -(-self.options.min_steps // steps))

@@ -165,7 +165,7 @@ def test_features_are_probed_on_another_data_set(cli, trained: Path, others: Pat
 def test_the_report_s_probe_and_fine_tuning_beside_training_from_scratch(cli, trained: Path, others: Path) -> None:
     asked = ["--linear", "--protocol", "report", "--finetune", "--baseline", "random"]
     asked += ["--set", "linear-report.epochs=5", "--set", "linear-report.trust_coefficient=1"]
-    asked += ["--set", "finetune.epochs=5", "--set", "finetune.batch_size=20"]
+    asked += ["--set", "finetune.epochs=5", "--set", "finetune.min_steps=0", "--set", "finetune.batch_size=20"]
     asked += ["--data", "image-folder", "--set", f"data.root={others}", "--set", "data.channels=1"]
     done = cli("eval", trained, *asked, COLUMNS="120")
     assert done.returncode == 0, done.stderr

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
+from sslkit.data.fractions import nested_fractions
 from sslkit.data.splits import Joined
 from sslkit.data.store import TensorStore
 from sslkit.evaluation.finetune import Finetune
 
 
 def finetune(**options: object) -> Finetune:
-    given = {"epochs": 12, "batch_size": 32, "crop_scale": (0.9, 1.0), "flip_p": 0.0, "lr_backbone": 0.05}
+    given = {
+        "epochs": 12,
+        "min_steps": 0,
+        "batch_size": 32,
+        "crop_scale": (0.9, 1.0),
+        "flip_p": 0.0,
+        "lr_backbone": 0.05,
+    }
     return Finetune(Finetune.Options.model_validate(given | options))
 
 
@@ -36,6 +46,16 @@ def test_an_untrained_network_trains_at_the_classifier_s_rate(squares) -> None:
     result = slow.evaluate(squares(untrained=True))
     assert result.protocol["lr_backbone"] == 0.05
     assert result.figures["top1"] > slow.evaluate(squares()).figures["top1"]
+
+
+def test_few_labels_are_trained_on_for_as_many_more_epochs(squares) -> None:
+    subject = squares()
+    labels = torch.cat([subject.split("train").labels, subject.split("validation").labels])
+    few, steps = len(nested_fractions(labels, [0.1], 0)[0.1]), len(labels) // 8
+    found = finetune(fractions=(0.1, 1.0), epochs=1, batch_size=8, min_steps=steps).evaluate(subject)
+    assert found.protocol["epochs"] == {"0.1": math.ceil(steps / (few // 8)), "1": 1}
+    assert found.protocol["epochs"]["0.1"] > 5
+    assert found.protocol["min_steps"] == steps
 
 
 def test_joined_stores_keep_their_order() -> None:

@@ -93,7 +93,7 @@ class TestNearest(EvaluatorTests):
 class TestFinetune(EvaluatorTests):
     component = Finetune
     test_import_is_quiet_and_quick = None  # as of the one above
-    options = {"epochs": 2}
+    options = {"epochs": 2, "min_steps": 0}
 
 
 class TestSegment(EvaluatorTests):
