@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -138,6 +139,9 @@ def test_a_tool_shows_every_row_once_though_the_training_was_killed(
     assert {step for _, step, _ in kept(run)} == {0, 3, 5, 6}, "what no checkpoint had kept was not sent"
     resume(run, notes)
     assert not [note for note in notes.notes if "logger" in note]
+    waiting = time.monotonic() + 30  # W&B's own process may still be writing when it says that it has finished
+    while kept(run) != rows(run) and time.monotonic() < waiting:
+        time.sleep(0.2)
     assert kept(run) == rows(run)
     assert max(rows(run).values()) == 1
 
