@@ -65,8 +65,8 @@ def work(asked: argparse.Namespace) -> None:
 
     from sslkit.data import residence
     from sslkit.training import bench
+    from sslkit.training.prepare import prepare
     from sslkit.training.reporter import Reporter
-    from sslkit.training.train import prepare
 
     if asked.side == "streamed":
         residence.SHARE = 0.0

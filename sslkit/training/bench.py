@@ -27,9 +27,10 @@ from sslkit.contracts.method import Batch
 from sslkit.hardware import Hardware
 from sslkit.recipe.model import Recipe
 from sslkit.runs import Run
+from sslkit.training.fit import fit
 from sslkit.training.learner import Learner, parameter_groups
+from sslkit.training.prepare import prepare
 from sslkit.training.reporter import Progress, Reporter
-from sslkit.training.train import fit, prepare
 
 STAGES = ("backbone", "model", "views", "data")
 """The backbone alone; with heads and losses; with making the views; with fetching the images."""

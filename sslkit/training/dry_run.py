@@ -14,11 +14,12 @@ from sslkit.contracts.method import Batch
 from sslkit.hardware import Hardware
 from sslkit.memory import fitting
 from sslkit.recipe.model import Recipe
+from sslkit.training.fit import STEP
 from sslkit.training.launch import spread
 from sslkit.training.learner import Learner
+from sslkit.training.prepare import prepare
 from sslkit.training.processes import Processes
 from sslkit.training.reporter import Reporter
-from sslkit.training.train import STEP, prepare
 
 
 def dry_run(recipe: Recipe, reporter: Reporter) -> dict[str, Any]:

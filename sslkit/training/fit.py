@@ -1,0 +1,154 @@
+"""Gives what was prepared to Lightning, and leaves a run folder that says how that ended."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import pytorch_lightning as pl
+from torch import nn
+
+from sslkit.assembly import Assembly
+from sslkit.errors import RunError, TrainingError
+from sslkit.files import to_json, write_aside
+from sslkit.hardware import Hardware
+from sslkit.memory import ran_out, too_large
+from sslkit.runs import Run
+from sslkit.training import failures, slurm
+from sslkit.training.bookkeeping import Bookkeeping
+from sslkit.training.checkpoints import AtomicCheckpointIO, load_checkpoint
+from sslkit.training.interruption import Interruption
+from sslkit.training.learner import Learner
+from sslkit.training.monitor import Monitor
+from sslkit.training.processes import Processes
+from sslkit.training.quiet import quiet
+from sslkit.training.reporter import Reporter
+from sslkit.weights import save_weights
+
+STEP = ("train", "batch_size")
+"""What decides most on the memory that a step needs."""
+
+MISFITS = (LookupError, ValueError, TypeError, AttributeError)
+"""How optimizers and schedules refuse a state that is not theirs."""
+
+
+def fit(
+    run: Run,
+    assembly: Assembly,
+    hardware: Hardware,
+    processes: Processes,
+    reporter: Reporter,
+    checkpoint: Path | None,
+) -> Run:
+    """Train what was prepared into its run folder, from a checkpoint or from the beginning."""
+    learner = Learner(assembly, hardware)
+    interruption = Interruption()
+    books = Bookkeeping(run, learner, processes, Monitor(assembly), reporter, interruption)
+    trainer = _trainer(assembly, hardware, processes, books, run)
+    if checkpoint is not None:
+        assembly.loader.start = load_checkpoint(checkpoint)["global_step"]
+    try:
+        _tell_foreign(trainer, books, run, reporter, allowed=assembly.recipe.run.foreign_callbacks)
+        with interruption.restored(), quiet():
+            trainer.fit(learner, assembly.loader, ckpt_path=checkpoint, weights_only=True)
+        step = int(trainer.global_step)
+        finished = step >= assembly.context.total_steps
+        if finished and processes.main:
+            _save_network(run, assembly, books)
+        books.record("finished" if finished else "interrupted", step)
+    except BaseException as error:
+        # Lightning turns a KeyboardInterrupt into sys.exit.
+        stopped = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
+        step = int(trainer.global_step)
+        reporter.end(books.progress(step))
+        books.loggers.close(finished=False)
+        with suppress(OSError):
+            books.record("interrupted" if stopped else "failed", step)
+        if stopped:
+            raise KeyboardInterrupt from error
+        if ran_out(error):
+            raise too_large(assembly.recipe.document, STEP, f"step {step + 1}", error) from error
+        if isinstance(error, OSError):
+            raise TrainingError(failures.explain(run, step, error)) from error
+        if checkpoint is not None and not books.begun and isinstance(error, MISFITS):
+            raise RunError(
+                f"{run.name} cannot go on from {checkpoint.name}, what it holds does not fit ({error!r}): "
+                f"remove that file to go on from the one before, or train it again with `sslkit train {run.recipe}`"
+            ) from error
+        raise
+    reporter.end(books.progress(step))
+    books.loggers.close(finished=finished)
+    processes.collect(None)  # none returns before the run is complete
+    if interruption.requested == slurm.SIGNAL.name and not finished and processes.main:
+        reporter.note(slurm.requeue())
+    return run
+
+
+def _trainer(assembly: Assembly, hardware: Hardware, processes: Processes, books: Bookkeeping, run: Run) -> pl.Trainer:
+    with quiet():
+        return pl.Trainer(
+            accelerator=hardware.device,
+            devices=processes.devices,
+            num_nodes=assembly.recipe.train.nodes,
+            strategy=assembly.recipe.train.strategy if processes.world.size > 1 else "auto",
+            precision="bf16-mixed" if hardware.precision == "bfloat16" else "32-true",
+            deterministic="warn" if assembly.recipe.run.deterministic else None,
+            max_epochs=-1,
+            max_steps=assembly.context.total_steps,
+            callbacks=[books],
+            plugins=[AtomicCheckpointIO()],
+            default_root_dir=run.path,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )
+
+
+def _tell_foreign(trainer: pl.Trainer, books: Bookkeeping, run: Run, reporter: Reporter, *, allowed: bool) -> None:
+    """Record the callbacks that other packages added to the Trainer, as Lightning lets them.
+
+    Raises:
+        TrainingError: there are some, and the recipe refuses them.
+    """
+    callbacks: list[pl.Callback] = [item for item in getattr(trainer, "callbacks", []) if item is not books]
+    names = [f"{type(item).__module__}.{type(item).__qualname__}" for item in callbacks]
+    if books.main:
+        write_aside(run.provenance, to_json(json.loads(run.provenance.read_text()) | {"foreign_callbacks": names}))
+    if not names:
+        return
+    added = f"another installed package adds {', '.join(names)} to every Lightning training"
+    if not allowed:
+        raise TrainingError(f"{added}; uninstall it, or set run.foreign_callbacks = true")
+    reporter.note(f"warning: {added}; run.foreign_callbacks = false refuses that")
+
+
+def _save_network(run: Run, assembly: Assembly, books: Bookkeeping) -> None:
+    """Write the trained weights with what is needed to use them without the rest of the run."""
+    recipe, views, method = assembly.recipe, assembly.views, assembly.method
+    facts = {name: value for name, value in asdict(assembly.context).items() if name != "world"}
+    common = {
+        "sslkit": 1,
+        "context": facts,
+        "run": run.name,
+        "image_size": views.size,
+        "channels": assembly.context.channels,
+        "mean": list(views.mean),
+        "std": list(views.std),
+        "step": assembly.context.total_steps,
+    }
+    backbone = {"backbone": recipe.resolved()["backbone"], "feature_dim": method.backbone.feature_dim}
+    save_weights(method.backbone, run.backbone, common | backbone)
+    if books.head:
+        readers = (method.losses[name] for name, head in method.head_of.items() if head == books.head)
+        chosen = {
+            "head": books.head,
+            "classifier": books.chosen_classifier(),
+            "classifiers": list(books.classifiers),
+            "logit_temperature": next((loss.logit_temperature for loss in readers if "logits" in loss.needs), None),
+        }
+        save_weights(nn.ModuleList(method.heads.values()), run.heads, common | chosen)
