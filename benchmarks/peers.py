@@ -121,7 +121,8 @@ def kornia_batches(asked: argparse.Namespace, device: str) -> Iterator[list[Any]
     for size, count, scale in zip(*CROPS[asked.crops], SCALES, strict=False):
         views += [
             torch.nn.Sequential(
-                K.RandomResizedCrop((size, size), scale=scale),
+                # Its default crops image by image, in a Python loop.
+                K.RandomResizedCrop((size, size), scale=scale, cropping_mode="resample"),
                 K.RandomHorizontalFlip(),
                 K.ColorJitter(*COLOUR.values(), p=0.8),
                 K.RandomGrayscale(p=0.2),
@@ -173,6 +174,7 @@ def loop(asked: argparse.Namespace) -> list[float]:
 
 def ours(asked: argparse.Namespace) -> list[float]:
     """When each step of ``sslkit train`` ended."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command does, before torch is imported
     import torch
     from noise import recipe, train_some
 

@@ -112,8 +112,12 @@ def cached(entry: str, make: Callable[[], dict[str, Tensor]], notes: list[str]) 
     except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
         notes.append(f"the cached features {path} are damaged ({error}): they are computed again")
     made = make()
+    size = sum(tensor.nbytes for tensor in made.values())
+    if size > LIMIT:
+        notes.append(f"features are not kept, they take {size / 2**30:.1f} GiB and the cache {LIMIT / 2**30:g} at most")
+        return made
     try:
-        _write(path, made)
+        _write(path, made, size)
     except OSError as error:
         notes.append(f"features are not kept, {path.parent} cannot be written: {error.strerror or error}")
     return made
@@ -128,10 +132,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     return found
 
 
-def _write(path: Path, tensors: dict[str, Tensor]) -> None:
-    size = sum(tensor.nbytes for tensor in tensors.values())
-    if size > LIMIT:
-        return
+def _write(path: Path, tensors: dict[str, Tensor], size: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     _make_room(path.parent, LIMIT - size)
     kept = {key: tensor.contiguous() for key, tensor in tensors.items()}

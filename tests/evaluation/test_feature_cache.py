@@ -93,7 +93,9 @@ def test_the_longest_unused_entries_make_room(folder: Path, monkeypatch: pytest.
     cached("c", make, [])
     assert sorted(path.stem for path in folder.iterdir()) == ["a", "c"]
     monkeypatch.setattr(feature_cache, "LIMIT", 100)
-    cached("d", make, [])
+    notes: list[str] = []
+    cached("d", make, notes)
+    assert notes == ["features are not kept, they take 0.0 GiB and the cache 9.31323e-08 at most"]
     assert sorted(path.stem for path in folder.iterdir()) == ["a", "c"]
     cleared = CliRunner().invoke(app, ["cache", "clear", "features"])
     assert cleared.stdout.startswith(f"deleted {2 * size / 1e6:.1f} MB: ")
