@@ -73,6 +73,7 @@ def recipe(*settings: str, images: int = 4096, size: int = 32, batch: int = 256)
             "train.epochs=1000000",
             "train.checkpoint_every=1000000 epochs",
             "monitor.every_epochs=0",
+            "monitor.collapse=off",
             "optimizer={use='sgd', lr=0.05}",
             *settings,
         ],

@@ -20,7 +20,7 @@ from sslkit.data.loader import Loader
 from sslkit.data.residence import place, streams
 from sslkit.data.seeds import seed_global
 from sslkit.errors import BrokenComponent, DataError, IncompatibleComponent, OptionError, RecipeError, SslkitError
-from sslkit.memory import first_line, fitting
+from sslkit.memory import first_line, fitting, ran_out
 from sslkit.recipe.model import Recipe, Selected, Trained
 
 STATISTICS_IMAGES = 10_000
@@ -78,7 +78,7 @@ def construct(recipe: Trained, selected: Selected, kind: type[Built], *arguments
             f"this is a fault of {selected.entry.distribution} or of its options"
         )
         problem = recipe.document.problem(selected.path, message)
-        if isinstance(error, (MemoryError, OverflowError, RuntimeError)):
+        if ran_out(error) or isinstance(error, OverflowError):
             raise RecipeError([problem]) from error  # what sizes lead to that each option allows, but nothing can hold
         raise BrokenComponent(str(problem)) from error
     assert isinstance(built, kind)

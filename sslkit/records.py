@@ -112,12 +112,20 @@ class Parent(TypedDict):
     Attributes:
         run: its name.
         steps: optimizer steps that it was trained for, those of all that it continues included.
-        epochs: those of it and of all that it continues; older versions did not write them.
+        epochs: those of it and of all that it continues.
     """
 
     run: str
     steps: Count
-    epochs: NotRequired[Count]
+    epochs: Count
+
+
+class _Hardware(TypedDict):
+    device: str
+    name: str
+    threads: Count
+    precision: str
+    channels_last: bool
 
 
 class Provenance(TypedDict):
@@ -131,7 +139,6 @@ class Provenance(TypedDict):
         image_shape: ``[channels, H, W]`` of the images in store.
         class_names: of the data; empty without labels.
         images_sha256: of the images; needed to go on with a run alone.
-        pixels_sha256: of some of them; what older releases wrote instead.
         hardware: what it was trained on, and in which arithmetic.
         continued_from: where it continues another run.
     """
@@ -143,8 +150,7 @@ class Provenance(TypedDict):
     image_shape: Annotated[list[Size], Field(min_length=3, max_length=3)]
     class_names: list[str]
     images_sha256: NotRequired[str]
-    pixels_sha256: NotRequired[str]
-    hardware: NotRequired[dict[str, Any]]
+    hardware: _Hardware
     continued_from: NotRequired[Parent]
 
 
@@ -162,7 +168,6 @@ class _Sent(TypedDict):
 class _Evaluation(TypedDict):
     protocol: dict[str, dict[str, Any]]
     baselines: dict[str, _Figures]
-    # Not yet there in those of older versions.
     baseline_protocols: NotRequired[dict[str, dict[str, Any]]]
 
 
@@ -221,12 +226,7 @@ def read_evaluations(run: Run) -> tuple[list[dict[str, Any]], dict[Path, str]]:
 def epochs_before(run: Run) -> int:
     """Epochs of the run that a run continues, and of all that this one continues; 0 where it continues none."""
     parent = read_provenance(run).get("continued_from")
-    if parent is None:
-        return 0
-    if "epochs" in parent:
-        return parent["epochs"]
-    # Older versions wrote its steps alone; its epochs are taken to be as long as the run's own.
-    return round(parent["steps"] / backbone_facts(run.backbone)["context"]["steps_per_epoch"])
+    return parent["epochs"] if parent is not None else 0
 
 
 def context_of(facts: ContextFacts, *, restoring: bool) -> Context:

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, TextIO
 from pydantic import Field, TypeAdapter, ValidationError
 
 from sslkit.errors import RunError
-from sslkit.files import read_regular, remove_parts, to_json, write_aside
+from sslkit.files import point, read_regular, remove_parts, to_json, write_aside
 
 VARIABLE = "SSLKIT_RUNS"
 """Environment variable: the folder that runs go to, ``./runs`` where it is unset."""
@@ -108,10 +108,7 @@ class Run:
     def mark_latest(self) -> None:
         """Point ``<runs>/latest`` at this run."""
         root = self.path.parent.parent
-        aside = root / f".{LATEST}.{os.getpid()}"
-        aside.unlink(missing_ok=True)
-        aside.symlink_to(self.path.relative_to(root), target_is_directory=True)
-        aside.replace(root / LATEST)
+        point(root / LATEST, str(self.path.relative_to(root)))
 
     @property
     def name(self) -> str:
@@ -250,13 +247,9 @@ class Run:
 
 
 def _after(name: str) -> datetime:
-    """The first moment after an evaluation was saved, by its file's name; an older sslkit's tells only the second."""
-    for text, stamp, tick in (
-        (name[:22], EVALUATION_STAMP, timedelta(microseconds=1)),
-        (name[:15], STAMP, timedelta(seconds=1)),
-    ):
-        with suppress(ValueError, OverflowError):
-            return datetime.strptime(text, stamp) + tick
+    """The first moment after an evaluation was saved, by its file's name; the beginning of time where it tells none."""
+    with suppress(ValueError, OverflowError):
+        return datetime.strptime(name[:22], EVALUATION_STAMP) + timedelta(microseconds=1)
     return datetime.min
 
 

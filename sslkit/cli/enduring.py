@@ -42,7 +42,7 @@ class Enduring(Reporter):
             return
         try:
             getattr(self.told, method)(*arguments)
-        except (OSError, SystemExit):
+        except OSError:
             self.told = None
             _silence(self.console)
 

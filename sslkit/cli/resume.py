@@ -31,7 +31,10 @@ def command(
     ] = None,
     allow: Annotated[
         list[AllowedChange] | None,
-        typer.Option("--allow", help="Go on although this has changed since the run was stopped; repeat for more."),
+        typer.Option(
+            "--allow",
+            help="Go on although recipe, data, processes or precision have changed; repeat for more.",
+        ),
     ] = None,
     runs: RunsOption = None,
     json: JsonOption = False,

@@ -87,7 +87,9 @@ def bench(recipe: Recipe, rounds: int, seconds: float, reporter: Reporter | None
 def _endless(recipe: Recipe) -> Recipe:
     alone = {"epochs": ENDLESS, "checkpoint_every": f"{ENDLESS} epochs", "devices": 1, "nodes": 1}
     train = recipe.train.model_copy(update=alone)
-    return replace(recipe, train=train, monitor=recipe.monitor.model_copy(update={"every_epochs": 0}))
+    return replace(
+        recipe, train=train, monitor=recipe.monitor.model_copy(update={"every_epochs": 0, "collapse": "off"})
+    )
 
 
 class Sides:

@@ -67,7 +67,7 @@ class Bookkeeping(pl.Callback):
         self.classifiers = learner.method.heads[self.head].classifiers if self.head else ()
         self.log_every = recipe.monitor.log_every_steps
         self.collapse = recipe.monitor.collapse
-        self.watched = bool(monitor.every) and self.collapse != "off"
+        self.watched = self.collapse != "off"
         self.signs = Signs(learner.assembly)
         self.watch = Watch()
         self.interval = Interval(recipe.train.checkpoint_every, self.context.steps_per_epoch)

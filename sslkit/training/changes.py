@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sslkit.assembly import Assembly
-from sslkit.data.checksum import sampled
 from sslkit.errors import RunError
-from sslkit.records import Provenance, read_provenance
+from sslkit.records import read_provenance
 from sslkit.runs import Run
 from sslkit.training.provenance import DATA
 
@@ -55,16 +54,16 @@ def refuse_changes(
         RunError: something that is not allowed has changed, or the checkpoint does not fit the network.
     """
     record = read_provenance(run)
-    before = record.get("hardware", {})
+    before = record["hardware"]
     try:
         recipe, processes = tomllib.loads(checkpoint["recipe"]), int(checkpoint["processes"])
         weights = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"the checkpoints of {run.name} are none of sslkit's, or damaged: {error!r}") from error
     # Of these the recipe only says what is asked for; what counts is what it came to.
-    settled = ("devices", "nodes", *(["precision"] if "precision" in before else []))
+    settled = ("devices", "nodes", "precision")
     recipes = (_without(recipe, settled), _without(assembly.recipe.resolved(), settled))
-    precision = before.get("precision", now["hardware"]["precision"])
+    precision = before["precision"]
     found: dict[Change, list[str]] = {
         "recipe": list(differences(*recipes)),
         "processes": list(differences({"their number": processes}, {"their number": now["processes"]["count"]})),
@@ -72,7 +71,7 @@ def refuse_changes(
             f'{line}; train.precision = "{precision}" in {run.recipe} changes it back'
             for line in differences(precision, now["hardware"]["precision"], "it")
         ],
-        "data": list(differences(*_data(record, now, assembly))),
+        "data": list(differences(_picked(record, DATA), _picked(now, DATA))),
     }
     refused = {name: lines for name, lines in found.items() if lines and name not in allow}
     if refused:
@@ -90,10 +89,9 @@ def refuse_changes(
             f"{run.name} cannot go on with another {what} than it was begun with: train the changed recipe anew; "
             "--continue-from takes over weights that fit"
         )
-    known = {name: before[name] for name in HARDWARE if name in before}
     told = (
         *differences(_versions(record), _versions(now)),
-        *differences(known, {name: now["hardware"][name] for name in known}, "hardware"),
+        *differences(_picked(before, HARDWARE), _picked(now["hardware"], HARDWARE), "hardware"),
     )
     return Changes(tuple(f"{name}: {line}" for name, lines in found.items() for line in lines), told)
 
@@ -104,13 +102,8 @@ def _without(recipe: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
     return recipe | {"train": {name: value for name, value in train.items() if name not in names}}
 
 
-def _data(record: Provenance, now: Mapping[str, Any], assembly: Assembly) -> tuple[dict[str, Any], dict[str, Any]]:
-    """By what the data were known, and the same of those that are there."""
-    names, facts = list(DATA), dict(now)
-    if "pixels_sha256" in record and "images_sha256" not in record:
-        names[names.index("images_sha256")] = "pixels_sha256"
-        facts["pixels_sha256"] = sampled(assembly.images)
-    return {name: value for name, value in record.items() if name in names}, {name: facts[name] for name in names}
+def _picked(record: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: record.get(name) for name in names}
 
 
 def _versions(record: Mapping[str, Any]) -> dict[str, str]:

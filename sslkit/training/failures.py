@@ -15,12 +15,12 @@ WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 @contextmanager
-def writing(run: Run) -> Iterator[None]:
+def writing(run: Run, step: int) -> Iterator[None]:
     """What is written before the training begins."""
     try:
         yield
     except OSError as error:
-        raise TrainingError(explain(run, 0, error)) from error
+        raise TrainingError(explain(run, step, error)) from error
 
 
 def explain(run: Run, step: int, error: OSError) -> str:

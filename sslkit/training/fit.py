@@ -18,7 +18,7 @@ from sslkit.memory import ran_out, too_large
 from sslkit.runs import Run
 from sslkit.training import failures, slurm
 from sslkit.training.bookkeeping import Bookkeeping
-from sslkit.training.checkpoints import AtomicCheckpointIO, load_checkpoint
+from sslkit.training.checkpoints import AtomicCheckpointIO
 from sslkit.training.interruption import Interruption
 from sslkit.training.learner import Learner
 from sslkit.training.monitor import Monitor
@@ -47,8 +47,6 @@ def fit(
     interruption = Interruption()
     books = Bookkeeping(run, learner, processes, Monitor(assembly), reporter, interruption)
     trainer = _trainer(assembly, hardware, processes, books, run)
-    if checkpoint is not None:
-        assembly.loader.start = load_checkpoint(checkpoint)["global_step"]
     try:
         _tell_foreign(trainer, books, run, reporter, allowed=assembly.recipe.run.foreign_callbacks)
         with interruption.restored(), quiet():
@@ -61,7 +59,8 @@ def fit(
     except BaseException as error:
         # Lightning turns a KeyboardInterrupt into sys.exit.
         stopped = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
-        step = int(trainer.global_step)
+        # Until it has begun, Lightning does not know the step that it goes on from.
+        step = int(trainer.global_step) if books.begun else run.status.step
         reporter.end(books.progress(step))
         books.loggers.close(finished=False)
         with suppress(OSError):

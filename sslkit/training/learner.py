@@ -115,11 +115,12 @@ class Learner(pl.LightningModule):
         checkpoint["processes"] = self.assembly.context.world.size
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.changed = tomllib.loads(checkpoint["recipe"]) != self.assembly.recipe.resolved()
+        before, now = tomllib.loads(checkpoint["recipe"]), self.assembly.recipe.resolved()
+        self.changed = before.get("optimizer") != now["optimizer"]
 
     def on_train_start(self) -> None:
-        # torch restores the groups as they were saved, with the options of the recipe of that time.  Where the recipe
-        # is the same they stay so: a schedule may have moved more than the learning rate.
+        # torch restores the groups as they were saved, with the options of the recipe of that time.  Where
+        # these are the same they stay so: a schedule may have moved more than the learning rate.
         if self.changed:
             for group, settings in zip(self.trainer.optimizers[0].param_groups, self.settings, strict=True):
                 group.update(settings)

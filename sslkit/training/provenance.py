@@ -90,7 +90,6 @@ def record_resumed(run: Run, now: Mapping[str, Any], step: int, changed: Sequenc
         "git_commit": now["git_commit"],
         "changed": list(changed),
     }
-    record.pop("pixels_sha256", None)
     record |= {name: value for name, value in now.items() if name not in BEGUN}
     record["resumed"] = [*record.get("resumed", []), event]
     write_aside(run.provenance, to_json(record))

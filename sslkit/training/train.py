@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
 
 from torch import nn
@@ -66,17 +66,15 @@ def _train(recipe: Recipe, reporter: Reporter, runs: Path, parent: Run | None) -
         load_weights(assembly.method.backbone, parent.backbone)
         load_weights(nn.ModuleList(assembly.method.heads.values()), parent.heads)
         assembly.method.weights_replaced()
-        record["continued_from"] = {"run": parent.name, "steps": steps_before}
-        with suppress(RunError):  # a parent whose own record is damaged can still be continued
-            epochs = epochs_before(parent) + backbone_facts(parent.backbone)["context"]["epochs"]
-            record["continued_from"]["epochs"] = epochs
+        epochs = epochs_before(parent) + backbone_facts(parent.backbone)["context"]["epochs"]
+        record["continued_from"] = {"run": parent.name, "steps": steps_before, "epochs": epochs}
         reporter.note(f"continues from {parent.name}: {_carried_over(assembly)}")
     name = recipe.run.name or Path(recipe.document.source).stem
     run = processes.share(Run.create(runs, name) if processes.main else None)
     assert run is not None
     with run.held() if processes.main else nullcontext():
         if processes.main:
-            with writing(run):
+            with writing(run, 0):
                 write_aside(run.recipe, recipe.to_toml())
                 write_aside(run.provenance, to_json(record))
                 run.write_status("running", 0, assembly.context.total_steps, 0, assembly.context.epochs)
@@ -94,7 +92,8 @@ def resume(run: Run, reporter: Reporter | None = None, allow: Collection[Change]
         allow: what may have changed since.
 
     Raises:
-        RunError: it is finished, still running, or stopped before its first checkpoint; recipe or data have changed.
+        RunError: it is finished, still running, or stopped before its first checkpoint; recipe, data, precision or the
+            number of processes have changed.
     """
     _refuse_finished(run)
     return spread(_resume, load_recipe(run.recipe), reporter or Reporter(), run, allow)
@@ -120,11 +119,12 @@ def _resume(recipe: Recipe, reporter: Reporter, run: Run, allow: Collection[Chan
         assert checkpoint is not None
         now = processes.share(provenance(assembly, hardware) if processes.main else {})
         content = load_checkpoint(checkpoint)
+        assembly.loader.start = content["global_step"]
         changes = refuse_changes(run, content, assembly, now, allow)
         for line in changes.told:
             reporter.note(f"warning: {line}: its bits may differ")
         if processes.main:
-            with writing(run):
+            with writing(run, content["global_step"]):
                 if changes.allowed or changes.told:
                     record_resumed(run, now, content["global_step"], (*changes.allowed, *changes.told))
                 run.mark_latest()

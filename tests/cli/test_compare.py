@@ -84,7 +84,7 @@ def test_figures_on_other_data_have_a_name_of_their_own(tiny: Path, tmp_path: Pa
         on(0.5, data="digits"),
         on(0.25, data="digits", data_options={"size": 16}),
         on(0.125, data="svhn", data_options={}),
-        on(0.0625, data="cifar10"),  # as older versions saved it
+        on(0.0625, data="cifar10"),
         {**LINEAR, "segment": {"miou": 0.75}, "protocol": {"segment": {"data": "digit-scenes: on textures"}}},
         {**LINEAR, "segment": {"miou": 0.875}, "protocol": {"segment": {"data": "the run's own"}}},
     )

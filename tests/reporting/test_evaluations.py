@@ -19,6 +19,6 @@ def test_figures_on_other_data_do_not_replace_the_run_s_own() -> None:
 
 def test_a_baseline_s_protocol_is_told_where_it_differs() -> None:
     result = saved(0.5, lr=0.1, epochs=2)
-    assert said("linear", result) == {"lr": 0.1, "epochs": 2}, "older versions did not save it"
+    assert said("linear", result) == {"lr": 0.1, "epochs": 2}, "there is no baseline"
     result["baseline_protocols"] = {"linear_random_weights": {"lr": 0.5, "epochs": 2}}
     assert said("linear", result) == {"lr": 0.1, "epochs": 2, "random weights": {"lr": 0.5}}
