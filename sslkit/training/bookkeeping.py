@@ -145,7 +145,7 @@ class Bookkeeping(pl.Callback):
             if self.watched:
                 with self._uncompiled():
                     figures = self.signs.measure()
-                self.watch.untrained = figures["spread"]
+                self.watch.untrained = figures["rank"]
                 self._write(0, {f"monitor/{name}": value for name, value in figures.items()})
             return
         remark = self.history.go_on(self.restored["history_size"], step)
@@ -281,7 +281,7 @@ class Bookkeeping(pl.Callback):
             classifier = self.chosen_classifier() if self.head in started else None
             with self._uncompiled():
                 # A collapse is to be told soon: its signs cost little and are measured after every epoch.
-                measured = self.signs.measure(classifier, rank=due)
+                measured = self.signs.measure(classifier)
                 measured |= self.monitor.measure(classifier) if due else {}
             figures |= {f"monitor/{name}": value for name, value in measured.items()}
         self._write(step, figures)

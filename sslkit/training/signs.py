@@ -54,13 +54,15 @@ class Signs:
         self.places = torch.linspace(0, len(assembly.images) - 1, count, dtype=torch.float64).round().long()
 
     @torch.no_grad()
-    def measure(self, classifier: int | None = None, *, rank: bool = False) -> dict[str, float]:
-        """``view_contrast`` of the pixels, ``spread`` of the features, and where they are asked for:
+    def measure(self, classifier: int | None = None) -> dict[str, float]:
+        """``view_contrast`` of the pixels, ``spread`` of the features, ``rank`` of their differences from the mean.
+
+        What features have in common says nothing of images: networks without normalisation have much of it, and tell
+        images apart by the rest.
 
         Args:
-            classifier: place of the classifier, in the run's head, whose ``view_entropy`` is: that of the images'
-                assignments to classes, in nats.
-            rank: whether ``rank`` is: the features' effective rank.
+            classifier: place of a classifier in the run's head: then also ``view_entropy``, that of the images'
+                assignments to its classes, in nats.
         """
         views, backbone = self.assembly.views, self.assembly.method.backbone
         head = self.assembly.method.heads.get(self.assembly.head) if classifier is not None else None
@@ -72,9 +74,8 @@ class Signs:
         with frozen(*(module for module in (backbone, head) if module is not None)):
             features = backbone(seen.float()).float()
             figures["spread"] = spread(features.cpu())
+            figures["rank"] = effective_rank((features - features.mean(dim=0)).cpu())
             if head is not None and head.classifiers:
                 assigned = head(features).logits[classifier or 0].argmax(dim=1)
                 figures["view_entropy"] = assignment_entropy(assigned.cpu())
-        if rank:
-            figures["rank"] = effective_rank(features.cpu())
         return figures

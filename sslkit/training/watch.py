@@ -9,11 +9,11 @@ from typing import Any
 CONSTANT_VIEWS = 1e-3
 """Contrast between views of different images, in standard deviations of the data, below which they show nothing."""
 
-SPREAD = 0.02
-"""Spread of features below which they are one point; random and trained networks have 0.1 to 1."""
+SPREAD = 1e-3
+"""Spread of features below which they are one point; networks that tell images apart have 0.01 to 1."""
 
-FALLEN = 0.7
-"""Part of the untrained network's spread below which features have come together: healthy trainings raise it."""
+FALLEN = 0.5
+"""Part of the untrained network's rank below which features have lost directions; healthy trainings keep most."""
 
 ENTROPY = 0.05
 """Entropy of assignments, as a part of ln K, below which one class has nearly all images."""
@@ -32,14 +32,17 @@ class Watch:
     """Judges one measurement after the other; knows no label.
 
     A start may look like a collapse and recover, features above all, before BatchNorm's statistics have settled: a sign
-    is told when there is another, when the measurement before had one, too, or when no measurement follows.
+    is told when there is another, though not yet in the first measurement, when the measurement before had one, too, or
+    when no measurement follows.
     """
 
     def __init__(self) -> None:
         self.untrained = 0.0
-        """Spread before the first step; 0: not measured."""
+        """Rank before the first step; 0: not measured."""
         self.told: list[str] = []
         """Signs that were told already."""
+        self.began = False
+        """Whether there was a measurement since training began."""
         self.suspects = False
         """Whether the last measurement had signs that wait for the next."""
         self.before = math.inf
@@ -50,6 +53,7 @@ class Watch:
         return {
             "untrained": self.untrained,
             "told": list(self.told),
+            "began": self.began,
             "suspects": self.suspects,
             "before": self.before,
         }
@@ -57,13 +61,14 @@ class Watch:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on after a checkpoint."""
         self.untrained, self.before = state["untrained"], float(state["before"])
-        self.told, self.suspects = list(state["told"]), bool(state["suspects"])
+        self.told, self.began, self.suspects = list(state["told"]), bool(state["began"]), bool(state["suspects"])
 
     def judge(self, figures: Mapping[str, float], loss: float | None, classes: int, *, last: bool = False) -> list[str]:
         """What has newly gone wrong, each with the likely remedy.
 
         Args:
-            figures: what monitors have measured; looks at ``view_contrast``, ``spread`` and ``view_entropy``.
+            figures: what monitors have measured; looks at ``view_contrast``, ``spread``, ``rank`` and
+                ``view_entropy``.
             loss: of the classifier, over the epoch, where a loss tells; to be compared with ln K.
             classes: K of that classifier; 0 where there is none.
             last: whether this measurement is the last.
@@ -74,7 +79,8 @@ class Watch:
         if loss is not None and classes > 1 and not first:
             first = self._stuck(loss, math.log(classes))
         untold = {name: text for name, text in first.items() if name not in self.told}
-        sure = self.suspects or last or len(first) > 1
+        sure = self.suspects or last or (self.began and len(first) > 1)
+        self.began = True
         new = {name: text for name, text in untold.items() if name in AT_ONCE or sure}
         self.suspects = len(new) < len(untold)
         self.told += list(new)
@@ -84,16 +90,19 @@ class Watch:
 
     def _signs(self, figures: Mapping[str, float], classes: int) -> dict[str, str]:
         found = {}
-        contrast, spread = figures.get("view_contrast"), figures.get("spread")
+        contrast, spread, rank = (figures.get(name) for name in ("view_contrast", "spread", "rank"))
         if contrast is not None and contrast < CONSTANT_VIEWS:
             found["views"] = (
                 f"views of different images are all alike (contrast {contrast:.2g}): there is nothing to learn from; "
                 "look at the views' options, crops too small or jitter too strong"
             )
-        if spread is not None and not spread >= max(SPREAD, FALLEN * self.untrained):
-            found["spread"] = (
-                f"features of different images point the same way (spread {spread:.2g}, before training "
-                f"{self.untrained:.2g}): lower the learning rate, lengthen the warm-up, or check the loss's temperature"
+        remedy = "lower the learning rate, lengthen the warm-up, or check the loss's temperature"
+        if spread is not None and not spread >= SPREAD:
+            found["spread"] = f"features of different images point the same way (spread {spread:.2g}): {remedy}"
+        elif rank is not None and not rank >= FALLEN * self.untrained:
+            found["rank"] = (
+                f"features of different images differ in few directions (effective rank {rank:.3g}, before training "
+                f"{self.untrained:.3g}): {remedy}"
             )
         if classes > 1 and "view_entropy" in figures and figures["view_entropy"] < ENTROPY * math.log(classes):
             found["entropy"] = (

@@ -55,7 +55,7 @@ def test_a_healthy_training_is_left_in_peace(told: Callable[..., str], settings:
     (metrics,) = (tmp_path / "runs" / "tiny").glob("*/metrics.csv")
     last = {row.metric: row.value for row in read_history(metrics)}
     assert 0.2 < last["monitor/spread"] < 1
-    assert 5 < last["monitor/rank"] < 32
+    assert 15 < last["monitor/rank"] < 32
     assert last["monitor/view_contrast"] > 0.1
 
 
@@ -93,7 +93,7 @@ PROVOKED: dict[str, tuple[list[str], Callable[[pytest.MonkeyPatch], None] | None
     "learning rate times 100": (
         [*SELFCLS, "optimizer.lr=0.2"],
         None,
-        "features of different images point the same way",
+        "features of different images differ in few directions",
     ),
     "learning rate times 100, lars": (
         [*SWAV, 'optimizer={use="lars", lr=60.0, trust_coefficient=0.02}'],
@@ -151,7 +151,9 @@ def test_no_recipe_of_ours_raises_an_alarm(name: str, tmp_path: Path, record: Ca
         path = tmp_path / "digits" / ("test" if number % 5 == 0 else "train") / str(label) / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((pixels * 15.9).astype("uint8")).resize((16, 16)).convert("RGB").save(path)
-    settings = ["train.epochs=5", "train.batch_size=64", "monitor.every_epochs=1", "optimizer.warmup_epochs=1"]
+    recipe = load_recipe(RECIPES / name).resolved()
+    lr = recipe["optimizer"]["lr"] * 64 / recipe["train"]["batch_size"]  # a smaller batch wants smaller steps
+    settings = ["train.epochs=5", "train.batch_size=64", "optimizer.warmup_epochs=1", f"optimizer.lr={lr}"]
     if "start_epoch" in (RECIPES / name).read_text():
         settings.append("loss.classes.start_epoch=2")
     if not name.startswith("quickstart"):
@@ -193,7 +195,7 @@ def test_a_loss_that_stays_at_ln_k_is_told_once_with_what_helps() -> None:
     assert other.judge(fine, ln_k * 1.0015, 3000) == []
 
 
-@pytest.mark.parametrize("wrong", [{"spread": 0.001}, {"spread": math.nan}])
+@pytest.mark.parametrize("wrong", [{"spread": 0.0001}, {"spread": math.nan}])
 def test_a_start_that_recovers_is_no_collapse(wrong: dict[str, float]) -> None:
     fine = {"spread": 0.4, "view_contrast": 0.6, "view_entropy": 2.0}
     watch = Watch()
@@ -204,11 +206,25 @@ def test_a_start_that_recovers_is_no_collapse(wrong: dict[str, float]) -> None:
     assert watch.judge(fine | wrong, None, 0) == []
     resumed = Watch()
     resumed.load_state_dict(watch.state_dict())
-    assert len(Watch().judge(fine | wrong | {"view_entropy": 0.01}, None, 10)) == 2, "two signs are enough"
+    assert Watch().judge(fine | wrong | {"view_entropy": 0.01}, None, 10) == [], "a start may look like that"
+    watch = Watch()
+    assert watch.judge(fine, None, 10) == []
+    assert len(watch.judge(fine | wrong | {"view_entropy": 0.01}, None, 10)) == 2, "later two signs are enough"
     assert len(Watch().judge(fine | wrong, None, 0, last=True)) == 1, "no measurement follows that could show more"
     (sign,) = resumed.judge(fine | wrong, None, 0)
     assert sign.startswith("features of different images point the same way")
     assert resumed.judge(fine | wrong, None, 0) == []
+
+
+def test_features_that_lose_directions_are_told_beside_what_the_untrained_network_had() -> None:
+    watch, fine = Watch(), {"spread": 0.01, "view_contrast": 0.6, "view_entropy": 2.0, "rank": 20.0}
+    watch.untrained = 30.0
+    assert [watch.judge(fine, None, 10) for _ in range(3)] == [[], [], []], "they may share a direction"
+    assert watch.judge(fine | {"rank": 14.0}, None, 10) == []
+    assert watch.judge(fine | {"rank": 13.0}, None, 10) == [
+        "features of different images differ in few directions (effective rank 13, before training 30): lower the "
+        "learning rate, lengthen the warm-up, or check the loss's temperature"
+    ]
 
 
 def test_rank_and_spread_are_what_their_papers_say() -> None:
