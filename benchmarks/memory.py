@@ -99,8 +99,6 @@ def main() -> None:
         whole = 1024 * int(re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[0])
         print(json.dumps({"anonymous": max(peak.bytes, anonymous()), "with_file_pages": whole}))
         return
-    import torch  # noqa: F401  (for the record of the machine)
-
     shared = ("--size", asked.size, "--batch", asked.batch, "--steps", asked.steps)
     found: dict[str, Any] = {
         # Few images: what the bare side holds of the data is not the model's.

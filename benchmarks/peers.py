@@ -216,8 +216,6 @@ def main() -> None:
         views = sum(CROPS[asked.crops][1]) * asked.batch * asked.steps
         print(json.dumps(views / (ends[-1] - ends[-1 - asked.steps])))
         return
-    import torch  # noqa: F401  (for the record of the machine)
-
     own = [
         word
         for name in ("stem", "crops", "steps", "warm", "batch", "images")

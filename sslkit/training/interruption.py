@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM ask a training to stop after its current step; a second Ctrl-C stops at once.
 
-In a SLURM job its signal of approaching time does the same.
+In a SLURM job its signal of approaching time does the same, and so does SIGHUP, by which a terminal that is closed ends
+what runs in it; under ``nohup``, which has it ignored, it stays so.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ from types import FrameType
 
 from sslkit.training import slurm
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+def signals() -> tuple[signal.Signals, ...]:
+    """What asks a training to stop, here."""
+    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangs_up else []))
 
 
 class Interruption:
@@ -36,7 +41,7 @@ class Interruption:
     def listen(self) -> None:
         """Take the signals over.  Called when training starts, after Lightning has set its own handlers."""
         if threading.current_thread() is threading.main_thread():
-            for number in (*SIGNALS, *([slurm.SIGNAL] if slurm.job() else [])):
+            for number in (*signals(), *([slurm.SIGNAL] if slurm.job() else [])):
                 signal.signal(number, self._receive)
 
     @contextmanager
@@ -45,7 +50,7 @@ class Interruption:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.getsignal(number) for number in (*SIGNALS, slurm.SIGNAL)}
+        before = {number: signal.getsignal(number) for number in (*signals(), slurm.SIGNAL)}
         try:
             yield
         finally:

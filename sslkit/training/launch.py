@@ -23,7 +23,7 @@ from sslkit.components.catalog import LOCAL, local_entries
 from sslkit.errors import InputError, TrainingError
 from sslkit.hardware import choose_device
 from sslkit.recipe.model import Recipe
-from sslkit.training.interruption import SIGNALS
+from sslkit.training.interruption import signals
 from sslkit.training.processes import devices_of, environment, is_main
 from sslkit.training.reporter import Reporter
 from sslkit.training.worker import Call, Done, Failed, Order, unreachable, work
@@ -118,7 +118,7 @@ class _Launch:
         """
         lost: set[int] = set()
         try:
-            with _handling(self._stop, SIGNALS):
+            with _handling(self._stop, signals()):
                 self._listen()
         finally:
             for rank, process in enumerate(self.processes):
@@ -203,12 +203,12 @@ class _Launch:
 
 
 @contextmanager
-def _handling(handler: Any, signals: Iterable[signal.Signals]) -> Iterator[None]:
+def _handling(handler: Any, numbers: Iterable[signal.Signals]) -> Iterator[None]:
     """Handle signals so for a while; only the main thread can."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, handler) for number in signals}
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:

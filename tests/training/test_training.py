@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import signal
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from sslkit.finding import all_runs
 from sslkit.recipe.check import load_recipe
 from sslkit.reporting.history import read_history
 from sslkit.runs import Run
-from sslkit.training import train as train_module
+from sslkit.training import prepare
 from sslkit.training.checkpoints import load_checkpoint, saved
 from sslkit.training.processes import Processes
 from sslkit.training.reporter import Reporter
@@ -159,6 +160,26 @@ def test_ctrl_c_stops_like_sigterm(tiny: Path, tmp_path: Path, stop_at) -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.fixture
+def hang_up() -> Iterator[Callable[[object], None]]:
+    """Says what is done about a terminal that is closed."""
+    before = signal.getsignal(signal.SIGHUP)
+    yield lambda handler: signal.signal(signal.SIGHUP, handler)
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_a_closed_terminal_stops_like_sigterm_unless_that_is_ignored(
+    tiny: Path, tmp_path: Path, stop_at, hang_up: Callable[[object], None]
+) -> None:
+    hang_up(signal.SIG_DFL)
+    run = run_once(tiny, tmp_path / "runs", reporter=stop_at([2], signal.SIGHUP))
+    assert (run.status.state, load_checkpoint(run.last_checkpoint)["global_step"]) == ("interrupted", 2)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    hang_up(signal.SIG_IGN)
+    assert resume(run, stop_at([5], signal.SIGHUP)).status.state == "finished"
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
 def test_the_saved_recipe_trains_to_the_same_bits(finished: Run, tmp_path: Path) -> None:
     assert same(weights(finished), weights(run_once(finished.recipe, tmp_path / "runs")))
 
@@ -192,7 +213,7 @@ def test_processes_hold_a_run_once_all_have_chosen_the_same(
             with run.held():
                 return "tiny/another"
 
-    monkeypatch.setattr(train_module, "meet", lambda *_: Others())
+    monkeypatch.setattr(prepare, "meet", lambda *_: Others())
     with pytest.raises(RunError) as error:
         resume(run)
     assert str(error.value) == (
