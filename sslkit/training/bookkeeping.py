@@ -303,7 +303,9 @@ class Bookkeeping(pl.Callback):
         classes = self.classifiers[place] if losses is not None or "view_entropy" in measured else 0
         # Only the main process has measured, and all must stop together.
         last = step == self.context.total_steps
-        signs = self.processes.share(self.watch.judge(measured, loss, classes, last=last) if self.main else [])
+        signs = self.processes.share(
+            self.watch.judge(measured, loss, classes, steps=step, last=last) if self.main else []
+        )
         for sign in signs:
             self.reporter.note(f"warning: collapse at step {step}: {sign}")
         if signs and self.collapse == "stop":

@@ -24,6 +24,9 @@ ABOVE = 1.0
 NEAR, STILL = 5e-3, 1e-3
 """How near to ln K, and to its last value, as parts of it, a loss that is stuck is."""
 
+PATIENCE = 200
+"""Steps that a loss has to leave ln K: with frozen prototypes and a warm-up, healthy trainings need some dozens."""
+
 AT_ONCE = frozenset({"views", "stuck"})
 """Signs that are told when they are seen; the first is no matter of training, the other compares two measurements."""
 
@@ -63,7 +66,9 @@ class Watch:
         self.untrained, self.before = state["untrained"], float(state["before"])
         self.told, self.began, self.suspects = list(state["told"]), bool(state["began"]), bool(state["suspects"])
 
-    def judge(self, figures: Mapping[str, float], loss: float | None, classes: int, *, last: bool = False) -> list[str]:
+    def judge(
+        self, figures: Mapping[str, float], loss: float | None, classes: int, *, steps: int, last: bool = False
+    ) -> list[str]:
         """What has newly gone wrong, each with the likely remedy.
 
         Args:
@@ -71,13 +76,14 @@ class Watch:
                 ``view_entropy``.
             loss: of the classifier, over the epoch, where a loss tells; to be compared with ln K.
             classes: K of that classifier; 0 where there is none.
+            steps: optimizer steps so far.
             last: whether this measurement is the last.
         """
         found = self._signs(figures, classes)
         # Each sign is a consequence of those before it: the first is the cause.
         first = dict(list(found.items())[:1]) if "views" in found else found
         if loss is not None and classes > 1 and not first:
-            first = self._stuck(loss, math.log(classes))
+            first = self._stuck(loss, math.log(classes), steps)
         untold = {name: text for name, text in first.items() if name not in self.told}
         sure = self.suspects or last or (self.began and len(first) > 1)
         self.began = True
@@ -112,14 +118,14 @@ class Watch:
             )
         return found
 
-    def _stuck(self, loss: float, ln_k: float) -> dict[str, str]:
+    def _stuck(self, loss: float, ln_k: float, steps: int) -> dict[str, str]:
         if loss > ln_k + ABOVE:
             return {
                 "above": f"the loss {loss:.3f} is far above ln K = {ln_k:.3f}, that of knowing nothing: "
                 "raise the temperature (0.1 is usual), or lower the learning rate"
             }
         near = abs(loss / ln_k - 1) < NEAR and abs(loss / ln_k - self.before) < STILL
-        if near:
+        if near and steps >= PATIENCE:
             return {
                 "stuck": f"the loss {loss:.3f} stays at ln K = {ln_k:.3f}, that of knowing nothing: "
                 "use fewer prototypes, freeze them for longer, a smaller or later queue, softer crops, "

@@ -185,43 +185,50 @@ def test_what_has_nothing_to_learn_from_is_told_at_once_with_the_remedy(
 def test_a_loss_that_stays_at_ln_k_is_told_once_with_what_helps() -> None:
     watch, fine = Watch(), {"spread": 0.4, "view_contrast": 0.6, "view_entropy": 2.0}
     ln_k = math.log(3000)
-    assert watch.judge(fine, ln_k * 1.004, 3000) == []
-    assert watch.judge(fine, ln_k * 1.002, 3000) == []  # near, but moving
-    (sign,) = watch.judge(fine, ln_k * 1.0015, 3000)
+    assert watch.judge(fine, ln_k * 1.004, 3000, steps=500) == []
+    assert watch.judge(fine, ln_k * 1.002, 3000, steps=500) == []  # near, but moving
+    early = Watch()
+    early.load_state_dict(watch.state_dict())
+    assert early.judge(fine, ln_k * 1.0015, 3000, steps=199) == [], "it may still begin"
+    (sign,) = watch.judge(fine, ln_k * 1.0015, 3000, steps=200)
     assert "stays at ln K = 8.006" in sign
     assert "a smaller or later queue" in sign
     other = Watch()
     other.load_state_dict(watch.state_dict())
-    assert other.judge(fine, ln_k * 1.0015, 3000) == []
+    assert other.judge(fine, ln_k * 1.0015, 3000, steps=500) == []
 
 
 @pytest.mark.parametrize("wrong", [{"spread": 0.0001}, {"spread": math.nan}])
 def test_a_start_that_recovers_is_no_collapse(wrong: dict[str, float]) -> None:
     fine = {"spread": 0.4, "view_contrast": 0.6, "view_entropy": 2.0}
     watch = Watch()
-    assert watch.judge(fine | wrong, None, 0) == []
+    assert watch.judge(fine | wrong, None, 0, steps=500) == []
     assert watch.suspects
-    assert watch.judge(fine, None, 0) == []
+    assert watch.judge(fine, None, 0, steps=500) == []
     assert not watch.suspects
-    assert watch.judge(fine | wrong, None, 0) == []
+    assert watch.judge(fine | wrong, None, 0, steps=500) == []
     resumed = Watch()
     resumed.load_state_dict(watch.state_dict())
-    assert Watch().judge(fine | wrong | {"view_entropy": 0.01}, None, 10) == [], "a start may look like that"
+    assert Watch().judge(fine | wrong | {"view_entropy": 0.01}, None, 10, steps=500) == [], "a start may look like that"
     watch = Watch()
-    assert watch.judge(fine, None, 10) == []
-    assert len(watch.judge(fine | wrong | {"view_entropy": 0.01}, None, 10)) == 2, "later two signs are enough"
-    assert len(Watch().judge(fine | wrong, None, 0, last=True)) == 1, "no measurement follows that could show more"
-    (sign,) = resumed.judge(fine | wrong, None, 0)
+    assert watch.judge(fine, None, 10, steps=500) == []
+    assert len(watch.judge(fine | wrong | {"view_entropy": 0.01}, None, 10, steps=500)) == 2, (
+        "later two signs are enough"
+    )
+    assert len(Watch().judge(fine | wrong, None, 0, steps=500, last=True)) == 1, (
+        "no measurement follows that could show more"
+    )
+    (sign,) = resumed.judge(fine | wrong, None, 0, steps=500)
     assert sign.startswith("features of different images point the same way")
-    assert resumed.judge(fine | wrong, None, 0) == []
+    assert resumed.judge(fine | wrong, None, 0, steps=500) == []
 
 
 def test_features_that_lose_directions_are_told_beside_what_the_untrained_network_had() -> None:
     watch, fine = Watch(), {"spread": 0.01, "view_contrast": 0.6, "view_entropy": 2.0, "rank": 20.0}
     watch.untrained = 30.0
-    assert [watch.judge(fine, None, 10) for _ in range(3)] == [[], [], []], "they may share a direction"
-    assert watch.judge(fine | {"rank": 14.0}, None, 10) == []
-    assert watch.judge(fine | {"rank": 13.0}, None, 10) == [
+    assert [watch.judge(fine, None, 10, steps=500) for _ in range(3)] == [[], [], []], "they may share a direction"
+    assert watch.judge(fine | {"rank": 14.0}, None, 10, steps=500) == []
+    assert watch.judge(fine | {"rank": 13.0}, None, 10, steps=500) == [
         "features of different images differ in few directions (effective rank 13, before training 30): lower the "
         "learning rate, lengthen the warm-up, or check the loss's temperature"
     ]
