@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sslkit.assembly import Assembly
 from sslkit.contracts.views import move_parameters
@@ -41,8 +44,29 @@ def spread(features: Tensor) -> float:
     return float(directions.std(dim=0).mean() * directions.shape[1] ** 0.5)
 
 
+@contextmanager
+def by_batch(*modules: nn.Module) -> Iterator[None]:
+    """BatchNorm normalises by what it sees, as in training, and keeps its statistics as they are.
+
+    These lag behind in the first epochs, and a network that tells images apart then seems not to.
+    """
+    norms = [
+        layer
+        for module in modules
+        for layer in module.modules()
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.track_running_stats
+    ]
+    for layer in norms:
+        layer.training, layer.track_running_stats = True, False
+    try:
+        yield
+    finally:
+        for layer in norms:
+            layer.training, layer.track_running_stats = False, True
+
+
 class Signs:
-    """Measures a network on the first view of some images; draws from no global random state.
+    """Measures a network as training sees it, on the first view of some images; draws from no global random state.
 
     Args:
         assembly: what is trained.
@@ -71,7 +95,8 @@ class Signs:
         drawn = move_parameters(views.draw(len(images), generator(self.assembly.context.seed, "signs", 0)), device)
         seen = views.apply(images, drawn)[0][0]
         figures = {"view_contrast": float(seen.float().std(dim=0).mean())}
-        with frozen(*(module for module in (backbone, head) if module is not None)):
+        modules = [module for module in (backbone, head) if module is not None]
+        with frozen(*modules), by_batch(*modules):
             features = backbone(seen.float()).float()
             figures["spread"] = spread(features.cpu())
             figures["rank"] = effective_rank((features - features.mean(dim=0)).cpu())

@@ -12,8 +12,8 @@ CONSTANT_VIEWS = 1e-3
 SPREAD = 1e-3
 """Spread of features below which they are one point; networks that tell images apart have 0.01 to 1."""
 
-FALLEN = 0.5
-"""Part of the untrained network's rank below which features have lost directions; healthy trainings keep most."""
+FALLEN = 0.4
+"""Part of the untrained network's rank below which features have lost directions; healthy trainings keep half."""
 
 ENTROPY = 0.05
 """Entropy of assignments, as a part of ln K, below which one class has nearly all images."""
