@@ -183,8 +183,8 @@ def test_evaluations_keep_their_order_within_one_tick_of_the_clock_and_when_it_i
 
     run = Run.create(tmp_path, "a")
     monkeypatch.setattr("sslkit.runs.datetime", Clock)
-    for name in ("20260101-120000-ffff", "99991231-235959-999999-ffff", "own"):
+    for name in ("20260101-120000-999998-ffff", "99991231-235959-999999-ffff", "own"):
         (run.evaluations / f"{name}.json").write_text("{}")
     saved = [run.save_evaluation({}) for _ in range(20)]
     assert sorted(saved) == saved
-    assert min(path.name for path in saved) > "20260101-120000-ffff.json"
+    assert min(path.name for path in saved) > "20260101-120000-999998-ffff.json"

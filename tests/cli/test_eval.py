@@ -173,7 +173,7 @@ def test_the_report_s_probe_and_fine_tuning_beside_training_from_scratch(cli, tr
     assert set(result["protocol"]) == {"linear-report", "finetune"}
     probe, tuned = (result["protocol"][name] for name in ("linear-report", "finetune"))
     assert (probe["epochs"], probe["batch_size"], probe["train_images"], probe["images"]) == (5, 64, 36, 20)
-    assert (tuned["epochs"], tuned["batch_size"], tuned["train_images"], tuned["images"]) == (5, 20, 40, 20)
+    assert (tuned["epochs"], tuned["batch_size"], tuned["train_images"], tuned["images"]) == ({"1": 5}, 20, 40, 20)
     assert probe["trainings"] == tuned["trainings"] == {"1": 1}
     curves = result["linear-report"]["curves"]
     assert len(curves) == 5

@@ -98,7 +98,7 @@ PROVOKED: dict[str, tuple[list[str], Callable[[pytest.MonkeyPatch], None] | None
     "learning rate times 100, lars": (
         [*SWAV, 'optimizer={use="lars", lr=60.0, trust_coefficient=0.02}'],
         None,
-        "nearly all images are in one of 60 classes",
+        "features of different images differ in few directions",
     ),
     "temperature 0.001": ([*SELFCLS, "loss.row_temperature=0.001"], None, "is far above ln K = 2.303"),
     "temperature 0.001, swav": ([*SWAV, "loss.temperature=0.001"], None, "is far above ln K = 4.094"),
