@@ -131,6 +131,7 @@ Content = TypedDict(
         "processes": Annotated[int, Field(ge=1)],
     },
 )
+# What pydantic looks for; a TypedDict does not declare it.
 Content.__pydantic_config__ = ConfigDict(strict=True, arbitrary_types_allowed=True)  # type: ignore[attr-defined]
 
 
