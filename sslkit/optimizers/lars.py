@@ -21,6 +21,9 @@ class LarsSgd(torch.optim.Optimizer):
     the gradient is taken as it is; where ``g`` is all zero there is neither gradient nor decay, so that momentum
     alone moves it.  A group with ``adapt=False`` gets plain SGD, without decay.
 
+    With ``clip`` the ratio takes the learning rate's place, and the rate is its upper bound: the update is by
+    ``min(trust_coefficient * |w| / (|g| + weight_decay * |w| + eps), lr)``.  NVIDIA's apex calls that LARC.
+
     The host never waits for the device.  State: ``momentum_buffer`` of each parameter, where there is momentum.
 
     Args:
@@ -31,6 +34,7 @@ class LarsSgd(torch.optim.Optimizer):
         weight_decay: decay of adapted weights.
         trust_coefficient: factor of the ratio, η in the paper.
         eps: added to the ratio's denominator.
+        clip: whether the learning rate bounds the ratio instead of multiplying it.
         adapt: whether the group gets the ratio and the decay.
     """
 
@@ -44,6 +48,7 @@ class LarsSgd(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         trust_coefficient: float = 0.001,
         eps: float = 1e-8,
+        clip: bool = False,
         adapt: bool = True,
     ) -> None:
         defaults = {
@@ -53,6 +58,7 @@ class LarsSgd(torch.optim.Optimizer):
             "weight_decay": weight_decay,
             "trust_coefficient": trust_coefficient,
             "eps": eps,
+            "clip": clip,
             "adapt": adapt,
         }
         super().__init__(groups, defaults)
@@ -98,6 +104,8 @@ def _adapted(group: dict[str, Any], parameters: list[Tensor], gradients: list[Te
     weight = torch.stack(torch._foreach_norm(parameters))
     slope = torch.stack(torch._foreach_norm(gradients))
     ratio = group["trust_coefficient"] * weight / (slope + decay * weight + group["eps"])
+    if group["clip"]:
+        ratio = (ratio / group["lr"]).clamp(max=1)  # the learning rate multiplies it later
     # Selected on the device, because a Python branch on a norm would make the host wait for it.
     ratio = torch.where(weight == 0, 1.0, ratio) * (slope != 0)
     updates = list(torch._foreach_add(gradients, parameters, alpha=decay))
@@ -117,6 +125,8 @@ class Lars(Sgd):
         """Factor of the ratio of a weight's norm to its gradient's; 0.02 is usual for small images such as CIFAR's."""
         eps: float = Field(default=1e-8, gt=0)
         """Added to the denominator of the ratio."""
+        clip: bool = False
+        """The learning rate is an upper bound of the ratio (LARC) and does not multiply it."""
 
     options: Options
 
@@ -129,4 +139,5 @@ class Lars(Sgd):
             nesterov=self.options.nesterov,
             trust_coefficient=self.options.trust_coefficient,
             eps=self.options.eps,
+            clip=self.options.clip,
         )

@@ -88,6 +88,19 @@ def test_one_step_by_hand() -> None:
     torch.testing.assert_close(weight.detach(), torch.tensor([3 - 10 * ratio * 0.3, 4 - 10 * ratio * 2.4]))
 
 
+def test_where_clipped_the_rate_bounds_the_ratio() -> None:
+    flat, steep, still = (nn.Parameter(torch.tensor([3.0, 4.0])) for _ in range(3))
+    flat.grad, steep.grad, still.grad = torch.tensor([0.0, 0.5]), torch.tensor([0.0, 20.0]), torch.zeros(2)
+    optimizer = LarsSgd([{"params": [flat, steep, still]}], lr=0.1, momentum=0.0, trust_coefficient=0.2, clip=True)
+    optimizer.step()
+    torch.testing.assert_close(flat.detach(), torch.tensor([3.0, 4 - 0.1 * 0.5]))  # 0.2 * 5 / 0.5 = 2, above the rate
+    torch.testing.assert_close(steep.detach(), torch.tensor([3.0, 4 - 0.2 * 5 / 20 * 20]))
+    torch.testing.assert_close(still.detach(), torch.tensor([3.0, 4.0]))
+    optimizer.param_groups[0]["lr"] = 0.0  # a warm-up's first
+    optimizer.step()
+    torch.testing.assert_close(flat.detach(), torch.tensor([3.0, 4 - 0.1 * 0.5]))
+
+
 def test_weights_are_adapted_without_decay_too() -> None:
     weight = nn.Parameter(torch.tensor([3.0, 4.0]))
     weight.grad = torch.tensor([0.0, 1000.0])
