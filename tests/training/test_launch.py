@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,6 +150,33 @@ def test_what_goes_wrong_in_one_process_ends_the_training(
     install("late", "[sslkit.losses]\nlate = late_loss:Late\n", late_loss=LATE)
     with pytest.raises(TrainingError, match=message):
         train(load_recipe(tiny, ["train.devices=2", "loss.use=late", f"loss.how={how}"]), tmp_path)
+
+
+def test_what_goes_wrong_in_one_process_of_torchrun_ends_all_and_says_which(
+    tiny: Path, tmp_path: Path, install
+) -> None:
+    site = install("late", "[sslkit.losses]\nlate = late_loss:Late\n", late_loss=LATE)
+    words = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "sslkit.cli"]
+    settings = [
+        "--set",
+        "train.devices=2",
+        "--set",
+        "loss={use = 'late', how = 'raise'}",
+        "--runs",
+        str(tmp_path / "runs"),
+    ]
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(site), *sys.path]),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    command = [sys.executable, *words, "train", str(tiny), *settings]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert ended.returncode == 1
+    assert "process 1: error: the second process has had enough" in ended.stderr
+    assert ended.stderr.count("Traceback (most recent call last)") == 1, ended.stderr  # torchrun's own
+    (run,) = all_runs(tmp_path / "runs")
+    assert run.status.state in {"failed", "interrupted"}  # as the first process is stopped, or misses the second
 
 
 @pytest.fixture
