@@ -12,8 +12,11 @@ CONSTANT_VIEWS = 1e-3
 SPREAD = 1e-3
 """Spread of features below which they are one point; networks that tell images apart have 0.01 to 1."""
 
-FALLEN = 0.4
-"""Part of the untrained network's rank below which features have lost directions; healthy trainings keep half."""
+FALLEN = 0.75
+"""Part of the untrained features' entropy (whose exponential is the rank) below which directions are lost.
+
+Trainings that went wrong kept 0.5 to 0.71, from rank 28 and from 355; healthy ones keep more than 0.8.
+"""
 
 ENTROPY = 0.05
 """Entropy of assignments, as a part of ln K, below which one class has nearly all images."""
@@ -105,7 +108,7 @@ class Watch:
         remedy = "lower the learning rate, lengthen the warm-up, or check the loss's temperature"
         if spread is not None and not spread >= SPREAD:
             found["spread"] = f"features of different images point the same way (spread {spread:.2g}): {remedy}"
-        elif rank is not None and not rank >= FALLEN * self.untrained:
+        elif rank is not None and not rank >= self.untrained**FALLEN:
             found["rank"] = (
                 f"features of different images differ in few directions (effective rank {rank:.3g}, before training "
                 f"{self.untrained:.3g}): {remedy}"

@@ -161,8 +161,10 @@ def test_no_recipe_of_ours_raises_an_alarm(name: str, tmp_path: Path, record: Ca
         size = 32 if 'stem = "imagenet"' in (RECIPES / name).read_text() else 12
         settings += ["data.use=image-folder", f"data.root={tmp_path / 'digits'}", f"views.size={size}"]
     notes = Notes()
-    train(load_recipe(RECIPES / name, settings), tmp_path / "runs", notes)
-    record(f"healthy, {name}", {"epochs": 5, "false_alarms": notes.notes})
+    run = train(load_recipe(RECIPES / name, settings), tmp_path / "runs", notes)
+    ranks = [row.value for row in read_history(run.metrics) if row.metric == "monitor/rank"]
+    found = {"epochs": 5, "false_alarms": notes.notes, "rank_untrained": ranks[0], "lowest_rank": min(ranks)}
+    record(f"healthy, {name}", found)
     assert notes.notes == []
 
 
@@ -228,6 +230,10 @@ def test_features_that_lose_directions_are_told_beside_what_the_untrained_networ
     watch, fine = Watch(), {"spread": 0.01, "view_contrast": 0.6, "view_entropy": 2.0, "rank": 20.0}
     watch.untrained = 30.0
     assert [watch.judge(fine, None, 10, steps=500) for _ in range(3)] == [[], [], []], "they may share a direction"
+    many = Watch()
+    many.untrained = 355.0
+    assert [many.judge(fine | {"rank": 100.0}, None, 10, steps=500) for _ in range(2)] == [[], []], "training lost some"
+    assert "few directions" in [many.judge(fine | {"rank": 75.0}, None, 10, steps=500) for _ in range(2)][1][0]
     assert watch.judge(fine | {"rank": 11.0}, None, 10, steps=500) == []
     assert watch.judge(fine | {"rank": 11.5}, None, 10, steps=500) == [
         "features of different images differ in few directions (effective rank 11.5, before training 30): lower the "
