@@ -24,7 +24,7 @@ from sslkit.errors import InputError, TrainingError
 from sslkit.hardware import choose_device
 from sslkit.recipe.model import Recipe
 from sslkit.training.interruption import signals
-from sslkit.training.processes import devices_of, environment, is_main
+from sslkit.training.processes import devices_of, environment, is_main, others_may_end
 from sslkit.training.reporter import Reporter
 from sslkit.training.worker import Call, Done, Failed, Order, unreachable, work
 
@@ -49,12 +49,13 @@ def spread(task: Callable[..., Result], recipe: Recipe, reporter: Reporter, *arg
 
     Raises:
         InputError: there are not as many devices, or a component cannot be had in another process.
-        TrainingError: a process was killed.
+        TrainingError: a process was killed, or ended before this one.
         Exception: what the first that failed raised.
     """
     devices = devices_of(recipe.train, choose_device(recipe.train.device))
     if environment() is not None:
-        return task(recipe, reporter if is_main() else Reporter(), *arguments)
+        with others_may_end():
+            return task(recipe, reporter if is_main() else Reporter(), *arguments)
     if recipe.train.nodes > 1:
         raise InputError(
             f"train.nodes = {recipe.train.nodes}: several machines are started by torchrun or SLURM, "

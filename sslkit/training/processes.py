@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
 from sslkit.contracts.context import DistributedWorld, World
-from sslkit.errors import InputError
+from sslkit.errors import InputError, TrainingError
 from sslkit.recipe.schema import TrainSection
 
 Shared = TypeVar("Shared")
@@ -86,6 +87,25 @@ def refuse_several(command: str) -> None:
             f"`{command}` is the work of one process, and {started_by()} started {count}: "
             "each would do it and save it again; start it without"
         )
+
+
+@contextmanager
+def others_may_end() -> Iterator[None]:
+    """What is done together with processes that may end before this one.
+
+    Raises:
+        TrainingError: one of them did, so that this one missed it.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # gloo has no exception of its own.
+        if isinstance(error, torch.distributed.DistError) or "gloo/transport" in str(error):
+            raise TrainingError(
+                "another process ended, and this one cannot go on without it: what that one said is the cause; "
+                "if a checkpoint was saved, `sslkit resume` goes on from it"
+            ) from error
+        raise
 
 
 class Processes:

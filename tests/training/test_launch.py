@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from safetensors.torch import load_file
 
 import sslkit
@@ -155,28 +156,31 @@ def test_what_goes_wrong_in_one_process_ends_the_training(
 def test_what_goes_wrong_in_one_process_of_torchrun_ends_all_and_says_which(
     tiny: Path, tmp_path: Path, install
 ) -> None:
+    """As torchrun starts them, but nobody stops the first process, which has to find out that the second is gone."""
     site = install("late", "[sslkit.losses]\nlate = late_loss:Late\n", late_loss=LATE)
-    words = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "sslkit.cli"]
-    settings = [
-        "--set",
-        "train.devices=2",
-        "--set",
-        "loss={use = 'late', how = 'raise'}",
-        "--runs",
-        str(tmp_path / "runs"),
-    ]
-    environment = os.environ | {
+    settings = ["--set", "train.devices=2", "--set", "loss={use = 'late', how = 'raise'}"]
+    command = [sys.executable, "-m", "sslkit.cli", "train", str(tiny), *settings, "--runs", str(tmp_path / "runs")]
+    shared = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(site), *sys.path]),
         "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
+        "TORCHELASTIC_RUN_ID": "tiny",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(find_free_network_port()),
+        "WORLD_SIZE": "2",
     }
-    command = [sys.executable, *words, "train", str(tiny), *settings]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
-    assert ended.returncode == 1
-    assert "process 1: error: the second process has had enough" in ended.stderr
-    assert ended.stderr.count("Traceback (most recent call last)") == 1, ended.stderr  # torchrun's own
+    both = [
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=shared | {"RANK": rank, "LOCAL_RANK": rank})
+        for rank in ("0", "1")
+    ]
+    first, second = (process.communicate(timeout=120)[1] for process in both)
+    assert [process.returncode for process in both] == [1, 1]
+    assert first.splitlines()[-1] == (
+        "error: another process ended, and this one cannot go on without it: what that one said is the cause; "
+        "if a checkpoint was saved, `sslkit resume` goes on from it"
+    )
+    assert second == "process 1: error: the second process has had enough\n"
     (run,) = all_runs(tmp_path / "runs")
-    assert run.status.state in {"failed", "interrupted"}  # as the first process is stopped, or misses the second
+    assert run.status.state == "failed"
 
 
 @pytest.fixture
