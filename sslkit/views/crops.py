@@ -167,7 +167,4 @@ class Crops(Policy):
         height, width = images.shape[-2:]
         area, log_ratio, position = parameters["area"], parameters["log_ratio"], parameters["position"]
         boxes = crop_boxes(area, log_ratio, position, height, width, self.options.ratio)
-        flips, interpolation = parameters["flip"], self.options.interpolation
-        return torch.stack(
-            [crop(images, boxes[:, view], flips[:, view], group.size, interpolation) for view in range(group.count)]
-        )
+        return crop(images, boxes, parameters["flip"], group.size, self.options.interpolation)

@@ -75,4 +75,4 @@ class Flip(Policy):
     def place(self, images: Tensor, group: ViewGroup, parameters: Mapping[str, Tensor]) -> Tensor:
         flips = parameters["flip"]
         boxes = square_box(flips, images.shape[-2], images.shape[-1])
-        return torch.stack([crop(images, boxes[:, view], flips[:, view], group.size) for view in range(group.count)])
+        return crop(images, boxes, flips, group.size)

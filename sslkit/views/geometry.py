@@ -68,19 +68,22 @@ def square_box(like: Tensor, height: int, width: int) -> Tensor:
 
 
 def crop(images: Tensor, boxes: Tensor, flip: Tensor, size: int, interpolation: Interpolation = "bilinear") -> Tensor:
-    """Views ``[B, C, size, size]`` of float images ``[B, C, H, W]``.
+    """Views ``[V, B, C, size, size]`` of float images ``[B, C, H, W]``.
 
     Args:
         images: any range of values; bicubic overshoots it.
-        boxes: ``[B, 4]`` top, left, height, width in pixels, inside the image.
-        flip: ``[B]``, 1 to mirror left and right, else 0.
+        boxes: ``[B, V, 4]`` top, left, height, width in pixels, inside the image.
+        flip: ``[B, V]``, 1 to mirror left and right, else 0.
         size: side of the views in pixels.
         interpolation: ``bilinear`` or ``bicubic`` (a = -0.5).
     """
-    top, left, tall, wide = boxes.unbind(-1)
-    rows = axis_weights(top, tall, torch.zeros_like(flip), images.shape[-2], size, interpolation)
-    columns = axis_weights(left, wide, flip, images.shape[-1], size, interpolation)
-    return separable(images, rows, columns)
+    top, left, tall, wide = boxes.transpose(0, 1).flatten(0, 1).unbind(-1)
+    mirror, by_view = flip.T.flatten(), flip.T.shape
+    rows = axis_weights(top, tall, torch.zeros_like(mirror), images.shape[-2], size, interpolation)
+    columns = axis_weights(left, wide, mirror, images.shape[-1], size, interpolation)
+    # The weights of all views at once; their products one by one, since a batch of them would copy the images.
+    both = zip(rows.unflatten(0, by_view), columns.unflatten(0, by_view), strict=True)
+    return torch.stack([separable(images, of_rows, of_columns) for of_rows, of_columns in both])
 
 
 def axis_weights(

@@ -37,22 +37,23 @@ def test_crop_agrees_with_torchvision_antialiased(interpolation: Interpolation, 
     box = (data.draw(st.integers(0, height - tall)), data.draw(st.integers(0, width - wide)), tall, wide)
     flip, size = data.draw(st.booleans()), data.draw(st.integers(4, 40))
     image = noise(1, 3, height, width)
-    made = crop(image, torch.tensor([box]).float(), torch.tensor([float(flip)]), size, interpolation)
+    (made,) = crop(image, torch.tensor([[box]]).float(), torch.tensor([[float(flip)]]), size, interpolation)
     assert torch.allclose(made, reference(image, box, flip, size, interpolation, True), atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("box", [(0, 0, 32, 32), (3, 5, 20, 11), (0, 21, 32, 11), (31, 31, 1, 1)])
 def test_enlarging_bilinear_needs_no_antialias(box: tuple[int, ...]) -> None:
     image = noise(1, 3, 32, 32)
-    made = crop(image, torch.tensor([box]).float(), torch.zeros(1), 32)
+    (made,) = crop(image, torch.tensor([[box]]).float(), torch.zeros(1, 1), 32)
     assert torch.allclose(made, reference(image, box, False, 32, "bilinear", False), atol=TOLERANCE)
 
 
 def test_whole_image_at_its_own_size_is_unchanged() -> None:
     images = noise(4, 3, 32, 32)
-    boxes = square_box(torch.zeros(4), 32, 32)
-    assert torch.equal(crop(images, boxes, torch.zeros(4), 32), images)
-    assert torch.equal(crop(images, boxes, torch.ones(4), 32), images.flip(-1))
+    flips = torch.tensor([[0.0, 1.0]]).expand(4, 2)
+    as_it_is, mirrored = crop(images, square_box(flips, 32, 32), flips, 32)
+    assert torch.equal(as_it_is, images)
+    assert torch.equal(mirrored, images.flip(-1))
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
@@ -61,18 +62,24 @@ def test_nothing_outside_the_box_is_read(interpolation: Interpolation, size: int
     image = noise(1, 1, 32, 32)
     other = torch.full_like(image, 1e6)
     other[..., 4:15, 9:30] = image[..., 4:15, 9:30]
-    box, flip = torch.tensor([[4.0, 9.0, 11.0, 21.0]]), torch.zeros(1)
+    box, flip = torch.tensor([[[4.0, 9.0, 11.0, 21.0]]]), torch.zeros(1, 1)
     assert torch.equal(crop(image, box, flip, size, interpolation), crop(other, box, flip, size, interpolation))
 
 
-def test_every_image_has_its_own_box() -> None:
+def test_every_view_of_every_image_has_its_own_box() -> None:
     images = noise(3, 3, 20, 30)
-    boxes = torch.tensor([[0, 0, 20, 30], [5, 6, 7, 8], [1, 10, 12, 20]]).float()
-    flips = torch.tensor([0.0, 1.0, 1.0])
-    together = crop(images, boxes, flips, 16)
+    boxes = torch.tensor(
+        [[[0, 0, 20, 30], [2, 3, 9, 9]], [[5, 6, 7, 8], [0, 1, 4, 5]], [[1, 10, 12, 20], [6, 6, 6, 6]]]
+    )
+    flips = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    together = crop(images, boxes.float(), flips, 16)
+    assert together.shape == (2, 3, 3, 16, 16)
     for i in range(3):
-        alone = crop(images[i : i + 1], boxes[i : i + 1], flips[i : i + 1], 16)
-        assert torch.allclose(together[i : i + 1], alone, atol=1e-6)
+        for view in range(2):
+            alone = crop(
+                images[i : i + 1], boxes[i : i + 1, view : view + 1].float(), flips[i : i + 1, view : view + 1], 16
+            )
+            assert torch.allclose(together[view, i], alone[0, 0], atol=1e-6)
 
 
 def test_box_is_the_first_try_that_fits() -> None:
