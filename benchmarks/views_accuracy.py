@@ -1,10 +1,11 @@
-"""Whether fast views cost accuracy: the quick start with sslkit's views and with torchvision's own transforms.
+"""Whether fast views cost accuracy: the same training with sslkit's views and with torchvision's own transforms.
 
-    python benchmarks/views_accuracy.py [SEED ...] [--epochs 50] [--no-record]      # seeds 0 to 2 unless told otherwise
+    python benchmarks/views_accuracy.py affine|crops [SEED ...] [--epochs E] [--images DIR] [--no-record]
 
-The same recipe and epochs, only ``[views]`` differs: torchvision's ``RandomAffine``, ``ColorJitter`` and
-``GaussianBlur``, image by image, with the quick start's strengths.  Figures are those of held-out digits.  Writes
-``benchmarks/records/views_accuracy.json``.
+Seeds are 0 to 2 unless told otherwise.  ``affine`` is the quick start, on digits; ``crops`` is ``recipes/cpu/``'s
+AlexNet, on CIFAR-10 or, with ``--images``, on a folder ``train/<class>``, ``test/<class>`` of such images.  Only
+``[views]`` differs: torchvision's transforms take the recipe's strengths and make one view after the other.  Figures
+are those of held-out images.  Writes ``benchmarks/records/views_accuracy-OPERATIONS.json``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import tempfile
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from common import ROOT, command_line, print_table, write_record
@@ -22,24 +23,44 @@ from torchvision.transforms import v2
 
 import sslkit
 
+RECIPES = {"affine": ("quickstart.toml", 50), "crops": ("cpu/selfcls-alexnet.toml", 4)}
+"""By operations: the recipe, and for how many epochs unless told otherwise."""
+
+
+def affine() -> list[Any]:
+    """As ``recipes/quickstart.toml`` has it."""
+    return [
+        v2.RandomAffine(15, (0.1, 0.1), (0.8, 1.2), (-10, 10, -10, 10), v2.InterpolationMode.BILINEAR),
+        v2.ColorJitter(brightness=0.5, contrast=0.5),
+        v2.RandomApply([v2.GaussianBlur(7, (0.1, 1.0))], p=0.5),
+    ]
+
+
+def crops() -> list[Any]:
+    """As ``recipes/cpu/selfcls-alexnet.toml`` has it."""
+    return [
+        v2.RandomResizedCrop(24, (0.3, 1.0), antialias=True),
+        v2.RandomHorizontalFlip(),
+        v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.2, 0.1)], p=0.8),
+        v2.RandomGrayscale(0.2),
+    ]
+
 
 class TorchvisionViews(sslkit.Views):
     """Two views of each image, made one by one by torchvision with a seed each."""
 
     api = 1
 
-    def __init__(self, options: Any, context: sslkit.Context) -> None:
+    class Options(sslkit.Options):
+        operations: Literal["affine", "crops"]
+        """Which transforms."""
+
+    def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        self.groups = (sslkit.ViewGroup(2, context.image_size, is_global=True),)
-        self.transform = v2.Compose(
-            [
-                v2.ToDtype(torch.float32, scale=True),
-                v2.RandomAffine(15, (0.1, 0.1), (0.8, 1.2), (-10, 10, -10, 10), v2.InterpolationMode.BILINEAR),
-                v2.ColorJitter(brightness=0.5, contrast=0.5),
-                v2.RandomApply([v2.GaussianBlur(7, (0.1, 1.0))], p=0.5),
-                v2.Normalize(context.mean, context.std),
-            ]
-        )
+        size, own = (24, crops()) if options.operations == "crops" else (context.image_size, affine())
+        self.groups = (sslkit.ViewGroup(2, size, is_global=True),)
+        scaled, normalised = v2.ToDtype(torch.float32, scale=True), v2.Normalize(context.mean, context.std)
+        self.transform = v2.Compose([scaled, *own, normalised])
 
     def draw(self, n: int, generator: torch.Generator) -> tuple[dict[str, Tensor], ...]:
         """A seed for each view."""
@@ -63,18 +84,25 @@ class TorchvisionViews(sslkit.Views):
 def main() -> None:
     """Train with both, seed by seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("operations", choices=RECIPES)
     parser.add_argument("seeds", nargs="*", type=int, default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=50)
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--images")
     parser.add_argument("--no-record", action="store_true")
     asked = parser.parse_args()
+    recipe, epochs = RECIPES[asked.operations]
+    epochs = asked.epochs or epochs
+    shared = [f"train.epochs={epochs}", f"loss.classes.start_epoch={epochs // 2}", "monitor.every_epochs=0"]
+    if asked.images is not None:
+        shared += ["data.use=image-folder", f"data.root={asked.images}"]
+    others = [f"views={{use='torchvision-views', operations='{asked.operations}'}}"]
     sslkit.register("torchvision-views", TorchvisionViews)
     figures: dict[str, list[dict[str, float]]] = {"sslkit": [], "torchvision": []}
     with tempfile.TemporaryDirectory() as folder:
         for seed in asked.seeds:
-            for side, views in (("sslkit", []), ("torchvision", ["views={use='torchvision-views'}"])):
-                settings = [f"run.seed={seed}", f"train.epochs={asked.epochs}", "monitor.every_epochs=0", *views]
-                settings += [f"loss.classes.start_epoch={asked.epochs // 2}"]
-                run = sslkit.train(ROOT / "recipes" / "quickstart.toml", settings=settings, runs=Path(folder))
+            for side, views in (("sslkit", []), ("torchvision", others)):
+                settings = [f"run.seed={seed}", *shared, *views]
+                run = sslkit.train(ROOT / "recipes" / recipe, settings=settings, runs=Path(folder))
                 found = run.evaluate(["sslkit:cluster", "sslkit:knn"])
                 figures[side].append({"acc": found["cluster"]["acc"], "knn": found["knn"]["top1"]})
                 print(side, seed, figures[side][-1], flush=True)
@@ -86,7 +114,7 @@ def main() -> None:
         for side, rows in figures.items()
     }
     print_table(
-        f"held-out digits after {asked.epochs} epochs, {len(asked.seeds)} seeds",
+        f"held-out images after {epochs} epochs, {len(asked.seeds)} seeds",
         ("views", "ACC", "kNN"),
         [
             (side, *(f"{each['mean']:.3f} ± {each['std'] or 0:.3f}" for each in by_name.values()))
@@ -97,11 +125,12 @@ def main() -> None:
         record = {
             "n": len(asked.seeds),
             "seeds": asked.seeds,
-            "epochs": asked.epochs,
+            "epochs": epochs,
             "figures": figures,
             "summary": summary,
         }
-        write_record("views_accuracy", command_line(), record, ("torchvision",))
+        command = command_line().replace(asked.images or "DIR", "DIR")
+        write_record(f"views_accuracy-{asked.operations}", command, record, ("torchvision",))
 
 
 if __name__ == "__main__":
