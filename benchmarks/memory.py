@@ -1,8 +1,9 @@
-"""Peak memory of a training: resident beside its bare model, and streamed from disk at 1, 4 and 16 times the data.
+"""Peak memory of a training: resident beside its bare model, and from a folder of files, 1, 4 and 16 times as many.
 
-    python benchmarks/memory.py [--images 50000] [--size 32] [--batch 256] [--steps 30] [--no-record]
+    python benchmarks/memory.py [--images 50000] [--size 32] [--files 10000] [--batch 256] [--steps 30] [--no-record]
 
-Each side is a process of its own.  What counts is memory that belongs to the process and its workers alone (Pss_Anon of
+Each side is a process of its own.  The folder's files are decoded into the cache and streamed from there, as those are
+that do not fit into memory.  What counts is memory that belongs to the process and its workers alone (Pss_Anon of
 Linux's smaps_rollup, sampled 20 times a second): pages of a mapped file are the system's cache, which it drops when
 anybody needs memory; the ordinary peak (VmHWM, with those pages) is recorded beside it.  Writes
 ``benchmarks/records/memory.json``.
@@ -23,6 +24,9 @@ from typing import Any
 from common import command_line, in_process, print_table, write_record
 
 TIMES = (1, 4, 16)
+
+DIFFERENT = 100
+"""Files of the folder that are not links to others."""
 
 
 def family(pid: int) -> list[int]:
@@ -59,6 +63,21 @@ class Peak(threading.Thread):
             time.sleep(0.05)
 
 
+def fill(folder: Path, files: int, size: int) -> None:
+    """Pictures of noise; after the first hundred, links to these, which take no room."""
+    import numpy as np
+    from PIL import Image
+
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for number in range(files):
+        file = folder / f"{number:07}.png"
+        if number < DIFFERENT:
+            Image.fromarray(random.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(file)
+        else:
+            file.hardlink_to(folder / f"{number % DIFFERENT:07}.png")
+
+
 def work(asked: argparse.Namespace) -> None:
     """Some steps of a training, as ``--side`` says; ``bare`` is its network on views that lie ready."""
     from noise import recipe, train_some
@@ -68,17 +87,19 @@ def work(asked: argparse.Namespace) -> None:
     from sslkit.training.prepare import prepare
     from sslkit.training.reporter import Reporter
 
+    settings = ["backbone.stem=imagenet"]
     if asked.side == "streamed":
         residence.SHARE = 0.0
-    settings = [f"data.file={asked.file}"] if asked.file else []
-    own = recipe("backbone.stem=imagenet", *settings, images=asked.images, size=asked.size, batch=asked.batch)
-    if asked.side == "bare":
-        hardware, assembly, _ = prepare(own, Reporter())
-        sides = bench.Sides(assembly, hardware)
-        for _ in range(asked.steps):
-            sides.take("backbone")
+        settings.append(f"data={{use='image-folder', root='{asked.folder}'}}")
+    own = recipe(*settings, images=asked.images, size=asked.size, batch=asked.batch)
+    if asked.side != "bare":
+        train_some(own, asked.steps)
         return
-    train_some(own, asked.steps)
+    hardware, assembly, _ = prepare(own, Reporter())
+    sides = bench.Sides(assembly, hardware)
+    del assembly  # with its network, of which the sides have a copy
+    for _ in range(asked.steps):
+        sides.take("backbone")
 
 
 def main() -> None:
@@ -86,10 +107,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--side", choices=("bare", "resident", "streamed"))
-    parser.add_argument("--file", default="")
+    parser.add_argument("--folder", default="")
     parser.add_argument("--no-record", action="store_true")
     asked = parser.parse_args()
     if asked.side:
@@ -106,10 +128,12 @@ def main() -> None:
         "resident": in_process("memory.py", "--side", "resident", "--images", asked.images, *shared),
     }
     for times in TIMES:
-        with tempfile.TemporaryDirectory() as folder:
-            count, file = times * asked.images, Path(folder) / "noise.npy"
-            own = ("--images", count, "--file", file)
-            found[f"streamed, {times}x"] = in_process("memory.py", "--side", "streamed", *own, *shared)
+        with tempfile.TemporaryDirectory() as aside:
+            pictures = Path(aside) / "pictures"
+            fill(pictures, times * asked.files, asked.size)
+            os.environ["SSLKIT_CACHE"] = str(Path(aside) / "cache")
+            own = ("--side", "streamed", "--folder", pictures)
+            found[f"streamed, {times}x"] = in_process("memory.py", *own, *shared)
     first = found["streamed, 1x"]["anonymous"]
     rows = [
         (name, f"{each['anonymous'] / 1e6:.0f}", f"{each['with_file_pages'] / 1e6:.0f}") for name, each in found.items()

@@ -1,4 +1,4 @@
-"""Images of noise for the benchmarks: a data set that recipes may name, as large as asked and without a download."""
+"""Images of noise for the benchmarks: a data set that recipes may name, as many as asked and without a download."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from pydantic import Field
 
 import sslkit
-from sslkit.data.store import MappedStore, TensorStore
+from sslkit.data.store import TensorStore
 from sslkit.recipe.check import load_recipe
 from sslkit.training.reporter import Progress, Reporter
 from sslkit.training.train import train
@@ -22,7 +21,7 @@ SWAV = Path(__file__).parents[1] / "recipes" / "swav.toml"
 
 
 class Noise(sslkit.Dataset):
-    """Unlabelled images of uniform noise: in memory, or in a file that is mapped."""
+    """Unlabelled images of uniform noise."""
 
     api = 1
 
@@ -31,8 +30,6 @@ class Noise(sslkit.Dataset):
         """How many."""
         size: int = Field(32, ge=4)
         """Side in pixels."""
-        file: str = ""
-        """Where they are written to and mapped from; empty: in memory."""
 
     options: Options
 
@@ -43,23 +40,8 @@ class Noise(sslkit.Dataset):
     def load(self, split: str) -> sslkit.Split:
         own = self.options
         shape = (own.images, 3, own.size, own.size)
-        if not own.file:
-            pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-            return sslkit.Split(TensorStore(pixels))
-        path = Path(own.file)
-        if not path.exists():
-            write_noise(path, shape)
-        return sslkit.Split(MappedStore(path))
-
-
-def write_noise(path: Path, shape: tuple[int, int, int, int]) -> None:
-    """A ``.npy`` file of noise, written a part at a time."""
-    mapped = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    random = np.random.default_rng(0)
-    for start in range(0, shape[0], 1024):
-        part = mapped[start : start + 1024]
-        part[:] = random.integers(0, 256, part.shape, dtype=np.uint8)
-    mapped.flush()
+        pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        return sslkit.Split(TensorStore(pixels))
 
 
 def recipe(*settings: str, images: int = 4096, size: int = 32, batch: int = 256) -> Any:

@@ -1,8 +1,9 @@
-"""What a step costs as one thing grows: batch, prototypes, sets of prototypes, crops, images.
+"""What a step costs as one thing grows: batch, prototypes, sets of prototypes, classes, crops, images.
 
     python benchmarks/scaling.py [--rounds 3] [--seconds 2] [--only batch] [--no-record]
 
-SwAV with the small ``convnet``, so that what is not the backbone shows; the seconds are those of `sslkit bench`.
+SwAV, for classes Self-Classifier, with the small ``convnet``, so that what is not the backbone shows; the seconds are
+those of `sslkit bench`.
 Writes ``benchmarks/records/scaling.json``.
 """
 
@@ -16,11 +17,12 @@ from noise import recipe
 
 from sslkit.training.bench import bench
 
-BASE: dict[str, int] = {"batch": 256, "prototypes": 300, "sets of prototypes": 1, "local crops": 0, "images": 4096}
+BASE = {"batch": 256, "prototypes": 300, "sets of prototypes": 1, "classes": 0, "local crops": 0, "images": 4096}
 GROWS = {
     "batch": (64, 256, 1024),
     "prototypes": (30, 300, 3000),
     "sets of prototypes": (1, 4, 16),
+    "classes": (10, 100, 1000),
     "local crops": (0, 4, 8),
     "images": (4096, 65_536),
 }
@@ -29,9 +31,13 @@ GROWS = {
 def step(rounds: int, seconds: float, **changed: int) -> dict[str, Any]:
     """One setting, measured."""
     now = BASE | changed
+    if now["classes"]:
+        method = [f"head={{use='selfcls-mlp', classifiers=[{now['classes']}]}}", "loss={use='selfcls'}"]
+    else:
+        method = [f"head.prototypes={[now['prototypes']] * now['sets of prototypes']}"]
     own = recipe(
         "backbone={use='convnet'}",
-        f"head.prototypes={[now['prototypes']] * now['sets of prototypes']}",
+        *method,
         f"views.local_crops={now['local crops']}",
         images=now["images"],
         batch=now["batch"],

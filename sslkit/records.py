@@ -158,6 +158,7 @@ class _Figures(TypedDict):
     # Figures that are no numbers are null.
     fractions: NotRequired[dict[float, dict[str, float | None]]]
     named: NotRequired[dict[str, float | None]]
+    curves: NotRequired[list[dict[str, float | None]]]
 
 
 class _Sent(TypedDict):

@@ -81,7 +81,15 @@ class Subject(Protocol):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures, fractions of 1 unless their name says otherwise, and how they came about."""
+    """Figures, and how they came about.
+
+    Attributes:
+        figures: fractions of 1 unless their name says otherwise.  ``curves`` is a list with a mapping of numbers for
+            each epoch of an evaluator's training; in a report those whose names end alike, such as ``train_loss`` and
+            ``validation_loss``, share a chart.
+        protocol: everything that the figures depend on.
+        baselines: figures of something simpler, by its name.
+    """
 
     figures: Mapping[str, Any]
     protocol: Mapping[str, Any]

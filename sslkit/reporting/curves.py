@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -132,6 +133,31 @@ def of_runs(histories: Mapping[str, Mapping[str, Points]]) -> list[Curves]:
             unit = UNITS.get(name, "")
             charts.append(Curves(name.replace("/", "-"), _title(name), unit, lines))
     return charts
+
+
+def of_evaluation(place: int, title: str, rows: Sequence[Mapping[str, float | None]]) -> list[Curves]:
+    """The charts of an evaluator's own training.
+
+    Args:
+        place: of the evaluation among those of the run.
+        title: the evaluator's.
+        rows: by epoch, values by names such as ``train_loss``; those that end alike share a chart.
+    """
+    lines: dict[str, list[Line]] = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        points = [(epoch, value) for epoch, row in enumerate(rows, 1) if (value := row.get(name)) is not None]
+        whose, _, what = name.rpartition("_")
+        own = Line(whose or what, [float(epoch) for epoch, _ in points], [value for _, value in points])
+        lines.setdefault(what, []).append(own)
+    return [
+        Curves(
+            f"evaluation-{place}-{number}-{re.sub(r'[^a-zA-Z0-9]+', '-', what)}",
+            f"{title}: {what}",
+            "loss" if what == "loss" else "fraction of 1",
+            of_what,
+        )
+        for number, (what, of_what) in enumerate(lines.items())
+    ]
 
 
 def _level(history: dict[str, Points]) -> dict[str, float]:

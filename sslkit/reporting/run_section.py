@@ -70,7 +70,9 @@ def describe(run: Run, gallery: Gallery, reference: str | None, device: str) -> 
         "charts": [chart for main, chart in drawn if main],
         "more": [chart for main, chart in drawn if not main],
         "curves_note": CURVES_NOTE if "monitor/knn" in history else "",
-        "evaluations": [_evaluation(title, *found) for title, found in newest.items()],
+        "evaluations": [
+            _evaluation(place, title, *found, gallery) for place, (title, found) in enumerate(newest.items())
+        ],
         "numbers_first": _numbers_first(newest),
         "references": _references(run, recipe, reference, bool(newest)),
         "provenance": origin(record),
@@ -135,13 +137,17 @@ def _classes_note(found: Findings, shown: int) -> str:
     )
 
 
-def _evaluation(title: str, name: str, result: Any) -> dict[str, Any]:
+def _evaluation(place: int, title: str, name: str, result: Any, gallery: Gallery) -> dict[str, Any]:
     columns, rows = evaluations.rows(name, result)
     said = result["protocol"][name]
     heading = f"{title}: {said.get('images', '?')} {said.get('split', '')} images of {said.get('data', '?')}"
     return {
         "name": title,
         "table": Table(("", *columns), rows, heading, emphasis=True),
+        "charts": [
+            gallery.chart(item.name, item.title, item.words, item.draw())
+            for item in curves.of_evaluation(place, title, result[name].get("curves", []))
+        ],
         "protocol": [(key, words(value)) for key, value in evaluations.protocol(evaluations.said(name, result))],
     }
 

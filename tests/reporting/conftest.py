@@ -132,7 +132,7 @@ def labelled(trained: Callable[..., Run], tmp_path_factory: pytest.TempPathFacto
     run = trained("labelled", root)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSLKIT_CACHE", str(run.path.parents[2] / "cache"))
-        run.evaluate({"cluster": {}, "knn": {}}, random_baseline=True)
+        run.evaluate({"cluster": {}, "knn": {}, "linear-report": {"epochs": 3}}, random_baseline=True)
     return run
 
 

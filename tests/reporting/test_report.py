@@ -110,6 +110,14 @@ def test_curves_grids_and_their_files(page: Path, labelled: Run, parse) -> None:
     assert f"from {losses[0]:.4g} to {losses[-1]:.4g}" in loss
     assert "ln K is 1.099" in loss
     assert {text.partition(".")[0] for text in told} >= {"Measured while training", "Learning rate", "Throughput"}
+    ((evaluation,), _) = read_evaluations(labelled)
+    probe = evaluation["linear-report"]["curves"]
+    for what in ("loss", "top1"):
+        (text,) = [text for text in told if text.startswith(f"linear-report: {what}. ")]
+        for whose in ("train", "validation"):
+            values = [row[f"{whose}_{what}"] for row in probe]
+            assert f"{whose}: from {values[0]:.4g} to {values[-1]:.4g}, between" in text
+
     for title in ("Class sizes against the uniform prior", "Confusion matrix after matching"):
         assert any(text.startswith(title) for text in told)
     tiles = [attributes for attributes in found.all("img") if ", which differs" in attributes["alt"]]
@@ -118,7 +126,7 @@ def test_curves_grids_and_their_files(page: Path, labelled: Run, parse) -> None:
 
     figures = page.parents[1] / "figures"
     names = {path.name for path in figures.iterdir()}
-    charts = {"loss", "measured", "lr", "class-sizes", "confusion", "map"}
+    charts = {"loss", "measured", "lr", "class-sizes", "confusion", "map", "evaluation-2-0-loss"}
     assert names >= {f"{chart}.{kind}" for chart in charts for kind in ("svg", "png")}
     for path in figures.glob("*.svg"):
         assert ElementTree.parse(path).getroot().tag.endswith("svg")

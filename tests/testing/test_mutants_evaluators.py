@@ -48,6 +48,15 @@ class EvaluatorOfTensors(GoodEvaluator):
         return sslkit.Evaluation({"top1": torch.tensor(super().evaluate(subject).figures["top1"])}, {"split": "test"})
 
 
+@breaks("test_figures_are_numbers_that_json_can_hold")
+class EvaluatorWithCurvesBesideEachOther(GoodEvaluator):
+    """Good otherwise."""
+
+    def evaluate(self, subject: sslkit.Subject) -> sslkit.Evaluation:
+        figures = dict(super().evaluate(subject).figures)
+        return sslkit.Evaluation(figures | {"curves": {"train_loss": [2.0, 1.0]}}, {"split": "test"})
+
+
 @breaks("test_the_protocol_is_told")
 class EvaluatorWithoutProtocol(GoodEvaluator):
     """Good otherwise."""
