@@ -83,16 +83,16 @@ def _classes(facts: Mapping[str, Any]) -> str:
 
 def _figures(saved: list[Any]) -> str:
     """The newest figures of each evaluation beside their baselines, and the protocol they were obtained by."""
-    newest: dict[str, str] = {}
-    for result in saved:
-        for name, protocol in result.get("protocol", {}).items():
-            columns = {name: result.get(name, {}), **evaluations.baselines(name, result)}
-            title = f"{_text(name)} on {_text(protocol.get('data', 'its data'))}"
-            title += ", other data than the run's own" if "data_options" in protocol else ""
-            # Where the data lie on somebody's disk concerns nobody who reads a card.
-            said = {key: value for key, value in evaluations.said(name, result).items() if key != "data_options"}
-            newest[title] = f"### {title}\n\n{_table(columns)}\n{_block(said)}"
-    return "\n".join(newest.values())
+    parts = []
+    for name, result in evaluations.newest(saved, "").values():
+        protocol = result["protocol"][name]
+        title = f"{_text(name)} on {_text(protocol.get('data', 'its data'))}"
+        title += ", other data than the run's own" if "data_options" in protocol else ""
+        # Where the data lie on somebody's disk concerns nobody who reads a card.
+        said = {key: value for key, value in evaluations.said(name, result).items() if key != "data_options"}
+        columns = {name: result[name], **evaluations.baselines(name, result)}
+        parts.append(f"### {title}\n\n{_table(columns)}\n{_block(said)}")
+    return "\n".join(parts)
 
 
 def _table(columns: Mapping[str, Mapping[str, Any]]) -> str:
