@@ -10,7 +10,10 @@ Sides, each in a process of its own, in turns:
   workers that stay;
 - ``kornia``: the careful loop, with views made by kornia for whole batches;
 - ``bare``: the careful loop on views that lie ready, the most that better loading alone can give;
-- ``sslkit``: ``sslkit train``, with everything.
+- ``sslkit``: ``sslkit train``, with everything;
+- ``compiled``: the same with ``train.compile = true``;
+- ``spread``, without a GPU: the same with as many ``train.devices`` as processors, each with a thread and a part of the
+  batch; the loss is that of the whole batch, BatchNorm sees the parts.
 
 Not here: *solo-learn* 1.0.2, whose package pins torch 1.9.1, which no Python has that sslkit runs on;
 *lightly-train* 0.18, which has no SwAV (DINO, DenseCL, DetCon, SimCLR and distillation are other jobs); and
@@ -25,14 +28,22 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from statistics import median
 from typing import Any
 
-from common import command_line, in_process, print_table, ratio, take_turns, write_record
+from common import command_line, in_process, machine, print_table, ratio, take_turns, write_record
 
-SIDES = ("lightly", "careful", "kornia", "bare", "sslkit")
+PEERS = ("lightly", "careful", "kornia", "bare")
+OURS = {
+    "sslkit": [],
+    "compiled": ["train.compile=true"],
+    "spread": [f"train.devices={os.cpu_count()}"],
+}
+"""Settings by side."""
 PROTOTYPES = 300
 CROPS = {"2x32": ((32,), (2,)), "multi": ((32, 18), (2, 6))}
 SCALES = ((0.2, 1.0), (0.05, 0.2))
@@ -192,25 +203,32 @@ def ours(asked: argparse.Namespace) -> list[float]:
     """When each step of ``sslkit train`` ended."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command does, before torch is imported
     import torch
-    from noise import recipe, train_some
+    from noise import recipe
+
+    from sslkit.training.reporter import Progress, Reporter
+    from sslkit.training.train import train
 
     ends = []
 
-    def note_time() -> None:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        ends.append(time.perf_counter())
+    class Watch(Reporter):
+        def step(self, progress: Progress) -> None:
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            ends.append(time.perf_counter())
 
     local = ["views.local_crops=6", "views.local_size=18"] if asked.crops == "multi" else []
     own = recipe(
         f"backbone.stem={asked.stem}",
         f"head.prototypes=[{PROTOTYPES}]",
         "optimizer={use='sgd', lr=0.05, weight_decay=1e-4}",
+        "train.epochs=1",
         *local,
-        images=asked.images,
+        *OURS[asked.side],
+        images=asked.batch * (asked.warm + asked.steps + 1),
         batch=asked.batch,
     )
-    train_some(own, asked.warm + asked.steps + 1, note_time)
+    with tempfile.TemporaryDirectory() as folder:
+        train(own, Path(folder), Watch())
     return ends
 
 
@@ -224,11 +242,11 @@ def main() -> None:
     parser.add_argument("--warm", type=int, default=5, help="steps before, in which workers' queues run empty")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--images", type=int, default=4096)
-    parser.add_argument("--side", choices=SIDES)
+    parser.add_argument("--side", choices=(*PEERS, *OURS))
     parser.add_argument("--no-record", action="store_true")
     asked = parser.parse_args()
     if asked.side:
-        ends = ours(asked) if asked.side == "sslkit" else loop(asked)
+        ends = ours(asked) if asked.side in OURS else loop(asked)
         views = sum(CROPS[asked.crops][1]) * asked.batch * asked.steps
         print(json.dumps(views / (ends[-1] - ends[-1 - asked.steps])))
         return
@@ -241,20 +259,24 @@ def main() -> None:
     def side(name: str) -> float:
         return float(in_process("peers.py", "--side", name, *own))
 
-    found = take_turns({name: lambda name=name: side(name) for name in SIDES}, asked.rounds)
-    against = {name: ratio(found["sslkit"], found[name]) for name in SIDES if name != "sslkit"}
+    sides = [*PEERS, *OURS]
+    if machine()["device"] != "cpu" or os.cpu_count() == 1:
+        sides.remove("spread")
+    found = take_turns({name: lambda name=name: side(name) for name in sides}, asked.rounds)
+    against = {own: {name: ratio(found[own], found[name]) for name in PEERS} for own in OURS if own in sides}
     rows = [
-        (name, f"{median(each):.0f}", f"{against[name]['median']:.2f}" if name in against else "")
+        (name, f"{median(each):.0f}", *(f"{by[name]['median']:.2f}" if name in by else "" for by in against.values()))
         for name, each in found.items()
     ]
-    print_table(f"resnet18, {asked.stem} stem, {asked.crops}", ("side", "views/s", "sslkit is × as fast"), rows)
+    columns = ("side", "views/s", *(f"{own} is × as fast" for own in against))
+    print_table(f"resnet18, {asked.stem} stem, {asked.crops}", columns, rows)
     if not asked.no_record:
         record = {
             "n": asked.rounds,
             "seed": 0,
             "settings": vars(asked),
             "views_per_second": found,
-            "sslkit_over": against,
+            "over": against,
         }
         write_record(f"peers-{asked.stem}-{asked.crops}", command_line(), record, ("lightly", "kornia", "torchvision"))
 
