@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from sslkit.reporting import figures
 from sslkit.reporting.figures import Line
+from sslkit.reporting.gallery import Chart, Gallery
 from sslkit.reporting.history import Row
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Points = tuple[list[float], list[float]]
 """Epochs and values."""
@@ -77,9 +74,9 @@ class Curves:
         told = [f"{line.name}: {_course(line)}" for line in self.lines if not line.faint]
         return "; ".join([*told, *(f"{name} is {level:.4g}" for name, level in self.levels.items())])
 
-    def draw(self) -> Figure:
-        """The chart."""
-        return figures.curves(self.lines, self.unit, self.levels)
+    def chart(self, gallery: Gallery) -> Chart:
+        """The chart, as one of the gallery's."""
+        return gallery.chart(self.name, self.title, self.words, figures.curves(self.lines, self.unit, self.levels))
 
 
 def _course(line: Line) -> str:

@@ -74,7 +74,7 @@ def _comparison(runs: Sequence[Run], described: Sequence[dict[str, Any]], galler
     names = [section["name"] for section in described]
     overview = [(section["name"], section["summary"], section["state"]) for section in described]
     histories = {section["name"]: section["history"] for section in described}
-    charts = [gallery.chart(item.name, item.title, item.words, item.draw()) for item in curves.of_runs(histories)]
+    charts = [item.chart(gallery) for item in curves.of_runs(histories)]
     evaluated = [run for run, section in zip(runs, described, strict=True) if section["evaluations"]]
     missing = [run.name for run in runs if run not in evaluated]
     result = compare(evaluated) if evaluated else {"rows": [], "differences": []}

@@ -52,7 +52,7 @@ def describe(run: Run, gallery: Gallery, reference: str | None, device: str) -> 
     record = parsed(json.loads, read(run.provenance, notes), run.provenance, notes)
     history = curves.by_metric(read_history(run.metrics)) if run.metrics.exists() else {}
     charts = curves.of_run(history)
-    drawn = [(item.main, gallery.chart(item.name, item.title, item.words, item.draw())) for item in charts]
+    drawn = [(item.main, item.chart(gallery)) for item in charts]
     saved, damaged = read_evaluations(run)
     notes += [f"{path} is left out: {why}" for path, why in damaged.items()]
     newest = evaluations.newest(saved, used(recipe, "data") if recipe else "")
@@ -144,10 +144,7 @@ def _evaluation(place: int, title: str, name: str, result: Any, gallery: Gallery
     return {
         "name": title,
         "table": Table(("", *columns), rows, heading, emphasis=True),
-        "charts": [
-            gallery.chart(item.name, item.title, item.words, item.draw())
-            for item in curves.of_evaluation(place, title, result[name].get("curves", []))
-        ],
+        "charts": [item.chart(gallery) for item in curves.of_evaluation(place, title, result[name].get("curves", []))],
         "protocol": [(key, words(value)) for key, value in evaluations.protocol(evaluations.said(name, result))],
     }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
 from typing import ClassVar
 
 import torch
@@ -106,10 +105,6 @@ def _patterns(count: int, seed: int) -> Split:
     return Split(_Images(images.to(torch.uint8)), labels, masks=masks)
 
 
-def _numbers(values: Iterable[object]) -> bool:
-    return all(isinstance(value, (int, float)) for value in values)
-
-
 class EvaluatorTests(ComponentTests):
     """Subclass with ``component``, and with ``options`` that make it quick.
 
@@ -149,10 +144,9 @@ class EvaluatorTests(ComponentTests):
             except (TypeError, ValueError) as error:
                 raise AssertionError(f"figures, protocol and baselines must be plain finite values: {error}") from error
         curves = found.figures.get("curves", [])
-        require(
-            isinstance(curves, list) and all(isinstance(row, dict) and _numbers(row.values()) for row in curves),
-            "curves must be a list with a dict of numbers for each epoch",
-        )
+        rows = isinstance(curves, list) and all(isinstance(row, dict) for row in curves)
+        numbers = rows and all(isinstance(value, (int, float)) for row in curves for value in row.values())
+        require(numbers, "curves must be a list with a dict of numbers for each epoch")
 
     def test_the_protocol_is_told(self) -> None:
         protocol = self.evaluate().protocol
