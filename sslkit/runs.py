@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import random
 import re
 import secrets
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, TextIO
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from sslkit.errors import RunError
 from sslkit.files import point, read_regular, remove_parts, to_json, write_aside
+from sslkit.locks import hold, is_held
 
 VARIABLE = "SSLKIT_RUNS"
 """Environment variable: the folder that runs go to, ``./runs`` where it is unset."""
@@ -30,8 +28,6 @@ LATEST = "latest"
 STAMP = "%Y%m%d-%H%M%S"
 
 EVALUATION_STAMP = f"{STAMP}-%f"
-LOOKS = 1000
-"""How often to try again while others look whether a run is held: some five seconds."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -168,7 +164,7 @@ class Run:
             raise self._no_status(_first(error)) from error
         except (OSError, ValueError) as error:
             raise self._no_status(str(error)) from error
-        if status.state == "running" and not self._is_held():
+        if status.state == "running" and not is_held(self._lock):
             return Status(**(asdict(status) | {"state": "interrupted"}))
         return status
 
@@ -204,7 +200,7 @@ class Run:
             ) from error
         with file:
             try:
-                free = _take_alone(file)
+                free = hold(file)
             except OSError as error:
                 raise RunError(
                     f"{self.path} is on a file system that cannot lock files ({error.strerror}), so nothing keeps two "
@@ -219,15 +215,6 @@ class Run:
     @property
     def _lock(self) -> Path:
         return self.path / ".lock"
-
-    def _is_held(self) -> bool:
-        try:
-            with self._lock.open() as file:
-                return not _take(file, fcntl.LOCK_SH)
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return True  # who cannot look takes the status at its word
 
     def write_status(self, state: State, step: int, steps: int, epoch: int, epochs: int) -> None:
         """Record how far the run is."""
@@ -256,30 +243,6 @@ def _after(name: str) -> datetime:
 def _first(error: ValidationError) -> str:
     found = error.errors()[0]
     return ": ".join([*map(str, found["loc"]), found["msg"]])
-
-
-def _take(file: TextIO, lock: int) -> bool:
-    """Whether a lock could be had at once."""
-    try:
-        fcntl.flock(file, lock | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _take_alone(file: TextIO) -> bool:
-    """Take the lock that only one process can have; False where another has it.
-
-    Those who only look share a lock for a moment: where one can be shared, nobody has the other.
-    """
-    for _ in range(LOOKS):
-        if _take(file, fcntl.LOCK_EX):
-            return True
-        if not _take(file, fcntl.LOCK_SH):
-            return False
-        fcntl.flock(file, fcntl.LOCK_UN)
-        time.sleep(random.SystemRandom().uniform(0.001, 0.01))  # whatever is seeded, no two wait alike
-    return False
 
 
 def _this_process() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -18,6 +17,7 @@ from sslkit.data.datasets.folder.scan import ImageFile
 from sslkit.errors import InputError
 from sslkit.files import remove_parts, to_json, write_aside
 from sslkit.inference.forward import CHUNK, Chunk
+from sslkit.locks import hold
 from sslkit.runs import Run
 
 ENDING = ".unfinished"
@@ -48,10 +48,8 @@ class Job:
         """
         self.folder.mkdir(exist_ok=True)
         with (self.folder / "lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f"another process is working on {self.folder}: wait, or name another --out") from None
+            if not hold(lock):
+                raise InputError(f"another process is working on {self.folder}: wait, or name another --out")
             remove_parts(self.folder)
             description = self.folder / "job.json"
             if not description.exists() or description.read_text() != self.identity:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from torch import Tensor
 
-from sslkit.errors import RecipeError, TrainingError
+from sslkit.errors import TrainingError
 from sslkit.reporting.history import History
 from sslkit.runs import Run, State
 from sslkit.training.checkpoints import Interval, Saver, newest_whole
+from sslkit.training.choice import Choice
 from sslkit.training.divergence import divergence, read
 from sslkit.training.guard import finite
 from sslkit.training.interruption import Interruption
@@ -25,6 +24,8 @@ from sslkit.training.processes import Processes
 from sslkit.training.random_state import random_state, restore_random_state
 from sslkit.training.reporter import Progress, Reporter
 from sslkit.training.signs import Signs
+from sslkit.training.speed import Speed
+from sslkit.training.tally import Tally
 from sslkit.training.watch import Watch
 
 
@@ -59,12 +60,8 @@ class Bookkeeping(pl.Callback):
         self.reporter = reporter
         self.interruption = interruption
         recipe, self.context = learner.assembly.recipe, learner.assembly.context
-        self.loader = learner.assembly.loader
-        self.evaluation = recipe.evaluation
         self.method = learner.method
         self.compiled = learner.compiled
-        self.head = learner.assembly.head
-        self.classifiers = learner.method.heads[self.head].classifiers if self.head else ()
         self.log_every = recipe.monitor.log_every_steps
         self.collapse = recipe.monitor.collapse
         self.watched = self.collapse != "off"
@@ -74,11 +71,9 @@ class Bookkeeping(pl.Callback):
         self.history = History(run.metrics, lambda text: reporter.note(f"warning: {text}"))
         self.loggers = Loggers(run, recipe, reporter)
         self.saver = Saver(run.checkpoints, recipe.train.keep_checkpoints)
-        self.names: list[str] = []
-        self.pending: list[Tensor] = []
-        self.epoch_loss = torch.zeros(())
-        self.classifier_loss: dict[str, Tensor] = {}
-        self.last_classifier_loss: dict[str, Tensor] = {}
+        self.tally = Tally()
+        self.choice = Choice(learner)
+        self.speed = Speed(learner.assembly.loader, self.context.batch_size)
         self.last_epoch_loss = float("inf")
         self.best_loss = float("inf")
         """The lowest loss of an epoch that ended with, or last before, a checkpoint."""
@@ -87,35 +82,25 @@ class Bookkeeping(pl.Callback):
         self.restored: dict[str, Any] | None = None
         self.begun = False
         """Whether everything is restored that there was to restore."""
-        self.clock = (0.0, 0, 0.0)
-        self.speed = (0.0, 0.0)
 
     def state_dict(self) -> dict[str, Any]:
-        own = {
-            "pending": torch.stack(self.pending).cpu() if self.pending else torch.empty(0),
-            "epoch_loss": self.epoch_loss.cpu(),
-            "classifier_loss": {name: loss.cpu() for name, loss in self.classifier_loss.items()},
-            "random": random_state(),
-        }
         return {
-            "names": self.names,
-            "last_classifier_loss": {name: loss.cpu() for name, loss in self.last_classifier_loss.items()},
+            "names": self.tally.names,
+            "last_classifier_loss": {name: loss.cpu() for name, loss in self.choice.losses.items()},
             "last_epoch_loss": self.last_epoch_loss,
             "best_loss": self.best_loss,
             "best_step": self.best_step,
             "watch": self.watch.state_dict(),
             "history_size": self.history.flush() if self.main else 0,
-            "processes": self.processes.collect(own),
+            "processes": self.processes.collect(self.tally.state_dict() | {"random": random_state()}),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         # There may now be more processes than before, where the user allowed that.
         own = state_dict["processes"][self.context.world.rank % len(state_dict["processes"])]
-        self.pending = list(own["pending"])
-        self.epoch_loss = own["epoch_loss"]
-        self.classifier_loss = dict(own["classifier_loss"])
-        self.names = list(state_dict["names"])
-        self.last_classifier_loss = dict(state_dict["last_classifier_loss"])
+        self.tally.load_state_dict(own)
+        self.tally.names = list(state_dict["names"])
+        self.choice.losses = dict(state_dict["last_classifier_loss"])
         self.last_epoch_loss = state_dict["last_epoch_loss"]
         self.best_loss = state_dict["best_loss"]
         self.best_step = state_dict["best_step"]
@@ -124,14 +109,11 @@ class Bookkeeping(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.begun = True
-        device = pl_module.device
-        self.pending = [row.to(device) for row in self.pending]
-        self.epoch_loss = self.epoch_loss.to(device)
-        self.classifier_loss = {name: loss.to(device) for name, loss in self.classifier_loss.items()}
+        self.tally.to(pl_module.device)
         step = int(trainer.global_step)
         if self.main:
             self._open_history(step)
-        self._restart_clock(step)
+        self.speed.restart(step)
         self.record("running", step)
         self.reporter.begin(self.progress(step))
         self.interruption.listen()
@@ -183,21 +165,8 @@ class Bookkeeping(pl.Callback):
 
     def progress(self, step: int) -> Progress:
         """How far training is."""
-        context = self.context
-        return Progress(step, context.total_steps, step // context.steps_per_epoch, context.epochs, *self.speed)
-
-    def chosen_classifier(self) -> int:
-        """Place of the classifier that the recipe means in the run's head.
-
-        ``lowest-loss`` is decided over the last whole epoch, relative to ln K, what a classifier that knows nothing
-        loses: classifiers of different sizes are measured alike.  The first, while none has been trained for an epoch.
-        """
-        if isinstance(self.evaluation.classifier, int):
-            return self.evaluation.classifier
-        if self.head not in self.last_classifier_loss:
-            return 0
-        losses = self.last_classifier_loss[self.head].cpu()
-        return int((losses / torch.tensor(self.classifiers).log()).argmin())
+        context, speed = self.context, (self.speed.images_per_second, self.speed.waiting)
+        return Progress(step, context.total_steps, step // context.steps_per_epoch, context.epochs, *speed)
 
     def _tell_compiling(self) -> None:
         if self.compiled is not None and (cost := self.compiled.stepped()):
@@ -206,34 +175,19 @@ class Bookkeeping(pl.Callback):
     def _collect(self, learner: Learner) -> None:
         output = learner.output
         names = ["loss", *output.terms]
-        if names != self.names:
+        if names != self.tally.names:
             # A loss may log other terms from some step on; what it logged before must not be lost.
             self._write_pending(int(learner.global_step) - 1)
-            self.names = names
+            self.tally.names = names
             # A sum of other losses is not to be compared with what it was before.
             self.last_epoch_loss = self.best_loss = float("inf")
-            self._check_choice(learner)
-        loss = output.loss.detach()
-        self.pending.append(torch.stack([loss, *(term.to(loss.dtype) for term in output.terms.values())]))
-        self.epoch_loss = self.epoch_loss + loss
-        for head, losses in output.per_classifier.items():
-            before = self.classifier_loss.get(head)
-            now = torch.stack(losses)
-            self.classifier_loss[head] = now if before is None else before + now
-
-    def _check_choice(self, learner: Learner) -> None:
-        read = {self.method.head_of[name] for name in self.method.started(learner.epochs_done)}
-        told = self.head not in read or self.head in learner.output.per_classifier
-        if self.evaluation.classifier == "lowest-loss" and not told:
-            message = f"no loss tells the loss of each classifier of the head {self.head!r}: give its place"
-            raise RecipeError([learner.assembly.recipe.document.problem(("evaluation", "classifier"), message)])
+            self.choice.check()
+        self.tally.add(output)
 
     def _write_pending(self, step: int) -> dict[str, float]:
-        if not self.pending:
+        if not self.tally.pending:
             return {}
-        means = self._mean(torch.stack(self.pending).mean(dim=0)).tolist()
-        self.pending = []
-        figures = dict(zip(self.names, means, strict=True))
+        figures = dict(zip(self.tally.names, self._mean(self.tally.mean()).tolist(), strict=True))
         self._write(step, figures)
         return figures
 
@@ -253,32 +207,32 @@ class Bookkeeping(pl.Callback):
             failed = step
         if failed:
             kept, _ = newest_whole(self.run.checkpoints)
-            figures = read([self._mean(row) for row in self.pending], step, failed)
+            figures = read([self._mean(row) for row in self.tally.pending], step, failed)
             saved = kept.step if kept else 0
-            raise divergence(self.run, learner.assembly, failed, saved, self.names, figures)
+            raise divergence(self.run, learner.assembly, failed, saved, self.tally.names, figures)
 
     def _log(self, trainer: pl.Trainer, step: int) -> None:
         figures = self._write_pending(step)
         figures["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
-        self._measure_speed(step)
-        others = {"lr": figures["lr"], "time/images_per_second": self.speed[0], "time/waiting": self.speed[1]}
-        self._write(step, others)
+        self.speed.read(step)
+        speed = {"time/images_per_second": self.speed.images_per_second, "time/waiting": self.speed.waiting}
+        self._write(step, {"lr": figures["lr"], **speed})
         self.reporter.figures(self.progress(step), figures)
 
     def _end_epoch(self, step: int) -> None:
         """Measure what is due."""
-        self._measure_speed(step)
+        self.speed.read(step)
         epoch = step // self.context.steps_per_epoch
-        loss = float(self._mean(self.epoch_loss)) / self.context.steps_per_epoch
+        total, by_classifier = self.tally.end_epoch()
+        loss = float(self._mean(total)) / self.context.steps_per_epoch
         figures = {"epoch_loss": loss}
         every = self.monitor.every
         due = bool(every) and (epoch % every == 0 or epoch == self.context.epochs)
         measured: dict[str, float] = {}
-        self.last_classifier_loss = {head: self._mean(loss) for head, loss in self.classifier_loss.items()}
-        self.classifier_loss = {}
+        self.choice.losses = {head: self._mean(losses) for head, losses in by_classifier.items()}
         if self.main and (due or self.watched):
             started = {self.method.head_of[name] for name in self.method.started(epoch - 1)}
-            classifier = self.chosen_classifier() if self.head in started else None
+            classifier = self.choice.place if self.choice.head in started else None
             with self._uncompiled():
                 # A collapse is to be told soon: its signs cost little and are measured after every epoch.
                 measured = self.signs.measure(classifier)
@@ -288,8 +242,7 @@ class Bookkeeping(pl.Callback):
         self.reporter.epoch(self.progress(step), figures)
         if self.watched:
             self._judge(measured, step)
-        self._restart_clock(step)
-        self.epoch_loss = torch.zeros_like(self.epoch_loss)
+        self.speed.restart(step)
         self.last_epoch_loss = loss
 
     def _uncompiled(self) -> AbstractContextManager[None]:
@@ -298,9 +251,9 @@ class Bookkeeping(pl.Callback):
 
     def _judge(self, measured: Mapping[str, float], step: int) -> None:
         """Tell signs of collapse; stop, where the recipe wants that."""
-        place, losses = self.chosen_classifier(), self.last_classifier_loss.get(self.head)
+        place, losses = self.choice.place, self.choice.losses.get(self.choice.head)
         loss = None if losses is None else float(losses[place]) / self.context.steps_per_epoch
-        classes = self.classifiers[place] if losses is not None or "view_entropy" in measured else 0
+        classes = self.choice.classifiers[place] if losses is not None or "view_entropy" in measured else 0
         # Only the main process has measured, and all must stop together.
         last = step == self.context.total_steps
         signs = self.processes.share(
@@ -310,18 +263,6 @@ class Bookkeeping(pl.Callback):
             self.reporter.note(f"warning: collapse at step {step}: {sign}")
         if signs and self.collapse == "stop":
             raise TrainingError(f'training collapsed at step {step}: {signs[0]}; monitor.collapse = "stop" ends it')
-
-    def _measure_speed(self, step: int) -> None:
-        if step > self.clock[1]:
-            seconds = max(time.perf_counter() - self.clock[0], 1e-9)
-            self.speed = (
-                (step - self.clock[1]) * self.context.batch_size / seconds,
-                (self.loader.seconds - self.clock[2]) / seconds,
-            )
-        self._restart_clock(step)
-
-    def _restart_clock(self, step: int) -> None:
-        self.clock = (time.perf_counter(), step, self.loader.seconds)
 
     def record(self, state: State, step: int) -> None:
         """Write the run's status."""

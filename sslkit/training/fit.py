@@ -19,6 +19,7 @@ from sslkit.runs import Run
 from sslkit.training import failures, slurm
 from sslkit.training.bookkeeping import Bookkeeping
 from sslkit.training.checkpoints import AtomicCheckpointIO
+from sslkit.training.choice import Choice
 from sslkit.training.interruption import Interruption
 from sslkit.training.learner import Learner
 from sslkit.training.monitor import Monitor
@@ -54,7 +55,7 @@ def fit(
         step = int(trainer.global_step)
         finished = step >= assembly.context.total_steps
         if finished and processes.main:
-            _save_network(run, assembly, books)
+            _save_network(run, assembly, books.choice)
         books.record("finished" if finished else "interrupted", step)
     except BaseException as error:
         # Lightning turns a KeyboardInterrupt into sys.exit.
@@ -126,7 +127,7 @@ def _tell_foreign(trainer: pl.Trainer, books: Bookkeeping, run: Run, reporter: R
     reporter.note(f"warning: {added}; run.foreign_callbacks = false refuses that")
 
 
-def _save_network(run: Run, assembly: Assembly, books: Bookkeeping) -> None:
+def _save_network(run: Run, assembly: Assembly, choice: Choice) -> None:
     """Write the trained weights with what is needed to use them without the rest of the run."""
     recipe, views, method = assembly.recipe, assembly.views, assembly.method
     facts = {name: value for name, value in asdict(assembly.context).items() if name != "world"}
@@ -142,12 +143,12 @@ def _save_network(run: Run, assembly: Assembly, books: Bookkeeping) -> None:
     }
     backbone = {"backbone": recipe.resolved()["backbone"], "feature_dim": method.backbone.feature_dim}
     save_weights(method.backbone, run.backbone, common | backbone)
-    if books.head:
-        readers = (method.losses[name] for name, head in method.head_of.items() if head == books.head)
+    if choice.head:
+        readers = (method.losses[name] for name, head in method.head_of.items() if head == choice.head)
         chosen = {
-            "head": books.head,
-            "classifier": books.chosen_classifier(),
-            "classifiers": list(books.classifiers),
+            "head": choice.head,
+            "classifier": choice.place,
+            "classifiers": list(choice.classifiers),
             "logit_temperature": next((loss.logit_temperature for loss in readers if "logits" in loss.needs), None),
         }
         save_weights(nn.ModuleList(method.heads.values()), run.heads, common | chosen)

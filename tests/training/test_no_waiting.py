@@ -67,8 +67,8 @@ def take_steps(learner: Learner, books: Bookkeeping, images: Tensor, backward: C
         chosen["lr_scheduler"]["scheduler"].step()
         chosen["optimizer"].zero_grad()
         books._collect(learner)
-    assert {row.device.type for row in books.pending} == {images.device.type}
-    assert len(books.pending) == 2
+    assert {row.device.type for row in books.tally.pending} == {images.device.type}
+    assert len(books.tally.pending) == 2
 
 
 @pytest.mark.parametrize("books", SHIPPED, indirect=True)
@@ -85,7 +85,7 @@ def test_on_an_accelerator_a_step_is_all_there_and_never_waits(books: tuple[Lear
                 if parameter.requires_grad:
                     parameter.grad = torch.empty_like(parameter)
 
-        keeper.epoch_loss = device.tensor(keeper.epoch_loss)  # as when a training starts
+        keeper.tally.epoch_loss = device.tensor(keeper.tally.epoch_loss)  # as when a training starts
         take_steps(learner, keeper, device.tensor(store.images), make_up)
 
 
