@@ -43,9 +43,15 @@ def choose(device: DeviceName, precision: PrecisionName) -> Hardware:
     return Hardware(
         device=chosen,
         precision="bfloat16" if fast else "float32",
-        channels_last=chosen != "mps",  # on processors too: 10 to 30 % more images per second for small ones
+        channels_last=channels_last(chosen),
         reason=why,
     )
+
+
+def channels_last(device: str) -> bool:
+    """Whether convolutions are faster on ``cpu``, ``cuda`` or ``mps`` with channels last in memory."""
+    # On processors too: ResNet-18 on small images trains 1.1 to 1.3 times as fast, and computes features 1.3 to 1.9.
+    return device != "mps"
 
 
 def choose_device(device: DeviceName) -> str:

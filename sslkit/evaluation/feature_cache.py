@@ -26,7 +26,7 @@ from sslkit.contracts.dataset import ImageStore
 from sslkit.data.cache import cache_folder
 from sslkit.files import writing_aside
 
-FORMAT = 1
+FORMAT = 2
 """Goes up whenever the same network and images would give other values, or the entries' files change."""
 
 LIMIT = 8 << 30

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from sslkit.assembly import build_network
 from sslkit.contracts.head import Head
 from sslkit.data.seeds import seed_global
 from sslkit.evaluation.installed import trained_recipe
+from sslkit.hardware import channels_last
 from sslkit.records import backbone_facts, context_of, head_facts
 from sslkit.runs import Run
 from sslkit.weights import load_weights
@@ -48,7 +50,8 @@ class RunNetwork:
         self.context, backbone, heads = build_network(self.recipe, context)
         if not untrained:
             load_weights(backbone, run.backbone)
-        self.backbone = backbone.to(device).eval().requires_grad_(False)
+        order = torch.channels_last if channels_last(device) else torch.preserve_format
+        self.backbone = backbone.to(device, memory_format=order).eval().requires_grad_(False)
         self.head: Head | None = None
         self.head_name, self.classifier, self.classes = "", 0, 0
         self.temperature: float | None = None

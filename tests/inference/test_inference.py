@@ -31,6 +31,7 @@ import sslkit
 from sslkit.api import Run
 from sslkit.classes import write_class_names
 from sslkit.cli.main import app
+from sslkit.evaluation.network import RunNetwork
 from sslkit.evaluation.subject import RunSubject
 from sslkit.inference import forward, job, tables
 from sslkit.inference.run import embed, predict
@@ -45,6 +46,16 @@ def trained(finished_run: Path) -> Run:
 @pytest.fixture
 def run(trained: Run, tmp_path: Path) -> Run:
     return Run(shutil.copytree(trained.path, tmp_path / "run"))
+
+
+def test_a_network_is_in_the_memory_order_that_is_fastest(trained: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def maps_last() -> set[bool]:
+        weights = (p for p in RunNetwork(trained, "cpu").backbone.parameters() if p.ndim == 4 and p.shape[1] > 1)
+        return {p.is_contiguous(memory_format=torch.channels_last) for p in weights}
+
+    assert maps_last() == {True}
+    monkeypatch.setattr("sslkit.evaluation.network.channels_last", lambda device: False)
+    assert maps_last() == {False}
 
 
 @pytest.fixture(scope="module")
