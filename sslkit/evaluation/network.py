@@ -50,8 +50,9 @@ class RunNetwork:
         self.context, backbone, heads = build_network(self.recipe, context)
         if not untrained:
             load_weights(backbone, run.backbone)
-        order = torch.channels_last if channels_last(device) else torch.preserve_format
-        self.backbone = backbone.to(device, memory_format=order).eval().requires_grad_(False)
+        if channels_last(device):
+            backbone = backbone.to(memory_format=torch.channels_last)
+        self.backbone = backbone.to(device).eval().requires_grad_(False)
         self.head: Head | None = None
         self.head_name, self.classifier, self.classes = "", 0, 0
         self.temperature: float | None = None
