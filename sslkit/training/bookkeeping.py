@@ -187,7 +187,7 @@ class Bookkeeping(pl.Callback):
     def _write_pending(self, step: int) -> dict[str, float]:
         if not self.tally.pending:
             return {}
-        figures = dict(zip(self.tally.names, self._mean(self.tally.mean()).tolist(), strict=True))
+        figures = dict(zip(self.tally.names, self._mean(self.tally.take_mean()).tolist(), strict=True))
         self._write(step, figures)
         return figures
 

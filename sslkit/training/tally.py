@@ -41,7 +41,7 @@ class Tally:
             before, now = self.classifier_loss.get(head), torch.stack(losses)
             self.classifier_loss[head] = now if before is None else before + now
 
-    def mean(self) -> Tensor:
+    def take_mean(self) -> Tensor:
         """The mean ``[names]`` of the rows that are pending; then none are."""
         mean = torch.stack(self.pending).mean(dim=0)
         self.pending = []

@@ -140,7 +140,7 @@ def _portable(error: BaseException) -> BaseException:
         error.add_note("".join(traceback.format_exception(error)))
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:
+    except Exception:  # whatever the error's own code does when it is pickled
         return RuntimeError("".join(traceback.format_exception(error)))
     return error
 
