@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -84,10 +85,13 @@ def _classes(facts: Mapping[str, Any]) -> str:
 def _figures(saved: list[Any]) -> str:
     """The newest figures of each evaluation beside their baselines, and the protocol they were obtained by."""
     parts = []
+    seen = Counter[str]()
     for name, result in evaluations.newest(saved, "").values():
         protocol = result["protocol"][name]
         title = f"{_text(name)} on {_text(protocol.get('data', 'its data'))}"
         title += ", other data than the run's own" if "data_options" in protocol else ""
+        seen[title] += 1
+        title += f" ({seen[title]})" if seen[title] > 1 else ""
         # Where the data lie on somebody's disk concerns nobody who reads a card.
         said = {key: value for key, value in evaluations.said(name, result).items() if key != "data_options"}
         columns = {name: result[name], **evaluations.baselines(name, result)}

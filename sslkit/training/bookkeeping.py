@@ -124,16 +124,25 @@ class Bookkeeping(pl.Callback):
     def _open_history(self, step: int) -> None:
         if self.restored is None:
             self.history.begin()
-            if self.watched:
-                with self._uncompiled():
-                    figures = self.signs.measure()
-                self.watch.untrained = figures["rank"]
-                self._write(0, {f"monitor/{name}": value for name, value in figures.items()})
+            self._measure_start()
             return
         remark = self.history.go_on(self.restored["history_size"], step)
         if remark:
             self.reporter.note(f"warning: {remark}")
         self.saver.settle(step, self.best_step)
+
+    def _measure_start(self) -> None:
+        """What is measured later has this as its floor."""
+        figures: dict[str, float] = {}
+        with self._uncompiled():
+            if self.watched:
+                figures |= self.signs.measure()
+                self.watch.untrained = figures["rank"]
+            if self.monitor.every:
+                figures |= self.monitor.measure(None)
+        self._write(0, {f"monitor/{name}": value for name, value in figures.items()})
+        if "knn" in figures:
+            self.reporter.note(f"before the first step: knn {figures['knn']:.3f}")
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         assert isinstance(pl_module, Learner)

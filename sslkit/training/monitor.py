@@ -61,6 +61,8 @@ class Monitor:
                 features alone are measured.
         """
         head = self.assembly.method.heads.get(self.assembly.head) if classifier is not None else None
+        if head is None and self.labelled is None:
+            return {}
         figures: dict[str, float] = {}
         images: ImageStore = self.query_split.images if self.query_split else self.assembly.images
         labels = self.query_split.labels if self.query_split else None

@@ -237,8 +237,9 @@ def test_onnx_gives_features_and_logits_for_any_number_of_images(
     run.save_evaluation(
         {**evaluation, "baselines": floor, "baseline_protocols": {"knn_random_weights": {"data": "digits", "k": 30}}}
     )
-    elsewhere = {"knn": {"data": "digits", "data_options": {"root": "/home/me"}}}
-    run.save_evaluation({"knn": {"top1": 0.75}, "protocol": elsewhere, "baselines": {}})
+    for top1, root in ((0.75, "/home/me"), (0.875, "/home/you")):
+        elsewhere = {"knn": {"data": "digits", "data_options": {"root": root}}}
+        run.save_evaluation({"knn": {"top1": top1}, "protocol": elsewhere, "baselines": {}})
     out = tmp_path / "digits.onnx"
     run.export("onnx", out)
     session = onnxruntime.InferenceSession(out.read_bytes())
@@ -273,8 +274,10 @@ def test_onnx_gives_features_and_logits_for_any_number_of_images(
     assert "### knn on digits\n\n|  | knn | knn_random_weights |\n| --- | --- | --- |\n| top1 | 0.5 | 0.25 |\n" in card
     assert '"k": 20' in card
     assert '"random weights": {\n  "k": 30\n }' in card
-    assert "### knn on digits, other data than the run's own\n\n|  | knn |\n| --- | --- |\n| top1 | 0.75 |\n" in card
-    assert "/home/me" not in card
+    for again, top1 in (("", 0.75), (" (2)", 0.875)):
+        heading = f"### knn on digits, other data than the run's own{again}\n\n"
+        assert f"{heading}|  | knn |\n| --- | --- |\n| top1 | {top1} |\n" in card
+    assert "/home" not in card
 
     # An exporter that gives another network is found out.
     wrong = onnx.load(out)

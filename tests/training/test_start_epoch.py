@@ -79,7 +79,7 @@ def test_a_head_is_untrained_until_its_loss_joins_and_resume_crosses_the_start(
     assert min(row.step for row in rows if row.metric == "early") <= 5
     # An untrained classifier is not measured, and a sum of losses not compared with ln K.
     assert [row.step for row in rows if row.metric == "monitor/acc"] == [10]
-    assert [row.step for row in rows if row.metric == "monitor/knn"] == [5, 10]
+    assert [row.step for row in rows if row.metric == "monitor/knn"] == [0, 5, 10]
     assert not any(row.metric == "monitor/ln_k" for row in rows)
     # The sum of two losses is greater than the first alone, and yet its epoch counts as the best.
     assert load_checkpoint(run.checkpoints / "best.ckpt")["global_step"] == 10

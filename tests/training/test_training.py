@@ -8,12 +8,13 @@ import signal
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from sslkit.assembly import assemble
 from sslkit.contracts.dataset import Split
 from sslkit.contracts.loss import LossOutput, ViewOutputs
 from sslkit.data.datasets.digits import Digits
@@ -25,6 +26,7 @@ from sslkit.reporting.history import read_history
 from sslkit.runs import Run
 from sslkit.training import prepare
 from sslkit.training.checkpoints import load_checkpoint, saved
+from sslkit.training.monitor import Monitor
 from sslkit.training.processes import Processes
 from sslkit.training.reporter import Reporter
 from sslkit.training.train import resume, train
@@ -106,6 +108,25 @@ def test_the_history_has_every_interval_and_epoch_once(finished: Run) -> None:
     for name in ("acc", "nmi", "knn", "entropy"):
         assert 0 < by_name[f"monitor/{name}"] < 2.31
     assert by_name["lr"] < 1e-3
+
+
+def test_neighbours_are_measured_before_the_first_step(tiny: Path, tmp_path: Path) -> None:
+    class Notes(Reporter):
+        said: ClassVar[list[str]] = []
+
+        def note(self, text: str) -> None:
+            self.said.append(text)
+
+    recipe = load_recipe(tiny)
+    floor = Monitor(assemble(recipe)).measure(None)["knn"]
+    run = train(recipe, tmp_path, Notes())
+    measured = [(step, value) for step, _, metric, value in rows(run) if metric == "monitor/knn"]
+    assert measured[0] == (0, pytest.approx(floor))
+    assert len(measured) == 3
+    assert Notes.said[-1] == f"before the first step: knn {floor:.3f}"
+
+    unmeasured = train(load_recipe(tiny, ["monitor.every_epochs=0"]), tmp_path)
+    assert not [metric for _, _, metric, _ in rows(unmeasured) if metric == "monitor/knn"]
 
 
 def test_the_same_recipe_gives_the_same_bits_and_another_seed_does_not(
