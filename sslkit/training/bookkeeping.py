@@ -138,8 +138,7 @@ class Bookkeeping(pl.Callback):
             if self.watched:
                 figures |= self.signs.measure()
                 self.watch.untrained = figures["rank"]
-            if self.monitor.every:
-                figures |= self.monitor.measure(None)
+            figures |= self.monitor.measure(None)
         self._write(0, {f"monitor/{name}": value for name, value in figures.items()})
         if "knn" in figures:
             self.reporter.note(f"before the first step: knn {figures['knn']:.3f}")

@@ -54,7 +54,7 @@ class Monitor:
         return _thin(bank, settings.max_images), _thin(queries, settings.max_images), known
 
     def measure(self, classifier: int | None) -> dict[str, float]:
-        """The figures by name.
+        """The figures by name; none, where there is neither a classifier nor a label to measure by.
 
         Args:
             classifier: place of the classifier that is measured, in the run's head; None: none is trained yet, and

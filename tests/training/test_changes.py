@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from notes import Notes
 
 from sslkit.contracts.dataset import Split
 from sslkit.data.datasets.digits import Digits
@@ -19,7 +20,6 @@ from sslkit.recipe.check import load_recipe
 from sslkit.reporting.history import read_history
 from sslkit.runs import Run
 from sslkit.training.checkpoints import load_checkpoint
-from sslkit.training.reporter import Reporter
 from sslkit.training.train import resume, train
 
 SMALL = ["backbone.width=4", "train.batch_size=700", "monitor.every_epochs=0"]
@@ -177,18 +177,14 @@ def test_another_precision_is_refused_unless_asked_for_or_taken_back(run: Run) -
 
 
 def test_other_versions_and_hardware_are_told_and_recorded(run: Run) -> None:
-    class Notes(Reporter):
-        def note(self, text: str) -> None:
-            told.append(text)
-
-    told: list[str] = []
     record = written(run)
     now = record["versions"]["torch"]
     record["versions"]["torch"] = "2.0"
     record["components"]["loss"]["version"] = record["components"]["head"]["version"] = "0.0.9"
     record["hardware"] |= {"threads": 64, "name": "Z80"}
     forge(run, **record)
-    resume(run, Notes())
+    reporter = Notes()
+    resume(run, reporter)
     again = written(run)
     name = again["hardware"]["name"]
     changed = [
@@ -197,6 +193,8 @@ def test_other_versions_and_hardware_are_told_and_recorded(run: Run) -> None:
         f'hardware.name was "Z80", is "{name}"',
         f"hardware.threads was 64, is {torch.get_num_threads()}",
     ]
-    assert [line for line in told if "was" in line] == [f"warning: {line}: its bits may differ" for line in changed]
+    assert [line for line in reporter.notes if "was" in line] == [
+        f"warning: {line}: its bits may differ" for line in changed
+    ]
     assert again["resumed"][0]["changed"] == changed
     assert again["versions"]["torch"] == now

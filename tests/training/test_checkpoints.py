@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from bits import assert_same, rows
+from notes import Notes
 from warm import PROCESSES
 
 from sslkit.data.store import TensorStore
@@ -25,14 +26,6 @@ from sslkit.training.reporter import Reporter
 from sslkit.training.train import resume, train
 
 SMALL = ["backbone.width=4", "loss.queue_size=512", "train.checkpoint_every=1 steps", "train.keep_checkpoints=3"]
-
-
-class Notes(Reporter):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 def die() -> None:

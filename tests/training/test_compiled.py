@@ -5,21 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from notes import Notes
 from safetensors.torch import load_file
 
 from sslkit.recipe.check import load_recipe
 from sslkit.reporting.history import read_history
 from sslkit.training import compiled
-from sslkit.training.reporter import Reporter
 from sslkit.training.train import train
-
-
-class Notes(Reporter):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 @pytest.mark.parametrize("backend", ["counting", pytest.param("inductor", marks=pytest.mark.soak, id="inductor")])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from notes import Notes
 from safetensors.torch import load_file
 
 from sslkit.assembly import assemble
@@ -63,13 +64,6 @@ def test_a_continuation_knows_all_steps_before_it_and_resumes_to_the_same_bits(
 
 
 def test_what_begins_anew_is_told(tiny: Path, tmp_path: Path) -> None:
-    class Notes(Reporter):
-        def __init__(self) -> None:
-            self.notes: list[str] = []
-
-        def note(self, text: str) -> None:
-            self.notes.append(text)
-
     settings = [
         "train.epochs=1",
         'head={use="swav", prototypes=[10], hidden_dim=8}',

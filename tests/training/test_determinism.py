@@ -4,21 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from notes import Notes
 from torch.nn import functional
 
 from sslkit.contracts.loss import LossOutput, ViewOutputs
 from sslkit.recipe.check import load_recipe
-from sslkit.training.reporter import Reporter
 from sslkit.training.train import train
 from sslkit_selfcls.loss import SelfClassifierLoss
-
-
-class Notes(Reporter):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 def test_operations_that_cannot_be_deterministic_are_told_once(

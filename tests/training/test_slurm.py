@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from notes import Notes
 
 from sslkit.recipe.check import load_recipe
 from sslkit.runs import Run
@@ -13,14 +14,6 @@ from sslkit.training import slurm
 from sslkit.training.checkpoints import saved
 from sslkit.training.reporter import Progress, Reporter
 from sslkit.training.train import train
-
-
-class Notes(Reporter):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 @pytest.fixture

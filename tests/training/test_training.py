@@ -8,10 +8,11 @@ import signal
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
+from notes import Notes
 from safetensors.torch import load_file
 
 from sslkit.assembly import assemble
@@ -111,19 +112,14 @@ def test_the_history_has_every_interval_and_epoch_once(finished: Run) -> None:
 
 
 def test_neighbours_are_measured_before_the_first_step(tiny: Path, tmp_path: Path) -> None:
-    class Notes(Reporter):
-        said: ClassVar[list[str]] = []
-
-        def note(self, text: str) -> None:
-            self.said.append(text)
-
     recipe = load_recipe(tiny)
     floor = Monitor(assemble(recipe)).measure(None)["knn"]
-    run = train(recipe, tmp_path, Notes())
+    told = Notes()
+    run = train(recipe, tmp_path, told)
     measured = [(step, value) for step, _, metric, value in rows(run) if metric == "monitor/knn"]
     assert measured[0] == (0, pytest.approx(floor))
     assert len(measured) == 3
-    assert Notes.said[-1] == f"before the first step: knn {floor:.3f}"
+    assert told.notes[-1] == f"before the first step: knn {floor:.3f}"
 
     unmeasured = train(load_recipe(tiny, ["monitor.every_epochs=0"]), tmp_path)
     assert not [metric for _, _, metric, _ in rows(unmeasured) if metric == "monitor/knn"]

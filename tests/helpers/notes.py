@@ -1,0 +1,15 @@
+"""Keeps the notes of a training."""
+
+from __future__ import annotations
+
+from sslkit.training.reporter import Reporter
+
+
+class Notes(Reporter):
+    """What it was told, in ``notes``."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
