@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,6 +15,7 @@ from sslkit.training.checkpoints import Interval, Saver, newest_whole
 from sslkit.training.choice import Choice
 from sslkit.training.divergence import divergence, read
 from sslkit.training.guard import finite
+from sslkit.training.inspection import Inspection
 from sslkit.training.interruption import Interruption
 from sslkit.training.learner import Learner
 from sslkit.training.loggers import Loggers
@@ -23,10 +23,8 @@ from sslkit.training.monitor import Monitor
 from sslkit.training.processes import Processes
 from sslkit.training.random_state import random_state, restore_random_state
 from sslkit.training.reporter import Progress, Reporter
-from sslkit.training.signs import Signs
 from sslkit.training.speed import Speed
 from sslkit.training.tally import Tally
-from sslkit.training.watch import Watch
 
 
 class Bookkeeping(pl.Callback):
@@ -56,23 +54,19 @@ class Bookkeeping(pl.Callback):
         self.run = run
         self.processes = processes
         self.main = processes.main
-        self.monitor = monitor
         self.reporter = reporter
         self.interruption = interruption
         recipe, self.context = learner.assembly.recipe, learner.assembly.context
-        self.method = learner.method
         self.compiled = learner.compiled
         self.log_every = recipe.monitor.log_every_steps
-        self.collapse = recipe.monitor.collapse
-        self.watched = self.collapse != "off"
-        self.signs = Signs(learner.assembly)
-        self.watch = Watch()
+        self.stops_at_collapse = recipe.monitor.collapse == "stop"
         self.interval = Interval(recipe.train.checkpoint_every, self.context.steps_per_epoch)
         self.history = History(run.metrics, lambda text: reporter.note(f"warning: {text}"))
         self.loggers = Loggers(run, recipe, reporter)
         self.saver = Saver(run.checkpoints, recipe.train.keep_checkpoints)
         self.tally = Tally()
         self.choice = Choice(learner)
+        self.inspection = Inspection(learner, monitor, self.choice)
         self.speed = Speed(learner.assembly.loader, self.context.batch_size)
         self.last_epoch_loss = float("inf")
         self.best_loss = float("inf")
@@ -90,7 +84,7 @@ class Bookkeeping(pl.Callback):
             "last_epoch_loss": self.last_epoch_loss,
             "best_loss": self.best_loss,
             "best_step": self.best_step,
-            "watch": self.watch.state_dict(),
+            "watch": self.inspection.watch.state_dict(),
             "history_size": self.history.flush() if self.main else 0,
             "processes": self.processes.collect(self.tally.state_dict() | {"random": random_state()}),
         }
@@ -104,7 +98,7 @@ class Bookkeeping(pl.Callback):
         self.last_epoch_loss = state_dict["last_epoch_loss"]
         self.best_loss = state_dict["best_loss"]
         self.best_step = state_dict["best_step"]
-        self.watch.load_state_dict(state_dict["watch"])
+        self.inspection.watch.load_state_dict(state_dict["watch"])
         self.restored = {"history_size": state_dict["history_size"], "random": own["random"]}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -132,14 +126,8 @@ class Bookkeeping(pl.Callback):
         self.saver.settle(step, self.best_step)
 
     def _measure_start(self) -> None:
-        """What is measured later has this as its floor."""
-        figures: dict[str, float] = {}
-        with self._uncompiled():
-            if self.watched:
-                figures |= self.signs.measure()
-                self.watch.untrained = figures["rank"]
-            figures |= self.monitor.measure(None)
-        self._write(0, {f"monitor/{name}": value for name, value in figures.items()})
+        figures = self.inspection.start()
+        self._write(0, _as_monitored(figures))
         if "knn" in figures:
             self.reporter.note(f"before the first step: knn {figures['knn']:.3f}")
 
@@ -230,46 +218,27 @@ class Bookkeeping(pl.Callback):
     def _end_epoch(self, step: int) -> None:
         """Measure what is due."""
         self.speed.read(step)
-        epoch = step // self.context.steps_per_epoch
         total, by_classifier = self.tally.end_epoch()
         loss = float(self._mean(total)) / self.context.steps_per_epoch
-        figures = {"epoch_loss": loss}
-        every = self.monitor.every
-        due = bool(every) and (epoch % every == 0 or epoch == self.context.epochs)
-        measured: dict[str, float] = {}
         self.choice.losses = {head: self._mean(losses) for head, losses in by_classifier.items()}
-        if self.main and (due or self.watched):
-            started = {self.method.head_of[name] for name in self.method.started(epoch - 1)}
-            classifier = self.choice.place if self.choice.head in started else None
-            with self._uncompiled():
-                # A collapse is to be told soon: its signs cost little and are measured after every epoch.
-                measured = self.signs.measure(classifier)
-                measured |= self.monitor.measure(classifier) if due else {}
-            figures |= {f"monitor/{name}": value for name, value in measured.items()}
+        measured, signs = {}, []
+        if self.main:
+            measured = self.inspection.end_epoch(step // self.context.steps_per_epoch)
+            signs = self.inspection.judge(measured, step)
+        figures = {"epoch_loss": loss, **_as_monitored(measured)}
         self._write(step, figures)
         self.reporter.epoch(self.progress(step), figures)
-        if self.watched:
-            self._judge(measured, step)
+        self._tell_collapse(signs, step)
         self.speed.restart(step)
         self.last_epoch_loss = loss
 
-    def _uncompiled(self) -> AbstractContextManager[None]:
-        """Measuring has other shapes than training: it is not worth a compilation."""
-        return self.compiled.paused() if self.compiled is not None else nullcontext()
-
-    def _judge(self, measured: Mapping[str, float], step: int) -> None:
-        """Tell signs of collapse; stop, where the recipe wants that."""
-        place, losses = self.choice.place, self.choice.losses.get(self.choice.head)
-        loss = None if losses is None else float(losses[place]) / self.context.steps_per_epoch
-        classes = self.choice.classifiers[place] if losses is not None or "view_entropy" in measured else 0
+    def _tell_collapse(self, signs: list[str], step: int) -> None:
+        """Tell signs; stop, where the recipe wants that."""
         # Only the main process has measured, and all must stop together.
-        last = step == self.context.total_steps
-        signs = self.processes.share(
-            self.watch.judge(measured, loss, classes, steps=step, last=last) if self.main else []
-        )
+        signs = self.processes.share(signs)
         for sign in signs:
             self.reporter.note(f"warning: collapse at step {step}: {sign}")
-        if signs and self.collapse == "stop":
+        if signs and self.stops_at_collapse:
             raise TrainingError(f'training collapsed at step {step}: {signs[0]}; monitor.collapse = "stop" ends it')
 
     def record(self, state: State, step: int) -> None:
@@ -278,3 +247,8 @@ class Bookkeeping(pl.Callback):
             return
         now = self.progress(step)
         self.run.write_status(state, now.step, now.steps, now.epoch, now.epochs)
+
+
+def _as_monitored(figures: Mapping[str, float]) -> dict[str, float]:
+    """As the history names them."""
+    return {f"monitor/{name}": value for name, value in figures.items()}
