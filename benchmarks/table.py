@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 RECORDS = ROOT / "benchmarks" / "records" / "cifar10"
+NARROWEST = 150
+"""Columns below which figures would be cut off; in a narrower terminal, lines are broken."""
 
 
 def figures(record: dict[str, Any], evaluator: str, *names: str) -> list[str]:
@@ -80,7 +82,7 @@ def main() -> None:
     if not records:
         print(f"there are no records in {RECORDS}")
         return
-    console = Console()
+    console = Console(width=max(Console().width, NARROWEST))
     console.print(tries(records))
     for name, record in records.items():
         console.print(f"{name}: {record['note']}", markup=False, highlight=False)
