@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import replace
 from typing import Annotated
 
 import torch
 from pydantic import Field
+from torch import Tensor, nn
 
+from sslkit.contracts.dataset import ImageStore
 from sslkit.contracts.evaluator import Evaluation, Evaluator, Subject
 from sslkit.data.fractions import nested_fractions
-from sslkit.data.splits import Joined, Subset
+from sslkit.data.splits import Joined, Subset, stratified
 from sslkit.errors import DataError
 from sslkit.evaluation.scores import Draws, over_seeds, topk
 from sslkit.evaluation.supervised import Settings, predict, train_network
 
 Area = Annotated[float, Field(gt=0, le=1)]
+Rate = Annotated[float, Field(gt=0)]
+
+HELD_OUT = 0.2
+"""Part of the labels that chooses among learning rates."""
 
 
 class Finetune(Evaluator):
     """Trains a copy of the backbone and a new linear classifier end to end, on all labels or a fraction of them.
 
-    Nothing is chosen by looking at results: the settings are fixed, and the network is evaluated on the test images
-    once, after its last epoch.  An untrained network, which is to be trained from scratch, uses the classifier's
-    learning rate throughout.
+    The backbone's learning rate is chosen: a fifth of the fraction's own labels is held out, the rest trained on with
+    each rate, and all of them with the best.  An untrained network, which is to be trained from scratch, chooses among
+    the same.  All other settings are fixed, and the network is evaluated on the test images once, after its last epoch.
     """
 
     api = 1
@@ -37,10 +42,10 @@ class Finetune(Evaluator):
         this is to be read, would end before it has learned anything."""
         batch_size: int = Field(128, ge=2)
         """Images in a step; all of them, where there are fewer."""
-        lr_backbone: float = Field(0.01, gt=0)
-        """Peak learning rate of the backbone."""
+        lr_backbones: tuple[Rate, ...] = Field((0.01, 0.05), min_length=1)
+        """Peak learning rates of the backbone to choose from; a single one is taken as it is, in less time."""
         lr_head: float = Field(0.05, gt=0)
-        """Peak learning rate of the classifier, and of an untrained backbone."""
+        """Peak learning rate of the classifier."""
         weight_decay: float = Field(5e-4, ge=0)
         """Weight decay of weights; biases and normalisation layers have none."""
         crop_scale: tuple[Area, Area] = (0.5, 1.0)
@@ -63,22 +68,18 @@ class Finetune(Evaluator):
         labels = torch.cat([train.labels, validation.labels]).cpu()
         classes = len(subject.class_names) or int(max(labels.max(), test.labels.max())) + 1
         own = self.options
-        settings = Settings(
-            own.epochs, own.batch_size, own.lr_head if subject.untrained else own.lr_backbone, own.lr_head,
-            own.weight_decay, own.crop_scale, own.flip_p,
-        )  # fmt: skip
         by_fraction: dict[float, list[dict[str, float]]] = {}
+        chosen: dict[str, list[float]] = {}
         epochs: dict[str, int] = {}
         for fraction in own.fractions:
             by_fraction[fraction] = []
             for seed in own.of(fraction, subject.seed):
                 places = nested_fractions(labels, [fraction], seed)[fraction]
+                part, known = Subset(images, places), labels[places]
+                rate = self._choose(subject, part, known, classes, seed)
+                network = self._train(subject, part, known, classes, rate, seed)
+                chosen.setdefault(f"{fraction:g}", []).append(rate)
                 epochs[f"{fraction:g}"] = self._epochs(len(places))
-                settings = replace(settings, epochs=epochs[f"{fraction:g}"])
-                network = train_network(
-                    deepcopy(subject.backbone()), Subset(images, places), labels[places], classes, subject.context,
-                    settings, seed,
-                )  # fmt: skip
                 by_fraction[fraction].append(topk(predict(network, test.images, subject.context), test.labels.cpu()))
         protocol = {
             "split": "test",
@@ -87,12 +88,35 @@ class Finetune(Evaluator):
             "classes": classes,
             "trained": "backbone and linear classifier, end to end, float32; the last epoch counts",
             "optimizer": "SGD, momentum 0.9 (Nesterov), cosine to 0",
-            "lr_backbone": settings.lr_backbone,
-            **own.model_dump(mode="json", exclude={"fractions", "seeds", "lr_backbone", "epochs"}),
+            **own.model_dump(mode="json", exclude={"fractions", "seeds", "epochs"}),
+            "lr_backbone_chosen_on": "a fifth of the fraction's labels, then trained on all of them; "
+            "the first, where no class has two images",
+            "lr_backbone_chosen": chosen,
             "epochs": epochs,
             "trainings": own.trainings(),
         }
         return Evaluation(over_seeds(by_fraction), protocol)
+
+    def _choose(self, subject: Subject, images: ImageStore, labels: Tensor, classes: int, seed: int) -> float:
+        rates = self.options.lr_backbones
+        kept, out = stratified(labels, HELD_OUT, seed)
+        if len(rates) == 1 or not len(out):
+            return rates[0]
+        right: dict[float, float] = {}
+        for rate in rates:
+            network = self._train(subject, Subset(images, kept), labels[kept], classes, rate, seed)
+            right[rate] = topk(predict(network, Subset(images, out), subject.context), labels[out])["top1"]
+        return max(rates, key=lambda rate: right[rate])
+
+    def _train(
+        self, subject: Subject, images: ImageStore, labels: Tensor, classes: int, lr_backbone: float, seed: int
+    ) -> nn.Module:
+        own = self.options
+        settings = Settings(
+            self._epochs(len(images)), own.batch_size, lr_backbone, own.lr_head, own.weight_decay, own.crop_scale,
+            own.flip_p,
+        )  # fmt: skip
+        return train_network(deepcopy(subject.backbone()), images, labels, classes, subject.context, settings, seed)
 
     def _epochs(self, images: int) -> int:
         steps = images // min(self.options.batch_size, images)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 
 from sslkit.data.fractions import nested_fractions
-from sslkit.data.splits import Joined
+from sslkit.data.splits import Joined, Subset
 from sslkit.data.store import TensorStore
 from sslkit.evaluation.finetune import Finetune
+from sslkit.evaluation.supervised import train_network
 
 
 def finetune(**options: object) -> Finetune:
@@ -19,7 +21,7 @@ def finetune(**options: object) -> Finetune:
         "batch_size": 32,
         "crop_scale": (0.9, 1.0),
         "flip_p": 0.0,
-        "lr_backbone": 0.05,
+        "lr_backbones": (0.05,),
     }
     return Finetune(Finetune.Options.model_validate(given | options))
 
@@ -40,12 +42,44 @@ def test_learns_leaves_the_run_s_network_alone_and_repeats_to_the_bit(squares) -
     assert finetune(fractions=(0.1, 1.0), seeds=2).evaluate(squares()).figures == result.figures
 
 
-def test_an_untrained_network_trains_at_the_classifier_s_rate(squares) -> None:
-    slow = finetune(lr_backbone=1e-9, lr_head=0.05, epochs=3)
-    assert slow.evaluate(squares()).protocol["lr_backbone"] == 1e-9
-    result = slow.evaluate(squares(untrained=True))
-    assert result.protocol["lr_backbone"] == 0.05
-    assert result.figures["top1"] > slow.evaluate(squares()).figures["top1"]
+def test_the_rate_is_chosen_on_the_fraction_s_own_labels(squares, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = squares()
+    labels = torch.cat([subject.split("train").labels, subject.split("validation").labels])
+    few = nested_fractions(labels, [0.6], subject.seed)[0.6]
+    trained: list[tuple[float, list[int]]] = []
+
+    def spied(backbone, images, known, classes, context, settings, seed):
+        where, places = images, torch.arange(len(images))
+        while isinstance(where, Subset):
+            where, places = where.images, where.places[places]
+        assert torch.equal(known, labels[places])
+        trained.append((settings.lr_backbone, places.tolist()))
+        return train_network(backbone, images, known, classes, context, settings, seed)
+
+    monkeypatch.setattr("sslkit.evaluation.finetune.train_network", spied)
+    found = finetune(fractions=(0.6,), lr_backbones=(1e-9, 0.05)).evaluate(subject)
+    (slow, kept), (fast, kept_too), (best, all_of_them) = trained
+    assert (slow, fast, best) == (1e-9, 0.05, 0.05)
+    assert kept == kept_too
+    assert sorted(all_of_them) == sorted(few.tolist())
+    assert set(kept) < set(all_of_them)
+    assert len(all_of_them) - len(kept) == pytest.approx(len(few) / 5, abs=len(labels.unique()))
+    assert found.protocol["lr_backbone_chosen"] == {"0.6": [0.05]}
+    assert found.protocol["lr_backbones"] == [1e-9, 0.05]
+
+
+def test_an_untrained_network_chooses_among_the_same_rates(squares) -> None:
+    both = finetune(lr_backbones=(1e-9, 0.05))
+    result = both.evaluate(squares(untrained=True))
+    assert result.protocol["lr_backbone_chosen"] == {"1": [0.05]}
+    single = finetune(lr_backbones=(1e-9,)).evaluate(squares(untrained=True))
+    assert single.protocol["lr_backbone_chosen"] == {"1": [1e-9]}
+    assert result.figures["top1"] > single.figures["top1"]
+
+
+def test_of_classes_with_a_single_image_nothing_is_held_out(squares) -> None:
+    found = finetune(fractions=(1e-6,), lr_backbones=(0.03, 0.05), epochs=1).evaluate(squares())
+    assert found.protocol["lr_backbone_chosen"] == {"1e-06": [0.03]}
 
 
 def test_few_labels_are_trained_on_for_as_many_more_epochs(squares) -> None:
