@@ -90,7 +90,9 @@ class Finetune(Evaluator):
             "optimizer": "SGD, momentum 0.9 (Nesterov), cosine to 0",
             **own.model_dump(mode="json", exclude={"fractions", "seeds", "epochs"}),
             "lr_backbone_chosen_on": "a fifth of the fraction's labels, then trained on all of them; "
-            "the first, where no class has two images",
+            "the first, where no class has two images"
+            if len(own.lr_backbones) > 1
+            else "nothing: it was given",
             "lr_backbone_chosen": chosen,
             "epochs": epochs,
             "trainings": own.trainings(),

@@ -74,6 +74,8 @@ def test_an_untrained_network_chooses_among_the_same_rates(squares) -> None:
     assert result.protocol["lr_backbone_chosen"] == {"1": [0.05]}
     single = finetune(lr_backbones=(1e-9,)).evaluate(squares(untrained=True))
     assert single.protocol["lr_backbone_chosen"] == {"1": [1e-9]}
+    assert single.protocol["lr_backbone_chosen_on"] == "nothing: it was given"
+    assert result.protocol["lr_backbone_chosen_on"].startswith("a fifth of the fraction's labels")
     assert result.figures["top1"] > single.figures["top1"]
 
 
