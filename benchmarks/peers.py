@@ -1,6 +1,7 @@
 """The same SwAV training by others and by sslkit: same backbone, batch, crops, head, loss, optimizer and steps.
 
     python benchmarks/peers.py [--stem small|imagenet] [--crops 2x32|multi] [--rounds 5] [--steps 8] [--batch 256]
+                               [--sides SIDE ...]
 
 Sides, each in a process of its own, in turns:
 
@@ -242,7 +243,8 @@ def main() -> None:
     parser.add_argument("--warm", type=int, default=5, help="steps before, in which workers' queues run empty")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--images", type=int, default=4096)
-    parser.add_argument("--side", choices=(*PEERS, *OURS))
+    parser.add_argument("--sides", nargs="*", choices=(*PEERS, *OURS), default=[*PEERS, *OURS])
+    parser.add_argument("--side", choices=(*PEERS, *OURS), help="that one alone, in this process")
     parser.add_argument("--no-record", action="store_true")
     asked = parser.parse_args()
     if asked.side:
@@ -259,11 +261,13 @@ def main() -> None:
     def side(name: str) -> float:
         return float(in_process("peers.py", "--side", name, *own))
 
-    sides = [*PEERS, *OURS]
+    sides = asked.sides
     if machine()["device"] != "cpu" or os.cpu_count() == 1:
-        sides.remove("spread")
+        sides = [name for name in sides if name != "spread"]
     found = take_turns({name: lambda name=name: side(name) for name in sides}, asked.rounds)
-    against = {own: {name: ratio(found[own], found[name]) for name in PEERS} for own in OURS if own in sides}
+    against = {
+        own: {name: ratio(found[own], found[name]) for name in PEERS if name in sides} for own in OURS if own in sides
+    }
     rows = [
         (name, f"{median(each):.0f}", *(f"{by[name]['median']:.2f}" if name in by else "" for by in against.values()))
         for name, each in found.items()
