@@ -98,11 +98,17 @@ def versions(*others: str) -> dict[str, str]:
 
 
 def write_record(name: str, command: str, found: Mapping[str, Any], libraries: Sequence[str] = ()) -> None:
-    """Write ``benchmarks/records/<name>.json``: the figures, with command, date, machine and versions."""
+    """Write ``benchmarks/records/<name>.json``: the figures, with command, date, machine and versions.
+
+    Where there is an accelerator its name ends in ``-cuda`` or ``-mps``: those figures replace no processor's.
+    """
+    measured_on = machine()
+    device = measured_on["device"]
+    name += "" if device == "cpu" else f"-{device}"
     record = {
         "command": command,
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": machine(),
+        "machine": measured_on,
         "versions": versions(*libraries),
         **found,
     }
