@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,8 @@ class Guard:
         self.host_looks = self.device.type == "cpu"
         self.failed = torch.zeros((), dtype=torch.int64, device=self.device)
         self.kept: dict[str, Tensor] = {}
+        self.kept_bits: dict[str, Tensor] = {}
+        """Their memory as integers, on accelerators."""
 
     @torch.no_grad()
     def begin(self) -> None:
@@ -44,6 +46,7 @@ class Guard:
         live = self._live()
         if _shapes(self.kept) != _shapes(live):
             self.kept = {name: torch.empty_like(tensor) for name, tensor in live.items()}
+            self.kept_bits = {} if self.host_looks else {name: bits(kept) for name, kept in self.kept.items()}
         if live:
             torch._foreach_copy_(list(self.kept.values()), list(live.values()))
 
@@ -70,17 +73,17 @@ class Guard:
         """Called after each step."""
         # By name, because a module may put another tensor in the place of a buffer, or make one in its first step.
         live = {name: now for name, now in self._live().items() if name in self.kept}
-        kept = [self.kept[name] for name in live]
         if not self.host_looks:
-            select(self.failed == 0, list(live.values()), kept)
+            now = [bits(tensor) for tensor in live.values()]
+            select(self.failed == 0, now, [self.kept_bits[name] for name in live])
         elif live and self.failed:
-            torch._foreach_copy_(list(live.values()), kept)
+            torch._foreach_copy_(list(live.values()), [self.kept[name] for name in live])
 
     def _live(self) -> dict[str, Tensor]:
         """What a step may change: on processors, where the optimizer then does nothing, the buffers."""
         live = dict(self.method.named_buffers())
         if not self.host_looks:
-            live |= {name: parameter.detach() for name, parameter in self.method.named_parameters()}
+            live |= self.method.named_parameters()
         return live
 
 
@@ -94,21 +97,24 @@ def finite(tensors: Iterable[Tensor]) -> Tensor:
     return torch.stack([norm.float() for norm in norms]).isfinite().all()
 
 
-def select(result: Tensor, tensors: Sequence[Tensor], otherwise: Sequence[Tensor]) -> None:
-    """Leave tensors as they are where the flag ``result`` is set, else make them those of ``otherwise``.
+def bits(tensor: Tensor) -> Tensor:
+    """A tensor's memory as integers of the same size."""
+    return tensor.view(BITS[tensor.element_size()])
 
-    To the bit, and whatever numbers either holds: bits are multiplied as integers, by 0 or 1, because NaN times 0 is
-    NaN.  A few kernels for any number of tensors; ``otherwise`` is used up.
+
+def select(result: Tensor, live: Sequence[Tensor], otherwise: Sequence[Tensor]) -> None:
+    """Leave integers as they are where the flag ``result`` is set, else make them those of ``otherwise``.
+
+    With the ``bits`` of other tensors that is exact whatever numbers they hold: NaN times 0 is NaN.  A few kernels for
+    any number of tensors; ``otherwise`` is used up.
     """
-
-    def size(pair: tuple[Tensor, Tensor]) -> int:
-        return pair[0].element_size()
-
-    for width, pairs in groupby(sorted(zip(tensors, otherwise, strict=True), key=size), key=size):
-        live, kept = (
-            list(side) for side in zip(*((a.view(BITS[width]), b.view(BITS[width])) for a, b in pairs), strict=True)
-        )
-        flag = result.to(BITS[width])
-        torch._foreach_mul_(live, flag)
-        torch._foreach_mul_(kept, 1 - flag)
-        torch._foreach_add_(live, kept)
+    by_dtype = defaultdict[torch.dtype, tuple[list[Tensor], list[Tensor]]](lambda: ([], []))
+    for one, other in zip(live, otherwise, strict=True):
+        taken, others = by_dtype[one.dtype]
+        taken.append(one)
+        others.append(other)
+    for dtype, (taken, others) in by_dtype.items():
+        flag = result.to(dtype)
+        torch._foreach_mul_(taken, flag)
+        torch._foreach_mul_(others, 1 - flag)
+        torch._foreach_add_(taken, others)

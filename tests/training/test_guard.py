@@ -20,6 +20,7 @@ from sslkit.recipe.check import load_recipe
 from sslkit.testing.accelerator import accelerator
 from sslkit.training.checkpoints import load_checkpoint
 from sslkit.training.guard import Guard, select
+from sslkit.training.guard import bits as as_bits
 from sslkit.training.learner import Learner
 from sslkit.training.train import train
 from sslkit_selfcls.loss import SelfClassifierLoss
@@ -105,7 +106,7 @@ def test_taking_one_or_the_other_is_exact() -> None:
     for flag in (True, False):
         one, other = [tensor.clone() for tensor in tensors], [torch.zeros_like(tensor) for tensor in tensors]
         wanted = [tensor.clone() for tensor in (one if flag else other)]
-        select(torch.tensor(flag), one, other)
+        select(torch.tensor(flag), [as_bits(tensor) for tensor in one], [as_bits(tensor) for tensor in other])
         for found, expected in zip(one, wanted, strict=True):
             assert found.dtype == expected.dtype
             assert torch.equal(found.nan_to_num(7), expected.nan_to_num(7))
