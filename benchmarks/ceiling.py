@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 
-from common import command_line, print_table, write_record
+from common import by_device, command_line, print_table, write_record
 from noise import recipe
 
 from sslkit.training.bench import bench
@@ -43,7 +43,7 @@ def main() -> None:
     print_table(title, ("ceiling", "training", "ratio", "rounds", "limited by"), [row])
     if not asked.no_record:
         record = {"n": asked.rounds, "settings": vars(asked), **found}
-        write_record(f"ceiling-{asked.stem}-{asked.crops}", command_line(), record)
+        write_record(by_device(f"ceiling-{asked.stem}-{asked.crops}"), command_line(), record)
 
 
 if __name__ == "__main__":

@@ -97,18 +97,18 @@ def versions(*others: str) -> dict[str, str]:
     return found
 
 
-def write_record(name: str, command: str, found: Mapping[str, Any], libraries: Sequence[str] = ()) -> None:
-    """Write ``benchmarks/records/<name>.json``: the figures, with command, date, machine and versions.
+def by_device(name: str) -> str:
+    """A record's name; on an accelerator it ends in ``-cuda`` or ``-mps``, so that it replaces no processor's."""
+    device = machine()["device"]
+    return name if device == "cpu" else f"{name}-{device}"
 
-    Where there is an accelerator its name ends in ``-cuda`` or ``-mps``: those figures replace no processor's.
-    """
-    measured_on = machine()
-    device = measured_on["device"]
-    name += "" if device == "cpu" else f"-{device}"
+
+def write_record(name: str, command: str, found: Mapping[str, Any], libraries: Sequence[str] = ()) -> None:
+    """Write ``benchmarks/records/<name>.json``: the figures, with command, date, machine and versions."""
     record = {
         "command": command,
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": measured_on,
+        "machine": machine(),
         "versions": versions(*libraries),
         **found,
     }

@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from common import command_line, print_table, ratio, take_turns, write_record
+from common import by_device, command_line, print_table, ratio, take_turns, write_record
 from torch import Tensor
 
 from sslkit.contracts.evaluator import Features
@@ -106,7 +106,7 @@ def main() -> None:
             "top1": accuracy,
             "scikit_learn_over_sslkit": ratio(found["scikit-learn"], found["sslkit"]),
         }
-        write_record("eval", command_line(), record, ("scikit-learn", "numpy", "scipy"))
+        write_record(by_device("eval"), command_line(), record, ("scikit-learn", "numpy", "scipy"))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import command_line, in_process, print_table, write_record
+from common import by_device, command_line, in_process, print_table, write_record
 
 TIMES = (1, 4, 16)
 
@@ -145,7 +145,9 @@ def main() -> None:
     }
     print(compared)
     if not asked.no_record:
-        write_record("memory", command_line(), {"n": 1, "seed": 0, "settings": vars(asked), "peak": found, **compared})
+        write_record(
+            by_device("memory"), command_line(), {"n": 1, "seed": 0, "settings": vars(asked), "peak": found, **compared}
+        )
 
 
 if __name__ == "__main__":

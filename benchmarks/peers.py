@@ -36,7 +36,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from common import command_line, in_process, machine, print_table, ratio, take_turns, write_record
+from common import by_device, command_line, in_process, machine, print_table, ratio, take_turns, write_record
 
 PEERS = ("lightly", "careful", "kornia", "bare")
 OURS = {
@@ -282,7 +282,9 @@ def main() -> None:
             "views_per_second": found,
             "over": against,
         }
-        write_record(f"peers-{asked.stem}-{asked.crops}", command_line(), record, ("lightly", "kornia", "torchvision"))
+        write_record(
+            by_device(f"peers-{asked.stem}-{asked.crops}"), command_line(), record, ("lightly", "kornia", "torchvision")
+        )
 
 
 if __name__ == "__main__":

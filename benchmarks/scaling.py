@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from common import command_line, print_table, write_record
+from common import by_device, command_line, print_table, write_record
 from noise import recipe
 
 from sslkit.training.bench import bench
@@ -73,7 +73,7 @@ def main() -> None:
     columns = ("what", "is", "a step", "backbone", "heads and losses", "views", "data", "logging")
     print_table("ms, medians", columns, rows)
     if not asked.no_record:
-        write_record("scaling", command_line(), {"n": asked.rounds, "base": BASE, "found": found})
+        write_record(by_device("scaling"), command_line(), {"n": asked.rounds, "base": BASE, "found": found})
 
 
 if __name__ == "__main__":

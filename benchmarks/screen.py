@@ -28,6 +28,7 @@ from common import command_line, print_table, write_record
 import sslkit
 from sslkit.data.fractions import nested_fractions
 from sslkit.data.splits import Subset
+from sslkit.evaluation.finetune import Finetune
 from sslkit.evaluation.logistic import Scaling, fit_path
 from sslkit.evaluation.scores import topk
 from sslkit.evaluation.subject import RunSubject
@@ -115,7 +116,10 @@ def finetuned(subject: RunSubject, tuning: dict[str, Any]) -> list[float]:
     assert train.labels is not None
     assert validation.labels is not None
     labels, fraction = train.labels.cpu(), min(1.0, tuning["labels"] / len(train.images))
-    settings = Settings(tuning["epochs"], 128, tuning["lr"], 0.05, 5e-4, (0.5, 1.0), 0.5)
+    own = Finetune.Options.model_validate({})
+    settings = Settings(
+        tuning["epochs"], own.batch_size, tuning["lr"], own.lr_head, own.weight_decay, own.crop_scale, own.flip_p
+    )
     right = []
     for seed in tuning["seeds"]:
         places = nested_fractions(labels, [fraction], seed)[fraction]

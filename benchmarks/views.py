@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from common import command_line, in_process, print_table, ratio, take_turns, write_record
+from common import by_device, command_line, in_process, print_table, ratio, take_turns, write_record
 from peers import kornia_batches, pil_batches
 
 from sslkit.contracts.context import Context
@@ -91,7 +91,7 @@ def main() -> None:
             "views_per_second": found,
             "sslkit_over": against,
         }
-        write_record("views", command_line(), record, ("lightly", "kornia", "torchvision"))
+        write_record(by_device("views"), command_line(), record, ("lightly", "kornia", "torchvision"))
 
 
 if __name__ == "__main__":

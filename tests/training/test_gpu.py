@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from bits import assert_same
+from shipped import ON_DIGITS, RECIPES, SHIPPED
 
 from sslkit.api import Run
 from sslkit.recipe.check import load_recipe
@@ -18,12 +19,6 @@ from sslkit.training.train import resume, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
-RECIPES = Path(__file__).parents[2] / "recipes"
-SHIPPED = sorted(path.stem for path in RECIPES.glob("*.toml"))
-ON_DIGITS = [
-    *("data={use='digits'}", "views.saturation=0", "views.hue=0", "views.grayscale_p=0"),
-    *("views.local_crops=1", "views.local_size=8", "views.blur_p=0.5", "views.solarise_p=0.2"),
-]
 LEAN = ["backbone={use='convnet', width=4}", "train.batch_size=64", "monitor.every_epochs=0", "train.epochs=1"]
 """Twenty-odd steps on digits."""
 

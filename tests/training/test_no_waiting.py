@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from shipped import ON_DIGITS, RECIPES, SHIPPED
 from torch import Tensor
 
 from sslkit.assembly import assemble
@@ -28,14 +29,8 @@ from sslkit.training.monitor import Monitor
 from sslkit.training.processes import Processes
 from sslkit.training.reporter import Reporter
 
-RECIPES = Path(__file__).parents[2] / "recipes"
-SHIPPED = sorted(path.stem for path in RECIPES.glob("*.toml"))
 BATCH = 8
 LEAN = ["backbone={use='convnet', width=2}", f"train.batch_size={BATCH}", "monitor.every_epochs=0"]
-ON_DIGITS = [
-    *("data={use='digits'}", "views.saturation=0", "views.hue=0", "views.grayscale_p=0"),
-    *("views.local_crops=1", "views.local_size=8", "views.blur_p=0.5", "views.solarise_p=0.2"),
-]
 
 
 @pytest.fixture
