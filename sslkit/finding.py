@@ -64,14 +64,20 @@ def find_one_run(spec: str, root: Path) -> Run:
     return find_run(spec, root)
 
 
-def remove_run(run: Run) -> None:
+def remove_run(run: Run, runs: Path) -> None:
     """Remove a run's folder; where it was the latest, the newest of those left becomes it.
 
+    Args:
+        run: the run; one whose status cannot be read is removed too, but only from the folder of all runs.
+        runs: the folder of all runs.
+
     Raises:
-        RunError: it is being trained.
+        RunError: it is being trained, or may be something else than a run.
         OSError: the folder cannot be removed.
     """
     root = run.path.parent.parent
+    if not run.readable and root.resolve() != runs.resolve():
+        raise RunError(f"{run.path} is not removed: its status.json is no run's, and it is not in {runs}")
     latest = root / LATEST
     was_latest = latest.is_symlink() and latest.resolve() == run.path.resolve()
     with run.held():

@@ -79,7 +79,7 @@ class HeadFacts(TypedDict):
     """What stands beside the weights of heads.
 
     Attributes:
-        head: name of the one that evaluation uses.
+        head: name of the one that evaluation uses; empty where there is none.
         classifier: place of the classifier that evaluation uses.
         classifiers: the number of classes of each of its classifiers.
         logit_temperature: probabilities are softmax(logits / temperature); None where the loss does not tell.
@@ -163,6 +163,7 @@ class _Figures(TypedDict):
 
 class _Sent(TypedDict):
     rows: Count
+    step: Count
     id: NotRequired[str]
 
 

@@ -71,10 +71,11 @@ def rm(
     """Remove a run and all that is in its folder; one that is being trained is refused."""
     from sslkit.finding import find_one_run, remove_run, runs_folder
 
-    found = find_one_run(run, runs_folder(runs))
+    folder = runs_folder(runs)
+    found = find_one_run(run, folder)
     if not yes:
         typer.confirm(f"remove {found.path}?", abort=True, err=True)
-    remove_run(found)
+    remove_run(found, folder)
     output().print(f"removed {found.path}", markup=False, soft_wrap=True)
 
 

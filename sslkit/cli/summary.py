@@ -29,7 +29,7 @@ def tell_finished(run: Run) -> None:
 def _next(run: Run) -> list[str]:
     """What suits what it has: labels in the data, classifiers in the head."""
     labelled = bool(read_provenance(run)["class_names"])
-    classifiers = bool(run.heads.exists() and head_facts(run.heads).get("classifiers"))
+    classifiers = bool(head_facts(run.heads).get("classifiers"))
     asked = {
         (True, True): [f"eval {_quoted(run)} --cluster"],
         (True, False): [f"eval {_quoted(run)} --linear --knn"],

@@ -7,6 +7,7 @@ import os
 import torch
 
 from sslkit.contracts.dataset import ImageStore
+from sslkit.data.job_memory import job_memory
 from sslkit.data.loader import AHEAD
 from sslkit.data.store import MappedStore, TensorStore
 
@@ -48,4 +49,4 @@ def streams(images: ImageStore, device: str) -> bool:
 def _memory(device: str) -> int:
     if device == "cuda":
         return int(torch.cuda.mem_get_info()[0])
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), job_memory())

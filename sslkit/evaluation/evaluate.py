@@ -131,15 +131,17 @@ def evaluate(
     for name, evaluator in evaluators.items():
         evaluation = evaluator.evaluate(subject)
         result[name] = dict(evaluation.figures)
-        protocol[name] = on | dict(evaluation.protocol) | which
+        protocol[name] = on | which | dict(evaluation.protocol)
         baselines |= evaluation.baselines
+    cache_notes = subject.cache_notes
     if random_baseline:
         untrained = RunSubject(run, device, untrained=True, other=other)
         for name, evaluator in evaluators.items():
             evaluation = evaluator.evaluate(untrained)
             baselines[f"{name}_random_weights"] = evaluation.figures
-            baseline_protocols[f"{name}_random_weights"] = on | dict(evaluation.protocol) | which
-    if notes := [*subject.notes, *subject.cache_notes]:
+            baseline_protocols[f"{name}_random_weights"] = on | which | dict(evaluation.protocol)
+        cache_notes += untrained.cache_notes
+    if notes := [*subject.notes, *dict.fromkeys(cache_notes)]:
         result["notes"] = notes
     result["protocol"] = protocol
     result["baselines"] = baselines

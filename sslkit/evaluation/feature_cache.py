@@ -13,6 +13,7 @@ import inspect
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def name(modules: Iterable[nn.Module], images: ImageStore, preparation: Mapping[
     Args:
         modules: the networks, whose weights, buffers and classes count.
         images: the images, in their order.
-        preparation: whatever else the values depend on, such as size and normalisation.
+        preparation: whatever else the values depend on, such as size, normalisation, and the networks' options.
 
     Returns:
         Empty where the code of a module has no file, as in a notebook: it could change without the name changing.
@@ -107,7 +108,8 @@ def cached(entry: str, make: Callable[[], dict[str, Tensor]], notes: list[str]) 
     try:
         if path.exists():
             found = _read(path)
-            os.utime(path)
+            with suppress(OSError):  # somebody else's cache may be for reading only
+                os.utime(path)
             return found
     except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
         notes.append(f"the cached features {path} are damaged ({error}): they are computed again")

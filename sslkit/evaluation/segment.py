@@ -120,7 +120,7 @@ class Segment(Evaluator):
             "side": "x".join(map(str, task.test.images.shape[1:])),
             "classes": ", ".join(task.classes),
             "miou": "mean over classes of intersection / union over all test pixels that have a class",
-            "head": "feature pyramid on feature_maps, AdamW, cosine to 0, cross-entropy",
+            "pixel_head": "feature pyramid on feature_maps, AdamW, cosine to 0, cross-entropy",
             **own.model_dump(mode="json"),
         }
         return Evaluation(figures, protocol)

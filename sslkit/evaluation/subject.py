@@ -131,7 +131,13 @@ class RunSubject:
                 return {"features": made.features, **({} if made.logits is None else {"logits": made.logits})}
 
             networks: list[nn.Module] = [self._backbone, *([] if self.head is None else [self.head])]
-            depends = preparation | {"classifier": self.classifier, "device": torch.device(self.device).type}
+            # Options may decide on values without being seen in weights or code.
+            parts = (self.recipe.backbone, *(head for head in self.recipe.heads if head.name == self.head_name))
+            depends = preparation | {
+                "network": [(part.entry.qualified, part.options.model_dump(mode="json")) for part in parts],
+                "classifier": self.classifier,
+                "device": torch.device(self.device).type,
+            }
             found = cached(name(networks, chosen.images, depends), compute, self.cache_notes)
             self._features[split] = Features(found["features"], chosen.labels, found.get("logits"))
         return self._features[split]

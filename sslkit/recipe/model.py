@@ -102,7 +102,7 @@ def _table(selected: Selected) -> dict[str, Any]:
     place = {
         name: value
         for name, value in _plain(selected.place).items()
-        if name in selected.place.model_fields_set and value
+        if name in selected.place.model_fields_set and value != ""
     }
     # Qualified, so that a component of the same name, installed later, cannot make this ambiguous.
     return {"use": selected.entry.qualified} | place | _plain(selected.options)

@@ -79,6 +79,7 @@ def bench(recipe: Recipe, rounds: int, seconds: float, reporter: Reporter | None
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(Path(folder), "bench")
         run.provenance.write_text("{}")
+        run.write_status("running", 0, assembly.context.total_steps, 0, assembly.context.epochs)
         with suppress(_Enough):
             fit(run, assembly, hardware, processes, turns, checkpoint=None)
     return _summary(turns, assembly, hardware)

@@ -123,7 +123,7 @@ class Bookkeeping(pl.Callback):
         remark = self.history.go_on(self.restored["history_size"], step)
         if remark:
             self.reporter.note(f"warning: {remark}")
-        self.saver.settle(step, self.best_step)
+        self.saver.link(step, self.best_step)
 
     def _measure_start(self) -> None:
         figures = self.inspection.start()
@@ -136,7 +136,8 @@ class Bookkeeping(pl.Callback):
         step = int(trainer.global_step)
         self._tell_compiling()
         self._collect(pl_module)
-        logged, ended = step % self.log_every == 0, step % self.context.steps_per_epoch == 0
+        finished, ended = step == self.context.total_steps, step % self.context.steps_per_epoch == 0
+        logged = finished or step % self.log_every == 0
         if logged or ended:
             self._refuse_divergence(pl_module, step)
         if logged:
@@ -144,7 +145,6 @@ class Bookkeeping(pl.Callback):
         if ended:
             self._end_epoch(step)
         self.reporter.step(self.progress(step))
-        finished = step == self.context.total_steps
         # Clocks and signals are each process's own, and all must save after the same step.
         stop, due = self.processes.any(bool(self.interruption.requested) and not finished, self.interval.due(step))
         if due or finished or stop:

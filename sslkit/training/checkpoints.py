@@ -159,19 +159,27 @@ class Saver:
             self.settle(step, best)
 
     def settle(self, step: int, best: int) -> None:
-        """Point the links, and remove what is not kept.
+        """After ``step`` was saved: point the links, and remove what is not kept.
 
-        Checkpoints after ``step`` are damaged ones that a resume passed over: they go only now, when there is a newer
-        whole one.  Of two of one step, which differ where one is damaged, the one written last stays.
+        Checkpoints after ``step`` are those that a resume could not read: they go only now, when there is a newer whole
+        one.
+        """
+        kept = self.link(step, best)
+        for checkpoint in saved(self.folder):
+            if checkpoint not in kept:
+                checkpoint.path.unlink(missing_ok=True)
+
+    def link(self, step: int, best: int) -> list[Checkpoint]:
+        """Point the links; returns the checkpoints to keep.
+
+        Of two of one step, which differ where one is damaged, that is the one written last.
         """
         newest: dict[int, Checkpoint] = {}
         for checkpoint in sorted(saved(self.folder), key=lambda item: item.path.stat().st_mtime_ns):
             newest[checkpoint.step] = checkpoint
-        kept = {number: newest[number] for number in sorted(newest) if number <= step}
-        kept = {number: item for number, item in kept.items() if number in (*list(kept)[-self.keep :], best)}
+        until = [number for number in sorted(newest) if number <= step]
+        kept = {number: newest[number] for number in until if number in (*until[-self.keep :], best)}
         for name, number in (("last.ckpt", step), ("best.ckpt", best)):
             if number in kept:
                 point(self.folder / name, kept[number].path.name)
-        for checkpoint in saved(self.folder):
-            if checkpoint not in kept.values():
-                checkpoint.path.unlink(missing_ok=True)
+        return list(kept.values())

@@ -47,7 +47,9 @@ def _try_out(hardware: Hardware, assembly: Assembly, processes: Processes) -> di
     views = learner.make_views(images, step=0)
     enabled = hardware.precision == "bfloat16"
     with torch.autocast(hardware.device, dtype=torch.bfloat16, enabled=enabled):
-        features = copy.deepcopy(method.backbone)(views[0].flatten(0, 1))
+        # A copy, or BatchNorm would count these images twice; without gradients, whose memory is no step's.
+        with torch.no_grad():
+            features = list(copy.deepcopy(method.backbone)(views[0].flatten(0, 1)).shape)
         output = method(Batch(views, assembly.views.global_views, batch.indices.to(hardware.device), 0, 0))
     output.loss.backward()
     loss = processes.world.sum(output.loss.detach()) / processes.world.size
@@ -62,8 +64,8 @@ def _try_out(hardware: Hardware, assembly: Assembly, processes: Processes) -> di
             **{f"loss {name}": _parameters(loss) for name, loss in method.losses.items()},
         },
         "outputs": {
-            "features": list(features.shape),
-            "embedding": [features.shape[0], context.embedding_dim] if context.embedding_dim else [],
+            "features": features,
+            "embedding": [features[0], context.embedding_dim] if context.embedding_dim else [],
             "classifiers": {name: list(head.classifiers) for name, head in method.heads.items()},
         },
         "loss": float(loss),

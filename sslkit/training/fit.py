@@ -143,12 +143,11 @@ def _save_network(run: Run, assembly: Assembly, choice: Choice) -> None:
     }
     backbone = {"backbone": recipe.resolved()["backbone"], "feature_dim": method.backbone.feature_dim}
     save_weights(method.backbone, run.backbone, common | backbone)
-    if choice.head:
-        readers = (method.losses[name] for name, head in method.head_of.items() if head == choice.head)
-        chosen = {
-            "head": choice.head,
-            "classifier": choice.place,
-            "classifiers": list(choice.classifiers),
-            "logit_temperature": next((loss.logit_temperature for loss in readers if "logits" in loss.needs), None),
-        }
-        save_weights(nn.ModuleList(method.heads.values()), run.heads, common | chosen)
+    readers = (method.losses[name] for name, head in method.head_of.items() if head == choice.head)
+    chosen = {
+        "head": choice.head,
+        "classifier": choice.place,
+        "classifiers": list(choice.classifiers),
+        "logit_temperature": next((loss.logit_temperature for loss in readers if "logits" in loss.needs), None),
+    }
+    save_weights(nn.ModuleList(method.heads.values()), run.heads, common | chosen)

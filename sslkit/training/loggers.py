@@ -3,7 +3,8 @@
 ``metrics.csv`` stays the truth.  Its rows are sent when a checkpoint has made them permanent, so that a run which is
 killed and resumed sends no figure that it measures anew.  Each row is sent at least once: how many were is kept in
 ``loggers.json``, after they were sent, and who is killed before that sends the rows since the last note again, to the
-same step.  A tool that fails stops no training: what it has missed is sent after the next checkpoint.
+same step.  A file that begins anew, because somebody removed it, is sent from its beginning.  A tool that fails stops
+no training: what it has missed is sent after the next checkpoint.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Any
 
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
@@ -114,16 +115,20 @@ class Loggers:
     def _send(self, name: str) -> None:
         if not self.sent and self.note.exists():
             self.sent = read_sent(self.note)
-        known = self.sent.setdefault(name, {"rows": 0})
+        known = self.sent.setdefault(name, {"rows": 0, "step": 0})
         if name not in self.made:
             self.made[name] = MAKE[name](self.run, known)
             if not known["rows"]:
                 self.made[name].log_hyperparams(self.recipe.resolved())
-        rows = list(islice(read_history(self.run.metrics), known["rows"], None))
-        for step, group in groupby(rows, key=lambda row: row.step):
+        rows = list(read_history(self.run.metrics))
+        sent = rows[: known["rows"]]
+        if len(sent) < known["rows"] or (sent and sent[-1].step != known["step"]):
+            known["rows"] = 0  # it is not the file any more whose rows were sent
+        for step, group in groupby(rows[known["rows"] :], key=lambda row: row.step):
             together = list(group)
             self.made[name].log_metrics({row.metric: row.value for row in together}, step=step)
             known["rows"] += len(together)
+            known["step"] = step
         if isinstance(self.made[name], TensorBoardLogger):
             self.made[name].save()
         write_aside(self.note, to_json(self.sent))

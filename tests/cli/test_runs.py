@@ -61,6 +61,21 @@ def test_it_asks_first(root: Path) -> None:
     assert not run.path.exists()
 
 
+def test_a_damaged_run_is_removed_but_nothing_that_is_none(root: Path, tmp_path: Path) -> None:
+    damaged = finished(root, "a", "20260101-000000-aaaa")
+    (damaged.path / "status.json").write_text("{")
+    project = tmp_path / "work" / "project"
+    project.mkdir(parents=True)
+    (project / "status.json").write_text('{"state": "open"}')
+    kept = invoke("runs", "rm", project, "-y")
+    assert kept.exit_code == 2
+    told = f"{project} is not removed: its status.json is no run's, and it is not in {root}"
+    assert kept.stderr == f"error: {told}\n"
+    assert [path.name for path in project.iterdir()] == ["status.json"]
+    assert invoke("runs", "rm", damaged.path, "-y").exit_code == 0
+    assert not damaged.path.exists()
+
+
 def test_a_run_that_is_being_trained_is_kept(root: Path) -> None:
     run = finished(root, "a", "20260101-000000-aaaa")
     with run.held():

@@ -69,6 +69,8 @@ def test_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert dataset.class_names == ("cat", "dog")
     for split in dataset.splits:
         check(dataset, split, made["images"][split], made["labels"][split])
+    (tmp_path / datasets.CIFAR10.base_folder / "test_batch").unlink()
+    assert dataset.class_names == ("cat", "dog"), "a monitor asks often, and torchvision hashes all files each time"
 
 
 def test_cifar100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from sslkit.evaluation import feature_cache, subject
 from sslkit.evaluation.evaluate import build_evaluators, evaluate
 from sslkit.evaluation.feature_cache import cached, name
 from sslkit.recipe.check import load_recipe
+from sslkit.runs import Run
 from sslkit.training.train import train
 
 PIXELS = torch.arange(48, dtype=torch.uint8).view(4, 3, 2, 2)
@@ -52,9 +55,12 @@ def test_the_name_tells_weights_pixels_preparation_and_code(tmp_path: Path, monk
     assert entry() == ""
 
 
-def test_what_is_made_once_is_read_after_and_damage_is_said(folder: Path) -> None:
+def test_what_is_made_once_is_read_after_and_damage_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
     notes: list[str] = []
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
 
     def make() -> dict[str, Tensor]:
         made.append(1)
@@ -64,6 +70,10 @@ def test_what_is_made_once_is_read_after_and_damage_is_said(folder: Path) -> Non
         found = cached("abc", make, notes)
         assert {key: value.tolist() for key, value in found.items()} == {k: v.tolist() for k, v in make().items()}
     assert (len(made), notes) == (3, [])  # once by cached, twice by the line above
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "utime", refuse)  # another user's
+        cached("abc", make, notes)
+    assert (len(made), notes) == (3, [])
     (path,) = folder.iterdir()
     for damage in (lambda data: data[:-1], lambda data: data[:-1] + bytes([data[-1] ^ 1])):
         path.write_bytes(damage(path.read_bytes()))
@@ -127,7 +137,20 @@ def test_a_run_is_looked_at_once(tiny: Path, tmp_path: Path, folder: Path, monke
     assert (len(looks), again) == (4, first)
     for path in folder.iterdir():
         path.write_bytes(b"?")
-    told = evaluate(run, build_evaluators(ask))
-    assert len(looks) == 6
-    assert [note.partition(" /")[0] for note in told.pop("notes")] == ["the cached features"] * 2
+    told = evaluate(run, build_evaluators(ask), random_baseline=True)
+    assert len(looks) == 8
+    assert [note.partition(" /")[0] for note in told.pop("notes")] == ["the cached features"] * 4
     assert told["cluster"] == first["cluster"]
+
+
+def test_the_name_tells_options_that_neither_weights_nor_code_show(
+    finished_run: Path, tmp_path: Path, folder: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(finished_run, other, symlinks=True)
+    recipe = (other / "recipe.toml").read_text()
+    assert recipe.count('activation = "leaky-relu"') == 1
+    (other / "recipe.toml").write_text(recipe.replace('activation = "leaky-relu"', 'activation = "gelu"'))
+    for path in (finished_run, other):
+        subject.RunSubject(Run(path), "cpu").features("test")
+    assert len(list(folder.iterdir())) == 2

@@ -110,12 +110,13 @@ def test_two_losses_of_one_name(tmp_path: Path, tiny: Path) -> None:
 
 
 def test_a_resolved_recipe_is_whole_and_comes_to_itself(tiny: Path, tmp_path: Path) -> None:
-    recipe = load_recipe(tiny, ["train.epochs=5"])
+    recipe = load_recipe(tiny, ["train.epochs=5", "loss.weight=0"])
     again = tmp_path / "resolved.toml"
     again.write_text(recipe.to_toml())
     resolved = recipe.resolved()
     assert resolved["train"]["epochs"] == 5
     assert resolved["loss"][0]["column_temperature"] == 0.05
+    assert resolved["loss"][0]["weight"] == 0
     assert resolved["method"] == {"use": "sslkit:joint-embedding"}
     assert load_recipe(again).resolved() == resolved
 

@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 from sslkit.cli.bench import show
 from sslkit.cli.main import app
 from sslkit.data.store import TensorStore
+from sslkit.errors import TrainingError
 from sslkit.recipe.check import load_recipe
-from sslkit.training import bench
+from sslkit.training import bench, fit
 from sslkit.training.bookkeeping import Bookkeeping
 from sslkit.training.learner import Learner
 from sslkit_backbones.convnet import ConvNet
@@ -77,3 +78,12 @@ def test_the_command_tells_all_and_leaves_nothing_behind(
     shown = capsys.readouterr().out
     assert f"{record['ratio']:.1%} ({min(record['ratios']):.1%} to {max(record['ratios']):.1%})" in shown
     assert f"limited by {record['limit']}: {bench.ADVICE[record['limit']]}\n" in shown
+
+
+def test_what_stops_it_before_the_first_step_is_said(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: Any, **named: Any) -> None:
+        raise TrainingError("not here")
+
+    monkeypatch.setattr(fit, "_tell_foreign", refuse)
+    with pytest.raises(TrainingError, match="not here"):
+        bench.bench(load_recipe(tiny), rounds=1, seconds=1.0)

@@ -14,6 +14,7 @@ import pytest
 import torch
 from bits import assert_same, rows
 from notes import Notes
+from safetensors.torch import load_file
 from warm import PROCESSES
 
 from sslkit.data.store import TensorStore
@@ -21,8 +22,9 @@ from sslkit.errors import DataError, TrainingError
 from sslkit.finding import all_runs
 from sslkit.recipe.check import load_recipe
 from sslkit.runs import Run
+from sslkit.training import checkpoints
 from sslkit.training.checkpoints import AtomicCheckpointIO, Interval, Saver, newest_whole, saved
-from sslkit.training.reporter import Reporter
+from sslkit.training.reporter import Progress, Reporter
 from sslkit.training.train import resume, train
 
 SMALL = ["backbone.width=4", "loss.queue_size=512", "train.checkpoint_every=1 steps", "train.keep_checkpoints=3"]
@@ -175,6 +177,40 @@ def test_what_happened_to_the_newest_checkpoint_is_said_and_the_one_before_used(
     assert [item.step for item in saved(stopped.checkpoints)] == [10, 9, 8]
 
 
+def test_a_checkpoint_that_could_not_be_read_for_a_moment_is_kept_until_there_is_a_newer_one(
+    stopped: Run, calm: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last, newest, _ = saved(stopped.checkpoints)
+    last.path.unlink()
+    honest = checkpoints.open_regular
+
+    def ails(path: Path) -> Any:
+        if path == newest.path:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return honest(path)
+
+    class Killed(Notes):
+        def begin(self, progress: Progress) -> None:
+            raise RuntimeError("killed")
+
+    told = Killed()
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "open_regular", ails)
+        with pytest.raises(RuntimeError, match="killed"):
+            resume(stopped, told)
+    passed = f"warning: the checkpoint {newest.path.name} is passed over: it cannot be read: Input/output error"
+    assert passed in told.notes
+    assert newest.path.exists()
+    told = Notes()
+    resume(stopped, told)
+    assert any("was changed since step 9 was saved" in note for note in told.notes), (
+        "its rows went with the first resume"
+    )
+    ended, expected = load_file(stopped.backbone), load_file(calm.backbone)
+    assert ended.keys() == expected.keys()
+    assert all(torch.equal(ended[name], expected[name]) for name in expected)
+
+
 def test_a_history_that_is_gone_is_said(stopped: Run) -> None:
     stopped.metrics.unlink()
     saved(stopped.checkpoints)[0].path.unlink()
@@ -287,7 +323,7 @@ def test_a_checkpoint_folder_that_vanishes_while_training_is_made_again(calm: Ru
 
     run = train(load_recipe(tiny, SMALL), tmp_path / "runs", Vandal())
     assert_same(run, calm)
-    assert [item.step for item in saved(run.checkpoints)] == [10, 9]
+    assert [item.step for item in saved(run.checkpoints)] == [10]
 
 
 def test_the_newest_are_kept_and_the_best_besides(tmp_path: Path) -> None:

@@ -222,6 +222,30 @@ def test_rows_are_sent_again_where_nobody_could_note_that_they_were(
     assert max(sent.values()) == 2
 
 
+def test_a_history_that_began_anew_is_sent_whole(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Keeps:
+        def log_hyperparams(self, resolved: dict) -> None: ...
+
+        def log_metrics(self, figures: dict[str, float], step: int) -> None:
+            told.extend((name, step, single(value)) for name, value in figures.items())
+
+        def finalize(self, status: str) -> None: ...
+
+    class Vandal(Notes):
+        def step(self, progress: Progress) -> None:
+            if progress.step == 4:
+                (run,) = (tmp_path / "runs" / "tiny").iterdir()
+                (run / "metrics.csv").unlink()
+
+    told: list[tuple[str, int, float]] = []
+    monkeypatch.setitem(loggers.MAKE, "tensorboard", lambda run, known: Keeps())
+    settings = ['run.loggers=["tensorboard"]', "train.checkpoint_every=3 steps", "monitor.log_every_steps=1"]
+    run = train(load_recipe(tiny, settings), tmp_path / "runs", Vandal())
+    assert {step for _, step, _ in rows(run)} == {5, 6, 7, 8, 9, 10}
+    assert {step for _, step, _ in told} == {0, 1, 2, 3, 5, 6, 7, 8, 9, 10}
+    assert not rows(run).keys() - set(told)
+
+
 def test_a_missing_package_is_said_before_anything_is_read(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from sslkit.training.dry_run import dry_run
 from sslkit.training.learner import Learner
 from sslkit.training.reporter import Reporter
 from sslkit.training.train import train
+from sslkit_backbones.convnet import ConvNet
 
 
 def try_out(recipe: Any, folder: Path) -> None:
@@ -34,3 +35,16 @@ def test_a_step_that_needs_more_memory_than_there_is_names_the_batch(
     found = str(error.value.problems[0])
     assert found.startswith(f"{tiny}:{line}: train.batch_size: {what} needs more memory than there is (")
     assert found.endswith(" (make it smaller)")
+
+
+def test_only_the_step_itself_keeps_what_a_backward_pass_needs(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = ConvNet.forward
+    passes: list[tuple[int, bool]] = []
+
+    def watched(self: ConvNet, images: torch.Tensor) -> torch.Tensor:
+        passes.append((len(images), torch.is_grad_enabled()))
+        return honest(self, images)
+
+    monkeypatch.setattr(ConvNet, "forward", watched)
+    assert dry_run(load_recipe(tiny), Reporter())["outputs"]["features"][0] == 512
+    assert passes == [(512, False), (512, True)]

@@ -21,6 +21,7 @@ from sslkit.contracts.loss import LossOutput, ViewOutputs
 from sslkit.data.datasets.digits import Digits
 from sslkit.data.store import TensorStore
 from sslkit.errors import DataError, IncompatibleComponent, RecipeError, RunError, TrainingError
+from sslkit.evaluation.network import RunNetwork
 from sslkit.finding import all_runs
 from sslkit.recipe.check import load_recipe
 from sslkit.reporting.history import read_history
@@ -102,7 +103,7 @@ def test_a_run_folder_holds_everything(finished: Run) -> None:
 
 def test_the_history_has_every_interval_and_epoch_once(finished: Run) -> None:
     found = rows(finished)
-    assert [step for step, _, metric, _ in found if metric == "loss"] == [3, 6, 9]
+    assert [step for step, _, metric, _ in found if metric == "loss"] == [3, 6, 9, 10]
     assert [step for step, _, metric, _ in found if metric == "epoch_loss"] == [5, 10]
     by_name = {metric: value for _, _, metric, value in found}
     assert by_name["monitor/ln_k"] == pytest.approx(2.302585)
@@ -299,6 +300,30 @@ class Mute(sslkit.Loss):
         RecipeError, match=r"evaluation.classifier: no loss tells the loss of each classifier of the head"
     ):
         run_once(tiny, tmp_path / "runs", "loss.use=mute", "evaluation.classifier=lowest-loss")
+
+
+HEADLESS = """
+import sslkit
+class Spread(sslkit.Loss):
+    api = 1
+    needs = frozenset({"features"})
+    def forward(self, views):
+        return sslkit.LossOutput((views.student.features[0] - views.student.features[1]).square().mean())
+"""
+
+
+def test_a_loss_of_features_alone_needs_no_head(tiny: Path, tmp_path: Path, install: Any) -> None:
+    install("plug", "[sslkit.losses]\nspread = spread_loss:Spread\n", spread_loss=HEADLESS)
+    text = tiny.read_text()
+    cut = text.index("[head]"), text.index("[loss]")
+    tiny.write_text(text[: cut[0]] + text[cut[1] :])
+    settings = ["loss.use=spread", "train.epochs=1"]
+    run = run_once(tiny, tmp_path / "runs", *settings)
+    with pytest.raises(RunError, match="is finished: there is nothing to resume"):
+        resume(run)
+    child = train(load_recipe(tiny, settings), tmp_path / "runs", parent=run)
+    assert child.status.state == "finished"
+    assert RunNetwork(child, "cpu").head is None
 
 
 def test_a_run_killed_while_it_wrote_its_weights_is_completed(tiny: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ torchvision's own users: a folder that already holds them can be named as root.
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 from urllib.error import URLError
@@ -51,8 +52,8 @@ class TorchvisionSource(Dataset):
         """Where torchvision's files are looked for."""
         return self.options.root or cache_folder() / "datasets"
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:  # type: ignore[override]  # reading them hashes all files
         return tuple(self._source("test").classes)
 
     @abstractmethod
