@@ -6,9 +6,10 @@
 
 Writes ``benchmarks/records/cifar10/NAME.json``: the resolved recipe, minutes, curves, and every figure with its
 protocol, beside the same network with random weights.  What it was trained with is the run's own provenance, what it
-was evaluated with is this process's.  ``--few-labels`` adds 1, 10, 30 and 40 % of the labels, and fine-tuning with 1
-and 10 % of them beside training from scratch.  ``--images`` is a folder ``train/<class>``, ``test/<class>`` of the same
-images, for machines that cannot download them.  A run that did not finish is recorded with its curves alone.
+was evaluated with is this process's (with ``--saved``, the machine and versions are those that wrote the record).
+``--few-labels`` adds 1, 10, 30 and 40 % of the labels, and fine-tuning with 1 and 10 % of them beside training from
+scratch.  ``--images`` is a folder ``train/<class>``, ``test/<class>`` of the same images, for machines that cannot
+download them.  A run that did not finish is recorded with its curves alone.
 ``python benchmarks/table.py`` prints the records as tables.
 """
 
@@ -112,8 +113,9 @@ def main() -> None:
         del evaluation["run"]
     paths = {"--images": "DIR", "--runs": "DIR", "--run": "RUN"}
     words = [paths.get(before, word) for before, word in zip(["", *sys.argv[1:]], sys.argv[1:], strict=False)]
-    if asked.note:  # it stands in the record already
+    if "--note" in words:  # it stands in the record already
         del words[words.index("--note") : words.index("--note") + 2]
+    words = [word for word in words if not word.startswith("--note=")]
     command = shlex.join(["python", "benchmarks/cifar10.py", *words])
     write_record(f"cifar10/{asked.name}", command, record)
 

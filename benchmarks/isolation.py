@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from common import ROOT, write_record
+from common import ROOT, by_device, write_record
 
 sys.path.insert(0, str(ROOT / "tests" / "cli"))
 from test_isolation import LIVELY, SOURCES
@@ -64,7 +64,11 @@ def main() -> None:
             }
             rows.append(row)
             print(row, flush=True)
-    write_record("isolation", f"python benchmarks/isolation.py {rounds}", {"plugins": count, "n": rounds, "rows": rows})
+    write_record(
+        by_device("isolation"),
+        f"python benchmarks/isolation.py {rounds}",
+        {"plugins": count, "n": rounds, "rows": rows},
+    )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import print_table, write_record
+from common import by_device, print_table, write_record
 from sklearn.linear_model import LogisticRegression
 
 from sslkit.contracts.evaluator import Evaluation
@@ -87,7 +87,7 @@ def main() -> None:
         "report_after_3_epochs": dict(trained.figures),
         "ratio": report / solved,
     }
-    write_record("probe", "python benchmarks/probe.py RUN", record)
+    write_record(by_device("probe"), "python benchmarks/probe.py RUN", record)
 
 
 if __name__ == "__main__":

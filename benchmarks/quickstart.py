@@ -14,7 +14,7 @@ import time
 from statistics import mean
 from typing import Any
 
-from common import ROOT, sslkit, write_record
+from common import ROOT, by_device, sslkit, write_record
 
 
 def measure(seed: int, runs: str) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def main() -> None:
         "mean_acc": mean(accuracies),
         "worst_acc": min(accuracies),
     }
-    write_record("quickstart", "python benchmarks/quickstart.py " + " ".join(map(str, seeds)), found)
+    write_record(by_device("quickstart"), "python benchmarks/quickstart.py " + " ".join(map(str, seeds)), found)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Variants of a recipe side by side, judged on held-out training images: how values for a recipe are chosen.
+"""Variants of a recipe side by side, judged by labels of some training images: how values for a recipe are chosen.
 
     python benchmarks/screen.py SCREEN.toml [--images DIR] [--only NAME ...] [--no-record]
 
 SCREEN.toml names a ``recipe`` (relative to itself), ``settings`` that all trainings share, a ``seed``, and a table
 ``jobs`` of further settings by name.  With ``finetune = {labels = 4600, epochs = 35, lr = 0.05, seeds = [11, 12]}``
 each network, and one with random weights, is also trained further on so many labels.  Test images are not read:
-figures are those of the validation split, and the seed should be none that results are reported with.
+figures are those of the validation split, a tenth of the training images, which pre-training has seen, but nothing else
+their labels.  The seed should be none that results are reported with.
 
 Several processes share a screen if they are started with the same one: each takes jobs that are not in the folder
 ``SCREEN.claims`` beside it.  Results are lines of ``SCREEN.jsonl``, the record ``records/screens/SCREEN.json``.

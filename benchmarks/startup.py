@@ -16,7 +16,7 @@ import tempfile
 import time
 from statistics import median
 
-from common import ROOT, command_line, print_table, take_turns, write_record
+from common import ROOT, by_device, command_line, print_table, take_turns, write_record
 
 FIRST_STEP = """
 import os, sys
@@ -59,7 +59,7 @@ def main() -> None:
     rows = [(name, f"{min(each):.2f}", f"{median(each):.2f}") for name, each in found.items()]
     print_table("seconds", ("what", "best", "median"), rows)
     if not asked.no_record:
-        write_record("startup", command_line(), {"n": asked.rounds, "seconds": found})
+        write_record(by_device("startup"), command_line(), {"n": asked.rounds, "seconds": found})
 
 
 if __name__ == "__main__":

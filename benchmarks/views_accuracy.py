@@ -17,7 +17,7 @@ from statistics import mean, stdev
 from typing import Any, Literal
 
 import torch
-from common import ROOT, command_line, print_table, write_record
+from common import ROOT, by_device, command_line, print_table, write_record
 from torch import Tensor
 from torchvision.transforms import v2
 
@@ -130,7 +130,7 @@ def main() -> None:
             "summary": summary,
         }
         command = command_line().replace(asked.images or "DIR", "DIR")
-        write_record(f"views_accuracy-{asked.operations}", command, record, ("torchvision",))
+        write_record(by_device(f"views_accuracy-{asked.operations}"), command, record, ("torchvision",))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def classes(run: Run, path: Path) -> None:
     images = subject.split("test").images
     logits = subject.features("test").logits
     assert logits is not None
-    confidence, assigned = logits.softmax(dim=1).max(dim=1)
+    confidence, assigned = (logits / subject.temperature).softmax(dim=1).max(dim=1)
     count = logits.shape[1]
     sheet = Image.new("L", (COLUMNS * (SIDE + 2), count * (SIDE + 6)), 255)
     for row in range(count):
