@@ -7,17 +7,17 @@ from pathlib import Path
 from sslkit.errors import InputError
 
 
-def require_free(out: Path, beside: Path) -> None:
+def require_free(out: Path, *beside: Path) -> None:
     """Refuse to write over anything.
 
     Args:
         out: the file that ``--out`` names.
-        beside: another that is written in the same folder.
+        beside: others that are written in the same folder.
 
     Raises:
         InputError: one of them is there already, or their folder is not.
     """
-    for path in (out, beside):
+    for path in (out, *beside):
         if path.exists():
             raise InputError(f"{path} is there already: remove it, or name another file with --out")
     if not out.parent.is_dir():

@@ -61,8 +61,7 @@ class _OnImages(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         """Images ``[N, C, H, W]``, uint8 or float32 in 0..1."""
         # Of rows scikit-learn remembers and compares the number of features; of images the run knows the channels.
         rows = len(X.shape if hasattr(X, "shape") else np.asarray(X).shape) < 3
-        dtypes = ["uint8", "float32", "float64", "int64"]
-        array: NDArray[Any] = validate_data(self, X, reset=reset, ensure_2d=rows, allow_nd=not rows, dtype=dtypes)
+        array: NDArray[Any] = validate_data(self, X, reset=reset, ensure_2d=rows, allow_nd=not rows, dtype=_wide(X))
         if array.ndim == 2:
             array = array.reshape(len(array), *self._declared(array.shape[1]))
         if array.ndim == 3:
@@ -173,6 +172,16 @@ class SSLClusters(ClusterMixin, _OnImages):  # type: ignore[misc]  # scikit-lear
         group, _ = named.grouping(self.names_ or [""] * logits.shape[1])
         found: NDArray[np.int64] = named.choose(logits, self.temperature_, group)[0].numpy()
         return found
+
+
+def _wide(X: ArrayLike) -> str:
+    """A type that holds the numbers of X as they are, and tells whole ones from others."""
+    given = np.asarray(X).dtype
+    if given == np.uint8:
+        return "uint8"
+    if given.kind in "iub":
+        return "int64"
+    return "float32" if given in (np.float16, np.float32) else "float64"
 
 
 def _scaled(array: NDArray[Any]) -> Tensor:

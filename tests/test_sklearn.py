@@ -42,7 +42,8 @@ def test_every_form_of_an_image_gives_the_features_of_evaluation(
     expected = subject.features("test").features[:80].numpy()
     features = SSLFeatures(finished_run, device="cpu", batch_size=32)
     before = images.copy()
-    forms = [images, images[..., None], images.astype(numpy.int64), images / 255.0, (images / 255).astype("float32")]
+    forms = [images, images[..., None], images / 255.0, (images / 255).astype("float32"), (images / 255.0).tolist()]
+    forms += [images.astype(kind) for kind in ("int64", "int16", "uint16", "uint32")] + [images.tolist()]
     for form in forms:
         found = features.fit(form).transform(form)
         assert found.dtype == numpy.float32

@@ -52,7 +52,7 @@ def build_evaluators(asked: Mapping[str, Mapping[str, Any]], settings: Sequence[
     built: dict[str, Evaluator] = {}
     for name, entry in entries.items():
         component: Any = load(entry)
-        valid = validate(component.Options, variant(entry, component) | document.tables[name], (name,), document)
+        valid = validate(component.Options, variant(entry, component) | _table(document, name), (name,), document)
         if isinstance(valid, list):
             problems += valid
         else:
@@ -60,6 +60,14 @@ def build_evaluators(asked: Mapping[str, Mapping[str, Any]], settings: Sequence[
     if problems:
         raise RecipeError(problems, "the evaluation's options")
     return built
+
+
+def _table(document: Document, name: str) -> dict[str, Any]:
+    table = document.tables[name]
+    if not isinstance(table, dict):
+        message = f"must be a table of options, not {table!r}"
+        raise RecipeError([document.problem((name,), message, f"set one option, as in {name}.OPTION=VALUE")])
+    return table
 
 
 def other_data(asked: str, settings: Sequence[str] = ()) -> tuple[str, Dataset]:
@@ -80,7 +88,7 @@ def other_data(asked: str, settings: Sequence[str] = ()) -> tuple[str, Dataset]:
     document = Document({"data": {}}, source="sslkit eval")
     override(document, settings)
     component: Any = load(entry)
-    options = validate(component.Options, variant(entry, component) | document.tables["data"], ("data",), document)
+    options = validate(component.Options, variant(entry, component) | _table(document, "data"), ("data",), document)
     if isinstance(options, list):
         raise RecipeError(options, "the data set's options")
     return entry.name, component(options)
@@ -100,7 +108,7 @@ def evaluate(
         run: a finished run.
         evaluators: by name, as ``build_evaluators`` makes them.
         device: where features are computed.
-        random_baseline: also evaluate the same network as it was before training, the floor of every figure.
+        random_baseline: also evaluate the same network with random weights, the floor of every figure.
         other: another data set than the run's own, from ``other_data``.
 
     Returns:
@@ -116,6 +124,7 @@ def evaluate(
         SslkitError: the run has not finished, or the data lack what an evaluator needs.
     """
     subject = RunSubject(run, device, other=other)
+    untrained = RunSubject(run, device, untrained=True, other=other) if random_baseline else None
     for name, evaluator in evaluators.items():
         _check_needs(name, evaluator, subject)
     result: dict[str, Any] = {"run": str(run.path)}
@@ -128,30 +137,33 @@ def evaluate(
         on["data_options"] = other[1].options.model_dump(mode="json", exclude_defaults=True)
     with_classes = subject.head is not None and subject.head.classifiers
     which = {"head": subject.head_name, "classifier": subject.classifier} if with_classes else {}
-    for name, evaluator in evaluators.items():
-        evaluation = evaluator.evaluate(subject)
-        result[name] = dict(evaluation.figures)
-        protocol[name] = on | which | dict(evaluation.protocol)
-        baselines |= evaluation.baselines
-    cache_notes = subject.cache_notes
-    if random_baseline:
-        untrained = RunSubject(run, device, untrained=True, other=other)
+    try:
         for name, evaluator in evaluators.items():
-            evaluation = evaluator.evaluate(untrained)
-            baselines[f"{name}_random_weights"] = evaluation.figures
-            baseline_protocols[f"{name}_random_weights"] = on | which | dict(evaluation.protocol)
-        cache_notes += untrained.cache_notes
-    if notes := [*subject.notes, *dict.fromkeys(cache_notes)]:
-        result["notes"] = notes
-    result["protocol"] = protocol
-    result["baselines"] = baselines
-    result["baseline_protocols"] = baseline_protocols
+            evaluation = evaluator.evaluate(subject)
+            result[name] = dict(evaluation.figures)
+            protocol[name] = on | which | dict(evaluation.protocol)
+            baselines |= evaluation.baselines
+            if untrained is not None:
+                evaluation = evaluator.evaluate(untrained)
+                baselines[f"{name}_random_weights"] = evaluation.figures
+                baseline_protocols[f"{name}_random_weights"] = on | which | dict(evaluation.protocol)
+    finally:
+        # What was found before another evaluator failed, or somebody stopped it, may have taken hours.
+        cache_notes = [*subject.cache_notes, *([] if untrained is None else untrained.cache_notes)]
+        if notes := [*subject.notes, *dict.fromkeys(cache_notes)]:
+            result["notes"] = notes
+        result |= {"protocol": protocol, "baselines": baselines, "baseline_protocols": baseline_protocols}
+        if protocol:
+            _save(run, result)
+    return result
+
+
+def _save(run: Run, result: dict[str, Any]) -> None:
     try:
         run.save_evaluation(result)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         raise NotSaved(f"the figures could not be saved: {error.strerror or error}{where}", result) from error
-    return result
 
 
 def _check_needs(name: str, evaluator: Evaluator, subject: RunSubject) -> None:

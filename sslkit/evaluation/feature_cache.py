@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -27,7 +28,7 @@ from sslkit.contracts.dataset import ImageStore
 from sslkit.data.cache import cache_folder
 from sslkit.files import writing_aside
 
-FORMAT = 2
+FORMAT = 3
 """Goes up whenever the same network and images would give other values, or the entries' files change."""
 
 LIMIT = 8 << 30
@@ -62,6 +63,7 @@ def name(modules: Iterable[nn.Module], images: ImageStore, preparation: Mapping[
             return ""
         for file in files:
             found.update(hashlib.blake2b(file.read_bytes()).digest())
+        found.update(json.dumps(_versions(module)).encode())
         for key, value in module.state_dict().items():
             found.update(f"{key} ".encode())
             _add(found, value)
@@ -92,6 +94,12 @@ def _code(module: nn.Module) -> list[Path] | None:
             return None
         files |= {file} if "site-packages" in file.parts else set(file.parent.glob("*.py"))
     return sorted(files)
+
+
+def _versions(module: nn.Module) -> list[str]:
+    """Of the packages that a network's classes are from: what is installed may change in other files than theirs."""
+    packages = sorted({type(part).__module__.partition(".")[0] for part in module.modules()})
+    return [f"{package} {getattr(sys.modules.get(package), '__version__', '')}" for package in packages]
 
 
 def cached(entry: str, make: Callable[[], dict[str, Tensor]], notes: list[str]) -> dict[str, Tensor]:

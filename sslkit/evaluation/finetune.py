@@ -16,8 +16,8 @@ from sslkit.data.splits import Joined, Subset, stratified
 from sslkit.errors import DataError
 from sslkit.evaluation.scores import Draws, over_seeds, topk
 from sslkit.evaluation.supervised import Settings, predict, train_network
+from sslkit.views.fields import AreaSpan
 
-Area = Annotated[float, Field(gt=0, le=1)]
 Rate = Annotated[float, Field(gt=0)]
 
 HELD_OUT = 0.2
@@ -48,7 +48,7 @@ class Finetune(Evaluator):
         """Peak learning rate of the classifier."""
         weight_decay: float = Field(5e-4, ge=0)
         """Weight decay of weights; biases and normalisation layers have none."""
-        crop_scale: tuple[Area, Area] = (0.5, 1.0)
+        crop_scale: AreaSpan = (0.5, 1.0)
         """Smallest and largest part of an image's area in a crop."""
         flip_p: float = Field(0.5, ge=0, le=1)
         """Probability of mirroring left and right; 0 for images such as digits, whose meaning that changes."""

@@ -15,7 +15,7 @@ def fit_centres(features: Tensor, k: int, seed: int, restarts: int = 10) -> Tens
     """Centres ``[k, D]`` float32 of features ``[N, D]``, on their device.
 
     Lloyd's algorithm from k-means++ starts (Arthur & Vassilvitskii, 2007); the best of ``restarts`` by inertia.
-    Computed in float32 on the CPU, and the same for the same seed.
+    Computed in float32 on the CPU, and the same for the same seed, of which the lowest 32 bits count.
 
     Raises:
         ValueError: fewer than k features.
@@ -26,7 +26,7 @@ def fit_centres(features: Tensor, k: int, seed: int, restarts: int = 10) -> Tens
     points = features.detach().float().cpu().numpy()
     # Several threads add their partial sums in the order they finish in, which is not the same twice.
     with threadpool_limits(limits=1):
-        fitted = KMeans(n_clusters=k, n_init=restarts, random_state=seed).fit(points)
+        fitted = KMeans(n_clusters=k, n_init=restarts, random_state=seed % 2**32).fit(points)
     return torch.from_numpy(fitted.cluster_centers_).to(features.device)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -16,8 +16,7 @@ from sslkit.errors import DataError
 from sslkit.evaluation.scores import topk
 from sslkit.evaluation.supervised import Settings, fit, predict
 from sslkit.optimizers.lars import LarsSgd
-
-Area = Annotated[float, Field(gt=0, le=1)]
+from sslkit.views.fields import AreaSpan
 
 VALIDATION_BATCH = 256
 """As in the report."""
@@ -59,7 +58,7 @@ class LinearReport(Evaluator):
         """Peak learning rate; open in the report: SimSiam's 0.1 for a batch of 256, scaled to 64."""
         trust_coefficient: float = Field(0.001, gt=0)
         """LARS's factor; open in the report."""
-        crop_scale: tuple[Area, Area] = (0.08, 1.0)
+        crop_scale: AreaSpan = (0.08, 1.0)
         """Smallest and largest part of an image's area in a crop; open in the report: the usual."""
         flip_p: float = Field(0.5, ge=0, le=1)
         """Probability of mirroring left and right."""

@@ -21,7 +21,7 @@ class RunNetwork:
     Args:
         run: a finished run.
         device: where the network is.
-        untrained: as it was initialised, in place of trained.
+        untrained: with random weights, in place of trained ones.
 
     Attributes:
         run: the run.
@@ -46,7 +46,8 @@ class RunNetwork:
         self.metadata = backbone_facts(run.backbone)
         self.recipe, self.notes = trained_recipe(run)
         seed_global(self.recipe.run.seed)
-        context = context_of(self.metadata["context"], restoring=not untrained)
+        # Also of an untrained network: random weights are to be the floor, not ones that somebody else trained.
+        context = context_of(self.metadata["context"], restoring=True)
         self.context, backbone, heads = build_network(self.recipe, context)
         if not untrained:
             load_weights(backbone, run.backbone)

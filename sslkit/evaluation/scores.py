@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import Annotated, Any
 
+import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
@@ -46,10 +47,11 @@ def topk(logits: Tensor, labels: Tensor) -> dict[str, float]:
     """Fractions of images whose class is the likeliest, and, of more than five classes, among the likeliest five.
 
     Args:
-        logits: ``[N, K]``.
+        logits: ``[N, K]``; a class with minus infinity is impossible, and never among the likeliest.
         labels: ``[N]`` int64.
     """
-    ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices.cpu() == labels[:, None]
+    likeliest = logits.topk(min(5, logits.shape[1]), dim=1)
+    ranked = (likeliest.indices.cpu() == labels[:, None]) & (likeliest.values > -torch.inf).cpu()
     figures = {"top1": float(ranked[:, 0].double().mean())}
     if logits.shape[1] > 5:
         figures["top5"] = float(ranked.any(1).double().mean())

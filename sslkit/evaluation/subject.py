@@ -26,7 +26,7 @@ class RunSubject:
     Args:
         run: a finished run.
         device: where features are computed.
-        untrained: the network as it was initialised, in place of the trained one.
+        untrained: the network with random weights, in place of the trained one.
         other: another data set than the run's own, and its name.
 
     Raises:
@@ -114,7 +114,8 @@ class RunSubject:
         pieces = stratified(train.labels, self.recipe.monitor.validation_fraction, self.seed)
         places = pieces[0 if split == "train" else 1]
         masks = None if train.masks is None else train.masks[places]
-        return Split(Subset(train.images, places), train.labels[places], masks=masks)
+        files = tuple(train.files[place] for place in places.tolist()) if train.files else ()
+        return Split(Subset(train.images, places), train.labels[places], files=files, masks=masks)
 
     def features(self, split: str) -> Features:
         """Features of a split, and logits of the run's classifier where it has one; computed once and kept on disk."""
@@ -134,7 +135,8 @@ class RunSubject:
             # Options may decide on values without being seen in weights or code.
             parts = (self.recipe.backbone, *(head for head in self.recipe.heads if head.name == self.head_name))
             depends = preparation | {
-                "network": [(part.entry.qualified, part.options.model_dump(mode="json")) for part in parts],
+                "components": [f"{part.entry.qualified} {part.entry.version}" for part in parts],
+                "options": [part.options.model_dump(mode="json") for part in parts],
                 "classifier": self.classifier,
                 "device": torch.device(self.device).type,
             }

@@ -94,22 +94,14 @@ def _figures(saved: list[Any]) -> str:
         title += f" ({seen[title]})" if seen[title] > 1 else ""
         # Where the data lie on somebody's disk concerns nobody who reads a card.
         said = {key: value for key, value in evaluations.said(name, result).items() if key != "data_options"}
-        columns = {name: result[name], **evaluations.baselines(name, result)}
-        parts.append(f"### {title}\n\n{_table(columns)}\n{_block(said)}")
+        columns, rows = evaluations.table([name], result)
+        parts.append(f"### {title}\n\n{_table(columns, rows)}\n{_block(said)}")
     return "\n".join(parts)
 
 
-def _table(columns: Mapping[str, Mapping[str, Any]]) -> str:
-    numbers = {name: {key: _number(value) for key, value in found.items()} for name, found in columns.items()}
-    rows = [key for key, value in next(iter(numbers.values())).items() if value]
-    lines = [["", *columns], ["---"] * (len(columns) + 1)]
-    lines += [[key, *(found.get(key, "") for found in numbers.values())] for key in rows]
+def _table(columns: list[str], rows: list[list[str]]) -> str:
+    lines = [["", *columns], ["---"] * (len(columns) + 1), *rows]
     return "".join(f"| {' | '.join(map(_text, line))} |\n" for line in lines)
-
-
-def _number(value: object) -> str:
-    """A figure to four digits; empty for what is no number."""
-    return f"{value:.4g}" if isinstance(value, (int, float)) else ""
 
 
 def _block(value: Any) -> str:

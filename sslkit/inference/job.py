@@ -20,7 +20,10 @@ from sslkit.inference.forward import CHUNK, Chunk
 from sslkit.locks import hold
 from sslkit.runs import Run
 
-ENDING = ".unfinished"
+
+def unfinished(out: Path) -> Path:
+    """The folder of what is done of a file that is not made yet."""
+    return out.with_name(f"{out.name}.unfinished")
 
 
 class Job:
@@ -33,7 +36,7 @@ class Job:
     """
 
     def __init__(self, out: Path, identity: Mapping[str, Any], files: Sequence[ImageFile]) -> None:
-        self.folder = out.with_name(out.name + ENDING)
+        self.folder = unfinished(out)
         self.identity = to_json({**identity, "chunk": CHUNK, "files": _fingerprint(files)})
         self.files = files
         self.begun_anew = False

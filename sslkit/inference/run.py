@@ -20,7 +20,7 @@ from sslkit.evaluation.named import choose, grouping
 from sslkit.evaluation.network import RunNetwork
 from sslkit.files import writing_aside
 from sslkit.inference.forward import Output, chunks
-from sslkit.inference.job import Job, weights_fingerprint
+from sslkit.inference.job import Job, unfinished, weights_fingerprint
 from sslkit.inference.tables import (
     ParquetFile,
     file_cell,
@@ -149,7 +149,8 @@ def _write(
     advance: Advance | None,
 ) -> Written:
     broken_file = out.with_name(f"{out.stem}.broken.csv")
-    require_free(out, broken_file)
+    # A listing beside chunks is that of a call which was killed before it had written the table.
+    require_free(out, *([] if unfinished(out).exists() else [broken_file]))
     root, files = images_at(images)
     identity: dict[str, Any] = {"output": output, "weights": weights_fingerprint(run), "device": device}
     job = Job(out, identity | {"sslkit": __version__, "torch": torch.__version__}, files)

@@ -50,7 +50,10 @@ def measured(run: Run) -> Measured:
         for name, protocol in evaluation["protocol"].items():
             title = titled(name, protocol, str(at(settings, "data.use") or ""))
             for label, fraction, found in parts(title, evaluation.get(name, {})):
-                figures |= {f"{label} {figure}": value for figure, value in found.items() if isinstance(value, float)}
+                of_label = {f"{label} {figure}": value for figure, value in found.items() if isinstance(value, float)}
+                # Of several draws before, neither deviation nor names belong to what is newer.
+                old = (label, f"{label} as named")
+                figures = {key: value for key, value in figures.items() if key.rpartition(" ")[0] not in old} | of_label
                 protocols[label] = _of(protocol, fraction)
     if not figures:
         reasons = "".join(f"; {note}" for note in notes)

@@ -116,14 +116,15 @@ def confusion(found: Findings, classes: Discovered, names: Sequence[str], galler
     )
     if classes.count > max(2 * classes.classes, MOST_CLASSES):
         order = order[: 2 * classes.classes]
+    some = "" if len(order) == classes.count else f"{len(order)} of {classes.count} "
     columns = [names[place] or str(place) for place in order]
     by_label = [[counts[place][number] for place in order] for number in range(classes.classes)]
     caption = (
-        "Rows are labels, columns discovered classes in the order of the matching, shaded by their share of the "
+        f"Rows are labels, columns {some}discovered classes in the order of the matching, shaded by their share of the "
         f"label's {found.name} images. On the diagonal are those that are right: {scores['acc']:.3f} of all "
         f"{len(classes.assigned)} (one-to-one, Hungarian; unmatched classes count as wrong)."
     )
-    figure = figures.confusion(by_label, found.class_names, columns)
+    figure = figures.confusion(by_label, table.sum(dim=0).tolist(), found.class_names, columns)
     small = classes.classes <= figures.MOST_NUMBERS and len(order) <= 2 * figures.MOST_NUMBERS
     rows = [(label, *map(str, row)) for label, row in zip(found.class_names, by_label, strict=True)]
     confused = _confused(found, counts, mapping, names)
@@ -168,7 +169,7 @@ def plane(found: Findings, names: Sequence[str], gallery: Gallery) -> dict[str, 
     some = (
         f"{len(places)} of {whole} {found.name} images, drawn at random"
         if len(places) < whole
-        else f"All {whole} {found.name} images"
+        else f"{whole} {found.name} images"
     )
     marks = "shapes, colours and numbers" if labels else "shapes and colours"
     told = f"; {marks} are the discovered classes" if groups is not None else ""

@@ -78,13 +78,13 @@ def sizes(counts: Sequence[int], right: Sequence[int] | None, names: Sequence[st
     return figure
 
 
-def confusion(table: Any, rows: Sequence[str], columns: Sequence[str]) -> Figure:
-    """Images ``[C, K]`` of each label in each discovered class, shaded by their share of the label's images."""
+def confusion(table: Any, totals: Sequence[int], rows: Sequence[str], columns: Sequence[str]) -> Figure:
+    """Images ``[C, K]`` of labels in discovered classes, shaded by their share of the labels' ``totals`` ``[C]``."""
     import numpy as np
     from matplotlib.colors import to_rgb
 
     counts = np.asarray(table)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shares = counts / np.maximum(np.asarray(totals)[:, None], 1)
     colours = np.empty((*shares.shape, 4))
     colours[..., :3] = to_rgb(SERIES[0])
     colours[..., 3] = shares

@@ -42,17 +42,28 @@ LINEAR = {
 }
 
 
-def test_the_newest_figure_of_every_name_counts(tiny: Path, tmp_path: Path) -> None:
+def test_the_newest_figures_of_every_evaluation_count(tiny: Path, tmp_path: Path) -> None:
     newer = {**CLUSTER, "cluster": {"acc": 0.625}}
     found = measured(evaluated(tiny, tmp_path, "a", CLUSTER, LINEAR, newer))
     assert found.figures == {
         "cluster acc": 0.625,
-        "cluster nmi": 0.25,
         "linear top1": 0.75,
         "linear 1 % top1": 0.125,
         "linear 1 % top1_std": 0.0625,
     }
     assert found.protocols["linear"]["folds"] == 5
+
+
+def test_neither_a_deviation_nor_names_are_left_over_from_before(tiny: Path, tmp_path: Path) -> None:
+    named = {**CLUSTER, "cluster": {"acc": 0.5, "named": {"named_acc": 0.75}}}
+    one = {**LINEAR, "linear": {"fractions": {"0.01": {"top1": 0.25}}}}
+    found = measured(evaluated(tiny, tmp_path, "a", named, LINEAR, CLUSTER, one))
+    assert found.figures == {
+        "cluster acc": 0.5,
+        "cluster nmi": 0.25,
+        "linear top1": 0.75,
+        "linear 1 % top1": 0.25,
+    }
 
 
 def test_differences_between_protocols_are_named(tiny: Path, tmp_path: Path) -> None:

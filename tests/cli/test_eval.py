@@ -103,6 +103,14 @@ def test_several_processes_are_refused(cli, trained: Path, rank: str) -> None:
             "  --set knn.temperature=1: knn: this evaluation was not asked for (there are linear)\n"
             "  --set linear.fold=3: linear.fold: unknown option (did you mean 'folds'?)",
         ),
+        (
+            ["--linear", "--finetune", "--set", "linear=5", "--set", "finetune.crop_scale=[1.0, 0.5]"],
+            "--set linear=5: linear: must be a table of options, not 5 (set one option, as in linear.OPTION=VALUE)",
+        ),
+        (
+            ["--finetune", "--set", "finetune.crop_scale=[1.0, 0.5]"],
+            "finetune.crop_scale: the smaller value must come first: [0.5, 1]",
+        ),
         (["--use", "liner"], "no installed evaluator is called 'liner': did you mean 'linear'?"),
         (["--linear", "--device", "cuda"], 'device "cuda": there is none here; use cpu or "auto"'),
     ],
@@ -114,6 +122,8 @@ def test_several_processes_are_refused(cli, trained: Path, rank: str) -> None:
         "no number",
         "out of range",
         "options",
+        "no table",
+        "crops",
         "name",
         "device",
     ],
@@ -197,6 +207,8 @@ def test_segmentation_of_data_with_masks(cli, trained: Path) -> None:
     protocol = result["protocol"]["segment"]
     assert (protocol["data"], protocol["train_images"], protocol["images"]) == ("digit-scenes", 16, 8)
     assert (protocol["epochs"], protocol["side"], protocol["train_backbone"]) == (2, "32x32", False)
+    assert "feature pyramid" in protocol["pixel_head"]
+    assert protocol["head"] == "selfcls-mlp"
     assert set(result["segment"]) == {"miou", "pixel_accuracy"}
     assert all(0 < value < 1 for value in result["segment"].values())
 
@@ -216,6 +228,18 @@ def test_the_data_of_a_recipe_are_evaluated_on(cli, trained: Path, others: Path,
     assert (protocol["data"], protocol["images"], protocol["bank_images"]) == ("image-folder", 20, 40)
     assert protocol["data_options"] == {"root": str(others), "channels": 1}
     assert result["knn"] == {"top1": 1.0}
+
+
+def test_figures_that_were_found_before_something_fails_are_kept(cli, trained: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trained, tmp_path / "run", symlinks=True)
+    shutil.rmtree(run / "evaluations")
+    (run / "evaluations").mkdir()
+    done = cli("eval", run, "--knn", "--segment", "--baseline", "random", "--data", "digits")
+    assert done.returncode == 2
+    assert "has no masks" in done.stderr
+    (kept,) = [json.loads(path.read_text()) for path in (run / "evaluations").iterdir()]
+    assert kept["knn"]["top1"] > kept["baselines"]["knn_random_weights"]["top1"] > 0
+    assert list(kept["protocol"]) == ["knn"]
 
 
 def test_figures_that_cannot_be_saved_are_shown_all_the_same(cli, trained: Path, tmp_path: Path) -> None:

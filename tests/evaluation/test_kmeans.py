@@ -29,6 +29,11 @@ def test_the_same_seed_gives_the_same_clusters() -> None:
     assert not torch.equal(fit_centres(points, 7, seed=1, restarts=1), fit_centres(points, 7, seed=2, restarts=1))
 
 
+def test_any_seed_of_a_run_will_do() -> None:
+    points = torch.randn(300, 5, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(fit_centres(points, 7, seed=2**62 + 1), fit_centres(points, 7, seed=1))
+
+
 def test_more_restarts_are_never_worse() -> None:
     points = torch.randn(300, 2, generator=torch.Generator().manual_seed(3))
 

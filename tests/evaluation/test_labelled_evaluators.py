@@ -83,6 +83,26 @@ def test_a_fraction_uses_the_labels_of_that_fraction_alone() -> None:
     assert found.protocol == expected.protocol
 
 
+def test_the_best_penalty_is_taken_and_fitted_on_all_labels_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuts: list[tuple[int, int]] = []
+    scored: list[tuple[int, float]] = []
+
+    def accuracies(train: Features, other: Features, classes: int, penalties: tuple[float, ...]) -> dict[float, float]:
+        cuts.append((len(train.features), len(other.features)))
+        return {penalty: float(penalty == 1e-3) for penalty in penalties}
+
+    def score(train: Features, test: Features, classes: int, penalty: float) -> dict[str, float]:
+        scored.append((len(train.features), penalty))
+        return {"top1": 0.0}
+
+    monkeypatch.setattr("sslkit.evaluation.linear._accuracies", accuracies)
+    monkeypatch.setattr("sslkit.evaluation.linear._score", score)
+    result = linear(fractions=(0.1, 1.0)).evaluate(Fake())
+    assert cuts == [(28, 7)] * 5 + [(280, 70)]
+    assert scored == [(35, 1e-3), (350, 1e-3)]
+    assert result.protocol["penalty_chosen"] == {"0.1": [1e-3], "1": [1e-3]}
+
+
 def test_several_seeds_give_mean_and_deviation() -> None:
     together = linear(fractions=(0.1,), seeds=3).evaluate(Fake()).figures["fractions"]["0.1"]
     alone = []
@@ -104,6 +124,15 @@ def test_top5_only_of_more_than_five_classes() -> None:
     logits = torch.tensor([[6.0, 5, 4, 3, 2, 1], [1, 2, 3, 4, 5, 6]])
     assert topk(logits, torch.tensor([0, 0])) == {"top1": 0.5, "top5": 0.5}
     assert topk(logits[:, :5], torch.tensor([0, 0])) == {"top1": 0.5}
+
+
+def test_what_nobody_votes_for_is_none_of_the_likeliest() -> None:
+    votes = torch.tensor([[2.0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 1, 2]])
+    for label, right in ((0, 0.5), (1, 0.5), (2, 0.0), (3, 0.0), (4, 0.5)):
+        assert topk(votes.log(), torch.tensor([label, label]))["top5"] == right
+    evaluator = Nearest(Nearest.Options.model_validate({"neighbours": (1,)}))
+    figures = evaluator.evaluate(Fake()).figures
+    assert figures["top5"] == figures["top1"], "one neighbour votes for one class"
 
 
 def test_over_seeds_keeps_all_labels_apart() -> None:

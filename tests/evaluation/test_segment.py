@@ -73,14 +73,26 @@ def test_finds_digits_leaves_the_backbone_alone_and_repeats(squares) -> None:
 
 
 @pytest.mark.usefixtures("small_scenes")
-def test_a_trained_backbone_is_a_copy(squares) -> None:
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_backbone_is_trained_where_asked_and_that_is_a_copy(
+    squares, monkeypatch: pytest.MonkeyPatch, trained: bool
+) -> None:
     subject = squares()
-    layer = nn.Conv2d(1, 4, 3, padding=1)
-    subject.network.extra = layer
-    subject.network.feature_maps = lambda images: {1: layer(images)}
-    before = layer.weight.clone()
-    Segment(Segment.Options(epochs=1, batch_size=4, train_backbone=True)).evaluate(subject)
-    assert torch.equal(layer.weight, before)
+    subject.network.extra = nn.Conv2d(1, 4, 3, padding=1).requires_grad_(False)
+    kind = type(subject.network)
+    monkeypatch.setattr(kind, "feature_maps", lambda self, images: {1: self.extra(images)})
+    used: list[nn.Module] = []
+    honest = Segment._confusion
+
+    def kept(self: Segment, head: nn.Module, backbone: nn.Module, *rest: object) -> torch.Tensor:
+        used.append(backbone)
+        return honest(self, head, backbone, *rest)
+
+    monkeypatch.setattr(Segment, "_confusion", kept)
+    before = subject.network.extra.weight.clone()
+    Segment(Segment.Options(epochs=1, batch_size=4, train_backbone=trained)).evaluate(subject)
+    assert torch.equal(subject.network.extra.weight, before)
+    assert torch.equal(used[0].extra.weight, before) is not trained
 
 
 def halves(count: int, unknown: int) -> Split:

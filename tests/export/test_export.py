@@ -271,12 +271,15 @@ def test_onnx_gives_features_and_logits_for_any_number_of_images(
     assert "- 9: `dog`\n" in card
     assert "1438 images of 1 x 8 x 8 (channels, height, width), 10 steps, seed 7." in card
     assert "- backbone: `sslkit-backbones:convnet 0.1.0`" in card
-    assert "### knn on digits\n\n|  | knn | knn_random_weights |\n| --- | --- | --- |\n| top1 | 0.5 | 0.25 |\n" in card
+    assert (
+        "### knn on digits\n\n|  | trained | random weights |\n| --- | --- | --- |\n| knn top1 | 0.500 | 0.250 |\n"
+        in card
+    )
     assert '"k": 20' in card
     assert '"random weights": {\n  "k": 30\n }' in card
-    for again, top1 in (("", 0.75), (" (2)", 0.875)):
+    for again, top1 in (("", "0.750"), (" (2)", "0.875")):
         heading = f"### knn on digits, other data than the run's own{again}\n\n"
-        assert f"{heading}|  | knn |\n| --- | --- |\n| top1 | {top1} |\n" in card
+        assert f"{heading}|  | trained |\n| --- | --- |\n| knn top1 | {top1} |\n" in card
     assert "/home" not in card
 
     # An exporter that gives another network is found out.

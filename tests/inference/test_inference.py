@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import fcntl
 import json
 import os
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ from sslkit.cli.main import app
 from sslkit.evaluation.network import RunNetwork
 from sslkit.evaluation.subject import RunSubject
 from sslkit.inference import forward, job, tables
+from sslkit.inference import run as inference_run
 from sslkit.inference.run import embed, predict
 from sslkit.weights import read_metadata
 
@@ -124,7 +127,7 @@ def test_classes_are_those_of_evaluation_and_one_name_is_one_class(run: Run, dig
 
 @pytest.mark.parametrize("what", [predict, embed], ids=["predict", "embed"])
 def test_stopped_anywhere_it_goes_on_to_the_same_bits(
-    what: Any, run: Run, digits: Path, tmp_path: Path, small_chunks: None
+    what: Any, run: Run, digits: Path, tmp_path: Path, small_chunks: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (copy := tmp_path / "some").mkdir()
     for path in sorted(digits.rglob("*.png")):
@@ -154,6 +157,22 @@ def test_stopped_anywhere_it_goes_on_to_the_same_bits(
         {"file": "020.png", "reason": "not an image, or damaged from the start"}
     ]
     assert not list(tmp_path.glob("*.unfinished"))
+
+    out.unlink()
+    (tmp_path / "out.broken.csv").unlink()
+
+    class Full:
+        def __init__(self, *arguments: Any) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch, suppress(OSError):
+        patch.setattr(inference_run, "ParquetFile", Full)
+        patch.setattr(inference_run, "choose", Full)
+        what(run, copy, out)
+    assert not out.exists()
+    assert (tmp_path / "out.broken.csv").exists(), "it was written before"
+    assert "went on after 60 of 60 files" in what(run, copy, out).notes
+    assert out.read_bytes() == whole.read_bytes()
 
     def late(done: int, total: int) -> None:
         if done == 32:

@@ -18,6 +18,7 @@ from sslkit.errors import OptionError
 from sslkit.optimizers.lars import Lars
 from sslkit.optimizers.schedule import ScheduledOptimizer
 from sslkit.optimizers.torch_optimizers import AdamW, Sgd
+from sslkit.training.learner import parameter_groups
 
 BUILT_IN = [Sgd, AdamW, Lars]
 
@@ -254,3 +255,21 @@ def test_a_gradient_that_comes_later_than_others_is_welcome(kind: Any) -> None:
 def _all_but(late: nn.Parameter, model: nn.Module) -> None:
     for parameter in model.parameters():
         parameter.grad = None if parameter is late else torch.ones_like(parameter)
+
+
+def test_weights_are_decayed_biases_and_normalisation_are_not() -> None:
+    net = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm((2, 2)), nn.Conv2d(1, 1, 1), nn.Linear(2, 2))
+    net[3].requires_grad_(False)
+    weights, rest = parameter_groups(net)
+    assert [id(p) for p in weights.parameters] == [id(net[0].weight), id(net[2].weight)]
+    assert [id(p) for p in rest.parameters] == [id(p) for p in (net[0].bias, net[1].weight, net[1].bias, net[2].bias)]
+    assert (weights.decay, rest.decay) == (True, False)
+
+
+def test_every_option_reaches_the_optimizer() -> None:
+    own: dict[str, Any] = {"momentum": 0.5, "nesterov": True, "eps": 1e-3, "clip": True, "trust_coefficient": 0.02}
+    assert own.items() <= component(Lars, **own).build(groups_of(network())).defaults.items()
+    sgd = component(Sgd, momentum=0.5, nesterov=True).build(groups_of(network())).defaults
+    assert (sgd["momentum"], sgd["nesterov"]) == (0.5, True)
+    adamw = component(AdamW, eps=1e-3, betas=(0.5, 0.75)).build(groups_of(network())).defaults
+    assert (adamw["eps"], adamw["betas"]) == (1e-3, (0.5, 0.75))

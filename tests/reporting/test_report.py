@@ -21,7 +21,7 @@ from sslkit.classes import write_class_names
 from sslkit.evaluation.discovered import Discovered
 from sslkit.evaluation.subject import RunSubject
 from sslkit.records import read_evaluations
-from sslkit.reporting import drawing
+from sslkit.reporting import discoveries, drawing
 from sslkit.reporting.discoveries import confusion
 from sslkit.reporting.report import write_report
 
@@ -143,6 +143,21 @@ def test_the_confusion_matrix_has_its_columns_in_the_order_of_the_matching() -> 
     table = confusion(found, Discovered.of(logits, labels, 3), ["", "", "named", ""], gallery)["numbers"]
     assert table.columns == ("label", "named", "0", "1", "3")
     assert table.rows == [("a", "2", "0", "0", "0"), ("b", "0", "3", "0", "0"), ("c", "0", "0", "4", "0")]
+
+
+def test_of_very_many_classes_shares_are_of_all_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = torch.arange(200) % 2
+    logits = torch.nn.functional.one_hot(torch.arange(200) // 2, 100).float()
+    shown: list[Any] = []
+    monkeypatch.setattr(discoveries.figures, "confusion", lambda *arguments: shown.extend(arguments))
+    found: Any = SimpleNamespace(name="test", class_names=("a", "b"))
+    told: list[str] = []
+    gallery: Any = SimpleNamespace(chart=lambda *_, caption: told.append(caption))
+    confusion(found, Discovered.of(logits, labels, 2), [""] * 100, gallery)
+    counts, totals, *_ = shown
+    assert [len(row) for row in counts] == [4, 4]
+    assert totals == [100, 100]
+    assert "columns 4 of 100 discovered classes" in told[0]
 
 
 def test_without_labels_all_is_shown_that_can_be(unlabelled: Run, parse, tmp_path: Path) -> None:

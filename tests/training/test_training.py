@@ -112,6 +112,36 @@ def test_the_history_has_every_interval_and_epoch_once(finished: Run) -> None:
     assert by_name["lr"] < 1e-3
 
 
+def test_the_history_has_means_of_what_was_lost_and_the_best_need_not_be_the_last(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = SelfClassifierLoss.forward
+
+    def rising(self: SelfClassifierLoss, views: ViewOutputs) -> LossOutput:
+        found = honest(self, views)
+        return LossOutput(0 * found.total + views.step + 1, found.terms, found.per_classifier)
+
+    monkeypatch.setattr(SelfClassifierLoss, "forward", rising)
+    run = run_once(tiny, tmp_path / "runs")
+    lost = {(metric, step): value for step, _, metric, value in rows(run)}
+    assert [lost["loss", step] for step in (3, 6, 9, 10)] == [2, 5, 8, 10]
+    assert [lost["epoch_loss", step] for step in (5, 10)] == [3, 8]
+    assert load_checkpoint(run.checkpoints / "best.ckpt")["global_step"] == 5
+
+
+def test_monitors_know_neither_their_queries_nor_any_other_accuracy(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Monitor(assemble(load_recipe(tiny)))
+    bank, queries = set(made.bank.tolist()), set(made.queries.tolist())
+    assert not bank & queries
+    assert len(bank | queries) == 1438
+    scores = {"acc": 0.25, "acc_many_to_one": 0.5, "nmi": 0.125}
+    monkeypatch.setattr("sslkit.training.monitor.cluster_scores", lambda *_: scores)
+    figures = made.measure(0)
+    assert (figures["acc"], figures["nmi"]) == (0.25, 0.125)
+
+
 def test_neighbours_are_measured_before_the_first_step(tiny: Path, tmp_path: Path) -> None:
     recipe = load_recipe(tiny)
     floor = Monitor(assemble(recipe)).measure(None)["knn"]

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from itertools import product
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as tv
 
 from sslkit.contracts.views import Parameters, ViewGroup, Views, slice_parameters
+from sslkit.views.geometry import crop_boxes
 
 Build = Callable[..., Views]
 
@@ -223,3 +227,41 @@ def test_an_effect_that_cannot_happen_has_no_parameters(build: Build) -> None:
     geometry = {"area", "log_ratio", "position", "flip"}
     assert set(global_) == geometry | {"blur_sigma", "solarise"}
     assert set(local) == geometry
+
+
+def test_crops_are_the_boxes_that_were_drawn(build: Build, images: Tensor) -> None:
+    views = build("crops", interpolation="bicubic", global_scale=(0.2, 0.6), jitter_p=0.0, grayscale_p=0.0)
+    (drawn,) = views.draw(6, seeded())
+    (made,) = views.apply(images, (drawn,))
+    boxes = crop_boxes(drawn["area"], drawn["log_ratio"], drawn["position"], 32, 32, (3 / 4, 4 / 3))
+    assert 0 < drawn["flip"].mean() < 1
+    for image, view in product(range(6), range(2)):
+        box = [int(edge) for edge in boxes[image, view]]
+        mode = InterpolationMode.BICUBIC
+        expected = tv.resized_crop(images[image] / 255, *box, [32, 32], mode, antialias=True).clamp(0, 1)
+        if drawn["flip"][image, view]:
+            expected = expected.flip(-1)
+        expected = tv.normalize(expected, views.mean, views.std)
+        torch.testing.assert_close(made[view, image], expected, atol=1e-4, rtol=0)
+
+
+def test_affine_views_are_the_maps_that_were_drawn(build: Build, images: Tensor) -> None:
+    options: dict[str, Any] = {"flip_p": 0.5, "padding": "zeros", "jitter_p": 0.0}
+    views = build("affine", **options)
+    (drawn,) = views.draw(6, seeded())
+    (made,) = views.apply(images, (drawn,))
+    assert 0 < drawn["flip"].mean() < 1
+    for image, view in product(range(6), range(2)):
+        place = {name: drawn[name][image, view].tolist() for name in ("angle", "translate", "scale", "shear", "flip")}
+        whole = images[image] / 255
+        moved = tv.affine(
+            whole.flip(-1) if place["flip"] else whole,
+            angle=place["angle"],
+            translate=[32 * part for part in place["translate"]],
+            scale=place["scale"],
+            shear=place["shear"],
+            interpolation=InterpolationMode.BILINEAR,
+        )
+        torch.testing.assert_close(made[view, image], tv.normalize(moved, views.mean, views.std), atol=2e-3, rtol=0)
+    (smooth,) = build("affine", interpolation="bicubic", **options).apply(images, (drawn,))
+    assert (smooth - made).abs().max() > 0.1

@@ -65,9 +65,13 @@ def test_vicreg_is_equation_6() -> None:
 
     invariance = float((first - second).square().mean())
     # lightly halves the sum of the two variance terms.
-    expected = 25 * invariance + 25 * (variance(first) + variance(second)) / 2
-    expected += covariance(first) + covariance(second)
-    assert make(VicReg)(views(first, second)).total.item() == pytest.approx(expected, rel=1e-9)
+    hinges = (variance(first) + variance(second)) / 2
+    squares = covariance(first) + covariance(second)
+    found = make(VicReg)(views(first, second)).total.item()
+    assert found == pytest.approx(25 * invariance + 25 * hinges + squares, rel=1e-9)
+    weights = {"invariance_weight": 3.0, "variance_weight": 5.0, "covariance_weight": 7.0}
+    found = make(VicReg, **weights)(views(first, second)).total.item()
+    assert found == pytest.approx(3 * invariance + 5 * hinges + 7 * squares, rel=1e-9)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

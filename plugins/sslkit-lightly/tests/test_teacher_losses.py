@@ -59,25 +59,32 @@ def test_byol_trains_the_predictor_and_never_the_teacher() -> None:
     assert all(z.grad is None for z in teacher)
 
 
-def by_hand(student: list[Tensor], teacher: list[Tensor], centre: Tensor, temperature: float) -> Tensor:
+def by_hand(student: list[Tensor], teacher: list[Tensor], centre: Tensor, temperature: float, own: float) -> Tensor:
     terms = []
     for i, target in enumerate(teacher):
         for j, prediction in enumerate(student):
             if i != j:
                 wanted = ((target - centre) / temperature).softmax(1)
-                terms.append(-(wanted * (prediction / 0.1).log_softmax(1)).sum(1).mean())
+                terms.append(-(wanted * (prediction / own).log_softmax(1)).sum(1).mean())
     return torch.stack(terms).mean()
 
 
 def test_dino_is_equation_3_with_the_centre_of_equation_4() -> None:
-    loss = Dino(Dino.Options(warmup="20 steps", center_momentum=0.8), CONTEXT)
+    options = Dino.Options(
+        warmup="20 steps",
+        center_momentum=0.8,
+        temperature=0.3,
+        warmup_teacher_temperature=0.05,
+        teacher_temperature=0.09,
+    )
+    loss = Dino(options, CONTEXT)
     centre = torch.zeros(1, 7, dtype=torch.float64)
     for step in (0, 5, 30):
         student, teacher = made(7, step)
-        temperature = {0: 0.04, 5: 0.0475, 30: 0.07}[step]
+        temperature = {0: 0.05, 5: 0.06, 30: 0.09}[step]
         output = loss(views(student, teacher, step))
         first, second = output.per_classifier
-        torch.testing.assert_close(first, by_hand(student, teacher, centre, temperature))
+        torch.testing.assert_close(first, by_hand(student, teacher, centre, temperature, 0.3))
         torch.testing.assert_close(output.total, (first + second) / 2)
         centre = 0.8 * centre + 0.2 * torch.cat(teacher).mean(0)
     torch.testing.assert_close(loss.losses[0].center.flatten(), centre.flatten().float(), check_dtype=False)
