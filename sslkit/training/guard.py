@@ -92,9 +92,14 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def finite(tensors: Iterable[Tensor]) -> Tensor:
-    """Whether every number of some floating-point tensors is finite, as a tensor."""
-    norms = torch._foreach_norm(list(tensors), torch.inf)
-    return torch.stack([norm.float() for norm in norms]).isfinite().all()
+    """Whether every number of some floating-point tensors of one device is finite, as a tensor."""
+    filled = [tensor for tensor in tensors if tensor.numel()]
+    if filled[0].device.type == "cpu":
+        # A processor's infinity norm takes twenty times as long: 36 ms, not 2, for the gradients of a ResNet-18.
+        largest = [extreme for tensor in filled for extreme in (tensor.amax(), tensor.amin())]
+    else:
+        largest = list(torch._foreach_norm(filled, torch.inf))
+    return torch.stack([number.float() for number in largest]).isfinite().all()
 
 
 def bits(tensor: Tensor) -> Tensor:

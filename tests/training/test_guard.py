@@ -19,7 +19,7 @@ from sslkit.optimizers.lars import LarsSgd
 from sslkit.recipe.check import load_recipe
 from sslkit.testing.accelerator import accelerator
 from sslkit.training.checkpoints import load_checkpoint
-from sslkit.training.guard import Guard, select
+from sslkit.training.guard import Guard, finite, select
 from sslkit.training.guard import bits as as_bits
 from sslkit.training.learner import Learner
 from sslkit.training.train import train
@@ -164,3 +164,16 @@ def test_a_run_stops_at_the_next_log_interval_and_says_what_it_was(
     assert (run.status.state, run.status.step) == ("failed", 6)
     good = load_checkpoint(run.last_checkpoint)["state_dict"]
     assert [name for name, value in learner.state_dict().items() if not torch.equal(value, good[name])] == []
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_any_number_that_is_not_finite_is_found_and_no_large_one_taken_for_it(wrong: float, dtype: torch.dtype) -> None:
+    largest = torch.finfo(torch.bfloat16).max
+    tensors = [torch.full((7, 5), sign * largest, dtype=dtype) for sign in (1, -1)]
+    tensors += [torch.tensor(1.0), torch.empty(0)]
+    assert finite(tensors)
+    for place in range(2):
+        spoilt = [tensor.clone() for tensor in tensors]
+        spoilt[place][3, 2] = wrong
+        assert not finite(spoilt)
