@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sslkit import finding, runs
+from sslkit.errors import InputError
 from sslkit.evaluation.evaluate import build_evaluators, evaluate, other_data
 from sslkit.export.export import Exported, export
 from sslkit.hardware import DeviceName, choose
@@ -38,7 +39,7 @@ class Run(runs.Run):
             evaluators: a name, several, or options by name, such as ``{"linear": {"fractions": [0.01, 0.1]}}``.
             data: the name of another data set than the run's own, or a recipe whose ``[data]`` is meant.
             data_settings: ``data.option=value`` each, of that data set.
-            random_baseline: also evaluate the network as it was before training, the floor of every figure.
+            random_baseline: also evaluate the network with random weights, the floor of every figure.
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
         Returns:
@@ -46,12 +47,15 @@ class Run(runs.Run):
             "baseline_protocols": ...}``, fractions of 1.
 
         Raises:
-            SslkitError: the run has not finished, or the data lack what an evaluator needs.
+            SslkitError: the run has not finished, the data lack what an evaluator needs, or there are ``data_settings``
+                without ``data``.
         """
         if isinstance(evaluators, str):
             evaluators = [evaluators]
         asked = evaluators if isinstance(evaluators, Mapping) else {name: {} for name in evaluators}
         built = build_evaluators(asked)
+        if data_settings and not data:
+            raise InputError(f"data_settings are of another data set than the run's, which data names: {data_settings}")
         other = other_data(data, data_settings) if data else None
         return evaluate(self, built, choose(device, "auto").device, random_baseline=random_baseline, other=other)
 

@@ -56,6 +56,11 @@ def test_train_evaluate_and_find(tiny: Path, tmp_path: Path) -> None:
         sslkit.resume(run.path)
 
 
+def test_settings_of_no_data_set_are_refused(finished_run: Path) -> None:
+    with pytest.raises(sslkit.InputError, match="data_settings are of another data set than the run's, which data"):
+        sslkit.Run(finished_run).evaluate(data_settings=["data.size=9"])
+
+
 def test_a_registered_loss_trains_and_is_shown_as_such(tiny: Path, tmp_path: Path) -> None:
     sslkit.register("spread", Spread)
     run = sslkit.train(tiny, settings=["train.epochs=1", "loss={use='spread', margin=0.5}"], runs=tmp_path)

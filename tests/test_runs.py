@@ -41,6 +41,16 @@ def test_a_run_is_found_by_folder_name_id_or_as_the_latest(tmp_path: Path) -> No
     assert [run.path for run in all_runs(tmp_path)] == sorted([first.path, second.path], key=lambda path: path.name)
 
 
+def test_failed_runs_can_be_resumed_and_finished_ones_cannot(tmp_path: Path) -> None:
+    first, second = Run.create(tmp_path, "a"), Run.create(tmp_path, "b")
+    first.write_status("finished", 10, 10, 2, 2)
+    second.write_status("failed", 6, 10, 1, 2)
+    assert find_run(None, tmp_path, unfinished=True).path == second.path
+    second.write_status("finished", 10, 10, 2, 2)
+    with pytest.raises(RunError, match="is finished or still running: there is nothing to resume"):
+        find_run(None, tmp_path, unfinished=True)
+
+
 def test_a_run_whose_process_is_gone_counts_as_interrupted(tmp_path: Path) -> None:
     script = (
         f"from pathlib import Path; from sslkit.runs import Run; run = Run.create(Path({str(tmp_path)!r}), 'x');"

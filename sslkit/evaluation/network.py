@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -65,3 +67,12 @@ class RunNetwork:
             self.head = heads[self.head_name].to(device).eval().requires_grad_(False)
             self.classes = self.head.classifiers[self.classifier] if self.head.classifiers else 0
             self.temperature = chosen.get("logit_temperature")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Backbone and head with versions and options: what values depend on and weights need not show."""
+        parts = (self.recipe.backbone, *(head for head in self.recipe.heads if head.name == self.head_name))
+        return {
+            "components": [f"{part.entry.qualified} {part.entry.version}" for part in parts],
+            "options": [part.options.model_dump(mode="json") for part in parts],
+        }

@@ -46,7 +46,7 @@ class RunSubject:
         self.device = device
         self.untrained = untrained
         self.context = network.context
-        self._backbone = network.backbone
+        self._backbone, self._identity = network.backbone, network.identity
         self.head_name, self.head, self.classifier = network.head_name, network.head, network.classifier
         self.classes = network.classes
         self.temperature = 1.0 if network.temperature is None else network.temperature
@@ -132,14 +132,8 @@ class RunSubject:
                 return {"features": made.features, **({} if made.logits is None else {"logits": made.logits})}
 
             networks: list[nn.Module] = [self._backbone, *([] if self.head is None else [self.head])]
-            # Options may decide on values without being seen in weights or code.
-            parts = (self.recipe.backbone, *(head for head in self.recipe.heads if head.name == self.head_name))
-            depends = preparation | {
-                "components": [f"{part.entry.qualified} {part.entry.version}" for part in parts],
-                "options": [part.options.model_dump(mode="json") for part in parts],
-                "classifier": self.classifier,
-                "device": torch.device(self.device).type,
-            }
+            where = {"classifier": self.classifier, "device": torch.device(self.device).type}
+            depends = preparation | self._identity | where
             found = cached(name(networks, chosen.images, depends), compute, self.cache_notes)
             self._features[split] = Features(found["features"], chosen.labels, found.get("logits"))
         return self._features[split]

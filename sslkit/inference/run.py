@@ -148,11 +148,12 @@ def _write(
     notes: list[str],
     advance: Advance | None,
 ) -> Written:
-    broken_file = out.with_name(f"{out.stem}.broken.csv")
+    broken_file = out.with_name(f"{out.name}.broken.csv")
     # A listing beside chunks is that of a call which was killed before it had written the table.
     require_free(out, *([] if unfinished(out).exists() else [broken_file]))
     root, files = images_at(images)
     identity: dict[str, Any] = {"output": output, "weights": weights_fingerprint(run), "device": device}
+    identity |= network.identity
     job = Job(out, identity | {"sslkit": __version__, "torch": torch.__version__}, files)
     with job.held():
         done = job.done

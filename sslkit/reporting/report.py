@@ -76,6 +76,7 @@ def _comparison(runs: Sequence[Run], described: Sequence[dict[str, Any]], galler
     histories = {section["name"]: section["history"] for section in described}
     charts = [item.chart(gallery) for item in curves.of_runs(histories)]
     evaluated = [run for run, section in zip(runs, described, strict=True) if section["evaluations"]]
+    labels = [section["name"] for section in described if section["evaluations"]]
     missing = [run.name for run in runs if run not in evaluated]
     result = compare(evaluated) if evaluated else {"rows": [], "differences": []}
     figures = list(dict.fromkeys(name for row in result["rows"] for name in row["figures"]))
@@ -83,7 +84,7 @@ def _comparison(runs: Sequence[Run], described: Sequence[dict[str, Any]], galler
         "overview": Table(("run", "what", "state"), overview, left=True),
         "charts": charts,
         "figures": Table(
-            ("", *(row["label"] for row in result["rows"])),
+            ("", *labels),
             [(name, *(_figure(row["figures"].get(name)) for row in result["rows"])) for name in figures],
         )
         if figures

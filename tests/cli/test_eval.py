@@ -9,7 +9,12 @@ import numpy
 import pytest
 from PIL import Image
 
+from sslkit.assembly import assemble
+from sslkit.data.datasets.image_folder import ImageFolder
+from sslkit.evaluation.subject import RunSubject
 from sslkit.recipe.check import load_recipe
+from sslkit.runs import Run
+from sslkit.training.monitor import Monitor
 from sslkit.training.train import train
 
 
@@ -170,6 +175,24 @@ def test_features_are_probed_on_another_data_set(cli, trained: Path, others: Pat
         "error: 1 problem in the data set's options\n"
         "  --set data.sise=3: data.sise: unknown option (did you mean 'size'?)\n"
     )
+
+
+def test_a_validation_split_of_the_data_is_the_one_that_is_used(
+    trained: Path, others: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSLKIT_CACHE", str(tmp_path / "cache"))
+    root = Path(shutil.copytree(others, tmp_path / "own"))
+    shutil.copytree(others / "test", root / "validation")
+    data = ImageFolder(ImageFolder.Options.model_validate({"root": str(root), "channels": 1}))
+    subject = RunSubject(Run(trained), "cpu", other=("image-folder", data))
+    assert len(subject.split("train").images) == 40
+    assert len(subject.split("validation").files) == 20
+    assert all(file.startswith("validation/") for file in subject.split("validation").files)
+    settings = [f"data={{use='image-folder', root='{root}', channels=1}}", "train.batch_size=8"]
+    monitor = Monitor(assemble(load_recipe(tiny, settings)))
+    assert monitor.query_split is not None
+    assert (len(monitor.bank), len(monitor.queries)) == (40, 20)
+    assert all(file.startswith("validation/") for file in monitor.query_split.files)
 
 
 def test_the_report_s_probe_and_fine_tuning_beside_training_from_scratch(cli, trained: Path, others: Path) -> None:

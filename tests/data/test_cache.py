@@ -62,6 +62,15 @@ def test_leftovers_of_a_killed_build_are_not_used_and_go_after_a_day(cache: Path
     assert sorted([path.name for path in cache.iterdir()]) == [".building-new", "one"]
 
 
+def test_what_is_still_growing_after_a_day_stays(cache: Path) -> None:
+    busy = cache / ".building-busy"
+    busy.mkdir(parents=True)
+    (busy / "images.npy").write_text("growing")
+    os.utime(busy, (time.time() - 25 * 3600,) * 2)
+    entry(cache, "one", write("whole"))
+    assert (busy / "images.npy").exists()
+
+
 def test_a_full_disk_is_told_with_a_way_out(cache: Path) -> None:
     def full(folder: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

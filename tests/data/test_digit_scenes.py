@@ -5,6 +5,7 @@ import torch
 
 from sslkit.contracts.dataset import Split
 from sslkit.data.datasets.digit_scenes import DigitScenes
+from sslkit.data.datasets.digits import Digits
 from sslkit.errors import DataError
 
 
@@ -37,6 +38,15 @@ def test_one_digit_is_one_class_and_the_seed_decides_everything() -> None:
     assert all(len(mask.unique()) == 2 for mask in alone.masks)
     assert torch.equal(pixels(alone), pixels(scenes(most_digits=1)))
     assert not torch.equal(pixels(alone), pixels(scenes(most_digits=1, seed=1)))
+
+
+def test_digits_of_each_split_are_those_of_the_same_split_of_the_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    honest = Digits.load
+    monkeypatch.setattr(Digits, "load", lambda self, split: asked.append(split) or honest(self, split))
+    scenes("train")
+    scenes("test")
+    assert asked == ["train", "test"]
 
 
 def test_splits() -> None:

@@ -46,6 +46,11 @@ def test_any_start_and_any_number_of_processes_give_the_same_batches(
     ]
 
 
+def test_a_continuation_with_other_batches_begins_after_every_epoch_its_parent_began() -> None:
+    # Five steps of a parent are an epoch and a part of the next of four.
+    assert torch.equal(Loader(store(23), 5, seed=0, steps_before=5).order(0), Loader(store(23), 5, seed=0).order(2))
+
+
 def test_does_not_touch_the_global_random_state() -> None:
     before = torch.get_rng_state()
     batches(23, 5)

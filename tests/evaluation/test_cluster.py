@@ -135,6 +135,20 @@ def test_centres_are_fitted_on_train_alone() -> None:
     assert evaluate(small).figures["mapping"] == evaluate(large).figures["mapping"]
 
 
+def test_k_means_restarts_as_often_as_the_protocol_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    restarts: list[int] = []
+    honest = cluster.fit_centres
+
+    def spied(points: Tensor, clusters: int, seed: int, often: int) -> Tensor:
+        restarts.append(often)
+        return honest(points, clusters, seed, often)
+
+    monkeypatch.setattr(cluster, "fit_centres", spied)
+    found = Cluster(Cluster.Options(kmeans_restarts=2)).evaluate(Fake())
+    assert found.protocol["kmeans"]["restarts"] == 2
+    assert restarts == [2, 2]
+
+
 def test_large_images_are_fitted_on_fewer_and_assigned_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = evaluate(Fake(clear=True))
     monkeypatch.setattr(cluster, "BLOCK_BYTES", 4 * 16 * 7)

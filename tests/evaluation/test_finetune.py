@@ -10,8 +10,9 @@ import torch
 from sslkit.data.fractions import nested_fractions
 from sslkit.data.splits import Joined, Subset
 from sslkit.data.store import TensorStore
+from sslkit.evaluation import supervised
 from sslkit.evaluation.finetune import Finetune
-from sslkit.evaluation.supervised import train_network
+from sslkit.evaluation.supervised import Settings, train_network
 
 
 def finetune(**options: object) -> Finetune:
@@ -92,6 +93,19 @@ def test_few_labels_are_trained_on_for_as_many_more_epochs(squares) -> None:
     assert found.protocol["epochs"] == {"0.1": math.ceil(steps / (few // 8)), "1": 1}
     assert found.protocol["epochs"]["0.1"] > 5
     assert found.protocol["min_steps"] == steps
+
+
+def test_weights_are_decayed_and_backbone_and_classifier_have_their_own_rates(
+    squares, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[torch.optim.Optimizer] = []
+    monkeypatch.setattr(supervised, "fit", lambda network, optimizer, *rest: used.append(optimizer) or iter(()))
+    subject = squares()
+    part = subject.split("train")
+    settings = Settings(1, 8, 0.01, 0.05, 5e-4, (0.9, 1.0), 0.0)
+    train_network(subject.network, part.images, part.labels, 6, subject.context, settings, 0)
+    groups = [(group["lr"], group["weight_decay"]) for group in used[0].param_groups]
+    assert groups == [(0.01, 5e-4), (0.01, 0.0), (0.05, 5e-4), (0.05, 0.0)]
 
 
 def test_joined_stores_keep_their_order() -> None:

@@ -26,7 +26,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 import sslkit
@@ -35,9 +35,12 @@ from sslkit.classes import write_class_names
 from sslkit.cli.main import app
 from sslkit.evaluation.network import RunNetwork
 from sslkit.evaluation.subject import RunSubject
+from sslkit.export.onnx import Outputs
 from sslkit.inference import forward, job, tables
 from sslkit.inference import run as inference_run
 from sslkit.inference.run import embed, predict
+from sslkit.recipe.check import load_recipe
+from sslkit.training.train import train
 from sslkit.weights import read_metadata
 
 
@@ -188,6 +191,68 @@ def test_stopped_anywhere_it_goes_on_to_the_same_bits(
     assert f"{out}.unfinished was of other images or another network: everything was computed anew" in written.notes
 
 
+def test_what_was_done_for_other_weights_images_or_versions_is_done_anew(
+    run: Run, digits: Path, tmp_path: Path, small_chunks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = Path(shutil.copytree(digits, tmp_path / "copy"))
+    out = tmp_path / "classes.csv"
+
+    def retrain() -> None:
+        metadata = read_metadata(run.backbone) | {"step": 11}
+        save_file(load_file(run.backbone), run.backbone, {"sslkit": json.dumps(metadata)})
+
+    def repaint() -> None:
+        Image.new("L", (8, 8)).save(copy / "train" / "0" / "000.png")
+
+    def upgrade() -> None:
+        other = {"components": ["sslkit-backbones:convnet 9.9"]}
+        monkeypatch.setattr(RunNetwork, "identity", property(lambda self: other))
+
+    def stops(done: int, total: int) -> None:
+        if done == 32:
+            raise KeyboardInterrupt
+
+    for change in (retrain, repaint, upgrade):
+        with pytest.raises(KeyboardInterrupt):
+            predict(run, copy, out, advance=stops)
+        change()
+        assert any("computed anew" in note for note in predict(run, copy, out).notes)
+        out.unlink()
+    out.with_name("classes.csv.broken.csv").write_text("mine")
+    with pytest.raises(sslkit.InputError, match=r"classes\.csv\.broken\.csv is there already"):
+        predict(run, copy, out)
+
+
+def test_the_head_and_the_classifier_of_the_recipe_are_meant_everywhere(tiny: Path, tmp_path: Path) -> None:
+    plain = "use='selfcls-mlp', hidden_dims=[]"
+    heads = f"[{{name='other', {plain}, classifiers=[5]}}, {{name='own', {plain}, classifiers=[7, 7]}}]"
+    losses = "[{use='selfcls', name='a', head='other'}, {use='selfcls', name='b', head='own'}]"
+    settings = ["data.size=12", "views.size=8", "train.epochs=1", "monitor.every_epochs=0"]
+    settings += [f"head={heads}", f"loss={losses}", "evaluation={head='own', classifier=1}"]
+    run = Run(train(load_recipe(tiny, settings), tmp_path / "runs").path)
+    network, subject = RunNetwork(run, "cpu"), RunSubject(run, "cpu")
+    assert network.head is not None
+    assert (network.head_name, network.classifier, network.head.classifiers) == ("own", 1, (7, 7))
+    features, logits = subject.features("test").features[:30], subject.features("test").logits
+    expected = network.head(features).logits
+    assert logits is not None
+    torch.testing.assert_close(logits[:30], expected[1])
+    assert not torch.allclose(expected[0], expected[1])
+
+    (files := tmp_path / "files").mkdir()
+    for place, image in enumerate(subject.split("test").images.gather(torch.arange(30))[:, 0].numpy()):
+        assert image.shape == (12, 12)
+        Image.fromarray(image).save(files / f"{place:03}.png")
+    run.predict(files, tmp_path / "classes.csv", device="cpu")
+    assert [int(row["class"]) for row in rows(tmp_path / "classes.csv")] == expected[1].argmax(1).tolist()
+    run.embed(files, tmp_path / "features.parquet", device="cpu")
+    embedded = pyarrow.parquet.read_table(tmp_path / "features.parquet").column("features").to_pylist()
+    numpy.testing.assert_allclose(embedded, features, atol=1e-5)
+    with torch.no_grad():
+        exported = Outputs(network)(torch.zeros(2, 1, 8, 8))[1]
+        torch.testing.assert_close(exported, network.head(network.backbone(torch.zeros(2, 1, 8, 8))).logits[1])
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -255,9 +320,9 @@ def test_names_that_mean_harm_reach_programs_whole_and_nobody_else(run: Run, dig
     assert {os.path.normpath(cell) for cell in cells} == {*HOSTILE, "odd\\udcff.png"}
     assert all((folder / cell).is_file() for cell in cells - {"odd\\udcff.png"})
     assert not [cell for cell in cells if cell[0] in "=+-@\t\r\n"]
-    assert [row["file"] for row in rows(tmp_path / "classes.broken.csv")] == ["\x1b[2Jbroken.png", "./=broken.png"]
+    assert [row["file"] for row in rows(tmp_path / "classes.csv.broken.csv")] == ["\x1b[2Jbroken.png", "./=broken.png"]
     assert done.stderr == (
-        f"2 of 13 files cannot be read and are left out; all are listed in {tmp_path}/classes.broken.csv:\n"
+        f"2 of 13 files cannot be read and are left out; all are listed in {tmp_path}/classes.csv.broken.csv:\n"
         "  '\\x1b[2Jbroken.png': empty file\n"
         "  =broken.png: empty file\n"
     )

@@ -30,6 +30,7 @@ def test_tables_merge_and_arrays_and_changed_components_replace(tmp_path: Path) 
     assert found.origins[("train", "batch_size")] == Origin(str(tmp_path / "base.toml"), 3)
     assert ("loss", "old") not in found.origins
     assert ("head", "k", 1) not in found.origins
+    assert found.source == str(child), "a run is called after it"
 
 
 def test_extends_is_relative_to_the_recipe_and_reaches_further(tmp_path: Path) -> None:

@@ -37,6 +37,12 @@ def test_a_new_component_drops_the_old_ones_options_and_says_so(tmp_path: Path) 
     assert found.notes == ["--set loss.use=b drops the options of 'a': temperature, other"]
 
 
+def test_a_new_component_takes_the_place_of_the_old(tmp_path: Path) -> None:
+    found = document(tmp_path, '[[loss]]\nuse = "a"\nname = "n"\nhead = "h"\nstart_epoch = 3\ntemperature = 1\n')
+    override(found, ["loss.n.use=b"])
+    assert found.tables["loss"] == [{"use": "b", "name": "n", "head": "h", "start_epoch": 3}]
+
+
 def test_the_same_component_keeps_its_options(tmp_path: Path) -> None:
     found = document(tmp_path, '[loss]\nuse = "a"\ntemperature = 1\n')
     override(found, ["loss.use=a"])

@@ -18,11 +18,15 @@ from PIL import Image
 
 from sslkit import Run
 from sslkit.classes import write_class_names
+from sslkit.contracts.dataset import Split
+from sslkit.data.store import TensorStore
 from sslkit.evaluation.discovered import Discovered
 from sslkit.evaluation.subject import RunSubject
 from sslkit.records import read_evaluations
-from sslkit.reporting import discoveries, drawing
+from sslkit.reporting import discoveries, drawing, run_section
 from sslkit.reporting.discoveries import confusion
+from sslkit.reporting.findings import Findings
+from sslkit.reporting.gallery import Gallery
 from sslkit.reporting.report import write_report
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -158,6 +162,59 @@ def test_of_very_many_classes_shares_are_of_all_images(monkeypatch: pytest.Monke
     assert [len(row) for row in counts] == [4, 4]
     assert totals == [100, 100]
     assert "columns 4 of 100 discovered classes" in told[0]
+
+
+def found_in(features: torch.Tensor, labels: torch.Tensor | None = None) -> Findings:
+    images = TensorStore(torch.zeros(len(features), 1, 8, 8, dtype=torch.uint8))
+    return Findings("test", Split(images, labels), features, ("a", "b"), None, (), 0)
+
+
+def test_neighbours_are_the_nearest_by_cosine_and_marked_where_they_differ() -> None:
+    features = torch.tensor([[1.0, 0], [1, 0.1], [50, 50], [-1, 0]])
+    found = found_in(features, torch.tensor([0, 0, 1, 1]))
+    assert found.neighbours()[0] == (0, [1, 2, 3])
+    assert [tile["differs"] for tile in discoveries.neighbours(found)[0][1]] == [False, True, True]
+
+
+def test_the_map_shows_the_points_of_the_images_that_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = found_in(torch.randn(40, 3, generator=torch.Generator().manual_seed(0)))
+    shown: list[Any] = []
+    honest = discoveries.figures.scatter
+    monkeypatch.setattr(discoveries, "MAP_IMAGES", 5)
+    monkeypatch.setattr(
+        discoveries.figures, "scatter", lambda points, *rest: shown.append(points) or honest(points, *rest)
+    )
+    texts = discoveries.plane(found, [], Gallery("x"))["data"]["texts"]
+    places = found.sample(5)
+    assert texts == [f"test image {place}" for place in places.tolist()]
+    assert (shown[0] == found.projection()[0][places].numpy()).all()
+
+
+def test_cards_show_the_ends_of_confidence_and_the_largest_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = torch.zeros(60, 2)
+    logits[:, 0] = torch.arange(60, 0, -1) / 10
+    monkeypatch.setattr(discoveries, "tiles", lambda found, places, differs=None: places.tolist())
+    nobody: Any = SimpleNamespace(class_names=(), split=SimpleNamespace(images=None))
+    first, _ = discoveries.cards(nobody, Discovered.of(logits, None, 0), ["", ""], Gallery("x"))
+    assert (first["most"], first["least"]) == (list(range(20)), list(range(59, 39, -1)))
+    monkeypatch.setattr(discoveries, "MOST_CLASSES", 2)
+    sizes = torch.nn.functional.one_hot(torch.tensor([0, 1, 1, 2, 2, 2])).float()
+    assert discoveries.shown_classes(Discovered.of(sizes, None, 0)) == [1, 2]
+
+
+def test_the_first_numbers_stand_beside_pixels() -> None:
+    result = {"cluster": {"acc": 0.5}, "baselines": {"kmeans_pixels": {"acc": 0.25}, "kmeans_features": {"acc": 0.125}}}
+    assert run_section._numbers_first({"cluster": ("cluster", result)})[0]["beside"] == "k-means on pixels: 0.250"
+
+
+def test_the_pairs_most_often_confused_come_first() -> None:
+    labels = torch.tensor([0] * 9 + [1] * 9)
+    assigned = torch.tensor([0] * 8 + [1] + [0] * 3 + [1] * 6)
+    found: Any = SimpleNamespace(name="test", class_names=("a", "b"))
+    gallery: Any = SimpleNamespace(chart=lambda *_, **__: None)
+    logits = torch.nn.functional.one_hot(assigned).float()
+    table = confusion(found, Discovered.of(logits, labels, 2), ["", ""], gallery)["confusions"]
+    assert table.rows == [("0", "a", "b", "3"), ("1", "b", "a", "1")]
 
 
 def test_without_labels_all_is_shown_that_can_be(unlabelled: Run, parse, tmp_path: Path) -> None:

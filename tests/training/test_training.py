@@ -142,6 +142,11 @@ def test_monitors_know_neither_their_queries_nor_any_other_accuracy(
     assert (figures["acc"], figures["nmi"]) == (0.25, 0.125)
 
 
+def test_the_last_epoch_is_measured_whatever_the_interval(tiny: Path, tmp_path: Path) -> None:
+    run = run_once(tiny, tmp_path / "runs", "train.epochs=3", "monitor.every_epochs=2")
+    assert [step for step, _, metric, _ in rows(run) if metric == "monitor/acc"] == [10, 15]
+
+
 def test_neighbours_are_measured_before_the_first_step(tiny: Path, tmp_path: Path) -> None:
     recipe = load_recipe(tiny)
     floor = Monitor(assemble(recipe)).measure(None)["knn"]
