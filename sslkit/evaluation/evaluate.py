@@ -131,22 +131,17 @@ def evaluate(
     protocol: dict[str, Mapping[str, Any]] = {}
     baselines: dict[str, Mapping[str, Any]] = {}
     baseline_protocols: dict[str, Mapping[str, Any]] = {}
-    on: dict[str, Any] = {"data": subject.data_name}
-    own = subject.recipe.data
-    if other is not None and (other[0], other[1].options) != (own.entry.name, own.options):
-        on["data_options"] = other[1].options.model_dump(mode="json", exclude_defaults=True)
-    with_classes = subject.head is not None and subject.head.classifiers
-    which = {"head": subject.head_name, "classifier": subject.classifier} if with_classes else {}
+    common = _common_protocol(subject, other)
     try:
         for name, evaluator in evaluators.items():
             evaluation = evaluator.evaluate(subject)
             result[name] = dict(evaluation.figures)
-            protocol[name] = on | which | dict(evaluation.protocol)
+            protocol[name] = common | dict(evaluation.protocol)
             baselines |= evaluation.baselines
             if untrained is not None:
                 evaluation = evaluator.evaluate(untrained)
                 baselines[f"{name}_random_weights"] = evaluation.figures
-                baseline_protocols[f"{name}_random_weights"] = on | which | dict(evaluation.protocol)
+                baseline_protocols[f"{name}_random_weights"] = common | dict(evaluation.protocol)
     finally:
         # What was found before another evaluator failed, or somebody stopped it, may have taken hours.
         cache_notes = [*subject.cache_notes, *([] if untrained is None else untrained.cache_notes)]
@@ -156,6 +151,17 @@ def evaluate(
         if protocol:
             _save(run, result)
     return result
+
+
+def _common_protocol(subject: RunSubject, other: tuple[str, Dataset] | None) -> dict[str, Any]:
+    """What every evaluator's protocol tells, unless it says otherwise: the data, and the classifier of the run."""
+    told: dict[str, Any] = {"data": subject.data_name}
+    own = subject.recipe.data
+    if other is not None and (other[0], other[1].options) != (own.entry.name, own.options):
+        told["data_options"] = other[1].options.model_dump(mode="json", exclude_defaults=True)
+    if subject.head is not None and subject.head.classifiers:
+        told |= {"head": subject.head_name, "classifier": subject.classifier}
+    return told
 
 
 def _save(run: Run, result: dict[str, Any]) -> None:
