@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
@@ -19,7 +20,11 @@ KEY = "sslkit"
 
 def save_weights(module: nn.Module, path: Path, metadata: dict[str, Any]) -> None:
     """Write a module's state, with metadata that JSON can hold."""
-    state = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    # Copies, because a module may stand in two places, and safetensors refuses memory that two names share.
+    state = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in module.state_dict().items()
+    }
     write_aside(path, save(state, metadata={KEY: json.dumps(metadata)}))
 
 

@@ -20,6 +20,15 @@ def test_weights_and_metadata_come_back(tmp_path: Path) -> None:
     assert read_metadata(path) == {"mean": [0.5], "name": "é"}
 
 
+def test_a_module_in_two_places_is_saved_in_both(tmp_path: Path) -> None:
+    shared = nn.LayerNorm(3)
+    save_weights(nn.ModuleList([shared, shared]), tmp_path / "w.safetensors", {})
+    other = nn.ModuleList([nn.LayerNorm(3), nn.LayerNorm(3)])
+    nn.init.zeros_(other[0].weight)
+    load_weights(other, tmp_path / "w.safetensors")
+    assert other[0].weight.tolist() == other[1].weight.tolist() == [1, 1, 1]
+
+
 def test_damaged_and_foreign_weights_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     with pytest.raises(RunError, match=r"there are no weights .*: the run has not finished; `sslkit resume`"):

@@ -16,11 +16,13 @@ class Kind:
         singular: as one speaks of a single component, ``loss``.
         plural: as the kind is listed, ``losses``; the entry-point group is ``sslkit.<plural>``.
         base: ``module:Class`` that components of the kind inherit from.
+        reserved: keys of its table in a recipe that are the core's, besides ``use``: no option may be called so.
     """
 
     singular: str
     plural: str
     base: str
+    reserved: frozenset[str] = frozenset()
 
     @property
     def article(self) -> str:
@@ -37,8 +39,13 @@ KINDS = (
     Kind("dataset", "datasets", "sslkit.contracts.dataset:Dataset"),
     Kind("view", "views", "sslkit.contracts.views:Views"),
     Kind("backbone", "backbones", "sslkit.contracts.backbone:Backbone"),
-    Kind("head", "heads", "sslkit.contracts.head:Head"),
-    Kind("loss", "losses", "sslkit.contracts.loss:Loss"),
+    Kind("head", "heads", "sslkit.contracts.head:Head", frozenset({"name"})),
+    Kind(
+        "loss",
+        "losses",
+        "sslkit.contracts.loss:Loss",
+        frozenset({"name", "weight", "head", "start_epoch"}),
+    ),
     Kind("method", "methods", "sslkit.contracts.method:Method"),
     Kind("optimizer", "optimizers", "sslkit.contracts.optimizer:Optimizer"),
     Kind("evaluator", "evaluators", "sslkit.contracts.evaluator:Evaluator"),

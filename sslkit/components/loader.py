@@ -37,6 +37,12 @@ def load(entry: Entry) -> type[Component]:
     options = getattr(found, "Options", None)
     if not (isinstance(options, type) and issubclass(options, Options)):
         raise IncompatibleComponent(f"{entry}: its Options must be a subclass of sslkit.Options")
+    taken = sorted(options.model_fields.keys() & (entry.kind.reserved | {"use"}))
+    if taken:
+        raise IncompatibleComponent(
+            f"{entry}: its option {taken[0]!r} has a name that recipes need for every {entry.kind.singular}; "
+            f"tell the author of {entry.distribution} to call it otherwise"
+        )
     component: type[Component] = found
     if entry.variant and not component.variant_option:
         raise UnknownComponent(

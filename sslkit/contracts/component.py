@@ -14,6 +14,10 @@ class Component:
     A subclass states the contract version it was written for (``api = 1``) and, where it has any, its ``Options``.
     It is constructed as ``Class(options, context)`` with its validated options and the runtime
     ``Context``.
+
+    What it keeps from step to step goes into checkpoints: ``state_dict`` and ``get_extra_state`` give tensors and plain
+    values only.  Where several processes train, the buffers of all modules are those of the first one before each step:
+    write into them what is the same in all (``context.world.gather``), nothing that one process alone has seen.
     """
 
     api: ClassVar[int]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -50,7 +51,9 @@ class RunNetwork:
         seed_global(self.recipe.run.seed)
         # Also of an untrained network: random weights are to be the floor, not ones that somebody else trained.
         context = context_of(self.metadata["context"], restoring=True)
-        self.context, backbone, heads = build_network(self.recipe, context)
+        built, backbone, heads = build_network(self.recipe, context)
+        # A view policy may have normalised otherwise than the data set's statistics say.
+        self.context = replace(built, mean=tuple(self.metadata["mean"]), std=tuple(self.metadata["std"]))
         if not untrained:
             load_weights(backbone, run.backbone)
         if channels_last(device):

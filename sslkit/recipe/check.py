@@ -171,8 +171,7 @@ class _Checker:
         }
 
     def _selected(self, path: KeyPath, table: dict[str, Any], entry: Entry) -> Selected | None:
-        section = str(path[0])
-        taken = {"head": {"name"}, "loss": {"name", "weight", "head", "start_epoch"}}.get(section, set())
+        taken = entry.kind.reserved
         place = validate(Placement, {key: table[key] for key in table if key in taken}, path, self.document)
         own = {key: value for key, value in table.items() if key != "use" and key not in taken}
         try:

@@ -18,7 +18,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins import TorchCheckpointIO
 
-from sslkit.errors import RunError
+from sslkit.errors import RunError, TrainingError
 from sslkit.files import open_regular, point, write_aside
 from sslkit.training.archive import strangeness
 from sslkit.training.contents import wrong
@@ -151,12 +151,32 @@ class Saver:
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder = folder
         self.keep = keep
+        self.tried = False
+        """Whether one of this process's checkpoints was read again."""
 
     def save(self, trainer: pl.Trainer, step: int, best: int) -> None:
-        """Write the state after ``step`` and drop what is not kept; ``best`` is the step of the best checkpoint."""
+        """Write the state after ``step`` and drop what is not kept; ``best`` is the step of the best checkpoint.
+
+        Raises:
+            TrainingError: the first one that is written cannot be read again, because of what a component keeps.
+        """
         trainer.save_checkpoint(self.folder / f"step-{step}.ckpt")
         if trainer.is_global_zero:
+            self._try(step)
             self.settle(step, best)
+
+    def _try(self, step: int) -> None:
+        """Read the first checkpoint again: better to fail now than after days, when somebody wants to go on from it."""
+        if self.tried:
+            return
+        self.tried = True
+        written = max(self.folder.glob(f"step-{step}-*.ckpt"), key=lambda path: path.stat().st_mtime_ns)
+        reason = _read(written)[1]
+        if reason:
+            raise TrainingError(
+                f"no run could go on from the checkpoint of step {step}: it {reason}; what a component keeps "
+                "(state_dict, get_extra_state, an optimizer's groups, a schedule) must be tensors and plain values"
+            )
 
     def settle(self, step: int, best: int) -> None:
         """After ``step`` was saved: point the links, and remove what is not kept.

@@ -54,15 +54,17 @@ def by_batch(*modules: nn.Module) -> Iterator[None]:
         layer
         for module in modules
         for layer in module.modules()
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.track_running_stats
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_mean is not None
     ]
+    kept = [(layer.running_mean, layer.running_var) for layer in norms]
     for layer in norms:
-        layer.training, layer.track_running_stats = True, False
+        # In eval mode all the same: in training, one that synchronises would wait for processes that measure nothing.
+        layer.running_mean = layer.running_var = None
     try:
         yield
     finally:
-        for layer in norms:
-            layer.training, layer.track_running_stats = False, True
+        for layer, (mean, variance) in zip(norms, kept, strict=True):
+            layer.running_mean, layer.running_var = mean, variance
 
 
 class Signs:

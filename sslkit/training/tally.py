@@ -35,7 +35,9 @@ class Tally:
     def add(self, output: MethodOutput) -> None:
         """One step more, whose loss and terms are called as in ``names``."""
         loss = output.loss.detach()
-        self.pending.append(torch.stack([loss, *(term.to(loss.dtype) for term in output.terms.values())]))
+        # A term may be a number that the host knows.
+        terms = (term.to(loss.device, loss.dtype, non_blocking=True) for term in output.terms.values())
+        self.pending.append(torch.stack([loss, *terms]))
         self.epoch_loss = self.epoch_loss + loss
         for head, losses in output.per_classifier.items():
             before, now = self.classifier_loss.get(head), torch.stack(losses)

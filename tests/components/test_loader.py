@@ -71,6 +71,17 @@ def test_what_breaks_a_promise_is_refused(install, request, source, message) -> 
     assert message in str(error.value)
 
 
+def test_an_option_may_not_be_called_as_what_recipes_say_of_every_loss(install) -> None:
+    source = GOOD.format(api=1).replace(
+        "    def", "    class Options(sslkit.Options):\n        weight: float = 25.0\n    def"
+    )
+    told = (
+        "its option 'weight' has a name that recipes need for every loss; tell the author of plug to call it otherwise"
+    )
+    with pytest.raises(IncompatibleComponent, match=re.escape(told)):
+        load_loss(install, "p20:Good", p20=source)
+
+
 def test_a_variant_of_what_is_no_family_is_refused(install) -> None:
     install("plug", "[sslkit.losses]\nthing = plug_single:Good\n", version="3.1", plug_single=GOOD.format(api=1))
     with pytest.raises(UnknownComponent) as error:

@@ -223,6 +223,13 @@ def test_what_was_done_for_other_weights_images_or_versions_is_done_anew(
         predict(run, copy, out)
 
 
+def test_what_the_views_normalised_with_counts_not_the_data(run: Run) -> None:
+    metadata = read_metadata(run.backbone) | {"mean": [0.25], "std": [0.125]}
+    save_file(load_file(run.backbone), run.backbone, {"sslkit": json.dumps(metadata)})
+    context = RunSubject(run, "cpu").context
+    assert (context.mean, context.std) == ((0.25,), (0.125,))
+
+
 def test_the_head_and_the_classifier_of_the_recipe_are_meant_everywhere(tiny: Path, tmp_path: Path) -> None:
     plain = "use='selfcls-mlp', hidden_dims=[]"
     heads = f"[{{name='other', {plain}, classifiers=[5]}}, {{name='own', {plain}, classifiers=[7, 7]}}]"

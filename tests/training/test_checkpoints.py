@@ -26,6 +26,7 @@ from sslkit.training import checkpoints
 from sslkit.training.checkpoints import AtomicCheckpointIO, Interval, Saver, newest_whole, saved
 from sslkit.training.reporter import Progress, Reporter
 from sslkit.training.train import resume, train
+from sslkit_selfcls.loss import SelfClassifierLoss
 
 SMALL = ["backbone.width=4", "loss.queue_size=512", "train.checkpoint_every=1 steps", "train.keep_checkpoints=3"]
 
@@ -209,6 +210,15 @@ def test_a_checkpoint_that_could_not_be_read_for_a_moment_is_kept_until_there_is
     ended, expected = load_file(stopped.backbone), load_file(calm.backbone)
     assert ended.keys() == expected.keys()
     assert all(torch.equal(ended[name], expected[name]) for name in expected)
+
+
+def test_a_state_that_could_not_be_read_again_stops_the_training_at_its_first_checkpoint(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SelfClassifierLoss, "get_extra_state", lambda self: {"a path": Path("x")}, raising=False)
+    monkeypatch.setattr(SelfClassifierLoss, "set_extra_state", lambda self, state: None, raising=False)
+    with pytest.raises(TrainingError, match=r"no run could go on from the checkpoint of step 1: it is refused: .*path"):
+        train(load_recipe(tiny, SMALL), tmp_path / "runs")
 
 
 def test_a_history_that_is_gone_is_said(stopped: Run) -> None:

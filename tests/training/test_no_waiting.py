@@ -15,6 +15,7 @@ from shipped import ON_DIGITS, RECIPES, SHIPPED
 from torch import Tensor
 
 from sslkit.assembly import assemble
+from sslkit.contracts.method import MethodOutput
 from sslkit.data.loader import Loader
 from sslkit.data.store import TensorStore
 from sslkit.hardware import Hardware
@@ -28,6 +29,7 @@ from sslkit.training.learner import Learner
 from sslkit.training.monitor import Monitor
 from sslkit.training.processes import Processes
 from sslkit.training.reporter import Reporter
+from sslkit.training.tally import Tally
 
 BATCH = 8
 LEAN = ["backbone={use='convnet', width=2}", f"train.batch_size={BATCH}", "monitor.every_epochs=0"]
@@ -101,3 +103,12 @@ def test_what_waits_is_found() -> None:
         device.tensor(pixels.images).index_select(0, torch.arange(2).to("cuda"))
     with pytest.raises(Waits, match="a tensor is copied to the host"), accelerator() as (device, _):
         device.tensor(pixels.images).cpu()
+
+
+def test_a_term_that_the_host_knows_is_logged_without_waiting() -> None:
+    with accelerator() as (device, _):
+        tally = Tally()
+        tally.epoch_loss = device.tensor(tally.epoch_loss)
+        tally.add(MethodOutput(device.tensor(torch.ones(())), {"queue": torch.full((), 0.5)}))
+        (row,) = tally.pending
+        assert (row.device.type, row.shape) == ("cuda", (2,))
