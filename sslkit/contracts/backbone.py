@@ -37,6 +37,9 @@ class Counterpart:
 class Backbone(Component, nn.Module):
     """A network whose feature is what evaluation uses and what a user takes away.
 
+    It is called in channels-last memory order, and under bfloat16 autocast where a device is fast in that.  A layer of
+    its own that normalises has ``no_decay = True``: its parameters are then neither decayed nor given a trust ratio.
+
     ``context.channels`` and ``context.view_size`` tell what it will be given; views of other sizes (local crops)
     must work as well.  What the context settled of its layers, a stem say, its ``extra_repr`` tells; exports state it.
     """

@@ -15,11 +15,9 @@ from sslkit.contracts.context import Context
 from sslkit.contracts.dataset import ImageStore
 from sslkit.contracts.views import move_parameters
 from sslkit.data.seeds import generator
+from sslkit.optimizers.groups import parameter_groups
 from sslkit.views.crops import Crops
 from sslkit.views.prepare import prepare
-
-NO_DECAY_BELOW = 2
-"""Parameters of fewer dimensions (biases, normalisation) have no weight decay."""
 
 
 @dataclass(frozen=True)
@@ -151,11 +149,9 @@ def fit(
 
 
 def _groups(module: nn.Module, lr: float, weight_decay: float) -> list[dict[str, object]]:
-    weights = [p for p in module.parameters() if p.ndim >= NO_DECAY_BELOW]
-    others = [p for p in module.parameters() if p.ndim < NO_DECAY_BELOW]
     return [
-        {"params": weights, "lr": lr, "weight_decay": weight_decay},
-        {"params": others, "lr": lr, "weight_decay": 0.0},
+        {"params": list(group.parameters), "lr": lr, "weight_decay": weight_decay if group.decay else 0.0}
+        for group in parameter_groups(module)
     ]
 
 

@@ -25,10 +25,11 @@ from torch import Tensor
 from sslkit.assembly import Assembly
 from sslkit.contracts.method import Batch
 from sslkit.hardware import Hardware
+from sslkit.optimizers.groups import parameter_groups
 from sslkit.recipe.model import Recipe
 from sslkit.runs import Run
 from sslkit.training.fit import fit
-from sslkit.training.learner import Learner, parameter_groups
+from sslkit.training.learner import Learner
 from sslkit.training.prepare import prepare
 from sslkit.training.reporter import Progress, Reporter
 

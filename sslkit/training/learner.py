@@ -7,20 +7,18 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sslkit.assembly import Assembly
 from sslkit.contracts.method import Batch, MethodOutput
-from sslkit.contracts.optimizer import ParameterGroup
 from sslkit.contracts.views import move_parameters, slice_parameters
 from sslkit.data.loader import ImageBatch
 from sslkit.data.seeds import generator
 from sslkit.hardware import Hardware
+from sslkit.optimizers.groups import parameter_groups
 from sslkit.training.compiled import Compiled
 from sslkit.training.first_batch import check_heads, check_images, check_views
 from sslkit.training.guard import Guard
-
-NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 class Learner(pl.LightningModule):
@@ -133,18 +131,3 @@ class Learner(pl.LightningModule):
             for group in optimizer.param_groups
         ]
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-
-def parameter_groups(module: nn.Module) -> tuple[ParameterGroup, ...]:
-    """All trainable parameters: weights, and apart from them biases and the parameters of normalisation layers."""
-    apart = {id(p) for layer in module.modules() if isinstance(layer, NORMS) for p in layer.parameters(recurse=False)}
-    weights: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for parameter in module.parameters():
-        if parameter.requires_grad:
-            (others if parameter.ndim < 2 or id(parameter) in apart else weights).append(parameter)
-    groups = (
-        ParameterGroup("weights", tuple(weights), decay=True),
-        ParameterGroup("bias-and-norm", tuple(others), decay=False),
-    )
-    return tuple(group for group in groups if group.parameters)

@@ -15,10 +15,10 @@ from torch import nn
 from sslkit.contracts.context import Context
 from sslkit.contracts.optimizer import ParameterGroup
 from sslkit.errors import OptionError
+from sslkit.optimizers.groups import parameter_groups
 from sslkit.optimizers.lars import Lars
 from sslkit.optimizers.schedule import ScheduledOptimizer
 from sslkit.optimizers.torch_optimizers import AdamW, Sgd
-from sslkit.training.learner import parameter_groups
 
 BUILT_IN = [Sgd, AdamW, Lars]
 
@@ -264,6 +264,21 @@ def test_weights_are_decayed_biases_and_normalisation_are_not() -> None:
     assert [id(p) for p in weights.parameters] == [id(net[0].weight), id(net[2].weight)]
     assert [id(p) for p in rest.parameters] == [id(p) for p in (net[0].bias, net[1].weight, net[1].bias, net[2].bias)]
     assert (weights.decay, rest.decay) == (True, False)
+
+
+def test_a_strangers_normalisation_says_that_it_is_one() -> None:
+    class Response(nn.Module):
+        no_decay = True
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.gamma = nn.Parameter(torch.ones(1, 4, 1, 1))
+            self.inner = nn.Linear(4, 4, bias=False)
+
+    own = Response()
+    weights, rest = parameter_groups(nn.Sequential(own))
+    assert [id(p) for p in weights.parameters] == [id(own.inner.weight)]
+    assert [id(p) for p in rest.parameters] == [id(own.gamma)]
 
 
 def test_every_option_reaches_the_optimizer() -> None:

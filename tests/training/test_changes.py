@@ -67,7 +67,7 @@ def test_changed_options_of_the_optimizer_reach_every_parameter(run: Run) -> Non
         ("bias-and-norm", 0.0, (0.8, 0.95), 0.02),
     ]
     assert [group["params"] for group in groups] == [group["params"] for group in before]
-    assert [row.value for row in read_history(run.metrics) if row.metric == "lr"] == [0.02]
+    assert [row.value for row in read_history(run.metrics) if row.metric == "lr"] == [0.02, 0.02]
 
 
 def test_another_network_or_optimizer_cannot_go_on_at_all(run: Run) -> None:
