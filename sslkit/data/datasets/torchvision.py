@@ -53,7 +53,7 @@ class TorchvisionSource(Dataset):
         return self.options.root or cache_folder() / "datasets"
 
     @cached_property
-    def class_names(self) -> tuple[str, ...]:  # type: ignore[override]  # reading them hashes all files
+    def class_names(self) -> tuple[str, ...]:  # reading them hashes all files
         return tuple(self._source("test").classes)
 
     @abstractmethod
