@@ -194,6 +194,15 @@ def test_a_validation_split_of_the_data_is_the_one_that_is_used(
     assert (len(monitor.bank), len(monitor.queries)) == (40, 20)
     assert all(file.startswith("validation/") for file in monitor.query_split.files)
 
+    for folder in ("validation", "test"):
+        shutil.rmtree(root / folder)
+    data = ImageFolder(ImageFolder.Options.model_validate({"root": str(root), "channels": 1}))
+    cut = RunSubject(Run(trained), "cpu", other=("image-folder", data))
+    files = [*cut.split("train").files, *cut.split("validation").files]
+    assert sorted(files) == sorted(data.load("train").files), (
+        "where a split is cut from training images, files stay known"
+    )
+
 
 def test_the_report_s_probe_and_fine_tuning_beside_training_from_scratch(cli, trained: Path, others: Path) -> None:
     asked = ["--linear", "--protocol", "report", "--finetune", "--baseline", "random"]

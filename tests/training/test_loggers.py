@@ -183,19 +183,25 @@ def test_a_tool_that_fails_stops_no_training_and_is_told_later(
     assert told[-1] == (-1, {"success": 0.0})
 
 
+class Keeps:
+    """A tool that writes what it is sent into a list."""
+
+    def __init__(self, told: list[tuple[str, int, float]]) -> None:
+        self.told = told
+
+    def log_hyperparams(self, resolved: dict) -> None: ...
+
+    def log_metrics(self, figures: dict[str, float], step: int) -> None:
+        self.told.extend((name, step, single(value)) for name, value in figures.items())
+
+    def finalize(self, status: str) -> None: ...
+
+
 def test_rows_are_sent_again_where_nobody_could_note_that_they_were(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(BaseException):
         pass
-
-    class Keeps:
-        def log_hyperparams(self, resolved: dict) -> None: ...
-
-        def log_metrics(self, figures: dict[str, float], step: int) -> None:
-            told.extend((name, step, single(value)) for name, value in figures.items())
-
-        def finalize(self, status: str) -> None: ...
 
     def dies(path: Path, text: str) -> None:
         if len(notes) == 1:
@@ -206,7 +212,7 @@ def test_rows_are_sent_again_where_nobody_could_note_that_they_were(
     told: list[tuple[str, int, float]] = []
     notes: list[str] = []
     honest = loggers.write_aside
-    monkeypatch.setitem(loggers.MAKE, "tensorboard", lambda run, known: Keeps())
+    monkeypatch.setitem(loggers.MAKE, "tensorboard", lambda run, known: Keeps(told))
     settings = ['run.loggers=["tensorboard"]', "train.checkpoint_every=3 steps"]
     with monkeypatch.context() as patch:
         patch.setattr(loggers, "write_aside", dies)
@@ -223,14 +229,6 @@ def test_rows_are_sent_again_where_nobody_could_note_that_they_were(
 
 
 def test_a_history_that_began_anew_is_sent_whole(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Keeps:
-        def log_hyperparams(self, resolved: dict) -> None: ...
-
-        def log_metrics(self, figures: dict[str, float], step: int) -> None:
-            told.extend((name, step, single(value)) for name, value in figures.items())
-
-        def finalize(self, status: str) -> None: ...
-
     class Vandal(Notes):
         def step(self, progress: Progress) -> None:
             if progress.step == 4:
@@ -238,7 +236,7 @@ def test_a_history_that_began_anew_is_sent_whole(tiny: Path, tmp_path: Path, mon
                 (run / "metrics.csv").unlink()
 
     told: list[tuple[str, int, float]] = []
-    monkeypatch.setitem(loggers.MAKE, "tensorboard", lambda run, known: Keeps())
+    monkeypatch.setitem(loggers.MAKE, "tensorboard", lambda run, known: Keeps(told))
     settings = ['run.loggers=["tensorboard"]', "train.checkpoint_every=3 steps", "monitor.log_every_steps=1"]
     run = train(load_recipe(tiny, settings), tmp_path / "runs", Vandal())
     assert {step for _, step, _ in rows(run)} == {5, 6, 7, 8, 9, 10}
