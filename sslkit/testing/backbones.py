@@ -68,6 +68,30 @@ class BackboneTests(ComponentTests):
                 reached = value.grad is not None and bool(value.grad.isfinite().all())
                 require(reached, f"no finite gradient reaches {name}")
 
+    def test_the_memory_order_of_images_does_not_matter(self) -> None:
+        """Training has images and weights in channels-last order."""
+        backbone, other = (self.build().train() for _ in range(2))
+        wanted = backbone(self.images())
+        other.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        try:
+            found = other(self.images().contiguous(memory_format=torch.channels_last))
+        except RuntimeError as error:
+            message = f"it must take images in channels-last memory order, as training gives them: {error}"
+            raise AssertionError(message) from error
+        same = torch.allclose(wanted, found, atol=1e-3)
+        require(same, "images in channels-last memory order must give the same features")
+
+    def test_it_trains_in_bfloat16(self) -> None:
+        """As training does where the hardware computes in it, under autocast."""
+        backbone = self.build().train()
+        try:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                features = backbone(self.images())
+            features.float().sum().backward()
+        except (RuntimeError, NotImplementedError) as error:
+            raise AssertionError(f"it must train under torch.autocast with bfloat16: {error}") from error
+        require(bool(features.isfinite().all()), "features must be finite under torch.autocast with bfloat16")
+
     def test_it_leaves_images_as_they_were(self) -> None:
         backbone, images = self.build().eval(), self.images()
         before = images.clone()
@@ -107,6 +131,7 @@ class BackboneTests(ComponentTests):
             require(apart < 1e-5, f"the network in {library} gives features that differ by {apart:.2g}")
 
     def test_it_works_on_any_device_without_waiting_for_it(self) -> None:
-        with accelerator(self.build().eval()) as (device, (backbone,)):
-            features = backbone(device.tensor(self.images()))
-            require(features.device.type == "cuda", "features must be on the device of the images")
+        for training in (False, True):
+            with accelerator(self.build().train(training)) as (device, (backbone,)):
+                features = backbone(device.tensor(self.images()))
+                require(features.device.type == "cuda", "features must be on the device of the images")

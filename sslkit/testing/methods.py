@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -12,6 +14,7 @@ from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.head import Head
 from sslkit.contracts.loss import Loss, LossOutput, ViewOutputs
 from sslkit.contracts.method import Batch, Method, MethodOutput, Parts, WeightedLoss
+from sslkit.testing.accelerator import accelerator
 from sslkit.testing.base import ComponentTests, no_global_randomness, require
 
 
@@ -69,17 +72,27 @@ class _Loss(Loss):
 class MethodTests(ComponentTests):
     """Subclass with ``component`` and, where needed, ``options``.
 
-    The method is given a small convolutional backbone, one head, and a loss that reads its embeddings and logits.
+    The method is given a small convolutional backbone, one head, and a loss that reads its embeddings and logits; two
+    of them where a promise is about several.
     """
 
     component: ClassVar[type[Method]]
 
-    def build(self, seed: int = 0) -> Method:
-        """The method with its parts."""
+    def build(self, seed: int = 0, losses: Mapping[str, tuple[float, int]] | None = None) -> Method:
+        """The method with its parts.
+
+        Args:
+            seed: of its weights.
+            losses: weight and first epoch of each loss, by name.
+        """
+        wanted = losses or {"agree": (1.0, 0)}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            parts = Parts(_Backbone(), {"head": _Head()}, (WeightedLoss("agree", _Loss(), 1.0, "head"),))
-        built: Method = self.make(self.make_context(), parts, seed=seed)
+            weighted = (WeightedLoss(name, _Loss(), weight, "head", start) for name, (weight, start) in wanted.items())
+            parts = Parts(_Backbone(), {"head": _Head()}, tuple(weighted))
+        # What is known of a head, its losses are told, and nothing else.
+        context = self.make_context(embedding_dim=0, classifiers=())
+        built: Method = self.make(context, parts, seed=seed)
         return built
 
     def batch(self, step: int = 0) -> Batch:
@@ -131,6 +144,39 @@ class MethodTests(ComponentTests):
         branches = set(loss.seen[0].branches)
         require(branches == set(method.branches), f"losses see {sorted(branches)}, not {sorted(method.branches)}")
 
+    def test_a_loss_counts_by_its_weight(self) -> None:
+        totals = []
+        for weight in (0.0, 1.0, 3.0):
+            method = self.build(losses={"agree": (1.0, 0), "again": (weight, 0)})
+            totals.append(method(self.batch()).loss.item())
+        once, thrice = totals[1] - totals[0], totals[2] - totals[0]
+        require(once, "a second loss must add to the first")
+        right = abs(thrice - 3 * once) < 1e-3 * abs(once)
+        require(right, f"a loss of weight 3 must add 3 times what one of weight 1 adds ({once:.4g}), not {thrice:.4g}")
+
+    def test_a_loss_joins_at_its_epoch(self) -> None:
+        method = self.build(losses={"agree": (1.0, 0), "later": (1.0, 1)})
+        later = method.losses["later"]
+        assert isinstance(later, _Loss)
+        method(self.batch(0))
+        require(not later.seen, "a loss must not be called before its start_epoch")
+        method(self.batch(self.make_context().steps_per_epoch))
+        require(later.seen, "a loss must be called from its start_epoch on")
+
+    def test_losses_can_classify_what_they_have_kept(self) -> None:
+        """Those with a queue give it the embeddings of earlier batches."""
+        method = self.build()
+        method(self.batch())
+        loss = method.losses["agree"]
+        assert isinstance(loss, _Loss)
+        for name, branch in loss.seen[0].branches.items():
+            wanted = [views[0] for views in branch.logits]
+            found = branch.classify(branch.embeddings[0]) if branch.classify is not None else ()
+            same = len(found) == len(wanted) and all(
+                torch.allclose(one, other, atol=1e-5) for one, other in zip(found, wanted, strict=True)
+            )
+            require(same, f"classify of the branch {name!r} must give its head's logits: hand head.classify on")
+
     def test_a_frozen_copy_is_not_trained(self) -> None:
         method = self.build()
         self.train_step(method, 0)
@@ -160,3 +206,12 @@ class MethodTests(ComponentTests):
             method.weights_replaced()
         same = torch.equal(one(self.batch()).loss, other(self.batch()).loss)
         require(same, "after weights_replaced the method must go on from the weights of backbone and heads")
+
+    def test_it_works_on_any_device_without_waiting_for_it(self) -> None:
+        batch = self.batch()
+        with accelerator(self.build()) as (device, (method,)):
+            views = tuple(map(device.tensor, batch.views))
+            there = replace(batch, views=views, index=device.tensor(batch.index))
+            loss = method(there).loss
+            method.after_step()
+            require(loss.device.type == "cuda", "the loss must be on the device of the views")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -76,6 +77,37 @@ class OptimizerTests(ComponentTests):
         optimizer.step()
         kept = torch.equal(layer.bias.detach(), torch.ones(3))
         require(kept, "a group with decay=False must have no weight decay")
+
+    def test_a_step_takes_a_closure(self) -> None:
+        """Lightning computes loss and gradients in one that it hands to ``step``."""
+        (layer, optimizer, _), alone = self.build(), self.build()
+        before = layer.weight.detach().clone()
+
+        def closure() -> torch.Tensor:
+            optimizer.zero_grad()
+            loss = layer(torch.ones(1, 4)).square().sum()
+            loss.backward()
+            return loss
+
+        given: Callable[..., Any] = optimizer.step
+        returned = given(closure=closure)
+        require(returned is not None, "step(closure) must return what the closure returns")
+        require(not torch.equal(layer.weight, before), "step(closure) must call the closure, and take the step")
+        alone[0](torch.ones(1, 4)).square().sum().backward()
+        alone[1].step()
+        same = torch.allclose(layer.weight, alone[0].weight, atol=1e-6)
+        require(same, "step(closure) must take the step that step() takes with the same gradients")
+
+    def test_parameters_without_a_gradient_stay_as_they_are(self) -> None:
+        """A head that joins later, or a layer that a batch does not reach, has none."""
+        layer, optimizer, _ = self.build()
+        before = layer.bias.detach().clone()
+        layer.weight.grad = torch.ones_like(layer.weight)
+        try:
+            optimizer.step()
+        except Exception as error:
+            raise AssertionError(f"a parameter without a gradient must be left alone: {error}") from error
+        require(torch.equal(layer.bias, before), "a parameter without a gradient must stay as it is")
 
     def test_its_state_is_in_its_state_dict(self) -> None:
         one, other = self.build(), self.build()

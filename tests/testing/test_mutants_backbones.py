@@ -93,6 +93,34 @@ class BackboneWithAnIdleLayer(GoodBackbone):
         self.idle = nn.Linear(2, 2)
 
 
+@breaks("test_the_memory_order_of_images_does_not_matter")
+class BackboneThatViews(GoodBackbone):
+    """Good otherwise."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.feature_maps(images)[2]
+        return maps.view(len(maps), -1).view(len(maps), 8, -1).mean(2)
+
+
+@breaks("test_the_memory_order_of_images_does_not_matter")
+class BackboneThatReadsMemory(GoodBackbone):
+    """Good otherwise."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = super().forward(images)
+        return features if images.is_contiguous() else 1.1 * features
+
+
+@breaks("test_it_trains_in_bfloat16")
+class BackboneThatMixesTypes(GoodBackbone):
+    """Good otherwise."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = super().forward(images)
+        same = torch.eye(8, dtype=features.dtype, device=features.device)
+        return torch.zeros_like(features, dtype=torch.float32).addmm_(features, same)
+
+
 @breaks("test_it_leaves_images_as_they_were")
 class BackboneThatWrites(GoodBackbone):
     """Good otherwise."""
@@ -153,6 +181,15 @@ class BackboneWithATensorOnTheHost(GoodBackbone):
 
     def forward(self, images: Tensor) -> Tensor:
         return super().forward(images) * self.scale
+
+
+@breaks("test_it_works_on_any_device_without_waiting_for_it")
+class BackboneThatWaitsInTraining(GoodBackbone):
+    """Good otherwise."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = super().forward(images)
+        return features * bool(features.detach().isfinite().all()) if self.training else features
 
 
 def test_what_is_good_keeps_every_promise(broken) -> None:

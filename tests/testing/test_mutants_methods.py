@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy
@@ -31,15 +32,16 @@ class GoodMethod(sslkit.Method):
 
     def forward(self, batch: sslkit.Batch) -> sslkit.MethodOutput:
         seen = self.outputs(batch)
-        total = torch.stack([self.losses[name](seen).total for name in self.started(batch.epoch)]).sum()
+        parts = [self.weights[name] * self.losses[name](seen).total for name in self.started(batch.epoch)]
+        total = torch.stack(parts).sum()
         return sslkit.MethodOutput(total, {"total": total.detach()})
 
     def outputs(self, batch: sslkit.Batch) -> sslkit.ViewOutputs:
-        features = [self.backbone(view) for group in batch.views for view in group]
-        made = [self.heads["head"](feature) for feature in features]
-        branch = sslkit.BranchOutputs(
-            tuple(features), tuple(own.embedding for own in made), (tuple(own.logits[0] for own in made),)
-        )
+        features = tuple(self.backbone(view) for group in batch.views for view in group)
+        head = self.heads["head"]
+        made = [head(feature) for feature in features]
+        logits = tuple(own.logits[0] for own in made)
+        branch = sslkit.BranchOutputs(features, tuple(own.embedding for own in made), (logits,), head.classify)
         return sslkit.ViewOutputs({"student": branch}, batch.global_views, batch.index, batch.step, batch.epoch)
 
 
@@ -66,13 +68,17 @@ class MethodThatForgetsTheBackbone(GoodMethod):
     """Good otherwise."""
 
     def outputs(self, batch: sslkit.Batch) -> sslkit.ViewOutputs:
+        views = tuple(group.detach() for group in batch.views)
         with torch.no_grad():
-            features = [self.backbone(view) for group in batch.views for view in group]
+            features = [self.backbone(view) for group in views for view in group]
+        seen = super().outputs(batch)
         made = [self.heads["head"](feature) for feature in features]
-        branch = sslkit.BranchOutputs(
-            tuple(features), tuple(own.embedding for own in made), (tuple(own.logits[0] for own in made),)
+        branch = replace(
+            seen.student,
+            embeddings=tuple(own.embedding for own in made),
+            logits=(tuple(own.logits[0] for own in made),),
         )
-        return sslkit.ViewOutputs({"student": branch}, batch.global_views, batch.index, batch.step, batch.epoch)
+        return replace(seen, branches={"student": branch})
 
 
 @breaks("test_losses_are_given_every_branch_it_announces")
@@ -80,6 +86,44 @@ class MethodThatPromisesATeacher(GoodMethod):
     """Good otherwise."""
 
     branches = frozenset({"student", "teacher"})
+
+
+@breaks("test_a_loss_counts_by_its_weight")
+class MethodThatWeighsAllAlike(GoodMethod):
+    """Good otherwise."""
+
+    def forward(self, batch: sslkit.Batch) -> sslkit.MethodOutput:
+        seen = self.outputs(batch)
+        total = torch.stack([self.losses[name](seen).total for name in self.started(batch.epoch)]).sum()
+        return sslkit.MethodOutput(total)
+
+
+@breaks("test_a_loss_joins_at_its_epoch")
+class MethodThatStartsEveryLoss(GoodMethod):
+    """Good otherwise."""
+
+    def started(self, epoch: int) -> list[str]:
+        return list(self.losses)
+
+
+@breaks("test_losses_can_classify_what_they_have_kept")
+class MethodThatKeepsClassifyToItself(GoodMethod):
+    """Good otherwise."""
+
+    def outputs(self, batch: sslkit.Batch) -> sslkit.ViewOutputs:
+        seen = super().outputs(batch)
+        return replace(seen, branches={"student": replace(seen.student, classify=None)})
+
+
+@breaks("test_it_works_on_any_device_without_waiting_for_it")
+class MethodThatLooksAtItsLoss(GoodMethod):
+    """Good otherwise."""
+
+    def forward(self, batch: sslkit.Batch) -> sslkit.MethodOutput:
+        made = super().forward(batch)
+        if made.loss > 1e9:
+            raise RuntimeError("too much")
+        return made
 
 
 @breaks("test_a_frozen_copy_is_not_trained")
@@ -91,7 +135,7 @@ class MethodThatTouchesWhatIsFrozen(GoodMethod):
         self.frozen = nn.Parameter(torch.ones(()), requires_grad=False)
 
     def after_step(self) -> None:
-        self.frozen.grad = torch.ones(())
+        self.frozen.grad = torch.ones_like(self.frozen)
 
 
 @breaks("test_it_uses_no_global_randomness")

@@ -78,6 +78,38 @@ class OptimizerThatDecaysAll(GoodOptimizer):
         return torch.optim.SGD([p for group in groups for p in group.parameters], lr=0.05, weight_decay=0.1)
 
 
+@breaks("test_a_step_takes_a_closure")
+class OptimizerThatForgetsTheClosure(GoodOptimizer):
+    """Good otherwise."""
+
+    def build(self, groups: tuple[sslkit.ParameterGroup, ...]) -> torch.optim.Optimizer:
+        return _Deaf(
+            [{"params": list(group.parameters), "weight_decay": 0.1 * group.decay} for group in groups], lr=0.05
+        )
+
+
+class _Deaf(torch.optim.SGD):
+    def step(self, closure: Any = None) -> Any:
+        return super().step()
+
+
+@breaks("test_parameters_without_a_gradient_stay_as_they_are")
+class OptimizerThatMovesWhatHasNoGradient(GoodOptimizer):
+    """Good otherwise."""
+
+    def build(self, groups: tuple[sslkit.ParameterGroup, ...]) -> torch.optim.Optimizer:
+        built = super().build(groups)
+
+        def fill(*_: Any) -> None:
+            for group in built.param_groups:
+                for parameter in group["params"]:
+                    if parameter.grad is None:
+                        parameter.grad = torch.ones_like(parameter)
+
+        built.register_step_pre_hook(fill)
+        return built
+
+
 @breaks("test_its_state_is_in_its_state_dict")
 class OptimizerWithAHiddenCount(GoodOptimizer):
     """Good otherwise."""
