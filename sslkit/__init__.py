@@ -36,6 +36,8 @@ _HOME = {
     "Batch": "sslkit.contracts.method",
     "Parts": "sslkit.contracts.method",
     "WeightedLoss": "sslkit.contracts.method",
+    "JointEmbedding": "sslkit.methods.joint_embedding",
+    "look": "sslkit.methods.joint_embedding",
     "Optimizer": "sslkit.contracts.optimizer",
     "ParameterGroup": "sslkit.contracts.optimizer",
     "Evaluator": "sslkit.contracts.evaluator",

@@ -42,6 +42,8 @@ from sslkit.errors import SslkitError as SslkitError
 from sslkit.errors import TrainingError as TrainingError
 from sslkit.loading import TrainedBackbone as TrainedBackbone
 from sslkit.loading import load_backbone as load_backbone
+from sslkit.methods.joint_embedding import JointEmbedding as JointEmbedding
+from sslkit.methods.joint_embedding import look as look
 from sslkit.options import NoOptions as NoOptions
 from sslkit.options import Options as Options
 

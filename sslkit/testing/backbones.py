@@ -72,7 +72,7 @@ class BackboneTests(ComponentTests):
         """Training has images and weights in channels-last order."""
         backbone, other = (self.build().train() for _ in range(2))
         wanted = backbone(self.images())
-        other.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        other.to(memory_format=torch.channels_last)
         try:
             found = other(self.images().contiguous(memory_format=torch.channels_last))
         except RuntimeError as error:

@@ -85,7 +85,7 @@ class OptimizerTests(ComponentTests):
 
         def closure() -> torch.Tensor:
             optimizer.zero_grad()
-            loss = layer(torch.ones(1, 4)).square().sum()
+            loss: torch.Tensor = layer(torch.ones(1, 4)).square().sum()
             loss.backward()
             return loss
 

@@ -10,11 +10,11 @@ from sslkit.evaluation.linear import Linear
 from sslkit.evaluation.linear_report import LinearReport
 from sslkit.evaluation.nearest import Nearest
 from sslkit.evaluation.segment import Segment
+from sslkit.methods.joint_embedding import JointEmbedding
+from sslkit.methods.momentum_teacher import MomentumTeacher
 from sslkit.optimizers.lars import Lars
 from sslkit.optimizers.torch_optimizers import AdamW, Sgd
 from sslkit.testing import DatasetTests, EvaluatorTests, MethodTests, OptimizerTests, ViewsTests
-from sslkit.training.joint_embedding import JointEmbedding
-from sslkit.training.momentum_teacher import MomentumTeacher
 from sslkit.views.affine import Affine
 from sslkit.views.crops import Crops
 from sslkit.views.flip import Flip

@@ -14,8 +14,8 @@ from sslkit.contracts.context import Context
 from sslkit.contracts.head import Head
 from sslkit.contracts.loss import Loss, LossOutput, ViewOutputs
 from sslkit.contracts.method import Batch, Parts, WeightedLoss
+from sslkit.methods.momentum_teacher import MomentumTeacher
 from sslkit.options import NoOptions
-from sslkit.training.momentum_teacher import MomentumTeacher
 
 CONTEXT = Context(channels=1, image_size=2, mean=(0.5,), std=(0.5,), batch_size=3, steps_per_epoch=5, epochs=2)
 OPTIONS = NoOptions()

@@ -17,7 +17,11 @@ Branches = Mapping[str, BranchOutputs]
 
 
 class JointEmbedding(Method):
-    """One student; the total is the weighted sum of the recipe's losses."""
+    """One student; the total is the weighted sum of the recipe's losses.
+
+    A method with other branches, such as a teacher, derives from it and overrides ``see``, which gives them: what is
+    done with them, weights and first epochs of losses among it, stays as it is.
+    """
 
     api = 1
 
@@ -40,7 +44,15 @@ class JointEmbedding(Method):
         return MethodOutput(total, terms, per_classifier)
 
     def see(self, batch: Batch, read: set[str]) -> Mapping[str, Branches]:
-        """What each branch makes of the views, through those heads that are read."""
+        """What each branch makes of the views, through those heads that are read.
+
+        Args:
+            batch: the views.
+            read: names of the heads that the losses of this step read; ``""`` for a loss that reads none.
+
+        Returns:
+            By branch, by name of the head; under ``""`` where no head is read.
+        """
         heads = {name: head for name, head in self.heads.items() if name in read}
         return {"student": look(self.backbone, heads, batch.views)}
 

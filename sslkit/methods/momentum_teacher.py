@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sslkit import options
 from sslkit.contracts.context import Context
 from sslkit.contracts.method import Batch, Parts
-from sslkit.training.joint_embedding import Branches, JointEmbedding, look
+from sslkit.methods.joint_embedding import Branches, JointEmbedding, look
 
 
 class MomentumTeacher(JointEmbedding):
