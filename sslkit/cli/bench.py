@@ -38,11 +38,15 @@ def command(
     from sslkit.cli.progress import LineReporter
     from sslkit.finding import find_run, runs_folder
     from sslkit.recipe.check import load_recipe
+
+    path = recipe or find_run(None, runs_folder(runs)).recipe
+    # Before torch and Lightning are imported, which takes seconds.
+    with only_json(json):
+        checked = load_recipe(path, set_ or [])
     from sslkit.training.bench import bench
 
     with only_json(json):
-        path = recipe or find_run(None, runs_folder(runs)).recipe
-        found = bench(load_recipe(path, set_ or []), rounds, seconds, LineReporter(messages()))
+        found = bench(checked, rounds, seconds, LineReporter(messages()))
     if json:
         print_json(found)
         return

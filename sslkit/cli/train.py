@@ -36,23 +36,27 @@ def command(
     from sslkit.cli.enduring import enduring
     from sslkit.finding import find_run, runs_folder
     from sslkit.recipe.check import load_recipe
-    from sslkit.training.train import train
 
     if dry_run and continue_from:
         raise typer.BadParameter("--dry-run trains nothing: leave --continue-from out")
+    # Before torch and Lightning are imported, which takes seconds.
+    parent = find_run(continue_from, runs_folder(runs)) if continue_from else None
+    with only_json(json):
+        checked = load_recipe(recipe, set_ or [])
     if dry_run:
         from sslkit.cli.dry_run import show
         from sslkit.training.dry_run import dry_run as try_out
         from sslkit.training.processes import is_main
 
         with only_json(json):
-            found = try_out(load_recipe(recipe, set_ or []), enduring())
+            found = try_out(checked, enduring())
         if is_main():
             show(found, as_json=json)
         return
+    from sslkit.training.train import train
+
     with only_json(json):
-        parent = find_run(continue_from, runs_folder(runs)) if continue_from else None
-        run = train(load_recipe(recipe, set_ or []), runs_folder(runs), enduring(), parent)
+        run = train(checked, runs_folder(runs), enduring(), parent)
     finish(run, as_json=json)
 
 

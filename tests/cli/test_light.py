@@ -57,3 +57,20 @@ def test_imports_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     loaded = set(done.stdout.rpartition("LOADED")[2].split())
     assert loaded & {"sslkit", "typer"} == {"sslkit", "typer"}
     assert not loaded & HEAVY
+
+
+@pytest.mark.parametrize("command", [["train"], ["train", "--dry-run"], ["bench"], ["recipes", "check"]], ids=" ".join)
+def test_what_is_wrong_with_a_recipe_is_told_before_anything_heavy_is_imported(
+    command: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "recipe.toml").write_text("[trian]\nepochs = 1\n")
+    script = SCRIPT.replace("assert not stop.code, stop.code", "assert stop.code == 2, stop.code")
+    done = subprocess.run(
+        [sys.executable, "-c", script.format(arguments=[*command, "recipe.toml"])],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "unknown section" in done.stderr, done.stderr
+    assert not set(done.stdout.rpartition("LOADED")[2].split()) & HEAVY
