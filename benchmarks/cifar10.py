@@ -6,7 +6,7 @@
 
 Writes ``benchmarks/records/cifar10/NAME.json``: the resolved recipe, minutes, curves, and every figure with its
 protocol, beside the same network with random weights.  What it was trained with is the run's own provenance, what it
-was evaluated with is this process's (with ``--saved``, the machine and versions are those that wrote the record).
+was evaluated with stands in each evaluation; machine and versions are those that wrote the record.
 ``--few-labels`` adds 1, 10, 30 and 40 % of the labels, and fine-tuning with 1 and 10 % of them beside training from
 scratch.  ``--images`` is a folder ``train/<class>``, ``test/<class>`` of the same images, for machines that cannot
 download them.  A run that did not finish is recorded with its curves alone.

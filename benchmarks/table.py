@@ -18,12 +18,12 @@ NARROWEST = 150
 
 
 def figures(record: dict[str, Any], evaluator: str, *names: str) -> list[str]:
-    """Some figures of an evaluator in percent, beside those of random weights; blank where a try has none."""
+    """Newest figures of an evaluator on the run's own data in percent, beside those of random weights; blank: none."""
     found, floor = next(
         (
             (each[evaluator], each["baselines"].get(f"{evaluator}_random_weights", {}))
-            for each in record["evaluations"]
-            if names[0] in each.get(evaluator, {})
+            for each in reversed(record["evaluations"])
+            if names[0] in each.get(evaluator, {}) and "data_options" not in each["protocol"][evaluator]
         ),
         ({}, {}),
     )

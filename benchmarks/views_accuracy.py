@@ -81,6 +81,10 @@ class TorchvisionViews(sslkit.Views):
         return view
 
 
+def _deviation(value: float | None) -> str:
+    return "" if value is None else f" ± {value:.3f}"
+
+
 def main() -> None:
     """Train with both, seed by seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -117,7 +121,7 @@ def main() -> None:
         f"held-out images after {epochs} epochs, {len(asked.seeds)} seeds",
         ("views", "ACC", "kNN"),
         [
-            (side, *(f"{each['mean']:.3f} ± {each['std'] or 0:.3f}" for each in by_name.values()))
+            (side, *(f"{each['mean']:.3f}" + _deviation(each["std"]) for each in by_name.values()))
             for side, by_name in summary.items()
         ],
     )

@@ -69,6 +69,11 @@ def choose_device(device: DeviceName) -> str:
     raise InputError(f'device "{device}": there is none here; use {there} or "auto"')
 
 
+def device_name(device: str) -> str:
+    """What computes: of a graphics processor its model, as models differ in the arithmetic behind one dtype."""
+    return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device
+
+
 def _bfloat16(device: str) -> tuple[bool, str]:
     if device == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):

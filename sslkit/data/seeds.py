@@ -25,7 +25,8 @@ Stream = Literal["order", "views", "split", "initialisation", "evaluation", "fra
 def derive(seed: int, stream: Stream, *parts: int) -> int:
     """A seed in 0 to 2**63 - 1 for one stream of a run, and one epoch or step of it.
 
-    Every (seed, stream, parts) has its own, so no generator's state needs saving: it can be made anew at any step.
+    Of one number of parts, every (seed, stream, parts) has its own, so no generator's state needs saving: it can be
+    made anew at any step.  Parts of 0 at the end are as none: ``(e,)`` and ``(e, 0)`` are one seed.
     """
     state = numpy.random.SeedSequence([seed, STREAMS[stream], *parts]).generate_state(1, numpy.uint64)
     return int(state[0] >> numpy.uint64(1))

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
+import sslkit
 from sslkit.assembly import build_dataset
 from sslkit.components.catalog import Catalog, Entry
 from sslkit.components.kinds import kind_named
@@ -14,6 +17,7 @@ from sslkit.contracts.dataset import Dataset
 from sslkit.contracts.evaluator import Evaluator
 from sslkit.errors import DataError, InputError, NotSaved, RecipeError
 from sslkit.evaluation.subject import RunSubject
+from sslkit.hardware import device_name
 from sslkit.recipe.check import load_recipe
 from sslkit.recipe.document import Document
 from sslkit.recipe.overrides import override
@@ -113,11 +117,12 @@ def evaluate(
 
     Returns:
         ``{"run", "<evaluator>": {figure: value}, "protocol": {evaluator: ...}, "baselines": {name: {figure: value}},
-        "baseline_protocols": {name: ...}}``, fractions of 1.  The untrained network's figures are the baseline
-        ``<evaluator>_random_weights``, which has a protocol of its own; those of other baselines stand in the
-        evaluator's.  A protocol has ``data_options``, those that are not its defaults, where the data are others than
-        the run's own.  ``notes`` are there where something is installed otherwise than when the run was trained, or
-        kept features are damaged.
+        "baseline_protocols": {name: ...}, "evaluated_with": {"device", "sslkit", "torch"}}``, fractions of 1.  The
+        untrained network's figures are the baseline ``<evaluator>_random_weights``, which has a protocol of its own;
+        those of other baselines stand in the evaluator's.  A protocol has ``test_data``, a checksum of test images and
+        labels; ``image_size``, at which the network sees them; and ``data_options``, those that are not its defaults,
+        where the data are others than the run's own.  ``notes`` are there where something is installed otherwise than
+        when the run was trained, or kept features are damaged.
 
     Raises:
         NotSaved: the figures could not be written; it holds them.
@@ -127,7 +132,8 @@ def evaluate(
     untrained = RunSubject(run, device, untrained=True, other=other) if random_baseline else None
     for name, evaluator in evaluators.items():
         _check_needs(name, evaluator, subject)
-    result: dict[str, Any] = {"run": str(run.path)}
+    used = {"device": device_name(device), "sslkit": sslkit.__version__, "torch": torch.__version__}
+    result: dict[str, Any] = {"run": str(run.path), "evaluated_with": used}
     protocol: dict[str, Mapping[str, Any]] = {}
     baselines: dict[str, Mapping[str, Any]] = {}
     baseline_protocols: dict[str, Mapping[str, Any]] = {}
@@ -154,8 +160,11 @@ def evaluate(
 
 
 def _common_protocol(subject: RunSubject, other: tuple[str, Dataset] | None) -> dict[str, Any]:
-    """What every evaluator's protocol tells, unless it says otherwise: the data, and the classifier of the run."""
+    """What every evaluator's protocol tells, unless it says otherwise: the data, and how the run looks at them."""
     told: dict[str, Any] = {"data": subject.data_name}
+    if "test" in subject.dataset.splits:
+        told["test_data"] = subject.digest("test")
+    told["image_size"] = subject.metadata["image_size"]
     own = subject.recipe.data
     if other is not None and (other[0], other[1].options) != (own.entry.name, own.options):
         told["data_options"] = other[1].options.model_dump(mode="json", exclude_defaults=True)

@@ -28,7 +28,7 @@ from sslkit.contracts.dataset import ImageStore
 from sslkit.data.cache import cache_folder
 from sslkit.files import writing_aside
 
-FORMAT = 3
+FORMAT = 4
 """Goes up whenever the same network and images would give other values, or the entries' files change."""
 
 LIMIT = 8 << 30
@@ -43,19 +43,32 @@ def features_folder() -> Path:
     return cache_folder() / "features"
 
 
-def name(modules: Iterable[nn.Module], images: ImageStore, preparation: Mapping[str, Any]) -> str:
+LIBRARIES = frozenset({"torch", "torchvision", "timm", "lightly"})
+"""Packages whose version tells what their code is: released, and too large to be read each time."""
+
+
+def checksum(images: ImageStore) -> str:
+    """A hash of the images' pixels, in their order."""
+    found = hashlib.blake2b(digest_size=16)
+    count = max(1, BLOCK // max(1, images.shape[0] * images.shape[1] * images.shape[2]))
+    for block in torch.arange(len(images)).split(count):
+        _add(found, images.gather(block))
+    return found.hexdigest()
+
+
+def name(modules: Iterable[nn.Module], pixels: str, preparation: Mapping[str, Any]) -> str:
     """What an entry is called: a hash of weights, code, pixels and preparation.
 
     Args:
         modules: the networks, whose weights, buffers and classes count.
-        images: the images, in their order.
+        pixels: the images' ``checksum``.
         preparation: whatever else the values depend on, such as size, normalisation, and the networks' options.
 
     Returns:
         Empty where the code of a module has no file, as in a notebook: it could change without the name changing.
     """
     found = hashlib.blake2b(digest_size=16)
-    versions = [FORMAT, sslkit.__version__, torch.__version__, dict(preparation)]
+    versions = [FORMAT, sslkit.__version__, torch.__version__, pixels, dict(preparation)]
     found.update(json.dumps(versions, sort_keys=True).encode())
     for module in modules:
         files = _code(module)
@@ -67,9 +80,6 @@ def name(modules: Iterable[nn.Module], images: ImageStore, preparation: Mapping[
         for key, value in module.state_dict().items():
             found.update(f"{key} ".encode())
             _add(found, value)
-    count = max(1, BLOCK // max(1, images.shape[0] * images.shape[1] * images.shape[2]))
-    for block in torch.arange(len(images)).split(count):
-        _add(found, images.gather(block))
     return found.hexdigest()
 
 
@@ -83,16 +93,20 @@ def _add(found: Any, value: object) -> None:
 
 
 def _code(module: nn.Module) -> list[Path] | None:
-    """The files that a network's classes are written in; of what is not installed but worked on, all files beside."""
+    """The files that a network's classes are written in, and all others of their packages, whose code they may call."""
     files: set[Path] = set()
     for kind in {type(part) for part in module.modules()}:
+        package = kind.__module__.partition(".")[0]
+        if package in LIBRARIES:
+            continue
         try:
             file = Path(inspect.getsourcefile(kind) or "")
-        except TypeError:
+        except (TypeError, OSError):
             return None
         if not file.is_file():
             return None
-        files |= {file} if "site-packages" in file.parts else set(file.parent.glob("*.py"))
+        whole = [parent for parent in file.parents if parent.name == package]
+        files |= set(whole[-1].rglob("*.py")) if whole else set(file.parent.glob("*.py"))
     return sorted(files)
 
 

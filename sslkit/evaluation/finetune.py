@@ -71,6 +71,7 @@ class Finetune(Evaluator):
         by_fraction: dict[float, list[dict[str, float]]] = {}
         chosen: dict[str, list[float]] = {}
         epochs: dict[str, int] = {}
+        used: dict[str, int] = {}
         for fraction in own.fractions:
             by_fraction[fraction] = []
             for seed in own.of(fraction, subject.seed):
@@ -79,12 +80,13 @@ class Finetune(Evaluator):
                 rate = self._choose(subject, part, known, classes, seed)
                 network = self._train(subject, part, known, classes, rate, seed)
                 chosen.setdefault(f"{fraction:g}", []).append(rate)
-                epochs[f"{fraction:g}"] = self._epochs(len(places))
+                epochs[f"{fraction:g}"], used[f"{fraction:g}"] = self._epochs(len(places)), len(places)
                 by_fraction[fraction].append(topk(predict(network, test.images, subject.context), test.labels.cpu()))
         protocol = {
             "split": "test",
             "images": len(test.images),
             "train_images": len(images),
+            "labels_used": used,
             "classes": classes,
             "trained": "backbone and linear classifier, end to end, float32; the last epoch counts",
             "optimizer": "SGD, momentum 0.9 (Nesterov), cosine to 0",

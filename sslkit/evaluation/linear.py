@@ -51,18 +51,24 @@ class Linear(Evaluator):
         known = _scaled(everything, scaling)
         test = _scaled(test, scaling)
         chosen: dict[str, list[float]] = {}
+        chosen_on: dict[str, str] = {}
+        used: dict[str, int] = {}
         by_fraction: dict[float, list[dict[str, float]]] = {}
         for fraction in self.options.fractions:
-            by_fraction[fraction] = []
+            by_fraction[fraction], label = [], f"{fraction:g}"
             for seed in self.options.of(fraction, subject.seed):
                 if fraction < 1:
                     places = nested_fractions(labels_of(known, "train"), [fraction], seed)[fraction]
                     part = Features(known.features[places], labels_of(known, "train")[places])
-                    penalty = self._cross_validated(part, classes, seed)
+                    penalty, chosen_on[label] = self._cross_validated(part, classes, seed)
                 else:
                     part = known
-                    penalty = self._validated(_scaled(train, scaling), _scaled(validation, scaling), classes)
-                chosen.setdefault(f"{fraction:g}", []).append(penalty)
+                    penalty, chosen_on[label] = self._validated(
+                        _scaled(train, scaling), _scaled(validation, scaling), classes
+                    )
+                # Of one fraction, every draw has as many labels of each class, and so as many folds.
+                used[label] = len(part.features)
+                chosen.setdefault(label, []).append(penalty)
                 by_fraction[fraction].append(_score(part, test, classes, penalty))
         figures = over_seeds(by_fraction)
         protocol: dict[str, Any] = {
@@ -72,18 +78,21 @@ class Linear(Evaluator):
             "classes": classes,
             "probe": "logistic regression (L-BFGS) on frozen features, unaugmented, scaled to mean 0 and std 1",
             "penalties": list(self.options.penalties),
-            "penalty_chosen_on": "validation, then fitted on train and validation; below 1: cross-validation",
+            "labels_used": used,
+            "penalty_chosen_on": chosen_on,
             "penalty_chosen": chosen,
-            "folds": self.options.folds,
             "trainings": self.options.trainings(),
         }
         return Evaluation(figures, protocol)
 
-    def _validated(self, train: Features, validation: Features, classes: int) -> float:
+    def _validated(self, train: Features, validation: Features, classes: int) -> tuple[float, str]:
+        if not len(validation.features):
+            return self._default(), "nothing: no class has an image to validate by"
         right = _accuracies(train, validation, classes, self.options.penalties)
-        return max(right, key=lambda penalty: (right[penalty], penalty))
+        best = max(right, key=lambda penalty: (right[penalty], penalty))
+        return best, "validation, then fitted on train and validation"
 
-    def _cross_validated(self, part: Features, classes: int, seed: int) -> float:
+    def _cross_validated(self, part: Features, classes: int, seed: int) -> tuple[float, str]:
         labels = labels_of(part, "train")
         total = dict.fromkeys(self.options.penalties, 0.0)
         held_out = folds(labels, self.options.folds, seed)
@@ -94,8 +103,11 @@ class Linear(Evaluator):
             for penalty, accuracy in right.items():
                 total[penalty] += accuracy * len(out)
         if not held_out:
-            return min(self.options.penalties, key=lambda penalty: abs(penalty - DEFAULT_PENALTY))
-        return max(total, key=lambda penalty: (total[penalty], penalty))
+            return self._default(), "nothing: a class has a single label"
+        return max(total, key=lambda penalty: (total[penalty], penalty)), f"cross-validation, {len(held_out)} folds"
+
+    def _default(self) -> float:
+        return min(self.options.penalties, key=lambda penalty: abs(penalty - DEFAULT_PENALTY))
 
 
 def _taken(part: Features, places: Tensor) -> Features:

@@ -42,12 +42,12 @@ class Nearest(Evaluator):
         possible = [k for k in self.options.neighbours if k <= len(train.features)] or [1]
         held_out = labels_of(validation, "validation")
         right = {}
-        for k in possible:
+        for k in possible if len(held_out) else ():
             scores = knn_scores(
                 train.features, labels_of(train, "train"), validation.features, k, temperature, classes=classes
             )
             right[k] = topk(scores, held_out)["top1"]
-        chosen = max(possible, key=lambda k: (right[k], -k))
+        chosen = max(right, key=lambda k: (right[k], -k)) if right else min(possible)
         bank = pooled(train, validation)
         scores = knn_scores(
             bank.features, labels_of(bank, "train"), test.features, chosen, temperature, classes=classes
@@ -60,7 +60,7 @@ class Nearest(Evaluator):
             "similarity": "cosine",
             "temperature": temperature,
             "neighbours": possible,
-            "neighbours_chosen_on": "validation",
+            "neighbours_chosen_on": "validation" if right else "nothing: no class has an image to validate by",
             "neighbours_chosen": chosen,
         }
         # Without a vote a class is none of the likeliest five, even where fewer than five have one.

@@ -117,7 +117,7 @@ class Segment(Evaluator):
             "data": task.data,
             "train_images": len(task.train.images),
             "images": len(task.test.images),
-            "side": "x".join(map(str, task.test.images.shape[1:])),
+            "image_size": "x".join(map(str, task.test.images.shape[1:])),
             "classes": ", ".join(task.classes),
             "miou": "mean over classes of intersection / union over all test pixels that have a class",
             "pixel_head": "feature pyramid on feature_maps, AdamW, cosine to 0, cross-entropy",
@@ -174,7 +174,7 @@ def _task(subject: Subject) -> Task:
         return Task(name, subject.split("train"), subject.split("test"), subject.mask_names)
     if subject.other_data:
         raise DataError(f"the data set {subject.other_data!r} has no masks: segmentation needs a class for every pixel")
-    scenes = DigitScenes(DigitScenes.Options(channels=subject.context.channels, seed=subject.seed))
+    scenes = DigitScenes(DigitScenes.Options(channels=subject.context.channels))
     return Task(
         "digit-scenes: scikit-learn's digits on textured backgrounds",
         *(scenes.load("train"), scenes.load("test")),

@@ -19,7 +19,8 @@ from sslkit.reporting.references import REFERENCES
 from sslkit.runs import Run
 
 CURVES_NOTE = (
-    "Accuracies were measured on a validation split cut from the labelled training images; training never saw a label."
+    "Accuracies were measured on the data's validation split, or where they have none on one cut from the labelled "
+    "training images, which training has seen without their labels; it never saw a label."
 )
 
 FIRST = (

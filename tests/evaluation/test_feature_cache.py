@@ -3,7 +3,9 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,11 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from sslkit.cli.main import app
+from sslkit.contracts.dataset import Split
 from sslkit.data.store import TensorStore
 from sslkit.evaluation import feature_cache, subject
 from sslkit.evaluation.evaluate import build_evaluators, evaluate
-from sslkit.evaluation.feature_cache import cached, name
+from sslkit.evaluation.feature_cache import cached, checksum, name
 from sslkit.recipe.check import load_recipe
 from sslkit.runs import Run
 from sslkit.training.train import train
@@ -34,10 +37,10 @@ def entry(weight: float = 1.0, pixels: Tensor = PIXELS, **preparation: object) -
     layer = nn.Linear(2, 1)
     nn.init.constant_(layer.weight, weight)
     nn.init.zeros_(layer.bias)
-    return name([layer], TensorStore(pixels), {"size": 2} | preparation)
+    return name([layer], checksum(TensorStore(pixels)), {"size": 2} | preparation)
 
 
-def test_the_name_tells_weights_pixels_preparation_and_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_name_tells_weights_pixels_and_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [entry(), entry(1.5), entry(pixels=PIXELS.flip(0)), entry(size=3), entry(mean=(0.5,))]
     monkeypatch.setattr(feature_cache, "BLOCK", 12)
     names.append(entry())
@@ -45,14 +48,29 @@ def test_the_name_tells_weights_pixels_preparation_and_code(tmp_path: Path, monk
     assert len(set(names)) == 6
     assert names[-1] == entry()
 
-    def named(source: str) -> str:
-        (tmp_path / "own.py").write_text(source)
-        monkeypatch.setattr(feature_cache.inspect, "getsourcefile", lambda kind: str(tmp_path / "own.py"))
-        return entry()
 
-    assert named("a = 1") != named("a = 2")
-    monkeypatch.setattr(feature_cache.inspect, "getsourcefile", lambda kind: None)
-    assert entry() == ""
+def test_the_name_tells_code_wherever_in_its_package_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "strangers_network"
+    (package / "deep" / "operations").mkdir(parents=True)
+    for folder in (package, package / "deep", package / "deep" / "operations"):
+        (folder / "__init__.py").write_text("")
+    (package / "deep" / "layers.py").write_text("from torch import nn\nclass Own(nn.Linear):\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    layer = import_module("strangers_network.deep.layers").Own(2, 1)
+
+    def named(place: str, source: str) -> str:
+        (package / place).write_text(source)
+        return name([layer], "pixels", {})
+
+    for place in ("deep/operations/pooling.py", "helpers.py"):
+        assert named(place, "a = 1") != named(place, "a = 2")
+    assert named("notes.txt", "a") == named("notes.txt", "b")
+
+
+def test_what_is_written_in_a_notebook_has_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = type("Own", (nn.Linear,), {"__module__": "__main__"})
+    monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
+    assert name([own(2, 1)], "pixels", {}) == ""
 
 
 def test_what_is_made_once_is_read_after_and_damage_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,3 +172,18 @@ def test_the_name_tells_options_that_neither_weights_nor_code_show(
     for path in (finished_run, other):
         subject.RunSubject(Run(path), "cpu").features("test")
     assert len(list(folder.iterdir())) == 2
+
+
+def test_a_protocol_s_checksum_tells_one_pixel_and_one_label(finished_run: Path) -> None:
+    def digest(pixel: int = 0, label: int = 0) -> str:
+        own = subject.RunSubject(Run(finished_run), "cpu")
+        test = own.split("test")
+        assert test.labels is not None
+        pixels, labels = test.images.gather(torch.arange(len(test.images))), test.labels.clone()
+        pixels[0, 0, 0, 0] += pixel
+        labels[-1] = (labels[-1] + label) % 10
+        own._splits["test"] = Split(TensorStore(pixels), labels)
+        return own.digest("test")
+
+    assert digest() == digest() == subject.RunSubject(Run(finished_run), "cpu").digest("test")
+    assert len({digest(), digest(pixel=1), digest(label=1)}) == 3

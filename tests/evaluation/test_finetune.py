@@ -108,6 +108,33 @@ def test_weights_are_decayed_and_backbone_and_classifier_have_their_own_rates(
     assert groups == [(0.01, 5e-4), (0.01, 0.0), (0.05, 5e-4), (0.05, 0.0)]
 
 
+def test_the_optimizer_is_as_the_protocol_says_and_test_images_stand_alone(
+    squares, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+    kinds: set[tuple[float, bool]] = set()
+    honest = torch.optim.SGD.step
+
+    def step(self: torch.optim.SGD, *arguments: object) -> object:
+        group = self.param_groups[-1]
+        rates.append(group["lr"])
+        kinds.add((group["momentum"], group["nesterov"]))
+        return honest(self, *arguments)
+
+    modes: list[bool] = []
+
+    def spied(network: torch.nn.Module, *rest: object) -> torch.Tensor:
+        modes.append(any(part.training for part in network.modules()))
+        return supervised.predict(network, *rest)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", step)
+    monkeypatch.setattr("sslkit.evaluation.finetune.predict", spied)
+    finetune(epochs=2, batch_size=54, lr_head=0.5).evaluate(squares())
+    assert rates == pytest.approx([0.5 * (1 + math.cos(math.pi * place / 8)) / 2 for place in range(8)])
+    assert kinds == {(0.9, True)}
+    assert modes == [False]
+
+
 def test_joined_stores_keep_their_order() -> None:
     images = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1)
     joined = Joined(TensorStore(images[:4]), TensorStore(images[4:]))

@@ -118,6 +118,38 @@ def test_several_seeds_give_mean_and_deviation() -> None:
 def test_one_image_of_a_class_leaves_nothing_to_choose_by() -> None:
     result = linear(fractions=(0.001,)).evaluate(Fake())
     assert result.protocol["penalty_chosen"] == {"0.001": [0.01]}
+    assert result.protocol["penalty_chosen_on"] == {"0.001": "nothing: a class has a single label"}
+    assert result.protocol["labels_used"] == {"0.001": CLASSES}
+
+
+def test_the_protocol_tells_how_many_labels_and_folds_there_were() -> None:
+    protocol = linear(fractions=(0.04, 0.2, 1.0), seeds=2).evaluate(Fake()).protocol
+    assert protocol["labels_used"] == {"0.04": 2 * CLASSES, "0.2": 10 * CLASSES, "1": 350}
+    assert protocol["penalty_chosen_on"] == {
+        "0.04": "cross-validation, 2 folds",
+        "0.2": "cross-validation, 5 folds",
+        "1": "validation, then fitted on train and validation",
+    }
+
+
+def test_without_an_image_to_validate_by_nothing_is_chosen_and_that_is_said() -> None:
+    subject = Fake()
+    validation = subject.parts["validation"]
+    assert validation.labels is not None
+    subject.parts["validation"] = Features(validation.features[:0], validation.labels[:0])
+    probe = linear().evaluate(subject).protocol
+    assert probe["penalty_chosen"] == {"1": [0.01]}
+    assert probe["penalty_chosen_on"] == {"1": "nothing: no class has an image to validate by"}
+    neighbours = Nearest(Nearest.Options.model_validate({"neighbours": (20, 5)})).evaluate(subject).protocol
+    assert neighbours["neighbours_chosen"] == 5
+    assert neighbours["neighbours_chosen_on"] == "nothing: no class has an image to validate by"
+
+
+def test_of_equal_accuracies_the_strongest_penalty_and_the_fewest_neighbours_are_taken() -> None:
+    easy = Fake(noise=0.0)
+    assert linear(penalties=(1e-4, 1e-2, 1e-3)).evaluate(easy).protocol["penalty_chosen"] == {"1": [1e-2]}
+    found = Nearest(Nearest.Options.model_validate({"neighbours": (10, 1, 5)})).evaluate(easy)
+    assert found.protocol["neighbours_chosen"] == 1
 
 
 def test_top5_only_of_more_than_five_classes() -> None:

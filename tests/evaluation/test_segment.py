@@ -9,7 +9,7 @@ from sslkit.contracts.dataset import Split
 from sslkit.data.datasets.digit_scenes import DigitScenes
 from sslkit.data.store import TensorStore
 from sslkit.errors import DataError
-from sslkit.evaluation.segment import Pyramid, Segment, Task, mean_iou
+from sslkit.evaluation.segment import Pyramid, Segment, Task, _task, mean_iou
 
 
 def test_mean_iou_by_hand() -> None:
@@ -69,7 +69,20 @@ def test_finds_digits_leaves_the_backbone_alone_and_repeats(squares) -> None:
     assert result.figures["miou"] > 1 / 11
     assert result.protocol["train_backbone"] is False
     assert result.protocol["data"] == "digit-scenes: scikit-learn's digits on textured backgrounds"
-    assert (result.protocol["train_images"], result.protocol["images"], result.protocol["side"]) == (64, 16, "32x32")
+    assert (result.protocol["train_images"], result.protocol["images"], result.protocol["image_size"]) == (
+        64,
+        16,
+        "32x32",
+    )
+
+
+def test_every_run_is_scored_on_the_same_scenes(squares) -> None:
+    one, other = squares(), squares()
+    other.seed = one.seed + 1
+    first, second = (_task(subject).test for subject in (one, other))
+    index = torch.arange(4)
+    assert torch.equal(first.images.gather(index), second.images.gather(index))
+    assert torch.equal(first.masks[:4], second.masks[:4])
 
 
 @pytest.mark.usefixtures("small_scenes")
@@ -85,6 +98,8 @@ def test_a_backbone_is_trained_where_asked_and_that_is_a_copy(
     honest = Segment._confusion
 
     def kept(self: Segment, head: nn.Module, backbone: nn.Module, *rest: object) -> torch.Tensor:
+        assert not head.training, "statistics of test images must not count"
+        assert not backbone.training, "statistics of test images must not count"
         used.append(backbone)
         return honest(self, head, backbone, *rest)
 
