@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor, nn
 
 from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.context import Context, World
@@ -25,6 +27,9 @@ from sslkit.recipe.model import Recipe, Selected, Trained
 
 STATISTICS_IMAGES = 10_000
 """Images, spread evenly over all, that mean and standard deviation are measured on."""
+
+STATISTICS_BYTES = 32 << 20
+"""Of images that are widened to float64 at a time, which takes eight times as much."""
 
 Built = TypeVar("Built")
 
@@ -101,8 +106,10 @@ def statistics(images: ImageStore) -> tuple[tuple[float, ...], tuple[float, ...]
     places = torch.linspace(0, len(images) - 1, count, dtype=torch.float64).round().long()
     total = torch.zeros(images.shape[0], dtype=torch.float64)
     squares = torch.zeros(images.shape[0], dtype=torch.float64)
-    for block in places.split(1000):
-        pixels = images.gather(block).double() / 255
+    for block in places.split(max(1, min(1000, STATISTICS_BYTES // math.prod(images.shape)))):
+        found = images.gather(block)
+        # Apple's processors have no float64.
+        pixels = (found.cpu() if found.device.type == "mps" else found).double() / 255
         total += pixels.mean(dim=(2, 3)).sum(0).cpu()
         squares += pixels.square().mean(dim=(2, 3)).sum(0).cpu()
     mean = total / count
@@ -114,10 +121,12 @@ def build_network(recipe: Trained, context: Context) -> tuple[Context, Backbone,
     """Backbone and heads, freshly initialised, and the context with what they settled."""
     backbone = construct(recipe, recipe.backbone, Backbone, context)
     _require(recipe.backbone, backbone, "feature_dim")
+    _require_tensors(recipe.backbone, backbone)
     context = replace(context, feature_dim=backbone.feature_dim)
     heads = {head.name: construct(recipe, head, Head, context) for head in recipe.heads}
     for selected in recipe.heads:
         _require(selected, heads[selected.name], "embedding_dim")
+        _require_tensors(selected, heads[selected.name])
     return context, backbone, heads
 
 
@@ -125,6 +134,16 @@ def _require(selected: Selected, built: object, attribute: str) -> None:
     value = getattr(built, attribute, None)
     if not isinstance(value, int) or value < 1:
         raise IncompatibleComponent(f"{selected.entry}: its {attribute} must be a positive integer, not {value!r}")
+
+
+def _require_tensors(selected: Selected, built: nn.Module) -> None:
+    """What is written as weights, when days of training are over."""
+    other = [name for name, value in built.state_dict().items() if not isinstance(value, Tensor)]
+    if other:
+        raise IncompatibleComponent(
+            f"{selected.entry}: its state holds {other[0]}, which is no tensor: trained weights are written as tensors "
+            "alone, so keep it as a buffer"
+        )
 
 
 def _loss(recipe: Recipe, selected: Selected, heads: dict[str, Head], context: Context) -> WeightedLoss:
@@ -156,7 +175,14 @@ def _loss(recipe: Recipe, selected: Selected, heads: dict[str, Head], context: C
     return WeightedLoss(selected.name, construct(recipe, selected, Loss, own), place.weight, name, place.start_epoch)
 
 
-def assemble(recipe: Recipe, device: str = "cpu", world: World | None = None, steps_before: int = 0) -> Assembly:
+def assemble(
+    recipe: Recipe,
+    device: str = "cpu",
+    world: World | None = None,
+    steps_before: int = 0,
+    *,
+    restoring: bool = False,
+) -> Assembly:
     """Read the data, to the device where they fit, and build everything; the same in every process of the world.
 
     Args:
@@ -164,6 +190,7 @@ def assemble(recipe: Recipe, device: str = "cpu", world: World | None = None, st
         device: where it is trained.
         world: the processes that train together.
         steps_before: optimizer steps of the runs that this one continues.
+        restoring: whether trained weights are about to be loaded into what is built.
 
     Raises:
         DataError: the images cannot be used.
@@ -188,6 +215,7 @@ def assemble(recipe: Recipe, device: str = "cpu", world: World | None = None, st
         seed=recipe.run.seed,
         world=world,
         steps_before=steps_before,
+        restoring=restoring,
     )
     loader.stop = context.total_steps
     # Only now: however the data were read, and whatever they drew, the network starts from the same weights.

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from sslkit.assembly import assemble, statistics
 from sslkit.data.store import TensorStore
 from sslkit.errors import BrokenComponent, IncompatibleComponent, RecipeError
 from sslkit.recipe.check import load_recipe
+from sslkit_selfcls.head import SelfClassifierHead
 
 
 def refusal(path: Path, *settings: str) -> str:
@@ -26,6 +28,39 @@ def test_statistics_are_those_of_all_pixels() -> None:
     expected = pixels.std(dim=(0, 2, 3), correction=0).tolist()
     assert std[:2] == pytest.approx(expected[:2])
     assert std[2] == pytest.approx(1 / 255)  # a constant channel must not divide by nothing
+
+
+def test_statistics_of_large_images_take_no_more_memory() -> None:
+    class Large:
+        """Images that are only asked for; as on Apple's processors, which have no float64."""
+
+        shape = (3, 1024, 1024)
+        most = 0
+        device = torch.device("mps")
+
+        def __len__(self) -> int:
+            return 30
+
+        def gather(self, index: Tensor) -> Large:
+            self.most = max(self.most, len(index))
+            self.asked = len(index)
+            return self
+
+        def cpu(self) -> Tensor:
+            return torch.full((self.asked, 3, 2, 2), 51, dtype=torch.uint8)
+
+    images = Large()
+    mean, _ = statistics(images)
+    assert mean == pytest.approx((0.2, 0.2, 0.2))
+    assert images.most == 10
+
+
+def test_weights_that_are_no_tensors_are_refused_before_training(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SelfClassifierHead, "get_extra_state", lambda self: {"steps": 3}, raising=False)
+    with pytest.raises(IncompatibleComponent) as error:
+        assemble(load_recipe(tiny))
+    assert "its state holds _extra_state, which is no tensor" in str(error.value)
+    assert str(error.value).endswith("keep it as a buffer")
 
 
 def test_what_a_loss_needs_is_checked_against_its_head(tiny: Path) -> None:

@@ -277,7 +277,7 @@ def test_a_schedule_that_is_not_the_recipes_is_refused(stopped: Run, tmp_path: P
         resume(run)
     assert str(error.value) == (
         f"{run.name} cannot go on from {newest.path.name}, what it holds does not fit (KeyError('step')): "
-        f"remove that file to go on from the one before, or train it again with `sslkit train {run.recipe}`"
+        f"move that file away to go on from the one before, or train it again with `sslkit train {run.recipe}`"
     )
 
 

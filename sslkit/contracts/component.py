@@ -15,9 +15,10 @@ class Component:
     It is constructed as ``Class(options, context)`` with its validated options and the runtime
     ``Context``.
 
-    What it keeps from step to step goes into checkpoints: ``state_dict`` and ``get_extra_state`` give tensors and plain
-    values only.  Where several processes train, the buffers of all modules are those of the first one before each step:
-    write into them what is the same in all (``context.world.gather``), nothing that one process alone has seen.
+    What it keeps from step to step goes into checkpoints: ``state_dict`` gives tensors, and ``get_extra_state`` tensors
+    and plain values; of backbones and heads, whose weights are written at the end, tensors alone.  Where several
+    processes train, the buffers of all modules are those of the first one before each step: write into them what is the
+    same in all (``context.world.gather``), nothing that one process alone has seen.
     """
 
     api: ClassVar[int]

@@ -80,6 +80,8 @@ class Loader:
         self.part = batch_size // processes
         self.start = 0
         self.stop = 0
+        self.begun = False
+        """Whether batches were asked for."""
         self.seconds = 0.0
         """Time spent waiting for batches so far."""
         self.streamed = False
@@ -98,6 +100,7 @@ class Loader:
         return torch.randperm(len(self.images), generator=stream)
 
     def __iter__(self) -> Iterator[ImageBatch]:
+        self.begun = True
         batches = read_ahead(self._batches(), AHEAD) if self.streamed else self._batches()
         while True:
             began = time.perf_counter()

@@ -103,6 +103,7 @@ class Bookkeeping(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.begun = True
+        self.interruption.listen()  # before the first measurement, which may take minutes
         self.tally.to(pl_module.device)
         step = int(trainer.global_step)
         if self.main:
@@ -110,10 +111,11 @@ class Bookkeeping(pl.Callback):
         self.speed.restart(step)
         self.record("running", step)
         self.reporter.begin(self.progress(step))
-        self.interruption.listen()
         if self.restored is not None:
             restore_random_state(self.restored["random"])
         self._tell_compiling()
+        # Lightning's own meeting before the first step has less patience.
+        self.processes.collect(None)
 
     def _open_history(self, step: int) -> None:
         if self.restored is None:

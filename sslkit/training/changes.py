@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from torch import Tensor
+
 from sslkit.assembly import Assembly
 from sslkit.errors import RunError
 from sslkit.records import read_provenance
@@ -57,7 +59,7 @@ def refuse_changes(
     before = record["hardware"]
     try:
         recipe, processes = tomllib.loads(checkpoint["recipe"]), int(checkpoint["processes"])
-        weights = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
+        weights = _shapes(checkpoint["state_dict"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"the checkpoints of {run.name} are none of sslkit's, or damaged: {error!r}") from error
     # Of these the recipe only says what is asked for; what counts is what it came to.
@@ -81,7 +83,7 @@ def refuse_changes(
             f"{run.name} cannot go on, something has changed since it was stopped:\n{listed}\n"
             f"Change it back, or go on all the same, to other figures, with `sslkit resume {run.path} {flags}`."
         )
-    network = {f"method.{name}": tuple(value.shape) for name, value in assembly.method.state_dict().items()}
+    network = {f"method.{name}": shape for name, shape in _shapes(assembly.method.state_dict()).items()}
     trained_by = (recipe.get("optimizer", {}).get("use"), assembly.recipe.optimizer.entry.qualified)
     if weights != network or trained_by[0] != trained_by[1]:
         what = "network" if weights != network else "optimizer"
@@ -94,6 +96,11 @@ def refuse_changes(
         *differences(_picked(before, HARDWARE), _picked(now["hardware"], HARDWARE), "hardware"),
     )
     return Changes(tuple(f"{name}: {line}" for name, lines in found.items() for line in lines), told)
+
+
+def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:
+    """By name; of what is no tensor, as ``get_extra_state`` may give it, only that it is there."""
+    return {name: tuple(value.shape) if isinstance(value, Tensor) else None for name, value in state.items()}
 
 
 def _without(recipe: dict[str, Any], names: Collection[str]) -> dict[str, Any]:

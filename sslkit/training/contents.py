@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 from packaging.version import InvalidVersion, Version
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -32,10 +32,18 @@ def _watch(state: Table) -> Table:
     return state
 
 
+def _state(state: Table) -> Table:
+    for name, value in state.items():
+        # What a module gives by get_extra_state may be any plain value.
+        if not isinstance(value, Tensor) and not name.endswith("_extra_state"):
+            raise ValueError(f"{name} is no tensor")
+    return state
+
+
 def _random(state: Any) -> Any:
     before = random_state()
     try:
-        restore_random_state({**state, "cuda": []})  # no device is touched before it is known which is ours
+        restore_random_state({**state, "cuda": [], "mps": []})  # no device is touched before it is known which is ours
     except (ValueError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
         raise ValueError(f"it does not fit ({error!r})") from error
     finally:
@@ -46,6 +54,7 @@ def _random(state: Any) -> Any:
 class _Random(TypedDict):
     torch: Tensor
     cuda: list[Tensor]
+    mps: NotRequired[list[Tensor]]
     python: list[Any]
     numpy: list[Any]
 
@@ -119,7 +128,7 @@ class _Optimizer(TypedDict):
 Content = TypedDict(
     "Content",
     {
-        "state_dict": dict[str, Tensor],
+        "state_dict": Annotated[dict[str, Any], AfterValidator(_state)],
         "optimizer_states": Annotated[list[_Optimizer], Field(min_length=1, max_length=1)],
         "lr_schedulers": Annotated[list[Table], Field(min_length=1, max_length=1)],
         "callbacks": _Callbacks,

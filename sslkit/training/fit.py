@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytorch_lightning as pl
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import nn
 
 from sslkit.assembly import Assembly
@@ -58,8 +59,9 @@ def fit(
             _save_network(run, assembly, books.choice)
         books.record("finished" if finished else "interrupted", step)
     except BaseException as error:
-        # Lightning turns a KeyboardInterrupt into sys.exit.
-        stopped = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
+        # Lightning turns a KeyboardInterrupt into sys.exit, and a SIGTERM before training listens into an exit, too.
+        causes = (error, error.__context__)
+        stopped = any(isinstance(cause, (KeyboardInterrupt, SIGTERMException)) for cause in causes)
         # Until it has begun, Lightning does not know the step that it goes on from.
         step = int(trainer.global_step) if books.begun else run.status.step
         reporter.end(books.progress(step))
@@ -72,16 +74,19 @@ def fit(
             raise too_large(assembly.recipe.document, STEP, f"step {step + 1}", error) from error
         if isinstance(error, OSError):
             raise TrainingError(failures.explain(run, step, error)) from error
-        if checkpoint is not None and not books.begun and isinstance(error, MISFITS):
+        if checkpoint is not None and not assembly.loader.begun and isinstance(error, MISFITS):
             raise RunError(
                 f"{run.name} cannot go on from {checkpoint.name}, what it holds does not fit ({error!r}): "
-                f"remove that file to go on from the one before, or train it again with `sslkit train {run.recipe}`"
+                f"move that file away to go on from the one before, or train it again with `sslkit train {run.recipe}`"
             ) from error
         raise
     reporter.end(books.progress(step))
+    if finished and processes.main:
+        books.loggers.send()  # what could not be sent before
     books.loggers.close(finished=finished)
-    processes.collect(None)  # none returns before the run is complete
-    if interruption.requested == slurm.SIGNAL.name and not finished and processes.main:
+    # None returns before the run is complete.  A signal may have reached another process first.
+    asked = processes.collect(interruption.requested)
+    if slurm.SIGNAL.name in asked and not finished and processes.main:
         reporter.note(slurm.requeue())
     return run
 
@@ -130,7 +135,7 @@ def _tell_foreign(trainer: pl.Trainer, books: Bookkeeping, run: Run, reporter: R
 def _save_network(run: Run, assembly: Assembly, choice: Choice) -> None:
     """Write the trained weights with what is needed to use them without the rest of the run."""
     recipe, views, method = assembly.recipe, assembly.views, assembly.method
-    facts = {name: value for name, value in asdict(assembly.context).items() if name != "world"}
+    facts = {name: value for name, value in asdict(assembly.context).items() if name not in ("world", "restoring")}
     common = {
         "sslkit": 1,
         "context": facts,

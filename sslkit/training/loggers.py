@@ -106,6 +106,9 @@ class Loggers:
 
     def close(self, *, finished: bool) -> None:
         """Say that no more will come from this process."""
+        if finished and self.failing:
+            names = " and ".join(sorted(self.failing))
+            self.reporter.note(f"warning: {names} will not be sent the newest figures any more: metrics.csv has all")
         for name, logger in self.made.items():
             with self._harmless(name):
                 logger.finalize("success" if finished else "failed")

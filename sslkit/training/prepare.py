@@ -19,7 +19,12 @@ def join(recipe: Recipe) -> Processes:
 
 
 def prepare(
-    recipe: Recipe, reporter: Reporter, processes: Processes | None = None, steps_before: int = 0
+    recipe: Recipe,
+    reporter: Reporter,
+    processes: Processes | None = None,
+    steps_before: int = 0,
+    *,
+    restoring: bool = False,
 ) -> tuple[Hardware, Assembly, Processes]:
     """Choose the hardware, meet the other processes where that is still to be done, and build the recipe's parts."""
     processes = processes or join(recipe)
@@ -32,7 +37,7 @@ def prepare(
         )
     with processes.taking_turns(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        assembly = assemble(recipe, hardware.device, processes.world, steps_before)
+        assembly = assemble(recipe, hardware.device, processes.world, steps_before, restoring=restoring)
     for warning in caught:
         if issubclass(warning.category, UserWarning):
             reporter.note(f"warning: {warning.message}")

@@ -17,6 +17,7 @@ def random_state() -> dict[str, Any]:
         "torch": torch.get_rng_state(),
         # Of this process's device alone: the others belong to other processes.
         "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
+        "mps": [torch.mps.get_rng_state()] if torch.backends.mps.is_available() else [],
         "python": [version, list(words), gauss],
         "numpy": [
             str(name),
@@ -33,6 +34,8 @@ def restore_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if state["cuda"]:
         torch.cuda.set_rng_state(state["cuda"][0])
+    if state.get("mps"):
+        torch.mps.set_rng_state(state["mps"][0])
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
     name, keys, position, has_gauss, cached = state["numpy"]

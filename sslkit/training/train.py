@@ -60,7 +60,7 @@ def _train(recipe: Recipe, reporter: Reporter, runs: Path, parent: Run | None) -
         reporter.note(f"this job was requeued: {before.name} has no checkpoint to go on from, so it begins anew")
     refuse_missing(recipe)
     steps_before = _steps_of(parent) if parent is not None else 0
-    hardware, assembly, processes = prepare(recipe, reporter, steps_before=steps_before)
+    hardware, assembly, processes = prepare(recipe, reporter, steps_before=steps_before, restoring=parent is not None)
     record = provenance(assembly, hardware) if processes.main else {}
     if parent is not None:
         load_weights(assembly.method.backbone, parent.backbone)
@@ -114,19 +114,20 @@ def _resume(recipe: Recipe, reporter: Reporter, run: Run, allow: Collection[Chan
         _refuse_finished(run)
         refuse_missing(recipe)
         found = _whole_checkpoint(run, reporter).path if processes.main else None
-        hardware, assembly, _ = prepare(recipe, reporter, processes, _steps_continued(run))
+        hardware, assembly, _ = prepare(recipe, reporter, processes, _steps_continued(run), restoring=True)
         checkpoint = processes.share(found)
         assert checkpoint is not None
         now = processes.share(provenance(assembly, hardware) if processes.main else {})
         content = load_checkpoint(checkpoint)
-        assembly.loader.start = content["global_step"]
+        assembly.loader.start = step = content["global_step"]
         changes = refuse_changes(run, content, assembly, now, allow)
+        del content  # Lightning reads it again, and two would stay in memory until the end
         for line in changes.told:
             reporter.note(f"warning: {line}: its bits may differ")
         if processes.main:
-            with writing(run, content["global_step"]):
+            with writing(run, step):
                 if changes.allowed or changes.told:
-                    record_resumed(run, now, content["global_step"], (*changes.allowed, *changes.told))
+                    record_resumed(run, now, step, (*changes.allowed, *changes.told))
                 run.mark_latest()
         reporter.note(f"run folder: {run.path}")
         with deterministic(recipe.run.deterministic, reporter):

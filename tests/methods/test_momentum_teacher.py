@@ -114,6 +114,9 @@ def test_the_teacher_is_the_moving_average_of_equation_1(batch: Batch) -> None:
         expected = momentum * before + (1 - momentum) * method.backbone.layer.weight
         torch.testing.assert_close(method.teacher.layer.weight, expected)
         assert not torch.equal(method.teacher.layer.weight, before)
+        assert method.heads["unit"].factor.norm().item() == pytest.approx(1), (
+            "the student's heads have their hooks, too"
+        )
     assert method.momentum_at(0) == pytest.approx(0.9)
     assert method.momentum_at(10) == pytest.approx(1.0)
 

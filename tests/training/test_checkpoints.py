@@ -15,6 +15,7 @@ import torch
 from bits import assert_same, rows
 from notes import Notes
 from safetensors.torch import load_file
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from warm import PROCESSES
 
 from sslkit.data.store import TensorStore
@@ -219,6 +220,50 @@ def test_a_state_that_could_not_be_read_again_stops_the_training_at_its_first_ch
     monkeypatch.setattr(SelfClassifierLoss, "set_extra_state", lambda self, state: None, raising=False)
     with pytest.raises(TrainingError, match=r"no run could go on from the checkpoint of step 1: it is refused: .*path"):
         train(load_recipe(tiny, SMALL), tmp_path / "runs")
+
+
+def test_minutes_are_counted_from_each_checkpoint_on(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step takes 25 seconds by this clock: the third and then every third is a minute after the one before."""
+    steps: list[int] = []
+    kept: list[int] = []
+
+    class Clock(Reporter):
+        def step(self, progress: Progress) -> None:
+            steps.append(progress.step)
+
+    honest = Saver.save
+
+    def save(self: Saver, trainer: Any, step: int, best: int) -> None:
+        kept.append(step)
+        honest(self, trainer, step, best)
+
+    monkeypatch.setattr(Saver, "save", save)
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: 25.0 * len(steps))
+    train(load_recipe(tiny, ["train.checkpoint_every=1 minutes"]), tmp_path / "runs", Clock())
+    assert kept == [3, 6, 9, 10]
+
+
+def test_weights_that_are_not_finite_are_never_saved(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loss and gradients of the third step are finite, what the optimizer makes of them is not."""
+    taken: list[int] = []
+
+    def overflow(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        taken.append(1)
+        if len(taken) == 3:
+            optimizer.param_groups[0]["params"][0].data.view(-1)[0] = float("inf")
+
+    before = register_optimizer_step_post_hook(overflow)
+    try:
+        with pytest.raises(TrainingError, match="step 3"):
+            train(load_recipe(tiny, SMALL), tmp_path / "runs")
+    finally:
+        before.remove()
+    (run,) = all_runs(tmp_path / "runs")
+    assert saved(run.checkpoints)[0].step == 2
 
 
 def test_a_history_that_is_gone_is_said(stopped: Run) -> None:

@@ -183,6 +183,29 @@ def test_a_tool_that_fails_stops_no_training_and_is_told_later(
     assert told[-1] == (-1, {"success": 0.0})
 
 
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_what_no_later_checkpoint_sends_is_sent_at_the_end_or_said(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, comes_back: bool
+) -> None:
+    told: list[int] = []
+    tries: list[int] = []
+
+    class Fails(Keeps):
+        def log_metrics(self, figures: dict[str, float], step: int) -> None:
+            tries.append(step)
+            if len(tries) == 1 or not comes_back:
+                raise ConnectionError("no network")
+            told.append(step)
+
+    monkeypatch.setitem(loggers.MAKE, "tensorboard", lambda run, known: Fails([]))
+    notes = Notes()
+    settings = ['run.loggers=["tensorboard"]', "train.checkpoint_every=1000 steps"]
+    run = train(load_recipe(tiny, settings), tmp_path / "runs", notes)
+    said = "warning: tensorboard will not be sent the newest figures any more: metrics.csv has all"
+    assert (said in notes.notes) is not comes_back
+    assert (told == sorted({row.step for row in read_history(run.metrics)})) is comes_back
+
+
 class Keeps:
     """A tool that writes what it is sent into a list."""
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import signal
-from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -151,34 +149,6 @@ def test_an_interrupted_run_ends_in_the_same_bits(
     states = [next(iter(found["callbacks"].values()))["processes"][0]["random"] for found in (one, other)]
     assert torch.equal(states[0]["torch"], states[1]["torch"])
     assert states[0]["python"] == states[1]["python"]
-
-
-def test_ctrl_c_stops_like_sigterm(tiny: Path, tmp_path: Path, stop_at) -> None:
-    before = signal.getsignal(signal.SIGINT)
-    run = run_once(tiny, tmp_path / "runs", reporter=stop_at([2], signal.SIGINT))
-    assert run.status.state == "interrupted"
-    assert load_checkpoint(run.last_checkpoint)["global_step"] == 2
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-@pytest.fixture
-def hang_up() -> Iterator[Callable[[object], None]]:
-    """Says what is done about a terminal that is closed."""
-    before = signal.getsignal(signal.SIGHUP)
-    yield lambda handler: signal.signal(signal.SIGHUP, handler)
-    signal.signal(signal.SIGHUP, before)
-
-
-def test_a_closed_terminal_stops_like_sigterm_unless_that_is_ignored(
-    tiny: Path, tmp_path: Path, stop_at, hang_up: Callable[[object], None]
-) -> None:
-    hang_up(signal.SIG_DFL)
-    run = run_once(tiny, tmp_path / "runs", reporter=stop_at([2], signal.SIGHUP))
-    assert (run.status.state, load_checkpoint(run.last_checkpoint)["global_step"]) == ("interrupted", 2)
-    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
-    hang_up(signal.SIG_IGN)
-    assert resume(run, stop_at([5], signal.SIGHUP)).status.state == "finished"
-    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def test_the_saved_recipe_trains_to_the_same_bits(finished: Run, tmp_path: Path) -> None:
