@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import random
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -28,6 +30,26 @@ def hold(file: TextIO) -> bool:
         fcntl.flock(file, fcntl.LOCK_UN)
         time.sleep(random.SystemRandom().uniform(0.001, 0.01))  # whatever is seeded, no two wait alike
     return False
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[bool]:
+    """Be the only process that writes into a folder, which is made; waits as long as another does.
+
+    Yields:
+        Whether it had to wait.  Where the file system has no locks, nobody waits.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as file:
+        waited = False
+        with suppress(OSError):
+            while not hold(file):
+                waited = True
+                time.sleep(0.5)
+        yield waited
 
 
 def is_held(path: Path) -> bool:

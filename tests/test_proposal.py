@@ -30,6 +30,11 @@ def test_sizes(side: int, accelerated: bool, view: int, stored: int) -> None:
     assert (rules.view_size(facts).value, rules.stored_size(facts).value) == (view, stored)
 
 
+def test_what_is_cut_from_images_that_are_not_square_is_said() -> None:
+    assert rules.stored_size(PHOTOGRAPHS).why == "the images' own"
+    assert "the middle square is kept" in rules.stored_size(replace(PHOTOGRAPHS, square=False)).why
+
+
 def test_figures_stay_whole_and_are_not_mirrored() -> None:
     dark = rules.views(FIGURES)
     assert (dark["use"].value, dark["padding"].value, "flip_p" in dark) == ("affine", "zeros", False)

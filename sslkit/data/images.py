@@ -16,6 +16,7 @@ Only the formats of ``EXTENSIONS`` are opened, told by content and not by name. 
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from sslkit.errors import DataError
 from sslkit.files import open_regular
 
 EXTENSIONS = frozenset([".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"])
@@ -48,6 +50,16 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+PASSING = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("EIO", "ESTALE", "ETIMEDOUT", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "ECONNRESET"),
+        *("EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ENOTCONN"),
+    )
+)
+"""Errors of a machine, a disk or a network that say nothing about the file."""
 
 
 class BrokenImage(Exception):
@@ -73,7 +85,8 @@ def decode(path: Path, channels: int, size: tuple[int, int]) -> Decoded:
     """Read one image as ``channels`` (1 or 3) channels of ``size`` ``(H, W)``.
 
     Raises:
-        BrokenImage: the file is no image, is damaged, or cannot be read.
+        BrokenImage: the file is no image, is damaged, or may not be read.
+        DataError: it cannot be read now, because of its disk, the network or this machine.
     """
     with _open(path) as image:
         return _reading(_decode, image, "RGB" if channels == 3 else "L", size)
@@ -83,14 +96,29 @@ def upright_size(path: Path) -> tuple[int, int]:
     """``(H, W)`` of an image as ``decode`` would show it, from the file's head only.
 
     Raises:
-        BrokenImage: the file is no image, or cannot be read.
+        BrokenImage: the file is no image, or may not be read.
+        DataError: it cannot be read now, because of its disk, the network or this machine.
     """
     with _open(path) as image:
         return _reading(_upright_size, image)
 
 
+def unreachable(path: Path, error: OSError) -> DataError:
+    """What to say of a file that cannot be read now, which does not make it a broken one."""
+    return DataError(f"{path} cannot be read now: {error.strerror}. Try again, or remove it if that goes on.")
+
+
 @contextmanager
 def _open(path: Path) -> Iterator[Image.Image]:
+    try:
+        with _opened(path) as image:
+            yield image
+    except OSError as error:
+        raise unreachable(path, error) from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     # Pillow is given a file, not its path: paths it maps into memory, and then garbles rotated uncompressed TIFFs.
     with _reading(open_regular, path) as file:
         if os.fstat(file.fileno()).st_size == 0:
@@ -112,6 +140,8 @@ def _reading(step: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Re
     except Image.DecompressionBombError:
         raise BrokenImage(f"more than {MAX_PIXELS:,} pixels are not read") from None
     except OSError as error:
+        if error.errno in PASSING:
+            raise
         raise BrokenImage(error.strerror or str(error)) from error
     except Exception as error:
         raise BrokenImage(f"damaged ({error})") from error

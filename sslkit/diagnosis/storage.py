@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from sslkit.data.cache import cache_folder
@@ -22,8 +23,8 @@ def folders(runs: Path) -> Iterator[Finding]:
 
 def _folder(name: str, folder: Path, advice: str) -> Finding:
     # What is not there yet is made below the nearest folder that is.
-    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     try:
+        there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
         with tempfile.TemporaryFile(dir=there):
             pass
         free = shutil.disk_usage(there).free
@@ -38,12 +39,13 @@ def _folder(name: str, folder: Path, advice: str) -> Finding:
 def cached() -> Finding:
     """What the cache holds."""
     folder = cache_folder()
-    if not folder.is_dir():
-        return Finding("cached data", "good", "none yet")
     sizes = []
-    for path in folder.rglob("*"):
-        try:
-            sizes.append(path.stat().st_size if path.is_file() else 0)
-        except OSError:  # another process has just removed it
-            continue
+    try:
+        if not folder.is_dir():
+            return Finding("cached data", "good", "none yet")
+        for path in folder.rglob("*"):
+            with suppress(OSError):  # another process has just removed it
+                sizes.append(path.stat().st_size if path.is_file() else 0)
+    except OSError as error:
+        return Finding("cached data", "note", f"{folder} cannot be looked through: {error.strerror or error}")
     return Finding("cached data", "good", f"{sum(sizes) / 1e9:.2f} GB, which may be deleted at any time")

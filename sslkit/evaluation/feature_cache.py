@@ -142,8 +142,9 @@ def cached(entry: str, make: Callable[[], dict[str, Tensor]], notes: list[str]) 
         return made
     try:
         _write(path, made, size)
-    except OSError as error:
-        notes.append(f"features are not kept, {path.parent} cannot be written: {error.strerror or error}")
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        notes.append(f"features are not kept, {path.parent} cannot be written: {reason}")
     return made
 
 
@@ -161,7 +162,13 @@ def _write(path: Path, tensors: dict[str, Tensor], size: int) -> None:
     _make_room(path.parent, LIMIT - size)
     kept = {key: tensor.contiguous() for key, tensor in tensors.items()}
     with writing_aside(path) as file:
+        mode = os.fstat(file.fileno()).st_mode
         save_file(kept, file.name, metadata={"sslkit": json.dumps({"digest": _digest(kept)})})
+        # safetensors may put another file there, which only its owner can read, and which nobody has flushed.
+        aside = Path(file.name)
+        aside.chmod(mode)
+        with aside.open("rb") as there:
+            os.fsync(there.fileno())
 
 
 def _make_room(folder: Path, limit: int) -> None:

@@ -41,17 +41,35 @@ class Job:
         self.files = files
         self.begun_anew = False
         """Whether there were chunks that could not be used."""
+        self.over = False
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep the folder to this process; the hold ends with the process, however that ends.
 
         Raises:
-            InputError: another process works on the same file.
+            InputError: another process works on the same file, or the file system cannot tell.
         """
         self.folder.mkdir(exist_ok=True)
+        try:
+            with self._locked():
+                yield
+        finally:
+            # On a network drive a folder cannot go while one of its files is open; the table is made all the same.
+            if self.over:
+                shutil.rmtree(self.folder, ignore_errors=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
         with (self.folder / "lock").open("a") as lock:
-            if not hold(lock):
+            try:
+                free = hold(lock)
+            except OSError as error:
+                raise InputError(
+                    f"{self.folder} is on a file system that cannot lock files ({error.strerror}), so nothing keeps "
+                    "two processes apart there: name an --out on another"
+                ) from error
+            if not free:
                 raise InputError(f"another process is working on {self.folder}: wait, or name another --out")
             remove_parts(self.folder)
             description = self.folder / "job.json"
@@ -91,8 +109,8 @@ class Job:
             yield read, chunk
 
     def remove(self) -> None:
-        """Throw the chunks away: the file is made."""
-        shutil.rmtree(self.folder)
+        """Throw the chunks away once the folder is not held any more: the file is made."""
+        self.over = True
 
     def _path(self, place: int) -> Path:
         return self.folder / f"{place:06d}.safetensors"

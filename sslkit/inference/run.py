@@ -183,6 +183,8 @@ def _write(
                     write_rows(listing, ((file_cell(path), text_cell(why)) for path, why in chunk.broken.items()))
                 examples += list(chunk.broken.items())[: LISTED - len(examples)]
                 count += len(chunk.broken)
+            if listing is None:
+                broken_file.unlink(missing_ok=True)  # of a try that failed before the files were repaired
             if count == len(files):
                 job.remove()
                 first = ": ".join(map(shown, examples[0]))

@@ -64,6 +64,7 @@ class Facts:
         images: training images that can be read.
         side: their median shorter side in pixels.
         one_size: whether all have the same size.
+        square: whether all of them are square.
         colour: whether more than one in a hundred shows colour.
         background: level of the plain background that nearly all share; None where there is none.
         classes: number of classes, where it is known; else 0.
@@ -79,6 +80,7 @@ class Facts:
     classes: int
     broken: float
     accelerated: bool
+    square: bool = True
 
     @classmethod
     def of(cls, survey: Survey, hardware: Hardware, classes: int = 0) -> Facts:
@@ -92,6 +94,7 @@ class Facts:
             classes=classes or len(survey.labels.class_names),
             broken=survey.broken_share,
             accelerated=hardware.device != "cpu",
+            square=all(height == width for height, width in survey.sizes),
         )
 
     @property
@@ -133,7 +136,10 @@ def stored_size(facts: Facts) -> Choice:
     side = min(facts.side, STORED * view_size(facts).value)
     if side < facts.side:
         return Choice(side, f"scaled down from {facts.side} pixels (median): {STORED} times a view's side is enough")
-    return Choice(side, "the images' own" if facts.one_size else "the median shorter side; others are scaled to it")
+    if facts.one_size:
+        cut = 'the images\' shorter side: of each the middle square is kept; "auto" would keep all'
+        return Choice(side, "the images' own" if facts.square else cut)
+    return Choice(side, "the median shorter side; others are scaled to it")
 
 
 def broken_limit(facts: Facts) -> Choice | None:

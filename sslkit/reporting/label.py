@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sslkit import __version__
 from sslkit.classes import read_class_names, write_class_names
-from sslkit.errors import RunError
+from sslkit.errors import InputError, RunError
 from sslkit.evaluation.network import RunNetwork
 from sslkit.files import write_aside
 from sslkit.reporting.discoveries import cards
@@ -64,12 +64,15 @@ def name_classes(run: Run, names: Mapping[int, str]) -> tuple[str, ...]:
 
     Raises:
         RunError: the run has not finished, discovered no classes or not these, or its ``classes.toml`` cannot be read.
+        InputError: a name is no text.
     """
     count = class_count(run)
     known = list(read_class_names(run, count) or ("",) * count)
     for place, name in names.items():
         if not 0 <= place < count:
             raise RunError(f"there is no class {place}; the classes of {run.name} are 0 to {count - 1}")
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise InputError(f"the name of class {place} is no text in UTF-8: {name!a}")
         known[place] = name.strip()
     write_class_names(run, known)
     return tuple(known)

@@ -72,6 +72,19 @@ def test_links_are_followed_but_not_in_circles(root: Path, tmp_path: Path) -> No
     assert files[3].stamp == (-1, -1, -1)
 
 
+def test_links_upwards_and_links_that_lead_nowhere(root: Path, tmp_path: Path) -> None:
+    touch(root, "a.png", "inside/b.png")
+    touch(tmp_path, "elsewhere/c.png", "beside.png")
+    (root / "up").symlink_to(tmp_path)
+    (root / "inside" / "up").symlink_to(root / "inside")
+    (root / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "elsewhere")
+    (root / "loop.png").symlink_to("loop.png")
+    files = scan(root).files["train"]
+    assert [file.path for file in files] == ["a.png", "inside/b.png", "linked/c.png", "loop.png"]
+    assert files[-1].stamp == (-1, -1, -1)
+
+
 def test_no_images_and_no_folder_are_told(root: Path) -> None:
     extensions = ".bmp, .gif, .jpeg, .jpg, .pbm, .pgm, .png, .ppm, .tif, .tiff, .webp"
     wanted = f"Images are files named {extensions}."

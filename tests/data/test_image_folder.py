@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from sslkit.data.datasets.folder import decoded
+from sslkit.data import cache as cache_module
+from sslkit.data.datasets.folder import content, decoded
 from sslkit.data.datasets.image_folder import ImageFolder
 from sslkit.errors import DataError
 
@@ -234,6 +236,28 @@ def test_a_folder_that_changes_while_it_is_read_is_refused(labelled: Path, monke
     assert message(folder(labelled)) == (
         f"the files of {labelled} changed while they were read. Try again when they are all there."
     )
+
+
+def test_a_folder_that_changes_while_its_bytes_are_hashed_is_refused(
+    labelled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = content.digest
+
+    def digest(path: Path) -> str:
+        (labelled / "train/cat/late.png").write_bytes(path.read_bytes())
+        return original(path)
+
+    monkeypatch.setattr(content, "digest", digest)
+    monkeypatch.setattr(decoded, "check_unchanged", lambda tree: None)
+    assert "changed while they were read" in message(folder(labelled))
+
+
+def test_room_is_looked_for_before_anything_is_decoded(
+    labelled: Path, decodes: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda path: SimpleNamespace(total=0, used=0, free=1000))
+    assert "free" in message(folder(labelled))
+    assert decodes == []
 
 
 def test_a_damaged_entry_is_told(labelled: Path, cache: Path) -> None:

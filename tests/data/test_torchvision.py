@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import pickle
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,35 @@ def test_no_network_is_told_with_a_way_out(
     assert text.startswith(f"{kind.name} could not be downloaded to {tmp_path}: ")
     assert "Name or service not known" in text
     assert text.endswith("Check the network, or copy torchvision's files there from a machine that has them.")
+
+
+DOWNLOADER = """
+import sys, time
+from pathlib import Path
+from torchvision import datasets
+from sslkit.data.datasets.torchvision import Cifar10
+root = Path(sys.argv[1])
+
+class Slow:
+    def __init__(self, root, download, train):
+        there = root / "there"
+        if not download and not there.exists():
+            raise RuntimeError("not there")
+        if download:
+            (root / "busy").touch(exist_ok=False)
+            time.sleep(1.5)
+            (root / "busy").unlink()
+            there.open("a").write("downloaded ")
+
+datasets.CIFAR10 = Slow
+Cifar10(Cifar10.Options(root=root))._source("train")
+"""
+
+
+def test_of_two_trainings_that_begin_at_once_one_downloads(tmp_path: Path) -> None:
+    started = [subprocess.Popen([sys.executable, "-c", DOWNLOADER, tmp_path]) for _ in range(2)]
+    assert [process.wait(timeout=120) for process in started] == [0, 0]
+    assert (tmp_path / "there").read_text() == "downloaded "
 
 
 def test_a_root_that_cannot_be_written_is_told(tmp_path: Path) -> None:

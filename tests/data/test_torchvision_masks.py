@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torchvision
 from PIL import Image
 
 from sslkit.data.datasets.torchvision_masks import MaskedDataset, OxfordPets, PascalVoc
@@ -80,6 +81,15 @@ def test_oxford_pets(pets: Path) -> None:
     assert train.labels.tolist() == [0, 1]
     assert train.masks[0, 5, [0, 63]].tolist() == [1, 0]
     assert test.masks[0, 5, [0, 63]].tolist() == [255, 0]
+
+
+def test_what_is_there_is_neither_unpacked_nor_downloaded_again(voc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **named: object) -> None:
+        raise AssertionError("nothing is missing")
+
+    monkeypatch.setattr(torchvision.datasets.voc, "download_and_extract_archive", refuse)
+    assert len(build(PascalVoc, voc, download=True).load("train").images) == 2
+    assert not (voc / ".lock").exists(), "a folder that may not be written can be read"
 
 
 def test_a_damaged_file_is_named(voc: Path) -> None:

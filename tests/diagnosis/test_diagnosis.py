@@ -93,6 +93,21 @@ def test_folders_that_cannot_be_written_are_broken(tmp_path: Path, monkeypatch: 
     assert [finding.state for finding in storage.folders(tmp_path)] == ["note", "broken"]
 
 
+def test_folders_that_may_not_be_looked_into_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    honest = Path.stat
+
+    def stat(path: Path, **options: bool) -> os.stat_result:
+        if tmp_path / "locked" in path.parents:
+            raise PermissionError(13, "Permission denied", str(path))
+        return honest(path, **options)
+
+    monkeypatch.setenv("SSLKIT_CACHE", str(tmp_path / "locked" / "cache"))
+    monkeypatch.setattr(Path, "stat", stat)
+    _, cache = storage.folders(tmp_path / "runs")
+    assert (cache.state, "Permission denied" in cache.text) == ("broken", True)
+    assert storage.cached().state == "note"
+
+
 def test_a_requirement_that_is_not_met_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = ["torch>=99", "nobody-made-this>=1", "numpy>=1", "never>=1; extra == 'dev'"]
     monkeypatch.setattr(machine.metadata, "requires", lambda name: asked)

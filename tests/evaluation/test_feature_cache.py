@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
@@ -136,6 +137,32 @@ def test_a_cache_that_cannot_be_written_costs_no_figures(folder: Path) -> None:
     notes: list[str] = []
     assert cached("a", lambda: {"features": torch.ones(2)}, notes)["features"].tolist() == [1, 1]
     assert notes == [f"features are not kept, {folder} cannot be written: File exists"]
+
+
+def test_a_full_disk_costs_no_figures_and_entries_are_for_whoever_may_read_the_cache(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make() -> dict[str, Tensor]:
+        return {"features": torch.ones(2)}
+
+    before = os.umask(0o022)
+    try:
+        cached("a", make, [])
+    finally:
+        os.umask(before)
+    (path,) = folder.iterdir()
+    assert path.stat().st_mode & 0o777 == 0o644
+
+    def full(*arguments: object, **named: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(feature_cache, "save_file", full)
+    notes: list[str] = []
+    assert cached("b", make, notes)["features"].tolist() == [1, 1]
+    assert notes == [
+        f"features are not kept, {folder} cannot be written: I/O error: No space left on device (os error 28)"
+    ]
+    assert list(folder.iterdir()) == [path]
 
 
 def test_a_run_is_looked_at_once(tiny: Path, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

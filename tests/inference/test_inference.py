@@ -33,12 +33,14 @@ import sslkit
 from sslkit.api import Run
 from sslkit.classes import write_class_names
 from sslkit.cli.main import app
+from sslkit.errors import InputError
 from sslkit.evaluation.network import RunNetwork
 from sslkit.evaluation.subject import RunSubject
 from sslkit.export.onnx import Outputs
 from sslkit.inference import forward, job, tables
 from sslkit.inference import run as inference_run
 from sslkit.inference.run import embed, predict
+from sslkit.locks import hold
 from sslkit.recipe.check import load_recipe
 from sslkit.training.train import train
 from sslkit.weights import read_metadata
@@ -212,12 +214,20 @@ def test_what_was_done_for_other_weights_images_or_versions_is_done_anew(
         if done == 32:
             raise KeyboardInterrupt
 
-    for change in (retrain, repaint, upgrade):
+    def update() -> None:
+        monkeypatch.setattr(inference_run, "__version__", "9.9")
+
+    for change in (retrain, repaint, upgrade, update):
         with pytest.raises(KeyboardInterrupt):
             predict(run, copy, out, advance=stops)
         change()
         assert any("computed anew" in note for note in predict(run, copy, out).notes)
         out.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        predict(run, copy, out, advance=stops)
+    found = embed(run, copy, out)
+    assert any("computed anew" in note for note in found.notes), "logits are no features"
+    out.unlink()
     out.with_name("classes.csv.broken.csv").write_text("mine")
     with pytest.raises(sslkit.InputError, match=r"classes\.csv\.broken\.csv is there already"):
         predict(run, copy, out)
@@ -392,3 +402,47 @@ def test_what_cannot_be_done_is_said(run: Run, digits: Path, tmp_path: Path, mon
     run.recipe.write_text(tomli_w.dumps(recipe))
     with pytest.raises(sslkit.InputError, match=r"has no classifier, so it discovered no classes: `sslkit embed`"):
         predict(run, digits, tmp_path / "other.csv")
+
+
+def test_files_that_were_repaired_are_not_listed_any_more(
+    run: Run, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, out = Path(shutil.copytree(digits, tmp_path / "copy")), tmp_path / "classes.csv"
+    (copy / "train" / "0" / "000.png").write_bytes(b"?")
+
+    def full(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch, suppress(OSError):
+        patch.setattr(inference_run, "choose", full)
+        predict(run, copy, out)
+    listing = tmp_path / "classes.csv.broken.csv"
+    assert listing.exists()
+    shutil.copy(digits / "train" / "0" / "000.png", copy / "train" / "0" / "000.png")
+    assert predict(run, copy, out).broken_file is None
+    assert not listing.exists()
+
+
+def test_a_finished_table_does_not_fail_over_its_folder(
+    run: Run, digits: Path, tmp_path: Path, small_chunks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a network drive, where a folder cannot go while one of its files is open."""
+    honest = shutil.rmtree
+
+    def strict(folder: Path, ignore_errors: bool = False) -> None:
+        with (folder / "lock").open("a") as file:
+            assert hold(file), "it is still held"
+        honest(folder, ignore_errors)
+
+    monkeypatch.setattr(job.shutil, "rmtree", strict)
+    predict(run, digits, tmp_path / "classes.csv")
+    assert not list(tmp_path.glob("*.unfinished"))
+
+
+def test_a_drive_without_locks_is_told(run: Run, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(file: object) -> bool:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(job, "hold", none)
+    with pytest.raises(InputError, match="is on a file system that cannot lock files"):
+        predict(run, digits, tmp_path / "classes.csv")

@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
 from sslkit.contracts.views import Parameters, ViewGroup, Views, slice_parameters
-from sslkit.views.geometry import crop_boxes
+from sslkit.views.geometry import crop_boxes, resize_shorter
 
 Build = Callable[..., Views]
 
@@ -265,3 +265,16 @@ def test_affine_views_are_the_maps_that_were_drawn(build: Build, images: Tensor)
         torch.testing.assert_close(made[view, image], tv.normalize(moved, views.mean, views.std), atol=2e-3, rtol=0)
     (smooth,) = build("affine", interpolation="bicubic", **options).apply(images, (drawn,))
     assert (smooth - made).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("shape", [(48, 72), (72, 48), (20, 30)], ids=str)
+def test_affine_views_that_change_nothing_are_the_middle_square(build: Build, shape: tuple[int, int]) -> None:
+    """Of the image scaled until its shorter side has the view's size."""
+    still = {"degrees": 0.0, "translate": 0.0, "scale": (1.0, 1.0), "shear": 0.0}
+    views = build("affine", image_size=min(shape), size=16, **still)
+    images = torch.randint(0, 256, (2, 3, *shape), generator=seeded()).to(torch.uint8)
+    (made,) = views.apply(images, views.draw(2, seeded()))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (views.mean, views.std))
+    wanted = tv.center_crop(resize_shorter(images.float() / 255, 16), [16, 16])
+    for view in made:
+        torch.testing.assert_close(view * std + mean, wanted, atol=2e-3, rtol=0)

@@ -74,11 +74,17 @@ class ImageFolder(Dataset):
         """uint8 images of a split, whatever its labels are.
 
         Raises:
-            DataError: the images are missing, or more of them are unreadable than the options allow.
+            DataError: the images are missing, more of them are unreadable than the options allow, or all of the split.
         """
         if split not in self.splits:
             raise DataError(f"{self.options.root} has no split {split!r}; it has {', '.join(self.splits)}.")
-        path, _ = self._decoded
+        path, index = self._decoded
+        if not self._kept(split):
+            files = self._tree.files[split]
+            raise DataError(
+                f"none of the {len(files)} images of the split {split!r} of {self.options.root} can be read; "
+                f"the first is {shown(files[0].path)}: {index.broken[files[0].path]}."
+            )
         before = self.splits[: self.splits.index(split)]
         start = sum(len(self._kept(other)) for other in before)
         return MappedStore(path, start, len(self._kept(split)), path.parent.name)

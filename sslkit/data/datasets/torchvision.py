@@ -8,7 +8,8 @@ torchvision's own users: a folder that already holds them can be named as root.
 from __future__ import annotations
 
 from abc import abstractmethod
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 from urllib.error import URLError
@@ -21,6 +22,7 @@ from sslkit.data.cache import cache_folder
 from sslkit.data.datasets.paths import FolderPath
 from sslkit.data.store import TensorStore
 from sslkit.errors import DataError
+from sslkit.locks import alone_in
 from sslkit.options import Options as BaseOptions
 
 
@@ -65,13 +67,22 @@ class TorchvisionSource(Dataset):
             raise DataError(f"{self.name} has no split {split!r}; it has {', '.join(self.splits)}.")
         from torchvision import datasets
 
-        make = getattr(datasets, self.name)
+        make = partial(getattr(datasets, self.name), root=self.root, **self._arguments(split))
+        # Some of torchvision's classes unpack, others hash, whatever they are told to download, there or not.
         try:
-            return make(root=self.root, download=self.options.download, **self._arguments(split))
+            return make(download=False)
         except MemoryError:
             raise
         except Exception as error:  # damaged files make the parsers raise almost anything
-            raise DataError(_explain(self.name, self.root, self.options.download, error)) from error
+            if not self.options.download:
+                raise DataError(_explain(self.name, self.root, False, error)) from error
+        try:
+            with alone_in(self.root) as waited:
+                return make(download=not waited or not _works(make))
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise DataError(_explain(self.name, self.root, True, error)) from error
 
 
 class TorchvisionDataset(TorchvisionSource):
@@ -168,6 +179,17 @@ class Stl10(TorchvisionDataset):
 
     def _arrays(self, source: Any) -> tuple[np.ndarray, Any]:
         return source.data, source.labels
+
+
+def _works(make: Callable[..., Any]) -> bool:
+    """Whether another process has downloaded it meanwhile."""
+    try:
+        make(download=False)
+    except MemoryError:
+        raise
+    except Exception:
+        return False
+    return True
 
 
 def _explain(name: str, root: Path, download: bool, error: Exception) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from sslkit.data.cache import write_file
 from sslkit.data.datasets.folder.scan import Tree, scan
 from sslkit.data.datasets.folder.threads import in_order
+from sslkit.data.images import PASSING, unreachable
 from sslkit.errors import DataError
 from sslkit.files import open_regular
 
@@ -25,7 +26,7 @@ def content_name(tree: Tree, purpose: str, notes: Path) -> str:
     """The name for a folder's content and ``purpose``; remembered in the folder ``notes``.
 
     Raises:
-        DataError: the notes cannot be written.
+        DataError: a file cannot be read now, or files came, went or changed meanwhile.
     """
     note = notes / _hash([purpose, str(tree.root.resolve()), _stamps(tree)])
     with suppress(OSError):
@@ -34,7 +35,8 @@ def content_name(tree: Tree, purpose: str, notes: Path) -> str:
     digests = in_order(lambda path: digest(tree.root / path), paths)
     name = _hash([purpose, list(zip(paths, digests, strict=True))])
     check_unchanged(tree)
-    write_file(note, name)
+    with suppress(DataError):  # a cache that is shared, or full, may yet hold the entry
+        write_file(note, name)
     return name
 
 
@@ -54,9 +56,16 @@ def _hash(what: object) -> str:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file's bytes; where it cannot be read, ``unreadable:`` and why."""
+    """SHA-256 of a file's bytes; where it may not be read, ``unreadable:`` and why.
+
+    Raises:
+        DataError: it cannot be read now, because of its disk, the network or this machine.
+    """
     try:
         with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:  # decoding will say that it is broken, and why
+    except OSError as error:
+        if error.errno in PASSING:
+            raise unreachable(path, error) from error
+        # Decoding will say that it is broken, and why.
         return f"unreadable: {error.errno}"

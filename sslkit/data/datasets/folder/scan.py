@@ -108,7 +108,7 @@ def scan(root: Path) -> Tree:
 
 def _scan(root: Path) -> Tree:
     ignored: Counter[str] = Counter()
-    visible = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+    visible = sorted(entry.name for entry in os.scandir(root) if _is_folder(entry) and not entry.name.startswith("."))
     named = [name for name in SPLIT_FOLDERS if name in visible]
     folders = {SPLIT_FOLDERS[name]: name for name in named} or {"train": ""}
     if len(folders) < len(named) and named:
@@ -135,7 +135,8 @@ def _no_images(folder: Path, ignored: Mapping[str, int]) -> DataError:
 
 def _images(root: Path, folder: str, ignored: Counter[str]) -> tuple[ImageFile, ...]:
     start = root / folder
-    walk = _walk(start, f"{folder}/" if folder else "", ignored, {start.resolve()})
+    here = start.resolve()
+    walk = _walk(start, f"{folder}/" if folder else "", ignored, {here, *here.parents})
     return tuple(sorted(walk, key=lambda file: file.path))
 
 
@@ -145,7 +146,7 @@ def _walk(folder: Path, prefix: str, ignored: Counter[str], above: set[Path]) ->
             suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122  # a Path per file doubles the time
             if entry.name.startswith("."):
                 ignored[HIDDEN] += 1
-            elif entry.is_dir():
+            elif _is_folder(entry):
                 inside = Path(entry.path)
                 if not entry.is_symlink():
                     yield from _walk(inside, f"{prefix}{entry.name}/", ignored, above | {inside.resolve()})
@@ -155,6 +156,13 @@ def _walk(folder: Path, prefix: str, ignored: Counter[str], above: set[Path]) ->
                 yield ImageFile(prefix + entry.name, _stamp(entry))
             else:
                 ignored[suffix or "no extension"] += 1
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself, or to where one may not go
+        return False
 
 
 def _stamp(entry: os.DirEntry[str]) -> tuple[int, int, int]:
