@@ -9,13 +9,15 @@ figures are those of the validation split, a tenth of the training images, which
 their labels.  The seed should be none that results are reported with.
 
 Several processes share a screen if they are started with the same one: each takes jobs that are not in the folder
-``SCREEN.claims`` beside it.  Results are lines of ``SCREEN.jsonl``, the record ``records/screens/SCREEN.json``.
+``SCREEN.claims`` beside it.  Results are lines of ``SCREEN.jsonl``, the record ``records/screens/SCREEN.json``.  A job
+whose recipe or settings were changed is another one; what was found with others is left out.
 ``--images`` is a folder ``train/<class>`` of such images as the recipe's.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import tempfile
 import tomllib
@@ -35,6 +37,7 @@ from sslkit.evaluation.scores import topk
 from sslkit.evaluation.subject import RunSubject
 from sslkit.evaluation.supervised import Settings, predict, train_network
 from sslkit.hardware import choose_device
+from sslkit.recipe.check import load_recipe
 
 MONITORED = ("knn", "acc", "nmi", "rank")
 PENALTIES = (1e-1, 1e-2, 1e-3)
@@ -52,19 +55,24 @@ def main() -> None:
     screen = tomllib.loads(asked.screen.read_text())
     found, claims = asked.screen.with_suffix(".jsonl"), asked.screen.with_suffix(".claims")
     claims.mkdir(exist_ok=True)
+    recipe = asked.screen.parent / screen["recipe"]
+    current = {name: identity(recipe, screen, name) for name in screen["jobs"]}
     for name in asked.only or screen["jobs"]:
         try:
-            (claims / name).touch(exist_ok=False)
+            (claims / f"{name}-{current[name]}").touch(exist_ok=False)
         except FileExistsError:
             continue
-        for row in job(asked.screen.parent / screen["recipe"], screen, name, asked.images):
+        for row in job(recipe, screen, name, asked.images):
             print(row, flush=True)
             with found.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-    rows = [json.loads(line) for line in found.read_text().splitlines()]
+                file.write(json.dumps(row | {"of": current[name]}) + "\n")
+    rows = [json.loads(line) for line in found.read_text().splitlines()] if found.exists() else []
     by_job: dict[str, dict[str, Any]] = {}
     for row in rows:
-        by_job.setdefault(row.pop("job"), {}).update(row)
+        if row.pop("of", "") in current.values():
+            by_job.setdefault(row.pop("job"), {}).update(row)
+    if missing := [name for name in current if "linear" not in by_job.get(name, {})]:
+        print(f"not done, or still being done by another process: {', '.join(missing)}")
     columns = (*MONITORED, "linear", "finetuned")
     print_table(
         f"{asked.screen.stem}: validation split",
@@ -74,6 +82,13 @@ def main() -> None:
     if not asked.no_record:
         command = command_line().replace(asked.images or "DIR", "DIR").replace(str(asked.screen), asked.screen.name)
         write_record(f"screens/{asked.screen.stem}", command, {"screen": screen, "split": "validation", "jobs": by_job})
+
+
+def identity(recipe: Path, screen: dict[str, Any], name: str) -> str:
+    """A name for all that a job's figures depend on, as far as the screen decides it."""
+    resolved = load_recipe(recipe, screen["settings"]).to_toml()
+    parts = [resolved, screen["seed"], screen["jobs"][name], screen.get("finetune")]
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=6).hexdigest()
 
 
 def job(recipe: Path, screen: dict[str, Any], name: str, images: str | None) -> Iterator[dict[str, Any]]:
