@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,8 @@ STATISTICS_IMAGES = 10_000
 
 STATISTICS_BYTES = 32 << 20
 """Of images that are widened to float64 at a time, which takes eight times as much."""
+
+Restoring = Literal["nothing", "network", "everything"]
 
 Built = TypeVar("Built")
 
@@ -180,8 +182,7 @@ def assemble(
     device: str = "cpu",
     world: World | None = None,
     steps_before: int = 0,
-    *,
-    restoring: bool = False,
+    restoring: Restoring = "nothing",
 ) -> Assembly:
     """Read the data, to the device where they fit, and build everything; the same in every process of the world.
 
@@ -190,7 +191,7 @@ def assemble(
         device: where it is trained.
         world: the processes that train together.
         steps_before: optimizer steps of the runs that this one continues.
-        restoring: whether trained weights are about to be loaded into what is built.
+        restoring: what trained weights are about to be loaded into: backbone and heads, or losses and method too.
 
     Raises:
         DataError: the images cannot be used.
@@ -215,14 +216,15 @@ def assemble(
         seed=recipe.run.seed,
         world=world,
         steps_before=steps_before,
-        restoring=restoring,
+        restoring=restoring == "everything",
     )
     loader.stop = context.total_steps
     # Only now: however the data were read, and whatever they drew, the network starts from the same weights.
     seed_global(recipe.run.seed)
     views = construct(recipe, recipe.views, Views, context)
     context = replace(context, view_size=views.size, view_count=views.count, global_view_count=views.global_views)
-    context, backbone, heads = build_network(recipe, context)
+    found, backbone, heads = build_network(recipe, replace(context, restoring=restoring != "nothing"))
+    context = replace(found, restoring=context.restoring)
     losses = tuple(_loss(recipe, selected, heads, context) for selected in recipe.losses)
     if losses and all(item.start_epoch for item in losses):
         message = "there must be a loss to begin with: leave start_epoch of one at 0"

@@ -105,8 +105,8 @@ def _code(module: nn.Module) -> list[Path] | None:
             return None
         if not file.is_file():
             return None
-        whole = [parent for parent in file.parents if parent.name == package]
-        files |= set(whole[-1].rglob("*.py")) if whole else set(file.parent.glob("*.py"))
+        first = Path(getattr(sys.modules.get(package), "__file__", None) or "")
+        files |= set(first.parent.rglob("*.py")) if first.name == "__init__.py" else set(file.parent.glob("*.py"))
     return sorted(files)
 
 

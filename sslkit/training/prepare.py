@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 
-from sslkit.assembly import Assembly, assemble
+from sslkit.assembly import Assembly, Restoring, assemble
 from sslkit.hardware import Hardware, choose, choose_device
 from sslkit.recipe.model import Recipe
 from sslkit.training.processes import Processes, meet
@@ -23,8 +23,7 @@ def prepare(
     reporter: Reporter,
     processes: Processes | None = None,
     steps_before: int = 0,
-    *,
-    restoring: bool = False,
+    restoring: Restoring = "nothing",
 ) -> tuple[Hardware, Assembly, Processes]:
     """Choose the hardware, meet the other processes where that is still to be done, and build the recipe's parts."""
     processes = processes or join(recipe)
@@ -37,7 +36,7 @@ def prepare(
         )
     with processes.taking_turns(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        assembly = assemble(recipe, hardware.device, processes.world, steps_before, restoring=restoring)
+        assembly = assemble(recipe, hardware.device, processes.world, steps_before, restoring)
     for warning in caught:
         if issubclass(warning.category, UserWarning):
             reporter.note(f"warning: {warning.message}")

@@ -60,7 +60,9 @@ def _train(recipe: Recipe, reporter: Reporter, runs: Path, parent: Run | None) -
         reporter.note(f"this job was requeued: {before.name} has no checkpoint to go on from, so it begins anew")
     refuse_missing(recipe)
     steps_before = _steps_of(parent) if parent is not None else 0
-    hardware, assembly, processes = prepare(recipe, reporter, steps_before=steps_before, restoring=parent is not None)
+    hardware, assembly, processes = prepare(
+        recipe, reporter, steps_before=steps_before, restoring="nothing" if parent is None else "network"
+    )
     record = provenance(assembly, hardware) if processes.main else {}
     if parent is not None:
         load_weights(assembly.method.backbone, parent.backbone)
@@ -114,7 +116,7 @@ def _resume(recipe: Recipe, reporter: Reporter, run: Run, allow: Collection[Chan
         _refuse_finished(run)
         refuse_missing(recipe)
         found = _whole_checkpoint(run, reporter).path if processes.main else None
-        hardware, assembly, _ = prepare(recipe, reporter, processes, _steps_continued(run), restoring=True)
+        hardware, assembly, _ = prepare(recipe, reporter, processes, _steps_continued(run), "everything")
         checkpoint = processes.share(found)
         assert checkpoint is not None
         now = processes.share(provenance(assembly, hardware) if processes.main else {})

@@ -17,6 +17,8 @@ from sslkit.training.checkpoints import saved
 from sslkit.training.reporter import Progress, Reporter
 from sslkit.training.train import resume, train
 from sslkit.weights import read_metadata
+from sslkit_backbones.convnet import ConvNet
+from sslkit_selfcls.head import SelfClassifierHead
 from sslkit_selfcls.loss import SelfClassifierLoss
 
 SMALL = ["backbone.width=4", "train.checkpoint_every=1 steps"]
@@ -67,15 +69,20 @@ def test_data_that_fail_on_resume_are_not_blamed_on_the_checkpoint(
 def test_what_is_restored_need_not_be_fetched(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at
 ) -> None:
-    told: list[bool] = []
-    honest = SelfClassifierLoss.__init__
+    """A run that continues from another is given backbone and heads alone: a loss must fetch what it needs."""
+    told: dict[type, list[bool]] = {}
+    for kind in (ConvNet, SelfClassifierHead, SelfClassifierLoss):
 
-    def spied(self: SelfClassifierLoss, options: Any, context: Context) -> None:
-        told.append(context.restoring)
-        honest(self, options, context)
+        def spied(self: Any, options: Any, context: Context, *rest: Any, honest: Any = kind.__init__) -> None:
+            told.setdefault(type(self), []).append(context.restoring)
+            honest(self, options, context, *rest)
 
-    monkeypatch.setattr(SelfClassifierLoss, "__init__", spied)
+        monkeypatch.setattr(kind, "__init__", spied)
     run = resume(train(load_recipe(tiny, SMALL), tmp_path / "runs", stop_at([2])))
     train(load_recipe(tiny, SMALL), tmp_path / "runs", parent=run)
-    assert told == [False, True, True]
+    assert told == {
+        ConvNet: [False, True, True],
+        SelfClassifierHead: [False, True, True],
+        SelfClassifierLoss: [False, True, False],
+    }
     assert "restoring" not in read_metadata(run.backbone)["context"]
