@@ -68,6 +68,8 @@ class Bookkeeping(pl.Callback):
         self.choice = Choice(learner)
         self.inspection = Inspection(learner, monitor, self.choice)
         self.speed = Speed(learner.assembly.loader, self.context.batch_size)
+        self.lr = 0.0
+        """The rate of the last step: when its figures are written, the schedule has gone on."""
         self.last_epoch_loss = float("inf")
         self.best_loss = float("inf")
         """The lowest loss of an epoch that ended with, or last before, a checkpoint."""
@@ -132,6 +134,9 @@ class Bookkeeping(pl.Callback):
         self._write(0, _as_monitored(figures))
         if "knn" in figures:
             self.reporter.note(f"before the first step: knn {figures['knn']:.3f}")
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
+        self.lr = float(optimizer.param_groups[0]["lr"])
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         assert isinstance(pl_module, Learner)
@@ -211,7 +216,7 @@ class Bookkeeping(pl.Callback):
 
     def _log(self, trainer: pl.Trainer, step: int) -> None:
         figures = self._write_pending(step)
-        figures["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+        figures["lr"] = self.lr
         self.speed.read(step)
         speed = {"time/images_per_second": self.speed.images_per_second, "time/waiting": self.speed.waiting}
         self._write(step, {"lr": figures["lr"], **speed})

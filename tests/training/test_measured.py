@@ -34,6 +34,14 @@ def test_the_history_has_means_of_what_was_lost_and_the_best_need_not_be_the_las
     assert load_checkpoint(run.checkpoints / "best.ckpt")["global_step"] == 5
 
 
+def test_the_rate_of_a_row_is_that_its_step_was_taken_with(tiny: Path, tmp_path: Path) -> None:
+    settings = ["monitor.log_every_steps=1", "optimizer.warmup_epochs=1", "optimizer.warmup_lr=0.0", "optimizer.lr=0.5"]
+    run = train(load_recipe(tiny, [*settings, "monitor.every_epochs=0"]), tmp_path / "runs")
+    rates = [value for _, _, metric, value in rows(run) if metric == "lr"]
+    assert rates[0] == 0, "a warm-up begins at its first rate"
+    assert max(rates) == rates[5] == 0.5
+
+
 def test_monitors_know_neither_their_queries_nor_any_other_accuracy(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
