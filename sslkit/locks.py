@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -33,23 +33,24 @@ def hold(file: TextIO) -> bool:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[bool]:
-    """Be the only process that writes into a folder, which is made; waits as long as another does.
+def alone(path: Path, wait: Callable[[], None]) -> Iterator[None]:
+    """Be the only process that has a file, which is made; waits as long as another does.
 
-    Yields:
-        Whether it had to wait.  Where the file system has no locks, nobody waits.
+    Where the file cannot be made, or the file system has no locks, nobody waits.
 
-    Raises:
-        OSError: the folder cannot be made or written.
+    Args:
+        path: the file.
+        wait: called once, where another process has it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as file:
-        waited = False
+    with ExitStack() as stack:
         with suppress(OSError):
-            while not hold(file):
-                waited = True
-                time.sleep(0.5)
-        yield waited
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(path.open("a"))
+            if not hold(file):
+                wait()
+                while not hold(file):
+                    time.sleep(0.5)
+        yield
 
 
 def is_held(path: Path) -> bool:

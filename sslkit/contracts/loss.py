@@ -30,7 +30,8 @@ class BranchOutputs:
         features: ``[B, D]`` for each view that the branch sees, global ones first.
         embeddings: ``[B, E]`` for each view.
         logits: for each classifier, ``[B, K]`` for each view.
-        classify: logits of each classifier for any embeddings ``[M, E]``, such as a queue's.
+        classify: logits of each classifier for any embeddings ``[M, E]``, such as a queue's; where a head was looked
+            through, a method hands its ``classify`` on.
     """
 
     features: tuple[Tensor, ...]

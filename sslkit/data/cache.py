@@ -14,7 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -87,9 +87,13 @@ def write_file(path: Path, text: str) -> None:
     """
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(path.parent)
         aside = path.parent / f"{ASIDE}{uuid4().hex}"
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
+        try:
+            aside.write_text(text, encoding="utf-8")
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 def _publish(aside: Path, final: Path) -> None:
@@ -107,4 +111,5 @@ def _remove_stale(folder: Path) -> None:
         except FileNotFoundError:  # its owner has just finished
             continue
         if time.time() - newest > STALE_AFTER:
-            shutil.rmtree(aside, ignore_errors=True)
+            with suppress(OSError):
+                aside.unlink() if aside.is_file() else shutil.rmtree(aside)

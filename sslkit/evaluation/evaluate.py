@@ -119,10 +119,10 @@ def evaluate(
         ``{"run", "<evaluator>": {figure: value}, "protocol": {evaluator: ...}, "baselines": {name: {figure: value}},
         "baseline_protocols": {name: ...}, "evaluated_with": {"device", "sslkit", "torch"}}``, fractions of 1.  The
         untrained network's figures are the baseline ``<evaluator>_random_weights``, which has a protocol of its own;
-        those of other baselines stand in the evaluator's.  A protocol has ``test_data``, a checksum of test images and
-        labels; ``image_size``, at which the network sees them; and ``data_options``, those that are not its defaults,
-        where the data are others than the run's own.  ``notes`` are there where something is installed otherwise than
-        when the run was trained, or kept features are damaged.
+        those of other baselines stand in the evaluator's.  A protocol has ``test_data``, a checksum of the test images
+        and their labels, where these are needed; ``image_size``, at which the network sees images; and
+        ``data_options``, those that are not its defaults, where the data are others than the run's own.  ``notes`` are
+        there where something is installed otherwise than when the run was trained, or kept features are damaged.
 
     Raises:
         NotSaved: the figures could not be written; it holds them.
@@ -137,9 +137,10 @@ def evaluate(
     protocol: dict[str, Mapping[str, Any]] = {}
     baselines: dict[str, Mapping[str, Any]] = {}
     baseline_protocols: dict[str, Mapping[str, Any]] = {}
-    common = _common_protocol(subject, other)
+    shared = _common_protocol(subject, other)
     try:
         for name, evaluator in evaluators.items():
+            common = shared | ({"test_data": subject.digest("test")} if "test" in evaluator.needs else {})
             evaluation = evaluator.evaluate(subject)
             result[name] = dict(evaluation.figures)
             protocol[name] = common | dict(evaluation.protocol)
@@ -162,8 +163,6 @@ def evaluate(
 def _common_protocol(subject: RunSubject, other: tuple[str, Dataset] | None) -> dict[str, Any]:
     """What every evaluator's protocol tells, unless it says otherwise: the data, and how the run looks at them."""
     told: dict[str, Any] = {"data": subject.data_name}
-    if "test" in subject.dataset.splits:
-        told["test_data"] = subject.digest("test")
     told["image_size"] = subject.metadata["image_size"]
     own = subject.recipe.data
     if other is not None and (other[0], other[1].options) != (own.entry.name, own.options):

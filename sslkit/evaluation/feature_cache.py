@@ -47,39 +47,37 @@ LIBRARIES = frozenset({"torch", "torchvision", "timm", "lightly"})
 """Packages whose version tells what their code is: released, and too large to be read each time."""
 
 
-def checksum(images: ImageStore) -> str:
-    """A hash of the images' pixels, in their order."""
-    found = hashlib.blake2b(digest_size=16)
-    count = max(1, BLOCK // max(1, images.shape[0] * images.shape[1] * images.shape[2]))
-    for block in torch.arange(len(images)).split(count):
-        _add(found, images.gather(block))
-    return found.hexdigest()
-
-
-def name(modules: Iterable[nn.Module], pixels: str, preparation: Mapping[str, Any]) -> str:
+def name(modules: Iterable[nn.Module], images: ImageStore, preparation: Mapping[str, Any]) -> str:
     """What an entry is called: a hash of weights, code, pixels and preparation.
 
     Args:
         modules: the networks, whose weights, buffers and classes count.
-        pixels: the images' ``checksum``.
+        images: the images, in their order; every pixel of theirs is read.
         preparation: whatever else the values depend on, such as size, normalisation, and the networks' options.
 
     Returns:
-        Empty where the code of a module has no file, as in a notebook: it could change without the name changing.
+        Empty where the code of a module has no file, as in a notebook, or one that cannot be read: it could change
+        without the name changing.
     """
     found = hashlib.blake2b(digest_size=16)
-    versions = [FORMAT, sslkit.__version__, torch.__version__, pixels, dict(preparation)]
+    versions = [FORMAT, sslkit.__version__, torch.__version__, dict(preparation)]
     found.update(json.dumps(versions, sort_keys=True).encode())
     for module in modules:
         files = _code(module)
         if files is None:
             return ""
-        for file in files:
-            found.update(hashlib.blake2b(file.read_bytes()).digest())
+        try:
+            for file in files:
+                found.update(hashlib.blake2b(file.read_bytes()).digest())
+        except OSError:
+            return ""
         found.update(json.dumps(_versions(module)).encode())
         for key, value in module.state_dict().items():
             found.update(f"{key} ".encode())
             _add(found, value)
+    count = max(1, BLOCK // max(1, images.shape[0] * images.shape[1] * images.shape[2]))
+    for block in torch.arange(len(images)).split(count):
+        _add(found, images.gather(block))
     return found.hexdigest()
 
 
@@ -96,18 +94,26 @@ def _code(module: nn.Module) -> list[Path] | None:
     """The files that a network's classes are written in, and all others of their packages, whose code they may call."""
     files: set[Path] = set()
     for kind in {type(part) for part in module.modules()}:
-        package = kind.__module__.partition(".")[0]
-        if package in LIBRARIES:
-            continue
         try:
             file = Path(inspect.getsourcefile(kind) or "")
         except (TypeError, OSError):
             return None
         if not file.is_file():
             return None
-        first = Path(getattr(sys.modules.get(package), "__file__", None) or "")
-        files |= set(first.parent.rglob("*.py")) if first.name == "__init__.py" else set(file.parent.glob("*.py"))
+        if kind.__module__.partition(".")[0] in LIBRARIES and "site-packages" in file.parts:
+            continue
+        files.update(path for path in _package(kind, file) if path.is_file())
     return sorted(files)
+
+
+def _package(kind: type, file: Path) -> Iterable[Path]:
+    """All code of the outermost package that a class is in; without one, what stands beside its file."""
+    names = kind.__module__.split(".")
+    for count in range(1, len(names) + 1):
+        first = Path(getattr(sys.modules.get(".".join(names[:count])), "__file__", None) or "")
+        if first.name == "__init__.py":
+            return first.parent.rglob("*.py")
+    return file.parent.glob("*.py")
 
 
 def _versions(module: nn.Module) -> list[str]:

@@ -12,10 +12,11 @@ from sslkit.classes import read_class_names
 from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.dataset import Dataset, Split
 from sslkit.contracts.evaluator import Features
+from sslkit.data.checksum import checksum
 from sslkit.data.splits import Subset, labelled, stratified
 from sslkit.errors import DataError
 from sslkit.evaluation.extract import extract
-from sslkit.evaluation.feature_cache import cached, checksum, name
+from sslkit.evaluation.feature_cache import cached, name
 from sslkit.evaluation.network import RunNetwork
 from sslkit.hardware import device_name
 from sslkit.runs import Run
@@ -53,7 +54,6 @@ class RunSubject:
         self.temperature = 1.0 if network.temperature is None else network.temperature
         self._splits: dict[str, Split] = {}
         self._features: dict[str, Features] = {}
-        self._pixels: dict[str, str] = {}
         self.cache_notes: list[str] = []
         """What a user should know about features that were kept, in sentences."""
 
@@ -121,16 +121,11 @@ class RunSubject:
 
     def digest(self, split: str) -> str:
         """A checksum of a split's pixels and labels, by which figures on other images can be told apart."""
-        labels = self.split(split).labels
-        found = hashlib.blake2b(self._checksum(split).encode(), digest_size=8)
-        if labels is not None:
-            found.update(labels.cpu().numpy().tobytes())
-        return found.hexdigest()
-
-    def _checksum(self, split: str) -> str:
-        if split not in self._pixels:
-            self._pixels[split] = checksum(self.split(split).images)
-        return self._pixels[split]
+        found = self.split(split)
+        digest = hashlib.sha256(checksum(found.images).encode())
+        if found.labels is not None:
+            digest.update(found.labels.cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def features(self, split: str) -> Features:
         """Features of a split, and logits of the run's classifier where it has one; computed once and kept on disk."""
@@ -149,6 +144,6 @@ class RunSubject:
             networks: list[nn.Module] = [self._backbone, *([] if self.head is None else [self.head])]
             where = {"classifier": self.classifier, "device": device_name(self.device)}
             depends = preparation | self._identity | where
-            found = cached(name(networks, self._checksum(split), depends), compute, self.cache_notes)
+            found = cached(name(networks, chosen.images, depends), compute, self.cache_notes)
             self._features[split] = Features(found["features"], chosen.labels, found.get("logits"))
         return self._features[split]

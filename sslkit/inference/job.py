@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +54,11 @@ class Job:
             with self._locked():
                 yield
         finally:
-            # On a network drive a folder cannot go while one of its files is open; the table is made all the same.
+            # On a network drive a file that is open cannot go, nor its folder; the table is made all the same.
             if self.over:
-                shutil.rmtree(self.folder, ignore_errors=True)
+                with suppress(OSError):
+                    (self.folder / "lock").unlink()
+                    self.folder.rmdir()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -109,8 +110,12 @@ class Job:
             yield read, chunk
 
     def remove(self) -> None:
-        """Throw the chunks away once the folder is not held any more: the file is made."""
+        """Throw the chunks away, and the folder once it is not held any more: the file is made."""
         self.over = True
+        for path in self.folder.iterdir():
+            if path.name != "lock":
+                with suppress(OSError):
+                    path.unlink()
 
     def _path(self, place: int) -> Path:
         return self.folder / f"{place:06d}.safetensors"

@@ -20,7 +20,7 @@ from sslkit.runs import Run
 
 CURVES_NOTE = (
     "Accuracies were measured on the data's validation split, or where they have none on one cut from the labelled "
-    "training images, which training has seen without their labels; it never saw a label."
+    "training images, which training may have seen; it never saw a label."
 )
 
 FIRST = (

@@ -69,7 +69,7 @@ class Bookkeeping(pl.Callback):
         self.inspection = Inspection(learner, monitor, self.choice)
         self.speed = Speed(learner.assembly.loader, self.context.batch_size)
         self.lr = 0.0
-        """The rate of the last step: when its figures are written, the schedule has gone on."""
+        """The rate of the last step that is logged: when its figures are written, the schedule has gone on."""
         self.last_epoch_loss = float("inf")
         self.best_loss = float("inf")
         """The lowest loss of an epoch that ended with, or last before, a checkpoint."""
@@ -136,7 +136,9 @@ class Bookkeeping(pl.Callback):
             self.reporter.note(f"before the first step: knn {figures['knn']:.3f}")
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
-        self.lr = float(optimizer.param_groups[0]["lr"])
+        step = int(trainer.global_step) + 1
+        if step % self.log_every == 0 or step == self.context.total_steps:  # it may be a tensor on the device
+            self.lr = float(optimizer.param_groups[0]["lr"])
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         assert isinstance(pl_module, Learner)

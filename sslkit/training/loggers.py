@@ -4,7 +4,7 @@
 killed and resumed sends no figure that it measures anew.  Each row is sent at least once: how many were is kept in
 ``loggers.json``, after they were sent, and who is killed before that sends the rows since the last note again, to the
 same step.  A file that begins anew, because somebody removed it, is sent from its beginning.  A tool that fails stops
-no training: what it has missed is sent after the next checkpoint.
+no training: what it has missed is sent after the next checkpoint, or at the end.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class Loggers:
             if name not in self.failing:
                 self.reporter.note(
                     f"warning: the logger {name!r} fails: {type(error).__name__}: {error}; "
-                    "metrics.csv has all figures, and it is tried again after the next checkpoint"
+                    "metrics.csv has all figures, and it is tried again later"
                 )
             self.failing.add(name)
         finally:

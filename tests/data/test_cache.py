@@ -62,6 +62,25 @@ def test_leftovers_of_a_killed_build_are_not_used_and_go_after_a_day(cache: Path
     assert sorted([path.name for path in cache.iterdir()]) == [".building-new", "one"]
 
 
+def test_leftovers_of_a_killed_note_go_too_and_a_failed_one_leaves_none(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = cache / "seen" / ".building-old"
+    left.parent.mkdir(parents=True)
+    left.write_text("half")
+    os.utime(left, (time.time() - 25 * 3600,) * 2)
+    write_file(cache / "seen" / "one", "whole")
+    assert [path.name for path in left.parent.iterdir()] == ["one"]
+
+    def full(path: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(DataError, match="No space left"):
+        write_file(cache / "seen" / "two", "whole")
+    assert [path.name for path in left.parent.iterdir()] == ["one"]
+
+
 def test_what_is_still_growing_after_a_day_stays(cache: Path) -> None:
     busy = cache / ".building-busy"
     busy.mkdir(parents=True)

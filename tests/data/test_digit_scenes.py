@@ -55,3 +55,12 @@ def test_splits() -> None:
     assert len(scenes("test").images) == 5
     with pytest.raises(DataError, match="no split 'validation'"):
         dataset.load("validation")
+
+
+def test_scenes_to_test_on_have_backgrounds_of_their_own() -> None:
+    """Most of them: where both masks are empty, faint ink may still be on both."""
+    train, test = scenes(train=8, test=8), scenes("test", train=8, test=8)
+    assert train.masks is not None
+    assert test.masks is not None
+    bare = ((train.masks == 0) & (test.masks == 0))[:, None]
+    assert (pixels(train)[bare] == pixels(test)[bare]).float().mean() < 0.5

@@ -10,7 +10,7 @@ import pytest
 
 from sslkit.data import residence
 from sslkit.data.job_memory import job_memory
-from sslkit.data.store import MappedStore
+from sslkit.data.store import MappedStore, TensorStore
 
 
 def put(path: Path, text: str) -> None:
@@ -45,3 +45,13 @@ def test_a_mapped_file_stays_on_disk_where_the_job_may_not_hold_it(
     for limit, where in ((2400, "resident in memory"), (2399, "streamed from the cache on disk")):
         monkeypatch.setattr(residence, "job_memory", lambda limit=limit: limit)
         assert where in residence.place(store, "cpu")[1]
+
+
+def test_processes_of_one_machine_share_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "pixels.npy", np.zeros((100, 3, 2, 2), dtype=np.uint8))
+    store = MappedStore(tmp_path / "pixels.npy")
+    monkeypatch.setattr(residence, "job_memory", lambda: 4800)
+    placed, said = residence.place(store, "cpu", processes=2)
+    assert isinstance(placed, TensorStore)
+    assert said.endswith("resident in memory of each process")
+    assert "streamed from the cache on disk" in residence.place(store, "cpu", processes=3)[1]

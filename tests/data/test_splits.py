@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sslkit.contracts.dataset import Split
 from sslkit.data.seeds import STREAMS, derive
-from sslkit.data.splits import Subset, stratified
+from sslkit.data.splits import Subset, labelled, stratified
 from sslkit.data.store import TensorStore
+from sslkit.errors import DataError
 
 LABELS = torch.arange(4).repeat_interleave(torch.tensor([50, 30, 20, 1]))
 
@@ -46,3 +49,20 @@ def test_streams_of_a_run_are_all_different() -> None:
     seeds = {derive(seed, name, part) for seed in range(4) for name in STREAMS for part in range(50)}
     assert len(seeds) == 4 * len(STREAMS) * 50
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+class Three:
+    class_names = ("a", "b", "c")
+
+    def __init__(self, labels: list[int]) -> None:
+        self.labels = torch.tensor(labels)
+
+    def load(self, split: str) -> Split:
+        return Split(TensorStore(torch.zeros(len(self.labels), 1, 1, 1, dtype=torch.uint8)), self.labels)
+
+
+def test_labels_without_a_name_are_refused() -> None:
+    assert labelled(Three([0, 2]), "train").labels.tolist() == [0, 2]
+    for labels in ([-1, 2], [0, 3]):
+        with pytest.raises(DataError, match=f"of its 'train' split {labels[0]} to {labels[1]}, but names 3 classes"):
+            labelled(Three(labels), "train")

@@ -8,6 +8,7 @@ import pickle
 import runpy
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -181,29 +182,40 @@ DOWNLOADER = """
 import sys, time
 from pathlib import Path
 from torchvision import datasets
-from sslkit.data.datasets.torchvision import Cifar10
+from sslkit.data.datasets.torchvision_masks import PascalVoc
 root = Path(sys.argv[1])
 
 class Slow:
-    def __init__(self, root, download, train):
-        there = root / "there"
-        if not download and not there.exists():
-            raise RuntimeError("not there")
+    images, targets = [str(root / "image")], [str(root / "mask")]
+
+    def __init__(self, root, download, **split):
+        if not download and not (root / "busy").exists():
+            raise RuntimeError("not there")  # as torchvision looks: whether unpacking has begun
         if download:
             (root / "busy").touch(exist_ok=False)
-            time.sleep(1.5)
-            (root / "busy").unlink()
-            there.open("a").write("downloaded ")
+            (root / "image").touch()
+            while not (root / "other").exists():  # until the other process has looked
+                time.sleep(0.05)
+            time.sleep(1)
+            (root / "mask").open("a").write("downloaded ")
 
-datasets.CIFAR10 = Slow
-Cifar10(Cifar10.Options(root=root))._source("train")
+datasets.VOCSegmentation = Slow
+if len(sys.argv) > 2:
+    (root / "other").touch()
+PascalVoc(PascalVoc.Options(root=root))._source("train")
+assert (root / "mask").exists()
 """
 
 
 def test_of_two_trainings_that_begin_at_once_one_downloads(tmp_path: Path) -> None:
-    started = [subprocess.Popen([sys.executable, "-c", DOWNLOADER, tmp_path]) for _ in range(2)]
-    assert [process.wait(timeout=120) for process in started] == [0, 0]
-    assert (tmp_path / "there").read_text() == "downloaded "
+    first = subprocess.Popen([sys.executable, "-c", DOWNLOADER, tmp_path])
+    while not (tmp_path / "image").exists():
+        assert first.poll() is None
+        time.sleep(0.05)
+    second = subprocess.run([sys.executable, "-c", DOWNLOADER, tmp_path, "second"], capture_output=True, text=True)
+    assert (second.returncode, first.wait()) == (0, 0), second.stderr
+    assert (tmp_path / "mask").read_text() == "downloaded "
+    assert "another process is downloading VOCSegmentation" in second.stderr
 
 
 def test_a_root_that_cannot_be_written_is_told(tmp_path: Path) -> None:

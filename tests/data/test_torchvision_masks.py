@@ -89,7 +89,9 @@ def test_what_is_there_is_neither_unpacked_nor_downloaded_again(voc: Path, monke
 
     monkeypatch.setattr(torchvision.datasets.voc, "download_and_extract_archive", refuse)
     assert len(build(PascalVoc, voc, download=True).load("train").images) == 2
-    assert not (voc / ".lock").exists(), "a folder that may not be written can be read"
+    next((voc / "VOCdevkit" / "VOC2012" / "SegmentationClass").glob("a.png")).unlink()
+    with pytest.raises(DataError, match="nothing is missing"):
+        build(PascalVoc, voc, download=True).load("train")
 
 
 def test_a_damaged_file_is_named(voc: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sslkit.data import images
-from sslkit.data.datasets.folder import content
+from sslkit.data.datasets.folder import content, scan
 from sslkit.data.datasets.image_folder import ImageFolder
 from sslkit.errors import DataError
 
@@ -47,6 +47,28 @@ def test_what_cannot_be_read_now_is_not_kept_as_broken(
         f"{root / '2.png'} cannot be read now: {os.strerror(number)}. Try again, or remove it if that goes on."
     )
     assert len(folder(root).load("train").images) == 4
+
+
+def test_a_linked_folder_that_cannot_be_reached_now_is_not_left_out(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = scan.os.scandir
+
+    class Stale:
+        name, path = "class", str(root / "class")
+
+        def is_dir(self) -> bool:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), self.path)
+
+    class Listing(list):
+        def __enter__(self) -> Listing:
+            return self
+
+        def __exit__(self, *error: object) -> None: ...
+
+    monkeypatch.setattr(scan.os, "scandir", lambda path: Listing([*honest(path), Stale()]))
+    with pytest.raises(DataError, match="Stale file handle"):
+        folder(root).load("train")
 
 
 def test_a_file_that_may_not_be_read_is_a_broken_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -203,3 +203,15 @@ def test_names_are_scored_and_those_alike_count_as_one() -> None:
     own_words = evaluate(subject)
     assert "named_acc" not in own_words.figures["named"]
     assert own_words.protocol["named"] == "classes of one name count as one, which leaves 3"
+
+
+def test_k_means_is_fitted_on_images_from_all_over_train() -> None:
+    """Folders give images class by class: the first ones show one class alone."""
+    subject = Fake(clear=True)
+    train, made = subject.splits["train"], subject.outputs["train"]
+    assert train.labels is not None
+    order = train.labels.argsort(stable=True)
+    subject.splits["train"] = Split(Images(train.images.data[order]), train.labels[order])
+    subject.outputs["train"] = Features(made.features[order], train.labels[order])
+    for scores in evaluate(subject, kmeans_fit_limit=20).baselines.values():
+        assert scores["acc"] == 1.0

@@ -202,3 +202,12 @@ def test_an_evaluator_that_is_asked_for_twice_is_one_and_two_of_one_name_are_ref
     install("other", "[sslkit.evaluators]\nlinear = other:Linear\n", other="")
     with pytest.raises(InputError, match="two evaluators are called 'linear'"):
         build_evaluators({"sslkit:linear": {}, "other:linear": {}})
+
+
+def test_the_units_of_features_change_no_figure() -> None:
+    """Powers of two, so that scaled values are the same to the bit."""
+    subject = Fake()
+    units = 2.0 ** (-4 * torch.arange(9))
+    for name, part in subject.parts.items():
+        subject.parts[name] = replace(part, features=part.features * units)
+    assert linear().evaluate(subject).figures == linear().evaluate(Fake()).figures

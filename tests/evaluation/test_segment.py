@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -146,3 +148,36 @@ def test_data_without_masks_are_refused_where_they_were_asked_for(squares) -> No
     subject.other_data = "cifar10"
     with pytest.raises(DataError, match="data set 'cifar10' has no masks: segmentation needs a class for every pixel"):
         Segment(Segment.Options()).evaluate(subject)
+
+
+def test_the_backbone_sees_images_normalised_as_in_training(squares) -> None:
+    subject, seen = squares(), []
+    subject.mask_names = ("dark", "bright")
+    subject.splits = {"train": halves(4, unknown=0), "test": halves(4, unknown=0)}
+    subject.network.feature_maps = lambda images: seen.append(images) or {1: images}
+    Segment(Segment.Options(epochs=1, batch_size=4, width=4)).evaluate(subject)
+    levels = (torch.tensor([20.0, 230.0]) / 255 - 0.4) / 0.25
+    assert seen
+    for images in seen:
+        torch.testing.assert_close(images.unique(), levels)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_frozen_backbone_is_never_in_training_mode(squares, monkeypatch: pytest.MonkeyPatch, trained: bool) -> None:
+    subject, modes = squares(), []
+    subject.mask_names = ("dark", "bright")
+    subject.splits = {"train": halves(4, unknown=0), "test": halves(4, unknown=0)}
+
+    def feature_maps(self: nn.Module, images: torch.Tensor) -> dict[int, torch.Tensor]:
+        modes.append(self.training)
+        return {3: self.layers[0](images)}
+
+    monkeypatch.setattr(type(subject.network), "feature_maps", feature_maps)
+    Segment(Segment.Options(epochs=1, batch_size=4, train_backbone=trained)).evaluate(subject)
+    assert set(modes) == ({True, False} if trained else {False})
+
+
+def test_scenes_have_the_channels_of_the_run(squares) -> None:
+    subject = squares()
+    subject.context = replace(subject.context, channels=3)
+    assert _task(subject).train.images.shape == (3, 48, 48)

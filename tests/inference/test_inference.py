@@ -40,7 +40,6 @@ from sslkit.export.onnx import Outputs
 from sslkit.inference import forward, job, tables
 from sslkit.inference import run as inference_run
 from sslkit.inference.run import embed, predict
-from sslkit.locks import hold
 from sslkit.recipe.check import load_recipe
 from sslkit.training.train import train
 from sslkit.weights import read_metadata
@@ -427,16 +426,21 @@ def test_a_finished_table_does_not_fail_over_its_folder(
     run: Run, digits: Path, tmp_path: Path, small_chunks: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a network drive, where a folder cannot go while one of its files is open."""
-    honest = shutil.rmtree
+    honest = Path.rmdir
+    removed: list[Path] = []
 
-    def strict(folder: Path, ignore_errors: bool = False) -> None:
-        with (folder / "lock").open("a") as file:
-            assert hold(file), "it is still held"
-        honest(folder, ignore_errors)
+    def strict(folder: Path) -> None:
+        removed.append(folder)
+        if len(removed) == 1:
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(folder))
+        honest(folder)
 
-    monkeypatch.setattr(job.shutil, "rmtree", strict)
+    monkeypatch.setattr(Path, "rmdir", strict)
+    predict(run, digits, tmp_path / "others.csv")
+    assert removed == [tmp_path / "others.csv.unfinished"]
+    assert not list(removed[0].iterdir())
     predict(run, digits, tmp_path / "classes.csv")
-    assert not list(tmp_path.glob("*.unfinished"))
+    assert not (tmp_path / "classes.csv.unfinished").exists()
 
 
 def test_a_drive_without_locks_is_told(run: Run, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,18 @@ class GoodBackbone(sslkit.Backbone):
         return {1: first, 2: self.second(first)}
 
 
+class GoodDropout(GoodBackbone):
+    """A backbone that draws in training."""
+
+    def __init__(self, options: Any, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        dropped: Tensor = self.dropout(super().forward(images))
+        return dropped
+
+
 class GoodNetwork(nn.Module):
     """The network of a library that has the same layers, and a classifier."""
 
@@ -195,6 +207,7 @@ class BackboneThatWaitsInTraining(GoodBackbone):
 def test_what_is_good_keeps_every_promise(broken) -> None:
     assert broken("backbone", GoodBackbone) == {}
     assert broken("backbone", GoodCounterparts) == {}
+    assert broken("backbone", GoodDropout) == {}
 
 
 @pytest.mark.parametrize(("promise", "mutant"), MUTANTS, ids=lambda value: getattr(value, "__name__", None))

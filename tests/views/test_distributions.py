@@ -112,3 +112,34 @@ def test_views_and_images_are_independent(build: Build) -> None:
         if value.dim() == 2 and name != "flip":
             assert abs(float(torch.corrcoef(value.T)[0, 1])) < 0.06, name
             assert abs(float(torch.corrcoef(torch.stack([value[:-1, 0], value[1:, 0]]))[0, 1])) < 0.06, name
+
+
+def test_affine_effects(build: Build) -> None:
+    views = build("affine", brightness=0.3, contrast=0.5, jitter_p=0.6, blur_p=0.4, blur_sigma=(0.5, 0.9))
+    parameters = drawn(views)
+    jittered, blurred = parameters["brightness"] != 1, parameters["blur_sigma"] > 0
+    assert rate(jittered) == near(0.6)
+    assert is_uniform(parameters["brightness"][jittered], 0.7, 1.3)
+    assert is_uniform(parameters["contrast"][jittered], 0.5, 1.5)
+    assert rate(blurred) == near(0.4)
+    assert is_uniform(parameters["blur_sigma"][blurred], 0.5, 0.9)
+
+
+def test_flip_parameters(build: Build) -> None:
+    own = {"brightness": 0.3, "contrast": 0.6, "saturation": 0.5}
+    parameters = drawn(build("flip", flip_p=0.2, jitter_p=0.7, hue=0.2, **own))
+    assert rate(parameters["flip"]) == near(0.2)
+    jittered = parameters["brightness"] != 1
+    assert rate(jittered) == near(0.7)
+    for name, strength in own.items():
+        assert is_uniform(parameters[name][jittered], 1 - strength, 1 + strength), name
+    assert is_uniform(parameters["hue"][jittered], -0.2, 0.2)
+
+
+def test_blur_and_solarisation_are_as_strong_as_asked(build: Build) -> None:
+    own = {"blur_p": 1.0, "blur_sigma": (0.5, 0.9), "solarise_p": 1.0, "solarise_threshold": 0.75}
+    views = build("crops", local_crops=1, **own)
+    for group in (0, 1):
+        parameters = drawn(views, group)
+        assert is_uniform(parameters["blur_sigma"], 0.5, 0.9)
+        assert (parameters["solarise"] == 0.75).all()

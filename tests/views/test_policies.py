@@ -15,6 +15,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
 from sslkit.contracts.views import Parameters, ViewGroup, Views, slice_parameters
+from sslkit.views.colour import adjust_colour
 from sslkit.views.geometry import crop_boxes, resize_shorter
 
 Build = Callable[..., Views]
@@ -278,3 +279,22 @@ def test_affine_views_that_change_nothing_are_the_middle_square(build: Build, sh
     wanted = tv.center_crop(resize_shorter(images.float() / 255, 16), [16, 16])
     for view in made:
         torch.testing.assert_close(view * std + mean, wanted, atol=2e-3, rtol=0)
+
+
+def test_colours_are_those_that_were_drawn(build: Build, images: Tensor) -> None:
+    views = build("flip", flip_p=0.0, jitter_p=1.0, saturation=0.8)
+    (drawn,) = views.draw(6, seeded())
+    (made,) = views.apply(images, (drawn,))
+    factors = {name: drawn[name].T for name in ("brightness", "contrast", "saturation", "hue")}
+    expected = adjust_colour((images / 255).expand(2, -1, -1, -1, -1), **factors).clamp(0, 1)
+    torch.testing.assert_close(made, tv.normalize(expected, views.mean, views.std), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(24, 40), (40, 24)], ids=str)
+def test_flip_views_are_the_middle_square(build: Build, shape: tuple[int, int]) -> None:
+    views = build("flip", image_size=24, flip_p=0.0)
+    images = torch.randint(0, 256, (2, 3, *shape), generator=seeded()).to(torch.uint8)
+    (made,) = views.apply(images, views.draw(2, seeded()))
+    wanted = tv.normalize(tv.center_crop(images / 255, [24, 24]), views.mean, views.std)
+    for view in made:
+        torch.testing.assert_close(view, wanted, atol=1e-4, rtol=0)

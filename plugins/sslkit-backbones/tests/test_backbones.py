@@ -126,3 +126,12 @@ def test_refuses_wrong_options(wrong: tuple[type[sslkit.Backbone], dict[str, obj
     kind, options = wrong
     with pytest.raises(ValueError, match="validation error"):
         kind.Options.model_validate(options)
+
+
+@pytest.mark.parametrize("kind", [ResNet18, AlexNet])
+@pytest.mark.parametrize(("stored", "view", "stem"), [(256, 64, "small"), (64, 128, "imagenet")])
+def test_auto_follows_views_and_not_stored_images(
+    kind: type[sslkit.Backbone], stored: int, view: int, stem: str
+) -> None:
+    own = sslkit.Context(3, stored, (0.5,) * 3, (0.5,) * 3, 4, 1, 1, view_size=view)
+    assert kind(kind.Options(), own).stem == stem

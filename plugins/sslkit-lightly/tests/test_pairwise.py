@@ -106,3 +106,10 @@ def test_the_head_has_the_layers_asked_for() -> None:
     output = head(torch.randn(6, 5))
     assert (output.embedding.shape, output.logits, head.embedding_dim) == ((6, 3), (), 3)
     assert [m.out_features for m in head.modules() if isinstance(m, torch.nn.Linear)] == [7, 7, 3]
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_batch_norm_follows_every_layer_or_all_but_the_last(last: bool) -> None:
+    options = ProjectionHead.Options(hidden_dim=7, embedding_dim=3, layers=3, last_batch_norm=last)
+    kinds = [type(layer).__name__ for layer in ProjectionHead(options, CONTEXT).mlp.layers]
+    assert kinds == [*["Linear", "BatchNorm1d", "ReLU"] * 2, "Linear", *["BatchNorm1d"] * last]

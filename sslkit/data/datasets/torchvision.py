@@ -7,6 +7,7 @@ torchvision's own users: a folder that already holds them can be named as root.
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import cached_property, partial
@@ -22,8 +23,10 @@ from sslkit.data.cache import cache_folder
 from sslkit.data.datasets.paths import FolderPath
 from sslkit.data.store import TensorStore
 from sslkit.errors import DataError
-from sslkit.locks import alone_in
+from sslkit.locks import alone
 from sslkit.options import Options as BaseOptions
+
+log = logging.getLogger(__name__)
 
 
 class TorchvisionSource(Dataset):
@@ -68,21 +71,36 @@ class TorchvisionSource(Dataset):
         from torchvision import datasets
 
         make = partial(getattr(datasets, self.name), root=self.root, **self._arguments(split))
-        # Some of torchvision's classes unpack, others hash, whatever they are told to download, there or not.
         try:
-            return make(download=False)
+            if not self.options.download:
+                return make(download=False)
+            # Some of torchvision's classes unpack again what is there; and two processes would write into one file.
+            if (found := self._there(make)) is not None:
+                return found
+            with alone(cache_folder() / "downloading" / f"{self.name}.lock", self._wait):
+                found = self._there(make)
+                return make(download=True) if found is None else found
         except MemoryError:
             raise
         except Exception as error:  # damaged files make the parsers raise almost anything
-            if not self.options.download:
-                raise DataError(_explain(self.name, self.root, False, error)) from error
+            raise DataError(_explain(self.name, self.root, self.options.download, error)) from error
+
+    def _there(self, make: Callable[..., Any]) -> Any:
+        """torchvision's object, where all its files are there; else None."""
         try:
-            with alone_in(self.root) as waited:
-                return make(download=not waited or not _works(make))
+            found = make(download=False)
+            return found if self._complete(found) else None
         except MemoryError:
             raise
-        except Exception as error:
-            raise DataError(_explain(self.name, self.root, True, error)) from error
+        except Exception:
+            return None
+
+    def _complete(self, source: Any) -> bool:
+        """Whether all files of torchvision's object are there, where it does not look itself."""
+        return True
+
+    def _wait(self) -> None:
+        log.warning("another process is downloading %s: waiting for it", self.name)
 
 
 class TorchvisionDataset(TorchvisionSource):
@@ -179,17 +197,6 @@ class Stl10(TorchvisionDataset):
 
     def _arrays(self, source: Any) -> tuple[np.ndarray, Any]:
         return source.data, source.labels
-
-
-def _works(make: Callable[..., Any]) -> bool:
-    """Whether another process has downloaded it meanwhile."""
-    try:
-        make(download=False)
-    except MemoryError:
-        raise
-    except Exception:
-        return False
-    return True
 
 
 def _explain(name: str, root: Path, download: bool, error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from typing import Any
 
@@ -86,6 +87,9 @@ class PascalVoc(MaskedDataset):
     def _arguments(self, split: str) -> dict[str, Any]:
         return {"year": "2012", "image_set": "train" if split == "train" else "val"}
 
+    def _complete(self, source: Any) -> bool:
+        return all(map(os.path.exists, (*source.images, *source.targets)))
+
     def _item(self, item: Any) -> tuple[Image.Image, Image.Image, int | None]:
         image, mask = item
         return image, mask, None
@@ -109,6 +113,9 @@ class OxfordPets(MaskedDataset):
             "split": "trainval" if split == "train" else "test",
             "target_types": ["category", "segmentation"],
         }
+
+    def _complete(self, source: Any) -> bool:
+        return all(map(os.path.exists, (*source._images, *source._segs)))
 
     def _item(self, item: Any) -> tuple[Image.Image, Image.Image, int | None]:
         image, (category, mask) = item

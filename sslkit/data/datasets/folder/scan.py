@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from sslkit.data.images import EXTENSIONS
+from sslkit.data.images import EXTENSIONS, PASSING
 from sslkit.errors import DataError
 
 SPLIT_FOLDERS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
@@ -161,8 +161,10 @@ def _walk(folder: Path, prefix: str, ignored: Counter[str], above: set[Path]) ->
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads to itself, or to where one may not go
-        return False
+    except OSError as error:
+        if error.errno in PASSING:
+            raise
+        return False  # a link that leads to itself, or to where one may not go
 
 
 def _stamp(entry: os.DirEntry[str]) -> tuple[int, int, int]:
