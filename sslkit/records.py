@@ -171,6 +171,7 @@ class _Evaluation(TypedDict):
     protocol: dict[str, dict[str, Any]]
     baselines: dict[str, _Figures]
     baseline_protocols: NotRequired[dict[str, dict[str, Any]]]
+    evaluated_with: NotRequired[dict[str, str]]
 
 
 def backbone_facts(path: Path) -> BackboneFacts:

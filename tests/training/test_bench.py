@@ -65,10 +65,13 @@ def test_near_the_ceiling_the_model_is_the_limit() -> None:
     assert bench.limit(0.95, {"model": 1.0, "views": 0.05}) == "model"
 
 
+ROUNDS = ("--rounds", "2", "--seconds", "0")
+
+
 def test_the_command_tells_all_and_leaves_nothing_behind(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = CliRunner().invoke(app, ["bench", str(tiny), "--rounds", "2", "--seconds", "0", "--json"])
+    found = CliRunner().invoke(app, ["bench", str(tiny), "--set", "train.precision=float32", *ROUNDS, "--json"])
     record = json.loads(found.stdout)
     assert record["ratio"] == pytest.approx(sum(record["ratios"]) / 2)
     assert set(record["seconds_per_step"]) == {"backbone", "model", "views", "data", "end_to_end"}
