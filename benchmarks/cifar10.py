@@ -32,7 +32,7 @@ from sslkit.reporting.history import read_history
 from sslkit.runs import Run
 
 FRACTIONS = "0.01,0.1,0.3,0.4"
-TRAINED_WITH = ("versions", "components", "platform", "hardware", "processes", "git_commit")
+TRAINED_WITH = ("versions", "components", "platform", "hardware", "processes", "git_commit", "continued_from")
 
 
 def train(recipe: str, settings: list[str], images: str | None, runs: str) -> str:
