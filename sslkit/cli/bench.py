@@ -40,12 +40,10 @@ def command(
     from sslkit.recipe.check import load_recipe
 
     path = recipe or find_run(None, runs_folder(runs)).recipe
-    # Before torch and Lightning are imported, which takes seconds.
     with only_json(json):
         checked = load_recipe(path, set_ or [])
-    from sslkit.training.bench import bench
+        from sslkit.training.bench import bench  # only now: importing torch and Lightning takes seconds
 
-    with only_json(json):
         found = bench(checked, rounds, seconds, LineReporter(messages()))
     if json:
         print_json(found)

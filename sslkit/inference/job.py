@@ -40,7 +40,6 @@ class Job:
         self.files = files
         self.begun_anew = False
         """Whether there were chunks that could not be used."""
-        self.over = False
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -54,11 +53,9 @@ class Job:
             with self._locked():
                 yield
         finally:
-            # On a network drive a file that is open cannot go, nor its folder; the table is made all the same.
-            if self.over:
-                with suppress(OSError):
-                    (self.folder / "lock").unlink()
-                    self.folder.rmdir()
+            # It goes only if it is empty, and after the lock is closed: on a network drive open files keep theirs.
+            with suppress(OSError):
+                self.folder.rmdir()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -110,12 +107,10 @@ class Job:
             yield read, chunk
 
     def remove(self) -> None:
-        """Throw the chunks away, and the folder once it is not held any more: the file is made."""
-        self.over = True
+        """Throw the chunks away: the file is made.  The folder goes once it is not held any more."""
         for path in self.folder.iterdir():
-            if path.name != "lock":
-                with suppress(OSError):
-                    path.unlink()
+            with suppress(OSError):
+                path.unlink()
 
     def _path(self, place: int) -> Path:
         return self.folder / f"{place:06d}.safetensors"
