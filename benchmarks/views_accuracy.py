@@ -1,23 +1,27 @@
 """Whether fast views cost accuracy: the same training with sslkit's views and with torchvision's own transforms.
 
-    python benchmarks/views_accuracy.py affine|crops [SEED ...] [--epochs E] [--images DIR] [--no-record]
+    python benchmarks/views_accuracy.py affine|crops [SEED ...] [--epochs E] [--images DIR] [--at-once N] [--no-record]
 
 Seeds are 0 to 2 unless told otherwise.  ``affine`` is the quick start, on digits; ``crops`` is ``recipes/cpu/``'s
 AlexNet, on CIFAR-10 or, with ``--images``, on a folder ``train/<class>``, ``test/<class>`` of such images.  Only
 ``[views]`` differs: torchvision's transforms take the recipe's strengths and make one view after the other.  Figures
-are those of held-out images.  Writes ``benchmarks/records/views_accuracy-OPERATIONS.json``.
+are those of held-out images.  Each training is a process of its own, N of them at once.
+
+Writes ``benchmarks/records/views_accuracy-OPERATIONS.json``.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Literal
 
 import torch
-from common import ROOT, by_device, command_line, print_table, write_record
+from common import ROOT, by_device, command_line, in_process, print_table, write_record
 from torch import Tensor
 from torchvision.transforms import v2
 
@@ -25,6 +29,7 @@ import sslkit
 
 RECIPES = {"affine": ("quickstart.toml", 50), "crops": ("cpu/selfcls-alexnet.toml", 4)}
 """By operations: the recipe, and for how many epochs unless told otherwise."""
+SIDES = ("sslkit", "torchvision")
 
 
 def affine() -> list[Any]:
@@ -85,31 +90,52 @@ def _deviation(value: float | None) -> str:
     return "" if value is None else f" ± {value:.3f}"
 
 
+def trained(asked: argparse.Namespace) -> dict[str, float]:
+    """One training with one side's views, and what held-out images say of it."""
+    recipe, _ = RECIPES[asked.operations]
+    settings = [
+        f"run.seed={asked.seeds[0]}",
+        f"train.epochs={asked.epochs}",
+        f"loss.classes.start_epoch={asked.epochs // 2}",
+        "monitor.every_epochs=0",
+    ]
+    if asked.images is not None:
+        settings += ["data.use=image-folder", f"data.root={asked.images}"]
+    if asked.side == "torchvision":
+        sslkit.register("torchvision-views", TorchvisionViews)
+        settings += [f"views={{use='torchvision-views', operations='{asked.operations}'}}"]
+    with tempfile.TemporaryDirectory() as folder:
+        run = sslkit.train(ROOT / "recipes" / recipe, settings=settings, runs=Path(folder))
+        found = run.evaluate(["sslkit:cluster", "sslkit:knn"])
+    return {"acc": found["cluster"]["acc"], "knn": found["knn"]["top1"]}
+
+
 def main() -> None:
-    """Train with both, seed by seed."""
+    """Train with both, seed by seed; with ``--side``, once, in this process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("operations", choices=RECIPES)
     parser.add_argument("seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--images")
+    parser.add_argument("--at-once", type=int, default=1, help="trainings beside each other")
+    parser.add_argument("--side", choices=SIDES, help="that one alone, with the first seed, in this process")
     parser.add_argument("--no-record", action="store_true")
     asked = parser.parse_args()
-    recipe, epochs = RECIPES[asked.operations]
-    epochs = asked.epochs or epochs
-    shared = [f"train.epochs={epochs}", f"loss.classes.start_epoch={epochs // 2}", "monitor.every_epochs=0"]
-    if asked.images is not None:
-        shared += ["data.use=image-folder", f"data.root={asked.images}"]
-    others = [f"views={{use='torchvision-views', operations='{asked.operations}'}}"]
-    sslkit.register("torchvision-views", TorchvisionViews)
-    figures: dict[str, list[dict[str, float]]] = {"sslkit": [], "torchvision": []}
-    with tempfile.TemporaryDirectory() as folder:
-        for seed in asked.seeds:
-            for side, views in (("sslkit", []), ("torchvision", others)):
-                settings = [f"run.seed={seed}", *shared, *views]
-                run = sslkit.train(ROOT / "recipes" / recipe, settings=settings, runs=Path(folder))
-                found = run.evaluate(["sslkit:cluster", "sslkit:knn"])
-                figures[side].append({"acc": found["cluster"]["acc"], "knn": found["knn"]["top1"]})
-                print(side, seed, figures[side][-1], flush=True)
+    asked.epochs = epochs = asked.epochs or RECIPES[asked.operations][1]
+    if asked.side:
+        print(json.dumps(trained(asked)))
+        return
+    own = ["--epochs", epochs, *([] if asked.images is None else ["--images", asked.images])]
+
+    def one(job: tuple[int, str]) -> dict[str, float]:
+        seed, side = job
+        found: dict[str, float] = in_process("views_accuracy.py", asked.operations, seed, "--side", side, *own)
+        print(side, seed, found, flush=True)
+        return found
+
+    with ThreadPoolExecutor(asked.at_once) as pool:
+        rows = list(pool.map(one, [(seed, side) for side in SIDES for seed in asked.seeds]))
+    figures = {side: rows[place * len(asked.seeds) :][: len(asked.seeds)] for place, side in enumerate(SIDES)}
     summary = {
         side: {
             name: {"mean": mean(own := [row[name] for row in rows]), "std": stdev(own) if len(own) > 1 else None}
