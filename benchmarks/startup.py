@@ -2,9 +2,9 @@
 
     python benchmarks/startup.py [--rounds 5] [--no-record]
 
-Each in a process of its own, in turns.  Beside the light commands: importing torch, importing torch and Lightning,
-which no training can do without, and the quick start up to the end of its first step.  Writes
-``benchmarks/records/startup.json``.
+Each in a process of its own, in turns.  Beside the light commands: importing torch, importing torch and all of
+Lightning, and the quick start up to the end of its first step, which imports less of Lightning and can so be faster.
+Writes ``benchmarks/records/startup.json``.
 """
 
 from __future__ import annotations

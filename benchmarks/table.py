@@ -1,6 +1,8 @@
-"""Prints the records of CIFAR-10 as tables: every try, the best ones and the failed ones alike.
+"""Prints the records of CIFAR-10 as tables: every try, the best ones and the failed ones alike, and published rows.
 
 python benchmarks/table.py
+
+Minutes in brackets are more than a try of this repository may take.
 """
 
 from __future__ import annotations
@@ -12,9 +14,15 @@ from common import ROOT
 from rich.console import Console
 from rich.table import Table
 
+from sslkit.reporting.references import REFERENCES
+
 RECORDS = ROOT / "benchmarks" / "records" / "cifar10"
-NARROWEST = 150
+NARROWEST = 160
 """Columns below which figures would be cut off; in a narrower terminal, lines are broken."""
+LONGEST = 90
+"""Minutes of training that a try may take."""
+PUBLISHED = ("cluster acc", "cluster nmi", "cluster ami", "cluster ari", "knn top1", "linear-report top1")
+"""Figures of a publication, in the order of the columns."""
 
 
 def figures(record: dict[str, Any], evaluator: str, *names: str) -> list[str]:
@@ -40,19 +48,38 @@ def tries(records: dict[str, dict[str, Any]]) -> Table:
     table = Table(*columns, title="CIFAR-10 test, % (with random weights)", title_justify="left")
     for name, record in records.items():
         recipe = record["recipe"]
+        parts = lineage(record, records)
+        minutes = sum(part["minutes"] for part in parts)
         table.add_row(
             name,
             recipe["backbone"]["use"].rpartition(":")[2],
-            str(recipe["train"]["epochs"]),
-            f"{record['minutes']:.0f}",
+            " + ".join(str(part["recipe"]["train"]["epochs"]) for part in parts),
+            f"{minutes:.0f}" if minutes <= LONGEST else f"({minutes:.0f})",
             str(record["seed"]),
             record["state"],
             *figures(record, "cluster", "acc", "nmi", "ami", "ari"),
             *figures(record, "knn", "top1"),
             *figures(record, "linear", "top1"),
         )
+    published = REFERENCES["report-a"]
+    for row in published.rows:
+        figure = [f"{100 * row.figures[name]:.1f}" if name in row.figures else "" for name in PUBLISHED]
+        epochs = row.settings["train.epochs"]
+        table.add_row(f"report A: {row.label}", row.settings["backbone.use"], str(epochs), "", "", "", *figure)
+    table.caption = f"report A is {published.source}; {published.protocol}"
     table.columns[0].no_wrap = True
     return table
+
+
+def lineage(record: dict[str, Any], records: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The record, after those of the trainings that it continues: of the same seed, with as many steps."""
+    before = record.get("trained_with", {}).get("continued_from")
+    if before is None:
+        return [record]
+    parent = next(
+        each for each in records.values() if (each["seed"], each["steps"]) == (record["seed"], before["steps"])
+    )
+    return [*lineage(parent, records), record]
 
 
 def fractions(records: dict[str, dict[str, Any]]) -> Table:

@@ -235,7 +235,7 @@ def test_the_report_s_probe_and_fine_tuning_beside_training_from_scratch(cli, tr
 
 def test_segmentation_of_data_with_masks(cli, trained: Path) -> None:
     asked = ["--segment", "--set", "segment.epochs=2", "--set", "segment.width=8", "--data", "digit-scenes"]
-    asked += ["--set", "data.train=16", "--set", "data.test=8", "--set", "data.side=32"]
+    asked += ["--set", "data.train=16", "--set", "data.test=8", "--set", "data.side=32", "--baseline", "random"]
     done = cli("eval", trained, *asked, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
@@ -244,8 +244,55 @@ def test_segmentation_of_data_with_masks(cli, trained: Path) -> None:
     assert (protocol["epochs"], protocol["image_size"], protocol["train_backbone"]) == (2, "32x32", False)
     assert "feature pyramid" in protocol["pixel_head"]
     assert protocol["head"] == "selfcls-mlp"
-    assert set(result["segment"]) == {"miou", "pixel_accuracy"}
+    floor = result["baselines"]["segment_random_weights"]
+    assert result["baseline_protocols"]["segment_random_weights"] == protocol
+    assert set(result["segment"]) == set(floor) == {"miou", "pixel_accuracy"}
     assert all(0 < value < 1 for value in result["segment"].values())
+    assert all(0 <= value < 1 for value in floor.values())
+    assert result["segment"] != floor
+
+
+def test_segmentation_of_pictures_of_pets(cli, others: Path, tiny: Path, tmp_path: Path) -> None:
+    data = f"data={{use='image-folder', root='{others}', channels=3}}"
+    coloured = cli("train", tiny, "--json", "--set", data, "--set", "train.batch_size=8", "--set", "train.epochs=1")
+    run = json.loads(coloured.stdout)["run"]
+    base = tmp_path / "pets" / "oxford-iiit-pet"
+    (base / "images").mkdir(parents=True)
+    (base / "annotations" / "trimaps").mkdir(parents=True)
+    for name, lines in (
+        ("trainval", "Abyssinian_1 1 1 1\nbeagle_1 2 2 1\n" * 8),
+        ("test", "Abyssinian_2 1 1 1\nbeagle_2 2 2 1\n"),
+    ):
+        (base / "annotations" / f"{name}.txt").write_text(lines)
+    for name in ("Abyssinian_1", "Abyssinian_2", "beagle_1", "beagle_2"):
+        pixels = numpy.zeros((32, 32), numpy.uint8)
+        pixels[:, 16:] = 200
+        Image.fromarray(pixels).convert("RGB").save(base / "images" / f"{name}.jpg")
+        Image.fromarray(pixels // 200 + 1).save(base / "annotations" / "trimaps" / f"{name}.png")
+    asked = ["--segment", "--data", "oxford-pets", "--set", "segment.width=8", "--set", "segment.epochs=60"]
+    asked += ["--set", f"data.root={tmp_path / 'pets'}", "--set", "data.download=false", "--set", "data.size=32"]
+    done = cli("eval", run, *asked, "--json", SSLKIT_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    protocol = result["protocol"]["segment"]
+    assert (protocol["data"], protocol["train_images"], protocol["images"]) == ("oxford-pets", 14, 2)
+    assert result["segment"]["pixel_accuracy"] > 0.7, "bright and dark"
+
+
+def test_fine_tuning_with_few_labels_over_seeds(cli, trained: Path) -> None:
+    asked = ["--finetune", "--fractions", "0.05,1", "--seeds", "2", "--baseline", "random"]
+    asked += ["--set", "finetune.epochs=1", "--set", "finetune.lr_backbones=[0.01]"]
+    done = cli("eval", trained, *asked, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    tuned, floor = result["finetune"], result["baselines"]["finetune_random_weights"]
+    for figures in (tuned, floor):
+        assert set(figures["fractions"]) == {"0.05"}
+        assert set(figures["fractions"]["0.05"]) == {"top1", "top1_std", "top5", "top5_std"}
+        assert figures["top1"] > figures["fractions"]["0.05"]["top1"] > 0
+    protocol = result["protocol"]["finetune"]
+    assert protocol["trainings"] == {"0.05": 2, "1": 1}
+    assert protocol["labels_used"] == {"0.05": 70, "1": 1438}
 
 
 def test_the_data_of_a_recipe_are_evaluated_on(cli, trained: Path, others: Path, tiny: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file
 
 
 def test_train_then_runs_then_eval(cli, tiny: Path, tmp_path: Path) -> None:
@@ -48,6 +49,20 @@ def test_train_then_runs_then_eval(cli, tiny: Path, tmp_path: Path) -> None:
     table = cli("eval", run)
     assert " cluster acc many to one  " in table.stdout
     assert "acc: one-to-one (Hungarian on K x C" in table.stdout
+
+
+def test_a_finished_run_is_continued_by_a_new_one(cli, tiny: Path) -> None:
+    first = json.loads(cli("train", tiny, "--json", "--set", "train.epochs=1").stdout)
+    going_on = ("--continue-from", "tiny", "--set", "train.epochs=1", "--set", "optimizer.lr=1e-12")
+    done = cli("train", tiny, "--json", *going_on)
+    assert done.returncode == 0, done.stderr
+    parent, child = Path(first["run"]), Path(json.loads(done.stdout)["run"])
+    assert child != parent
+    assert f"continues from tiny/{parent.name}: " in done.stderr
+    told = json.loads((child / "provenance.json").read_text())["continued_from"]
+    assert told == {"run": f"tiny/{parent.name}", "steps": 5, "epochs": 1}
+    before, after = (load_file(run / "heads.safetensors") for run in (parent, child))
+    assert all((after[name] - before[name]).abs().max() < 1e-6 for name in before if "running" not in name)
 
 
 def test_ctrl_c_leaves_a_run_that_resume_completes(cli, tiny: Path, tmp_path: Path, environment) -> None:

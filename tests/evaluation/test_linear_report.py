@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
+import pytest
 import torch
 
+from sslkit.evaluation import linear_report
 from sslkit.evaluation.linear_report import LinearReport
+from sslkit.optimizers.lars import LarsSgd
 
 
 def probe(**options: object) -> LinearReport:
@@ -44,3 +48,48 @@ def test_validation_labels_change_nothing_but_their_curves(squares) -> None:
     assert honest["top1"] == other["top1"]
     assert [row["train_loss"] for row in honest["curves"]] == [row["train_loss"] for row in other["curves"]]
     assert honest["curves"] != other["curves"]
+
+
+def test_the_optimizer_is_the_protocol_s_and_validation_comes_in_batches_of_256(
+    squares, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[tuple[float, list[tuple[float, float, float, bool]]]] = []
+    batches: list[int | None] = []
+    honest, predicted = LarsSgd.step, linear_report.predict
+
+    def step(self: LarsSgd, *arguments: object) -> object:
+        groups = [(g["momentum"], g["weight_decay"], g["trust_coefficient"], g["adapt"]) for g in self.param_groups]
+        steps.append((self.param_groups[0]["lr"], groups))
+        return honest(self, *arguments)
+
+    def spied(network: torch.nn.Module, images: object, context: object, *batch: int) -> torch.Tensor:
+        batches.append(batch[0] if batch else None)
+        return predicted(network, images, context, *batch)
+
+    monkeypatch.setattr(LarsSgd, "step", step)
+    monkeypatch.setattr(linear_report, "predict", spied)
+    probe(epochs=2, batch_size=45, lr=0.4).evaluate(squares())
+    assert [rate for rate, _ in steps] == pytest.approx([0.4 * (1 + math.cos(math.pi * k / 8)) / 2 for k in range(8)])
+    assert all(groups == [(0.9, 0.0, 0.05, True), (0.9, 0.0, 0.05, False)] for _, groups in steps)
+    assert batches == [256, 256, None]
+
+
+def test_training_images_are_cropped_and_mirrored_and_the_others_are_not(
+    squares, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+    subject = squares()
+    honest = subject.network.forward
+
+    def forward(images: torch.Tensor) -> torch.Tensor:
+        seen.append(images.clone())
+        return honest(images)
+
+    monkeypatch.setattr(subject.network, "forward", forward)
+    probe(epochs=2, batch_size=180, crop_scale=(0.2, 0.5), flip_p=0.5).evaluate(subject)
+    first, validation, second, again, test = seen
+    assert (len(first), len(validation), len(test)) == (180, 36, 120)
+    assert torch.equal(validation, again)
+    whole = {tuple(image.flatten().tolist()) for image in subject.split("train").images.gather(torch.arange(180))}
+    assert len(whole) == 180
+    assert not torch.equal(first.sort(0).values, second.sort(0).values), "the same crops in both epochs"

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import numpy
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
+from torch.nn import ModuleList
 
+from sslkit.assembly import assemble
 from sslkit.recipe.check import load_recipe
 from sslkit.reporting.history import read_history
 from sslkit.training.train import train
@@ -33,17 +37,22 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipe_trains(name: str, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSLKIT_CACHE", str(tmp_path / "cache"))
-    settings = ["train.batch_size=4", "train.epochs=1", "monitor.log_every_steps=1", "monitor.validation_fraction=0.4"]
+    settings = ["train.batch_size=4", "train.epochs=2", "monitor.log_every_steps=1", "monitor.validation_fraction=0.4"]
     if not name.startswith("quickstart"):
         settings += ["data.use=image-folder", f"data.root={pictures}"]
     else:
         settings += ["train.batch_size=256"]
     if "start_epoch" in (ROOT / name).read_text():
-        settings += ["loss.classes.start_epoch=1", "train.epochs=2"]
+        settings += ["loss.classes.start_epoch=1"]
     settings += ["optimizer.warmup_epochs=0"]
-    run = train(load_recipe(ROOT / name, settings), tmp_path / "runs")
+    recipe = load_recipe(ROOT / name, settings)
+    run = train(recipe, tmp_path / "runs")
     losses = [row.value for row in read_history(run.metrics) if row.metric == "loss"]
     assert run.status.state == "finished"
     assert len(losses) == run.status.steps
     assert all(math.isfinite(loss) and loss > 0 for loss in losses)
     assert run.complete
+    start = assemble(recipe).method
+    for part, file in ((start.backbone, run.backbone), (ModuleList(start.heads.values()), run.heads)):
+        found = load_file(file)
+        assert [key for key, value in part.named_parameters() if torch.equal(found[key], value)] == []

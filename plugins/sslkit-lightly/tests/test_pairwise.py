@@ -6,7 +6,8 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from lightly.loss import BarlowTwinsLoss, NTXentLoss, VICRegLoss
+from torch import Tensor, nn
 
 import sslkit
 from sslkit_lightly.pairwise import BarlowTwins, PairLoss, SimClr, VicReg
@@ -72,6 +73,27 @@ def test_vicreg_is_equation_6() -> None:
     weights = {"invariance_weight": 3.0, "variance_weight": 5.0, "covariance_weight": 7.0}
     found = make(VicReg, **weights)(views(first, second)).total.item()
     assert found == pytest.approx(3 * invariance + 5 * hinges + 7 * squares, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("loss", "options", "theirs"),
+    [
+        (SimClr, {"temperature": 0.2}, NTXentLoss(temperature=0.2)),
+        (BarlowTwins, {"redundancy_weight": 0.01}, BarlowTwinsLoss(lambda_param=0.01)),
+        (
+            VicReg,
+            {"invariance_weight": 3.0, "variance_weight": 5.0, "covariance_weight": 7.0},
+            VICRegLoss(lambda_param=3.0, mu_param=5.0, nu_param=7.0),
+        ),
+    ],
+)
+def test_value_and_gradients_are_lightlys(loss: type[PairLoss], options: dict[str, float], theirs: nn.Module) -> None:
+    first, second = (z.requires_grad_() for z in two())
+    expected = theirs(first, second)
+    found = make(loss, **options)(views(first, second)).total
+    torch.testing.assert_close(found, expected)
+    gradients = torch.autograd.grad(expected, (first, second))
+    torch.testing.assert_close(torch.autograd.grad(found, (first, second)), gradients)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
