@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, requires
 from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from sslkit.components.catalog import LOCAL, Entry, local_entries
 from sslkit.contracts import API, OLDEST_API
 from sslkit.contracts.component import Component
 from sslkit.errors import BrokenComponent, IncompatibleComponent, UnknownComponent
 from sslkit.options import Options
+
+EXTRA = re.compile(r'extra == "([^"]+)"')
+"""In a requirement's marker."""
 
 
 def load(entry: Entry) -> type[Component]:
@@ -73,7 +82,7 @@ def _import(entry: Entry) -> Any:
             raise BrokenComponent(f"{entry}: stale entry point, there is no module {missing!r}; {way_out}") from error
         raise BrokenComponent(
             f"{entry}: it needs the module {missing!r}, which is not installed; "
-            f"install that (pip install {missing.partition('.')[0]}), or {way_out}"
+            f"install that (pip install {_source(missing.partition('.')[0], entry.distribution)}), or {way_out}"
         ) from error
     except KeyboardInterrupt:
         raise
@@ -86,6 +95,16 @@ def _import(entry: Entry) -> Any:
             raise BrokenComponent(f"{entry}: stale entry point, {module} has no {attribute!r}; {way_out}")
         found = getattr(found, part)
     return found
+
+
+def _source(package: str, distribution: str) -> str:
+    """What to install for a package: the distribution's extra that names it, else the package itself."""
+    with suppress(PackageNotFoundError, InvalidRequirement):
+        for requirement in map(Requirement, requires(distribution) or ()):
+            extra = EXTRA.search(str(requirement.marker))
+            if extra and canonicalize_name(requirement.name) == canonicalize_name(package):
+                return f"'{distribution}[{extra[1]}]'"
+    return package
 
 
 def _check_api(entry: Entry, api: object) -> None:

@@ -55,6 +55,22 @@ def test_a_missing_dependency_says_what_to_install(install) -> None:
 
 
 @pytest.mark.parametrize(
+    ("needs", "source"),
+    [
+        ('torch\nRequires-Dist: Fancy.Lib >=2; extra == "fancy"', "'plug[fancy]'"),
+        ("fancy-lib", "fancy_lib"),
+        ("%&", "fancy_lib"),
+    ],
+)
+def test_an_extra_is_what_to_install_where_it_has_the_dependency(install, needs: str, source: str) -> None:
+    site = install("plug", "[sslkit.losses]\nthing = p9:Thing\n", version="3.1", p9="import fancy_lib")
+    with (site / "plug-3.1.dist-info" / "METADATA").open("a") as metadata:
+        metadata.write(f"Requires-Dist: {needs}\n")
+    with pytest.raises(BrokenComponent, match=re.escape(f"install that (pip install {source}), or upgrade plug")):
+        load(Catalog.scan().find(kind_named("loss"), "thing"))
+
+
+@pytest.mark.parametrize(
     ("source", "message"),
     [
         ("class Good: api = 1", "it is class Good, which is not a subclass of sslkit.Loss; tell the author of plug"),
