@@ -29,6 +29,25 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
             part.training = training
 
 
+class Gathered:
+    """Rows that come in blocks, in memory for all of them: to join the blocks at the end would take twice as much.
+
+    Attributes:
+        rows: ``[count, D]`` on the CPU, filled as far as blocks came; None before the first.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count, self.filled = count, 0
+        self.rows: Tensor | None = None
+
+    def add(self, block: Tensor) -> None:
+        """Keep a block ``[B, D]``."""
+        if self.rows is None:
+            self.rows = torch.empty(self.count, *block.shape[1:], dtype=block.dtype)
+        self.rows[self.filled : self.filled + len(block)] = block
+        self.filled += len(block)
+
+
 def extract(
     backbone: Backbone,
     images: ImageStore,
@@ -63,15 +82,12 @@ def extract(
     anchor = next(backbone.parameters(), None)
     device = anchor.device if anchor is not None else torch.device("cpu")
     wants_logits = head is not None and bool(head.classifiers)
-    features, logits = [], []
+    features, logits = Gathered(len(places)), Gathered(len(places))
     with frozen(*(module for module in (backbone, head) if module is not None)):
         for block in places.split(batch_size):
             made = backbone(prepare(images.gather(block).to(device, non_blocking=True), size, mean, std)).float()
-            features.append(made.cpu())
+            features.add(made)
             if wants_logits and head is not None:
-                logits.append(head(made).logits[classifier].float().cpu())
-    return Features(
-        torch.cat(features),
-        labels[places] if labels is not None else None,
-        torch.cat(logits) if logits else None,
-    )
+                logits.add(head(made).logits[classifier].float())
+    assert features.rows is not None
+    return Features(features.rows, labels[places] if labels is not None else None, logits.rows)
