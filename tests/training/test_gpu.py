@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from bits import assert_same
-from shipped import ON_DIGITS, RECIPES, SHIPPED
+from shipped import RECIPES, SHIPPED, on_digits
 
 from sslkit.api import Run
 from sslkit.recipe.check import load_recipe
@@ -40,7 +40,7 @@ class Refuse(Reporter):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_steps_never_wait_for_the_gpu(name: str, tmp_path: Path) -> None:
     settings = [*LEAN, "train.device=cuda", "monitor.log_every_steps=1000", "optimizer.warmup_epochs=0"]
-    settings += ["loss.classes.start_epoch=0"] if name == "quickstart" else ON_DIGITS
+    settings += ["loss.classes.start_epoch=0"] if name == "quickstart" else on_digits(name)
     refuse = Refuse(3, 9)
     try:
         train(load_recipe(RECIPES / f"{name}.toml", settings), tmp_path, refuse)
