@@ -73,7 +73,7 @@ def tries(records: dict[str, dict[str, Any]]) -> Table:
 
 def lineage(record: dict[str, Any], records: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """The record, after those of the trainings that it continues: of the same seed, with as many steps."""
-    before = record.get("trained_with", {}).get("continued_from", {}).get("steps")
+    before = (record.get("trained_with", {}).get("continued_from") or {}).get("steps")
     parents = [each for each in records.values() if (each["seed"], each["steps"]) == (record["seed"], before)]
     return [*(lineage(parents[0], records) if parents else []), record]
 
