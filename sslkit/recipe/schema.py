@@ -55,8 +55,8 @@ class TrainSection(Options):
     use, and fails where there are some; with more than two processes it may resume to other bits."""
 
     compile: bool = False
-    """Compile the backbone (``torch.compile``): on GPUs steps become faster, on processors hardly; the first takes up to
-    minutes longer.  Needs a C++ compiler on processors.  What it cost is reported after the second step."""
+    """Compile the backbone (``torch.compile``): on GPUs steps become faster, on processors hardly; the first takes up
+    to minutes longer.  Needs a C++ compiler on processors.  What it cost is reported after the second step."""
 
     checkpoint_every: str = Field(default="1 epochs", pattern=r"^[1-9][0-9]{0,8} (steps|epochs|minutes)$")
     """How often to save what a resume needs: a number of steps, epochs or minutes, such as ``"500 steps"``."""
