@@ -24,6 +24,7 @@ from torch import Tensor
 
 from sslkit.assembly import Assembly
 from sslkit.contracts.method import Batch
+from sslkit.convolution import few_places
 from sslkit.hardware import Hardware
 from sslkit.optimizers.groups import parameter_groups
 from sslkit.recipe.model import Recipe
@@ -122,7 +123,8 @@ class Sides:
         self.step += 1
         method = self.learner.method
         self.optimizer.zero_grad()
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.half):
+        half = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.half)
+        with half, few_places(self.device.type):
             if stage == "backbone":
                 loss = torch.stack([method.backbone(group.flatten(0, 1)).float().mean() for group in views]).sum()
             else:

@@ -12,6 +12,7 @@ from torch import Tensor
 from sslkit.assembly import Assembly
 from sslkit.contracts.method import Batch, MethodOutput
 from sslkit.contracts.views import move_parameters, slice_parameters
+from sslkit.convolution import few_places
 from sslkit.data.loader import ImageBatch
 from sslkit.data.seeds import generator
 from sslkit.hardware import Hardware
@@ -81,15 +82,15 @@ class Learner(pl.LightningModule):
         self.guard = self.guard or Guard(self.method, self.assembly.context.world)
         self.guard.begin()
         try:
-            self.output = self.method(
-                Batch(
-                    views=self.make_views(batch.images, step),
-                    global_views=self.assembly.views.global_views,
-                    index=batch.indices,
-                    step=step,
-                    epoch=self.epochs_done,
-                )
+            made = Batch(
+                views=self.make_views(batch.images, step),
+                global_views=self.assembly.views.global_views,
+                index=batch.indices,
+                step=step,
+                epoch=self.epochs_done,
             )
+            with few_places(self.hardware.device):
+                self.output = self.method(made)
         except StopIteration as error:
             # Lightning would take it for the end of the data, and the run for finished.
             raise RuntimeError("a component raised StopIteration in a training step") from error

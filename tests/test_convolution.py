@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+import sslkit
+from sslkit import convolution
+from sslkit.convolution import MOST_PLACES, FewPlaces
+from sslkit.recipe.check import load_recipe
+from sslkit.training.train import train
+
+Pair = tuple[int, int]
+PAIRS = st.tuples(st.integers(1, 4), st.integers(1, 4))
+
+
+def ours(result: Tensor) -> bool:
+    assert result.grad_fn is not None
+    return "_Convolution" in result.grad_fn.name()
+
+
+def passed(layer: nn.Conv2d, images: Tensor, power: int = 2) -> tuple[Tensor, ...]:
+    """The result, and the gradients of images and parameters."""
+    images = images.detach().requires_grad_()
+    result = layer(images)
+    asked = (images, *layer.parameters())
+    return (result, *torch.autograd.grad(result.double().pow(power).sum(), asked))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    size=PAIRS,
+    kernel=PAIRS,
+    stride=PAIRS,
+    padding=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    bias=st.booleans(),
+    memory_format=st.sampled_from([torch.contiguous_format, torch.channels_last]),
+)
+def test_results_and_gradients_are_those_of_torch(
+    size: Pair, kernel: Pair, stride: Pair, padding: Pair, bias: bool, memory_format: torch.memory_format
+) -> None:
+    if any(side + 2 * edge < width for side, edge, width in zip(size, padding, kernel, strict=True)):
+        return
+    torch.manual_seed(0)
+    layer = nn.Conv2d(3, 5, kernel, stride, padding, bias=bias).double().to(memory_format=memory_format)  # type: ignore[call-overload]
+    images = torch.randn(4, 3, *size, dtype=torch.float64).contiguous(memory_format=memory_format)
+    expected = passed(layer, images)
+    with FewPlaces():
+        found = passed(layer, images)
+    assert ours(found[0]) == (expected[0][0, 0].numel() <= MOST_PLACES)
+    assert torch.equal(found[0], expected[0])
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("layer", "size"),
+    [
+        (nn.Conv2d(4, 4, 3, padding=1), 5),
+        (nn.Conv2d(4, 4, 3, padding=1, groups=2), 3),
+        (nn.Conv2d(4, 4, 3, padding=2, dilation=2), 3),
+        (nn.Conv2d(4, 4, 3, padding="same"), 3),
+        (nn.Conv2d(4, 4, 3, padding=1).requires_grad_(False), 3),
+    ],
+    ids=["more places", "groups", "dilation", "padding by name", "frozen"],
+)
+def test_other_convolutions_stay_torch_s(layer: nn.Conv2d, size: int) -> None:
+    images = torch.randn(2, 4, size, size, requires_grad=True)
+    with FewPlaces():
+        assert not ours(layer(images))
+        assert layer(images[0]).shape == (4, size, size)
+
+
+def test_without_gradients_and_on_other_devices_it_stays_torch_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convolution, "_Convolution", None)
+    layer, images = nn.Conv2d(4, 4, 3, padding=1), torch.randn(2, 4, 3, 3)
+    with FewPlaces():
+        with torch.no_grad():
+            layer(images)
+        layer.to("meta")(images.to("meta"))
+        with pytest.raises(AttributeError):
+            layer.to_empty(device="cpu")(images)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_autocast_computes_as_it_does_elsewhere(kind: torch.dtype) -> None:
+    torch.manual_seed(0)
+    layer, images = nn.Conv2d(8, 16, 3, padding=1), torch.randn(32, 8, 2, 2, dtype=kind)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = passed(layer, images)
+        with FewPlaces():
+            found = passed(layer, images)
+    assert ours(found[0])
+    assert torch.equal(found[0], expected[0])
+    assert found[0].dtype == torch.bfloat16
+    assert [each.dtype for each in found[1:]] == [kind, torch.float32, torch.float32]
+    for one, other in zip(found[1:], expected[1:], strict=True):
+        assert (one - other).norm() <= 0.01 * other.norm()
+
+
+def test_second_derivatives_and_those_of_each_image_are_right() -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv2d(2, 3, 3, stride=2, padding=1).double()
+    names = [name for name, _ in layer.named_parameters()]
+    images = torch.randn(4, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+
+    def call(images: Tensor, *values: Tensor) -> Tensor:
+        result: Tensor = torch.func.functional_call(layer, dict(zip(names, values, strict=True)), images)
+        return result
+
+    def loss(values: tuple[Tensor, ...], image: Tensor) -> Tensor:
+        return call(image[None], *values).square().sum()
+
+    values = tuple(layer.parameters())
+    each_image: Callable[..., Any] = torch.func.vmap(torch.func.grad(loss), (None, 0))
+    expected = each_image(values, images)
+    with FewPlaces():
+        assert ours(call(images, *values))
+        assert torch.autograd.gradgradcheck(call, (images, *values))
+        found = each_image(values, images)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+class Repeating(sslkit.Backbone):
+    """Keeps nothing of its forward pass but the images: the backward pass computes it again."""
+
+    api = 1
+
+    def __init__(self, options: sslkit.Options, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        self.layer = nn.Conv2d(context.channels, 8, 3, stride=4, padding=1)
+        self.feature_dim = 8
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps: Tensor = checkpoint(self.layer, images, use_reentrant=False)
+        return maps.relu().mean((2, 3))
+
+    def feature_maps(self, images: Tensor) -> dict[int, Tensor]:
+        return {4: self.layer(images)}
+
+
+@pytest.mark.parametrize("repeating", [False, True])
+def test_trainings_take_it(repeating: bool, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
+
+    def counting(*arguments: Any) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return weight_gradient(*arguments)
+
+    weight_gradient = convolution._weight_gradient
+    monkeypatch.setattr(convolution, "_weight_gradient", counting)
+    settings = ["train.device='cpu'"]
+    if repeating:
+        sslkit.register("repeating", Repeating)
+        settings.append("backbone={use='repeating'}")
+    run = train(load_recipe(tiny, settings), tmp_path)
+    assert run.status.state == "finished"
+    assert calls
