@@ -4,7 +4,7 @@
 
 First a whole pass of ResNet-18 and AlexNet on small views, forward and backward, as a training takes it, in float32
 and in bfloat16.  Then each of their convolutions whose result has at most 64 places, which tells up to how many places
-products are the faster way: ``sslkit.convolution.MOST_PLACES``.
+products are the faster way: ``sslkit.convolution.most_places``.
 
 Writes ``benchmarks/records/convolution.json``.
 """
@@ -123,7 +123,7 @@ def main() -> None:
             measure = partial(network_pass, network, images, precision == "bfloat16")
             measure(nullcontext())
             networks.append({"network": title, "precision": precision, **in_turns(measure, asked.rounds)})
-    with mock.patch.object(convolution, "MOST_PLACES", MOST):
+    with mock.patch.object(convolution, "most_places", lambda channels: MOST):
         for shape, places in sorted(shapes.found.items(), key=lambda item: item[1]):
             for precision, dtype in PRECISIONS.items():
                 found = in_turns(partial(weights_alone, shape, dtype, asked.batch), asked.rounds)

@@ -15,10 +15,15 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-MOST_PLACES = 16
-"""Up to this many places of the result, products are the faster way (``benchmarks/convolution.py``)."""
-
 Pair = tuple[int, int]
+
+
+def most_places(channels: int) -> int:
+    """Places of the result up to which products are the faster way, by channels of what is convolved.
+
+    With fewer channels copying takes more of their time.  Measured with AVX-512 (``benchmarks/convolution.py``).
+    """
+    return 16 if channels >= 256 else 9
 
 
 def few_places(device: str) -> AbstractContextManager[Any]:
@@ -62,7 +67,7 @@ def _conv2d(
         # Spelt out: torch.compile follows no generator into a call.
         rows = (input.shape[2] + 2 * edges[0] - weight.shape[2]) // steps[0] + 1
         columns = (input.shape[3] + 2 * edges[1] - weight.shape[3]) // steps[1] + 1
-        if rows * columns <= MOST_PLACES:
+        if rows * columns <= most_places(input.shape[1]):
             absent = [None] * (3 - len(tensors))
             result: Tensor = _Convolution.apply(*_as_autocast(tensors), *absent, steps, edges)
             return result
