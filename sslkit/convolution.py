@@ -1,6 +1,6 @@
 """Convolutions whose result has few places, with a faster gradient of their weights on processors.
 
-oneDNN sums that gradient image by image and touches every weight for each, which takes most of a backward pass where
+oneDNN sums that gradient image by image and touches every weight for each, which takes much of a backward pass where
 maps have few places.  One matrix product for each position of the kernel, over all images at once and over those places
 alone where the position lies in the image, gives the same sums.
 """

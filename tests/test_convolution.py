@@ -26,12 +26,12 @@ def ours(result: Tensor) -> bool:
     return "_Convolution" in result.grad_fn.name()
 
 
-def passed(layer: nn.Conv2d, images: Tensor, power: int = 2) -> tuple[Tensor, ...]:
+def passed(layer: nn.Conv2d, images: Tensor) -> tuple[Tensor, ...]:
     """The result, and the gradients of images and parameters."""
     images = images.detach().requires_grad_()
     result = layer(images)
     asked = (images, *layer.parameters())
-    return (result, *torch.autograd.grad(result.double().pow(power).sum(), asked))
+    return (result, *torch.autograd.grad(result.double().square().sum(), asked))
 
 
 @settings(max_examples=150, deadline=None)
@@ -76,6 +76,14 @@ def test_other_convolutions_stay_torch_s(layer: nn.Conv2d, size: int) -> None:
     with FewPlaces():
         assert not ours(layer(images))
         assert layer(images[0]).shape == (4, size, size)
+
+
+@pytest.mark.parametrize(
+    ("channels", "size", "taken"), [(255, 3, True), (255, 4, False), (256, 4, True), (256, 5, False)]
+)
+def test_more_channels_take_it_for_more_places(channels: int, size: int, taken: bool) -> None:
+    with FewPlaces():
+        assert ours(nn.Conv2d(channels, 2, 3, padding=1)(torch.zeros(1, channels, size, size))) == taken
 
 
 def test_without_gradients_and_on_other_devices_it_stays_torch_s(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,10 +166,10 @@ def test_trainings_take_it(repeating: bool, tiny: Path, tmp_path: Path, monkeypa
 
     weight_gradient = convolution._weight_gradient
     monkeypatch.setattr(convolution, "_weight_gradient", counting)
-    settings = ["train.device='cpu'"]
+    changes = ["train.device='cpu'"]
     if repeating:
         sslkit.register("repeating", Repeating)
-        settings.append("backbone={use='repeating'}")
-    run = train(load_recipe(tiny, settings), tmp_path)
+        changes.append("backbone={use='repeating'}")
+    run = train(load_recipe(tiny, changes), tmp_path)
     assert run.status.state == "finished"
     assert calls

@@ -1,10 +1,10 @@
 """How near a recipe's training comes to its bare backbone on this machine, and what takes the difference.
 
 The ceiling is the backbone's forward and backward pass and the optimizer's step on views that lie ready on the device,
-in the precision and memory order of the training.  The other side is the training itself, with everything: Lightning,
-logging, views, data.  Between them stand the stages of ``STAGES``, each with one thing more, so that differences tell
-what each thing costs.  All are measured in one process, in turns, so that a machine that becomes slower is slower for
-all of them.
+in the precision, memory order and gradients of the training.  The other side is the training itself, with everything:
+Lightning, logging, views, data.  Between them stand the stages of ``STAGES``, each with one thing more, so that
+differences tell what each thing costs.  All are measured in one process, in turns, so that a machine that becomes
+slower is slower for all of them.
 """
 
 from __future__ import annotations
