@@ -13,6 +13,7 @@ from sslkit.contracts.head import Head
 from sslkit.data.seeds import seed_global
 from sslkit.evaluation.installed import trained_recipe
 from sslkit.hardware import channels_last
+from sslkit.heap import keep_freed
 from sslkit.records import backbone_facts, context_of, head_facts
 from sslkit.runs import Run
 from sslkit.weights import load_weights
@@ -58,6 +59,7 @@ class RunNetwork:
             load_weights(backbone, run.backbone)
         if channels_last(device):
             backbone = backbone.to(memory_format=torch.channels_last)
+        keep_freed(device)
         self.backbone = backbone.to(device).eval().requires_grad_(False)
         self.head: Head | None = None
         self.head_name, self.classifier, self.classes = "", 0, 0

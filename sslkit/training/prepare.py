@@ -6,6 +6,7 @@ import warnings
 
 from sslkit.assembly import Assembly, Restoring, assemble
 from sslkit.hardware import Hardware, choose, choose_device
+from sslkit.heap import keep_freed
 from sslkit.recipe.model import Recipe
 from sslkit.training.processes import Processes, meet
 from sslkit.training.quiet import quiet
@@ -28,6 +29,7 @@ def prepare(
     """Choose the hardware, meet the other processes where that is still to be done, and build the recipe's parts."""
     processes = processes or join(recipe)
     hardware = choose(recipe.train.device, recipe.train.precision)
+    keep_freed(hardware.device)
     reporter.note(f"device: {hardware.device}, {hardware.precision}: {hardware.reason}")
     if processes.world.size > 1:
         reporter.note(
