@@ -49,7 +49,7 @@ pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this 
 
 
 def fetched(after: str, path: Path, size: int = BLOCK, **environment: str) -> float:
-    """Part of a block's pages that are fetched anew, after some statements, whenever such a block is asked for again."""
+    """Part of a block's pages that are fetched anew, after some statements, each time such a block is asked for."""
     kept = {name: value for name, value in os.environ.items() if name not in ASKED} | environment
     command = [sys.executable, "-c", COUNT, after, str(size), str(path)]
     said = subprocess.run(command, env=kept, check=True, capture_output=True, text=True)
