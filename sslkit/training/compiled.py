@@ -25,7 +25,9 @@ class Compiled:
     def __init__(self, method: Method) -> None:
         for module in method.modules():
             if isinstance(module, Backbone):
-                module.compile(backend=BACKEND)
+                # For each size of views by itself: compiled for any size, as torch does from the second on, views of 32
+                # and 18 pixels failed on an H200, in the backward pass of torch 2.11.
+                module.compile(backend=BACKEND, dynamic=False)
         self.times: list[float] = []
 
     def stepped(self) -> str:

@@ -47,8 +47,8 @@ class Guard:
         if _shapes(self.kept) != _shapes(live):
             self.kept = {name: torch.empty_like(tensor) for name, tensor in live.items()}
             self.kept_bits = {} if self.host_looks else {name: bits(kept) for name, kept in self.kept.items()}
-        if live:
-            torch._foreach_copy_(list(self.kept.values()), list(live.values()))
+        for kept, now in by_dtype(self.kept.values(), live.values()):
+            torch._foreach_copy_(kept, now)
 
     @torch.no_grad()
     def judge(self, loss: Tensor, step: int) -> None:
@@ -76,8 +76,9 @@ class Guard:
         if not self.host_looks:
             now = [bits(tensor) for tensor in live.values()]
             select(self.failed == 0, now, [self.kept_bits[name] for name in live])
-        elif live and self.failed:
-            torch._foreach_copy_(list(live.values()), [self.kept[name] for name in live])
+        elif self.failed:
+            for now, kept in by_dtype(live.values(), [self.kept[name] for name in live]):
+                torch._foreach_copy_(now, kept)
 
     def _live(self) -> dict[str, Tensor]:
         """What a step may change: on processors, where the optimizer then does nothing, the buffers."""
@@ -117,13 +118,18 @@ def select(result: Tensor, live: Sequence[Tensor], otherwise: Sequence[Tensor]) 
     With the ``bits`` of other tensors that is exact whatever numbers they hold: NaN times 0 is NaN.  A few kernels for
     any number of tensors; ``otherwise`` is used up.
     """
-    by_dtype = defaultdict[torch.dtype, tuple[list[Tensor], list[Tensor]]](lambda: ([], []))
-    for one, other in zip(live, otherwise, strict=True):
-        taken, others = by_dtype[one.dtype]
-        taken.append(one)
-        others.append(other)
-    for dtype, (taken, others) in by_dtype.items():
-        flag = result.to(dtype)
+    for taken, others in by_dtype(live, otherwise):
+        flag = result.to(taken[0].dtype)
         torch._foreach_mul_(taken, flag)
         torch._foreach_mul_(others, 1 - flag)
         torch._foreach_add_(taken, others)
+
+
+def by_dtype(one: Iterable[Tensor], other: Iterable[Tensor]) -> Iterable[tuple[list[Tensor], list[Tensor]]]:
+    """Pairs of tensors, apart by the first one's dtype: of one dtype a GPU takes many at once, else one by one."""
+    found = defaultdict[torch.dtype, tuple[list[Tensor], list[Tensor]]](lambda: ([], []))
+    for first, second in zip(one, other, strict=True):
+        firsts, seconds = found[first.dtype]
+        firsts.append(first)
+        seconds.append(second)
+    return found.values()

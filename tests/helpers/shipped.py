@@ -19,3 +19,9 @@ def on_digits(name: str) -> list[str]:
         return []
     own = [f"views.{option}={value}" for option, value in (GREY | EFFECTS).items() if option in recipe["views"]]
     return ["data={use='digits'}", *own]
+
+
+def in_one_epoch(name: str) -> list[str]:
+    """Settings for a recipe: all of its losses in a single epoch on digits."""
+    late = [loss.name for loss in load_recipe(RECIPES / f"{name}.toml").losses if loss.place.start_epoch]
+    return [*on_digits(name), "train.epochs=1", *(f"loss.{loss}.start_epoch=0" for loss in late)]
