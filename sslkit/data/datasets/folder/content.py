@@ -42,7 +42,7 @@ def content_name(tree: Tree, purpose: str, notes: Path) -> str:
 
 def check_unchanged(tree: Tree) -> None:
     """Raise ``DataError`` if files came, went or changed since the folder was scanned."""
-    if _stamps(scan(tree.root)) != _stamps(tree):
+    if scan(tree.root).all_files != tree.all_files:
         raise DataError(f"the files of {tree.root} changed while they were read. Try again when they are all there.")
 
 

@@ -23,7 +23,7 @@ SPLIT_FOLDERS = {"train": "train", "validation": "validation", "val": "validatio
 HIDDEN = "hidden"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageFile:
     """A file that should hold an image.
 
