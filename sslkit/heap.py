@@ -20,8 +20,9 @@ def keep_freed(device: str) -> None:
     """Before this process computes on ``device``: on ``cpu``, let it keep blocks of less than 1 GiB that it frees.
 
     glibc gives blocks of more than 32 MiB back to the system at once, and so the pages of most activations are fetched
-    and zeroed anew in each step.  Other C libraries, and a user's own settings, are left alone; a process that keeps
-    what it freed is never larger than at its peak, but that can be higher, as large blocks have smaller ones between.
+    and zeroed anew in each step (``benchmarks/heap.py``).  The process stays as large as it was at its peak, which can
+    be higher: a block that was kept does not always fit the next one.  Other C libraries, and what a user has set, are
+    left alone.
     """
     if device != "cpu" or sys.platform != "linux" or any(name in os.environ for name in ASKED):
         return
