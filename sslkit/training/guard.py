@@ -56,7 +56,7 @@ class Guard:
         gradients = [p.grad for p in self.method.parameters() if p.grad is not None]
         good = loss.detach().isfinite()
         if gradients:
-            good = good & finite(gradients)
+            good = good & finite(gradients, host_looks=self.host_looks)
         failing = self.world.max((~good).float()) > 0
         self.failed = torch.where((self.failed == 0) & failing, step, self.failed)
         if self.host_looks and self.failed:
@@ -92,10 +92,15 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
-def finite(tensors: Iterable[Tensor]) -> Tensor:
-    """Whether every number of some floating-point tensors of one device is finite, as a tensor."""
+def finite(tensors: Iterable[Tensor], *, host_looks: bool) -> Tensor:
+    """Whether every number of some floating-point tensors of one device is finite, as a tensor.
+
+    Args:
+        tensors: not all of them empty.
+        host_looks: whether the host may read values, as it may on processors.
+    """
     filled = [tensor for tensor in tensors if tensor.numel()]
-    if filled[0].device.type != "cpu":
+    if not host_looks:
         return _finite(torch._foreach_norm(filled, torch.inf))
     # A processor's infinity norm takes twenty times as long: 36 ms, not 2, for the gradients of a ResNet-18.  The
     # Euclidean one overflows where every number is still finite, but seldom.

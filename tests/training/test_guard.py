@@ -168,12 +168,15 @@ def test_a_run_stops_at_the_next_log_interval_and_says_what_it_was(
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_any_number_that_is_not_finite_is_found_and_no_large_one_taken_for_it(wrong: float, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("host_looks", [True, False])
+def test_any_number_that_is_not_finite_is_found_and_no_large_one_taken_for_it(
+    wrong: float, dtype: torch.dtype, host_looks: bool
+) -> None:
     largest = torch.finfo(torch.bfloat16).max
     tensors = [torch.full((7, 5), sign * largest, dtype=dtype) for sign in (1, -1)]
     tensors += [torch.tensor(1.0), torch.empty(0)]
-    assert finite(tensors)
+    assert finite(tensors, host_looks=host_looks)
     for place in range(2):
         spoilt = [tensor.clone() for tensor in tensors]
         spoilt[place][3, 2] = wrong
-        assert not finite(spoilt)
+        assert not finite(spoilt, host_looks=host_looks)
