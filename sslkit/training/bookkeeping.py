@@ -208,7 +208,7 @@ class Bookkeeping(pl.Callback):
         """Stop where a step since the last look was not finite; before saving, look at the weights themselves too."""
         assert learner.guard is not None
         failed = int(learner.guard.failed)
-        if not failed and saves and not finite(learner.method.parameters()):
+        if not failed and saves and not finite(learner.method.parameters(), host_looks=True):
             failed = step
         if failed:
             kept, _ = newest_whole(self.run.checkpoints)

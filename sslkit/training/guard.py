@@ -97,7 +97,7 @@ def finite(tensors: Iterable[Tensor], *, host_looks: bool) -> Tensor:
 
     Args:
         tensors: not all of them empty.
-        host_looks: whether the host may read values, as it may on processors.
+        host_looks: whether the host may read values: on processors, and where it waits anyway.
     """
     filled = [tensor for tensor in tensors if tensor.numel()]
     if not host_looks:
