@@ -24,4 +24,5 @@ def on_digits(name: str) -> list[str]:
 def in_one_epoch(name: str) -> list[str]:
     """Settings for a recipe: all of its losses in a single epoch on digits."""
     late = [loss.name for loss in load_recipe(RECIPES / f"{name}.toml").losses if loss.place.start_epoch]
-    return [*on_digits(name), "train.epochs=1", *(f"loss.{loss}.start_epoch=0" for loss in late)]
+    once = ["train.epochs=1", "optimizer.warmup_epochs=0"]
+    return [*on_digits(name), *once, *(f"loss.{loss}.start_epoch=0" for loss in late)]

@@ -39,7 +39,7 @@ class Refuse(Reporter):
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_steps_never_wait_for_the_gpu(name: str, tmp_path: Path) -> None:
-    settings = [*LEAN, "train.device=cuda", "monitor.log_every_steps=1000", "optimizer.warmup_epochs=0"]
+    settings = [*LEAN, "train.device=cuda", "monitor.log_every_steps=1000"]
     refuse = Refuse(3, 9)
     try:
         train(load_recipe(RECIPES / f"{name}.toml", [*settings, *in_one_epoch(name)]), tmp_path, refuse)

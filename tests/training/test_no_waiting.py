@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from shipped import RECIPES, SHIPPED, on_digits
+from shipped import RECIPES, SHIPPED, in_one_epoch
 from torch import Tensor
 
 from sslkit.assembly import assemble
@@ -37,8 +37,8 @@ LEAN = ["backbone={use='convnet', width=2}", f"train.batch_size={BATCH}", "monit
 
 @pytest.fixture
 def books(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Learner, Bookkeeping]:
-    """A recipe on digits, with a small backbone and every effect of its views."""
-    assembly = assemble(load_recipe(RECIPES / f"{request.param}.toml", [*LEAN, *on_digits(request.param)]))
+    """A recipe on digits, with a small backbone, every effect of its views, and all of its losses from the start."""
+    assembly = assemble(load_recipe(RECIPES / f"{request.param}.toml", [*LEAN, *in_one_epoch(request.param)]))
     learner = Learner(assembly, Hardware("cuda", "float32", channels_last=True, reason="fake"))
     run = Run.create(tmp_path, "step")
     return learner, Bookkeeping(run, learner, Processes(), Monitor(assembly), Reporter(), Interruption())
