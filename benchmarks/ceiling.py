@@ -13,7 +13,7 @@ import argparse
 from common import by_device, command_line, print_table, write_record
 from noise import recipe
 
-from sslkit.training.bench import bench
+from sslkit.bench.bench import bench
 
 CROPS = {"2x32": [], "multi": ["views.local_crops=6", "views.local_size=18"]}
 

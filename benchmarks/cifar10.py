@@ -27,9 +27,9 @@ from typing import Any
 
 from common import sslkit, write_record
 
-from sslkit.records import read_evaluations
-from sslkit.reporting.history import read_history
-from sslkit.runs import Run
+from sslkit.runs.metrics_file import read_history
+from sslkit.runs.records import read_evaluations
+from sslkit.runs.run import Run
 
 FRACTIONS = "0.01,0.1,0.3,0.4"
 TRAINED_WITH = ("versions", "components", "platform", "hardware", "processes", "git_commit", "continued_from")

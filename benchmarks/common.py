@@ -68,7 +68,7 @@ def machine() -> dict[str, Any]:
     """What the figures were measured on: processor or GPU, threads, and what arithmetic it is fast in."""
     import torch
 
-    from sslkit.hardware import choose
+    from sslkit.device.hardware import choose
 
     chosen = choose("auto", "auto")
     name = torch.cpu.get_capabilities().get("cpu_name") or platform.processor()

@@ -4,7 +4,7 @@
 
 First a whole pass of ResNet-18 and AlexNet on small views, forward and backward, as a training takes it, in float32
 and in bfloat16.  Then each of their convolutions whose result has at most 64 places, which tells up to how many places
-products are the faster way: ``sslkit.convolution.most_places``.
+products are the faster way: ``sslkit.device.small_feature_maps.max_positions``.
 
 Writes ``benchmarks/records/convolution.json``.
 """
@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 import sslkit
-from sslkit import convolution
+from sslkit.device import small_feature_maps as convolution
 from sslkit_backbones.alexnet import AlexNet
 from sslkit_backbones.resnet import ResNet18
 
@@ -98,7 +98,7 @@ def network_pass(network: sslkit.Backbone, images: Tensor, half: bool, within: A
 
 def in_turns(measure: Callable[[AbstractContextManager[Any]], float], rounds: int) -> dict[str, Any]:
     """Both ways' seconds, and how many times as fast products are."""
-    ways: dict[str, AbstractContextManager[Any]] = {"torch": nullcontext(), "products": convolution.FewPlaces()}
+    ways: dict[str, AbstractContextManager[Any]] = {"torch": nullcontext(), "products": convolution.SmallFeatureMaps()}
     seconds = take_turns({way: partial(measure, within) for way, within in ways.items()}, rounds)
     return {"seconds": seconds, "faster": ratio(seconds["torch"], seconds["products"])}
 
@@ -123,7 +123,7 @@ def main() -> None:
             measure = partial(network_pass, network, images, precision == "bfloat16")
             measure(nullcontext())
             networks.append({"network": title, "precision": precision, **in_turns(measure, asked.rounds)})
-    with mock.patch.object(convolution, "most_places", return_value=MOST):
+    with mock.patch.object(convolution, "max_positions", return_value=MOST):
         for shape, places in sorted(shapes.found.items(), key=lambda item: item[1]):
             for precision, dtype in PRECISIONS.items():
                 found = in_turns(partial(weights_alone, shape, dtype, asked.batch), asked.rounds)

@@ -22,7 +22,7 @@ from unittest import mock
 
 from common import command_line, in_process, print_table, ratio, take_turns, write_record
 
-from sslkit import heap
+from sslkit.device import allocator as heap
 
 WORK = {"train small": 8, "train imagenet": 30, "forward small": 10}
 """Steps by what is measured."""
@@ -60,7 +60,7 @@ def forward(stem: Any, batch: int, steps: int, note: Callable[[], None]) -> None
     import sslkit
     from sslkit_backbones.resnet import ResNet18
 
-    heap.keep_freed("cpu")
+    heap.retain_freed_memory("cpu")
     context = sslkit.Context(3, 32, (0.5,) * 3, (0.25,) * 3, batch, 1, 1, view_size=32)
     network = ResNet18(ResNet18.Options(stem=stem), context).to(memory_format=torch.channels_last).eval()
     images = torch.randn(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)

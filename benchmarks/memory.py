@@ -82,10 +82,10 @@ def work(asked: argparse.Namespace) -> None:
     """Some steps of a training, as ``--side`` says; ``bare`` is its network on views that lie ready."""
     from noise import recipe, train_some
 
-    from sslkit.data import residence
-    from sslkit.training import bench
-    from sslkit.training.prepare import prepare
-    from sslkit.training.reporter import Reporter
+    from sslkit.bench import bench
+    from sslkit.data import placement as residence
+    from sslkit.training.events import Reporter
+    from sslkit.training.setup import prepare
 
     settings = ["backbone.stem=imagenet"]
     if asked.side == "streamed":

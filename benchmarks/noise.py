@@ -14,7 +14,7 @@ from pydantic import Field
 import sslkit
 from sslkit.data.store import TensorStore
 from sslkit.recipe.check import load_recipe
-from sslkit.training.reporter import Progress, Reporter
+from sslkit.training.events import Progress, Reporter
 from sslkit.training.train import train
 
 SWAV = Path(__file__).parents[1] / "recipes" / "swav.toml"
@@ -69,11 +69,11 @@ class _Enough(BaseException):
 def train_some(own: Any, steps: int, after_step: Callable[[], None] = lambda: None) -> None:
     """The first steps of a training, with everything; its run folder is dropped."""
 
-    class Watch(Reporter):
+    class CollapseDetector(Reporter):
         def step(self, progress: Progress) -> None:
             after_step()
             if progress.step == steps:
                 raise _Enough
 
     with tempfile.TemporaryDirectory() as folder, suppress(_Enough):
-        train(own, Path(folder), Watch())
+        train(own, Path(folder), CollapseDetector())

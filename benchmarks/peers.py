@@ -168,7 +168,7 @@ def loop(asked: argparse.Namespace) -> list[float]:
     import torch
     from lightly.loss import SwaVLoss
 
-    from sslkit.hardware import choose
+    from sslkit.device.hardware import choose
 
     hardware, careful = choose("auto", "auto"), asked.side != "lightly"
     device = hardware.device
@@ -206,12 +206,12 @@ def ours(asked: argparse.Namespace) -> list[float]:
     import torch
     from noise import recipe
 
-    from sslkit.training.reporter import Progress, Reporter
+    from sslkit.training.events import Progress, Reporter
     from sslkit.training.train import train
 
     ends = []
 
-    class Watch(Reporter):
+    class CollapseDetector(Reporter):
         def step(self, progress: Progress) -> None:
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
@@ -229,7 +229,7 @@ def ours(asked: argparse.Namespace) -> list[float]:
         batch=asked.batch,
     )
     with tempfile.TemporaryDirectory() as folder:
-        train(own, Path(folder), Watch())
+        train(own, Path(folder), CollapseDetector())
     return ends
 
 

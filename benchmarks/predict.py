@@ -22,9 +22,9 @@ from common import ROOT, write_record
 from PIL import Image
 
 import sslkit
-from sslkit.evaluation.network import RunNetwork
 from sslkit.inference.forward import BATCH
-from sslkit.inference.run import predict
+from sslkit.inference.predict import predict
+from sslkit.trained.network import TrainedNetwork
 
 IMAGES = 10_000
 
@@ -59,7 +59,7 @@ def main() -> None:
         write_images(folder / "some", TRAINED_ON)
         settings = ["train.epochs=1", f"data={{use='image-folder', root='{folder / 'some'}'}}"]
         run = sslkit.train(ROOT / "recipes" / "selfcls.toml", settings=settings, runs=folder / "runs")
-        network = RunNetwork(run, "cpu")
+        network = TrainedNetwork(run, "cpu")
         assert network.head is not None
         head = network.head
         prepared = torch.randn(IMAGES, 3, 32, 32)

@@ -20,14 +20,14 @@ from common import by_device, print_table, write_record
 from sklearn.linear_model import LogisticRegression
 
 from sslkit.contracts.evaluator import Evaluation
-from sslkit.evaluation import feature_cache
+from sslkit.device.hardware import choose
 from sslkit.evaluation.evaluate import build_evaluators
 from sslkit.evaluation.labelled import labels_of, pooled
 from sslkit.evaluation.logistic import Scaling
 from sslkit.evaluation.subject import RunSubject
-from sslkit.hardware import choose
 from sslkit.recipe.check import load_recipe
-from sslkit.runs import Run
+from sslkit.runs.run import Run
+from sslkit.trained import feature_cache
 
 EPOCHS = 100
 """Of the report."""

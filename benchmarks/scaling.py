@@ -15,7 +15,7 @@ from typing import Any
 from common import by_device, command_line, print_table, write_record
 from noise import recipe
 
-from sslkit.training.bench import bench
+from sslkit.bench.bench import bench
 
 BASE = {"batch": 256, "prototypes": 300, "sets of prototypes": 1, "classes": 0, "local crops": 0, "images": 4096}
 GROWS = {

@@ -29,14 +29,14 @@ from typing import Any
 from common import command_line, print_table, write_record
 
 import sslkit
-from sslkit.data.fractions import nested_fractions
+from sslkit.data.label_subsets import nested_fractions
 from sslkit.data.splits import Subset
+from sslkit.device.hardware import choose_device
 from sslkit.evaluation.finetune import Finetune
+from sslkit.evaluation.label_fractions import topk
 from sslkit.evaluation.logistic import Scaling, fit_path
-from sslkit.evaluation.scores import topk
 from sslkit.evaluation.subject import RunSubject
 from sslkit.evaluation.supervised import Settings, predict, train_network
-from sslkit.hardware import choose_device
 from sslkit.recipe.check import load_recipe
 
 MONITORED = ("knn", "acc", "nmi", "rank")

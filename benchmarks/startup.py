@@ -21,7 +21,7 @@ from common import ROOT, by_device, command_line, print_table, take_turns, write
 FIRST_STEP = """
 import os, sys
 import sslkit.cli.progress as progress
-from sslkit.training.reporter import Reporter
+from sslkit.training.events import Reporter
 class Leave(Reporter):
     def step(self, progress):
         os._exit(0)

@@ -22,7 +22,7 @@ from peers import kornia_batches, pil_batches
 
 from sslkit.contracts.context import Context
 from sslkit.contracts.views import move_parameters
-from sslkit.hardware import choose
+from sslkit.device.hardware import choose
 from sslkit.views.crops import Crops
 
 SIDES = ("sslkit", "kornia", "lightly (PIL)")

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from sslkit.evaluation.subject import RunSubject
-from sslkit.runs import Run
+from sslkit.runs.run import Run
 
 IMAGES = Path(__file__).parent / "images"
 COLUMNS = 24

@@ -12,8 +12,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "Options": "sslkit.options",
-    "NoOptions": "sslkit.options",
+    "Options": "sslkit.contracts.options",
+    "NoOptions": "sslkit.contracts.options",
     "Context": "sslkit.contracts.context",
     "World": "sslkit.contracts.context",
     "Backbone": "sslkit.contracts.backbone",
@@ -37,7 +37,7 @@ _HOME = {
     "Parts": "sslkit.contracts.method",
     "WeightedLoss": "sslkit.contracts.method",
     "JointEmbedding": "sslkit.methods.joint_embedding",
-    "look": "sslkit.methods.joint_embedding",
+    "forward_views": "sslkit.methods.joint_embedding",
     "Optimizer": "sslkit.contracts.optimizer",
     "ParameterGroup": "sslkit.contracts.optimizer",
     "Evaluator": "sslkit.contracts.evaluator",
@@ -49,8 +49,8 @@ _HOME = {
     "find_run": "sslkit.api",
     "Run": "sslkit.api",
     "register": "sslkit.components.local",
-    "load_backbone": "sslkit.loading",
-    "TrainedBackbone": "sslkit.loading",
+    "load_backbone": "sslkit.trained.backbone",
+    "TrainedBackbone": "sslkit.trained.backbone",
     "SslkitError": "sslkit.errors",
     "InputError": "sslkit.errors",
     "RecipeError": "sslkit.errors",
@@ -59,7 +59,7 @@ _HOME = {
     "DataError": "sslkit.errors",
     "RunError": "sslkit.errors",
     "TrainingError": "sslkit.errors",
-    "NotSaved": "sslkit.errors",
+    "NotSavedError": "sslkit.errors",
 }
 
 __all__ = ["__version__", *_HOME]

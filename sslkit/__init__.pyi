@@ -27,6 +27,8 @@ from sslkit.contracts.method import Parts as Parts
 from sslkit.contracts.method import WeightedLoss as WeightedLoss
 from sslkit.contracts.optimizer import Optimizer as Optimizer
 from sslkit.contracts.optimizer import ParameterGroup as ParameterGroup
+from sslkit.contracts.options import NoOptions as NoOptions
+from sslkit.contracts.options import Options as Options
 from sslkit.contracts.queue import Queue as Queue
 from sslkit.contracts.views import Parameters as Parameters
 from sslkit.contracts.views import ViewGroup as ViewGroup
@@ -34,17 +36,14 @@ from sslkit.contracts.views import Views as Views
 from sslkit.errors import ComponentError as ComponentError
 from sslkit.errors import DataError as DataError
 from sslkit.errors import InputError as InputError
-from sslkit.errors import NotSaved as NotSaved
+from sslkit.errors import NotSavedError as NotSavedError
 from sslkit.errors import OptionError as OptionError
 from sslkit.errors import RecipeError as RecipeError
 from sslkit.errors import RunError as RunError
 from sslkit.errors import SslkitError as SslkitError
 from sslkit.errors import TrainingError as TrainingError
-from sslkit.loading import TrainedBackbone as TrainedBackbone
-from sslkit.loading import load_backbone as load_backbone
 from sslkit.methods.joint_embedding import JointEmbedding as JointEmbedding
-from sslkit.methods.joint_embedding import look as look
-from sslkit.options import NoOptions as NoOptions
-from sslkit.options import Options as Options
+from sslkit.trained.backbone import TrainedBackbone as TrainedBackbone
+from sslkit.trained.backbone import load_backbone as load_backbone
 
 __version__: str

@@ -6,22 +6,23 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from sslkit import finding, runs
+from sslkit.device.hardware import DeviceName, choose
 from sslkit.errors import InputError
 from sslkit.evaluation.evaluate import build_evaluators, evaluate, other_data
 from sslkit.export.export import Exported, export
-from sslkit.hardware import DeviceName, choose
-from sslkit.inference.run import Written, embed, predict
-from sslkit.loading import TrainedBackbone, load_backbone
+from sslkit.inference.predict import Written, embed, predict
 from sslkit.recipe.check import load_recipe
-from sslkit.reporting.history import Row, read_history
+from sslkit.runs import find as finding
+from sslkit.runs import run as run_folder
+from sslkit.runs.metrics_file import Row, read_history
+from sslkit.trained.backbone import TrainedBackbone, load_backbone
 from sslkit.training import train as training
-from sslkit.training.reporter import Reporter
+from sslkit.training.events import Reporter
 
 Folder = str | Path | None
 
 
-class Run(runs.Run):
+class Run(run_folder.Run):
     """A run folder, ``<runs>/<name>/<id>``, and what can be asked of it."""
 
     def evaluate(
@@ -61,7 +62,7 @@ class Run(runs.Run):
 
     def report(
         self,
-        *others: runs.Run,
+        *others: run_folder.Run,
         out: Folder = None,
         figures: Folder = None,
         reference: str | None = None,
@@ -112,7 +113,7 @@ class Run(runs.Run):
     def predict(self, images: str | Path, out: str | Path, *, device: DeviceName = "auto") -> Written:
         """Write the discovered class of each image file as CSV: ``class``, ``name``, ``confidence``, ``file``.
 
-        What these are is told in ``sslkit.inference.run.predict``.  Interrupted or killed, the next call goes on.
+        What these are is told in ``sslkit.inference.predict.predict``.  Interrupted or killed, the next call goes on.
 
         Args:
             images: a folder, searched at any depth, or one image.
@@ -208,7 +209,7 @@ def find_run(run: Folder = None, runs: Folder = None) -> Run:
     return _own(finding.find_run(_spec(run), _root(runs)))
 
 
-def _own(run: runs.Run) -> Run:
+def _own(run: run_folder.Run) -> Run:
     return Run(run.path)
 
 

@@ -2,14 +2,14 @@
 
     SslkitError                      something went wrong (exit code 1)
      ├─ TrainingError                training could not go on
-     ├─ NotSaved                     figures that could not be written, which it holds
+     ├─ NotSavedError                     figures that could not be written, which it holds
      └─ InputError                   what the user gave is wrong (exit code 2)
          ├─ RecipeError              a recipe, or a --set, with every problem of one stage
          ├─ ComponentError           a component that cannot be used
-         │   ├─ UnknownComponent     no installed distribution offers that name
-         │   ├─ AmbiguousComponent   several distributions offer that name
-         │   ├─ BrokenComponent      the entry point exists, but importing or building it fails
-         │   └─ IncompatibleComponent  imported, but not what its kind promises
+         │   ├─ UnknownComponentError     no installed distribution offers that name
+         │   ├─ AmbiguousComponentError   several distributions offer that name
+         │   ├─ BrokenComponentError      the entry point exists, but importing or building it fails
+         │   └─ IncompatibleComponentError  imported, but not what its kind promises
          ├─ OptionError              a component refuses one of its options, given what it is combined with
          ├─ DataError                images or labels that cannot be used as asked
          └─ RunError                 a run folder that is missing, unfinished or damaged
@@ -34,7 +34,7 @@ class TrainingError(SslkitError):
     """Training could not go on."""
 
 
-class NotSaved(SslkitError):
+class NotSavedError(SslkitError):
     """An evaluation was made, but could not be written.
 
     Attributes:
@@ -45,7 +45,7 @@ class NotSaved(SslkitError):
         self.result = result
         super().__init__(message)
 
-    def __reduce__(self) -> tuple[type[NotSaved], tuple[str, dict[str, Any]]]:
+    def __reduce__(self) -> tuple[type[NotSavedError], tuple[str, dict[str, Any]]]:
         return type(self), (str(self), self.result)
 
 
@@ -98,19 +98,19 @@ class ComponentError(InputError):
     """A component that cannot be used."""
 
 
-class UnknownComponent(ComponentError):
+class UnknownComponentError(ComponentError):
     """No installed distribution offers a component of that name."""
 
 
-class AmbiguousComponent(ComponentError):
+class AmbiguousComponentError(ComponentError):
     """Several installed distributions offer a component of that name."""
 
 
-class BrokenComponent(ComponentError):
+class BrokenComponentError(ComponentError):
     """An entry point whose import or construction fails."""
 
 
-class IncompatibleComponent(ComponentError):
+class IncompatibleComponentError(ComponentError):
     """An imported object that does not keep the promises of its kind."""
 
 

@@ -13,12 +13,14 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from sslkit.errors import InputError
+
 PART = ".part"
 """How the name of a file that is not yet complete ends."""
 
 
 @contextmanager
-def writing_aside(path: Path) -> Iterator[BinaryIO]:
+def open_atomic(path: Path) -> Iterator[BinaryIO]:
     """A file to write into, aside; at the end it is flushed to disk and takes the place of ``path``."""
     aside = path.with_name(f".{path.name}.{os.getpid()}{PART}")
     try:
@@ -38,9 +40,9 @@ def writing_aside(path: Path) -> Iterator[BinaryIO]:
     _flush_folder(path.parent)
 
 
-def write_aside(path: Path, data: bytes | str) -> None:
+def write_atomic(path: Path, data: bytes | str) -> None:
     """Write a file completely or not at all: aside, flushed to disk, then renamed over the old one."""
-    with writing_aside(path) as file:
+    with open_atomic(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
 
 
@@ -66,7 +68,7 @@ def _flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def open_regular(path: Path) -> BufferedReader:
+def open_regular_file(path: Path) -> BufferedReader:
     """Open a file to read it; pipes and devices, which may never end, are refused instead of waited for.
 
     Raises:
@@ -79,18 +81,18 @@ def open_regular(path: Path) -> BufferedReader:
     return file
 
 
-def read_regular(path: Path) -> str:
-    """The text of a file that ``open_regular`` opens.
+def read_regular_file(path: Path) -> str:
+    """The text of a file that ``open_regular_file`` opens.
 
     Raises:
         OSError: it cannot be read, or is no regular file.
         ValueError: it is not UTF-8.
     """
-    with open_regular(path) as file:
+    with open_regular_file(path) as file:
         return file.read().decode()
 
 
-def remove_parts(folder: Path) -> None:
+def remove_partial_files(folder: Path) -> None:
     """Remove what killed processes left incomplete in a folder that nobody else writes to now."""
     for part in folder.glob(f".*{PART}"):
         part.unlink(missing_ok=True)
@@ -109,3 +111,20 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
     return value
+
+
+def require_new_file(out: Path, *beside: Path) -> None:
+    """Refuse to write over anything.
+
+    Args:
+        out: the file that ``--out`` names.
+        beside: others that are written in the same folder.
+
+    Raises:
+        InputError: one of them is there already, or their folder is not.
+    """
+    for path in (out, *beside):
+        if path.exists():
+            raise InputError(f"{path} is there already: remove it, or name another file with --out")
+    if not out.parent.is_dir():
+        raise InputError(f"there is no folder {out.parent}: make it, or name another file with --out")

@@ -53,7 +53,7 @@ def alone(path: Path, wait: Callable[[], None]) -> Iterator[None]:
         yield
 
 
-def is_held(path: Path) -> bool:
+def is_locked(path: Path) -> bool:
     """Whether a process has the file to itself; who is not allowed to look, or has no locks, takes it for held."""
     try:
         with path.open() as file:

@@ -15,13 +15,13 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Cluster
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from sslkit.classes import read_class_names
+from sslkit.device.hardware import DeviceName, choose
 from sslkit.errors import InputError
-from sslkit.evaluation import named
-from sslkit.evaluation.network import RunNetwork
-from sslkit.finding import find_run, runs_folder
-from sslkit.hardware import DeviceName, choose
-from sslkit.views.prepare import prepare
+from sslkit.evaluation import class_naming as named
+from sslkit.runs.class_names import read_class_names
+from sslkit.runs.find import find_run, runs_folder
+from sslkit.trained.network import TrainedNetwork
+from sslkit.views.preprocess import prepare
 
 
 class _OnImages(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -40,10 +40,10 @@ class _OnImages(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         self.device = device
         self.batch_size = batch_size
 
-    def _load(self) -> RunNetwork:
+    def _load(self) -> TrainedNetwork:
         root = runs_folder(None if self.runs is None else Path(self.runs))
         run = find_run(None if self.run is None else str(self.run), root)
-        network = RunNetwork(run, choose(self.device, "auto").device)
+        network = TrainedNetwork(run, choose(self.device, "auto").device)
         self.backbone_ = network.backbone
         self.channels_: int = network.metadata["channels"]
         self.image_size_: int = network.metadata["image_size"]

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from sslkit.assembly import assemble, statistics
+from sslkit.assembly.assemble import assemble, statistics
 from sslkit.data.store import TensorStore
-from sslkit.errors import BrokenComponent, IncompatibleComponent, RecipeError
+from sslkit.errors import BrokenComponentError, IncompatibleComponentError, RecipeError
 from sslkit.recipe.check import load_recipe
 from sslkit_selfcls.head import SelfClassifierHead
 
@@ -57,7 +57,7 @@ def test_statistics_of_large_images_take_no_more_memory() -> None:
 
 def test_weights_that_are_no_tensors_are_refused_before_training(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SelfClassifierHead, "get_extra_state", lambda self: {"steps": 3}, raising=False)
-    with pytest.raises(IncompatibleComponent) as error:
+    with pytest.raises(IncompatibleComponentError) as error:
         assemble(load_recipe(tiny))
     assert "its state holds _extra_state, which is no tensor" in str(error.value)
     assert str(error.value).endswith("keep it as a buffer")
@@ -99,7 +99,9 @@ class Bad(sslkit.Loss):
         1 / 0
 """
     install("plug", "[sslkit.losses]\nbad = bad_at_building:Bad\n", version="4.2", bad_at_building=source)
-    with pytest.raises(BrokenComponent, match=r"loss 'bad' of plug 4.2 .*: building it fails with ZeroDivisionError"):
+    with pytest.raises(
+        BrokenComponentError, match=r"loss 'bad' of plug 4.2 .*: building it fails with ZeroDivisionError"
+    ):
         assemble(load_recipe(tiny, ["loss.use=bad"]))
 
 
@@ -127,7 +129,7 @@ class Bad(sslkit.Head):
 def test_a_head_that_does_not_say_its_size_is_refused(tiny: Path, install) -> None:
     install("plug", "[sslkit.heads]\nbad = sizeless_head:Bad\n", sizeless_head=HEADS)
     with pytest.raises(
-        IncompatibleComponent, match=r"head 'bad' of plug .*: its embedding_dim must be a positive integer"
+        IncompatibleComponentError, match=r"head 'bad' of plug .*: its embedding_dim must be a positive integer"
     ):
         assemble(load_recipe(tiny, ["head.use=bad", "loss.use=swav"]))
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sslkit.classes import read_class_names, write_class_names
 from sslkit.errors import RunError
-from sslkit.runs import Run
+from sslkit.runs.class_names import read_class_names, write_class_names
+from sslkit.runs.run import Run
 
 
 def test_nobody_named_any(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import sslkit
-from sslkit import convolution
-from sslkit.convolution import FewPlaces, most_places
+from sslkit.device import small_feature_maps as convolution
+from sslkit.device.small_feature_maps import SmallFeatureMaps, max_positions
 from sslkit.recipe.check import load_recipe
 from sslkit.training.train import train
 
@@ -52,9 +52,9 @@ def test_results_and_gradients_are_those_of_torch(
     layer = nn.Conv2d(3, 5, kernel, stride, padding, bias=bias).double().to(memory_format=memory_format)  # type: ignore[call-overload]
     images = torch.randn(4, 3, *size, dtype=torch.float64).contiguous(memory_format=memory_format)
     expected = passed(layer, images)
-    with FewPlaces():
+    with SmallFeatureMaps():
         found = passed(layer, images)
-    assert ours(found[0]) == (expected[0][0, 0].numel() <= most_places(3))
+    assert ours(found[0]) == (expected[0][0, 0].numel() <= max_positions(3))
     assert torch.equal(found[0], expected[0])
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
@@ -73,7 +73,7 @@ def test_results_and_gradients_are_those_of_torch(
 )
 def test_other_convolutions_stay_torch_s(layer: nn.Conv2d, size: int) -> None:
     images = torch.randn(2, 4, size, size, requires_grad=True)
-    with FewPlaces():
+    with SmallFeatureMaps():
         assert not ours(layer(images))
         assert layer(images[0]).shape == (4, size, size)
 
@@ -82,14 +82,14 @@ def test_other_convolutions_stay_torch_s(layer: nn.Conv2d, size: int) -> None:
     ("channels", "size", "taken"), [(255, 3, True), (255, 4, False), (256, 4, True), (256, 5, False)]
 )
 def test_more_channels_take_it_for_more_places(channels: int, size: int, taken: bool) -> None:
-    with FewPlaces():
+    with SmallFeatureMaps():
         assert ours(nn.Conv2d(channels, 2, 3, padding=1)(torch.zeros(1, channels, size, size))) == taken
 
 
 def test_without_gradients_and_on_other_devices_it_stays_torch_s(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convolution, "_Convolution", None)
     layer, images = nn.Conv2d(4, 4, 3, padding=1), torch.randn(2, 4, 3, 3)
-    with FewPlaces():
+    with SmallFeatureMaps():
         with torch.no_grad():
             layer(images)
         layer.to("meta")(images.to("meta"))
@@ -103,7 +103,7 @@ def test_autocast_computes_as_it_does_elsewhere(kind: torch.dtype) -> None:
     layer, images = nn.Conv2d(8, 16, 3, padding=1), torch.randn(32, 8, 2, 2, dtype=kind)
     with torch.autocast("cpu", torch.bfloat16):
         expected = passed(layer, images)
-        with FewPlaces():
+        with SmallFeatureMaps():
             found = passed(layer, images)
     assert ours(found[0])
     assert torch.equal(found[0], expected[0])
@@ -129,7 +129,7 @@ def test_second_derivatives_and_those_of_each_image_are_right() -> None:
     values = tuple(layer.parameters())
     each_image: Callable[..., Any] = torch.func.vmap(torch.func.grad(loss), (None, 0))
     expected = each_image(values, images)
-    with FewPlaces():
+    with SmallFeatureMaps():
         assert ours(call(images, *values))
         assert torch.autograd.gradgradcheck(call, (images, *values))
         found = each_image(values, images)

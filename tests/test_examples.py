@@ -12,7 +12,7 @@ import torch
 
 import sslkit
 from sslkit.recipe.check import load_recipe
-from sslkit.runs import Run
+from sslkit.runs.run import Run
 from sslkit.training.train import train
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sslkit.device.hardware import choose
 from sslkit.errors import InputError
-from sslkit.hardware import choose
 
 
 @pytest.fixture

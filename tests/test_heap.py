@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sslkit.heap import ASKED, LARGE
+from sslkit.device.allocator import ASKED, LARGE
 
 COUNT = """
 import os
@@ -32,18 +32,18 @@ print(resident() - before)
 
 TRAIN = """
 from sslkit.recipe.check import load_recipe
-from sslkit.training.prepare import prepare
-from sslkit.training.reporter import Reporter
+from sslkit.training.setup import prepare
+from sslkit.training.events import Reporter
 prepare(load_recipe(path, []), Reporter())
 """
 
 EVALUATE = """
-from sslkit.evaluation.network import RunNetwork
-from sslkit.runs import Run
-RunNetwork(Run(path), "cpu")
+from sslkit.trained.network import TrainedNetwork
+from sslkit.runs.run import Run
+TrainedNetwork(Run(path), "cpu")
 """
 
-KEEP = "from sslkit.heap import keep_freed; keep_freed({!r})"
+KEEP = "from sslkit.device.allocator import retain_freed_memory; retain_freed_memory({!r})"
 
 BLOCK = 2**26
 """Bytes; glibc itself keeps blocks of up to 2 ** 25."""

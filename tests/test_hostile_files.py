@@ -23,14 +23,14 @@ from safetensors.torch import save
 
 from sslkit.data.datasets.image_folder import ImageFolder
 from sslkit.errors import RecipeError, RunError
-from sslkit.finding import find_run
-from sslkit.loading import load_backbone
 from sslkit.recipe.check import load_recipe
-from sslkit.runs import Run
-from sslkit.training.archive import NAMED
-from sslkit.training.checkpoints import AtomicCheckpointIO, Checkpoint, load_checkpoint, newest_whole, saved
+from sslkit.runs.find import find_run
+from sslkit.runs.run import Run
+from sslkit.runs.weights import load_weights, read_metadata
+from sslkit.trained.backbone import load_backbone
+from sslkit.training.checkpoint.archive_check import NAMED
+from sslkit.training.checkpoint.files import AtomicCheckpointIO, Checkpoint, load_checkpoint, newest_valid, saved
 from sslkit.training.train import resume, train
-from sslkit.weights import load_weights, read_metadata
 
 MARK = "executed"
 """A file that any payload makes when it is executed."""
@@ -252,7 +252,7 @@ def test_a_checkpoint_whose_inside_is_damaged_is_passed_over(name: str, stopped:
     spoilt = replaced(load_checkpoint(newest.path), place, new)
     newest.path.unlink()
     AtomicCheckpointIO().save_checkpoint(spoilt, run.checkpoints / "step-2.ckpt")
-    found, damaged = newest_whole(run.checkpoints)
+    found, damaged = newest_valid(run.checkpoints)
     assert found == Checkpoint(1, before.checksum, before.path)
     ((_, reason),) = damaged.items()
     assert reason.startswith(f"it is none of sslkit's: {said}")
@@ -261,7 +261,7 @@ def test_a_checkpoint_whose_inside_is_damaged_is_passed_over(name: str, stopped:
 def test_a_checkpoint_under_the_name_of_another_step_is_passed_over(stopped: Run, tmp_path: Path) -> None:
     (newest, *_) = saved(stopped.checkpoints)
     AtomicCheckpointIO().save_checkpoint(load_checkpoint(newest.path), tmp_path / "step-1.ckpt")
-    found, damaged = newest_whole(tmp_path)
+    found, damaged = newest_valid(tmp_path)
     assert (found, list(damaged.values())) == (None, ["it is of step 2"])
 
 

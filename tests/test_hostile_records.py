@@ -17,16 +17,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sslkit.api import Run
-from sslkit.classes import read_class_names
 from sslkit.errors import RunError, SslkitError
 from sslkit.evaluation.evaluate import build_evaluators, evaluate
 from sslkit.export.export import export
-from sslkit.loading import load_backbone
-from sslkit.records import read_evaluations, read_provenance, read_sent
 from sslkit.reporting import facts
 from sslkit.reporting.compare import measured
-from sslkit.reporting.history import read_history
-from sslkit.weights import KEY, read_metadata
+from sslkit.runs.class_names import read_class_names
+from sslkit.runs.metrics_file import read_history
+from sslkit.runs.records import read_evaluations, read_provenance, read_sent
+from sslkit.runs.weights import KEY, read_metadata
+from sslkit.trained.backbone import load_backbone
 from sslkit_backbones.convnet import ConvNet
 
 Wrong = Callable[[dict[str, Any], int], Iterator[tuple[str, dict[str, Any]]]]

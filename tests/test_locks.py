@@ -9,7 +9,7 @@ from threading import Event
 
 import pytest
 
-from sslkit.locks import alone, hold, is_held
+from sslkit.locks import alone, hold, is_locked
 
 
 def test_who_waits_says_so_once_and_comes_after(tmp_path: Path) -> None:
@@ -31,14 +31,14 @@ def test_who_waits_says_so_once_and_comes_after(tmp_path: Path) -> None:
             order.append("first")
         later.result(60)
     assert order == ["waits", "first", "second"]
-    assert not is_held(path)
+    assert not is_locked(path)
 
 
 def test_who_fails_lets_others_in(tmp_path: Path) -> None:
     with pytest.raises(KeyError), alone(tmp_path / "one.lock", lambda: None):
         raise KeyError
     with alone(tmp_path / "one.lock", lambda: pytest.fail("nobody has it")):
-        assert is_held(tmp_path / "one.lock")
+        assert is_locked(tmp_path / "one.lock")
 
 
 def test_where_no_file_can_be_made_nobody_waits(tmp_path: Path) -> None:
@@ -49,9 +49,9 @@ def test_where_no_file_can_be_made_nobody_waits(tmp_path: Path) -> None:
 
 def test_to_look_is_not_to_have(tmp_path: Path) -> None:
     path = tmp_path / "one.lock"
-    assert not is_held(path)
+    assert not is_locked(path)
     with path.open("a") as file, path.open("a") as other:
         assert hold(file)
-        assert is_held(path)
+        assert is_locked(path)
         assert not hold(other)
-    assert not is_held(path)
+    assert not is_locked(path)

@@ -10,8 +10,8 @@ import pytest
 
 from sslkit.errors import InputError
 from sslkit.proposal import rules
-from sslkit.proposal.recipe import propose, run_name
 from sslkit.proposal.rules import Facts
+from sslkit.proposal.write_recipe import propose, run_name
 from sslkit.recipe.check import load_recipe
 
 PHOTOGRAPHS = Facts(

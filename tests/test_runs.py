@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from sslkit.errors import RunError
-from sslkit.files import write_aside
-from sslkit.finding import all_runs, find_run
-from sslkit.runs import Run
+from sslkit.files import write_atomic
+from sslkit.runs.find import all_runs, find_run
+from sslkit.runs.run import Run
 
-MAKE = "from pathlib import Path; from sslkit.runs import Run; print(Run.create(Path({root!r}), 'same').path)"
+MAKE = "from pathlib import Path; from sslkit.runs.run import Run; print(Run.create(Path({root!r}), 'same').path)"
 
 
 def test_runs_started_together_never_share_a_folder(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_failed_runs_can_be_resumed_and_finished_ones_cannot(tmp_path: Path) -> 
 
 def test_a_run_whose_process_is_gone_counts_as_interrupted(tmp_path: Path) -> None:
     script = (
-        f"from pathlib import Path; from sslkit.runs import Run; run = Run.create(Path({str(tmp_path)!r}), 'x');"
+        f"from pathlib import Path; from sslkit.runs.run import Run; run = Run.create(Path({str(tmp_path)!r}), 'x');"
         "run.write_status('running', 1, 10, 0, 2)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
@@ -143,10 +143,10 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "state.json"
-    write_aside(path, "old")
+    write_atomic(path, "old")
     monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OSError, match="No space left") as error:
-        write_aside(path, "new")
+        write_atomic(path, "new")
     assert error.value.filename == str(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

@@ -19,9 +19,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_estimator
 
 import sslkit
-from sslkit.classes import write_class_names
 from sslkit.evaluation.subject import RunSubject
-from sslkit.runs import Run
+from sslkit.runs.class_names import write_class_names
+from sslkit.runs.run import Run
 from sslkit.sklearn import SSLClusters, SSLFeatures
 
 

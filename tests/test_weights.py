@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sslkit.errors import RunError
-from sslkit.weights import load_weights, read_metadata, save_weights
+from sslkit.runs.weights import load_weights, read_metadata, save_weights
 
 
 def test_weights_and_metadata_come_back(tmp_path: Path) -> None:

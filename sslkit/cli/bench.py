@@ -36,13 +36,13 @@ def command(
 ) -> None:
     """Measure a recipe's training against its bare backbone, and tell what takes the difference."""
     from sslkit.cli.progress import LineReporter
-    from sslkit.finding import find_run, runs_folder
     from sslkit.recipe.check import load_recipe
+    from sslkit.runs.find import find_run, runs_folder
 
     path = recipe or find_run(None, runs_folder(runs)).recipe
     with only_json(json):
         checked = load_recipe(path, set_ or [])
-        from sslkit.training.bench import bench  # only now: importing torch and Lightning takes seconds
+        from sslkit.bench.bench import bench  # only now: importing torch and Lightning takes seconds
 
         found = bench(checked, rounds, seconds, LineReporter(messages()))
     if json:

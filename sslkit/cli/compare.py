@@ -22,9 +22,9 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Compare the newest figures of evaluated runs."""
-    from sslkit.finding import find_run, runs_folder
     from sslkit.reporting.compare import compare
     from sslkit.reporting.references import REFERENCES
+    from sslkit.runs.find import find_run, runs_folder
 
     found = [find_run(each, runs_folder(runs)) for each in run]
     result = compare(found, REFERENCES[reference] if reference else None)

@@ -9,7 +9,7 @@ from typer import Context
 
 def runs(context: Context, incomplete: str) -> list[str]:
     """``NAME/ID`` of every run, newest first."""
-    from sslkit.finding import all_runs, runs_folder
+    from sslkit.runs.find import all_runs, runs_folder
 
     names = [run.name for run in all_runs(runs_folder(context.params.get("runs")))]
     return [name for name in reversed(names) if name.startswith(incomplete)]

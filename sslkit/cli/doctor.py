@@ -18,7 +18,7 @@ MARKS = {"good": ("ok    ", "green"), "note": ("note  ", "yellow"), "broken": ("
 def command(runs: RunsOption = None, json: JsonOption = False) -> None:
     """Look at versions, devices, disks and plugins; exits 1 only where something is broken."""
     from sslkit.diagnosis.findings import diagnose
-    from sslkit.finding import runs_folder
+    from sslkit.runs.find import runs_folder
 
     found = []
     for finding in diagnose(runs_folder(runs)):

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from sslkit.cli.progress import reporter
-from sslkit.training.reporter import Progress, Reporter
+from sslkit.training.events import Progress, Reporter
 
 
 def enduring() -> Reporter:

@@ -101,13 +101,13 @@ def command(
         for name in labelled:
             asked[name] |= few
 
-    from sslkit.errors import NotSaved
+    from sslkit.device.hardware import choose
+    from sslkit.errors import NotSavedError
     from sslkit.evaluation.evaluate import build_evaluators, evaluate, other_data
-    from sslkit.finding import find_run, runs_folder
-    from sslkit.hardware import choose
-    from sslkit.training.processes import refuse_several
+    from sslkit.runs.find import find_run, runs_folder
+    from sslkit.training.distributed.processes import require_single_process
 
-    refuse_several("sslkit eval")
+    require_single_process("sslkit eval")
     with only_json(json):
         of_data = [setting for setting in set_ or [] if data and setting.startswith("data.")]
         evaluators = build_evaluators(asked, [setting for setting in set_ or [] if setting not in of_data])
@@ -117,7 +117,7 @@ def command(
         not_saved = None
         try:
             result = evaluate(found, evaluators, where, random_baseline=baseline == "random", other=other)
-        except NotSaved as error:
+        except NotSavedError as error:
             result, not_saved = error.result, error
     if json:
         print_json(result)

@@ -29,7 +29,7 @@ def command(
 ) -> None:
     """Write a finished run's network for another library, tried with that library, with a model card."""
     from sslkit.export.export import export
-    from sslkit.finding import find_run, runs_folder
+    from sslkit.runs.find import find_run, runs_folder
 
     with only_json(json):
         written = export(find_run(run, runs_folder(runs)), to, out)

@@ -12,7 +12,7 @@ import typer
 from sslkit.cli.console import JsonOption, RunsOption, messages, only_json, output, print_json
 
 if TYPE_CHECKING:
-    from sslkit.inference.run import Written
+    from sslkit.inference.predict import Written
 
 RunArgument = Annotated[str, typer.Argument(help="The run: its folder, NAME/ID, NAME or ID, or latest.")]
 
@@ -33,9 +33,9 @@ def predict(
     json: JsonOption = False,
 ) -> None:
     """Write the discovered class of each image, with name and confidence, as CSV.  Interrupted, it goes on."""
-    from sslkit.finding import find_run, runs_folder
-    from sslkit.hardware import choose
-    from sslkit.inference.run import predict
+    from sslkit.device.hardware import choose
+    from sslkit.inference.predict import predict
+    from sslkit.runs.find import find_run, runs_folder
 
     with only_json(json), _bar(quiet=json) as advance:
         found = find_run(run, runs_folder(runs))
@@ -53,9 +53,9 @@ def embed(
     json: JsonOption = False,
 ) -> None:
     """Write the feature of each image as Parquet.  Interrupted, it goes on."""
-    from sslkit.finding import find_run, runs_folder
-    from sslkit.hardware import choose
-    from sslkit.inference.run import embed
+    from sslkit.device.hardware import choose
+    from sslkit.inference.predict import embed
+    from sslkit.runs.find import find_run, runs_folder
 
     with only_json(json), _bar(quiet=json) as advance:
         found = find_run(run, runs_folder(runs))

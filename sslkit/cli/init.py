@@ -38,16 +38,16 @@ def command(
         raise InputError(f"there is no folder {out.parent} to write {out.name} to")
 
     from sslkit.data.datasets.folder.survey import survey
-    from sslkit.files import write_aside
-    from sslkit.hardware import choose
-    from sslkit.proposal.recipe import propose
+    from sslkit.device.hardware import choose
+    from sslkit.files import write_atomic
     from sslkit.proposal.rules import FEW, Facts
+    from sslkit.proposal.write_recipe import propose
 
     messages().print(f"looking at the images in {folder}", markup=False, soft_wrap=True)
     found = survey(folder, every=every)
     facts = Facts.of(found, choose("auto", "auto"), classes or 0)
     recipe = propose(folder, facts)
-    write_aside(out, recipe)
+    write_atomic(out, recipe)
     if json:
         print_json({"recipe": str(out), **describe(found)})
         return

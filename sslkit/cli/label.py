@@ -32,10 +32,10 @@ def command(
     """
     names = dict(_setting(text) for text in set_ or [])
 
-    from sslkit.finding import find_run, runs_folder
-    from sslkit.hardware import choose
+    from sslkit.device.hardware import choose
     from sslkit.reporting.label import label, name_classes
     from sslkit.reporting.text import visible
+    from sslkit.runs.find import find_run, runs_folder
 
     found = find_run(run, runs_folder(runs))
     if names:

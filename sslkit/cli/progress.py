@@ -11,7 +11,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from sslkit.cli.console import say
-from sslkit.training.reporter import Progress, Reporter
+from sslkit.training.events import Progress, Reporter
 
 SHOWN = ("loss", "acc", "nmi", "knn", "classes_used", "entropy")
 """Figures that the line below the bars has room for, by the end of their names."""

@@ -41,9 +41,9 @@ def command(
     runs: RunsOption = None,
 ) -> None:
     """Write a page that shows what a run trained, found and scored; it needs no network and no other file."""
-    from sslkit.finding import find_run, runs_folder
-    from sslkit.hardware import choose
+    from sslkit.device.hardware import choose
     from sslkit.reporting.report import write_report
+    from sslkit.runs.find import find_run, runs_folder
 
     root = runs_folder(runs)
     found = [find_run(each, root) for each in run] if run else [find_run(None, root)]

@@ -41,7 +41,7 @@ def command(
 ) -> None:
     """Go on with a run that was stopped, from its last checkpoint."""
     from sslkit.cli.enduring import enduring
-    from sslkit.finding import find_run, runs_folder
+    from sslkit.runs.find import find_run, runs_folder
     from sslkit.training.train import resume
 
     found = find_run(run, runs_folder(runs), unfinished=True)

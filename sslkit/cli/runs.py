@@ -16,7 +16,7 @@ app = typer.Typer(help="The runs there are.", no_args_is_help=True)
 @app.command("list")
 def list_(runs: RunsOption = None, json: JsonOption = False) -> None:
     """List all runs, oldest first."""
-    from sslkit.finding import all_runs, runs_folder
+    from sslkit.runs.find import all_runs, runs_folder
 
     everything = list(all_runs(runs_folder(runs)))
     found = [(run, run.status) for run in everything if run.readable]
@@ -42,9 +42,9 @@ def list_(runs: RunsOption = None, json: JsonOption = False) -> None:
 @app.command()
 def show(run: RunArgument = None, runs: RunsOption = None, json: JsonOption = False) -> None:
     """Show one run: how far it is, its newest figures, its evaluations."""
-    from sslkit.finding import find_run, runs_folder
-    from sslkit.records import read_evaluations
-    from sslkit.reporting.history import read_history
+    from sslkit.runs.find import find_run, runs_folder
+    from sslkit.runs.metrics_file import read_history
+    from sslkit.runs.records import read_evaluations
 
     found = find_run(run, runs_folder(runs))
     newest = {row.metric: row.value for row in read_history(found.metrics)} if found.metrics.exists() else {}
@@ -69,7 +69,7 @@ def rm(
     runs: RunsOption = None,
 ) -> None:
     """Remove a run and all that is in its folder; one that is being trained is refused."""
-    from sslkit.finding import find_one_run, remove_run, runs_folder
+    from sslkit.runs.find import find_one_run, remove_run, runs_folder
 
     folder = runs_folder(runs)
     found = find_one_run(run, folder)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from sslkit.cli.console import output, say
 from sslkit.cli.progress import summary
-from sslkit.records import head_facts, read_provenance
-from sslkit.reporting.history import read_history
-from sslkit.runs import Run
+from sslkit.runs.metrics_file import read_history
+from sslkit.runs.records import head_facts, read_provenance
+from sslkit.runs.run import Run
 
 
 def tell_interrupted(run: Run) -> None:

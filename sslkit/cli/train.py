@@ -11,7 +11,7 @@ from sslkit.cli import completion
 from sslkit.cli.console import JsonOption, RunsOption, SetOption, only_json, print_json
 
 if TYPE_CHECKING:
-    from sslkit.runs import Run
+    from sslkit.runs.run import Run
 
 
 def command(
@@ -34,8 +34,8 @@ def command(
 ) -> None:
     """Train a recipe."""
     from sslkit.cli.enduring import enduring
-    from sslkit.finding import find_run, runs_folder
     from sslkit.recipe.check import load_recipe
+    from sslkit.runs.find import find_run, runs_folder
 
     if dry_run and continue_from:
         raise typer.BadParameter("--dry-run trains nothing: leave --continue-from out")
@@ -45,12 +45,12 @@ def command(
         checked = load_recipe(recipe, set_ or [])
     if dry_run:
         from sslkit.cli.dry_run import show
+        from sslkit.training.distributed.processes import is_main_process
         from sslkit.training.dry_run import dry_run as try_out
-        from sslkit.training.processes import is_main
 
         with only_json(json):
             found = try_out(checked, enduring())
-        if is_main():
+        if is_main_process():
             show(found, as_json=json)
         return
     from sslkit.training.train import train
@@ -67,11 +67,11 @@ def finish(run: Run, *, as_json: bool) -> None:
         typer.Exit: with code 130, where it was interrupted.
     """
     from sslkit.cli.summary import tell_finished, tell_interrupted
-    from sslkit.training.processes import is_main
+    from sslkit.training.distributed.processes import is_main_process
 
     status = run.status
     interrupted = status.state != "finished"
-    if not is_main():
+    if not is_main_process():
         pass
     elif as_json:
         print_json({"run": str(run.path), "state": status.state, "step": status.step, "steps": status.steps})

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from importlib import metadata
 
 from sslkit.components.kinds import BY_GROUP, Kind
-from sslkit.errors import AmbiguousComponent, UnknownComponent
+from sslkit.errors import AmbiguousComponentError, UnknownComponentError
 
 LOCAL = "this-process"
 """Stands for the distribution of components that were registered without one."""
@@ -127,8 +127,8 @@ class Catalog:
         """The component of that kind called ``name``, ``distribution:name`` or, of a family, ``name:variant``.
 
         Raises:
-            UnknownComponent: no distribution offers it, or ``SSLKIT_PLUGINS`` hides the one that does.
-            AmbiguousComponent: several distributions offer it.
+            UnknownComponentError: no distribution offers it, or ``SSLKIT_PLUGINS`` hides the one that does.
+            AmbiguousComponentError: several distributions offer it.
         """
         matches = _matching(self.of(kind), name)
         if not matches and ":" in name:
@@ -137,18 +137,18 @@ class Catalog:
         if len(matches) == 1:
             return matches[0]
         if matches:
-            raise AmbiguousComponent(
+            raise AmbiguousComponentError(
                 f"{len(matches)} distributions offer {kind.article} {kind.singular} called {name!r}: "
                 + ", ".join(f"{entry.distribution} {entry.version}" for entry in matches)
                 + f"; write {' or '.join(repr(entry.qualified) for entry in matches)}"
             )
-        raise UnknownComponent(f"no installed {kind.singular} is called {name!r}: {self._advice(kind, name)}")
+        raise UnknownComponentError(f"no installed {kind.singular} is called {name!r}: {self._advice(kind, name)}")
 
     def named(self, name: str) -> tuple[Entry, ...]:
         """The components of any kind called ``name`` or ``distribution:name``, or all that a distribution offers.
 
         Raises:
-            UnknownComponent: there are none.
+            UnknownComponentError: there are none.
         """
         found = _matching(self.entries, name) or [
             entry for entry in self.entries if normalised(entry.distribution) == normalised(name)
@@ -157,7 +157,7 @@ class Catalog:
             names = sorted({entry.name for entry in self.entries} | {entry.distribution for entry in self.entries})
             close = get_close_matches(name, names, n=1)
             hint = f"did you mean {close[0]!r}?" if close else "`sslkit plugins list` shows what there is"
-            raise UnknownComponent(f"no installed component or distribution is called {name!r}: {hint}")
+            raise UnknownComponentError(f"no installed component or distribution is called {name!r}: {hint}")
         return tuple(found)
 
     def _advice(self, kind: Kind, name: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from sslkit.options import NoOptions
-from sslkit.options import Options as BaseOptions
+from sslkit.contracts.options import NoOptions
+from sslkit.contracts.options import Options as BaseOptions
 
 
 class Component:

@@ -10,10 +10,10 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor
 
 from sslkit.contracts.component import Component
+from sslkit.contracts.options import Options
 from sslkit.errors import DataError
-from sslkit.options import Options
 
-NO_CLASS = 255
+IGNORE_INDEX = 255
 """What a mask has where a pixel has no class."""
 
 

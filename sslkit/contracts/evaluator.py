@@ -13,7 +13,7 @@ from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.component import Component
 from sslkit.contracts.context import Context
 from sslkit.contracts.dataset import Split
-from sslkit.options import Options
+from sslkit.contracts.options import Options
 
 Requirement = Literal["labels", "test"]
 

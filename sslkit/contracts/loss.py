@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from sslkit.contracts.component import Component
 from sslkit.contracts.context import Context
-from sslkit.errors import IncompatibleComponent
-from sslkit.options import Options
+from sslkit.contracts.options import Options
+from sslkit.errors import IncompatibleComponentError
 
 Need = Literal["features", "embeddings", "logits", "teacher"]
 
@@ -113,10 +113,10 @@ class Loss(Component, nn.Module):
     needs: ClassVar[frozenset[Need]] = frozenset()
     """What it reads of ``BranchOutputs`` (``teacher``: that branch); checked when the recipe is wired."""
 
-    sees_global_batch: ClassVar[bool] = True
+    uses_global_batch: ClassVar[bool] = True
     """Whether several processes give the loss of one process on their joined batch; not with BatchNorm inside, say."""
 
-    waits_for_device: ClassVar[bool] = False
+    syncs_device: ClassVar[bool] = False
     """Whether the host reads values from the device in every step, which costs time there."""
 
     logit_temperature: float = 1.0
@@ -141,11 +141,11 @@ class Loss(Component, nn.Module):
         """Refuse what is no loss; looks at types and shapes only, so it never waits for the device.
 
         Raises:
-            IncompatibleComponent: the result is no ``LossOutput``, or one of its tensors is no scalar.
+            IncompatibleComponentError: the result is no ``LossOutput``, or one of its tensors is no scalar.
         """
         name = f"{type(self).__module__}.{type(self).__qualname__}"
         if not isinstance(result, LossOutput):
-            raise IncompatibleComponent(f"{name}.forward must return a LossOutput, not {type(result).__name__}")
+            raise IncompatibleComponentError(f"{name}.forward must return a LossOutput, not {type(result).__name__}")
         scalars = {
             "total": result.total,
             **{f"terms[{term!r}]": value for term, value in result.terms.items()},
@@ -154,4 +154,4 @@ class Loss(Component, nn.Module):
         for what, value in scalars.items():
             if not isinstance(value, Tensor) or value.ndim:
                 found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-                raise IncompatibleComponent(f"{name}: {what} must be a tensor without dimensions, not {found}")
+                raise IncompatibleComponentError(f"{name}: {what} must be a tensor without dimensions, not {found}")

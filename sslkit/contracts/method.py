@@ -13,7 +13,7 @@ from sslkit.contracts.component import Component
 from sslkit.contracts.context import Context
 from sslkit.contracts.head import Head
 from sslkit.contracts.loss import Loss
-from sslkit.options import Options
+from sslkit.contracts.options import Options
 
 
 @dataclass(frozen=True)
@@ -114,5 +114,5 @@ class Method(Component, nn.Module):
         for head in self.heads.values():
             head.after_step()
 
-    def weights_replaced(self) -> None:
+    def on_weights_loaded(self) -> None:
         """Called when backbone and heads were given other weights than they were built with, before the first step."""

@@ -10,7 +10,7 @@ from torch import nn
 
 from sslkit.contracts.component import Component
 from sslkit.contracts.context import Context
-from sslkit.options import Options
+from sslkit.contracts.options import Options
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sslkit.contracts.component import Component
 from sslkit.contracts.context import Context
-from sslkit.options import Options
+from sslkit.contracts.options import Options
 
 Parameters = tuple[dict[str, Tensor], ...]
 """For each view group, named tensors ``[n, count, ...]``: every image's parameters for each view of the group."""

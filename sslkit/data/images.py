@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from sslkit.errors import DataError
-from sslkit.files import open_regular
+from sslkit.files import open_regular_file
 
 EXTENSIONS = frozenset([".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"])
 """Names, in lower case, that files with images have."""
@@ -62,7 +62,7 @@ PASSING = frozenset(
 """Errors of a machine, a disk or a network that say nothing about the file."""
 
 
-class BrokenImage(Exception):
+class UnreadableImageError(Exception):
     """A file that gives no image; the message is the reason."""
 
 
@@ -85,7 +85,7 @@ def decode(path: Path, channels: int, size: tuple[int, int]) -> Decoded:
     """Read one image as ``channels`` (1 or 3) channels of ``size`` ``(H, W)``.
 
     Raises:
-        BrokenImage: the file is no image, is damaged, or may not be read.
+        UnreadableImageError: the file is no image, is damaged, or may not be read.
         DataError: it cannot be read now, because of its disk, the network or this machine.
     """
     with _open(path) as image:
@@ -96,7 +96,7 @@ def upright_size(path: Path) -> tuple[int, int]:
     """``(H, W)`` of an image as ``decode`` would show it, from the file's head only.
 
     Raises:
-        BrokenImage: the file is no image, or may not be read.
+        UnreadableImageError: the file is no image, or may not be read.
         DataError: it cannot be read now, because of its disk, the network or this machine.
     """
     with _open(path) as image:
@@ -120,12 +120,12 @@ def _open(path: Path) -> Iterator[Image.Image]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     # Pillow is given a file, not its path: paths it maps into memory, and then garbles rotated uncompressed TIFFs.
-    with _reading(open_regular, path) as file:
+    with _reading(open_regular_file, path) as file:
         if os.fstat(file.fileno()).st_size == 0:
-            raise BrokenImage("empty file")
+            raise UnreadableImageError("empty file")
         image = _reading(Image.open, file, formats=FORMATS)
         if image.width * image.height > MAX_PIXELS:
-            raise BrokenImage(f"{image.width}x{image.height} pixels, more than {MAX_PIXELS:,} are not read")
+            raise UnreadableImageError(f"{image.width}x{image.height} pixels, more than {MAX_PIXELS:,} are not read")
         yield image
 
 
@@ -133,18 +133,18 @@ def _reading(step: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Re
     # Pillow's decoders raise whatever they stumble over (OSError, SyntaxError, struct.error, IndexError ...).
     try:
         return step(*args, **kwargs)
-    except (BrokenImage, MemoryError):
+    except (UnreadableImageError, MemoryError):
         raise
     except UnidentifiedImageError:
-        raise BrokenImage("not an image, or damaged from the start") from None
+        raise UnreadableImageError("not an image, or damaged from the start") from None
     except Image.DecompressionBombError:
-        raise BrokenImage(f"more than {MAX_PIXELS:,} pixels are not read") from None
+        raise UnreadableImageError(f"more than {MAX_PIXELS:,} pixels are not read") from None
     except OSError as error:
         if error.errno in PASSING:
             raise
-        raise BrokenImage(error.strerror or str(error)) from error
+        raise UnreadableImageError(error.strerror or str(error)) from error
     except Exception as error:
-        raise BrokenImage(f"damaged ({error})") from error
+        raise UnreadableImageError(f"damaged ({error})") from error
 
 
 def _decode(image: Image.Image, mode: str, size: tuple[int, int]) -> Decoded:
@@ -184,7 +184,7 @@ def _flatten(image: Image.Image, mode: str) -> Image.Image:
 def _within(values: NDArray[Any], top: int) -> NDArray[Any]:
     low, high = values.min(), values.max()
     if not (low >= 0 and high <= top):
-        raise BrokenImage(f"its values go from {low} to {high}, not from 0 to {top}")
+        raise UnreadableImageError(f"its values go from {low} to {high}, not from 0 to {top}")
     return values
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sslkit.contracts.dataset import ImageStore
-from sslkit.data.read_ahead import read_ahead
+from sslkit.data.prefetch import prefetch
 from sslkit.data.seeds import generator
 from sslkit.errors import DataError
 
@@ -101,7 +101,7 @@ class Loader:
 
     def __iter__(self) -> Iterator[ImageBatch]:
         self.begun = True
-        batches = read_ahead(self._batches(), AHEAD) if self.streamed else self._batches()
+        batches = prefetch(self._batches(), AHEAD) if self.streamed else self._batches()
         while True:
             began = time.perf_counter()
             batch = next(batches, None)

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from packaging.requirements import Requirement
 
+from sslkit.device.hardware import choose
 from sslkit.diagnosis.findings import Finding
-from sslkit.hardware import choose
 
 DRIVER = Path("/proc/driver/nvidia/version")
 """Where NVIDIA's driver for Linux shows itself."""

@@ -24,7 +24,7 @@ import json, os, sys
 told = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 from sslkit.components.catalog import Catalog
-from sslkit.components.loader import load
+from sslkit.components.importing import load
 from sslkit.errors import ComponentError
 entries = {entry.kind.singular + " " + entry.qualified: entry for entry in Catalog.scan().entries}
 for name in json.loads(sys.argv[1]):

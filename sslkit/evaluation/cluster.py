@@ -12,13 +12,13 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from sslkit import options
+from sslkit.contracts import options
 from sslkit.contracts.dataset import ImageStore
 from sslkit.contracts.evaluator import Evaluation, Evaluator, Subject
 from sslkit.errors import DataError
+from sslkit.evaluation.class_naming import choose, grouping, places_in
+from sslkit.evaluation.clustering_metrics import PROTOCOL, assignment_entropy, classes_used, cluster_scores
 from sslkit.evaluation.kmeans import fit_centres, nearest_centre
-from sslkit.evaluation.metrics import PROTOCOL, assignment_entropy, classes_used, cluster_scores
-from sslkit.evaluation.named import choose, grouping, places_in
 
 FIT_BYTES = 1 << 30
 """Memory for the vectors that k-means is fitted on, unless one for each class needs more."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sslkit.evaluation.metrics import cluster_scores, contingency
+from sslkit.evaluation.clustering_metrics import cluster_scores, contingency
 
 
 @dataclass(frozen=True)

@@ -9,20 +9,20 @@ from typing import Any
 import torch
 
 import sslkit
-from sslkit.assembly import build_dataset
+from sslkit.assembly.assemble import build_dataset
 from sslkit.components.catalog import Catalog, Entry
+from sslkit.components.importing import load, variant
 from sslkit.components.kinds import kind_named
-from sslkit.components.loader import load, variant
 from sslkit.contracts.dataset import Dataset
 from sslkit.contracts.evaluator import Evaluator
-from sslkit.errors import DataError, InputError, NotSaved, RecipeError
+from sslkit.device.hardware import device_name
+from sslkit.errors import DataError, InputError, NotSavedError, RecipeError
 from sslkit.evaluation.subject import RunSubject
-from sslkit.hardware import device_name
 from sslkit.recipe.check import load_recipe
 from sslkit.recipe.document import Document
 from sslkit.recipe.overrides import override
 from sslkit.recipe.validation import suggestion, validate
-from sslkit.runs import Run
+from sslkit.runs.run import Run
 
 
 def build_evaluators(asked: Mapping[str, Mapping[str, Any]], settings: Sequence[str] = ()) -> dict[str, Evaluator]:
@@ -125,7 +125,7 @@ def evaluate(
         there where something is installed otherwise than when the run was trained, or kept features are damaged.
 
     Raises:
-        NotSaved: the figures could not be written; it holds them.
+        NotSavedError: the figures could not be written; it holds them.
         SslkitError: the run has not finished, or the data lack what an evaluator needs.
     """
     subject = RunSubject(run, device, other=other)
@@ -177,7 +177,7 @@ def _save(run: Run, result: dict[str, Any]) -> None:
         run.save_evaluation(result)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        raise NotSaved(f"the figures could not be saved: {error.strerror or error}{where}", result) from error
+        raise NotSavedError(f"the figures could not be saved: {error.strerror or error}{where}", result) from error
 
 
 def _check_needs(name: str, evaluator: Evaluator, subject: RunSubject) -> None:

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from sslkit.contracts.dataset import ImageStore
 from sslkit.contracts.evaluator import Evaluation, Evaluator, Subject
-from sslkit.data.fractions import nested_fractions
+from sslkit.data.label_subsets import nested_fractions
 from sslkit.data.splits import Joined, Subset, stratified
 from sslkit.errors import DataError
-from sslkit.evaluation.scores import Draws, over_seeds, topk
+from sslkit.evaluation.label_fractions import Draws, over_seeds, topk
 from sslkit.evaluation.supervised import Settings, predict, train_network
 from sslkit.views.fields import AreaSpan
 

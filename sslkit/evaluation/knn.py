@@ -1,98 +1,67 @@
-"""Weighted k-nearest-neighbour classification of features."""
+"""Evaluator: weighted k-nearest-neighbour classification of frozen features."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn.functional import normalize
+from typing import Annotated
 
-SIMILARITIES = 1 << 26
-"""How many similarities are in memory at a time, unless told otherwise: 256 MiB in float32."""
+from pydantic import Field
 
-BANK = 1 << 26
-"""How many numbers of the train features are normalised at a time: a copy of all of them may not fit."""
+from sslkit.contracts import options
+from sslkit.contracts.evaluator import Evaluation, Evaluator, Subject
+from sslkit.evaluation.knn_classifier import knn_scores
+from sslkit.evaluation.label_fractions import topk
+from sslkit.evaluation.labelled import class_count, labels_of, pooled
 
 
-def knn_scores(
-    train_features: Tensor,
-    train_labels: Tensor,
-    test_features: Tensor,
-    k: int,
-    temperature: float = 0.07,
-    *,
-    classes: int,
-    block: int | None = None,
-) -> Tensor:
-    """Votes ``[M, classes]`` for the class of each test feature, by its k nearest train features.
+class Nearest(Evaluator):
+    """Each test image takes the class that its nearest training images, by cosine of features, vote for.
 
-    Nearness is cosine similarity, and a neighbour's vote weighs ``exp(similarity / temperature)`` (Wu et al., CVPR
-    2018, section 3.4).  Works on the device of the features; never holds all ``N * M``
-    similarities, nor a second copy of the features.
-
-    Args:
-        train_features: ``[N, D]``.
-        train_labels: ``[N]`` int64, in 0..classes-1.
-        test_features: ``[M, D]``.
-        k: neighbours, 1..N.
-        temperature: above 0; the smaller, the more the very nearest count.
-        classes: number of classes.
-        block: test features at a time; by default as many as keep to ``SIMILARITIES``.
-
-    Raises:
-        ValueError: k is not in 1..N.
+    The number of neighbours is chosen on the validation split, with train as the bank; then train and validation
+    together vote on the test images, once.  Votes weigh ``exp(cosine / temperature)`` (Wu et al., CVPR 2018).
     """
-    if not 1 <= k <= len(train_features):
-        raise ValueError(f"k must be in 1..{len(train_features)}, the number of train features, but is {k}")
-    rows = max(1, min(len(train_features), BANK // train_features.shape[1]))
-    scores = []
-    for part in torch.split(test_features, block or max(1, SIMILARITIES // rows)):
-        similarity, neighbours = _nearest(normalize(part.float(), dim=1), train_features, k, rows)
-        # Relative to the nearest neighbour, which scales all votes alike and cannot overflow.
-        weights = ((similarity - similarity[:, :1]) / temperature).exp()
-        scores.append(weights.new_zeros(len(part), classes).scatter_add_(1, train_labels[neighbours], weights))
-    return torch.cat(scores)
 
+    api = 1
 
-def _nearest(queries: Tensor, bank: Tensor, k: int, rows: int) -> tuple[Tensor, Tensor]:
-    """Similarities and places ``[M, k]`` of the nearest features, from so many rows of the bank at a time."""
-    similarity, places = queries.new_empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.int64)
-    places = places.to(queries.device)
-    for start in range(0, len(bank), rows):
-        part = normalize(bank[start : start + rows].float(), dim=1)
-        new, found = (queries @ part.T).topk(min(k, len(part)), dim=1)
-        joined = torch.cat([similarity, new], dim=1)
-        similarity, chosen = joined.topk(min(k, joined.shape[1]), dim=1)
-        places = torch.cat([places, found + start], dim=1).gather(1, chosen)
-    return similarity, places
+    class Options(options.Options):
+        neighbours: tuple[Annotated[int, Field(ge=1)], ...] = Field((1, 5, 10, 20, 50, 100, 200), min_length=1)
+        """Numbers of neighbours to choose from; those above the number of training images are left out."""
+        temperature: float = Field(0.07, gt=0)
+        """Temperature of the votes: the smaller, the more the very nearest count."""
 
+    options: Options
 
-def knn_predict(
-    train_features: Tensor,
-    train_labels: Tensor,
-    test_features: Tensor,
-    k: int,
-    temperature: float = 0.07,
-    *,
-    classes: int,
-    block: int | None = None,
-) -> Tensor:
-    """Class ``[M]`` int64 of each test feature that gets most of the votes of ``knn_scores``."""
-    return knn_scores(train_features, train_labels, test_features, k, temperature, classes=classes, block=block).argmax(
-        dim=1
-    )
+    def evaluate(self, subject: Subject) -> Evaluation:
+        """``top1`` and, of more than five classes, ``top5`` of the test images.
 
-
-def knn_accuracy(
-    train_features: Tensor,
-    train_labels: Tensor,
-    test_features: Tensor,
-    test_labels: Tensor,
-    k: int,
-    temperature: float = 0.07,
-    *,
-    classes: int,
-    block: int | None = None,
-) -> float:
-    """Fraction in 0..1 of test features whose class ``knn_predict`` finds."""
-    predicted = knn_predict(train_features, train_labels, test_features, k, temperature, classes=classes, block=block)
-    return float((predicted == test_labels).double().mean())
+        Raises:
+            DataError: train or test images have no labels.
+        """
+        train, validation, test = (subject.features(name) for name in ("train", "validation", "test"))
+        classes = class_count(subject, train, test)
+        temperature = self.options.temperature
+        possible = [k for k in self.options.neighbours if k <= len(train.features)] or [1]
+        held_out = labels_of(validation, "validation")
+        right = {}
+        for k in possible if len(held_out) else ():
+            scores = knn_scores(
+                train.features, labels_of(train, "train"), validation.features, k, temperature, classes=classes
+            )
+            right[k] = topk(scores, held_out)["top1"]
+        chosen = max(right, key=lambda k: (right[k], -k)) if right else min(possible)
+        bank = pooled(train, validation)
+        scores = knn_scores(
+            bank.features, labels_of(bank, "train"), test.features, chosen, temperature, classes=classes
+        )
+        protocol = {
+            "split": "test",
+            "images": len(test.features),
+            "bank": "train and validation",
+            "bank_images": len(bank.features),
+            "similarity": "cosine",
+            "temperature": temperature,
+            "neighbours": possible,
+            "neighbours_chosen_on": "validation" if right else "nothing: no class has an image to validate by",
+            "neighbours_chosen": chosen,
+        }
+        # Without a vote a class is none of the likeliest five, even where fewer than five have one.
+        return Evaluation(topk(scores.log(), labels_of(test, "test")), protocol)

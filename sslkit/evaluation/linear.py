@@ -10,10 +10,10 @@ from pydantic import Field
 from torch import Tensor
 
 from sslkit.contracts.evaluator import Evaluation, Evaluator, Features, Subject
-from sslkit.data.fractions import folds, nested_fractions
+from sslkit.data.label_subsets import folds, nested_fractions
+from sslkit.evaluation.label_fractions import Draws, over_seeds, topk
 from sslkit.evaluation.labelled import class_count, labels_of, pooled
 from sslkit.evaluation.logistic import Scaling, fit_path
-from sslkit.evaluation.scores import Draws, over_seeds, topk
 
 DEFAULT_PENALTY = 1e-2
 """What is used where there are too few labels to choose by."""

@@ -11,9 +11,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
-from sslkit import options
+from sslkit.contracts import options
 from sslkit.contracts.backbone import Backbone
-from sslkit.contracts.dataset import NO_CLASS, Split
+from sslkit.contracts.dataset import IGNORE_INDEX, Split
 from sslkit.contracts.evaluator import Evaluation, Evaluator, Subject
 from sslkit.data.datasets.digit_scenes import DigitScenes
 from sslkit.data.seeds import generator
@@ -139,7 +139,7 @@ class Segment(Evaluator):
             for batch in order[: steps * size].split(size):
                 images, masks = task.train.images.gather(batch), _masks(task.train, batch)
                 logits = head(maps(images), images.shape[2:])
-                loss = cross_entropy(logits, masks.to(device), ignore_index=NO_CLASS)
+                loss = cross_entropy(logits, masks.to(device), ignore_index=IGNORE_INDEX)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -153,7 +153,7 @@ class Segment(Evaluator):
         for block in torch.arange(len(task.test.images)).split(self.options.batch_size):
             images, masks = task.test.images.gather(block), _masks(task.test, block)
             found = head(maps(images), images.shape[2:]).argmax(1).cpu()
-            counts = masks != NO_CLASS
+            counts = masks != IGNORE_INDEX
             confusion += torch.bincount(masks[counts] * count + found[counts], minlength=count * count)
         return confusion.view(count, count)
 

@@ -7,19 +7,19 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sslkit.assembly import build_dataset
-from sslkit.classes import read_class_names
+from sslkit.assembly.assemble import build_dataset
 from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.dataset import Dataset, Split
 from sslkit.contracts.evaluator import Features
 from sslkit.data.checksum import checksum
 from sslkit.data.splits import Subset, labelled, stratified
+from sslkit.device.hardware import device_name
 from sslkit.errors import DataError
-from sslkit.evaluation.extract import extract
-from sslkit.evaluation.feature_cache import cached, name
-from sslkit.evaluation.network import RunNetwork
-from sslkit.hardware import device_name
-from sslkit.runs import Run
+from sslkit.runs.class_names import read_class_names
+from sslkit.runs.run import Run
+from sslkit.trained.extract import extract
+from sslkit.trained.feature_cache import cached, name
+from sslkit.trained.network import TrainedNetwork
 
 
 class RunSubject:
@@ -40,7 +40,7 @@ class RunSubject:
         self, run: Run, device: str, *, untrained: bool = False, other: tuple[str, Dataset] | None = None
     ) -> None:
         self.run = run
-        network = RunNetwork(run, device, untrained=untrained)
+        network = TrainedNetwork(run, device, untrained=untrained)
         self.metadata, self.recipe, self.notes = network.metadata, network.recipe, network.notes
         self.seed = self.recipe.run.seed
         self.other_data = other[0] if other else ""

@@ -17,7 +17,7 @@ from sslkit.contracts.views import move_parameters
 from sslkit.data.seeds import generator
 from sslkit.optimizers.groups import parameter_groups
 from sslkit.views.crops import Crops
-from sslkit.views.prepare import prepare
+from sslkit.views.preprocess import prepare
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,17 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from sslkit.assembly.counterparts import difference, loading_code
 from sslkit.contracts.backbone import Counterpart
-from sslkit.counterparts import difference, loading_code
-from sslkit.errors import IncompatibleComponent, InputError, SslkitError
-from sslkit.evaluation.network import RunNetwork
+from sslkit.errors import IncompatibleComponentError, InputError, SslkitError
 from sslkit.export.card import ONNX_CODE, OWN_CODE, card
 from sslkit.export.facts import facts
 from sslkit.export.onnx import to_onnx
-from sslkit.files import write_aside
-from sslkit.outputs import require_free
-from sslkit.records import read_evaluations
-from sslkit.runs import Run
-from sslkit.weights import KEY
+from sslkit.files import require_new_file, write_atomic
+from sslkit.runs.records import read_evaluations
+from sslkit.runs.run import Run
+from sslkit.runs.weights import KEY
+from sslkit.trained.network import TrainedNetwork
 
 OWN = ("safetensors", "onnx")
 """What every backbone can be exported to; ONNX where its operations have counterparts there."""
@@ -68,19 +67,21 @@ def export(run: Run, to: str, out: Path) -> Exported:
     if out.suffix != suffix:
         raise InputError(f"--out must end in {suffix} for --to {to}: {out}")
     beside = out.with_name(f"{out.name}.md")
-    require_free(out, beside)
-    network = RunNetwork(run, "cpu")
+    require_new_file(out, beside)
+    network = TrainedNetwork(run, "cpu")
     found = facts(run, network)
     loading, left_out, write = _prepare(network, found, to, out.name)
     evaluations, damaged = read_evaluations(run)
     text = card(out.name, to, loading, left_out, found, evaluations)
-    write_aside(out, write())
-    write_aside(beside, text)
+    write_atomic(out, write())
+    write_atomic(beside, text)
     notes = (*network.notes, *(f"{path} is left out of the card: {why}" for path, why in damaged.items()))
     return Exported(out, beside, loading, left_out, notes)
 
 
-def _prepare(network: RunNetwork, found: dict[str, object], to: str, file: str) -> tuple[str, str, Callable[[], bytes]]:
+def _prepare(
+    network: TrainedNetwork, found: dict[str, object], to: str, file: str
+) -> tuple[str, str, Callable[[], bytes]]:
     """Python that loads the file, what is left out, and what makes the file's bytes."""
     metadata = {"format": "pt", KEY: json.dumps(network.metadata | {"export": found})}
     images = _images(network)
@@ -103,12 +104,12 @@ def _prepare(network: RunNetwork, found: dict[str, object], to: str, file: str) 
     return loading_code(counterpart, file), left_out, lambda: _bytes(dict(counterpart.state), metadata)
 
 
-def _images(network: RunNetwork) -> Tensor:
+def _images(network: TrainedNetwork) -> Tensor:
     size = network.metadata["image_size"]
     return torch.randn(3, network.metadata["channels"], size, size, generator=torch.Generator().manual_seed(0))
 
 
-def _counterpart(network: RunNetwork, library: str) -> Counterpart:
+def _counterpart(network: TrainedNetwork, library: str) -> Counterpart:
     everything = network.backbone.counterparts()
     found = everything.get(library)
     if isinstance(found, Counterpart):
@@ -119,7 +120,7 @@ def _counterpart(network: RunNetwork, library: str) -> Counterpart:
     raise InputError(f"this run cannot be exported to {library}: {reason}.  It can be to {', '.join(can)}")
 
 
-def _try_out(network: RunNetwork, library: str, counterpart: Counterpart, images: Tensor) -> None:
+def _try_out(network: TrainedNetwork, library: str, counterpart: Counterpart, images: Tensor) -> None:
     try:
         apart = difference(network.backbone, counterpart, images)
         if apart <= TOLERANCE:
@@ -129,7 +130,7 @@ def _try_out(network: RunNetwork, library: str, counterpart: Counterpart, images
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    raise IncompatibleComponent(
+    raise IncompatibleComponentError(
         f"{network.recipe.backbone.entry}: its counterpart in {library}, {counterpart.constructor}, is none: {reason}"
     )
 

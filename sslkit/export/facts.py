@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sslkit.classes import read_class_names
-from sslkit.evaluation.network import RunNetwork
-from sslkit.records import read_provenance
-from sslkit.runs import Run
+from sslkit.runs.class_names import read_class_names
+from sslkit.runs.records import read_provenance
+from sslkit.runs.run import Run
+from sslkit.trained.network import TrainedNetwork
 
 
-def facts(run: Run, network: RunNetwork) -> dict[str, Any]:
+def facts(run: Run, network: TrainedNetwork) -> dict[str, Any]:
     """Normalisation, layers, classes and training of a run's network, as JSON can hold them.
 
     Returns:

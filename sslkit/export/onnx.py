@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sslkit.errors import InputError
-from sslkit.evaluation.network import RunNetwork
+from sslkit.trained.network import TrainedNetwork
 
 TOLERANCE = 1e-4
 """Largest difference of any output, relative where outputs exceed 1."""
@@ -22,7 +22,7 @@ TOLERANCE = 1e-4
 class Outputs(nn.Module):
     """Normalised images ``[B, C, S, S]`` to features ``[B, D]`` and, where there is a classifier, logits ``[B, K]``."""
 
-    def __init__(self, network: RunNetwork) -> None:
+    def __init__(self, network: TrainedNetwork) -> None:
         super().__init__()
         self.backbone, self.classifier = network.backbone, network.classifier
         self.head = network.head if network.classes else None
@@ -33,7 +33,7 @@ class Outputs(nn.Module):
         return (features,) if self.head is None else (features, self.head(features).logits[self.classifier])
 
 
-def to_onnx(network: RunNetwork, images: Tensor, properties: dict[str, str]) -> bytes:
+def to_onnx(network: TrainedNetwork, images: Tensor, properties: dict[str, str]) -> bytes:
     """The file's bytes.
 
     Args:

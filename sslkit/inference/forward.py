@@ -14,12 +14,12 @@ from torch import Tensor
 
 from sslkit.data.datasets.folder.scan import ImageFile
 from sslkit.data.datasets.folder.threads import in_order
-from sslkit.data.images import BrokenImage, decode
+from sslkit.data.images import UnreadableImageError, decode
 from sslkit.errors import InputError
-from sslkit.evaluation.network import RunNetwork
-from sslkit.records import read_provenance
-from sslkit.runs import Run
-from sslkit.views.prepare import prepare
+from sslkit.runs.records import read_provenance
+from sslkit.runs.run import Run
+from sslkit.trained.network import TrainedNetwork
+from sslkit.views.preprocess import prepare
 
 BATCH = 512
 """Files that pass through the network together."""
@@ -60,7 +60,7 @@ def stored_size(run: Run) -> tuple[int, tuple[int, int]]:
 
 def chunks(
     run: Run,
-    network: RunNetwork,
+    network: TrainedNetwork,
     device: str,
     root: Path,
     files: Sequence[ImageFile],
@@ -89,7 +89,7 @@ def chunks(
     def attempt(file: ImageFile) -> NDArray[np.uint8] | str:
         try:
             return decode(root / file.path, channels, size).pixels
-        except BrokenImage as error:
+        except UnreadableImageError as error:
             return str(error)
 
     def forward(images: list[NDArray[np.uint8]]) -> Tensor:

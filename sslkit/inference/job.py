@@ -14,10 +14,10 @@ from safetensors.torch import save
 
 from sslkit.data.datasets.folder.scan import ImageFile
 from sslkit.errors import InputError
-from sslkit.files import remove_parts, to_json, write_aside
+from sslkit.files import remove_partial_files, to_json, write_atomic
 from sslkit.inference.forward import CHUNK, Chunk
 from sslkit.locks import hold
-from sslkit.runs import Run
+from sslkit.runs.run import Run
 
 
 def unfinished(out: Path) -> Path:
@@ -69,13 +69,13 @@ class Job:
                 ) from error
             if not free:
                 raise InputError(f"another process is working on {self.folder}: wait, or name another --out")
-            remove_parts(self.folder)
+            remove_partial_files(self.folder)
             description = self.folder / "job.json"
             if not description.exists() or description.read_text() != self.identity:
                 self.begun_anew = description.exists()
                 for chunk in self.folder.glob("*.safetensors"):
                     chunk.unlink()
-                write_aside(description, self.identity)
+                write_atomic(description, self.identity)
             yield
 
     @property
@@ -89,7 +89,7 @@ class Job:
     def keep(self, chunk: Chunk) -> None:
         """Add the next chunk."""
         values = {"values": chunk.values.contiguous()}
-        write_aside(self._path(-(-self.done // CHUNK)), save(values, {"broken": json.dumps(chunk.broken)}))
+        write_atomic(self._path(-(-self.done // CHUNK)), save(values, {"broken": json.dumps(chunk.broken)}))
 
     def results(self) -> Iterator[tuple[list[str], Chunk]]:
         """Each chunk, with the paths of its files that gave an image."""

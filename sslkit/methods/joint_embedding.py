@@ -19,15 +19,14 @@ Branches = Mapping[str, BranchOutputs]
 class JointEmbedding(Method):
     """One student; the total is the weighted sum of the recipe's losses.
 
-    A method with other branches, such as a teacher, derives from it and overrides ``see``, which gives them: what is
-    done with them, weights and first epochs of losses among it, stays as it is.
+    A method with more branches, such as a teacher, derives from this class and overrides ``forward_branches``.
     """
 
     api = 1
 
     def forward(self, batch: Batch) -> MethodOutput:
         started = self.started(batch.epoch)
-        branches = self.see(batch, {self.head_of[name] for name in started})
+        branches = self.forward_branches(batch, {self.head_of[name] for name in started})
         total = torch.zeros((), device=batch.index.device)
         terms: dict[str, Tensor] = {}
         per_classifier: dict[str, tuple[Tensor, ...]] = {}
@@ -43,7 +42,7 @@ class JointEmbedding(Method):
                 per_classifier[head] = tuple(value.detach() for value in result.per_classifier)
         return MethodOutput(total, terms, per_classifier)
 
-    def see(self, batch: Batch, read: set[str]) -> Mapping[str, Branches]:
+    def forward_branches(self, batch: Batch, read: set[str]) -> Mapping[str, Branches]:
         """What each branch makes of the views, through those heads that are read.
 
         Args:
@@ -54,10 +53,10 @@ class JointEmbedding(Method):
             By branch, by name of the head; under ``""`` where no head is read.
         """
         heads = {name: head for name, head in self.heads.items() if name in read}
-        return {"student": look(self.backbone, heads, batch.views)}
+        return {"student": forward_views(self.backbone, heads, batch.views)}
 
 
-def look(backbone: Backbone, heads: Mapping[str, Head], groups: Sequence[Tensor]) -> Branches:
+def forward_views(backbone: Backbone, heads: Mapping[str, Head], groups: Sequence[Tensor]) -> Branches:
     """What a backbone and its heads make of views; without heads, the features alone under an empty name.
 
     Args:

@@ -10,10 +10,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from sslkit import options
+from sslkit.contracts import options
 from sslkit.contracts.context import Context
 from sslkit.contracts.method import Batch, Parts
-from sslkit.methods.joint_embedding import Branches, JointEmbedding, look
+from sslkit.methods.joint_embedding import Branches, JointEmbedding, forward_views
 
 
 class MomentumTeacher(JointEmbedding):
@@ -44,13 +44,13 @@ class MomentumTeacher(JointEmbedding):
         self.teacher_head_modules = nn.ModuleList(self.teacher_heads.values())
         self.step = 0
 
-    def see(self, batch: Batch, read: set[str]) -> Mapping[str, Branches]:
+    def forward_branches(self, batch: Batch, read: set[str]) -> Mapping[str, Branches]:
         """Student and teacher."""
         self.step = batch.step
         heads = {name: head for name, head in self.teacher_heads.items() if name in read}
         with torch.no_grad():
-            targets = look(self.teacher, heads, _first(batch, batch.global_views))
-        return {**super().see(batch, read), "teacher": targets}
+            targets = forward_views(self.teacher, heads, _first(batch, batch.global_views))
+        return {**super().forward_branches(batch, read), "teacher": targets}
 
     def after_step(self) -> None:
         """Move the teacher towards the student."""
@@ -66,7 +66,7 @@ class MomentumTeacher(JointEmbedding):
         """The teacher's momentum in optimizer step ``step`` (from 0)."""
         return 1 - (1 - self.momentum) * (math.cos(math.pi * step / self.total_steps) + 1) / 2
 
-    def weights_replaced(self) -> None:
+    def on_weights_loaded(self) -> None:
         """Make the teacher a copy of the student again."""
         self.teacher.load_state_dict(self.backbone.state_dict())
         self.teacher_head_modules.load_state_dict(self.head_modules.state_dict())

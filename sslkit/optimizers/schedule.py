@@ -11,8 +11,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from sslkit.contracts.context import Context
 from sslkit.contracts.optimizer import Optimizer, ParameterGroup
+from sslkit.contracts.options import Options
 from sslkit.errors import OptionError
-from sslkit.options import Options
 
 
 class ScheduledOptions(Options):

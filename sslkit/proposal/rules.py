@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sslkit.data.datasets.folder.survey import Survey
-from sslkit.hardware import Hardware
+from sslkit.device.hardware import Hardware
 
 FEWEST = 8
 """Images below which nothing is proposed: a batch of several views needs as many."""

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from sslkit.components.catalog import Catalog, Entry
+from sslkit.components.importing import load, variant
 from sslkit.components.kinds import kind_named
-from sslkit.components.loader import load, variant
+from sslkit.contracts.options import Options
 from sslkit.errors import ComponentError, Problem, RecipeError
-from sslkit.options import Options
 from sslkit.recipe.document import COMPONENT_TABLES, Document, read
 from sslkit.recipe.locate import KeyPath
 from sslkit.recipe.model import Recipe, Selected, Trained

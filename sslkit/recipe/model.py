@@ -11,8 +11,8 @@ import tomli_w
 
 from sslkit.components.catalog import Entry
 from sslkit.contracts.component import Component
+from sslkit.contracts.options import Options
 from sslkit.errors import OptionError, RecipeError
-from sslkit.options import Options
 from sslkit.recipe.document import Document
 from sslkit.recipe.locate import KeyPath
 from sslkit.recipe.schema import EvaluationSection, MonitorSection, Placement, RunSection, TrainSection

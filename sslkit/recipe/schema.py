@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sslkit.options import Options
+from sslkit.contracts.options import Options
 
 
 class RunSection(Options):

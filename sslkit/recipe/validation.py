@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from sslkit.contracts.options import Options
 from sslkit.errors import Problem
-from sslkit.options import Options
 from sslkit.recipe.document import Document
 from sslkit.recipe.locate import KeyPath
 

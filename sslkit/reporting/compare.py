@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sslkit.errors import RunError
-from sslkit.files import read_regular
-from sslkit.records import epochs_before, read_evaluations
+from sslkit.files import read_regular_file
 from sslkit.reporting.differences import at, between, from_published
 from sslkit.reporting.evaluations import parts, titled
 from sslkit.reporting.references import Reference
-from sslkit.runs import Run
+from sslkit.runs.records import epochs_before, read_evaluations
+from sslkit.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def compare(runs: Sequence[Run], reference: Reference | None = None) -> dict[str
 
 def _settings(run: Run, notes: list[str]) -> dict[str, Any]:
     try:
-        recipe = tomllib.loads(read_regular(run.recipe))
+        recipe = tomllib.loads(read_regular_file(run.recipe))
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{run.recipe} cannot be read: {error}") from error
     try:

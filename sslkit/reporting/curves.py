@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sslkit.reporting import figures
-from sslkit.reporting.figures import Line
+from sslkit.reporting import plots as figures
 from sslkit.reporting.gallery import Chart, Gallery
-from sslkit.reporting.history import Row
+from sslkit.reporting.plots import Line
+from sslkit.runs.metrics_file import Row
 
 Points = tuple[list[float], list[float]]
 """Epochs and values."""

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from sslkit.evaluation.discovered import Discovered
-from sslkit.reporting import figures, pictures
+from sslkit.reporting import pictures
+from sslkit.reporting import plots as figures
 from sslkit.reporting.findings import MAP_IMAGES, Findings
 from sslkit.reporting.gallery import Chart, Gallery, Table
 

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sslkit.files import read_regular
+from sslkit.files import read_regular_file
 from sslkit.reporting.evaluations import protocol
 
 
 def read(path: Path, notes: list[str]) -> str:
     """A file's text; empty, with a note why, where it cannot be read."""
     try:
-        return read_regular(path)
+        return read_regular_file(path)
     except (OSError, ValueError) as error:
         notes.append(f"{path} cannot be read: {error}")
         return ""

@@ -12,7 +12,7 @@ from sslkit.contracts.dataset import Split
 from sslkit.evaluation.discovered import Discovered
 from sslkit.evaluation.subject import RunSubject
 from sslkit.reporting.text import visible
-from sslkit.runs import Run
+from sslkit.runs.run import Run
 
 MAP_IMAGES = 2000
 """Images that the map of features shows at most."""

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sslkit import __version__
-from sslkit.classes import read_class_names, write_class_names
 from sslkit.errors import InputError, RunError
-from sslkit.evaluation.network import RunNetwork
-from sslkit.files import write_aside
+from sslkit.files import write_atomic
 from sslkit.reporting.discoveries import cards
 from sslkit.reporting.findings import find
 from sslkit.reporting.gallery import Gallery
 from sslkit.reporting.page import render
-from sslkit.runs import Run
+from sslkit.runs.class_names import read_class_names, write_class_names
+from sslkit.runs.run import Run
+from sslkit.trained.network import TrainedNetwork
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def label(run: Run, device: str = "cpu") -> Labelled:
         "labelled": found.split.labels is not None,
         "classes": cards(found, found.discovered, names, Gallery("label")),
     }
-    write_aside(page, render("label.html", "label.js", values))
+    write_atomic(page, render("label.html", "label.js", values))
     write_class_names(run, names)
     return Labelled(names, page)
 
@@ -84,7 +84,7 @@ def class_count(run: Run) -> int:
     Raises:
         RunError: the run has not finished, or has no classifier.
     """
-    count = RunNetwork(run, "cpu").classes
+    count = TrainedNetwork(run, "cpu").classes
     if not count:
         raise _no_classes(run)
     return count

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from sslkit import __version__
-from sslkit.files import write_aside
+from sslkit.files import write_atomic
 from sslkit.reporting import curves
 from sslkit.reporting.compare import compare
 from sslkit.reporting.evaluations import protocol
 from sslkit.reporting.gallery import Gallery, Table
 from sslkit.reporting.page import render
 from sslkit.reporting.run_section import describe
-from sslkit.runs import Run
+from sslkit.runs.run import Run
 
 
 def write_report(
@@ -66,7 +66,7 @@ def write_report(
         "comparison": comparison,
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_aside(out, render("report.html", "report.js", values))
+    write_atomic(out, render("report.html", "report.js", values))
     return out, tuple(f"{section['name']}: {note}" for section in described for note in section["notes"])
 
 

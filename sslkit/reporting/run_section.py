@@ -6,17 +6,17 @@ import json
 import tomllib
 from typing import Any
 
-from sslkit.classes import read_class_names
 from sslkit.errors import SslkitError
-from sslkit.records import read_evaluations
 from sslkit.reporting import curves, discoveries, evaluations
 from sslkit.reporting.compare import compare
 from sslkit.reporting.facts import facts, origin, parsed, read, summary, used, words
 from sslkit.reporting.findings import Findings, find
 from sslkit.reporting.gallery import Gallery, Table
-from sslkit.reporting.history import read_history
 from sslkit.reporting.references import REFERENCES
-from sslkit.runs import Run
+from sslkit.runs.class_names import read_class_names
+from sslkit.runs.metrics_file import read_history
+from sslkit.runs.records import read_evaluations
+from sslkit.runs.run import Run
 
 CURVES_NOTE = (
     "Accuracies were measured on the data's validation split, or where they have none on one cut from the labelled "

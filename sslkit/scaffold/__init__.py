@@ -17,7 +17,7 @@ from sslkit import __version__
 from sslkit.components.kinds import Kind
 from sslkit.contracts import API
 from sslkit.errors import InputError
-from sslkit.files import write_aside
+from sslkit.files import write_atomic
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
@@ -69,7 +69,7 @@ def write_distribution(name: str, kind: Kind, folder: Path | None = None) -> Pat
         for parts, text in _read(root):
             target = folder.joinpath(*(renamed.get(part, part) for part in parts))
             target.parent.mkdir(parents=True, exist_ok=True)
-            write_aside(target, Template(text).substitute(words))
+            write_atomic(target, Template(text).substitute(words))
     return folder
 
 

@@ -21,25 +21,27 @@ WAITING = frozenset({"aten::_local_scalar_dense", "aten::nonzero", "aten::is_non
 Given = TypeVar("Given")
 
 
-class Waits(AssertionError):
+class DeviceSyncError(AssertionError):
     """The host would wait for the device."""
 
 
-class NoWaiting(TorchDispatchMode):
+class ForbidDeviceSync(TorchDispatchMode):
     """Refuses what needs a value from the device."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func._schema.name
         if name in WAITING:
-            raise Waits(f"the host must not wait for the device in every step: {name} reads a value from it")
+            raise DeviceSyncError(f"the host must not wait for the device in every step: {name} reads a value from it")
         result = func(*args, **(kwargs or {}))
         if name in ("aten::_to_copy", "aten::copy_"):
             source = args[0] if name == "aten::_to_copy" else args[1]
             there, back = result.device.type != "cpu", source.device.type != "cpu"
             if back and not there:
-                raise Waits("the host must not wait for the device in every step: a tensor is copied to the host")
+                raise DeviceSyncError(
+                    "the host must not wait for the device in every step: a tensor is copied to the host"
+                )
             if there and not back and not _asynchronous(func, args, kwargs or {}):
-                raise Waits(
+                raise DeviceSyncError(
                     "the host must not wait for the device in every step: a tensor is copied to it without "
                     "non_blocking = True, which waits for all that the device still has to do"
                 )
@@ -88,9 +90,9 @@ def accelerator(*modules: nn.Module) -> Iterator[tuple[Accelerator, tuple[Any, .
         with mode:
             for module in copies:
                 device.module(module)
-            with NoWaiting():  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            with ForbidDeviceSync():  # type: ignore[no-untyped-call]  # torch leaves it untyped
                 yield device, copies
-    except Waits:
+    except DeviceSyncError:
         raise
     except Exception as error:
         cause = " ".join(str(error).split())

@@ -7,8 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from sslkit.assembly.counterparts import difference
 from sslkit.contracts.backbone import Backbone, Counterpart
-from sslkit.counterparts import difference
 from sslkit.testing.accelerator import accelerator
 from sslkit.testing.base import ComponentTests, no_global_randomness, require
 

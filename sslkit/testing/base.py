@@ -17,7 +17,7 @@ import torch
 from sslkit.contracts import API, OLDEST_API
 from sslkit.contracts.component import Component
 from sslkit.contracts.context import Context, World
-from sslkit.options import Options
+from sslkit.contracts.options import Options
 
 IMPORT = """
 import importlib, json, os, random, runpy, sys, time

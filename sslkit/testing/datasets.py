@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import torch
 
-from sslkit.contracts.dataset import NO_CLASS, Dataset, Split
+from sslkit.contracts.dataset import IGNORE_INDEX, Dataset, Split
 from sslkit.errors import DataError
 from sslkit.testing.base import ComponentTests, no_global_randomness, require
 
@@ -77,7 +77,7 @@ class DatasetTests(ComponentTests):
             if split.masks is None:
                 continue
             require(split.masks.dtype == torch.uint8, f"masks must be uint8, not {split.masks.dtype}")
-            known = split.masks[split.masks != NO_CLASS]
+            known = split.masks[split.masks != IGNORE_INDEX]
             classes = len(self.build().mask_names)
             right = not len(known) or int(known.max()) < classes
             require(right, f"masks of {name!r} go to {int(known.max())}, but {classes} classes of pixels have names")

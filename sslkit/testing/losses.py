@@ -22,7 +22,7 @@ TOLERANCE = 1e-6
 
 ASK_THE_WORLD = (
     "ask context.world for what the loss needs of the global batch (gather, sum, max), "
-    "or set sees_global_batch = False and say so in its documentation"
+    "or set uses_global_batch = False and say so in its documentation"
 )
 
 
@@ -129,7 +129,7 @@ class LossTests(ComponentTests):
             require(same, "loaded from its state_dict the loss goes on differently: keep its state in buffers")
 
     def test_it_works_on_any_device_without_waiting_for_it(self) -> None:
-        if self.component.waits_for_device:
+        if self.component.syncs_device:
             return
         loss, given = self.build().float(), self.given(dtype=torch.float32)
         outputs = self.outputs(given)
@@ -151,7 +151,7 @@ class LossTests(ComponentTests):
                 require(total.device.type == "cuda", "the loss must be on the device of its inputs")
 
     def test_processes_together_give_the_loss_of_their_joined_batch(self) -> None:
-        if not self.component.sees_global_batch:
+        if not self.component.uses_global_batch:
             return
         steps = 3
         alone = [self.given(step) for step in range(steps)]

@@ -203,9 +203,9 @@ class MethodTests(ComponentTests):
         other.backbone.load_state_dict(one.backbone.state_dict())
         other.heads["head"].load_state_dict(one.heads["head"].state_dict())
         for method in (one, other):
-            method.weights_replaced()
+            method.on_weights_loaded()
         same = torch.equal(one(self.batch()).loss, other(self.batch()).loss)
-        require(same, "after weights_replaced the method must go on from the weights of backbone and heads")
+        require(same, "after on_weights_loaded the method must go on from the weights of backbone and heads")
 
     def test_it_works_on_any_device_without_waiting_for_it(self) -> None:
         batch = self.batch()

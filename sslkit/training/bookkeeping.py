@@ -9,22 +9,22 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from sslkit.errors import TrainingError
-from sslkit.reporting.history import History
-from sslkit.runs import Run, State
-from sslkit.training.checkpoints import Interval, Saver, newest_whole
-from sslkit.training.choice import Choice
-from sslkit.training.divergence import divergence, read
+from sslkit.runs.metrics_file import History
+from sslkit.runs.run import Run, State
+from sslkit.training.checkpoint.files import CheckpointInterval, CheckpointSaver, newest_valid
+from sslkit.training.checkpoint.random_state import random_state, restore_random_state
+from sslkit.training.distributed.processes import Processes
+from sslkit.training.distributed.signals import StopSignal
+from sslkit.training.events import Progress, Reporter
 from sslkit.training.guard import finite
-from sslkit.training.inspection import Inspection
-from sslkit.training.interruption import Interruption
 from sslkit.training.learner import Learner
-from sslkit.training.loggers import Loggers
-from sslkit.training.monitor import Monitor
-from sslkit.training.processes import Processes
-from sslkit.training.random_state import random_state, restore_random_state
-from sslkit.training.reporter import Progress, Reporter
-from sslkit.training.speed import Speed
-from sslkit.training.tally import Tally
+from sslkit.training.monitor.classifier_selection import ClassifierSelection
+from sslkit.training.monitor.divergence import divergence, read
+from sslkit.training.monitor.epoch_metrics import EpochMetrics
+from sslkit.training.monitor.loggers import Loggers
+from sslkit.training.monitor.loss_accumulator import LossAccumulator
+from sslkit.training.monitor.throughput import Throughput
+from sslkit.training.monitor.validation import ValidationMonitor
 
 
 class Bookkeeping(pl.Callback):
@@ -47,9 +47,9 @@ class Bookkeeping(pl.Callback):
         run: Run,
         learner: Learner,
         processes: Processes,
-        monitor: Monitor,
+        monitor: ValidationMonitor,
         reporter: Reporter,
-        interruption: Interruption,
+        interruption: StopSignal,
     ) -> None:
         self.run = run
         self.processes = processes
@@ -60,14 +60,14 @@ class Bookkeeping(pl.Callback):
         self.compiled = learner.compiled
         self.log_every = recipe.monitor.log_every_steps
         self.stops_at_collapse = recipe.monitor.collapse == "stop"
-        self.interval = Interval(recipe.train.checkpoint_every, self.context.steps_per_epoch)
+        self.interval = CheckpointInterval(recipe.train.checkpoint_every, self.context.steps_per_epoch)
         self.history = History(run.metrics, lambda text: reporter.note(f"warning: {text}"))
         self.loggers = Loggers(run, recipe, reporter)
-        self.saver = Saver(run.checkpoints, recipe.train.keep_checkpoints)
-        self.tally = Tally()
-        self.choice = Choice(learner)
-        self.inspection = Inspection(learner, monitor, self.choice)
-        self.speed = Speed(learner.assembly.loader, self.context.batch_size)
+        self.saver = CheckpointSaver(run.checkpoints, recipe.train.keep_checkpoints)
+        self.tally = LossAccumulator()
+        self.choice = ClassifierSelection(learner)
+        self.inspection = EpochMetrics(learner, monitor, self.choice)
+        self.speed = Throughput(learner.assembly.loader, self.context.batch_size)
         self.lr = 0.0
         """The rate of the last step that is logged: when its figures are written, the schedule has gone on."""
         self.last_epoch_loss = float("inf")
@@ -211,7 +211,7 @@ class Bookkeeping(pl.Callback):
         if not failed and saves and not finite(learner.method.parameters(), host_looks=True):
             failed = step
         if failed:
-            kept, _ = newest_whole(self.run.checkpoints)
+            kept, _ = newest_valid(self.run.checkpoints)
             figures = read([self._mean(row) for row in self.tally.pending], step, failed)
             saved = kept.step if kept else 0
             raise divergence(self.run, learner.assembly, failed, saved, self.tally.names, figures)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from sslkit.training.reporter import Reporter
+from sslkit.training.events import Reporter
 
 REMARK = re.compile(r"(\S+) does not have a deterministic implementation")
 """Torch's warning."""

@@ -9,17 +9,17 @@ from typing import Any
 
 import torch
 
-from sslkit.assembly import Assembly
+from sslkit.assembly.assemble import Assembly
 from sslkit.contracts.method import Batch
-from sslkit.hardware import Hardware
-from sslkit.memory import fitting
+from sslkit.device.hardware import Hardware
+from sslkit.device.out_of_memory import fitting
 from sslkit.recipe.model import Recipe
+from sslkit.training.distributed.launch import spread
+from sslkit.training.distributed.processes import Processes
+from sslkit.training.events import Reporter
 from sslkit.training.fit import STEP
-from sslkit.training.launch import spread
 from sslkit.training.learner import Learner
-from sslkit.training.prepare import prepare
-from sslkit.training.processes import Processes
-from sslkit.training.reporter import Reporter
+from sslkit.training.setup import prepare
 
 
 def dry_run(recipe: Recipe, reporter: Reporter) -> dict[str, Any]:

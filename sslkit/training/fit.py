@@ -11,23 +11,24 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import nn
 
-from sslkit.assembly import Assembly
+from sslkit.assembly.assemble import Assembly
+from sslkit.device.hardware import Hardware
+from sslkit.device.out_of_memory import is_out_of_memory, out_of_memory_error
 from sslkit.errors import RunError, TrainingError
-from sslkit.files import to_json, write_aside
-from sslkit.hardware import Hardware
-from sslkit.memory import ran_out, too_large
-from sslkit.runs import Run
-from sslkit.training import failures, slurm
+from sslkit.files import to_json, write_atomic
+from sslkit.runs.run import Run
+from sslkit.runs.weights import save_weights
+from sslkit.training import file_errors as failures
 from sslkit.training.bookkeeping import Bookkeeping
-from sslkit.training.checkpoints import AtomicCheckpointIO
-from sslkit.training.choice import Choice
-from sslkit.training.interruption import Interruption
+from sslkit.training.checkpoint.files import AtomicCheckpointIO
+from sslkit.training.distributed import slurm
+from sslkit.training.distributed.processes import Processes
+from sslkit.training.distributed.signals import StopSignal
+from sslkit.training.events import Reporter
 from sslkit.training.learner import Learner
-from sslkit.training.monitor import Monitor
-from sslkit.training.processes import Processes
-from sslkit.training.quiet import quiet
-from sslkit.training.reporter import Reporter
-from sslkit.weights import save_weights
+from sslkit.training.lightning_logging import quiet
+from sslkit.training.monitor.classifier_selection import ClassifierSelection
+from sslkit.training.monitor.validation import ValidationMonitor
 
 STEP = ("train", "batch_size")
 """What decides most on the memory that a step needs."""
@@ -46,8 +47,8 @@ def fit(
 ) -> Run:
     """Train what was prepared into its run folder, from a checkpoint or from the beginning."""
     learner = Learner(assembly, hardware)
-    interruption = Interruption()
-    books = Bookkeeping(run, learner, processes, Monitor(assembly), reporter, interruption)
+    interruption = StopSignal()
+    books = Bookkeeping(run, learner, processes, ValidationMonitor(assembly), reporter, interruption)
     trainer = _trainer(assembly, hardware, processes, books, run)
     try:
         _tell_foreign(trainer, books, run, reporter, allowed=assembly.recipe.run.foreign_callbacks)
@@ -70,8 +71,8 @@ def fit(
             books.record("interrupted" if stopped else "failed", step)
         if stopped:
             raise KeyboardInterrupt from error
-        if ran_out(error):
-            raise too_large(assembly.recipe.document, STEP, f"step {step + 1}", error) from error
+        if is_out_of_memory(error):
+            raise out_of_memory_error(assembly.recipe.document, STEP, f"step {step + 1}", error) from error
         if isinstance(error, OSError):
             raise TrainingError(failures.explain(run, step, error)) from error
         if checkpoint is not None and not assembly.loader.begun and isinstance(error, MISFITS):
@@ -123,7 +124,7 @@ def _tell_foreign(trainer: pl.Trainer, books: Bookkeeping, run: Run, reporter: R
     callbacks: list[pl.Callback] = [item for item in getattr(trainer, "callbacks", []) if item is not books]
     names = [f"{type(item).__module__}.{type(item).__qualname__}" for item in callbacks]
     if books.main:
-        write_aside(run.provenance, to_json(json.loads(run.provenance.read_text()) | {"foreign_callbacks": names}))
+        write_atomic(run.provenance, to_json(json.loads(run.provenance.read_text()) | {"foreign_callbacks": names}))
     if not names:
         return
     added = f"another installed package adds {', '.join(names)} to every Lightning training"
@@ -132,7 +133,7 @@ def _tell_foreign(trainer: pl.Trainer, books: Bookkeeping, run: Run, reporter: R
     reporter.note(f"warning: {added}; run.foreign_callbacks = false refuses that")
 
 
-def _save_network(run: Run, assembly: Assembly, choice: Choice) -> None:
+def _save_network(run: Run, assembly: Assembly, choice: ClassifierSelection) -> None:
     """Write the trained weights with what is needed to use them without the rest of the run."""
     recipe, views, method = assembly.recipe, assembly.views, assembly.method
     facts = {name: value for name, value in asdict(assembly.context).items() if name not in ("world", "restoring")}

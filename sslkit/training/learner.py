@@ -9,16 +9,16 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from sslkit.assembly import Assembly
+from sslkit.assembly.assemble import Assembly
 from sslkit.contracts.method import Batch, MethodOutput
 from sslkit.contracts.views import move_parameters, slice_parameters
-from sslkit.convolution import few_places
 from sslkit.data.loader import ImageBatch
 from sslkit.data.seeds import generator
-from sslkit.hardware import Hardware
+from sslkit.device.hardware import Hardware
+from sslkit.device.small_feature_maps import small_map_gradients
 from sslkit.optimizers.groups import parameter_groups
-from sslkit.training.compiled import Compiled
-from sslkit.training.first_batch import check_heads, check_images, check_views
+from sslkit.training.compile import CompiledBackbones
+from sslkit.training.first_batch_checks import check_heads, check_images, check_views
 from sslkit.training.guard import Guard
 
 
@@ -41,7 +41,7 @@ class Learner(pl.LightningModule):
         """From the first step on, when the method is where it is trained."""
         if hardware.channels_last:
             self.method.to(memory_format=torch.channels_last)
-        self.compiled = Compiled(self.method) if assembly.recipe.train.compile else None
+        self.compiled = CompiledBackbones(self.method) if assembly.recipe.train.compile else None
         self.settings: list[dict[str, Any]] = []
         """What each parameter group is given by the recipe, besides its learning rate."""
         self.changed = False
@@ -89,7 +89,7 @@ class Learner(pl.LightningModule):
                 step=step,
                 epoch=self.epochs_done,
             )
-            with few_places(self.hardware.device):
+            with small_map_gradients(self.hardware.device):
                 self.output = self.method(made)
         except StopIteration as error:
             # Lightning would take it for the end of the data, and the run for finished.

@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 
-from sslkit.assembly import Assembly
+from sslkit.assembly.assemble import Assembly
 from sslkit.data.checksum import checksum
-from sslkit.files import to_json, write_aside
-from sslkit.hardware import Hardware
-from sslkit.runs import Run
-from sslkit.training import slurm
-from sslkit.training.processes import started_by
+from sslkit.device.hardware import Hardware
+from sslkit.files import to_json, write_atomic
+from sslkit.runs.run import Run
+from sslkit.training.distributed import slurm
+from sslkit.training.distributed.processes import started_by
 
 LIBRARIES = ("sslkit", "torch", "torchvision", "pytorch-lightning", "numpy", "scikit-learn", "scipy")
 
@@ -92,7 +92,7 @@ def record_resumed(run: Run, now: Mapping[str, Any], step: int, changed: Sequenc
     }
     record |= {name: value for name, value in now.items() if name not in BEGUN}
     record["resumed"] = [*record.get("resumed", []), event]
-    write_aside(run.provenance, to_json(record))
+    write_atomic(run.provenance, to_json(record))
 
 
 def versions() -> dict[str, str]:

@@ -8,25 +8,25 @@ from pathlib import Path
 
 from torch import nn
 
-from sslkit.assembly import Assembly
+from sslkit.assembly.assemble import Assembly
 from sslkit.errors import RunError
-from sslkit.files import to_json, write_aside
+from sslkit.files import to_json, write_atomic
 from sslkit.recipe.check import load_recipe
 from sslkit.recipe.model import Recipe
-from sslkit.records import backbone_facts, epochs_before, read_provenance
-from sslkit.runs import Run
-from sslkit.training import slurm
-from sslkit.training.changes import Change, refuse_changes
-from sslkit.training.checkpoints import Checkpoint, load_checkpoint, newest_whole
+from sslkit.runs.records import backbone_facts, epochs_before, read_provenance
+from sslkit.runs.run import Run
+from sslkit.runs.weights import load_weights
+from sslkit.training.checkpoint.changes import Change, refuse_changes
+from sslkit.training.checkpoint.files import Checkpoint, load_checkpoint, newest_valid
 from sslkit.training.determinism import deterministic
-from sslkit.training.failures import writing
+from sslkit.training.distributed import slurm
+from sslkit.training.distributed.launch import spread
+from sslkit.training.events import Reporter
+from sslkit.training.file_errors import writing
 from sslkit.training.fit import fit
-from sslkit.training.launch import spread
-from sslkit.training.loggers import refuse_missing
-from sslkit.training.prepare import join, prepare
+from sslkit.training.monitor.loggers import refuse_missing
 from sslkit.training.provenance import provenance, record_resumed
-from sslkit.training.reporter import Reporter
-from sslkit.weights import load_weights
+from sslkit.training.setup import join, prepare
 
 
 def train(recipe: Recipe, runs: Path, reporter: Reporter | None = None, parent: Run | None = None) -> Run:
@@ -54,7 +54,7 @@ def _train(recipe: Recipe, reporter: Reporter, runs: Path, parent: Run | None) -
     before = slurm.begun(runs, recipe.to_toml())
     if before is not None:
         finished = before.status.state == "finished"
-        if finished or newest_whole(before.checkpoints)[0] is not None:
+        if finished or newest_valid(before.checkpoints)[0] is not None:
             reporter.note(f"this job was requeued: it goes on with {before.name}")
             return before if finished else resume(before, reporter)
         reporter.note(f"this job was requeued: {before.name} has no checkpoint to go on from, so it begins anew")
@@ -67,7 +67,7 @@ def _train(recipe: Recipe, reporter: Reporter, runs: Path, parent: Run | None) -
     if parent is not None:
         load_weights(assembly.method.backbone, parent.backbone)
         load_weights(nn.ModuleList(assembly.method.heads.values()), parent.heads)
-        assembly.method.weights_replaced()
+        assembly.method.on_weights_loaded()
         epochs = epochs_before(parent) + backbone_facts(parent.backbone)["context"]["epochs"]
         record["continued_from"] = {"run": parent.name, "steps": steps_before, "epochs": epochs}
         reporter.note(f"continues from {parent.name}: {_carried_over(assembly)}")
@@ -77,8 +77,8 @@ def _train(recipe: Recipe, reporter: Reporter, runs: Path, parent: Run | None) -
     with run.held() if processes.main else nullcontext():
         if processes.main:
             with writing(run, 0):
-                write_aside(run.recipe, recipe.to_toml())
-                write_aside(run.provenance, to_json(record))
+                write_atomic(run.recipe, recipe.to_toml())
+                write_atomic(run.provenance, to_json(record))
                 run.write_status("running", 0, assembly.context.total_steps, 0, assembly.context.epochs)
         reporter.note(f"run folder: {run.path}")
         with deterministic(recipe.run.deterministic, reporter):
@@ -142,7 +142,7 @@ def _whole_checkpoint(run: Run, reporter: Reporter) -> Checkpoint:
     Raises:
         RunError: there is none.
     """
-    found, damaged = newest_whole(run.checkpoints)
+    found, damaged = newest_valid(run.checkpoints)
     again = f"train it again with `sslkit train {run.recipe}`"
     if found is None and damaged:
         named = "; ".join(f"{name}: {why}" for name, why in damaged.items())

@@ -11,8 +11,8 @@ from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
 from sslkit.contracts.context import Context
+from sslkit.contracts.options import Options as BaseOptions
 from sslkit.contracts.views import Parameters, ViewGroup
-from sslkit.options import Options as BaseOptions
 from sslkit.views.effects import Effects
 from sslkit.views.fields import AreaSpan, Count, PerView, Probability, Side, Span, Strength, resolve
 from sslkit.views.geometry import Interpolation, crop, crop_boxes

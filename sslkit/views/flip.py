@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 from sslkit.contracts.context import Context
+from sslkit.contracts.options import Options as BaseOptions
 from sslkit.contracts.views import Parameters, ViewGroup
-from sslkit.options import Options as BaseOptions
 from sslkit.views.effects import Effects
 from sslkit.views.fields import Count, Probability, Side, Strength, resolve
 from sslkit.views.geometry import crop, square_box

@@ -9,7 +9,7 @@ from sslkit.errors import RunError
 from sslkit.recipe.check import load_recipe
 from sslkit.reporting.compare import compare, measured
 from sslkit.reporting.references import REFERENCES
-from sslkit.runs import Run
+from sslkit.runs.run import Run
 
 
 def evaluated(

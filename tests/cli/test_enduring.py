@@ -11,8 +11,8 @@ from rich.console import Console
 
 from sslkit.cli.enduring import Enduring
 from sslkit.cli.progress import LineReporter, reporter
-from sslkit.finding import all_runs
-from sslkit.training.reporter import Progress
+from sslkit.runs.find import all_runs
+from sslkit.training.events import Progress
 
 
 def test_a_training_whose_pipe_is_closed_goes_on(tiny: Path, tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from sslkit.assembly import assemble
+from sslkit.assembly.assemble import assemble
 from sslkit.data.datasets.image_folder import ImageFolder
 from sslkit.evaluation.subject import RunSubject
 from sslkit.recipe.check import load_recipe
-from sslkit.runs import Run
-from sslkit.training.monitor import Monitor
+from sslkit.runs.run import Run
+from sslkit.training.monitor.validation import Monitor
 from sslkit.training.train import train
 
 

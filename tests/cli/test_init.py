@@ -13,7 +13,7 @@ from sslkit.api import Run
 from sslkit.cli.main import app
 from sslkit.recipe.check import load_recipe
 from sslkit.training.dry_run import dry_run
-from sslkit.training.reporter import Reporter
+from sslkit.training.events import Reporter
 from sslkit.training.train import train
 
 

@@ -23,7 +23,7 @@ from sslkit.cli import console as streams
 from sslkit.cli import evaluate, summary
 from sslkit.cli.progress import reporter
 from sslkit.recipe.check import load_recipe
-from sslkit.training.reporter import Reporter
+from sslkit.training.events import Reporter
 from sslkit.training.train import train
 
 GOLDEN = Path(__file__).parent / "golden"

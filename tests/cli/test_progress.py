@@ -8,7 +8,7 @@ from rich.console import Console
 
 from sslkit.cli import progress as module
 from sslkit.cli.progress import LineReporter, TerminalReporter, reporter
-from sslkit.training.reporter import Progress
+from sslkit.training.events import Progress
 
 FIGURES = {
     "epoch_loss": 1.25,

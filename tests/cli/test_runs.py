@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from sslkit.cli.main import app
-from sslkit.finding import find_run
-from sslkit.runs import Run
+from sslkit.runs.find import find_run
+from sslkit.runs.run import Run
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def test_ctrl_c_while_modules_are_imported_ends_quietly(tmp_path: Path) -> None:
 
 
 def test_a_damaged_evaluation_does_not_hide_the_others(cli, tmp_path: Path) -> None:
-    from sslkit.runs import Run
+    from sslkit.runs.run import Run
 
     run = Run.create(tmp_path / "runs", "trial")
     run.write_status("finished", 1, 1, 1, 1)

@@ -4,7 +4,7 @@ import pytest
 
 from sslkit.components.catalog import Catalog
 from sslkit.components.kinds import KINDS, kind_named
-from sslkit.errors import AmbiguousComponent, InputError, UnknownComponent
+from sslkit.errors import AmbiguousComponentError, InputError, UnknownComponentError
 
 LOSS = kind_named("loss")
 
@@ -29,7 +29,7 @@ def test_two_distributions_of_one_name_are_named_and_told_apart(install) -> None
     install("alpha", "[sslkit.losses]\nsame = a:A\n", version="1.1")
     install("Beta_Gamma", "[sslkit.losses]\nsame = b:B\n")
     catalog = Catalog.scan()
-    with pytest.raises(AmbiguousComponent) as error:
+    with pytest.raises(AmbiguousComponentError) as error:
         catalog.find(LOSS, "same")
     assert str(error.value) == (
         "2 distributions offer a loss called 'same': Beta_Gamma 1.0, alpha 1.1; write 'Beta_Gamma:same' or 'alpha:same'"
@@ -59,7 +59,7 @@ def test_the_first_of_two_installed_versions_counts_as_it_does_for_python(instal
     ],
 )
 def test_unknown_names_come_with_advice(name: str, message: str) -> None:
-    with pytest.raises(UnknownComponent) as error:
+    with pytest.raises(UnknownComponentError) as error:
         Catalog.scan().find(LOSS, name)
     assert str(error.value) == message
 
@@ -76,7 +76,7 @@ def test_the_variable_limits_what_is_seen(install, monkeypatch) -> None:
     install("my-plugin", "[sslkit.losses]\nmine = m:M\n")
     monkeypatch.setenv("SSLKIT_PLUGINS", "")
     assert {entry.distribution for entry in Catalog.scan().entries} == {"sslkit"}
-    with pytest.raises(UnknownComponent, match="my-plugin offers it, but SSLKIT_PLUGINS hides that distribution"):
+    with pytest.raises(UnknownComponentError, match="my-plugin offers it, but SSLKIT_PLUGINS hides that distribution"):
         Catalog.scan().find(LOSS, "mine")
     monkeypatch.setenv("SSLKIT_PLUGINS", "My_Plugin, nothing-such")
     catalog = Catalog.scan()

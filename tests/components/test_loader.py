@@ -5,9 +5,9 @@ import re
 import pytest
 
 from sslkit.components.catalog import Catalog
+from sslkit.components.importing import load
 from sslkit.components.kinds import kind_named
-from sslkit.components.loader import load
-from sslkit.errors import BrokenComponent, IncompatibleComponent, UnknownComponent
+from sslkit.errors import BrokenComponentError, IncompatibleComponentError, UnknownComponentError
 
 GOOD = """
 import sslkit
@@ -42,7 +42,7 @@ def test_loads_a_class(install) -> None:
     ],
 )
 def test_a_broken_plugin_is_named_with_its_cause_and_the_way_out(install, module, source, target, cause) -> None:
-    with pytest.raises(BrokenComponent) as error:
+    with pytest.raises(BrokenComponentError) as error:
         load_loss(install, target, **{module: source})
     message = str(error.value)
     assert message.startswith(f"loss 'thing' of plug 3.1 (entry point sslkit.losses: thing = {target}): {cause}")
@@ -50,7 +50,7 @@ def test_a_broken_plugin_is_named_with_its_cause_and_the_way_out(install, module
 
 
 def test_a_missing_dependency_says_what_to_install(install) -> None:
-    with pytest.raises(BrokenComponent, match=r"install that \(pip install fancylib\), or upgrade plug"):
+    with pytest.raises(BrokenComponentError, match=r"install that \(pip install fancylib\), or upgrade plug"):
         load_loss(install, "p8:Thing", p8="import fancylib.core")
 
 
@@ -66,7 +66,7 @@ def test_an_extra_is_what_to_install_where_it_has_the_dependency(install, needs:
     site = install("plug", "[sslkit.losses]\nthing = p9:Thing\n", version="3.1", p9="import fancy_lib")
     with (site / "plug-3.1.dist-info" / "METADATA").open("a") as metadata:
         metadata.write(f"Requires-Dist: {needs}\n")
-    with pytest.raises(BrokenComponent, match=re.escape(f"install that (pip install {source}), or upgrade plug")):
+    with pytest.raises(BrokenComponentError, match=re.escape(f"install that (pip install {source}), or upgrade plug")):
         load(Catalog.scan().find(kind_named("loss"), "thing"))
 
 
@@ -82,7 +82,7 @@ def test_an_extra_is_what_to_install_where_it_has_the_dependency(install, needs:
 )
 def test_what_breaks_a_promise_is_refused(install, request, source, message) -> None:
     module = f"q{abs(hash(request.node.name))}"
-    with pytest.raises(IncompatibleComponent) as error:
+    with pytest.raises(IncompatibleComponentError) as error:
         load_loss(install, f"{module}:Good", **{module: source})
     assert message in str(error.value)
 
@@ -94,13 +94,13 @@ def test_an_option_may_not_be_called_as_what_recipes_say_of_every_loss(install) 
     told = (
         "its option 'weight' has a name that recipes need for every loss; tell the author of plug to call it otherwise"
     )
-    with pytest.raises(IncompatibleComponent, match=re.escape(told)):
+    with pytest.raises(IncompatibleComponentError, match=re.escape(told)):
         load_loss(install, "p20:Good", p20=source)
 
 
 def test_a_variant_of_what_is_no_family_is_refused(install) -> None:
     install("plug", "[sslkit.losses]\nthing = plug_single:Good\n", version="3.1", plug_single=GOOD.format(api=1))
-    with pytest.raises(UnknownComponent) as error:
+    with pytest.raises(UnknownComponentError) as error:
         load(Catalog.scan().find(kind_named("loss"), "thing:small"))
     assert str(error.value) == (
         "no installed loss is called 'thing:small': 'thing' of plug has no variants, "

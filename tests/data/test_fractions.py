@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sslkit.data.fractions import folds, nested_fractions
+from sslkit.data.label_subsets import folds, nested_fractions
 
 labellings = st.lists(st.integers(0, 4), min_size=1, max_size=200).map(torch.tensor)
 fractions = st.floats(0.001, 1)

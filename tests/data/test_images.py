@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from sslkit.data import images
-from sslkit.data.images import BrokenImage, decode, upright_size
+from sslkit.data.images import UnreadableImageError, decode, upright_size
 
 GREY_OF_RED = 76  # 0.299 * 255
 
@@ -141,14 +141,14 @@ def test_truncated_files_are_broken(name: str, tmp_path: Path) -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))
     noise.save(tmp_path / name)
     damaged(tmp_path / name, 0.5)
-    with pytest.raises(BrokenImage) as caught:
+    with pytest.raises(UnreadableImageError) as caught:
         decode(tmp_path / name, 3, (40, 40))
     assert str(caught.value)
 
 
 def test_the_reasons_of_broken_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def reason(name: str) -> str:
-        with pytest.raises(BrokenImage) as caught:
+        with pytest.raises(UnreadableImageError) as caught:
             decode(tmp_path / name, 3, (2, 2))
         return str(caught.value)
 

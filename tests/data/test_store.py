@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from sslkit.contracts.dataset import ImageStore
-from sslkit.data import residence, store
+from sslkit.data import placement as residence
+from sslkit.data import store
 from sslkit.data.splits import Subset
 from sslkit.data.store import MappedStore, TensorStore
 

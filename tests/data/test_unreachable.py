@@ -32,7 +32,7 @@ def root(paint, tmp_path: Path) -> Path:
 def test_what_cannot_be_read_now_is_not_kept_as_broken(
     root: Path, monkeypatch: pytest.MonkeyPatch, module: object, number: int
 ) -> None:
-    honest = images.open_regular
+    honest = images.open_regular_file
 
     def ails(path: Path) -> BufferedReader:
         if path.name == "2.png":
@@ -40,7 +40,7 @@ def test_what_cannot_be_read_now_is_not_kept_as_broken(
         return honest(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "open_regular", ails)
+        patch.setattr(module, "open_regular_file", ails)
         with pytest.raises(DataError) as error:
             folder(root).load("train")
     assert str(error.value) == (
@@ -72,7 +72,7 @@ def test_a_linked_folder_that_cannot_be_reached_now_is_not_left_out(
 
 
 def test_a_file_that_may_not_be_read_is_a_broken_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = images.open_regular
+    honest = images.open_regular_file
 
     def refuses(path: Path) -> BufferedReader:
         if path.name == "2.png":
@@ -80,7 +80,7 @@ def test_a_file_that_may_not_be_read_is_a_broken_one(root: Path, monkeypatch: py
         return honest(path)
 
     for module in (images, content):
-        monkeypatch.setattr(module, "open_regular", refuses)
+        monkeypatch.setattr(module, "open_regular_file", refuses)
     found = folder(root)
     assert len(found.load("train").images) == 3
     assert found.report()["broken"] == [{"file": "2.png", "reason": "Permission denied"}]

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.context import Context
 from sslkit.contracts.dataset import Split
+from sslkit.contracts.options import NoOptions
 from sslkit.data.store import TensorStore
-from sslkit.options import NoOptions
 
 CLASSES = 6
 

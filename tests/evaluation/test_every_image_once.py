@@ -9,12 +9,12 @@ from torch import Tensor
 from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.dataset import Split
 from sslkit.contracts.evaluator import Evaluator, Features
+from sslkit.contracts.options import NoOptions
 from sslkit.data.store import TensorStore
 from sslkit.evaluation.cluster import Cluster
-from sslkit.evaluation.extract import extract
+from sslkit.evaluation.knn import Nearest
 from sslkit.evaluation.linear import Linear
-from sslkit.evaluation.nearest import Nearest
-from sslkit.options import NoOptions
+from sslkit.trained.extract import extract
 
 COUNT, CLASSES = 513, 3
 

@@ -17,11 +17,12 @@ from typer.testing import CliRunner
 from sslkit.cli.main import app
 from sslkit.contracts.dataset import Split
 from sslkit.data.store import TensorStore
-from sslkit.evaluation import feature_cache, subject
+from sslkit.evaluation import subject
 from sslkit.evaluation.evaluate import build_evaluators, evaluate
-from sslkit.evaluation.feature_cache import cached, name
 from sslkit.recipe.check import load_recipe
-from sslkit.runs import Run
+from sslkit.runs.run import Run
+from sslkit.trained import feature_cache
+from sslkit.trained.feature_cache import cached, name
 from sslkit.training.train import train
 
 PIXELS = torch.arange(48, dtype=torch.uint8).view(4, 3, 2, 2)

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from sslkit.data.fractions import nested_fractions
+from sslkit.data.label_subsets import nested_fractions
 from sslkit.data.splits import Joined, Subset
 from sslkit.data.store import TensorStore
 from sslkit.evaluation import supervised

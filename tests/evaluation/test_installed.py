@@ -9,9 +9,9 @@ import pytest
 
 from sslkit.errors import RecipeError
 from sslkit.evaluation.evaluate import build_evaluators, evaluate
-from sslkit.evaluation.installed import differences
 from sslkit.recipe.check import load_recipe
-from sslkit.runs import Run
+from sslkit.runs.run import Run
+from sslkit.trained.installed_versions import differences
 from sslkit.training.train import train
 
 SETTINGS = ["train.epochs=1"]

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sslkit.evaluation import knn
-from sslkit.evaluation.knn import knn_accuracy, knn_predict
+from sslkit.evaluation import knn_classifier as knn
+from sslkit.evaluation.knn_classifier import knn_accuracy, knn_predict
 
 
 def data(train: int = 60, test: int = 25, classes: int = 4) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -71,7 +71,7 @@ def test_a_cold_temperature_leaves_the_nearest_neighbour() -> None:
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     largest = 0
 
-    class Watch(TorchDispatchMode):
+    class CollapseDetector(TorchDispatchMode):
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             nonlocal largest
             result = func(*args, **(kwargs or {}))
@@ -81,7 +81,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     known, labels, asked, _ = data(300, 500)
     monkeypatch.setattr(knn, "SIMILARITIES", 6000)
-    with Watch():
+    with CollapseDetector():
         knn_predict(known, labels, asked, 5, classes=4)
     assert largest <= 6000
 

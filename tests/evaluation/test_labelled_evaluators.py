@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from sslkit.contracts.evaluator import Evaluator, Features
-from sslkit.data.fractions import nested_fractions
+from sslkit.data.label_subsets import nested_fractions
 from sslkit.errors import DataError, InputError
 from sslkit.evaluation.evaluate import build_evaluators
+from sslkit.evaluation.knn import Nearest
+from sslkit.evaluation.label_fractions import over_seeds, topk
 from sslkit.evaluation.linear import Linear
-from sslkit.evaluation.nearest import Nearest
-from sslkit.evaluation.scores import over_seeds, topk
 
 CLASSES = 7
 

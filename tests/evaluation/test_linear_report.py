@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sslkit.evaluation import linear_report
-from sslkit.evaluation.linear_report import LinearReport
+from sslkit.evaluation import linear_sgd as linear_report
+from sslkit.evaluation.linear_sgd import LinearReport
 from sslkit.optimizers.lars import LarsSgd
-from sslkit.views.prepare import prepare
+from sslkit.views.preprocess import prepare
 
 
 def probe(**options: object) -> LinearReport:

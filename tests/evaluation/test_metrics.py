@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, tensor
 
-from sslkit.evaluation.metrics import PROTOCOL, assignment_entropy, classes_used, cluster_scores, contingency
+from sslkit.evaluation.clustering_metrics import PROTOCOL, assignment_entropy, classes_used, cluster_scores, contingency
 
 SCORES = ("acc", "acc_many_to_one", "nmi", "ami", "ari")
 

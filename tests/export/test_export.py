@@ -20,9 +20,9 @@ from torch import nn
 
 import sslkit
 from sslkit.api import Run
-from sslkit.classes import write_class_names
-from sslkit.evaluation.network import RunNetwork
-from sslkit.weights import read_metadata, save_weights
+from sslkit.runs.class_names import write_class_names
+from sslkit.runs.weights import read_metadata, save_weights
+from sslkit.trained.network import TrainedNetwork
 
 Make = Callable[..., Run]
 
@@ -46,7 +46,7 @@ def with_backbone(trained: Run, tmp_path: Path) -> Make:
         metadata = read_metadata(run.backbone) | own | {"image_size": size, "backbone": table}
         metadata["context"] |= own | {"image_size": size, "view_size": size}
         save_weights(nn.Identity(), run.backbone, metadata)
-        backbone = RunNetwork(run, "cpu", untrained=True).backbone
+        backbone = TrainedNetwork(run, "cpu", untrained=True).backbone
         for name, value in backbone.named_buffers():
             if name.endswith("running_mean"):
                 nn.init.normal_(value)
@@ -243,7 +243,7 @@ def test_onnx_gives_features_and_logits_for_any_number_of_images(
     out = tmp_path / "digits.onnx"
     run.export("onnx", out)
     session = onnxruntime.InferenceSession(out.read_bytes())
-    network = RunNetwork(run, "cpu")
+    network = TrainedNetwork(run, "cpu")
     for count in (1, 2, 7):
         images = torch.randn(count, 1, 8, 8)
         features, logits = session.run(None, {"images": images.numpy()})

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from sslkit.reporting.history import read_history
-from sslkit.runs import Run
-from sslkit.training.checkpoints import load_checkpoint
+from sslkit.runs.metrics_file import read_history
+from sslkit.runs.run import Run
+from sslkit.training.checkpoint.files import load_checkpoint
 
 
 def rows(run: Run) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sslkit.training.reporter import Reporter
+from sslkit.training.events import Reporter
 
 
 class Notes(Reporter):

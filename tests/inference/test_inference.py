@@ -31,18 +31,18 @@ from typer.testing import CliRunner
 
 import sslkit
 from sslkit.api import Run
-from sslkit.classes import write_class_names
 from sslkit.cli.main import app
 from sslkit.errors import InputError
-from sslkit.evaluation.network import RunNetwork
 from sslkit.evaluation.subject import RunSubject
 from sslkit.export.onnx import Outputs
 from sslkit.inference import forward, job, tables
-from sslkit.inference import run as inference_run
-from sslkit.inference.run import embed, predict
+from sslkit.inference import predict as inference_run
+from sslkit.inference.predict import embed, predict
 from sslkit.recipe.check import load_recipe
+from sslkit.runs.class_names import write_class_names
+from sslkit.runs.weights import read_metadata
+from sslkit.trained.network import TrainedNetwork
 from sslkit.training.train import train
-from sslkit.weights import read_metadata
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +57,11 @@ def run(trained: Run, tmp_path: Path) -> Run:
 
 def test_a_network_is_in_the_memory_order_that_is_fastest(trained: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def maps_last() -> set[bool]:
-        weights = (p for p in RunNetwork(trained, "cpu").backbone.parameters() if p.ndim == 4 and p.shape[1] > 1)
+        weights = (p for p in TrainedNetwork(trained, "cpu").backbone.parameters() if p.ndim == 4 and p.shape[1] > 1)
         return {p.is_contiguous(memory_format=torch.channels_last) for p in weights}
 
     assert maps_last() == {True}
-    monkeypatch.setattr("sslkit.evaluation.network.channels_last", lambda device: False)
+    monkeypatch.setattr("sslkit.trained.network.channels_last", lambda device: False)
     assert maps_last() == {False}
 
 
@@ -207,7 +207,7 @@ def test_what_was_done_for_other_weights_images_or_versions_is_done_anew(
 
     def upgrade() -> None:
         other = {"components": ["sslkit-backbones:convnet 9.9"]}
-        monkeypatch.setattr(RunNetwork, "identity", property(lambda self: other))
+        monkeypatch.setattr(TrainedNetwork, "identity", property(lambda self: other))
 
     def stops(done: int, total: int) -> None:
         if done == 32:
@@ -246,7 +246,7 @@ def test_the_head_and_the_classifier_of_the_recipe_are_meant_everywhere(tiny: Pa
     settings = ["data.size=12", "views.size=8", "train.epochs=1", "monitor.every_epochs=0"]
     settings += [f"head={heads}", f"loss={losses}", "evaluation={head='own', classifier=1}"]
     run = Run(train(load_recipe(tiny, settings), tmp_path / "runs").path)
-    network, subject = RunNetwork(run, "cpu"), RunSubject(run, "cpu")
+    network, subject = TrainedNetwork(run, "cpu"), RunSubject(run, "cpu")
     assert network.head is not None
     assert (network.head_name, network.classifier, network.head.classifiers) == ("own", 1, (7, 7))
     features, logits = subject.features("test").features[:30], subject.features("test").logits
@@ -273,8 +273,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from sslkit.inference import forward, job
-from sslkit.inference.run import predict
-from sslkit.runs import Run
+from sslkit.inference.predict import predict
+from sslkit.runs.run import Run
 import torch
 torch.set_num_threads(1)
 forward.CHUNK = job.CHUNK = 16

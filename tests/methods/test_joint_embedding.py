@@ -11,8 +11,8 @@ from sslkit.contracts.context import Context
 from sslkit.contracts.head import Head
 from sslkit.contracts.loss import Loss, LossOutput, ViewOutputs
 from sslkit.contracts.method import Batch, Parts, WeightedLoss
+from sslkit.contracts.options import NoOptions
 from sslkit.methods.joint_embedding import JointEmbedding
-from sslkit.options import NoOptions
 
 CONTEXT = Context(channels=1, image_size=2, mean=(0.5,), std=(0.5,), batch_size=3, steps_per_epoch=1, epochs=1)
 OPTIONS = NoOptions()

@@ -14,8 +14,8 @@ from sslkit.contracts.context import Context
 from sslkit.contracts.head import Head
 from sslkit.contracts.loss import Loss, LossOutput, ViewOutputs
 from sslkit.contracts.method import Batch, Parts, WeightedLoss
+from sslkit.contracts.options import NoOptions
 from sslkit.methods.momentum_teacher import MomentumTeacher
-from sslkit.options import NoOptions
 
 CONTEXT = Context(channels=1, image_size=2, mean=(0.5,), std=(0.5,), batch_size=3, steps_per_epoch=5, epochs=2)
 OPTIONS = NoOptions()
@@ -152,6 +152,6 @@ def test_replaced_weights_reach_the_teacher() -> None:
     method = make()
     nn.init.ones_(method.backbone.layer.weight)
     nn.init.zeros_(method.heads["unit"].factor)
-    method.weights_replaced()
+    method.on_weights_loaded()
     assert bool((method.teacher.layer.weight == 1).all())
     assert bool((method.teacher_heads["unit"].factor == 0).all())

@@ -10,9 +10,9 @@ import browser
 import pytest
 
 from sslkit import Run
-from sslkit.classes import write_class_names
 from sslkit.reporting.label import label
 from sslkit.reporting.report import write_report
+from sslkit.runs.class_names import write_class_names
 
 CHROMIUM = browser.find()
 

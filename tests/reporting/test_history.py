@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sslkit.errors import RunError
-from sslkit.reporting.history import HEADER, History, Row, read_history
+from sslkit.runs.metrics_file import HEADER, History, Row, read_history
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x00"), min_size=1)
 

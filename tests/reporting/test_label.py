@@ -11,12 +11,12 @@ import torch
 from warm import run_sslkit
 
 from sslkit import Run
-from sslkit.classes import read_class_names
 from sslkit.errors import RunError
-from sslkit.evaluation.metrics import contingency
+from sslkit.evaluation.clustering_metrics import contingency
 from sslkit.evaluation.subject import RunSubject
 from sslkit.reporting import label as labelling
 from sslkit.reporting.label import label, name_classes
+from sslkit.runs.class_names import read_class_names
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -73,7 +73,7 @@ def test_the_command_names_and_never_forgets(run: Run, tmp_path: Path) -> None:
 
 
 def test_what_has_no_classes_cannot_be_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(labelling, "RunNetwork", lambda run, device: SimpleNamespace(classes=0))
+    monkeypatch.setattr(labelling, "TrainedNetwork", lambda run, device: SimpleNamespace(classes=0))
     with pytest.raises(RunError, match="mine/1 discovered no classes to name: its network has no classifier"):
         name_classes(run, {0: "cat"})
     run.backbone.unlink()

@@ -17,17 +17,17 @@ import torch
 from PIL import Image
 
 from sslkit import Run
-from sslkit.classes import write_class_names
 from sslkit.contracts.dataset import Split
 from sslkit.data.store import TensorStore
 from sslkit.evaluation.discovered import Discovered
 from sslkit.evaluation.subject import RunSubject
-from sslkit.records import read_evaluations
 from sslkit.reporting import discoveries, drawing, run_section
 from sslkit.reporting.discoveries import confusion
 from sslkit.reporting.findings import Findings
 from sslkit.reporting.gallery import Gallery
 from sslkit.reporting.report import write_report
+from sslkit.runs.class_names import write_class_names
+from sslkit.runs.records import read_evaluations
 
 pytestmark = pytest.mark.usefixtures("cache")
 

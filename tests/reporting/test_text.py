@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from sslkit.reporting.drawing import SERIES, VARIABLES, inline_svg
-from sslkit.reporting.figures import Line, confusion, curves, scatter
+from sslkit.reporting.plots import Line, confusion, curves, scatter
 from sslkit.reporting.text import visible
 
 

@@ -15,11 +15,11 @@ from sklearn.datasets import load_digits
 
 from sslkit.errors import TrainingError
 from sslkit.recipe.check import load_recipe
-from sslkit.reporting.history import read_history
-from sslkit.training.reporter import Reporter
-from sslkit.training.signs import effective_rank, spread
+from sslkit.runs.metrics_file import read_history
+from sslkit.training.events import Reporter
+from sslkit.training.monitor.collapse_detector import CollapseDetector
+from sslkit.training.monitor.collapse_metrics import effective_rank, spread
 from sslkit.training.train import train
-from sslkit.training.watch import Watch
 from sslkit.views.affine import Affine
 from sslkit_lightly.swav_head import SwavHead
 from sslkit_selfcls.head import SelfClassifierHead
@@ -186,17 +186,17 @@ def test_what_has_nothing_to_learn_from_is_told_at_once_with_the_remedy(
 
 
 def test_a_loss_that_stays_at_ln_k_is_told_once_with_what_helps() -> None:
-    watch, fine = Watch(), {"spread": 0.4, "view_contrast": 0.6, "view_entropy": 2.0}
+    watch, fine = CollapseDetector(), {"spread": 0.4, "view_contrast": 0.6, "view_entropy": 2.0}
     ln_k = math.log(3000)
     assert watch.judge(fine, ln_k * 1.004, 3000, steps=500) == []
     assert watch.judge(fine, ln_k * 1.002, 3000, steps=500) == []  # near, but moving
-    early = Watch()
+    early = CollapseDetector()
     early.load_state_dict(watch.state_dict())
     assert early.judge(fine, ln_k * 1.0015, 3000, steps=199) == [], "it may still begin"
     (sign,) = watch.judge(fine, ln_k * 1.0015, 3000, steps=200)
     assert "stays at ln K = 8.006" in sign
     assert "a smaller or later queue" in sign
-    other = Watch()
+    other = CollapseDetector()
     other.load_state_dict(watch.state_dict())
     assert other.judge(fine, ln_k * 1.0015, 3000, steps=500) == []
 
@@ -204,21 +204,23 @@ def test_a_loss_that_stays_at_ln_k_is_told_once_with_what_helps() -> None:
 @pytest.mark.parametrize("wrong", [{"spread": 0.0001}, {"spread": math.nan}])
 def test_a_start_that_recovers_is_no_collapse(wrong: dict[str, float]) -> None:
     fine = {"spread": 0.4, "view_contrast": 0.6, "view_entropy": 2.0}
-    watch = Watch()
+    watch = CollapseDetector()
     assert watch.judge(fine | wrong, None, 0, steps=500) == []
     assert watch.suspects
     assert watch.judge(fine, None, 0, steps=500) == []
     assert not watch.suspects
     assert watch.judge(fine | wrong, None, 0, steps=500) == []
-    resumed = Watch()
+    resumed = CollapseDetector()
     resumed.load_state_dict(watch.state_dict())
-    assert Watch().judge(fine | wrong | {"view_entropy": 0.01}, None, 10, steps=500) == [], "a start may look like that"
-    watch = Watch()
+    assert CollapseDetector().judge(fine | wrong | {"view_entropy": 0.01}, None, 10, steps=500) == [], (
+        "a start may look like that"
+    )
+    watch = CollapseDetector()
     assert watch.judge(fine, None, 10, steps=500) == []
     assert len(watch.judge(fine | wrong | {"view_entropy": 0.01}, None, 10, steps=500)) == 2, (
         "later two signs are enough"
     )
-    assert len(Watch().judge(fine | wrong, None, 0, steps=500, last=True)) == 1, (
+    assert len(CollapseDetector().judge(fine | wrong, None, 0, steps=500, last=True)) == 1, (
         "no measurement follows that could show more"
     )
     (sign,) = resumed.judge(fine | wrong, None, 0, steps=500)
@@ -227,10 +229,10 @@ def test_a_start_that_recovers_is_no_collapse(wrong: dict[str, float]) -> None:
 
 
 def test_features_that_lose_directions_are_told_beside_what_the_untrained_network_had() -> None:
-    watch, fine = Watch(), {"spread": 0.01, "view_contrast": 0.6, "view_entropy": 2.0, "rank": 20.0}
+    watch, fine = CollapseDetector(), {"spread": 0.01, "view_contrast": 0.6, "view_entropy": 2.0, "rank": 20.0}
     watch.untrained = 30.0
     assert [watch.judge(fine, None, 10, steps=500) for _ in range(3)] == [[], [], []], "they may share a direction"
-    many = Watch()
+    many = CollapseDetector()
     many.untrained = 355.0
     assert [many.judge(fine | {"rank": 100.0}, None, 10, steps=500) for _ in range(2)] == [[], []], "training lost some"
     assert "few directions" in [many.judge(fine | {"rank": 75.0}, None, 10, steps=500) for _ in range(2)][1][0]

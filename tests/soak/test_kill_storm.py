@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sslkit.training.checkpoints import load_checkpoint, newest_whole
+from sslkit.training.checkpoint.files import load_checkpoint, newest_valid
 
 SETTINGS = ["--set", "train.checkpoint_every=2 steps"]
 OPENING_S = 10.0
@@ -93,7 +93,7 @@ def storm(tiny: Path, tmp_path: Path, method: str, kills: int, seed: int, epochs
             if reached is None:
                 break
             done["kills"] += 1
-            kept, _ = newest_whole(run_of(folder) / "checkpoints")
+            kept, _ = newest_valid(run_of(folder) / "checkpoints")
             done["saved_steps_lost"] += max(0, reached - (kept.step if kept else 0))
             arguments = ["resume", str(run_of(folder))]
         if not (run_of(folder) / "backbone.safetensors").exists():

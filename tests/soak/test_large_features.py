@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sslkit.evaluation.kmeans import fit_centres, nearest_centre
-from sslkit.evaluation.knn import knn_accuracy
+from sslkit.evaluation.knn_classifier import knn_accuracy
 
 IMAGES, WIDTH, CLASSES = 200_000, 256, 50
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")

@@ -21,7 +21,7 @@ from sslkit.components.catalog import Catalog
 from sslkit.errors import RecipeError, SslkitError
 from sslkit.recipe.check import load_recipe
 from sslkit.training.dry_run import dry_run
-from sslkit.training.reporter import Reporter
+from sslkit.training.events import Reporter
 
 VALUES: list[Any] = [
     0, 1, -1, 2**40, 10**12, 2**62, 2**70, 0.5, -0.0, 1e308, True, "", "auto", "selfcls", "sslkit:digits", "a:b:c",

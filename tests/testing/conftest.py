@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from sslkit.testing import KITS
-from sslkit.testing.run import promises, try_kit
+from sslkit.testing.conformance import promises, try_kit
 
 SHARED = {"test_it_states_its_contract_version", "test_every_option_is_documented", "test_import_is_quiet_and_quick"}
 """Promises of all kinds; their mutants stand among the losses, and with the imports."""

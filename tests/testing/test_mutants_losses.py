@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import sslkit
-from sslkit import options
+from sslkit.contracts import options
 
 MUTANTS: list[tuple[str, type]] = []
 """The promise that is broken, and what breaks it."""

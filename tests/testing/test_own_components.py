@@ -6,9 +6,9 @@ from sslkit.data.datasets.digit_scenes import DigitScenes
 from sslkit.data.datasets.digits import Digits
 from sslkit.evaluation.cluster import Cluster
 from sslkit.evaluation.finetune import Finetune
+from sslkit.evaluation.knn import Nearest
 from sslkit.evaluation.linear import Linear
-from sslkit.evaluation.linear_report import LinearReport
-from sslkit.evaluation.nearest import Nearest
+from sslkit.evaluation.linear_sgd import LinearReport
 from sslkit.evaluation.segment import Segment
 from sslkit.methods.joint_embedding import JointEmbedding
 from sslkit.methods.momentum_teacher import MomentumTeacher

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from sslkit.training.reporter import Progress, Reporter
+from sslkit.training.events import Progress, Reporter
 
 
 class StopAt(Reporter):

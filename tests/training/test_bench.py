@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from sslkit.bench import bench
 from sslkit.cli.bench import show
 from sslkit.cli.main import app
 from sslkit.data.store import TensorStore
 from sslkit.errors import TrainingError
 from sslkit.recipe.check import load_recipe
-from sslkit.training import bench, fit
+from sslkit.training import fit
 from sslkit.training.bookkeeping import Bookkeeping
 from sslkit.training.learner import Learner
 from sslkit_backbones.convnet import ConvNet

@@ -17,9 +17,9 @@ from sslkit.data.datasets.digits import Digits
 from sslkit.data.store import TensorStore
 from sslkit.errors import RunError
 from sslkit.recipe.check import load_recipe
-from sslkit.reporting.history import read_history
-from sslkit.runs import Run
-from sslkit.training.checkpoints import load_checkpoint
+from sslkit.runs.metrics_file import read_history
+from sslkit.runs.run import Run
+from sslkit.training.checkpoint.files import load_checkpoint
 from sslkit.training.train import resume, train
 
 SMALL = ["backbone.width=4", "train.batch_size=700", "monitor.every_epochs=0"]

@@ -20,12 +20,18 @@ from warm import PROCESSES
 
 from sslkit.data.store import TensorStore
 from sslkit.errors import DataError, TrainingError
-from sslkit.finding import all_runs
 from sslkit.recipe.check import load_recipe
-from sslkit.runs import Run
-from sslkit.training import checkpoints
-from sslkit.training.checkpoints import AtomicCheckpointIO, Interval, Saver, newest_whole, saved
-from sslkit.training.reporter import Progress, Reporter
+from sslkit.runs.find import all_runs
+from sslkit.runs.run import Run
+from sslkit.training.checkpoint import files as checkpoints
+from sslkit.training.checkpoint.files import (
+    AtomicCheckpointIO,
+    CheckpointInterval,
+    CheckpointSaver,
+    newest_valid,
+    saved,
+)
+from sslkit.training.events import Progress, Reporter
 from sslkit.training.train import resume, train
 from sslkit_selfcls.loss import SelfClassifierLoss
 
@@ -78,13 +84,13 @@ def killed_at(phase: str, at: int) -> None:
             die()
         return found
 
-    def settled(saver: Saver, step: int, best: int) -> None:
+    def settled(saver: CheckpointSaver, step: int, best: int) -> None:
         honest(saver, step, best)
         if step == at and phase == "after all":
             die()
 
-    honest = Saver.settle
-    Path.open, os.fsync, Path.replace, Saver.settle = opened, synced, renamed, settled  # type: ignore[assignment, method-assign]
+    honest = CheckpointSaver.settle
+    Path.open, os.fsync, Path.replace, CheckpointSaver.settle = opened, synced, renamed, settled  # type: ignore[assignment, method-assign]
 
 
 PHASES = ["before the write", "in its middle", "before fsync", "before the renaming", "after the renaming", "after all"]
@@ -142,7 +148,7 @@ def test_killed_in_every_phase_of_writing_a_run_ends_in_the_same_bits(
         assert run.status.state == "interrupted"
         reached = at if phase.startswith("after") else at - 1
         assert saved(run.checkpoints)[0].step == reached, phase
-        found, damaged = newest_whole(run.checkpoints)
+        found, damaged = newest_valid(run.checkpoints)
         assert (found and found.step, damaged) == (reached, {})
     assert_same(resume(run), calm)
     assert [item.step for item in saved(run.checkpoints)] == [10, 9, 8]
@@ -175,7 +181,7 @@ def test_what_happened_to_the_newest_checkpoint_is_said_and_the_one_before_used(
     assert (passed in told.notes) is not lost
     assert f"goes on from step {before.step}: what was done since, up to step 10, is done again" in told.notes
     assert_same(stopped, calm)
-    assert newest_whole(stopped.checkpoints)[1] == {}
+    assert newest_valid(stopped.checkpoints)[1] == {}
     assert [item.step for item in saved(stopped.checkpoints)] == [10, 9, 8]
 
 
@@ -184,7 +190,7 @@ def test_a_checkpoint_that_could_not_be_read_for_a_moment_is_kept_until_there_is
 ) -> None:
     last, newest, _ = saved(stopped.checkpoints)
     last.path.unlink()
-    honest = checkpoints.open_regular
+    honest = checkpoints.open_regular_file
 
     def ails(path: Path) -> Any:
         if path == newest.path:
@@ -197,7 +203,7 @@ def test_a_checkpoint_that_could_not_be_read_for_a_moment_is_kept_until_there_is
 
     told = Killed()
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "open_regular", ails)
+        patch.setattr(checkpoints, "open_regular_file", ails)
         with pytest.raises(RuntimeError, match="killed"):
             resume(stopped, told)
     passed = f"warning: the checkpoint {newest.path.name} is passed over: it cannot be read: Input/output error"
@@ -233,13 +239,13 @@ def test_minutes_are_counted_from_each_checkpoint_on(
         def step(self, progress: Progress) -> None:
             steps.append(progress.step)
 
-    honest = Saver.save
+    honest = CheckpointSaver.save
 
-    def save(self: Saver, trainer: Any, step: int, best: int) -> None:
+    def save(self: CheckpointSaver, trainer: Any, step: int, best: int) -> None:
         kept.append(step)
         honest(self, trainer, step, best)
 
-    monkeypatch.setattr(Saver, "save", save)
+    monkeypatch.setattr(CheckpointSaver, "save", save)
     monkeypatch.setattr(checkpoints.time, "monotonic", lambda: 25.0 * len(steps))
     train(load_recipe(tiny, ["train.checkpoint_every=1 minutes"]), tmp_path / "runs", Clock())
     assert kept == [3, 6, 9, 10]
@@ -382,7 +388,7 @@ def test_a_checkpoint_folder_that_vanishes_while_training_is_made_again(calm: Ru
 
 
 def test_the_newest_are_kept_and_the_best_besides(tmp_path: Path) -> None:
-    saver, files = Saver(tmp_path, keep=2), AtomicCheckpointIO()
+    saver, files = CheckpointSaver(tmp_path, keep=2), AtomicCheckpointIO()
     for step in range(1, 6):
         files.save_checkpoint({"step": step}, tmp_path / f"step-{step}.ckpt")
         saver.settle(step, best=2)
@@ -393,9 +399,9 @@ def test_the_newest_are_kept_and_the_best_besides(tmp_path: Path) -> None:
 
 def test_minutes_are_counted_anew_wherever_a_checkpoint_was_saved(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = 0.0
-    monkeypatch.setattr("sslkit.training.checkpoints.time.monotonic", lambda: clock)
-    first, clock = Interval("2 minutes", 5), 50.0
-    second = Interval("2 minutes", 5)
+    monkeypatch.setattr("sslkit.training.checkpoint.files.time.monotonic", lambda: clock)
+    first, clock = CheckpointInterval("2 minutes", 5), 50.0
+    second = CheckpointInterval("2 minutes", 5)
     clock = 125.0
     assert (first.due(7), second.due(7)) == (True, False)
     for each in (first, second):  # one is due, all save

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from shipped import GREY
 
 from sslkit.recipe.check import load_recipe
-from sslkit.reporting.history import read_history
-from sslkit.training import compiled
+from sslkit.runs.metrics_file import read_history
+from sslkit.training import compile as compiled
 from sslkit.training.train import train
 
 

@@ -10,12 +10,12 @@ import torch
 from notes import Notes
 from safetensors.torch import load_file
 
-from sslkit.assembly import assemble
+from sslkit.assembly.assemble import assemble
+from sslkit.device.hardware import choose
 from sslkit.errors import RunError
-from sslkit.hardware import choose
 from sslkit.recipe.check import load_recipe
+from sslkit.training.events import Reporter
 from sslkit.training.learner import Learner
-from sslkit.training.reporter import Reporter
 from sslkit.training.train import resume, train
 
 

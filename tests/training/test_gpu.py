@@ -14,7 +14,7 @@ from shipped import GREY, RECIPES, SHIPPED, in_one_epoch
 
 from sslkit.api import Run
 from sslkit.recipe.check import load_recipe
-from sslkit.training.reporter import Progress, Reporter
+from sslkit.training.events import Progress, Reporter
 from sslkit.training.train import resume, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 import sslkit
 from sslkit.contracts.loss import LossOutput, ViewOutputs
 from sslkit.errors import TrainingError
-from sslkit.finding import all_runs
 from sslkit.optimizers.lars import LarsSgd
 from sslkit.recipe.check import load_recipe
+from sslkit.runs.find import all_runs
 from sslkit.testing.accelerator import accelerator
-from sslkit.training.checkpoints import load_checkpoint
+from sslkit.training.checkpoint.files import load_checkpoint
 from sslkit.training.guard import Guard, finite, select
 from sslkit.training.guard import bits as as_bits
 from sslkit.training.learner import Learner

@@ -18,13 +18,13 @@ from safetensors.torch import load_file
 import sslkit
 from sslkit.components.catalog import local_entries
 from sslkit.errors import InputError, RecipeError, RunError, TrainingError
-from sslkit.finding import all_runs
 from sslkit.recipe.check import load_recipe
-from sslkit.reporting.history import read_history
-from sslkit.runs import Run
-from sslkit.training.checkpoints import newest_whole
+from sslkit.runs.find import all_runs
+from sslkit.runs.metrics_file import read_history
+from sslkit.runs.run import Run
+from sslkit.training.checkpoint.files import newest_valid
 from sslkit.training.dry_run import dry_run
-from sslkit.training.reporter import Progress, Reporter
+from sslkit.training.events import Progress, Reporter
 from sslkit.training.train import resume, train
 
 TWO = ["train.devices=2", "train.epochs=3", "monitor.every_epochs=3"]
@@ -109,7 +109,7 @@ def test_who_cannot_be_told_loses_no_step(tiny: Path, tmp_path: Path) -> None:
         train(load_recipe(tiny, ["train.devices=2", "train.epochs=500", "monitor.every_epochs=0"]), tmp_path, Breaks())
     (run,) = all_runs(tmp_path)
     assert run.status.state == "interrupted"
-    found, _ = newest_whole(run.checkpoints)
+    found, _ = newest_valid(run.checkpoints)
     assert found is not None
     assert found.step == run.status.step >= 3
 

@@ -14,10 +14,10 @@ import pytest
 
 from sslkit.errors import RecipeError
 from sslkit.recipe.check import load_recipe
-from sslkit.reporting.history import read_history
-from sslkit.runs import Run
-from sslkit.training import loggers
-from sslkit.training.reporter import Progress, Reporter
+from sslkit.runs.metrics_file import read_history
+from sslkit.runs.run import Run
+from sslkit.training.events import Progress, Reporter
+from sslkit.training.monitor import loggers
 from sslkit.training.train import resume, train
 
 
@@ -234,11 +234,11 @@ def test_rows_are_sent_again_where_nobody_could_note_that_they_were(
 
     told: list[tuple[str, int, float]] = []
     notes: list[str] = []
-    honest = loggers.write_aside
+    honest = loggers.write_atomic
     monkeypatch.setitem(loggers.MAKE, "tensorboard", lambda run, known: Keeps(told))
     settings = ['run.loggers=["tensorboard"]', "train.checkpoint_every=3 steps"]
     with monkeypatch.context() as patch:
-        patch.setattr(loggers, "write_aside", dies)
+        patch.setattr(loggers, "write_atomic", dies)
         with pytest.raises(Killed):
             train(load_recipe(tiny, settings), tmp_path / "runs")
     (path,) = (tmp_path / "runs" / "tiny").iterdir()

@@ -8,11 +8,11 @@ import pytest
 from bits import rows
 from notes import Notes
 
-from sslkit.assembly import assemble
+from sslkit.assembly.assemble import assemble
 from sslkit.contracts.loss import LossOutput, ViewOutputs
 from sslkit.recipe.check import load_recipe
-from sslkit.training.checkpoints import load_checkpoint
-from sslkit.training.monitor import Monitor
+from sslkit.training.checkpoint.files import load_checkpoint
+from sslkit.training.monitor.validation import ValidationMonitor
 from sslkit.training.train import train
 from sslkit_selfcls.loss import SelfClassifierLoss
 
@@ -45,12 +45,12 @@ def test_the_rate_of_a_row_is_that_its_step_was_taken_with(tiny: Path, tmp_path:
 def test_monitors_know_neither_their_queries_nor_any_other_accuracy(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = Monitor(assemble(load_recipe(tiny)))
+    made = ValidationMonitor(assemble(load_recipe(tiny)))
     bank, queries = set(made.bank.tolist()), set(made.queries.tolist())
     assert not bank & queries
     assert len(bank | queries) == 1438
     scores = {"acc": 0.25, "acc_many_to_one": 0.5, "nmi": 0.125}
-    monkeypatch.setattr("sslkit.training.monitor.cluster_scores", lambda *_: scores)
+    monkeypatch.setattr("sslkit.training.monitor.validation.cluster_scores", lambda *_: scores)
     figures = made.measure(0)
     assert (figures["acc"], figures["nmi"]) == (0.25, 0.125)
 
@@ -62,7 +62,7 @@ def test_the_last_epoch_is_measured_whatever_the_interval(tiny: Path, tmp_path: 
 
 def test_neighbours_are_measured_before_the_first_step(tiny: Path, tmp_path: Path) -> None:
     recipe = load_recipe(tiny)
-    floor = Monitor(assemble(recipe)).measure(None)["knn"]
+    floor = ValidationMonitor(assemble(recipe)).measure(None)["knn"]
     told = Notes()
     run = train(recipe, tmp_path, told)
     measured = [(step, value) for step, _, metric, value in rows(run) if metric == "monitor/knn"]

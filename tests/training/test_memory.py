@@ -10,8 +10,8 @@ import torch
 from sslkit.errors import RecipeError
 from sslkit.recipe.check import load_recipe
 from sslkit.training.dry_run import dry_run
+from sslkit.training.events import Reporter
 from sslkit.training.learner import Learner
-from sslkit.training.reporter import Reporter
 from sslkit.training.train import train
 from sslkit_backbones.convnet import ConvNet
 

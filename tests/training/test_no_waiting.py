@@ -14,22 +14,22 @@ import torch
 from shipped import RECIPES, SHIPPED, in_one_epoch
 from torch import Tensor
 
-from sslkit.assembly import assemble
+from sslkit.assembly.assemble import assemble
 from sslkit.contracts.method import MethodOutput
 from sslkit.data.loader import Loader
 from sslkit.data.store import TensorStore
-from sslkit.hardware import Hardware
+from sslkit.device.hardware import Hardware
 from sslkit.recipe.check import load_recipe
-from sslkit.runs import Run
-from sslkit.testing.accelerator import NoWaiting, Waits, accelerator
+from sslkit.runs.run import Run
+from sslkit.testing.accelerator import DeviceSyncError, ForbidDeviceSync, accelerator
 from sslkit.training.bookkeeping import Bookkeeping
+from sslkit.training.distributed.processes import Processes
+from sslkit.training.distributed.signals import StopSignal
+from sslkit.training.events import Reporter
 from sslkit.training.guard import Guard
-from sslkit.training.interruption import Interruption
 from sslkit.training.learner import Learner
-from sslkit.training.monitor import Monitor
-from sslkit.training.processes import Processes
-from sslkit.training.reporter import Reporter
-from sslkit.training.tally import Tally
+from sslkit.training.monitor.loss_accumulator import LossAccumulator
+from sslkit.training.monitor.validation import ValidationMonitor
 
 BATCH = 8
 LEAN = ["backbone={use='convnet', width=2}", f"train.batch_size={BATCH}", "monitor.every_epochs=0"]
@@ -41,7 +41,7 @@ def books(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Learner, Book
     assembly = assemble(load_recipe(RECIPES / f"{request.param}.toml", [*LEAN, *in_one_epoch(request.param)]))
     learner = Learner(assembly, Hardware("cuda", "float32", channels_last=True, reason="fake"))
     run = Run.create(tmp_path, "step")
-    return learner, Bookkeeping(run, learner, Processes(), Monitor(assembly), Reporter(), Interruption())
+    return learner, Bookkeeping(run, learner, Processes(), ValidationMonitor(assembly), Reporter(), StopSignal())
 
 
 def take_steps(learner: Learner, books: Bookkeeping, images: Tensor, backward: Callable[[Tensor], None]) -> None:
@@ -92,21 +92,24 @@ def test_a_step_with_its_backward_pass_reads_no_value(books: tuple[Learner, Book
     assert isinstance(store, TensorStore)
     learner.guard = Guard(learner.method, learner.assembly.context.world)
     learner.guard.host_looks = False  # as on an accelerator: on processors looking costs nothing, and it does
-    with NoWaiting():
+    with ForbidDeviceSync():
         take_steps(learner, keeper, store.images, Tensor.backward)
 
 
 def test_what_waits_is_found() -> None:
     pixels = TensorStore(torch.zeros(4, 1, 2, 2, dtype=torch.uint8))
-    with pytest.raises(Waits, match="is copied to it without non_blocking = True"), accelerator() as (device, _):
+    with (
+        pytest.raises(DeviceSyncError, match="is copied to it without non_blocking = True"),
+        accelerator() as (device, _),
+    ):
         device.tensor(pixels.images).index_select(0, torch.arange(2).to("cuda"))
-    with pytest.raises(Waits, match="a tensor is copied to the host"), accelerator() as (device, _):
+    with pytest.raises(DeviceSyncError, match="a tensor is copied to the host"), accelerator() as (device, _):
         device.tensor(pixels.images).cpu()
 
 
 def test_a_term_that_the_host_knows_is_logged_without_waiting() -> None:
     with accelerator() as (device, _):
-        tally = Tally()
+        tally = LossAccumulator()
         tally.epoch_loss = device.tensor(tally.epoch_loss)
         tally.add(MethodOutput(device.tensor(torch.ones(())), {"queue": torch.full((), 0.5)}))
         (row,) = tally.pending

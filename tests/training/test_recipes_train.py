@@ -12,9 +12,9 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch.nn import ModuleList
 
-from sslkit.assembly import assemble
+from sslkit.assembly.assemble import assemble
 from sslkit.recipe.check import load_recipe
-from sslkit.reporting.history import read_history
+from sslkit.runs.metrics_file import read_history
 from sslkit.training.train import train
 
 ROOT = Path(__file__).parents[2] / "recipes"

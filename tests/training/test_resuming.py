@@ -12,11 +12,11 @@ import torch
 from sslkit.contracts.context import Context
 from sslkit.data.loader import Loader
 from sslkit.recipe.check import load_recipe
+from sslkit.runs.weights import read_metadata
 from sslkit.training import train as training
-from sslkit.training.checkpoints import saved
-from sslkit.training.reporter import Progress, Reporter
+from sslkit.training.checkpoint.files import saved
+from sslkit.training.events import Progress, Reporter
 from sslkit.training.train import resume, train
-from sslkit.weights import read_metadata
 from sslkit_backbones.convnet import ConvNet
 from sslkit_selfcls.head import SelfClassifierHead
 from sslkit_selfcls.loss import SelfClassifierLoss

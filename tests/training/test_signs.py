@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from sslkit.training.signs import by_batch
+from sslkit.training.monitor.collapse_metrics import batch_statistics
 
 
 def test_batch_norm_sees_the_batch_keeps_its_statistics_and_waits_for_no_other_process() -> None:
@@ -15,7 +15,7 @@ def test_batch_norm_sees_the_batch_keeps_its_statistics_and_waits_for_no_other_p
     modes: list[bool] = []
     norm.register_forward_pre_hook(lambda layer, given: modes.append(layer.training))
     before = {name: value.clone() for name, value in norm.state_dict().items()}
-    with by_batch(nn.Sequential(norm)):
+    with batch_statistics(nn.Sequential(norm)):
         seen = norm(images)
     torch.testing.assert_close(seen.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
     assert modes == [False], "in training it would synchronise"

@@ -9,10 +9,10 @@ import pytest
 from notes import Notes
 
 from sslkit.recipe.check import load_recipe
-from sslkit.runs import Run
-from sslkit.training import slurm
-from sslkit.training.checkpoints import saved
-from sslkit.training.reporter import Progress, Reporter
+from sslkit.runs.run import Run
+from sslkit.training.checkpoint.files import saved
+from sslkit.training.distributed import slurm
+from sslkit.training.events import Progress, Reporter
 from sslkit.training.train import train
 
 

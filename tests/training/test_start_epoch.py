@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 
 from sslkit.errors import RecipeError
 from sslkit.recipe.check import load_recipe
-from sslkit.reporting.history import read_history
-from sslkit.training.checkpoints import load_checkpoint
+from sslkit.runs.metrics_file import read_history
+from sslkit.training.checkpoint.files import load_checkpoint
 from sslkit.training.train import resume, train
 
 LATE = """

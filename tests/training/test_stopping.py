@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from sslkit.finding import all_runs
 from sslkit.recipe.check import load_recipe
-from sslkit.runs import Run
-from sslkit.training import fit, slurm
-from sslkit.training.checkpoints import load_checkpoint
-from sslkit.training.processes import Processes
-from sslkit.training.reporter import Progress, Reporter
+from sslkit.runs.find import all_runs
+from sslkit.runs.run import Run
+from sslkit.training import fit
+from sslkit.training.checkpoint.files import load_checkpoint
+from sslkit.training.distributed import slurm
+from sslkit.training.distributed.processes import Processes
+from sslkit.training.events import Progress, Reporter
 from sslkit.training.train import resume, train
 
 

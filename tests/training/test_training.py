@@ -16,18 +16,18 @@ from sslkit.contracts.dataset import Split
 from sslkit.contracts.loss import LossOutput, ViewOutputs
 from sslkit.data.datasets.digits import Digits
 from sslkit.data.store import TensorStore
-from sslkit.errors import DataError, IncompatibleComponent, RecipeError, RunError, TrainingError
-from sslkit.evaluation.network import RunNetwork
-from sslkit.finding import all_runs
+from sslkit.errors import DataError, IncompatibleComponentError, RecipeError, RunError, TrainingError
 from sslkit.recipe.check import load_recipe
-from sslkit.reporting.history import read_history
-from sslkit.runs import Run
-from sslkit.training import prepare
-from sslkit.training.checkpoints import load_checkpoint, saved
-from sslkit.training.processes import Processes
-from sslkit.training.reporter import Reporter
+from sslkit.runs.find import all_runs
+from sslkit.runs.metrics_file import read_history
+from sslkit.runs.run import Run
+from sslkit.runs.weights import read_metadata
+from sslkit.trained.network import TrainedNetwork
+from sslkit.training import setup as prepare
+from sslkit.training.checkpoint.files import load_checkpoint, saved
+from sslkit.training.distributed.processes import Processes
+from sslkit.training.events import Reporter
 from sslkit.training.train import resume, train
-from sslkit.weights import read_metadata
 from sslkit_selfcls.loss import SelfClassifierLoss
 
 
@@ -276,7 +276,7 @@ def test_a_loss_of_features_alone_needs_no_head(tiny: Path, tmp_path: Path, inst
         resume(run)
     child = train(load_recipe(tiny, settings), tmp_path / "runs", parent=run)
     assert child.status.state == "finished"
-    assert RunNetwork(child, "cpu").head is None
+    assert TrainedNetwork(child, "cpu").head is None
 
 
 def test_a_run_killed_while_it_wrote_its_weights_is_completed(tiny: Path, tmp_path: Path) -> None:
@@ -293,9 +293,9 @@ def test_a_run_killed_while_it_wrote_its_weights_is_completed(tiny: Path, tmp_pa
 def test_a_full_disk_stops_the_run_with_its_last_checkpoint_intact(
     finished: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sslkit.training import checkpoints
+    from sslkit.training.checkpoint import files as checkpoints
 
-    honest, writes = checkpoints.write_aside, []
+    honest, writes = checkpoints.write_atomic, []
 
     def full_from_the_second_on(path: Path, data: bytes) -> None:
         writes.append(path)
@@ -303,7 +303,7 @@ def test_a_full_disk_stops_the_run_with_its_last_checkpoint_intact(
             raise OSError(28, "No space left on device")
         honest(path, data)
 
-    monkeypatch.setattr(checkpoints, "write_aside", full_from_the_second_on)
+    monkeypatch.setattr(checkpoints, "write_atomic", full_from_the_second_on)
     with pytest.raises(TrainingError) as error:
         run_once(tiny, tmp_path / "runs")
     (run,) = all_runs(tmp_path / "runs")
@@ -355,12 +355,12 @@ class Stops(sslkit.Loss):
     [
         (
             "views.use=too-many",
-            IncompatibleComponent,
+            IncompatibleComponentError,
             r"view 'too-many' of plug .*: views are \[\(256, 2, 1, 8, 8\)\], but",
         ),
         (
             "head.use=narrow",
-            IncompatibleComponent,
+            IncompatibleComponentError,
             r"head 'narrow' of plug .*: it gives embeddings of \(8,\) and logits of",
         ),
         ("loss.use=stops", RuntimeError, "a component raised StopIteration in a training step"),

@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sslkit.reporting.history import read_history
-from sslkit.runs import Run
+from sslkit.runs.metrics_file import read_history
+from sslkit.runs.run import Run
 
 SMOOTH = """
 import torch, sslkit

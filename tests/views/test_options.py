@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from sslkit.contracts.options import Options
 from sslkit.contracts.views import Views
 from sslkit.errors import OptionError
-from sslkit.options import Options
 from sslkit.views.affine import Affine
 from sslkit.views.crops import Crops
 from sslkit.views.flip import Flip

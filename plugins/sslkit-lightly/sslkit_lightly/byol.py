@@ -25,7 +25,7 @@ class Byol(sslkit.Loss):
 
     api = 1
     needs = frozenset({"embeddings", "teacher"})
-    sees_global_batch = False
+    uses_global_batch = False
 
     class Options(sslkit.Options):
         predictor_dim: int = Field(4096, ge=1, le=100_000)

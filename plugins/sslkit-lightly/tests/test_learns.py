@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sslkit.data.fractions import nested_fractions
-from sslkit.evaluation.knn import knn_accuracy
+from sslkit.data.label_subsets import nested_fractions
+from sslkit.evaluation.knn_classifier import knn_accuracy
 from sslkit.evaluation.subject import RunSubject
 from sslkit.recipe.check import load_recipe
 from sslkit.training.train import train

@@ -13,7 +13,7 @@ from sslkit_lightly.pairwise import PairLoss
 class ThinNTXent(PairLoss):
     """lightly's NT-Xent."""
 
-    waits_for_device = True  # lightly picks elements by a mask
+    syncs_device = True  # lightly picks elements by a mask
     Options = sslkit.Options
 
     def compare(self, first: Tensor, second: Tensor) -> Tensor:
@@ -23,7 +23,7 @@ class ThinNTXent(PairLoss):
 class ThinVICReg(PairLoss):
     """lightly's VICReg."""
 
-    waits_for_device = True  # lightly picks elements by a mask
+    syncs_device = True  # lightly picks elements by a mask
     Options = sslkit.Options
 
     def compare(self, first: Tensor, second: Tensor) -> Tensor:

@@ -101,7 +101,7 @@ def test_resumes_where_it_was() -> None:
     assert not without.state_dict()
 
 
-class NoWaiting(TorchDispatchMode):
+class ForbidDeviceSync(TorchDispatchMode):
     """Refuses what would make the host wait for an accelerator."""
 
     def __torch_dispatch__(
@@ -115,7 +115,7 @@ class NoWaiting(TorchDispatchMode):
 def test_a_step_never_waits_for_the_device(queue_size: int) -> None:
     loss = SelfClassifierLoss(SelfClassifierLoss.Options(queue_size=queue_size), context())
     given = [views(torch.randn(2, 4, requires_grad=True), [step, step + 9]) for step in range(3)]
-    with NoWaiting():
+    with ForbidDeviceSync():
         for batch in given:
             loss(batch).total.backward()
 

@@ -11,7 +11,7 @@ from sslkit.cli.console import JsonOption, only_json, print_json, print_table
 
 if TYPE_CHECKING:
     from sslkit.components.catalog import Entry
-    from sslkit.testing.run import Result
+    from sslkit.testing.conformance import Result
 
 
 def command(
@@ -27,7 +27,7 @@ def command(
 ) -> None:
     """Import components, check their contracts, and try the quick part of the conformance kit on them."""
     from sslkit.components.catalog import Catalog
-    from sslkit.testing.run import check
+    from sslkit.testing.conformance import check
 
     catalog = Catalog.scan()
     entries = list(dict.fromkeys(entry for name in names for entry in catalog.named(name))) if names else None

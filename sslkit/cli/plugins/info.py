@@ -47,7 +47,7 @@ def command(
 
 
 def _describe(entry: Entry) -> dict[str, Any]:
-    from sslkit.components.loader import load
+    from sslkit.components.importing import load
 
     component = load(entry)
     return {

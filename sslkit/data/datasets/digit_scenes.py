@@ -5,12 +5,12 @@ from __future__ import annotations
 from pydantic import Field
 
 from sslkit.contracts.dataset import Dataset, Split
+from sslkit.contracts.options import Options as BaseOptions
 from sslkit.data.datasets.digits import Digits
 from sslkit.data.datasets.scenes import compose
 from sslkit.data.seeds import generator
 from sslkit.data.store import TensorStore
 from sslkit.errors import DataError
-from sslkit.options import Options as BaseOptions
 
 
 class DigitScenes(Dataset):

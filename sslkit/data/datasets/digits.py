@@ -8,9 +8,9 @@ from pydantic import Field
 from torch import Tensor
 
 from sslkit.contracts.dataset import Dataset, Split
+from sslkit.contracts.options import Options as BaseOptions
 from sslkit.data.store import TensorStore
 from sslkit.errors import DataError
-from sslkit.options import Options as BaseOptions
 
 NATIVE = 8
 TOP = 16

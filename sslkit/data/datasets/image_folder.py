@@ -11,13 +11,13 @@ import torch
 from pydantic import Field
 
 from sslkit.contracts.dataset import Dataset, Split
+from sslkit.contracts.options import Options as BaseOptions
 from sslkit.data.datasets.folder.decoded import Index, decoded
 from sslkit.data.datasets.folder.labels import Labels, Reading, read_labels
 from sslkit.data.datasets.folder.scan import Tree, scan, shown
 from sslkit.data.datasets.paths import FolderPath
 from sslkit.data.store import MappedStore
 from sslkit.errors import DataError
-from sslkit.options import Options as BaseOptions
 
 LISTED = 10
 """Broken files that an error lists; the rest is counted."""

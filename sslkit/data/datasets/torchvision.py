@@ -19,12 +19,12 @@ import numpy as np
 import torch
 
 from sslkit.contracts.dataset import Dataset, Split
+from sslkit.contracts.options import Options as BaseOptions
 from sslkit.data.cache import cache_folder
 from sslkit.data.datasets.paths import FolderPath
 from sslkit.data.store import TensorStore
 from sslkit.errors import DataError
 from sslkit.locks import alone
-from sslkit.options import Options as BaseOptions
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from pydantic import Field
 from torch import Tensor
 
-from sslkit.contracts.dataset import NO_CLASS, Split
+from sslkit.contracts.dataset import IGNORE_INDEX, Split
 from sslkit.data.datasets.torchvision import TorchvisionSource
 from sslkit.data.store import TensorStore
 from sslkit.errors import DataError
@@ -123,4 +123,4 @@ class OxfordPets(MaskedDataset):
 
     def _classes(self, mask: Tensor) -> Tensor:
         """The files have 1 for the pet, 2 for background, 3 for neither."""
-        return torch.tensor([NO_CLASS, 1, 0, NO_CLASS], dtype=torch.uint8)[mask.long().clamp(max=3)]
+        return torch.tensor([IGNORE_INDEX, 1, 0, IGNORE_INDEX], dtype=torch.uint8)[mask.long().clamp(max=3)]

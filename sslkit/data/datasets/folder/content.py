@@ -19,7 +19,7 @@ from sslkit.data.datasets.folder.scan import Tree, scan
 from sslkit.data.datasets.folder.threads import in_order
 from sslkit.data.images import PASSING, unreachable
 from sslkit.errors import DataError
-from sslkit.files import open_regular
+from sslkit.files import open_regular_file
 
 
 def content_name(tree: Tree, purpose: str, notes: Path) -> str:
@@ -62,7 +62,7 @@ def digest(path: Path) -> str:
         DataError: it cannot be read now, because of its disk, the network or this machine.
     """
     try:
-        with open_regular(path) as file:
+        with open_regular_file(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         if error.errno in PASSING:

@@ -24,7 +24,7 @@ from sslkit.data.cache import cache_folder, entry, need_space
 from sslkit.data.datasets.folder.content import check_unchanged, content_name
 from sslkit.data.datasets.folder.scan import Tree
 from sslkit.data.datasets.folder.threads import in_order
-from sslkit.data.images import BrokenImage, Decoded, decode, upright_size
+from sslkit.data.images import Decoded, UnreadableImageError, decode, upright_size
 from sslkit.data.store import MappedStore
 from sslkit.errors import DataError
 
@@ -90,7 +90,7 @@ def _decode_all(file: BinaryIO, tree: Tree, channels: int, size: tuple[int, int]
     def attempt(path: str) -> Decoded | str:
         try:
             return decode(tree.root / path, channels, size)
-        except BrokenImage as error:
+        except UnreadableImageError as error:
             return str(error)
 
     paths = [image.path for image in tree.all_files]
@@ -129,7 +129,7 @@ def _auto_size(tree: Tree) -> tuple[int, int]:
     def attempt(path: str) -> tuple[int, int] | str:
         try:
             return upright_size(tree.root / path)
-        except BrokenImage as error:
+        except UnreadableImageError as error:
             return str(error)
 
     paths = [image.path for image in tree.all_files]

@@ -16,7 +16,7 @@ from sslkit.data.datasets.folder.duplicates import Groups, copies, look_alikes
 from sslkit.data.datasets.folder.labels import Labels, read_labels
 from sslkit.data.datasets.folder.scan import Tree, scan
 from sslkit.data.datasets.folder.threads import in_order
-from sslkit.data.images import BrokenImage, decode, upright_size
+from sslkit.data.images import UnreadableImageError, decode, upright_size
 from sslkit.errors import DataError
 
 MOST = 20_000
@@ -102,7 +102,7 @@ def survey(root: Path, *, every: bool = False) -> Survey:
         try:
             thumbnail = decode(root / path, 3, (THUMBNAIL, THUMBNAIL))
             return upright_size(root / path), thumbnail.conversions, thumbnail.pixels
-        except BrokenImage as error:
+        except UnreadableImageError as error:
             return str(error)
 
     broken: dict[str, str] = {}

@@ -1,0 +1,1 @@
+"""Builds the components that a recipe names and connects them."""

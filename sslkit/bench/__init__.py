@@ -1,0 +1,1 @@
+"""Measure a training step against the bare backbone (``sslkit bench``)."""

@@ -1,0 +1,1 @@
+"""A finished network: load it, extract features with it, cache them."""

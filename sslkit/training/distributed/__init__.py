@@ -1,0 +1,1 @@
+"""Training in several processes: launch them, connect them, stop them."""

@@ -1,0 +1,1 @@
+"""What is measured during training: losses, throughput, validation metrics and collapse."""
