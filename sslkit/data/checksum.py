@@ -7,6 +7,7 @@ import hashlib
 import torch
 
 from sslkit.contracts.dataset import ImageStore
+from sslkit.data.splits import evenly_spaced_indices
 
 WHOLE = 8 << 30
 """Bytes of images up to which every pixel is read: some ten seconds."""
@@ -37,5 +38,5 @@ def checksum(images: ImageStore) -> str:
 
 def sampled(images: ImageStore) -> str:
     """The same of at most ``SAMPLE`` of the images."""
-    places = torch.linspace(0, len(images) - 1, min(len(images), SAMPLE), dtype=torch.float64).round().long()
-    return hashlib.sha256(images.gather(places).cpu().contiguous().numpy().data).hexdigest()[:16]
+    indices = evenly_spaced_indices(len(images), min(len(images), SAMPLE))
+    return hashlib.sha256(images.gather(indices).cpu().contiguous().numpy().data).hexdigest()[:16]

@@ -47,6 +47,11 @@ def stratified(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tens
     return (~second).nonzero().flatten(), second.nonzero().flatten()
 
 
+def evenly_spaced_indices(total: int, count: int) -> Tensor:
+    """Return int64 ``[count]`` indices in 0 to ``total`` - 1: the first, the last, and others evenly spaced between."""
+    return torch.linspace(0, total - 1, count, dtype=torch.float64).round().long()
+
+
 class Subset:
     """Some images of a store, in a given order.
 
