@@ -1,23 +1,27 @@
-# Everything needs only Python >= 3.11 and make.  `make demo` trains and evaluates the quick start, `make test` checks
-# the project, `make soak` repeats the slow checks at full length.
+# Needs Python >= 3.11 and make. `make demo` trains and evaluates the quick start, `make test` runs all checks,
+# `make soak` the long tests, `make format` formats the code, `make lowest` tests the lowest declared versions (needs uv).
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PLUGINS := plugins/sslkit-selfcls plugins/sslkit-lightly plugins/sslkit-backbones
 EDITABLE := $(addprefix -e ,$(PLUGINS))
-# One environment, made again when any project's metadata change: first what users get, then what the checks need.
+# One environment, made again when any pyproject.toml changes: first what users get, then what the checks need.
 INSTALLED := $(VENV)/installed
 STAMP := $(VENV)/developed
 METADATA := pyproject.toml $(addsuffix /pyproject.toml,$(PLUGINS))
 
-.PHONY: demo test soak lint types imports docs unit clean
+.PHONY: demo test soak format lint types imports docs unit lowest clean
 
 demo: $(INSTALLED)
 	$(BIN)/sslkit train recipes/quickstart.toml
 	$(BIN)/sslkit eval --cluster
 
 test: lint types imports docs unit
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -39,6 +43,11 @@ unit: $(STAMP)
 soak: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder -m soak
 
+lowest:
+	uv venv --quiet --clear --python $(PYTHON) .venv-lowest
+	uv pip install --quiet --python .venv-lowest --resolution lowest-direct -e '.[dev]' $(EDITABLE)
+	.venv-lowest/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not soak'
+
 $(INSTALLED): $(METADATA)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -e . $(EDITABLE)
@@ -49,4 +58,4 @@ $(STAMP): $(INSTALLED)
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) site .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-lowest site .mypy_cache .ruff_cache .import_linter_cache .hypothesis
