@@ -46,7 +46,7 @@ def ratio(over: Sequence[float], under: Sequence[float]) -> dict[str, Any]:
 
 def in_process(program: str, *arguments: object) -> Any:
     """The JSON value that a benchmark prints last when it is started as a process of its own."""
-    command = [sys.executable, str(ROOT / "benchmarks" / program), *map(str, arguments)]
+    command = [sys.executable, program, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-4000:]}")
@@ -119,4 +119,4 @@ def write_record(name: str, command: str, found: Mapping[str, Any], libraries: S
 
 def command_line() -> str:
     """How this program was started."""
-    return " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    return " ".join(["python", str(Path(sys.argv[0]).resolve().relative_to(ROOT)), *sys.argv[1:]])

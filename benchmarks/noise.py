@@ -69,11 +69,11 @@ class _Enough(BaseException):
 def train_some(own: Any, steps: int, after_step: Callable[[], None] = lambda: None) -> None:
     """The first steps of a training, with everything; its run folder is dropped."""
 
-    class CollapseDetector(Reporter):
+    class StepListener(Reporter):
         def step(self, progress: Progress) -> None:
             after_step()
             if progress.step == steps:
                 raise _Enough
 
     with tempfile.TemporaryDirectory() as folder, suppress(_Enough):
-        train(own, Path(folder), CollapseDetector())
+        train(own, Path(folder), StepListener())

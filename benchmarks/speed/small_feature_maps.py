@@ -1,12 +1,12 @@
 """Gradients of convolutions' weights on a processor: torch's own, and sslkit's products for results of few places.
 
-    python benchmarks/convolution.py [--rounds 5] [--batch 512] [--no-record]
+    python benchmarks/speed/small_feature_maps.py [--rounds 5] [--batch 512] [--no-record]
 
 First a whole pass of ResNet-18 and AlexNet on small views, forward and backward, as a training takes it, in float32
 and in bfloat16.  Then each of their convolutions whose result has at most 64 places, which tells up to how many places
 products are the faster way: ``sslkit.device.small_feature_maps.max_positions``.
 
-Writes ``benchmarks/records/convolution.json``.
+Writes ``benchmarks/records/small-feature-maps.json``.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import Any
 from unittest import mock
 
 import torch
-from common import command_line, print_table, ratio, take_turns, write_record
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 import sslkit
+from benchmarks.common import command_line, print_table, ratio, take_turns, write_record
 from sslkit.device import small_feature_maps as convolution
 from sslkit_backbones.alexnet import AlexNet
 from sslkit_backbones.resnet import ResNet18
@@ -141,7 +141,7 @@ def main() -> None:
     )
     if not asked.no_record:
         record = {"n": asked.rounds, "settings": vars(asked), "networks": networks, "convolutions": convolutions}
-        write_record("convolution", command_line(), record, ("torchvision",))
+        write_record("small-feature-maps", command_line(), record, ("torchvision",))
 
 
 if __name__ == "__main__":

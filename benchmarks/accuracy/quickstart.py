@@ -1,6 +1,6 @@
 """Trains and evaluates the quick start for several seeds, one after the other, and records what came out.
 
-    python benchmarks/quickstart.py [SEED ...]        # seeds 0 to 4 unless told otherwise
+    python benchmarks/accuracy/quickstart.py [SEED ...]        # seeds 0 to 4 unless told otherwise
 
 Writes ``benchmarks/records/quickstart.json``: for each seed the figures on the held-out digits, next to k-means on
 their pixels, and the seconds that ``sslkit train`` took, with everything it imports.
@@ -14,7 +14,7 @@ import time
 from statistics import mean
 from typing import Any
 
-from common import ROOT, by_device, sslkit, write_record
+from benchmarks.common import ROOT, by_device, sslkit, write_record
 
 
 def measure(seed: int, runs: str) -> dict[str, Any]:
@@ -43,7 +43,9 @@ def main() -> None:
         "mean_acc": mean(accuracies),
         "worst_acc": min(accuracies),
     }
-    write_record(by_device("quickstart"), "python benchmarks/quickstart.py " + " ".join(map(str, seeds)), found)
+    write_record(
+        by_device("quickstart"), "python benchmarks/accuracy/quickstart.py " + " ".join(map(str, seeds)), found
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """What broken plugins cost the commands that do not ask for them.
 
-    python benchmarks/isolation.py [N]           # N rounds, 15 unless told otherwise
+    python benchmarks/speed/broken_plugins.py [N]           # N rounds, 15 unless told otherwise
 
 Installs every broken and ill-behaved plugin of ``tests/cli/test_isolation.py`` into a folder, runs light commands with
 and without that folder on the path, alternating, and writes medians of seconds into
-``benchmarks/records/isolation.json``.
+``benchmarks/records/broken-plugins.json``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from common import ROOT, by_device, write_record
+from benchmarks.common import ROOT, by_device, write_record
 
 sys.path.insert(0, str(ROOT / "tests" / "cli"))
 from test_isolation import LIVELY, SOURCES
@@ -65,8 +65,8 @@ def main() -> None:
             rows.append(row)
             print(row, flush=True)
     write_record(
-        by_device("isolation"),
-        f"python benchmarks/isolation.py {rounds}",
+        by_device("broken-plugins"),
+        f"python benchmarks/speed/broken_plugins.py {rounds}",
         {"plugins": count, "n": rounds, "rows": rows},
     )
 

@@ -1,6 +1,6 @@
 """What a step costs as one thing grows: batch, prototypes, sets of prototypes, classes, crops, images.
 
-    python benchmarks/scaling.py [--rounds 3] [--seconds 2] [--only batch] [--no-record]
+    python benchmarks/speed/scaling.py [--rounds 3] [--seconds 2] [--only batch] [--no-record]
 
 SwAV, for classes Self-Classifier, with the small ``convnet``, so that what is not the backbone shows; the seconds are
 those of `sslkit bench`.
@@ -12,9 +12,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from common import by_device, command_line, print_table, write_record
-from noise import recipe
-
+from benchmarks.common import by_device, command_line, print_table, write_record
+from benchmarks.noise import recipe
 from sslkit.bench.bench import bench
 
 BASE = {"batch": 256, "prototypes": 300, "sets of prototypes": 1, "classes": 0, "local crops": 0, "images": 4096}

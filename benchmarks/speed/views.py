@@ -1,6 +1,6 @@
 """Views alone, the same operations on the same cores: sslkit's, kornia's, and lightly's PIL transform in a DataLoader.
 
-    python benchmarks/views.py [--rounds 5] [--batch 256] [--batches 40] [--no-record]
+    python benchmarks/speed/views.py [--rounds 5] [--batch 256] [--batches 40] [--no-record]
 
 Two crops of 32 px, mirrored, colour jitter, grayscale, normalised, of images that each side fetches itself.  The PIL
 transform has a worker for each processor, the others the threads that torch takes.  Each turn is a process of its own,
@@ -17,9 +17,9 @@ from statistics import median
 from typing import Any
 
 import torch
-from common import by_device, command_line, in_process, print_table, ratio, take_turns, write_record
-from peers import kornia_batches, pil_batches
 
+from benchmarks.common import by_device, command_line, in_process, print_table, ratio, take_turns, write_record
+from benchmarks.speed.peers import kornia_batches, pil_batches
 from sslkit.contracts.context import Context
 from sslkit.contracts.views import move_parameters
 from sslkit.device.hardware import choose
@@ -74,7 +74,7 @@ def main() -> None:
         return
 
     def side(name: str) -> float:
-        return float(in_process("views.py", "--side", name, "--batch", asked.batch, "--batches", asked.batches))
+        return float(in_process(__file__, "--side", name, "--batch", asked.batch, "--batches", asked.batches))
 
     found = take_turns({name: lambda name=name: side(name) for name in SIDES}, asked.rounds)
     against = {name: ratio(found["sslkit"], found[name]) for name in found if name != "sslkit"}

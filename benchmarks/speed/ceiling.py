@@ -1,6 +1,6 @@
 """Training, end to end, against the bare backbone on views that lie ready, as `sslkit bench` measures it.
 
-    python benchmarks/ceiling.py [--stem small|imagenet] [--crops 2x32|multi] [--rounds 5] [--seconds 10] [--batch 256]
+    python benchmarks/speed/ceiling.py [--stem small|imagenet] [--crops 2x32|multi] [--rounds 5] [--seconds 10] [--batch 256]
                                  [--images 4096] [--no-record]
 
 Writes ``benchmarks/records/ceiling-STEM-CROPS.json``.
@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import argparse
 
-from common import by_device, command_line, print_table, write_record
-from noise import recipe
-
+from benchmarks.common import by_device, command_line, print_table, write_record
+from benchmarks.noise import recipe
 from sslkit.bench.bench import bench
 
 CROPS = {"2x32": [], "multi": ["views.local_crops=6", "views.local_size=18"]}

@@ -1,10 +1,10 @@
 """A training on a processor that keeps what its steps free, as sslkit does, and one that gives it back, as glibc does.
 
-    python benchmarks/heap.py [--rounds 3] [--batch 256] [--no-record]
+    python benchmarks/speed/allocator.py [--rounds 3] [--batch 256] [--no-record]
 
 ResNet-18 with both stems, and a forward pass of the small one in float32, as evaluation takes it.  Each side is a
 process of its own, in turns.  Told are seconds and fetched pages of a step, medians, and the process's peak memory.
-Writes ``benchmarks/records/heap.json``.
+Writes ``benchmarks/records/allocator.json``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from statistics import median
 from typing import Any
 from unittest import mock
 
-from common import command_line, in_process, print_table, ratio, take_turns, write_record
-
+from benchmarks.common import command_line, in_process, print_table, ratio, take_turns, write_record
 from sslkit.device import allocator as heap
 
 WORK = {"train small": 8, "train imagenet": 30, "forward small": 10}
@@ -40,7 +39,7 @@ def measured(work: str, batch: int) -> dict[str, float]:
 
     what, stem = work.split()
     if what == "train":
-        from noise import recipe, train_some
+        from benchmarks.noise import recipe, train_some
 
         train_some(recipe(f"backbone.stem={stem}", batch=batch), WARM + WORK[work], note)
     else:
@@ -72,7 +71,7 @@ def forward(stem: Any, batch: int, steps: int, note: Callable[[], None]) -> None
 
 def side(arguments: Sequence[object], found: list[dict[str, float]]) -> float:
     """Seconds of a step of one side; what else it tells is added to ``found``."""
-    found.append(in_process("heap.py", *arguments))
+    found.append(in_process(__file__, *arguments))
     return found[-1]["seconds"]
 
 
@@ -107,7 +106,7 @@ def main() -> None:
     columns = ("work", "× as fast", "pages a step, kept", "returned", "peak MB, kept", "returned")
     print_table(f"resnet18, 32 px, batches of {asked.batch}", columns, rows)
     if not asked.no_record:
-        write_record("heap", command_line(), {"n": asked.rounds, "settings": vars(asked), "work": found})
+        write_record("allocator", command_line(), {"n": asked.rounds, "settings": vars(asked), "work": found})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Prints the records of CIFAR-10 as tables: every try, the best ones and the failed ones alike, and published rows.
 
-python benchmarks/table.py
+python benchmarks/accuracy/table.py
 
 Minutes in brackets are more than a try of this repository may take.
 """
@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from common import ROOT
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.common import ROOT
 from sslkit.reporting.references import REFERENCES
 
 RECORDS = ROOT / "benchmarks" / "records" / "cifar10"

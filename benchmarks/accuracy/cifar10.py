@@ -1,8 +1,8 @@
 """One try on CIFAR-10: trained, evaluated, and recorded whatever came out.
 
-    python benchmarks/cifar10.py NAME RECIPE [--set KEY=VALUE ...] [--images DIR] [--runs DIR] [--few-labels]
-    python benchmarks/cifar10.py NAME --run RUN [--few-labels]          # a run that was trained already
-    python benchmarks/cifar10.py NAME --run RUN --saved                 # and evaluated
+    python benchmarks/accuracy/cifar10.py NAME RECIPE [--set KEY=VALUE ...] [--images DIR] [--runs DIR] [--few-labels]
+    python benchmarks/accuracy/cifar10.py NAME --run RUN [--few-labels]          # a run that was trained already
+    python benchmarks/accuracy/cifar10.py NAME --run RUN --saved                 # and evaluated
 
 Writes ``benchmarks/records/cifar10/NAME.json``: the resolved recipe, minutes, curves, and every figure with its
 protocol, beside the same network with random weights.  What it was trained with is the run's own provenance, what it
@@ -10,7 +10,7 @@ was evaluated with stands in each evaluation; machine and versions are those tha
 ``--few-labels`` adds 1, 10, 30 and 40 % of the labels, and fine-tuning with 1 and 10 % of them beside training from
 scratch.  ``--images`` is a folder ``train/<class>``, ``test/<class>`` of the same images, for machines that cannot
 download them.  A run that did not finish is recorded with its curves alone.
-``python benchmarks/table.py`` prints the records as tables.
+``python benchmarks/accuracy/table.py`` prints the records as tables.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from common import sslkit, write_record
-
+from benchmarks.common import sslkit, write_record
 from sslkit.runs.metrics_file import read_history
 from sslkit.runs.records import read_evaluations
 from sslkit.runs.run import Run
@@ -116,7 +115,7 @@ def main() -> None:
     if "--note" in words:  # it stands in the record already
         del words[words.index("--note") : words.index("--note") + 2]
     words = [word for word in words if not word.startswith("--note=")]
-    command = shlex.join(["python", "benchmarks/cifar10.py", *words])
+    command = shlex.join(["python", "benchmarks/accuracy/cifar10.py", *words])
     write_record(f"cifar10/{asked.name}", command, record)
 
 

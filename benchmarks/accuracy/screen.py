@@ -1,6 +1,6 @@
 """Variants of a recipe side by side, judged by labels of some training images: how values for a recipe are chosen.
 
-    python benchmarks/screen.py SCREEN.toml [--images DIR] [--only NAME ...] [--no-record]
+    python benchmarks/accuracy/screen.py SCREEN.toml [--images DIR] [--only NAME ...] [--no-record]
 
 SCREEN.toml names a ``recipe`` (relative to itself), ``settings`` that all trainings share, a ``seed``, and a table
 ``jobs`` of further settings by name.  With ``finetune = {labels = 4600, epochs = 35, lr = 0.05, seeds = [11, 12]}``
@@ -26,9 +26,8 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from common import command_line, print_table, write_record
-
 import sslkit
+from benchmarks.common import command_line, print_table, write_record
 from sslkit.data.label_subsets import nested_fractions
 from sslkit.data.splits import Subset
 from sslkit.device.hardware import choose_device

@@ -1,12 +1,12 @@
 """Whether the solved linear probe finds what scikit-learn finds, and how much sooner it is there than the one that is
 trained as a published report trained it.
 
-    python benchmarks/probe.py RUN           # a finished run whose data have labels
+    python benchmarks/speed/linear_probe_sgd.py RUN           # a finished run whose data have labels
 
 Each side is a whole evaluation of its own, features included, with nothing kept from before.  The report's protocol is
 measured for one and for three epochs; its 100 are extrapolated from the difference.  scikit-learn's
 ``LogisticRegression`` is given the same features, scaled alike, and the penalty that the probe chose.  Writes
-``benchmarks/records/probe.json``.
+``benchmarks/records/linear-probe-sgd.json``.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import by_device, print_table, write_record
 from sklearn.linear_model import LogisticRegression
 
+from benchmarks.common import by_device, print_table, write_record
 from sslkit.contracts.evaluator import Evaluation
 from sslkit.device.hardware import choose
 from sslkit.evaluation.evaluate import build_evaluators
@@ -87,7 +87,7 @@ def main() -> None:
         "report_after_3_epochs": dict(trained.figures),
         "ratio": report / solved,
     }
-    write_record(by_device("probe"), "python benchmarks/probe.py RUN", record)
+    write_record(by_device("linear-probe-sgd"), "python benchmarks/speed/linear_probe_sgd.py RUN", record)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """``sslkit predict`` on many small files, beside the bare forward pass of the same network.
 
-    python benchmarks/predict.py [PAIRS]              # five pairs unless told otherwise
+    python benchmarks/speed/predict.py [PAIRS]              # five pairs unless told otherwise
 
 Writes 10 000 PNG files of 32 pixels, trains AlexNet on 512 others for an epoch, and times in turn the whole of
 ``predict`` (loading, reading, decoding, forward pass, table) and the forward pass of backbone and head alone, in
@@ -18,10 +18,10 @@ from statistics import median
 
 import numpy
 import torch
-from common import ROOT, write_record
 from PIL import Image
 
 import sslkit
+from benchmarks.common import ROOT, write_record
 from sslkit.inference.forward import BATCH
 from sslkit.inference.predict import predict
 from sslkit.trained.network import TrainedNetwork
@@ -85,7 +85,7 @@ def main() -> None:
         "n": pairs,
     }
     print(f"median ratio {found['median_ratio']:.3f}")
-    write_record("predict", f"python benchmarks/predict.py {pairs}", found)
+    write_record("predict", f"python benchmarks/speed/predict.py {pairs}", found)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """The linear probe with its sweep against scikit-learn's, on made-up features.
 
-    python benchmarks/eval.py [--images 50000] [--width 512] [--classes 10] [--rounds 3] [--no-record]
+    python benchmarks/speed/linear_probe.py [--images 50000] [--width 512] [--classes 10] [--rounds 3] [--no-record]
 
 Features are overlapping Gaussian classes, a tenth as many for the test, a tenth held out to choose the
 penalty.  Both sides fit the same penalties, choose on the held-out images, fit again on all, and score the same
-test images.  Writes ``benchmarks/records/eval.json``.
+test images.  Writes ``benchmarks/records/linear-probe.json``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from statistics import median
 from typing import Any
 
 import torch
-from common import by_device, command_line, print_table, ratio, take_turns, write_record
 from torch import Tensor
 
+from benchmarks.common import by_device, command_line, print_table, ratio, take_turns, write_record
 from sslkit.contracts.evaluator import Features
 from sslkit.evaluation.linear import Linear
 
@@ -106,7 +106,7 @@ def main() -> None:
             "top1": accuracy,
             "scikit_learn_over_sslkit": ratio(found["scikit-learn"], found["sslkit"]),
         }
-        write_record(by_device("eval"), command_line(), record, ("scikit-learn", "numpy", "scipy"))
+        write_record(by_device("linear-probe"), command_line(), record, ("scikit-learn", "numpy", "scipy"))
 
 
 if __name__ == "__main__":

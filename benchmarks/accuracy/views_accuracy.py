@@ -1,13 +1,13 @@
 """Whether fast views cost accuracy: the same training with sslkit's views and with torchvision's own transforms.
 
-    python benchmarks/views_accuracy.py affine|crops [SEED ...] [--epochs E] [--images DIR] [--at-once N] [--no-record]
+    python benchmarks/accuracy/views_accuracy.py affine|crops [SEED ...] [--epochs E] [--images DIR] [--at-once N] [--no-record]
 
 Seeds are 0 to 2 unless told otherwise.  ``affine`` is the quick start, on digits; ``crops`` is ``recipes/cpu/``'s
 AlexNet, on CIFAR-10 or, with ``--images``, on a folder ``train/<class>``, ``test/<class>`` of such images.  Only
 ``[views]`` differs: torchvision's transforms take the recipe's strengths and make one view after the other.  Figures
 are those of held-out images.  Each training is a process of its own, N of them at once.
 
-Writes ``benchmarks/records/views_accuracy-OPERATIONS.json``.
+Writes ``benchmarks/records/views-accuracy-OPERATIONS.json``.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from statistics import mean, stdev
 from typing import Any, Literal
 
 import torch
-from common import ROOT, by_device, command_line, in_process, print_table, write_record
 from torch import Tensor
 from torchvision.transforms import v2
 
 import sslkit
+from benchmarks.common import ROOT, by_device, command_line, in_process, print_table, write_record
 
 RECIPES = {"affine": ("quickstart.toml", 50), "crops": ("cpu/selfcls-alexnet.toml", 4)}
 """By operations: the recipe, and for how many epochs unless told otherwise."""
@@ -129,7 +129,7 @@ def main() -> None:
 
     def one(job: tuple[int, str]) -> dict[str, float]:
         seed, side = job
-        found: dict[str, float] = in_process("views_accuracy.py", asked.operations, seed, "--side", side, *own)
+        found: dict[str, float] = in_process(__file__, asked.operations, seed, "--side", side, *own)
         print(side, seed, found, flush=True)
         return found
 
@@ -160,7 +160,7 @@ def main() -> None:
             "summary": summary,
         }
         command = command_line().replace(asked.images or "DIR", "DIR")
-        write_record(by_device(f"views_accuracy-{asked.operations}"), command, record, ("torchvision",))
+        write_record(by_device(f"views-accuracy-{asked.operations}"), command, record, ("torchvision",))
 
 
 if __name__ == "__main__":

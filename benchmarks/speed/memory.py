@@ -1,6 +1,6 @@
 """Peak memory of a training: resident beside its bare model, and from a folder of files, 1, 4 and 16 times as many.
 
-    python benchmarks/memory.py [--images 50000] [--size 32] [--files 10000] [--batch 256] [--steps 30] [--no-record]
+    python benchmarks/speed/memory.py [--images 50000] [--size 32] [--files 10000] [--batch 256] [--steps 30] [--no-record]
 
 Each side is a process of its own.  The folder's files are decoded into the cache and streamed from there, as those are
 that do not fit into memory.  What counts is memory that belongs to the process and its workers alone (Pss_Anon of
@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import by_device, command_line, in_process, print_table, write_record
+from benchmarks.common import by_device, command_line, in_process, print_table, write_record
 
 TIMES = (1, 4, 16)
 
@@ -80,8 +80,7 @@ def fill(folder: Path, files: int, size: int) -> None:
 
 def work(asked: argparse.Namespace) -> None:
     """Some steps of a training, as ``--side`` says; ``bare`` is its network on views that lie ready."""
-    from noise import recipe, train_some
-
+    from benchmarks.noise import recipe, train_some
     from sslkit.bench import bench
     from sslkit.data import placement as residence
     from sslkit.training.events import Reporter
@@ -124,8 +123,8 @@ def main() -> None:
     shared = ("--size", asked.size, "--batch", asked.batch, "--steps", asked.steps)
     found: dict[str, Any] = {
         # Few images: what the bare side holds of the data is not the model's.
-        "bare": in_process("memory.py", "--side", "bare", "--images", asked.batch, *shared),
-        "resident": in_process("memory.py", "--side", "resident", "--images", asked.images, *shared),
+        "bare": in_process(__file__, "--side", "bare", "--images", asked.batch, *shared),
+        "resident": in_process(__file__, "--side", "resident", "--images", asked.images, *shared),
     }
     for times in TIMES:
         with tempfile.TemporaryDirectory() as aside:
@@ -133,7 +132,7 @@ def main() -> None:
             fill(pictures, times * asked.files, asked.size)
             os.environ["SSLKIT_CACHE"] = str(Path(aside) / "cache")
             own = ("--side", "streamed", "--folder", pictures)
-            found[f"streamed, {times}x"] = in_process("memory.py", *own, *shared)
+            found[f"streamed, {times}x"] = in_process(__file__, *own, *shared)
     first = found["streamed, 1x"]["anonymous"]
     rows = [
         (name, f"{each['anonymous'] / 1e6:.0f}", f"{each['with_file_pages'] / 1e6:.0f}") for name, each in found.items()

@@ -1,6 +1,6 @@
 """Transfer of the quick start's backbone to segmentation, beside the same network with random weights.
 
-    python benchmarks/segment.py [SEED ...]           # seeds 0 to 2 unless told otherwise
+    python benchmarks/accuracy/segment.py [SEED ...]           # seeds 0 to 2 unless told otherwise
 
 Trains the quick start for each seed, evaluates it with ``sslkit eval --segment --baseline random``, and writes
 ``benchmarks/records/segment.json``.
@@ -13,7 +13,7 @@ import tempfile
 from statistics import mean
 from typing import Any
 
-from common import ROOT, by_device, sslkit, write_record
+from benchmarks.common import ROOT, by_device, sslkit, write_record
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
         "mean_miou": mean(row["miou"] for row in rows),
         "mean_miou_random_weights": mean(row["random_weights"]["miou"] for row in rows),
     }
-    write_record(by_device("segment"), "python benchmarks/segment.py " + " ".join(map(str, seeds)), found)
+    write_record(by_device("segment"), "python benchmarks/accuracy/segment.py " + " ".join(map(str, seeds)), found)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The same SwAV training by others and by sslkit: same backbone, batch, crops, head, loss, optimizer and steps.
 
-    python benchmarks/peers.py [--stem small|imagenet] [--crops 2x32|multi] [--rounds 5] [--steps 8] [--batch 256]
+    python benchmarks/speed/peers.py [--stem small|imagenet] [--crops 2x32|multi] [--rounds 5] [--steps 8] [--batch 256]
                                [--sides SIDE ...]
 
 Sides, each in a process of its own, in turns:
@@ -36,7 +36,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from common import by_device, command_line, in_process, machine, print_table, ratio, take_turns, write_record
+from benchmarks.common import by_device, command_line, in_process, machine, print_table, ratio, take_turns, write_record
 
 PEERS = ("lightly", "careful", "kornia", "bare")
 OURS = {
@@ -204,14 +204,14 @@ def ours(asked: argparse.Namespace) -> list[float]:
     """When each step of ``sslkit train`` ended."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command does, before torch is imported
     import torch
-    from noise import recipe
 
+    from benchmarks.noise import recipe
     from sslkit.training.events import Progress, Reporter
     from sslkit.training.train import train
 
     ends = []
 
-    class CollapseDetector(Reporter):
+    class StepListener(Reporter):
         def step(self, progress: Progress) -> None:
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
@@ -229,7 +229,7 @@ def ours(asked: argparse.Namespace) -> list[float]:
         batch=asked.batch,
     )
     with tempfile.TemporaryDirectory() as folder:
-        train(own, Path(folder), CollapseDetector())
+        train(own, Path(folder), StepListener())
     return ends
 
 
@@ -259,7 +259,7 @@ def main() -> None:
     ]
 
     def side(name: str) -> float:
-        return float(in_process("peers.py", "--side", name, *own))
+        return float(in_process(__file__, "--side", name, *own))
 
     sides = asked.sides
     if machine()["device"] != "cpu" or os.cpu_count() == 1:

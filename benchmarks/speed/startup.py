@@ -1,6 +1,6 @@
 """How long commands take to start, and a training to its first step.
 
-    python benchmarks/startup.py [--rounds 5] [--no-record]
+    python benchmarks/speed/startup.py [--rounds 5] [--no-record]
 
 Each in a process of its own, in turns.  Beside the light commands: importing torch, importing torch and all of
 Lightning, and the quick start up to the end of its first step, which imports less of Lightning and can so be faster.
@@ -16,7 +16,7 @@ import tempfile
 import time
 from statistics import median
 
-from common import ROOT, by_device, command_line, print_table, take_turns, write_record
+from benchmarks.common import ROOT, by_device, command_line, print_table, take_turns, write_record
 
 FIRST_STEP = """
 import os, sys
