@@ -83,7 +83,7 @@ class Run(run_folder.Run):
         Raises:
             RunError: a run's files are damaged.
         """
-        from sslkit.reporting.report import write_report
+        from sslkit.reporting.report_page import write_report
 
         page, folder = (None if path is None else Path(path) for path in (out, figures))
         on = choose(device, "auto").device
@@ -104,7 +104,7 @@ class Run(run_folder.Run):
         Raises:
             RunError: the run has not finished, or discovered no such classes, or its ``classes.toml`` is damaged.
         """
-        from sslkit.reporting.label import label, name_classes
+        from sslkit.reporting.label_page import label, name_classes
 
         if names is not None:
             return name_classes(self, names)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sslkit.cli.console import JsonOption, RunArgument, RunsOption, output, print_json, print_table
+from sslkit.cli.common.console import JsonOption, RunArgument, RunsOption, output, print_json, print_table
 
 
 def command(
@@ -33,8 +33,8 @@ def command(
     names = dict(_setting(text) for text in set_ or [])
 
     from sslkit.device.hardware import choose
-    from sslkit.reporting.label import label, name_classes
-    from sslkit.reporting.text import visible
+    from sslkit.reporting.label_page import label, name_classes
+    from sslkit.reporting.escape import visible
     from sslkit.runs.find import find_run, runs_folder
 
     found = find_run(run, runs_folder(runs))

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from sslkit.cli import completion
-from sslkit.cli.console import RunsOption, messages, output
+from sslkit.cli.common import completion
+from sslkit.cli.common.console import RunsOption, messages, output
 
 
 def command(
@@ -42,7 +42,7 @@ def command(
 ) -> None:
     """Write a page that shows what a run trained, found and scored; it needs no network and no other file."""
     from sslkit.device.hardware import choose
-    from sslkit.reporting.report import write_report
+    from sslkit.reporting.report_page import write_report
     from sslkit.runs.find import find_run, runs_folder
 
     root = runs_folder(runs)

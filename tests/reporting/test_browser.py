@@ -10,8 +10,8 @@ import browser
 import pytest
 
 from sslkit import Run
-from sslkit.reporting.label import label
-from sslkit.reporting.report import write_report
+from sslkit.reporting.label_page import label
+from sslkit.reporting.report_page import write_report
 from sslkit.runs.class_names import write_class_names
 
 CHROMIUM = browser.find()

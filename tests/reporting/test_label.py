@@ -8,14 +8,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from warm import run_sslkit
+from forked_cli import run_sslkit
 
 from sslkit import Run
 from sslkit.errors import RunError
 from sslkit.evaluation.clustering_metrics import contingency
 from sslkit.evaluation.subject import RunSubject
-from sslkit.reporting import label as labelling
-from sslkit.reporting.label import label, name_classes
+from sslkit.reporting import label_page as labelling
+from sslkit.reporting.label_page import label, name_classes
 from sslkit.runs.class_names import read_class_names
 
 pytestmark = pytest.mark.usefixtures("cache")

@@ -21,11 +21,13 @@ from sslkit.contracts.dataset import Split
 from sslkit.data.store import TensorStore
 from sslkit.evaluation.discovered import Discovered
 from sslkit.evaluation.subject import RunSubject
-from sslkit.reporting import discoveries, drawing, run_section
-from sslkit.reporting.discoveries import confusion
-from sslkit.reporting.findings import Findings
-from sslkit.reporting.gallery import Gallery
-from sslkit.reporting.report import write_report
+from sslkit.reporting.sections import classes as discoveries
+from sslkit.reporting.sections import run as run_section
+from sslkit.reporting import chart_style as drawing
+from sslkit.reporting.sections.classes import confusion
+from sslkit.reporting.encoded_split import Findings
+from sslkit.reporting.page_elements import Gallery
+from sslkit.reporting.report_page import write_report
 from sslkit.runs.class_names import write_class_names
 from sslkit.runs.records import read_evaluations
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from sslkit.reporting.drawing import SERIES, VARIABLES, inline_svg
-from sslkit.reporting.plots import Line, confusion, curves, scatter
-from sslkit.reporting.text import visible
+from sslkit.reporting.chart_style import SERIES, VARIABLES, inline_svg
+from sslkit.reporting.charts import Line, confusion, curves, scatter
+from sslkit.reporting.escape import visible
 
 
 @pytest.mark.parametrize(

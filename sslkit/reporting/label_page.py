@@ -9,10 +9,10 @@ from pathlib import Path
 from sslkit import __version__
 from sslkit.errors import InputError, RunError
 from sslkit.files import write_atomic
-from sslkit.reporting.discoveries import cards
-from sslkit.reporting.findings import find
-from sslkit.reporting.gallery import Gallery
-from sslkit.reporting.page import render
+from sslkit.reporting.sections.classes import cards
+from sslkit.reporting.encoded_split import find
+from sslkit.reporting.page_elements import Gallery
+from sslkit.reporting.render import render
 from sslkit.runs.class_names import read_class_names, write_class_names
 from sslkit.runs.run import Run
 from sslkit.trained.network import TrainedNetwork

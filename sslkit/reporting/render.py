@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from sslkit.reporting.text import visible
+from sslkit.reporting.escape import visible
 
 
 def render(template: str, script: str, values: Mapping[str, Any]) -> str:

@@ -9,12 +9,12 @@ from typing import Any
 
 from sslkit import __version__
 from sslkit.files import write_atomic
-from sslkit.reporting import curves
+from sslkit.reporting.sections import training_curves as curves
 from sslkit.reporting.compare import compare
 from sslkit.reporting.evaluations import protocol
-from sslkit.reporting.gallery import Gallery, Table
-from sslkit.reporting.page import render
-from sslkit.reporting.run_section import describe
+from sslkit.reporting.page_elements import Gallery, Table
+from sslkit.reporting.render import render
+from sslkit.reporting.sections.run import describe
 from sslkit.runs.run import Run
 
 

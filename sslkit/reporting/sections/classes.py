@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from sslkit.evaluation.discovered import Discovered
-from sslkit.reporting import pictures
-from sslkit.reporting import plots as figures
-from sslkit.reporting.findings import MAP_IMAGES, Findings
-from sslkit.reporting.gallery import Chart, Gallery, Table
+from sslkit.reporting import thumbnails as pictures
+from sslkit.reporting import charts as figures
+from sslkit.reporting.encoded_split import MAP_IMAGES, Findings
+from sslkit.reporting.page_elements import Chart, Gallery, Table
 
 MOST_CLASSES = 60
 """Discovered classes that are shown; of more, the largest."""

@@ -11,7 +11,8 @@ from markupsafe import Markup
 from torch import Tensor
 
 from sslkit.contracts.dataset import ImageStore
-from sslkit.reporting import drawing, pictures
+from sslkit.reporting import thumbnails as pictures
+from sslkit.reporting import chart_style as drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

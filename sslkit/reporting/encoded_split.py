@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 from sslkit.contracts.dataset import Split
 from sslkit.evaluation.discovered import Discovered
 from sslkit.evaluation.subject import RunSubject
-from sslkit.reporting.text import visible
+from sslkit.reporting.escape import visible
 from sslkit.runs.run import Run
 
 MAP_IMAGES = 2000

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sslkit.reporting import plots as figures
-from sslkit.reporting.gallery import Chart, Gallery
-from sslkit.reporting.plots import Line
+from sslkit.reporting import charts as figures
+from sslkit.reporting.page_elements import Chart, Gallery
+from sslkit.reporting.charts import Line
 from sslkit.runs.metrics_file import Row
 
 Points = tuple[list[float], list[float]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sslkit.reporting.drawing import DASHES, INK, LINE, MARKERS, MUTED, ON_ACCENT, SERIES, SURFACE, drawing
-from sslkit.reporting.text import visible
+from sslkit.reporting.chart_style import DASHES, INK, LINE, MARKERS, MUTED, ON_ACCENT, SERIES, SURFACE, drawing
+from sslkit.reporting.escape import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

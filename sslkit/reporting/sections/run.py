@@ -7,11 +7,13 @@ import tomllib
 from typing import Any
 
 from sslkit.errors import SslkitError
-from sslkit.reporting import curves, discoveries, evaluations
+from sslkit.reporting import evaluations
+from sslkit.reporting.sections import training_curves as curves
+from sslkit.reporting.sections import classes as discoveries
 from sslkit.reporting.compare import compare
 from sslkit.reporting.facts import facts, origin, parsed, read, summary, used, words
-from sslkit.reporting.findings import Findings, find
-from sslkit.reporting.gallery import Gallery, Table
+from sslkit.reporting.encoded_split import Findings, find
+from sslkit.reporting.page_elements import Gallery, Table
 from sslkit.reporting.references import REFERENCES
 from sslkit.runs.class_names import read_class_names
 from sslkit.runs.metrics_file import read_history
