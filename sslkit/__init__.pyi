@@ -2,11 +2,12 @@ from sslkit.api import Run as Run
 from sslkit.api import find_run as find_run
 from sslkit.api import resume as resume
 from sslkit.api import train as train
-from sslkit.components.local import register as register
+from sslkit.components.registration import register as register
 from sslkit.contracts.backbone import Backbone as Backbone
 from sslkit.contracts.backbone import Counterpart as Counterpart
 from sslkit.contracts.context import Context as Context
 from sslkit.contracts.context import World as World
+from sslkit.contracts.dataset import IGNORE_INDEX as IGNORE_INDEX
 from sslkit.contracts.dataset import Dataset as Dataset
 from sslkit.contracts.dataset import ImageStore as ImageStore
 from sslkit.contracts.dataset import Split as Split
@@ -33,6 +34,10 @@ from sslkit.contracts.queue import Queue as Queue
 from sslkit.contracts.views import Parameters as Parameters
 from sslkit.contracts.views import ViewGroup as ViewGroup
 from sslkit.contracts.views import Views as Views
+from sslkit.data.datasets.digits import Digits as Digits
+from sslkit.data.datasets.torchvision import TorchvisionDataset as TorchvisionDataset
+from sslkit.data.seeds import seeded_generator as seeded_generator
+from sslkit.data.store import TensorStore as TensorStore
 from sslkit.errors import ComponentError as ComponentError
 from sslkit.errors import DataError as DataError
 from sslkit.errors import InputError as InputError
@@ -43,6 +48,7 @@ from sslkit.errors import RunError as RunError
 from sslkit.errors import SslkitError as SslkitError
 from sslkit.errors import TrainingError as TrainingError
 from sslkit.methods.joint_embedding import JointEmbedding as JointEmbedding
+from sslkit.runs.evaluation_result import EvaluationResult as EvaluationResult
 from sslkit.trained.backbone import TrainedBackbone as TrainedBackbone
 from sslkit.trained.backbone import load_backbone as load_backbone
 

@@ -6,15 +6,16 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from sslkit.device.hardware import DeviceName, choose
+from sslkit.device.hardware import DeviceName, choose_hardware
 from sslkit.errors import InputError
 from sslkit.evaluation.evaluate import build_evaluators, evaluate, other_data
 from sslkit.export.export import Exported, export
 from sslkit.inference.predict import Written, embed, predict
-from sslkit.recipe.check import load_recipe
+from sslkit.recipe.load import load_recipe
 from sslkit.runs import find as finding
 from sslkit.runs import run as run_folder
-from sslkit.runs.metrics_file import Row, read_history
+from sslkit.runs.evaluation_result import EvaluationResult
+from sslkit.runs.metrics_file import Row, read_metrics
 from sslkit.trained.backbone import TrainedBackbone, load_backbone
 from sslkit.training import train as training
 from sslkit.training.events import Reporter
@@ -33,22 +34,21 @@ class Run(run_folder.Run):
         data_settings: Sequence[str] = (),
         random_baseline: bool = False,
         device: DeviceName = "auto",
-    ) -> dict[str, Any]:
-        """Figures on the test images, with their protocols; also saved in the run.
+    ) -> EvaluationResult:
+        """Evaluate the run on its test images and save the result in the run folder.
 
         Args:
             evaluators: a name, several, or options by name, such as ``{"linear": {"fractions": [0.01, 0.1]}}``.
-            data: the name of another data set than the run's own, or a recipe whose ``[data]`` is meant.
-            data_settings: ``data.option=value`` each, of that data set.
-            random_baseline: also evaluate the network with random weights, the floor of every figure.
+            data: name of another data set to evaluate on, or a recipe whose ``[data]`` table names one.
+            data_settings: options of that data set, each as ``data.option=value``.
+            random_baseline: also evaluate the network with random weights, as the baseline ``random_weights``.
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
         Returns:
-            ``{"run", "<evaluator>": {figure: value}, "protocol": {evaluator: ...}, "baselines": ...,
-            "baseline_protocols": ...}``, fractions of 1.
+            Metrics, protocol and baselines of each evaluator, such as ``.evaluators["cluster"].metrics["acc"]``.
 
         Raises:
-            SslkitError: the run has not finished, the data lack what an evaluator needs, or there are ``data_settings``
+            SslkitError: the run has not finished, the data lack what an evaluator needs, or ``data_settings`` are given
                 without ``data``.
         """
         if isinstance(evaluators, str):
@@ -56,9 +56,9 @@ class Run(run_folder.Run):
         asked = evaluators if isinstance(evaluators, Mapping) else {name: {} for name in evaluators}
         built = build_evaluators(asked)
         if data_settings and not data:
-            raise InputError(f"data_settings are of another data set than the run's, which data names: {data_settings}")
+            raise InputError(f"data_settings are options of another data set: name it with data= ({data_settings})")
         other = other_data(data, data_settings) if data else None
-        return evaluate(self, built, choose(device, "auto").device, random_baseline=random_baseline, other=other)
+        return evaluate(self, built, choose_hardware(device, "auto").device, random_baseline=random_baseline, other=other)
 
     def report(
         self,
@@ -86,7 +86,7 @@ class Run(run_folder.Run):
         from sslkit.reporting.report_page import write_report
 
         page, folder = (None if path is None else Path(path) for path in (out, figures))
-        on = choose(device, "auto").device
+        on = choose_hardware(device, "auto").device
         return write_report([self, *others], page, figures=folder, reference=reference, device=on)[0]
 
     def label(self, names: Mapping[int, str] | None = None, *, device: DeviceName = "auto") -> tuple[str, ...]:
@@ -108,7 +108,7 @@ class Run(run_folder.Run):
 
         if names is not None:
             return name_classes(self, names)
-        return label(self, choose(device, "auto").device).names
+        return label(self, choose_hardware(device, "auto").device).names
 
     def predict(self, images: str | Path, out: str | Path, *, device: DeviceName = "auto") -> Written:
         """Write the discovered class of each image file as CSV: ``class``, ``name``, ``confidence``, ``file``.
@@ -123,11 +123,11 @@ class Run(run_folder.Run):
         Raises:
             InputError: the run has no classifier, there are no images that can be read, or a file is in the way.
         """
-        return predict(self, Path(images), Path(out), choose(device, "auto").device)
+        return predict(self, Path(images), Path(out), choose_hardware(device, "auto").device)
 
     def embed(self, images: str | Path, out: str | Path, *, device: DeviceName = "auto") -> Written:
         """Write the feature of each image file as Parquet: ``file``, ``features``; otherwise as ``predict``."""
-        return embed(self, Path(images), Path(out), choose(device, "auto").device)
+        return embed(self, Path(images), Path(out), choose_hardware(device, "auto").device)
 
     def export(self, to: str, out: str | Path) -> Exported:
         """Write the network for another library, tried with that library, with a model card beside it.
@@ -147,7 +147,7 @@ class Run(run_folder.Run):
 
     def history(self) -> list[Row]:
         """The rows of ``metrics.csv``: step, epoch, metric, value."""
-        return list(read_history(self.metrics))
+        return list(read_metrics(self.metrics))
 
 
 def train(

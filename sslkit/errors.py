@@ -38,14 +38,14 @@ class NotSavedError(SslkitError):
     """An evaluation was made, but could not be written.
 
     Attributes:
-        result: its figures, as ``evaluate`` returns them.
+        result: the ``EvaluationResult``.
     """
 
-    def __init__(self, message: str, result: dict[str, Any]) -> None:
+    def __init__(self, message: str, result: Any) -> None:
         self.result = result
         super().__init__(message)
 
-    def __reduce__(self) -> tuple[type[NotSavedError], tuple[str, dict[str, Any]]]:
+    def __reduce__(self) -> tuple[type[NotSavedError], tuple[str, Any]]:
         return type(self), (str(self), self.result)
 
 

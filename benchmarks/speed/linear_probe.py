@@ -87,7 +87,7 @@ def main() -> None:
     def timed(name: str) -> float:
         began = time.perf_counter()
         if name == "sslkit":
-            accuracy[name] = evaluator.evaluate(made).figures["top1"]
+            accuracy[name] = evaluator.evaluate(made).metrics["top1"]
         else:
             accuracy[name] = scikit_learn(made, evaluator.options.penalties)
         return time.perf_counter() - began

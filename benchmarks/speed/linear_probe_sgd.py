@@ -20,12 +20,12 @@ from sklearn.linear_model import LogisticRegression
 
 from benchmarks.common import by_device, print_table, write_record
 from sslkit.contracts.evaluator import Evaluation
-from sslkit.device.hardware import choose
+from sslkit.device.hardware import choose_hardware
 from sslkit.evaluation.evaluate import build_evaluators
 from sslkit.evaluation.labelled import labels_of, pooled
 from sslkit.evaluation.logistic import Scaling
 from sslkit.evaluation.subject import RunSubject
-from sslkit.recipe.check import load_recipe
+from sslkit.recipe.load import load_recipe
 from sslkit.runs.run import Run
 from sslkit.trained import feature_cache
 
@@ -37,14 +37,14 @@ def seconds(run: Run, evaluator: str, options: dict[str, Any]) -> tuple[float, E
     """How long one evaluation takes, and what it finds."""
     built = build_evaluators({evaluator: options})[evaluator]
     began = time.perf_counter()
-    subject = RunSubject(run, choose("auto", "auto").device)
+    subject = RunSubject(run, choose_hardware("auto", "auto").device)
     found = built.evaluate(subject)
     return time.perf_counter() - began, found
 
 
 def by_scikit_learn(run: Run, penalty: float) -> dict[str, float]:
     """Its top-1 on the same features, and how long one fit takes."""
-    subject = RunSubject(run, choose("auto", "auto").device)
+    subject = RunSubject(run, choose_hardware("auto", "auto").device)
     train, validation, test = (subject.features(name) for name in ("train", "validation", "test"))
     known = pooled(train, validation)
     scaling = Scaling.of(known.features)
@@ -66,9 +66,9 @@ def main() -> None:
     solved, found = seconds(run, "linear", {})
     (penalty,) = found.protocol["penalty_chosen"]["1"]
     theirs = by_scikit_learn(run, penalty)
-    difference = found.figures["top1"] - theirs["top1"]
-    one, _ = seconds(run, "linear-report", {"epochs": 1})
-    three, trained = seconds(run, "linear-report", {"epochs": 3})
+    difference = found.metrics["top1"] - theirs["top1"]
+    one, _ = seconds(run, "linear-sgd", {"epochs": 1})
+    three, trained = seconds(run, "linear-sgd", {"epochs": 3})
     report = one + (three - one) / 2 * (EPOCHS - 1)
     rows = [
         ("solved", f"{solved:.0f} s, {100 * difference:+.2f} points over scikit-learn"),
@@ -80,11 +80,11 @@ def main() -> None:
         "backbone": load_recipe(run.recipe).resolved()["backbone"],
         "images": found.protocol["train_images"],
         "solved_seconds": solved,
-        "solved": dict(found.figures),
+        "solved": dict(found.metrics),
         "scikit_learn": theirs,
         "points_over_scikit_learn": 100 * difference,
         "report_seconds": {"epochs_1": one, "epochs_3": three, "epochs_100_extrapolated": report},
-        "report_after_3_epochs": dict(trained.figures),
+        "report_after_3_epochs": dict(trained.metrics),
         "ratio": report / solved,
     }
     write_record(by_device("linear-probe-sgd"), "python benchmarks/speed/linear_probe_sgd.py RUN", record)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sslkit.cli import completion
-from sslkit.cli.console import JsonOption, RunArgument, RunsOption, messages, output, print_json, print_table
+from sslkit.cli.common import completion
+from sslkit.cli.common.console import JsonOption, RunArgument, RunsOption, messages, output, print_json, print_table
 
 app = typer.Typer(help="The runs there are.", no_args_is_help=True)
 
@@ -19,9 +19,9 @@ def list_(runs: RunsOption = None, json: JsonOption = False) -> None:
     from sslkit.runs.find import all_runs, runs_folder
 
     everything = list(all_runs(runs_folder(runs)))
-    found = [(run, run.status) for run in everything if run.readable]
+    found = [(run, run.status) for run in everything if run.has_valid_status]
     for run in everything:
-        if not run.readable:
+        if not run.has_valid_status:
             messages().print(f"damaged, its status.json cannot be read: {run.path}", markup=False, soft_wrap=True)
     if json:
         print_json([{"run": str(run.path), "name": run.name} | asdict(status) for run, status in found])
@@ -43,17 +43,24 @@ def list_(runs: RunsOption = None, json: JsonOption = False) -> None:
 def show(run: RunArgument = None, runs: RunsOption = None, json: JsonOption = False) -> None:
     """Show one run: how far it is, its newest figures, its evaluations."""
     from sslkit.runs.find import find_run, runs_folder
-    from sslkit.runs.metrics_file import read_history
-    from sslkit.runs.records import read_evaluations
+    from sslkit.runs.metrics_file import read_metrics
+    from sslkit.runs.evaluation_files import read_evaluations
 
     found = find_run(run, runs_folder(runs))
-    newest = {row.metric: row.value for row in read_history(found.metrics)} if found.metrics.exists() else {}
+    newest = {row.metric: row.value for row in read_metrics(found.metrics)} if found.metrics.exists() else {}
     evaluations, damaged = read_evaluations(found)
     for path, why in damaged.items():
         messages().print(f"{path} is left out: {why}", markup=False, soft_wrap=True)
     status = found.status
     if json:
-        print_json({"run": str(found.path), "status": asdict(status), "metrics": newest, "evaluations": evaluations})
+        print_json(
+            {
+                "run": str(found.path),
+                "status": asdict(status),
+                "metrics": newest,
+                "evaluations": [each.to_json() for each in evaluations],
+            }
+        )
         return
     output().print(f"{found.path}\n{status.state}, step {status.step} of {status.steps}", markup=False, soft_wrap=True)
     print_table("newest figures", ("figure", "value"), [(name, f"{value:.5g}") for name, value in newest.items()])

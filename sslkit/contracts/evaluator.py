@@ -1,4 +1,4 @@
-"""Evaluator: a trained backbone to figures, with the protocol they were obtained by."""
+"""Evaluator: a trained backbone to metrics, with the protocol they were obtained by."""
 
 from __future__ import annotations
 
@@ -84,14 +84,14 @@ class Evaluation:
     """Figures, and how they came about.
 
     Attributes:
-        figures: fractions of 1 unless their name says otherwise.  ``curves`` is a list with a mapping of numbers for
+        metrics: fractions of 1 unless their name says otherwise.  ``curves`` is a list with a mapping of numbers for
             each epoch of an evaluator's training; in a report those whose names end alike, such as ``train_loss`` and
             ``validation_loss``, share a chart.
-        protocol: everything that the figures depend on.
-        baselines: figures of something simpler, by its name.
+        protocol: everything that the metrics depend on.
+        baselines: metrics of something simpler, by its name.
     """
 
-    figures: Mapping[str, Any]
+    metrics: Mapping[str, Any]
     protocol: Mapping[str, Any]
     baselines: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -107,4 +107,4 @@ class Evaluator(Component, ABC):
 
     @abstractmethod
     def evaluate(self, subject: Subject) -> Evaluation:
-        """The figures."""
+        """The metrics."""

@@ -1,1 +1,1 @@
-"""Evaluation: from a run folder to figures, each with its protocol."""
+"""Evaluation: from a run folder to metrics, each with its protocol."""

@@ -84,10 +84,10 @@ class Cluster(Evaluator):
             assigned[name] = self._kmeans(seen, unseen, fitted[name], classes, subject.seed)
         baselines = {name: _scores(groups, labels, classes, classes) for name, groups in assigned.items()}
         if test.logits is None:
-            clusters, source, figures = classes, "k-means on features", baselines.pop("kmeans_features")
+            clusters, source, metrics = classes, "k-means on features", baselines.pop("kmeans_features")
         else:
             clusters, source = test.logits.shape[1], "argmax of logits"
-            figures = _scores(test.logits.argmax(dim=1).cpu(), labels, clusters, classes)
+            metrics = _scores(test.logits.argmax(dim=1).cpu(), labels, clusters, classes)
         protocol = {
             "split": "test",
             "images": len(labels),
@@ -106,24 +106,24 @@ class Cluster(Evaluator):
             },
         }
         if subject.discovered_names and test.logits is not None:
-            figures["named"], protocol["named"] = self._named(subject, test.logits.cpu(), labels, classes)
-        return Evaluation(figures, protocol, baselines)
+            metrics["named"], protocol["named"] = self._named(subject, test.logits.cpu(), labels, classes)
+        return Evaluation(metrics, protocol, baselines)
 
     def _named(self, subject: Subject, logits: Tensor, labels: Tensor, classes: int) -> tuple[dict[str, Any], str]:
         """Scores where classes of one name count as one, and of the names themselves where some are those of labels."""
         group, names = grouping(subject.discovered_names)
         assigned = choose(logits, subject.temperature, group)[1]
-        figures = _scores(assigned, labels, len(names), classes)
-        del figures["mapping"]
+        metrics = _scores(assigned, labels, len(names), classes)
+        del metrics["mapping"]
         told = f"classes of one name count as one, which leaves {len(names)}"
         meant = places_in(names, subject.class_names)
         if (meant >= 0).any():
-            figures["named_acc"] = float((meant[assigned] == labels).double().mean())
+            metrics["named_acc"] = float((meant[assigned] == labels).double().mean())
             told += (
                 f"; named_acc: images whose class bears the name of their label ({int((meant >= 0).sum())} of the "
                 f"{len(names)} classes bear one, those of the others count as wrong)"
             )
-        return figures, told
+        return metrics, told
 
     def _fit_count(self, vectors: Vectors, classes: int) -> int:
         affordable = max(classes, FIT_BYTES // (4 * vectors.width))

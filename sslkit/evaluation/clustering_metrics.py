@@ -15,7 +15,7 @@ PROTOCOL: Mapping[str, str] = {
     "ami": "adjusted for chance, normalised by the arithmetic mean of the entropies",
     "ari": "adjusted for chance",
 }
-"""What the figures of ``cluster_scores`` mean, to be printed with them."""
+"""What the metrics of ``cluster_scores`` mean, to be printed with them."""
 
 
 def contingency(assigned: Tensor, labels: Tensor, clusters: int, classes: int) -> Tensor:

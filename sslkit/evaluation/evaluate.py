@@ -11,17 +11,19 @@ import torch
 import sslkit
 from sslkit.assembly.assemble import build_dataset
 from sslkit.components.catalog import Catalog, Entry
-from sslkit.components.importing import load, variant
-from sslkit.components.kinds import kind_named
+from sslkit.components.importer import load_component, variant_options
+from sslkit.components.kinds import find_kind
 from sslkit.contracts.dataset import Dataset
 from sslkit.contracts.evaluator import Evaluator
 from sslkit.device.hardware import device_name
 from sslkit.errors import DataError, InputError, NotSavedError, RecipeError
 from sslkit.evaluation.subject import RunSubject
-from sslkit.recipe.check import load_recipe
+from sslkit.recipe.load import load_recipe
 from sslkit.recipe.document import Document
 from sslkit.recipe.overrides import override
-from sslkit.recipe.validation import suggestion, validate
+from sslkit.recipe.option_problems import suggestion, validate_table
+from sslkit.runs.evaluation_files import save_evaluation
+from sslkit.runs.evaluation_result import BaselineResult, EvaluationResult, EvaluatorResult
 from sslkit.runs.run import Run
 
 
@@ -42,9 +44,9 @@ def build_evaluators(asked: Mapping[str, Mapping[str, Any]], settings: Sequence[
     entries: dict[str, Entry] = {}
     given: dict[str, dict[str, Any]] = {}
     for name, options in asked.items():
-        entry = catalog.find(kind_named("evaluator"), name)
+        entry = catalog.find(find_kind("evaluator"), name)
         if entries.setdefault(entry.name, entry) != entry:
-            raise InputError(f"two evaluators are called {entry.name!r}, as are their figures: use one after the other")
+            raise InputError(f"two evaluators are called {entry.name!r}, as are their metrics: use one after the other")
         given[entry.name] = given.get(entry.name, {}) | dict(options)
     document = Document(given, source="sslkit eval")
     override(document, settings)
@@ -55,8 +57,10 @@ def build_evaluators(asked: Mapping[str, Mapping[str, Any]], settings: Sequence[
     ]
     built: dict[str, Evaluator] = {}
     for name, entry in entries.items():
-        component: Any = load(entry)
-        valid = validate(component.Options, variant(entry, component) | _table(document, name), (name,), document)
+        component: Any = load_component(entry)
+        valid = validate_table(
+            component.Options, variant_options(entry, component) | _table(document, name), (name,), document
+        )
         if isinstance(valid, list):
             problems += valid
         else:
@@ -88,11 +92,13 @@ def other_data(asked: str, settings: Sequence[str] = ()) -> tuple[str, Dataset]:
     if asked.endswith(".toml"):
         recipe = load_recipe(Path(asked), settings)
         return recipe.data.entry.name, build_dataset(recipe)
-    entry = Catalog.scan().find(kind_named("dataset"), asked)
+    entry = Catalog.scan().find(find_kind("dataset"), asked)
     document = Document({"data": {}}, source="sslkit eval")
     override(document, settings)
-    component: Any = load(entry)
-    options = validate(component.Options, variant(entry, component) | _table(document, "data"), ("data",), document)
+    component: Any = load_component(entry)
+    options = validate_table(
+        component.Options, variant_options(entry, component) | _table(document, "data"), ("data",), document
+    )
     if isinstance(options, list):
         raise RecipeError(options, "the data set's options")
     return entry.name, component(options)
@@ -105,57 +111,48 @@ def evaluate(
     *,
     random_baseline: bool = False,
     other: tuple[str, Dataset] | None = None,
-) -> dict[str, Any]:
-    """Figures of a run by each evaluator, with their protocols and baselines; also saved in the run.
+) -> EvaluationResult:
+    """Evaluate a run with each evaluator, save the result in the run folder and return it.
 
     Args:
         run: a finished run.
-        evaluators: by name, as ``build_evaluators`` makes them.
-        device: where features are computed.
-        random_baseline: also evaluate the same network with random weights, the floor of every figure.
-        other: another data set than the run's own, from ``other_data``.
+        evaluators: evaluators by name, from ``build_evaluators``.
+        device: device on which features are computed.
+        random_baseline: also evaluate the same network with random weights, as the baseline ``random_weights``.
+        other: name and data set to evaluate on instead of the run's own, from ``other_data``.
 
     Returns:
-        ``{"run", "<evaluator>": {figure: value}, "protocol": {evaluator: ...}, "baselines": {name: {figure: value}},
-        "baseline_protocols": {name: ...}, "evaluated_with": {"device", "sslkit", "torch"}}``, fractions of 1.  The
-        untrained network's figures are the baseline ``<evaluator>_random_weights``, which has a protocol of its own;
-        those of other baselines stand in the evaluator's.  A protocol has ``test_data``, a checksum of the test images
-        and their labels, where these are needed; ``image_size``, at which the network sees images; and
-        ``data_options``, those that are not its defaults, where the data are others than the run's own.  ``notes`` are
-        there where something is installed otherwise than when the run was trained, or kept features are damaged.
+        The result. Each protocol holds ``data``, ``image_size`` (at which the network receives images) and, for an
+        evaluator that needs test images, ``test_data``: a checksum of these images and their labels. On other data it
+        also holds ``data_options``: the options that are not their defaults.
 
     Raises:
-        NotSavedError: the figures could not be written; it holds them.
+        NotSavedError: the result could not be written; the error holds it.
         SslkitError: the run has not finished, or the data lack what an evaluator needs.
     """
     subject = RunSubject(run, device, other=other)
     untrained = RunSubject(run, device, untrained=True, other=other) if random_baseline else None
     for name, evaluator in evaluators.items():
         _check_needs(name, evaluator, subject)
-    used = {"device": device_name(device), "sslkit": sslkit.__version__, "torch": torch.__version__}
-    result: dict[str, Any] = {"run": str(run.path), "evaluated_with": used}
-    protocol: dict[str, Mapping[str, Any]] = {}
-    baselines: dict[str, Mapping[str, Any]] = {}
-    baseline_protocols: dict[str, Mapping[str, Any]] = {}
+    versions = {"device": device_name(device), "sslkit": sslkit.__version__, "torch": torch.__version__}
+    result = EvaluationResult(str(run.path), versions, {})
     shared = _common_protocol(subject, other)
     try:
         for name, evaluator in evaluators.items():
             common = shared | ({"test_data": subject.digest("test")} if "test" in evaluator.needs else {})
             evaluation = evaluator.evaluate(subject)
-            result[name] = dict(evaluation.figures)
-            protocol[name] = common | dict(evaluation.protocol)
-            baselines |= evaluation.baselines
+            baselines = {baseline: BaselineResult(dict(metrics)) for baseline, metrics in evaluation.baselines.items()}
+            own = EvaluatorResult(dict(evaluation.metrics), common | dict(evaluation.protocol), baselines)
+            result.evaluators[name] = own
             if untrained is not None:
                 evaluation = evaluator.evaluate(untrained)
-                baselines[f"{name}_random_weights"] = evaluation.figures
-                baseline_protocols[f"{name}_random_weights"] = common | dict(evaluation.protocol)
+                floor = BaselineResult(dict(evaluation.metrics), common | dict(evaluation.protocol))
+                own.baselines["random_weights"] = floor
     finally:
-        # What was found before another evaluator failed, or somebody stopped it, may have taken hours.
+        # Results that took hours are saved even when a later evaluator fails or is interrupted.
         cache_notes = [*subject.cache_notes, *([] if untrained is None else untrained.cache_notes)]
-        if notes := [*subject.notes, *dict.fromkeys(cache_notes)]:
-            result["notes"] = notes
-        result |= {"protocol": protocol, "baselines": baselines, "baseline_protocols": baseline_protocols}
-        if protocol:
+        result.notes.extend([*subject.notes, *dict.fromkeys(cache_notes)])
+        if result.evaluators:
             _save(run, result)
     return result
 
@@ -172,12 +169,12 @@ def _common_protocol(subject: RunSubject, other: tuple[str, Dataset] | None) -> 
     return told
 
 
-def _save(run: Run, result: dict[str, Any]) -> None:
+def _save(run: Run, result: EvaluationResult) -> None:
     try:
-        run.save_evaluation(result)
+        save_evaluation(run, result)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        raise NotSavedError(f"the figures could not be saved: {error.strerror or error}{where}", result) from error
+        raise NotSavedError(f"the metrics could not be saved: {error.strerror or error}{where}", result) from error
 
 
 def _check_needs(name: str, evaluator: Evaluator, subject: RunSubject) -> None:

@@ -16,7 +16,7 @@ from sslkit.data.splits import Joined, Subset, stratified
 from sslkit.errors import DataError
 from sslkit.evaluation.label_fractions import Draws, over_seeds, topk
 from sslkit.evaluation.supervised import Settings, predict, train_network
-from sslkit.views.fields import AreaSpan
+from sslkit.views.option_types import AreaRange
 
 Rate = Annotated[float, Field(gt=0)]
 
@@ -48,7 +48,7 @@ class Finetune(Evaluator):
         """Peak learning rate of the classifier."""
         weight_decay: float = Field(5e-4, ge=0)
         """Weight decay of weights; biases and normalisation layers have none."""
-        crop_scale: AreaSpan = (0.5, 1.0)
+        crop_scale: AreaRange = (0.5, 1.0)
         """Smallest and largest part of an image's area in a crop."""
         flip_p: float = Field(0.5, ge=0, le=1)
         """Probability of mirroring left and right; 0 for images such as digits, whose meaning that changes."""

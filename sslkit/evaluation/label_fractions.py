@@ -39,7 +39,7 @@ class Draws(options.Options):
         return range(seed, seed + (self.seeds if fraction < 1 else 1))
 
     def trainings(self) -> dict[str, int]:
-        """Of how many trainings each fraction's figures are the mean."""
+        """Of how many trainings each fraction's metrics are the mean."""
         return {f"{fraction:g}": len(self.of(fraction, 0)) for fraction in self.fractions}
 
 
@@ -52,10 +52,10 @@ def topk(logits: Tensor, labels: Tensor) -> dict[str, float]:
     """
     likeliest = logits.topk(min(5, logits.shape[1]), dim=1)
     ranked = (likeliest.indices.cpu() == labels[:, None]) & (likeliest.values > -torch.inf).cpu()
-    figures = {"top1": float(ranked[:, 0].double().mean())}
+    metrics = {"top1": float(ranked[:, 0].double().mean())}
     if logits.shape[1] > 5:
-        figures["top5"] = float(ranked.any(1).double().mean())
-    return figures
+        metrics["top5"] = float(ranked.any(1).double().mean())
+    return metrics
 
 
 def over_seeds(by_fraction: Mapping[float, Sequence[Mapping[str, float]]]) -> dict[str, Any]:
@@ -64,11 +64,11 @@ def over_seeds(by_fraction: Mapping[float, Sequence[Mapping[str, float]]]) -> di
     There, each figure is the mean over the draws, and ``<figure>_std`` their sample standard deviation where there
     are several.
     """
-    figures: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
     parts: dict[str, dict[str, float]] = {}
     for fraction, draws in by_fraction.items():
         if fraction == 1:
-            figures |= draws[0]
+            metrics |= draws[0]
             continue
         summed: dict[str, float] = {}
         for name in draws[0]:
@@ -77,4 +77,4 @@ def over_seeds(by_fraction: Mapping[float, Sequence[Mapping[str, float]]]) -> di
             if len(values) > 1:
                 summed[f"{name}_std"] = stdev(values)
         parts[f"{fraction:g}"] = summed
-    return figures | ({"fractions": parts} if parts else {})
+    return metrics | ({"fractions": parts} if parts else {})

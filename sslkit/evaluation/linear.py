@@ -70,7 +70,7 @@ class Linear(Evaluator):
                 used[label] = len(part.features)
                 chosen.setdefault(label, []).append(penalty)
                 by_fraction[fraction].append(_score(part, test, classes, penalty))
-        figures = over_seeds(by_fraction)
+        metrics = over_seeds(by_fraction)
         protocol: dict[str, Any] = {
             "split": "test",
             "images": len(test.features),
@@ -83,7 +83,7 @@ class Linear(Evaluator):
             "penalty_chosen": chosen,
             "trainings": self.options.trainings(),
         }
-        return Evaluation(figures, protocol)
+        return Evaluation(metrics, protocol)
 
     def _validated(self, train: Features, validation: Features, classes: int) -> tuple[float, str]:
         if not len(validation.features):

@@ -16,7 +16,7 @@ from sslkit.errors import DataError
 from sslkit.evaluation.label_fractions import topk
 from sslkit.evaluation.supervised import Settings, fit, predict
 from sslkit.optimizers.lars import LarsSgd
-from sslkit.views.fields import AreaSpan
+from sslkit.views.option_types import AreaRange
 
 VALIDATION_BATCH = 256
 """As in the report."""
@@ -39,7 +39,7 @@ class FrozenProbe(nn.Module):
         return logits
 
 
-class LinearReport(Evaluator):
+class LinearSgd(Evaluator):
     """One linear layer on the frozen backbone: SGD with LARS, cosine, 100 epochs of augmented images, batches of 64.
 
     The protocol of the report "An analysis of self-supervised classification network" (87.89 % top-1 with ResNet-18 on
@@ -58,7 +58,7 @@ class LinearReport(Evaluator):
         """Peak learning rate; open in the report: SimSiam's 0.1 for a batch of 256, scaled to 64."""
         trust_coefficient: float = Field(0.001, gt=0)
         """LARS's factor; open in the report."""
-        crop_scale: AreaSpan = (0.08, 1.0)
+        crop_scale: AreaRange = (0.08, 1.0)
         """Smallest and largest part of an image's area in a crop; open in the report: the usual."""
         flip_p: float = Field(0.5, ge=0, le=1)
         """Probability of mirroring left and right."""
@@ -97,7 +97,7 @@ class LinearReport(Evaluator):
                     "validation_top1": topk(logits, known)["top1"],
                 }
             )
-        figures: dict[str, Any] = topk(predict(probe, test.images, subject.context), test.labels.cpu())
+        metrics: dict[str, Any] = topk(predict(probe, test.images, subject.context), test.labels.cpu())
         protocol = {
             "split": "test",
             "images": len(test.images),
@@ -108,4 +108,4 @@ class LinearReport(Evaluator):
             **own.model_dump(mode="json"),
             "trainings": {"1": 1},
         }
-        return Evaluation(figures | {"curves": curves}, protocol)
+        return Evaluation(metrics | {"curves": curves}, protocol)

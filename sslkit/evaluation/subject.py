@@ -120,7 +120,7 @@ class RunSubject:
         return Split(Subset(train.images, places), train.labels[places], files=files, masks=masks)
 
     def digest(self, split: str) -> str:
-        """A checksum of a split's pixels and labels, by which figures on other images can be told apart."""
+        """A checksum of a split's pixels and labels, by which metrics on other images can be told apart."""
         found = self.split(split)
         digest = hashlib.sha256(checksum(found.images).encode())
         if found.labels is not None:

@@ -9,6 +9,7 @@ from typing import Any
 from sslkit.data.datasets.folder.scan import shown
 from sslkit.files import to_json
 from sslkit.reporting import evaluations
+from sslkit.runs.evaluation_result import EvaluationResult
 
 PREPARE = """\
 Images are prepared as in evaluation: values in 0..1, the shorter side resized to {size} pixels (bilinear, antialiased),
@@ -33,7 +34,7 @@ trained = sslkit.load_backbone({file!a})
 model = trained.backbone"""
 
 
-def card(file: str, form: str, loading: str, left_out: str, facts: Mapping[str, Any], saved: list[Any]) -> str:
+def card(file: str, form: str, loading: str, left_out: str, facts: Mapping[str, Any], saved: list[EvaluationResult]) -> str:
     """The card as Markdown.
 
     Args:
@@ -82,19 +83,19 @@ def _classes(facts: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _figures(saved: list[Any]) -> str:
+def _figures(saved: list[EvaluationResult]) -> str:
     """The newest figures of each evaluation beside their baselines, and the protocol they were obtained by."""
     parts = []
     seen = Counter[str]()
     for name, result in evaluations.newest(saved, "").values():
-        protocol = result["protocol"][name]
+        protocol = result.protocol
         title = f"{_text(name)} on {_text(protocol.get('data', 'its data'))}"
         title += ", other data than the run's own" if "data_options" in protocol else ""
         seen[title] += 1
         title += f" ({seen[title]})" if seen[title] > 1 else ""
         # Where the data lie on somebody's disk concerns nobody who reads a card.
-        said = {key: value for key, value in evaluations.said(name, result).items() if key != "data_options"}
-        columns, rows = evaluations.table([name], result)
+        said = {key: value for key, value in evaluations.full_protocol(result).items() if key != "data_options"}
+        columns, rows = evaluations.table({name: result})
         parts.append(f"### {title}\n\n{_table(columns, rows)}\n{_block(said)}")
     return "\n".join(parts)
 

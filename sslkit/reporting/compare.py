@@ -12,7 +12,8 @@ from sslkit.files import read_regular_file
 from sslkit.reporting.differences import at, between, from_published
 from sslkit.reporting.evaluations import parts, titled
 from sslkit.reporting.references import Reference
-from sslkit.runs.records import epochs_before, read_evaluations
+from sslkit.runs.evaluation_files import read_evaluations
+from sslkit.runs.provenance_file import parent_epochs
 from sslkit.runs.run import Run
 
 
@@ -47,14 +48,14 @@ def measured(run: Run) -> Measured:
     figures: dict[str, float] = {}
     protocols: dict[str, dict[str, Any]] = {}
     for evaluation in evaluations:
-        for name, protocol in evaluation["protocol"].items():
-            title = titled(name, protocol, str(at(settings, "data.use") or ""))
-            for label, fraction, found in parts(title, evaluation.get(name, {})):
+        for name, result in evaluation.evaluators.items():
+            title = titled(name, result.protocol, str(at(settings, "data.use") or ""))
+            for label, fraction, found in parts(title, result.metrics):
                 of_label = {f"{label} {figure}": value for figure, value in found.items() if isinstance(value, float)}
                 # Of several draws before, neither deviation nor names belong to what is newer.
                 old = (label, f"{label} as named")
                 figures = {key: value for key, value in figures.items() if key.rpartition(" ")[0] not in old} | of_label
-                protocols[label] = _of(protocol, fraction)
+                protocols[label] = _of(result.protocol, fraction)
     if not figures:
         reasons = "".join(f"; {note}" for note in notes)
         raise RunError(f"{run.name} has not been evaluated: `sslkit eval {run.path}` does that{reasons}")
@@ -103,7 +104,7 @@ def _settings(run: Run, notes: list[str]) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{run.recipe} cannot be read: {error}") from error
     try:
-        before = epochs_before(run)
+        before = parent_epochs(run)
     except RunError as error:
         notes.append(f"whether {run.name} continues another run is not known: {error}")
         return recipe

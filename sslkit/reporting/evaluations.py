@@ -5,45 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-FLOOR = "random weights"
+from sslkit.runs.evaluation_result import EvaluationResult, EvaluatorResult
 
 
-def rows(name: str, result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+def rows(name: str, result: EvaluatorResult) -> tuple[list[str], list[list[str]]]:
     """One evaluator's figures and baselines.
 
     Args:
         name: the evaluator's.
-        result: an evaluation as ``evaluate`` returns it.
+        result: its result.
 
     Returns:
         The names of the figures, and a row for the run, for each fraction of the labels, and for each baseline: its
         label, then a text for each figure, empty where it has none.
     """
-    found = parts(name, result[name])
-    for baseline, figures in baselines(name, result).items():
-        found += parts(FLOOR if baseline == floor(name) else baseline, figures)
+    found = parts(name, result.metrics)
+    for baseline, other in result.baselines.items():
+        found += parts(_words(baseline), other.metrics)
     columns = list(dict.fromkeys(figure for *_, figures in found for figure in figures if not figure.endswith("_std")))
     names = [figure.replace("_", " ") for figure in columns]
     return names, [[label, *(_cell(figures, figure) for figure in columns)] for label, _, figures in found]
 
 
-def table(names: Iterable[str], result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+def table(results: Mapping[str, EvaluatorResult]) -> tuple[list[str], list[list[str]]]:
     """The figures of several evaluators, one below the other, with their baselines beside them.
 
     Args:
-        names: the evaluators'.
-        result: an evaluation as ``evaluate`` returns it.
+        results: results by name of the evaluator.
 
     Returns:
         The names of the columns, the trained network's first, then the baselines'; and a row for each figure: its name,
         such as ``linear 10 % top1``, then a text for each column, empty where it has none.
     """
     cells: dict[str, dict[str, str]] = {}
-    for name in names:
-        networks = {"trained": result[name]} | {
-            FLOOR if baseline == floor(name) else baseline.replace("_", " "): figures
-            for baseline, figures in baselines(name, result).items()
-        }
+    for name, result in results.items():
+        networks = {"trained": result.metrics}
+        networks |= {_words(baseline): other.metrics for baseline, other in result.baselines.items()}
         for column, figures in networks.items():
             for label, _, found in parts(name, figures):
                 for figure in (figure for figure in found if not figure.endswith("_std")):
@@ -53,26 +50,17 @@ def table(names: Iterable[str], result: Mapping[str, Any]) -> tuple[list[str], l
     return columns, [[name, *(row.get(column, "") for column in columns)] for name, row in cells.items()]
 
 
-def floor(name: str) -> str:
-    """What the untrained network's baseline of an evaluator is called in an evaluation."""
-    return f"{name}_random_weights"
+def full_protocol(result: EvaluatorResult) -> dict[str, Any]:
+    """Return the protocol of an evaluator and, by name of the baseline, the entries in which a baseline's differs."""
+    whole = dict(result.protocol)
+    for name, baseline in result.baselines.items():
+        differs = {key: value for key, value in baseline.protocol.items() if value != result.protocol.get(key)}
+        whole |= {_words(name): differs} if differs else {}
+    return whole
 
 
-def baselines(name: str, result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Of an evaluation's baselines, those of one evaluator."""
-    return {
-        baseline: figures
-        for baseline, figures in result["baselines"].items()
-        if baseline == floor(name) or (name == "cluster" and baseline.startswith("kmeans_"))
-    }
-
-
-def said(name: str, result: Mapping[str, Any]) -> dict[str, Any]:
-    """One evaluator's protocol and, under ``random weights``, in what that of the untrained network differs."""
-    own: Mapping[str, Any] = result["protocol"][name]
-    other: Mapping[str, Any] = result.get("baseline_protocols", {}).get(floor(name), {})
-    differs = {key: value for key, value in other.items() if value != own.get(key)}
-    return {**own, FLOOR: differs} if differs else dict(own)
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def protocol(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -104,17 +92,16 @@ def titled(name: str, protocol: Mapping[str, Any], own: str) -> str:
     return f"{name} on {where}" if where else name
 
 
-def newest(evaluations: list[dict[str, Any]], own: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
+def newest(evaluations: Iterable[EvaluationResult], own: str) -> dict[str, tuple[str, EvaluatorResult]]:
     """Of evaluations, oldest first, the newest that each evaluator has its figures in, apart for other data.
 
     Returns:
-        By ``titled``: the evaluator's name, and the evaluation.
+        By ``titled``: the evaluator's name, and its result.
     """
     return {
-        titled(name, said, own): (name, result)
-        for result in evaluations
-        for name, said in result["protocol"].items()
-        if name in result
+        titled(name, result.protocol, own): (name, result)
+        for evaluation in evaluations
+        for name, result in evaluation.evaluators.items()
     }
 
 

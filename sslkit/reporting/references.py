@@ -135,7 +135,7 @@ REFERENCES: dict[str, Reference] = {
         rows=(
             Row(
                 "ResNet-18, 1 hidden layer",
-                _clusters(0.611, 0.610, 0.505, 0.687, **{"linear-report top1": 0.8789}),
+                _clusters(0.611, 0.610, 0.505, 0.687, **{"linear-sgd top1": 0.8789}),
                 _self_classifier("resnet18", [], 100),
             ),
             Row(
@@ -157,7 +157,7 @@ REFERENCES: dict[str, Reference] = {
         evaluations={
             "cluster": {"split": "test", "images": 10_000, "clusters": 10, "assigned_by": "argmax of logits"},
             "linear": {"split": "test", "images": 10_000, "train_images": ALL_TRAIN, "probe": TRAINED_PROBE},
-            "linear-report": {
+            "linear-sgd": {
                 "split": "test",
                 "images": 10_000,
                 "train_images": ALL_TRAIN,
@@ -165,7 +165,7 @@ REFERENCES: dict[str, Reference] = {
                 "batch_size": 64,
             },
         },
-        also={"linear top1": "linear-report top1"},
+        also={"linear top1": "linear-sgd top1"},
     ),
     "report-b": Reference(
         source='"Self-supervised learning for an image classification task" (Yonsei): SwAV on CIFAR-100',

@@ -137,20 +137,20 @@ class EvaluatorTests(ComponentTests):
     def test_figures_are_numbers_that_json_can_hold(self) -> None:
         found = self.evaluate()
         require(isinstance(found, Evaluation), "evaluate must return an Evaluation")
-        require(found.figures, "there must be a figure")
-        for part in (found.figures, found.protocol, found.baselines):
+        require(found.metrics, "there must be a figure")
+        for part in (found.metrics, found.protocol, found.baselines):
             try:
                 json.dumps(part, allow_nan=False)
             except (TypeError, ValueError) as error:
-                raise AssertionError(f"figures, protocol and baselines must be plain finite values: {error}") from error
-        curves = found.figures.get("curves", [])
+                raise AssertionError(f"metrics, protocol and baselines must be plain finite values: {error}") from error
+        curves = found.metrics.get("curves", [])
         rows = isinstance(curves, list) and all(isinstance(row, dict) for row in curves)
         numbers = rows and all(isinstance(value, (int, float)) for row in curves for value in row.values())
         require(numbers, "curves must be a list with a dict of numbers for each epoch")
 
     def test_the_protocol_is_told(self) -> None:
         protocol = self.evaluate().protocol
-        require(protocol.get("split"), "the protocol must tell the split that the figures are of")
+        require(protocol.get("split"), "the protocol must tell the split that the metrics are of")
 
     def test_it_leaves_the_backbone_as_it_was(self) -> None:
         subject = self.subject()
@@ -164,7 +164,7 @@ class EvaluatorTests(ComponentTests):
         first = self.evaluate()
         with no_global_randomness("an evaluator"):
             again = self.evaluate()
-        require(dict(first.figures) == dict(again.figures), "the same run must give the same figures")
+        require(dict(first.metrics) == dict(again.metrics), "the same run must give the same metrics")
 
     def test_labels_of_the_test_images_choose_nothing(self) -> None:
         """Other test images must not change what the protocol says was chosen."""

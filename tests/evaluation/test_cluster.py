@@ -78,12 +78,12 @@ def evaluate(subject: Fake, **options: int) -> Evaluation:
 def test_logits_are_scored_and_baselines_stand_beside() -> None:
     subject = Fake()
     result = evaluate(subject)
-    assert result.figures["acc"] == result.figures["ari"] == 1.0
-    assert result.figures["mapping"] == [2, 0, 1]
-    assert result.figures["classes_used"] == 3
-    assert result.figures["entropy_nats"] == pytest.approx(math.log(3), abs=0.05)
+    assert result.metrics["acc"] == result.metrics["ari"] == 1.0
+    assert result.metrics["mapping"] == [2, 0, 1]
+    assert result.metrics["classes_used"] == 3
+    assert result.metrics["entropy_nats"] == pytest.approx(math.log(3), abs=0.05)
     assert set(result.baselines) == {"kmeans_pixels", "kmeans_features"}
-    assert all(set(scores) == SCORES for scores in (result.figures, *result.baselines.values()))
+    assert all(set(scores) == SCORES for scores in (result.metrics, *result.baselines.values()))
     assert result.baselines["kmeans_features"]["acc"] == 1.0  # the lengths, which vary fiftyfold, must not count
     assert result.baselines["kmeans_pixels"]["acc"] < 0.7
     assert subject.asked == {"train": 1, "test": 1}
@@ -97,14 +97,14 @@ def test_more_clusters_than_classes() -> None:
     result = evaluate(Fake(logits=8))
     assert result.protocol["clusters"] == 8
     assert result.protocol["classes"] == result.protocol["kmeans"]["clusters"] == 3
-    assert len(result.figures["mapping"]) == 8
+    assert len(result.metrics["mapping"]) == 8
     assert len(result.baselines["kmeans_pixels"]["mapping"]) == 3
 
 
 def test_without_logits_the_features_are_clustered() -> None:
     result = evaluate(Fake(logits=None))
     assert result.protocol["assigned_by"] == "k-means on features"
-    assert result.figures["acc"] == 1.0
+    assert result.metrics["acc"] == 1.0
     assert set(result.baselines) == {"kmeans_pixels"}
 
 
@@ -117,7 +117,7 @@ def test_the_protocol_says_how() -> None:
     kmeans = result.protocol["kmeans"]
     assert (kmeans["fit_on"], kmeans["restarts"], kmeans["seed"]) == ("train", 2, 3)
     assert kmeans["fit_images"] == {"kmeans_pixels": 50, "kmeans_features": 50}
-    json.dumps([result.figures, result.protocol, result.baselines], allow_nan=False)
+    json.dumps([result.metrics, result.protocol, result.baselines], allow_nan=False)
 
 
 def test_the_same_subject_gives_the_same_figures() -> None:
@@ -132,7 +132,7 @@ def test_centres_are_fitted_on_train_alone() -> None:
     assert joined.labels is not None
     small.outputs["test"] = Features(joined.features[:20], joined.labels[:20])
     small.splits["test"] = Split(Images(large.splits["test"].images.gather(torch.arange(20))))
-    assert evaluate(small).figures["mapping"] == evaluate(large).figures["mapping"]
+    assert evaluate(small).metrics["mapping"] == evaluate(large).metrics["mapping"]
 
 
 def test_k_means_restarts_as_often_as_the_protocol_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,21 +187,21 @@ def test_names_are_scored_and_those_alike_count_as_one() -> None:
     assert labels is not None
     counts = labels.bincount()
     result = evaluate(subject)
-    named = result.figures["named"]
+    named = result.metrics["named"]
     assert named["named_acc"] == pytest.approx(int(counts[0] + counts[2]) / 45)
     assert named["acc"] == pytest.approx(int(counts[2] + counts[:2].max()) / 45)
     assert named["classes_used"] == 2
-    assert result.figures["acc"] == 1.0, "what was discovered is scored as before"
+    assert result.metrics["acc"] == 1.0, "what was discovered is scored as before"
     assert result.protocol["named"] == (
         "classes of one name count as one, which leaves 3; named_acc: images whose class bears the name of their label "
         "(2 of the 3 classes bear one, those of the others count as wrong)"
     )
     subject.temperature = 10.0
-    together = evaluate(subject).figures["named"]
+    together = evaluate(subject).metrics["named"]
     assert together["classes_used"] == 1, "probabilities of classes of one name are added, as in predictions"
     subject.discovered_names = ("one", "two", "two", "")
     own_words = evaluate(subject)
-    assert "named_acc" not in own_words.figures["named"]
+    assert "named_acc" not in own_words.metrics["named"]
     assert own_words.protocol["named"] == "classes of one name count as one, which leaves 3"
 
 

@@ -1,4 +1,4 @@
-"""513 test images, taken 512 at a time: figures are counted by hand, the last image like any other."""
+"""513 test images, taken 512 at a time: metrics are counted by hand, the last image like any other."""
 
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ def test_every_test_image_is_counted_exactly_once(evaluator: Evaluator, figure: 
     found = evaluator.evaluate(subject)
     assert subject.network.seen[-2:] == [512, 1]
     assert found.protocol["images"] == COUNT
-    assert found.figures[figure] == (COUNT - len(MISTAKEN)) / COUNT
+    assert found.metrics[figure] == (COUNT - len(MISTAKEN)) / COUNT
 
 
 def test_every_test_image_is_counted_exactly_once_in_clusters() -> None:
     found = Cluster(Cluster.Options()).evaluate(Subject())
     assert found.protocol["images"] == COUNT
-    for figures in (found.figures, found.baselines["kmeans_features"], found.baselines["kmeans_pixels"]):
-        assert figures["acc"] == (COUNT - len(MISTAKEN)) / COUNT
-        assert figures["classes_used"] == CLASSES
+    for metrics in (found.metrics, found.baselines["kmeans_features"], found.baselines["kmeans_pixels"]):
+        assert metrics["acc"] == (COUNT - len(MISTAKEN)) / COUNT
+        assert metrics["classes_used"] == CLASSES

@@ -19,7 +19,7 @@ from sslkit.contracts.dataset import Split
 from sslkit.data.store import TensorStore
 from sslkit.evaluation import subject
 from sslkit.evaluation.evaluate import build_evaluators, evaluate
-from sslkit.recipe.check import load_recipe
+from sslkit.recipe.load import load_recipe
 from sslkit.runs.run import Run
 from sslkit.trained import feature_cache
 from sslkit.trained.feature_cache import cached, name

@@ -34,13 +34,13 @@ def test_learns_leaves_the_run_s_network_alone_and_repeats_to_the_bit(squares) -
     assert result.protocol["trainings"] == {"0.1": 2, "1": 1}
     assert "seeds" not in result.protocol
     assert subject.asked == {"train": 1, "validation": 1, "test": 1}
-    few = result.figures["fractions"]["0.1"]
-    assert 1 / 6 < few["top1"] < result.figures["top1"]
-    assert result.figures["top1"] > 0.8
+    few = result.metrics["fractions"]["0.1"]
+    assert 1 / 6 < few["top1"] < result.metrics["top1"]
+    assert result.metrics["top1"] > 0.8
     assert few["top1_std"] >= 0
     assert all(torch.equal(value, before[name]) for name, value in subject.network.state_dict().items())
     assert not any(parameter.requires_grad for parameter in subject.network.parameters())
-    assert finetune(fractions=(0.1, 1.0), seeds=2).evaluate(squares()).figures == result.figures
+    assert finetune(fractions=(0.1, 1.0), seeds=2).evaluate(squares()).metrics == result.metrics
 
 
 def test_the_rate_is_chosen_on_the_fraction_s_own_labels(squares, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ def test_an_untrained_network_chooses_among_the_same_rates(squares) -> None:
     assert single.protocol["lr_backbone_chosen"] == {"1": [1e-9]}
     assert single.protocol["lr_backbone_chosen_on"] == "nothing: it was given"
     assert result.protocol["lr_backbone_chosen_on"].startswith("a fifth of the fraction's labels")
-    assert result.figures["top1"] > single.figures["top1"]
+    assert result.metrics["top1"] > single.metrics["top1"]
 
 
 def test_of_classes_with_a_single_image_nothing_is_held_out(squares) -> None:

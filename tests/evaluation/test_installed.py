@@ -9,7 +9,7 @@ import pytest
 
 from sslkit.errors import RecipeError
 from sslkit.evaluation.evaluate import build_evaluators, evaluate
-from sslkit.recipe.check import load_recipe
+from sslkit.recipe.load import load_recipe
 from sslkit.runs.run import Run
 from sslkit.trained.installed_versions import differences
 from sslkit.training.train import train

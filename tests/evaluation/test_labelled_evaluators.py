@@ -54,13 +54,13 @@ def test_test_images_are_asked_for_once_and_change_no_choice() -> None:
     tampered.parts["test"] = replace(tampered.parts["test"], labels=(labels + 1) % CLASSES)
     other = evaluator.evaluate(tampered)
     assert other.protocol == result.protocol
-    assert other.figures["top1"] < 0.1 < 0.75 < result.figures["top1"]
+    assert other.metrics["top1"] < 0.1 < 0.75 < result.metrics["top1"]
 
 
 def test_a_fraction_uses_the_labels_of_that_fraction_alone() -> None:
     evaluator = linear(fractions=(0.1,), seeds=1)
     expected = evaluator.evaluate(Fake())
-    assert set(expected.figures) == {"fractions"}
+    assert set(expected.metrics) == {"fractions"}
     tampered = Fake()
     train, validation = tampered.parts["train"], tampered.parts["validation"]
     assert train.labels is not None
@@ -79,7 +79,7 @@ def test_a_fraction_uses_the_labels_of_that_fraction_alone() -> None:
     torch.testing.assert_close(features.mean(0), mean)
     torch.testing.assert_close(features.std(0), std)
     found = evaluator.evaluate(tampered)
-    assert found.figures == expected.figures
+    assert found.metrics == expected.metrics
     assert found.protocol == expected.protocol
 
 
@@ -104,12 +104,12 @@ def test_the_best_penalty_is_taken_and_fitted_on_all_labels_there_are(monkeypatc
 
 
 def test_several_seeds_give_mean_and_deviation() -> None:
-    together = linear(fractions=(0.1,), seeds=3).evaluate(Fake()).figures["fractions"]["0.1"]
+    together = linear(fractions=(0.1,), seeds=3).evaluate(Fake()).metrics["fractions"]["0.1"]
     alone = []
     for seed in range(3):
         subject = Fake()
         subject.seed = Fake.seed + seed
-        alone.append(linear(fractions=(0.1,)).evaluate(subject).figures["fractions"]["0.1"]["top1"])
+        alone.append(linear(fractions=(0.1,)).evaluate(subject).metrics["fractions"]["0.1"]["top1"])
     assert len(set(alone)) > 1
     assert together["top1"] == pytest.approx(sum(alone) / 3)
     assert together["top1_std"] == pytest.approx(torch.tensor(alone, dtype=torch.float64).std().item())
@@ -163,8 +163,8 @@ def test_what_nobody_votes_for_is_none_of_the_likeliest() -> None:
     for label, right in ((0, 0.5), (1, 0.5), (2, 0.0), (3, 0.0), (4, 0.5)):
         assert topk(votes.log(), torch.tensor([label, label]))["top5"] == right
     evaluator = Nearest(Nearest.Options.model_validate({"neighbours": (1,)}))
-    figures = evaluator.evaluate(Fake()).figures
-    assert figures["top5"] == figures["top1"], "one neighbour votes for one class"
+    metrics = evaluator.evaluate(Fake()).metrics
+    assert metrics["top5"] == metrics["top1"], "one neighbour votes for one class"
 
 
 def test_over_seeds_keeps_all_labels_apart() -> None:
@@ -181,8 +181,8 @@ def test_neighbours_are_chosen_on_validation() -> None:
     assert result.protocol["neighbours"] == [1, 20]
     # Overlapping classes: many neighbours are better than one.
     assert result.protocol["neighbours_chosen"] == 20
-    assert result.figures["top1"] > 0.75
-    assert result.figures["top5"] > result.figures["top1"]
+    assert result.metrics["top1"] > 0.75
+    assert result.metrics["top5"] > result.metrics["top1"]
     assert result.protocol["bank_images"] == 350
 
 
@@ -210,4 +210,4 @@ def test_the_units_of_features_change_no_figure() -> None:
     units = 2.0 ** (-4 * torch.arange(9))
     for name, part in subject.parts.items():
         subject.parts[name] = replace(part, features=part.features * units)
-    assert linear().evaluate(subject).figures == linear().evaluate(Fake()).figures
+    assert linear().evaluate(subject).metrics == linear().evaluate(Fake()).metrics

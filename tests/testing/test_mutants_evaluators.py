@@ -45,7 +45,7 @@ class EvaluatorOfTensors(GoodEvaluator):
     """Good otherwise."""
 
     def evaluate(self, subject: sslkit.Subject) -> sslkit.Evaluation:
-        return sslkit.Evaluation({"top1": torch.tensor(super().evaluate(subject).figures["top1"])}, {"split": "test"})
+        return sslkit.Evaluation({"top1": torch.tensor(super().evaluate(subject).metrics["top1"])}, {"split": "test"})
 
 
 @breaks("test_figures_are_numbers_that_json_can_hold")
@@ -53,8 +53,8 @@ class EvaluatorWithCurvesBesideEachOther(GoodEvaluator):
     """Good otherwise."""
 
     def evaluate(self, subject: sslkit.Subject) -> sslkit.Evaluation:
-        figures = dict(super().evaluate(subject).figures)
-        return sslkit.Evaluation(figures | {"curves": {"train_loss": [2.0, 1.0]}}, {"split": "test"})
+        metrics = dict(super().evaluate(subject).metrics)
+        return sslkit.Evaluation(metrics | {"curves": {"train_loss": [2.0, 1.0]}}, {"split": "test"})
 
 
 @breaks("test_the_protocol_is_told")
@@ -62,7 +62,7 @@ class EvaluatorWithoutProtocol(GoodEvaluator):
     """Good otherwise."""
 
     def evaluate(self, subject: sslkit.Subject) -> sslkit.Evaluation:
-        return sslkit.Evaluation(super().evaluate(subject).figures, {})
+        return sslkit.Evaluation(super().evaluate(subject).metrics, {})
 
 
 @breaks("test_it_leaves_the_backbone_as_it_was")
@@ -90,8 +90,8 @@ class EvaluatorThatChoosesOnTest(GoodEvaluator):
 
     def evaluate(self, subject: sslkit.Subject) -> sslkit.Evaluation:
         found = super().evaluate(subject)
-        chosen = "this" if found.figures["top1"] > 0.5 else "that"
-        return sslkit.Evaluation(found.figures, {"split": "test", "chosen": chosen})
+        chosen = "this" if found.metrics["top1"] > 0.5 else "that"
+        return sslkit.Evaluation(found.metrics, {"split": "test", "chosen": chosen})
 
 
 def test_what_is_good_keeps_every_promise(broken) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Mapping
 from typing import Any
 
 from sslkit.errors import SslkitError
@@ -16,8 +17,9 @@ from sslkit.reporting.encoded_split import Findings, find
 from sslkit.reporting.page_elements import Gallery, Table
 from sslkit.reporting.references import REFERENCES
 from sslkit.runs.class_names import read_class_names
-from sslkit.runs.metrics_file import read_history
-from sslkit.runs.records import read_evaluations
+from sslkit.runs.evaluation_result import EvaluatorResult
+from sslkit.runs.metrics_file import read_metrics
+from sslkit.runs.evaluation_files import read_evaluations
 from sslkit.runs.run import Run
 
 CURVES_NOTE = (
@@ -29,7 +31,7 @@ FIRST = (
     ("cluster", "acc", "cluster accuracy, one-to-one"),
     ("cluster", "nmi", "NMI"),
     ("linear", "top1", "linear probe, top-1"),
-    ("linear-report", "top1", "linear probe as in the report, top-1"),
+    ("linear-sgd", "top1", "linear probe by SGD, top-1"),
     ("knn", "top1", "nearest neighbours, top-1"),
     ("finetune", "top1", "fine-tuned, top-1"),
 )
@@ -53,7 +55,7 @@ def describe(run: Run, gallery: Gallery, reference: str | None, device: str) -> 
     recipe_text = read(run.recipe, notes)
     recipe = parsed(tomllib.loads, recipe_text, run.recipe, notes)
     record = parsed(json.loads, read(run.provenance, notes), run.provenance, notes)
-    history = curves.by_metric(read_history(run.metrics)) if run.metrics.exists() else {}
+    history = curves.by_metric(read_metrics(run.metrics)) if run.metrics.exists() else {}
     charts = curves.of_run(history)
     drawn = [(item.main, item.chart(gallery)) for item in charts]
     saved, damaged = read_evaluations(run)
@@ -91,7 +93,7 @@ def _found(run: Run, state: str, gallery: Gallery, device: str, notes: list[str]
     )
     section |= {"labelled": False, "classes_note": "", "neighbours_note": "", "no_classes": ""}
     try:
-        if not run.complete:
+        if not run.has_weights:
             section["no_classes"] = f"The run is {state}: classes, map and neighbours are shown once it has finished."
             return section
         found = find(run, device)
@@ -140,26 +142,28 @@ def _classes_note(found: Findings, shown: int) -> str:
     )
 
 
-def _evaluation(place: int, title: str, name: str, result: Any, gallery: Gallery) -> dict[str, Any]:
+def _evaluation(place: int, title: str, name: str, result: EvaluatorResult, gallery: Gallery) -> dict[str, Any]:
     columns, rows = evaluations.rows(name, result)
-    said = result["protocol"][name]
+    said = result.protocol
     heading = f"{title}: {said.get('images', '?')} {said.get('split', '')} images of {said.get('data', '?')}"
     return {
         "name": title,
         "table": Table(("", *columns), rows, heading, emphasis=True),
-        "charts": [item.chart(gallery) for item in curves.of_evaluation(place, title, result[name].get("curves", []))],
-        "protocol": [(key, words(value)) for key, value in evaluations.protocol(evaluations.said(name, result))],
+        "charts": [item.chart(gallery) for item in curves.of_evaluation(place, title, result.metrics.get("curves", []))],
+        "protocol": [(key, words(value)) for key, value in evaluations.protocol(evaluations.full_protocol(result))],
     }
 
 
-def _numbers_first(newest: Any) -> list[dict[str, str]]:
+def _numbers_first(newest: Mapping[str, tuple[str, EvaluatorResult]]) -> list[dict[str, str]]:
     found = []
     for evaluator, figure, name in FIRST:
-        _, result = newest.get(evaluator, ("", {}))
-        value = result.get(evaluator, {}).get(figure)
+        if evaluator not in newest:
+            continue
+        _, result = newest[evaluator]
+        value = result.metrics.get(figure)
         if not isinstance(value, float):
             continue
-        pixels = result.get("baselines", {}).get("kmeans_pixels", {}).get(figure)
+        pixels = result.baselines["kmeans_pixels"].metrics.get(figure) if "kmeans_pixels" in result.baselines else None
         beside = f"k-means on pixels: {pixels:.3f}" if evaluator == "cluster" and isinstance(pixels, float) else ""
         found.append({"name": name, "value": f"{value:.3f}", "beside": beside})
     return found

@@ -9,19 +9,19 @@ import pytest
 import torch
 
 from sslkit.evaluation import linear_sgd as linear_report
-from sslkit.evaluation.linear_sgd import LinearReport
+from sslkit.evaluation.linear_sgd import LinearSgd
 from sslkit.optimizers.lars import LarsSgd
-from sslkit.views.preprocess import prepare
+from sslkit.views.preprocess import preprocess
 
 
-def probe(**options: object) -> LinearReport:
+def probe(**options: object) -> LinearSgd:
     given: dict[str, object] = {"epochs": 15, "batch_size": 16, "crop_scale": (0.9, 1.0), "flip_p": 0.0, "lr": 0.5}
     given["trust_coefficient"] = 0.05
-    return LinearReport(LinearReport.Options.model_validate(given | options))
+    return LinearSgd(LinearSgd.Options.model_validate(given | options))
 
 
 def test_defaults_are_the_report_s() -> None:
-    options = LinearReport.Options()
+    options = LinearSgd.Options()
     assert (options.epochs, options.batch_size) == (100, 64)
 
 
@@ -31,13 +31,13 @@ def test_trains_the_classifier_alone_and_draws_its_curves(squares) -> None:
     result = probe().evaluate(subject)
     assert subject.asked == {"train": 1, "validation": 1, "test": 1}
     assert all(torch.equal(value, before[name]) for name, value in subject.network.state_dict().items())
-    curves = result.figures["curves"]
+    curves = result.metrics["curves"]
     assert len(curves) == 15
     assert curves[-1]["train_loss"] < curves[0]["train_loss"]
     assert curves[-1]["train_top1"] > curves[0]["train_top1"]
     assert set(curves[0]) == {"train_loss", "train_top1", "validation_loss", "validation_top1"}
-    assert result.figures["top1"] > 1 / 6 + 0.05  # features of random weights
-    assert result.figures["top5"] > result.figures["top1"]
+    assert result.metrics["top1"] > 1 / 6 + 0.05  # features of random weights
+    assert result.metrics["top5"] > result.metrics["top1"]
     assert result.protocol["batch_size"] == 16
 
 
@@ -45,7 +45,7 @@ def test_validation_labels_change_nothing_but_their_curves(squares) -> None:
     subject, tampered = squares(), squares()
     validation = tampered.splits["validation"]
     tampered.splits["validation"] = replace(validation, labels=validation.labels.flip(0))
-    honest, other = (probe(epochs=2).evaluate(each).figures for each in (subject, tampered))
+    honest, other = (probe(epochs=2).evaluate(each).metrics for each in (subject, tampered))
     assert honest["top1"] == other["top1"]
     assert [row["train_loss"] for row in honest["curves"]] == [row["train_loss"] for row in other["curves"]]
     assert honest["curves"] != other["curves"]
@@ -92,5 +92,5 @@ def test_training_images_are_cropped_and_mirrored_and_the_others_are_not(
     assert (len(first), len(validation), len(test)) == (180, 36, 120)
     assert torch.equal(validation, again)
     images, context = subject.split("test").images, subject.context
-    torch.testing.assert_close(test, prepare(images.gather(torch.arange(120)), 12, context.mean, context.std))
+    torch.testing.assert_close(test, preprocess(images.gather(torch.arange(120)), 12, context.mean, context.std))
     assert not torch.equal(first.sort(0).values, second.sort(0).values), "the same crops in both epochs"

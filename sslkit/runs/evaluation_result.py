@@ -1,0 +1,98 @@
+"""The result of an evaluation, as it is returned and as it is saved in the run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, NotRequired
+
+from pydantic import AfterValidator, ConfigDict, GetPydanticSchema, TypeAdapter
+from typing_extensions import TypedDict
+
+EVALUATION_FORMAT = 1
+"""Version of an evaluation file's layout; files of any other version are not read."""
+
+
+def _check_number(text: str) -> str:
+    float(text)
+    return text
+
+
+_Numbers = dict[str, int | float | None]  # JSON has no NaN or infinity: these are null
+
+
+class _KnownMetrics(TypedDict):
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    fractions: NotRequired[dict[Annotated[str, AfterValidator(_check_number)], _Numbers]]
+    named: NotRequired[_Numbers]
+    curves: NotRequired[list[_Numbers]]
+
+
+Metrics = Annotated[dict[str, Any], GetPydanticSchema(lambda _, handler: handler.generate_schema(_KnownMetrics))]
+"""Metrics by name; only the nested ones that reports read have a fixed type."""
+
+
+@dataclass(frozen=True)
+class BaselineResult:
+    """Metrics of a baseline.
+
+    Attributes:
+        metrics: metrics by name.
+        protocol: the baseline's own protocol; empty where the evaluator's protocol describes it.
+    """
+
+    metrics: Metrics
+    protocol: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EvaluatorResult:
+    """Metrics of one evaluator, their protocol and baselines.
+
+    Attributes:
+        metrics: metrics by name; scores are in [0, 1].
+        protocol: every setting that the metrics depend on.
+        baselines: baselines by name, such as ``kmeans_pixels`` or ``random_weights``.
+    """
+
+    metrics: Metrics
+    protocol: dict[str, Any]
+    baselines: dict[str, BaselineResult] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Metrics of a run by several evaluators.
+
+    Attributes:
+        run: path of the run folder.
+        evaluated_with: device, and versions of sslkit and torch.
+        evaluators: result of each evaluator, by its name.
+        notes: sentences on installed versions that differ from those of the training, and on damaged cache entries.
+    """
+
+    run: str
+    evaluated_with: dict[str, str]
+    evaluators: dict[str, EvaluatorResult]
+    notes: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as a tree for JSON, with the format version first."""
+        return {"format": EVALUATION_FORMAT, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, tree: Any) -> EvaluationResult:
+        """Return the result that ``to_json`` wrote.
+
+        Raises:
+            ValueError: another format version; ``pydantic.ValidationError`` for a wrong or missing value.
+        """
+        if isinstance(tree, Mapping) and tree.get("format") != EVALUATION_FORMAT:
+            found = tree.get("format")
+            raise ValueError(
+                f"its format is {found!r}, supported is {EVALUATION_FORMAT}: evaluate the run again with `sslkit eval`"
+            )
+        return _ADAPTER.validate_python(tree)
+
+
+_ADAPTER = TypeAdapter(EvaluationResult)
