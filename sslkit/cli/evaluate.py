@@ -21,9 +21,13 @@ from sslkit.cli.common.console import (
 if TYPE_CHECKING:
     from sslkit.runs.evaluation_result import EvaluationResult
 
-BUILT_IN = {name: f"sslkit:{name}" for name in ("cluster", "linear", "knn", "finetune")}
+FLAGS = {
+    **{name: f"sslkit:{name}" for name in ("cluster", "linear", "knn", "finetune")},
+    "segment": "sslkit-segmentation:segment",
+}
+"""Evaluators that have an option of their own, by its name."""
 
-TAKES_FRACTIONS = (BUILT_IN["linear"], BUILT_IN["finetune"])
+TAKES_FRACTIONS = (FLAGS["linear"], FLAGS["finetune"])
 """Evaluators with the options ``fractions`` and ``seeds``."""
 
 ALL_LABELS = "sslkit:linear-sgd"
@@ -41,6 +45,9 @@ def command(
     ] = False,
     knn: Annotated[bool, typer.Option("--knn", help="k-nearest-neighbour classification of frozen features.")] = False,
     finetune: Annotated[bool, typer.Option("--finetune", help="Fine-tune the whole network on labels.")] = False,
+    segment: Annotated[
+        bool, typer.Option("--segment", help="Segmentation with a light head; needs sslkit-segmentation.")
+    ] = False,
     use: Annotated[
         list[str] | None,
         typer.Option("--use", metavar="NAME", help="Any installed evaluator, such as linear-sgd; repeatable."),
@@ -72,16 +79,16 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Evaluate a finished run on its test images."""
-    flags = {"cluster": cluster, "linear": linear, "knn": knn, "finetune": finetune}
-    names = [BUILT_IN[name] for name, wanted in flags.items() if wanted] + (use or [])
-    asked: dict[str, dict[str, Any]] = {name: {} for name in names or [BUILT_IN["cluster"]]}
+    flags = {"cluster": cluster, "linear": linear, "knn": knn, "finetune": finetune, "segment": segment}
+    names = [FLAGS[name] for name, wanted in flags.items() if wanted] + (use or [])
+    asked: dict[str, dict[str, Any]] = {name: {} for name in names or [FLAGS["cluster"]]}
     _set_fractions(asked, fractions, seeds)
 
     from sslkit.device.hardware import choose_hardware
     from sslkit.errors import NotSavedError
     from sslkit.evaluation.evaluate import build_evaluators, evaluate, other_data
     from sslkit.runs.find import find_run, runs_folder
-    from sslkit.training.distributed.processes import require_single_process
+    from sslkit.training.distributed.environment import require_single_process
 
     require_single_process("sslkit eval")
     with only_json(json):
@@ -103,7 +110,7 @@ def command(
     if json:
         print_json(result.to_json())
     else:
-        _print(result)
+        print_evaluation(result)
     if not_saved is not None:
         raise not_saved
 
@@ -124,9 +131,9 @@ def _set_fractions(asked: dict[str, dict[str, Any]], fractions: str | None, seed
         asked[name] |= options
 
 
-def _print(result: EvaluationResult) -> None:
+def print_evaluation(result: EvaluationResult) -> None:
     """Print the notes, the run, one table of all metrics and baselines, and the protocol of each evaluator."""
-    from sslkit.reporting import evaluations
+    from sslkit.reporting import evaluation_tables as evaluations
 
     for note in result.notes:
         say(messages(), f"note: {note}")

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from evaluation_results import evaluation_json
 
 from sslkit.errors import RunError
-from sslkit.recipe.check import load_recipe
+from sslkit.recipe.load import load_recipe
 from sslkit.reporting.compare import compare, measured
 from sslkit.reporting.references import REFERENCES
 from sslkit.runs.run import Run
@@ -34,16 +35,19 @@ PROVENANCE = {
     "hardware": {"device": "cpu", "name": "Z80", "threads": 1, "precision": "float32", "channels_last": True},
 }
 
-CLUSTER = {"cluster": {"acc": 0.5, "nmi": 0.25}, "protocol": {"cluster": {"images": 10}}, "baselines": {}}
-LINEAR = {
-    "linear": {"top1": 0.75, "fractions": {"0.01": {"top1": 0.125, "top1_std": 0.0625}}},
-    "protocol": {"linear": {"folds": 5, "seeds": 2}},
-    "baselines": {},
-}
+CLUSTER = evaluation_json(cluster={"metrics": {"acc": 0.5, "nmi": 0.25}, "protocol": {"images": 10}})
+FEW_LABELS = {"0.01": {"top1": 0.125, "top1_std": 0.0625}}
+
+
+def linear(metrics: dict[str, object], **protocol: object) -> dict[str, object]:
+    return evaluation_json(linear={"metrics": metrics, "protocol": protocol or {"folds": 5, "seeds": 2}})
+
+
+LINEAR = linear({"top1": 0.75, "fractions": FEW_LABELS})
 
 
 def test_the_newest_figures_of_every_evaluation_count(tiny: Path, tmp_path: Path) -> None:
-    newer = {**CLUSTER, "cluster": {"acc": 0.625}}
+    newer = evaluation_json(cluster={"metrics": {"acc": 0.625}})
     found = measured(evaluated(tiny, tmp_path, "a", CLUSTER, LINEAR, newer))
     assert found.figures == {
         "cluster acc": 0.625,
@@ -55,8 +59,8 @@ def test_the_newest_figures_of_every_evaluation_count(tiny: Path, tmp_path: Path
 
 
 def test_neither_a_deviation_nor_names_are_left_over_from_before(tiny: Path, tmp_path: Path) -> None:
-    named = {**CLUSTER, "cluster": {"acc": 0.5, "named": {"named_acc": 0.75}}}
-    one = {**LINEAR, "linear": {"fractions": {"0.01": {"top1": 0.25}}}}
+    named = evaluation_json(cluster={"metrics": {"acc": 0.5, "named": {"named_acc": 0.75}}})
+    one = linear({"fractions": {"0.01": {"top1": 0.25}}})
     found = measured(evaluated(tiny, tmp_path, "a", named, LINEAR, CLUSTER, one))
     assert found.figures == {
         "cluster acc": 0.5,
@@ -68,33 +72,28 @@ def test_neither_a_deviation_nor_names_are_left_over_from_before(tiny: Path, tmp
 
 def test_differences_between_protocols_are_named(tiny: Path, tmp_path: Path) -> None:
     first = evaluated(tiny, tmp_path, "a", LINEAR)
-    second = evaluated(tiny, tmp_path, "b", {**LINEAR, "protocol": {"linear": {"folds": 3, "seeds": 2}}})
+    second = evaluated(tiny, tmp_path, "b", linear({"top1": 0.75, "fractions": FEW_LABELS}, folds=3, seeds=2))
     assert compare([first, second])["differences"] == [
         f"linear, linear 1 %: folds is 3 in {second.name}, 5 in {first.name}"
     ]
 
 
 def test_a_figure_has_the_protocol_it_was_obtained_by(tiny: Path, tmp_path: Path) -> None:
-    few, all_labels = LINEAR["linear"]["fractions"], {"top1": 0.875}
-    told = {"folds": 3, "trainings": {"0.01": 2}}
-    first = {**LINEAR, "linear": {"fractions": few}, "protocol": {"linear": told}}
-    second = {**LINEAR, "linear": all_labels, "protocol": {"linear": {"folds": 5, "trainings": {"1": 1}}}}
+    first = linear({"fractions": FEW_LABELS}, folds=3, trainings={"0.01": 2})
+    second = linear({"top1": 0.875}, folds=5, trainings={"1": 1})
     found = measured(evaluated(tiny, tmp_path, "a", first, second))
     assert found.figures["linear 1 % top1"] == 0.125
     assert found.protocols == {"linear 1 %": {"folds": 3, "trainings": 2}, "linear": {"folds": 5, "trainings": 1}}
 
 
 def test_figures_on_other_data_have_a_name_of_their_own(tiny: Path, tmp_path: Path) -> None:
-    def on(top1: float, **protocol: object) -> dict[str, object]:
-        return {**LINEAR, "linear": {"top1": top1}, "protocol": {"linear": protocol}}
-
     evaluations = (
-        on(0.5, data="digits"),
-        on(0.25, data="digits", data_options={"size": 16}),
-        on(0.125, data="svhn", data_options={}),
-        on(0.0625, data="cifar10"),
-        {**LINEAR, "segment": {"miou": 0.75}, "protocol": {"segment": {"data": "digit-scenes: on textures"}}},
-        {**LINEAR, "segment": {"miou": 0.875}, "protocol": {"segment": {"data": "the run's own"}}},
+        linear({"top1": 0.5}, data="digits"),
+        linear({"top1": 0.25}, data="digits", data_options={"size": 16}),
+        linear({"top1": 0.125}, data="svhn", data_options={}),
+        linear({"top1": 0.0625}, data="cifar10"),
+        evaluation_json(segment={"metrics": {"miou": 0.75}, "protocol": {"data": "digit-scenes: on textures"}}),
+        evaluation_json(segment={"metrics": {"miou": 0.875}, "protocol": {"data": "the run's own"}}),
     )
     assert measured(evaluated(tiny, tmp_path, "a", *evaluations)).figures == {
         "linear top1": 0.5,
@@ -117,7 +116,7 @@ def test_an_evaluation_with_notes_counts_and_what_is_left_out_is_said(cli, tiny:
     found = json.loads(done.stdout)
     assert found["rows"] == [{"label": run.name, "figures": {"cluster acc": 0.5, "cluster nmi": 0.25}}]
     assert found["notes"] == [
-        f"{strange} is left out: it is not as sslkit writes it: protocol: Field required",
+        f"{strange} is left out: its format is None, supported is 1: evaluate the run again with `sslkit eval`",
         f"{torn} is left out: it cannot be read: Expecting property name enclosed in double quotes: line 1 column 2 "
         "(char 1)",
         f"whether {run.name} continues another run is not known: {run.provenance} cannot be read: [Errno 2] No such "
@@ -152,18 +151,14 @@ PAPER = Path(__file__).parents[2] / "recipes" / "paper"
 PUBLISHED = {
     "cluster": {"split": "test", "images": 10_000, "clusters": 10, "assigned_by": "argmax of logits"},
     "linear": {"split": "test", "images": 10_000, "train_images": 50_000, "probe": "logistic regression"},
-    "linear-report": {"split": "test", "images": 10_000, "train_images": 45_000, "epochs": 100, "batch_size": 64},
+    "linear-sgd": {"split": "test", "images": 10_000, "train_images": 45_000, "epochs": 100, "batch_size": 64},
     "finetune": {"split": "test", "images": 10_000, "train_images": 50_000, "epochs": 50},
 }
 
 
 def as_published(*names: str) -> dict[str, object]:
     figures = {"acc": 0.5} if names == ("cluster",) else {"top1": 0.5, "fractions": {"0.1": {"top1": 0.25}}}
-    return {
-        **dict.fromkeys(names, figures),
-        "protocol": {name: PUBLISHED[name] for name in names},
-        "baselines": {},
-    }
+    return evaluation_json(**{name: {"metrics": figures, "protocol": PUBLISHED[name]} for name in names})
 
 
 @pytest.mark.parametrize(
@@ -224,14 +219,14 @@ def test_the_published_probe_stands_beside_ours_with_its_protocol_named(tmp_path
     run = evaluated(recipe, tmp_path, "a", as_published("linear"))
     found = compare([run], REFERENCES["report-a"])
     assert found["rows"][1]["figures"]["linear top1"] == 0.8789
-    assert "linear-report top1" not in found["rows"][1]["figures"]
+    assert "linear-sgd top1" not in found["rows"][1]["figures"]
     assert found["differences"] == [f"{run.name}: linear: probe is 'logistic regression', {trained}{row}"]
 
-    run = evaluated(recipe, tmp_path, "b", as_published("linear", "linear-report"))
+    run = evaluated(recipe, tmp_path, "b", as_published("linear", "linear-sgd"))
     found = compare([run], REFERENCES["report-a"])
-    assert found["rows"][1]["figures"]["linear top1"] == found["rows"][1]["figures"]["linear-report top1"] == 0.8789
+    assert found["rows"][1]["figures"]["linear top1"] == found["rows"][1]["figures"]["linear-sgd top1"] == 0.8789
     assert sorted(found["differences"]) == [
-        f"{run.name}: linear-report: train_images is 45000, {part}{row}",
+        f"{run.name}: linear-sgd: train_images is 45000, {part}{row}",
         f"{run.name}: linear: probe is 'logistic regression', {trained}{row}",
     ]
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from evaluation_results import evaluation_json, evaluation_result
 
 COMMAND = [sys.executable, "-m", "sslkit.cli"]
 
@@ -55,16 +56,18 @@ def test_ctrl_c_while_modules_are_imported_ends_quietly(tmp_path: Path) -> None:
 
 
 def test_a_damaged_evaluation_does_not_hide_the_others(cli, tmp_path: Path) -> None:
+    from sslkit.runs.evaluation_files import save_evaluation
     from sslkit.runs.run import Run
 
     run = Run.create(tmp_path / "runs", "trial")
     run.write_status("finished", 1, 1, 1, 1)
-    saved = {"cluster": {"acc": 0.5, "spread": float("nan")}, "protocol": {"cluster": {}}, "baselines": {}}
-    run.save_evaluation(saved)
+    save_evaluation(run, evaluation_result(cluster={"metrics": {"acc": 0.5, "spread": float("nan")}}))
     (run.evaluations / "0-damaged.json").write_text('{"cluster": ')
     done = cli("runs", "show", "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["evaluations"] == [saved | {"cluster": {"acc": 0.5, "spread": None}}]
+    assert json.loads(done.stdout)["evaluations"] == [
+        evaluation_json(cluster={"metrics": {"acc": 0.5, "spread": None}})
+    ]
     assert done.stderr == (
         f"{run.evaluations / '0-damaged.json'} is left out: it cannot be read: Expecting value: line 1 column 13 "
         "(char 12)\n"

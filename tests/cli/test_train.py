@@ -34,13 +34,14 @@ def test_train_then_runs_then_eval(cli, tiny: Path, tmp_path: Path) -> None:
     assert evaluated.returncode == 0, evaluated.stderr
     result = json.loads(evaluated.stdout)
     assert result["run"] == str(run.resolve())
-    assert set(result["cluster"]) >= {"acc", "acc_many_to_one", "nmi", "ami", "ari"}
-    assert result["cluster"]["acc"] <= result["cluster"]["acc_many_to_one"] <= 1
+    cluster = result["evaluators"]["cluster"]
+    assert set(cluster["metrics"]) >= {"acc", "acc_many_to_one", "nmi", "ami", "ari"}
+    assert cluster["metrics"]["acc"] <= cluster["metrics"]["acc_many_to_one"] <= 1
     # k-means on the pixels of the same images is the same whatever was trained.
-    assert result["baselines"]["kmeans_pixels"]["acc"] == pytest.approx(0.8, abs=0.05)
-    assert set(result["baselines"]) == {"kmeans_pixels", "kmeans_features"}
-    assert result["protocol"]["cluster"]["split"] == "test"
-    assert result["protocol"]["cluster"]["images"] == 359
+    assert cluster["baselines"]["kmeans_pixels"]["metrics"]["acc"] == pytest.approx(0.8, abs=0.05)
+    assert set(cluster["baselines"]) == {"kmeans_pixels", "kmeans_features"}
+    assert cluster["protocol"]["split"] == "test"
+    assert cluster["protocol"]["images"] == 359
     (kept,) = (run / "evaluations").glob("*.json")
     assert json.loads(kept.read_text()) == result
 
@@ -107,7 +108,7 @@ def test_a_users_mistakes_exit_2_without_a_traceback(cli, tiny: Path, tmp_path: 
         ),
         (
             ["train", tiny, "--set", "train.device=cuda"],
-            'device "cuda": there is none here; use cpu or "auto"',
+            'device "cuda" is not available; use cpu or "auto"',
         ),
         (["train", tiny, "--set", "views.use=crops"], "views"),
         (["eval"], "there are no runs in"),

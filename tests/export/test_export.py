@@ -16,11 +16,13 @@ import numpy
 import pytest
 import tomli_w
 import torch
+from evaluation_results import evaluation_result
 from torch import nn
 
 import sslkit
 from sslkit.api import Run
 from sslkit.runs.class_names import write_class_names
+from sslkit.runs.evaluation_files import save_evaluation
 from sslkit.runs.weights import read_metadata, save_weights
 from sslkit.trained.network import TrainedNetwork
 
@@ -195,7 +197,7 @@ def theirs(width: int) -> nn.Module:
 def test_a_strangers_backbone_is_exported_and_a_wrong_counterpart_is_not(
     with_backbone: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sslkit.components.catalog import local_entries
+    from sslkit.components.catalog import registered_components
 
     monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or type(sys)(__name__))
     monkeypatch.setattr(sys.modules[__name__], "theirs", theirs, raising=False)
@@ -213,7 +215,7 @@ def test_a_strangers_backbone_is_exported_and_a_wrong_counterpart_is_not(
         with pytest.raises(sslkit.InputError, match="nosuchlibrary is not installed, and what is meant for it"):
             run.export("absent", run.path / "absent.safetensors")
     finally:
-        local_entries.clear()
+        registered_components.clear()
     assert {path.name for path in run.path.glob("*.safetensors")} == {
         "out.safetensors",
         "backbone.safetensors",
@@ -232,14 +234,12 @@ def test_onnx_gives_features_and_logits_for_any_number_of_images(
 
     run = Run(shutil.copytree(trained.path, tmp_path / "run"))
     write_class_names(run, NAMES)
-    floor = {"knn_random_weights": {"top1": 0.25}, "linear_random_weights": {"top1": 0.125}}
-    evaluation = {"knn": {"top1": 0.5, "list": [1]}, "protocol": {"knn": {"data": "digits", "k": 20}}}
-    run.save_evaluation(
-        {**evaluation, "baselines": floor, "baseline_protocols": {"knn_random_weights": {"data": "digits", "k": 30}}}
-    )
+    floor = {"random_weights": {"metrics": {"top1": 0.25}, "protocol": {"data": "digits", "k": 30}}}
+    knn = {"metrics": {"top1": 0.5, "list": [1]}, "protocol": {"data": "digits", "k": 20}, "baselines": floor}
+    save_evaluation(run, evaluation_result(knn=knn))
     for top1, root in ((0.75, "/home/me"), (0.875, "/home/you")):
-        elsewhere = {"knn": {"data": "digits", "data_options": {"root": root}}}
-        run.save_evaluation({"knn": {"top1": top1}, "protocol": elsewhere, "baselines": {}})
+        protocol = {"data": "digits", "data_options": {"root": root}}
+        save_evaluation(run, evaluation_result(knn={"metrics": {"top1": top1}, "protocol": protocol}))
     out = tmp_path / "digits.onnx"
     run.export("onnx", out)
     session = onnxruntime.InferenceSession(out.read_bytes())
@@ -306,10 +306,10 @@ def test_a_network_that_onnx_cannot_hold_is_refused(trained: Run, tmp_path: Path
 
 def test_what_is_in_the_way_stays(trained: Run, tmp_path: Path) -> None:
     (tmp_path / "notes.safetensors.md").write_text("mine")
-    with pytest.raises(sslkit.InputError, match=r"notes\.safetensors\.md is there already: remove it, or name"):
+    with pytest.raises(sslkit.InputError, match=r"notes\.safetensors\.md exists already: delete it, or choose"):
         trained.export("safetensors", tmp_path / "notes.safetensors")
     with pytest.raises(sslkit.InputError, match=r"--out must end in \.onnx for --to onnx: .*x\.pth"):
         trained.export("onnx", tmp_path / "x.pth")
-    with pytest.raises(sslkit.InputError, match=r"there is no folder .*nowhere: make it, or name another"):
+    with pytest.raises(sslkit.InputError, match=r"the folder .*nowhere does not exist: create it, or choose another"):
         trained.export("safetensors", tmp_path / "nowhere" / "x.safetensors")
     assert [path.name for path in tmp_path.iterdir()] == ["notes.safetensors.md"]

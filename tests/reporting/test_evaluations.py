@@ -4,21 +4,38 @@ from __future__ import annotations
 
 from typing import Any
 
-from sslkit.reporting.evaluations import newest, said
+from evaluation_results import evaluation_result
+
+from sslkit.reporting.evaluation_tables import full_protocol, newest, table
+from sslkit.runs.evaluation_result import BaselineResult, EvaluationResult
 
 
-def saved(top1: float, **protocol: Any) -> dict[str, Any]:
-    return {"linear": {"top1": top1}, "protocol": {"linear": protocol}, "baselines": {}}
+def saved(top1: float, **protocol: Any) -> EvaluationResult:
+    return evaluation_result(linear={"metrics": {"top1": top1}, "protocol": protocol})
 
 
 def test_figures_on_other_data_do_not_replace_the_run_s_own() -> None:
     older, own, other = saved(0.25, data="digits"), saved(0.5, data="digits"), saved(0.75, data="svhn", data_options={})
-    assert newest([older, own, other], "digits") == {"linear": ("linear", own), "linear on svhn": ("linear", other)}
-    assert newest([own, other], "") == {"linear": ("linear", own), "linear on svhn": ("linear", other)}
+    expected = {
+        "linear": ("linear", own.evaluators["linear"]),
+        "linear on svhn": ("linear", other.evaluators["linear"]),
+    }
+    assert newest([older, own, other], "digits") == expected
+    assert newest([own, other], "") == expected
 
 
 def test_a_baseline_s_protocol_is_told_where_it_differs() -> None:
-    result = saved(0.5, lr=0.1, epochs=2)
-    assert said("linear", result) == {"lr": 0.1, "epochs": 2}, "there is no baseline"
-    result["baseline_protocols"] = {"linear_random_weights": {"lr": 0.5, "epochs": 2}}
-    assert said("linear", result) == {"lr": 0.1, "epochs": 2, "random weights": {"lr": 0.5}}
+    result = saved(0.5, lr=0.1, epochs=2).evaluators["linear"]
+    assert full_protocol(result) == {"lr": 0.1, "epochs": 2}, "there is no baseline"
+    result.baselines["random_weights"] = BaselineResult({"top1": 0.25}, {"lr": 0.5, "epochs": 2})
+    assert full_protocol(result) == {"lr": 0.1, "epochs": 2, "random weights": {"lr": 0.5}}
+
+
+def test_evaluators_with_equal_metric_and_baseline_names_stay_apart() -> None:
+    both = {
+        name: {"metrics": {"score": score}, "baselines": {"mean": {"metrics": {"score": score / 2}}}}
+        for name, score in (("depth", 0.5), ("pose", 0.25))
+    }
+    columns, rows = table(evaluation_result(**both).evaluators)
+    assert columns == ["trained", "mean"]
+    assert rows == [["depth score", "0.500", "0.250"], ["pose score", "0.250", "0.125"]]

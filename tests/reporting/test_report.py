@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
+from evaluation_results import evaluation_result
 from PIL import Image
 
 from sslkit import Run
@@ -21,15 +22,15 @@ from sslkit.contracts.dataset import Split
 from sslkit.data.store import TensorStore
 from sslkit.evaluation.discovered import Discovered
 from sslkit.evaluation.subject import RunSubject
-from sslkit.reporting.sections import classes as discoveries
-from sslkit.reporting.sections import run as run_section
 from sslkit.reporting import chart_style as drawing
-from sslkit.reporting.sections.classes import confusion
 from sslkit.reporting.encoded_split import Findings
 from sslkit.reporting.page_elements import Gallery
 from sslkit.reporting.report_page import write_report
+from sslkit.reporting.sections import classes as discoveries
+from sslkit.reporting.sections import run as run_section
+from sslkit.reporting.sections.classes import confusion
 from sslkit.runs.class_names import write_class_names
-from sslkit.runs.records import read_evaluations
+from sslkit.runs.evaluation_files import read_evaluations
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -51,12 +52,13 @@ def page(labelled: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_figures_are_those_of_the_evaluation(page: Path, labelled: Run, parse) -> None:
     ((evaluation,), _) = read_evaluations(labelled)
     found = parse(page)
-    scored = evaluation["cluster"]
-    for row, figures in (("cluster", scored), ("kmeans_pixels", evaluation["baselines"]["kmeans_pixels"])):
+    cluster = evaluation.evaluators["cluster"]
+    scored = cluster.metrics
+    for row, figures in (("cluster", scored), ("kmeans pixels", cluster.baselines["kmeans_pixels"].metrics)):
         wanted = [figures[name] for name in ("acc", "acc_many_to_one", "nmi", "ami", "ari")]
         assert found.row(row)[1:6] == [f"{value:.3f}" for value in wanted]
-    assert found.row("knn")[1] == f"{evaluation['knn']['top1']:.3f}"
-    assert found.row("random weights")[1] == f"{evaluation['baselines']['cluster_random_weights']['acc']:.3f}"
+    assert found.row("knn")[1] == f"{evaluation.evaluators['knn'].metrics['top1']:.3f}"
+    assert found.row("random weights")[1] == f"{cluster.baselines['random_weights'].metrics['acc']:.3f}"
     assert "one-to-one (Hungarian on K x C; unmatched clusters count as wrong)" in found.text
     assert f"right: {scored['acc']:.3f} of all 24 (one-to-one" in found.text
 
@@ -117,9 +119,9 @@ def test_curves_grids_and_their_files(page: Path, labelled: Run, parse) -> None:
     assert "ln K is 1.099" in loss
     assert {text.partition(".")[0] for text in told} >= {"Measured while training", "Learning rate", "Throughput"}
     ((evaluation,), _) = read_evaluations(labelled)
-    probe = evaluation["linear-report"]["curves"]
+    probe = evaluation.evaluators["linear-sgd"].metrics["curves"]
     for what in ("loss", "top1"):
-        (text,) = [text for text in told if text.startswith(f"linear-report: {what}. ")]
+        (text,) = [text for text in told if text.startswith(f"linear-sgd: {what}. ")]
         for whose in ("train", "validation"):
             values = [row[f"{whose}_{what}"] for row in probe]
             assert f"{whose}: from {values[0]:.4g} to {values[-1]:.4g}, between" in text
@@ -205,7 +207,8 @@ def test_cards_show_the_ends_of_confidence_and_the_largest_classes(monkeypatch: 
 
 
 def test_the_first_numbers_stand_beside_pixels() -> None:
-    result = {"cluster": {"acc": 0.5}, "baselines": {"kmeans_pixels": {"acc": 0.25}, "kmeans_features": {"acc": 0.125}}}
+    baselines = {"kmeans_pixels": {"metrics": {"acc": 0.25}}, "kmeans_features": {"metrics": {"acc": 0.125}}}
+    result = evaluation_result(cluster={"metrics": {"acc": 0.5}, "baselines": baselines}).evaluators["cluster"]
     assert run_section._numbers_first({"cluster": ("cluster", result)})[0]["beside"] == "k-means on pixels: 0.250"
 
 
@@ -261,7 +264,7 @@ def test_several_runs_however_far_they_got(
     found.check_alone()
     assert "The run is interrupted: classes, map and neighbours are shown once it has finished." in found.text
     ((evaluation,), _) = read_evaluations(labelled)
-    assert found.row("cluster acc")[1] == f"{evaluation['cluster']['acc']:.3f}"
+    assert found.row("cluster acc")[1] == f"{evaluation.evaluators['cluster'].metrics['acc']:.3f}"
     assert "Not evaluated: homeless/1." in found.text
     roots = [row for row in found.rows if row[0] == "data root"]
     assert [row[2] for row in roots] == ["/nowhere"]
