@@ -1,4 +1,4 @@
-"""Files that are either complete or not there, and JSON that every reader understands."""
+"""Write files atomically, open untrusted files safely, and format JSON."""
 
 from __future__ import annotations
 
@@ -15,51 +15,60 @@ from typing import Any, BinaryIO
 
 from sslkit.errors import InputError
 
-PART = ".part"
-"""How the name of a file that is not yet complete ends."""
+PARTIAL_SUFFIX = ".part"
+"""Suffix of the temporary file that ``open_atomic`` writes."""
 
 
 @contextmanager
 def open_atomic(path: Path) -> Iterator[BinaryIO]:
-    """A file to write into, aside; at the end it is flushed to disk and takes the place of ``path``."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}{PART}")
+    """Open a temporary file for writing; afterwards flush it to disk and rename it to ``path``."""
+    temporary = _temporary(path)
     try:
-        with aside.open("wb") as file:
+        with temporary.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
+        temporary.replace(path)
     except OSError as error:
-        # The system names no file when a write fails, and the one aside means nothing to anybody.
-        if error.filename in (None, str(aside)):
+        # Name the file that the user knows; a failed write names none.
+        if error.filename in (None, str(temporary)):
             error.filename = str(path)
         raise
     finally:
-        with suppress(OSError):  # a disk that has become read-only refuses this too, and what it refused first counts
-            aside.unlink(missing_ok=True)
+        with suppress(OSError):  # on a read-only disk this fails, too, and must not hide the first error
+            temporary.unlink(missing_ok=True)
     _flush_folder(path.parent)
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a file completely or not at all: aside, flushed to disk, then renamed over the old one."""
+    """Write a file completely or not at all; an existing file is replaced only at the end."""
     with open_atomic(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
 
 
-def point(link: Path, target: str) -> None:
-    """Make a symbolic link to a name beside it, or let the one that is there point elsewhere, in one renaming."""
-    aside = link.with_name(f".{link.name}.{os.getpid()}{PART}")
+def replace_symlink(link: Path, target: str) -> None:
+    """Create or replace a symbolic link atomically.
+
+    Args:
+        link: the link.
+        target: path of the target, relative to the link's folder.
+    """
+    temporary = _temporary(link)
     try:
-        aside.unlink(missing_ok=True)
-        aside.symlink_to(target)
-        aside.replace(link)
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(target)
+        temporary.replace(link)
     except OSError as error:
         error.filename, error.filename2 = str(link), None
         raise
 
 
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
+
+
 def _flush_folder(folder: Path) -> None:
-    """Keep a renaming through a power cut, on file systems that can."""
+    """Make a rename survive a power cut, on file systems that support it."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -69,23 +78,23 @@ def _flush_folder(folder: Path) -> None:
 
 
 def open_regular_file(path: Path) -> BufferedReader:
-    """Open a file to read it; pipes and devices, which may never end, are refused instead of waited for.
+    """Open a file for reading; refuse pipes and devices, which could block forever.
 
     Raises:
-        OSError: it cannot be opened, or is no regular file.
+        OSError: it cannot be opened or is not a regular file.
     """
     file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115 - the caller's
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     return file
 
 
 def read_regular_file(path: Path) -> str:
-    """The text of a file that ``open_regular_file`` opens.
+    """Return the text of a regular file.
 
     Raises:
-        OSError: it cannot be read, or is no regular file.
+        OSError: it cannot be read or is not a regular file.
         ValueError: it is not UTF-8.
     """
     with open_regular_file(path) as file:
@@ -93,13 +102,13 @@ def read_regular_file(path: Path) -> str:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove what killed processes left incomplete in a folder that nobody else writes to now."""
-    for part in folder.glob(f".*{PART}"):
-        part.unlink(missing_ok=True)
+    """Delete the temporary files of killed processes; only the holder of the folder's lock may call this."""
+    for partial in folder.glob(f".*{PARTIAL_SUFFIX}"):
+        partial.unlink(missing_ok=True)
 
 
 def to_json(value: Any, *, ascii_only: bool = True) -> str:
-    """Indented JSON of a tree; a float that is no finite number, which JSON does not have, is null."""
+    """Return a tree as indented JSON; NaN and infinity, which JSON lacks, become null."""
     return json.dumps(_finite(value), indent=1, ensure_ascii=ascii_only, allow_nan=False)
 
 
@@ -113,18 +122,18 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def require_new_file(out: Path, *beside: Path) -> None:
-    """Refuse to write over anything.
+def require_new_file(out: Path, *others: Path) -> None:
+    """Refuse to overwrite files.
 
     Args:
         out: the file that ``--out`` names.
-        beside: others that are written in the same folder.
+        others: further files that will be written to the same folder.
 
     Raises:
-        InputError: one of them is there already, or their folder is not.
+        InputError: one of them exists, or their folder does not.
     """
-    for path in (out, *beside):
+    for path in (out, *others):
         if path.exists():
-            raise InputError(f"{path} is there already: remove it, or name another file with --out")
+            raise InputError(f"{path} exists already: delete it, or choose another file with --out")
     if not out.parent.is_dir():
-        raise InputError(f"there is no folder {out.parent}: make it, or name another file with --out")
+        raise InputError(f"the folder {out.parent} does not exist: create it, or choose another file with --out")

@@ -1,4 +1,4 @@
-"""Files that one process has to itself, for as long as it lives."""
+"""Exclusive locks on files; they end with the process that has them."""
 
 from __future__ import annotations
 
@@ -10,64 +10,64 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
-LOOKS = 1000
-"""How often to try again while others look whether a file is held: some five seconds."""
+ATTEMPTS = 1000
+"""Attempts to lock a file while other processes check its lock; about 5 seconds."""
 
 
-def hold(file: TextIO) -> bool:
-    """Take the lock that only one process can have, until the file is closed; False where another has it.
+def try_lock(file: TextIO) -> bool:
+    """Lock a file until it is closed; return False if another process has the lock.
 
-    Those who only look share a lock for a moment: where one can be shared, nobody has the other.
+    ``is_locked`` takes a shared lock for a moment. If a shared lock is available, no process has the exclusive one.
 
     Raises:
-        OSError: the file system has no locks.
+        OSError: the file system does not support locks.
     """
-    for _ in range(LOOKS):
-        if _take(file, fcntl.LOCK_EX):
+    for _ in range(ATTEMPTS):
+        if _flock(file, fcntl.LOCK_EX):
             return True
-        if not _take(file, fcntl.LOCK_SH):
+        if not _flock(file, fcntl.LOCK_SH):
             return False
         fcntl.flock(file, fcntl.LOCK_UN)
-        time.sleep(random.SystemRandom().uniform(0.001, 0.01))  # whatever is seeded, no two wait alike
+        time.sleep(random.SystemRandom().uniform(0.001, 0.01))  # seeded generators would wait in step
     return False
 
 
 @contextmanager
-def alone(path: Path, wait: Callable[[], None]) -> Iterator[None]:
-    """Be the only process that has a file, which is made; waits as long as another does.
+def exclusive(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Lock a file, creating it if needed; wait while another process has the lock.
 
-    Where the file cannot be made, or the file system has no locks, nobody waits.
+    If the file cannot be created or locked, the block runs without a lock.
 
     Args:
         path: the file.
-        wait: called once, where another process has it.
+        on_wait: called once if another process has the lock.
     """
     with ExitStack() as stack:
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context(path.open("a"))
-            if not hold(file):
-                wait()
-                while not hold(file):
+            if not try_lock(file):
+                on_wait()
+                while not try_lock(file):
                     time.sleep(0.5)
         yield
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process has the file to itself; who is not allowed to look, or has no locks, takes it for held."""
+    """Return whether a process has the lock; True if that cannot be determined."""
     try:
         with path.open() as file:
-            return not _take(file, fcntl.LOCK_SH)
+            return not _flock(file, fcntl.LOCK_SH)
     except FileNotFoundError:
         return False
     except OSError:
         return True
 
 
-def _take(file: TextIO, lock: int) -> bool:
-    """Whether a lock could be had at once."""
+def _flock(file: TextIO, operation: int) -> bool:
+    """Return whether a lock was acquired without waiting."""
     try:
-        fcntl.flock(file, lock | fcntl.LOCK_NB)
+        fcntl.flock(file, operation | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -1,1 +1,1 @@
-"""Builds the components that a recipe names and connects them."""
+"""Build the components of a recipe and connect them."""

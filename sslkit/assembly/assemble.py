@@ -1,16 +1,13 @@
-"""Builds what a checked recipe names and wires it together, in the order that each part needs the one before."""
+"""Build all components of a checked recipe and connect them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
-import torch
-from torch import Tensor, nn
-
-from sslkit.contracts.backbone import Backbone
+from sslkit.assembly.build_component import build_component, build_dataset
+from sslkit.assembly.build_network import build_network
+from sslkit.assembly.channel_statistics import channel_statistics
 from sslkit.contracts.context import Context, World
 from sslkit.contracts.dataset import Dataset, ImageStore
 from sslkit.contracts.head import Head
@@ -21,43 +18,29 @@ from sslkit.contracts.views import Views
 from sslkit.data.loader import Loader
 from sslkit.data.placement import place, streams
 from sslkit.data.seeds import seed_global
-from sslkit.device.out_of_memory import first_line, fitting, is_out_of_memory
-from sslkit.errors import (
-    BrokenComponentError,
-    DataError,
-    IncompatibleComponentError,
-    OptionError,
-    RecipeError,
-    SslkitError,
-)
-from sslkit.recipe.model import Recipe, Selected, Trained
-
-STATISTICS_IMAGES = 10_000
-"""Images, spread evenly over all, that mean and standard deviation are measured on."""
-
-STATISTICS_BYTES = 32 << 20
-"""Of images that are widened to float64 at a time, which takes eight times as much."""
+from sslkit.device.out_of_memory import explain_out_of_memory
+from sslkit.errors import DataError, RecipeError
+from sslkit.recipe.recipe import ComponentSpec, Recipe
 
 Restoring = Literal["nothing", "network", "everything"]
-
-Built = TypeVar("Built")
+"""Which saved state will be loaded: none, that of backbone and heads, or that of losses and method as well."""
 
 
 @dataclass(frozen=True)
 class Assembly:
-    """Everything a training needs.
+    """Everything that a training needs.
 
     Attributes:
         recipe: the recipe.
-        context: runtime facts.
+        context: runtime facts that components are built with.
         dataset: the data set.
-        images: what is trained on.
-        loader: its batches.
+        images: the training images.
+        loader: the training batches.
         views: the augmentation policy.
         method: the method, which owns all trained modules.
         optimizer: the optimizer.
         head: name of the head that monitors and evaluation use; empty without heads.
-        notes: what a user should know about the data, in sentences.
+        notes: sentences about the data for the user.
     """
 
     recipe: Recipe
@@ -72,118 +55,6 @@ class Assembly:
     notes: tuple[str, ...]
 
 
-def construct(recipe: Trained, selected: Selected, kind: type[Built], *arguments: Any) -> Built:
-    """Build one component.
-
-    Raises:
-        RecipeError: it refuses one of its options here, or there is not enough memory for them.
-        BrokenComponentError: its constructor fails otherwise.
-    """
-    build: Callable[..., Any] = selected.component
-    try:
-        built = build(selected.options, *arguments)
-    except OptionError as error:
-        raise recipe.failure(selected, error) from error
-    except SslkitError:
-        raise
-    except Exception as error:
-        message = (
-            f"{selected.entry}: building it fails with {type(error).__name__}: {first_line(error)}; "
-            f"this is a fault of {selected.entry.distribution} or of its options"
-        )
-        problem = recipe.document.problem(selected.path, message)
-        if is_out_of_memory(error) or isinstance(error, OverflowError):
-            raise RecipeError([problem]) from error  # what sizes lead to that each option allows, but nothing can hold
-        raise BrokenComponentError(str(problem)) from error
-    assert isinstance(built, kind)
-    return built
-
-
-def build_dataset(recipe: Trained) -> Dataset:
-    """The data set; reads no image yet."""
-    return construct(recipe, recipe.data, Dataset)
-
-
-def training_images(dataset: Dataset) -> ImageStore:
-    """What is trained on without labels: the split ``pretrain`` where there is one, else ``train``."""
-    return dataset.load("pretrain" if "pretrain" in dataset.splits else "train").images
-
-
-def statistics(images: ImageStore) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Per-channel mean and standard deviation in 0..1, the latter at least one grey level."""
-    count = min(len(images), STATISTICS_IMAGES)
-    places = torch.linspace(0, len(images) - 1, count, dtype=torch.float64).round().long()
-    total = torch.zeros(images.shape[0], dtype=torch.float64)
-    squares = torch.zeros(images.shape[0], dtype=torch.float64)
-    for block in places.split(max(1, min(1000, STATISTICS_BYTES // math.prod(images.shape)))):
-        found = images.gather(block)
-        # Apple's processors have no float64.
-        pixels = (found.cpu() if found.device.type == "mps" else found).double() / 255
-        total += pixels.mean(dim=(2, 3)).sum(0).cpu()
-        squares += pixels.square().mean(dim=(2, 3)).sum(0).cpu()
-    mean = total / count
-    std = (squares / count - mean.square()).clamp(min=0).sqrt().clamp(min=1 / 255)
-    return tuple(mean.tolist()), tuple(std.tolist())
-
-
-def build_network(recipe: Trained, context: Context) -> tuple[Context, Backbone, dict[str, Head]]:
-    """Backbone and heads, freshly initialised, and the context with what they settled."""
-    backbone = construct(recipe, recipe.backbone, Backbone, context)
-    _require(recipe.backbone, backbone, "feature_dim")
-    _require_tensors(recipe.backbone, backbone)
-    context = replace(context, feature_dim=backbone.feature_dim)
-    heads = {head.name: construct(recipe, head, Head, context) for head in recipe.heads}
-    for selected in recipe.heads:
-        _require(selected, heads[selected.name], "embedding_dim")
-        _require_tensors(selected, heads[selected.name])
-    return context, backbone, heads
-
-
-def _require(selected: Selected, built: object, attribute: str) -> None:
-    value = getattr(built, attribute, None)
-    if not isinstance(value, int) or value < 1:
-        raise IncompatibleComponentError(f"{selected.entry}: its {attribute} must be a positive integer, not {value!r}")
-
-
-def _require_tensors(selected: Selected, built: nn.Module) -> None:
-    """What is written as weights, when days of training are over."""
-    other = [name for name, value in built.state_dict().items() if not isinstance(value, Tensor)]
-    if other:
-        raise IncompatibleComponentError(
-            f"{selected.entry}: its state holds {other[0]}, which is no tensor: trained weights are written as tensors "
-            "alone, so keep it as a buffer"
-        )
-
-
-def _loss(recipe: Recipe, selected: Selected, heads: dict[str, Head], context: Context) -> WeightedLoss:
-    name = selected.place.head or next(iter(heads), "")
-    head = heads.get(name)
-    needs = selected.component.needs if issubclass(selected.component, Loss) else frozenset()
-    lacking = ""
-    if head is None and needs & {"embeddings", "logits"}:
-        lacking = f"needs {' and '.join(sorted(needs - {'features', 'teacher'}))}, but the recipe has no [head]"
-    elif head is not None and "logits" in needs and not head.classifiers:
-        lacking = f"needs logits, but the head {name!r} has no classifiers"
-    elif "teacher" in needs and "teacher" not in getattr(recipe.method.component, "branches", ()):
-        lacking = (
-            f"needs a teacher, but the method {recipe.method.entry.name!r} has none; "
-            f'[method] use = "momentum-teacher" has one'
-        )
-    if lacking:
-        message = f"the loss {selected.use!r} {lacking}"
-        raise RecipeError([recipe.document.problem((*selected.path, "use"), message)])
-    own = replace(
-        context,
-        embedding_dim=head.embedding_dim if head is not None else 0,
-        classifiers=tuple(head.classifiers) if head is not None else (),
-    )
-    place = selected.place
-    if place.start_epoch >= recipe.train.epochs:
-        message = f"this loss never joins: training ends after {recipe.train.epochs} epochs"
-        raise RecipeError([recipe.document.problem((*selected.path, "start_epoch"), message)])
-    return WeightedLoss(selected.name, construct(recipe, selected, Loss, own), place.weight, name, place.start_epoch)
-
-
 def assemble(
     recipe: Recipe,
     device: str = "cpu",
@@ -191,27 +62,27 @@ def assemble(
     steps_before: int = 0,
     restoring: Restoring = "nothing",
 ) -> Assembly:
-    """Read the data, to the device where they fit, and build everything; the same in every process of the world.
+    """Read the data and build every component; every process of the world gets the same.
 
     Args:
         recipe: a checked recipe.
-        device: where it is trained.
+        device: device of the training; the images are stored there if they fit.
         world: the processes that train together.
-        steps_before: optimizer steps of the runs that this one continues.
-        restoring: what trained weights are about to be loaded into: backbone and heads, or losses and method too.
+        steps_before: optimizer steps of the runs that this one continues from.
+        restoring: which saved state will be loaded into the components.
 
     Raises:
         DataError: the images cannot be used.
-        RecipeError: the recipe's parts do not fit each other, the data or the memory.
+        RecipeError: components do not fit each other, the data or the memory.
     """
     world = world or World()
     dataset = build_dataset(recipe)
-    with fitting(recipe.document, ("data",), "the data set"):
-        images, where = place(training_images(dataset), device, world.size // recipe.train.nodes)
-    loader = _loader(recipe, images, world, steps_before)
+    with explain_out_of_memory(recipe.document, ("data",), "the data set"):
+        images, placement_note = place(_training_images(dataset), device, world.size // recipe.train.nodes)
+    loader = _build_loader(recipe, images, world, steps_before)
     loader.streamed = streams(images, device)
     loader.pinned = loader.streamed and device == "cuda"
-    mean, std = statistics(images)
+    mean, std = channel_statistics(images)
     context = Context(
         channels=images.shape[0],
         image_size=min(images.shape[1:]),
@@ -226,27 +97,32 @@ def assemble(
         restoring=restoring == "everything",
     )
     loader.stop = context.total_steps
-    # Only now: however the data were read, and whatever they drew, the network starts from the same weights.
+    # Seeded here, so that initial weights do not depend on random numbers drawn while reading the data.
     seed_global(recipe.run.seed)
-    views = construct(recipe, recipe.views, Views, context)
+    views = build_component(recipe, recipe.views, Views, context)
     context = replace(context, view_size=views.size, view_count=views.count, global_view_count=views.global_views)
-    found, backbone, heads = build_network(recipe, replace(context, restoring=restoring != "nothing"))
-    context = replace(found, restoring=context.restoring)
-    losses = tuple(_loss(recipe, selected, heads, context) for selected in recipe.losses)
-    if losses and all(item.start_epoch for item in losses):
-        message = "there must be a loss to begin with: leave start_epoch of one at 0"
+    network_context, backbone, heads = build_network(recipe, replace(context, restoring=restoring != "nothing"))
+    context = replace(network_context, restoring=context.restoring)
+    losses = tuple(_build_loss(recipe, spec, heads, context) for spec in recipe.losses)
+    if losses and all(loss.start_epoch for loss in losses):
+        message = "no loss is active in the first epoch: leave start_epoch of one loss at 0"
         raise RecipeError([recipe.document.problem(("loss",), message)])
-    method = construct(recipe, recipe.method, Method, context, Parts(backbone, heads, losses))
-    optimizer = construct(recipe, recipe.optimizer, Optimizer, context)
+    method = build_component(recipe, recipe.method, Method, context, Parts(backbone, heads, losses))
+    optimizer = build_component(recipe, recipe.optimizer, Optimizer, context)
     if world.rank or steps_before:
-        # What is drawn while training, by dropout say, is each process's own, and not again what was drawn before.
+        # Random numbers of the training (dropout) must differ between processes and from those of earlier runs.
         seed_global(recipe.run.seed, world.rank, steps_before)
-    notes = (where, *dataset.notes())
-    head = _run_head(recipe, heads)
+    notes = (placement_note, *dataset.notes())
+    head = _evaluation_head(recipe, heads)
     return Assembly(recipe, context, dataset, images, loader, views, method, optimizer, head, notes)
 
 
-def _loader(recipe: Recipe, images: ImageStore, world: World, steps_before: int) -> Loader:
+def _training_images(dataset: Dataset) -> ImageStore:
+    """Return the images of the split ``pretrain`` if there is one, else of ``train``."""
+    return dataset.load("pretrain" if "pretrain" in dataset.splits else "train").images
+
+
+def _build_loader(recipe: Recipe, images: ImageStore, world: World, steps_before: int) -> Loader:
     try:
         return Loader(images, recipe.train.batch_size, recipe.run.seed, world.rank, world.size, steps_before)
     except DataError as error:
@@ -255,16 +131,47 @@ def _loader(recipe: Recipe, images: ImageStore, world: World, steps_before: int)
         raise RecipeError([recipe.document.problem(("train", "batch_size"), str(error))]) from error
 
 
-def _run_head(recipe: Recipe, heads: dict[str, Head]) -> str:
-    """Name of the head that monitors and evaluation use: the recipe's choice, else the first that a loss reads."""
-    read = [loss.place.head or next(iter(heads), "") for loss in recipe.losses]
-    name = recipe.evaluation.head or next((name for name in heads if name in read), next(iter(heads), ""))
-    if recipe.evaluation.head and name not in read:
-        message = f"no loss reads the head {name!r}: it stays as it was initialised"
+def _build_loss(recipe: Recipe, spec: ComponentSpec, heads: dict[str, Head], context: Context) -> WeightedLoss:
+    """Build a loss with the sizes of the head that it reads."""
+    head_name = spec.wiring.head or next(iter(heads), "")
+    head = heads.get(head_name)
+    needs = spec.component.needs if issubclass(spec.component, Loss) else frozenset()
+    missing = ""
+    if head is None and needs & {"embeddings", "logits"}:
+        missing = f"needs {' and '.join(sorted(needs - {'features', 'teacher'}))}, but the recipe has no [head]"
+    elif head is not None and "logits" in needs and not head.classifiers:
+        missing = f"needs logits, but the head {head_name!r} has no classifiers"
+    elif "teacher" in needs and "teacher" not in getattr(recipe.method.component, "branches", ()):
+        missing = (
+            f"needs a teacher, but the method {recipe.method.entry.name!r} has none: "
+            'use [method] use = "momentum-teacher"'
+        )
+    if missing:
+        message = f"the loss {spec.use!r} {missing}"
+        raise RecipeError([recipe.document.problem((*spec.path, "use"), message)])
+    start_epoch = spec.wiring.start_epoch
+    if start_epoch >= recipe.train.epochs:
+        message = f"this loss never starts: the training ends after {recipe.train.epochs} epochs"
+        raise RecipeError([recipe.document.problem((*spec.path, "start_epoch"), message)])
+    loss_context = replace(
+        context,
+        embedding_dim=head.embedding_dim if head is not None else 0,
+        classifiers=tuple(head.classifiers) if head is not None else (),
+    )
+    loss = build_component(recipe, spec, Loss, loss_context)
+    return WeightedLoss(spec.name, loss, spec.wiring.weight, head_name, start_epoch)
+
+
+def _evaluation_head(recipe: Recipe, heads: dict[str, Head]) -> str:
+    """Return the head that monitors and evaluation use: the recipe's choice, else the first that a loss reads."""
+    trained = [spec.wiring.head or next(iter(heads), "") for spec in recipe.losses]
+    name = recipe.evaluation.head or next((name for name in heads if name in trained), next(iter(heads), ""))
+    if recipe.evaluation.head and name not in trained:
+        message = f"no loss reads the head {name!r}, so it is not trained"
         raise RecipeError([recipe.document.problem(("evaluation", "head"), message)])
-    chosen = recipe.evaluation.classifier
+    classifier = recipe.evaluation.classifier
     count = len(heads[name].classifiers) if name else 0
-    if isinstance(chosen, int) and count and chosen >= count:
-        message = f"must be 0 to {count - 1}, the places of the head's classifiers; found {chosen}"
+    if isinstance(classifier, int) and count and classifier >= count:
+        message = f"must be the index of one of the head's classifiers, 0 to {count - 1}, not {classifier}"
         raise RecipeError([recipe.document.problem(("evaluation", "classifier"), message)])
     return name

@@ -1,1 +1,1 @@
-"""The run folder: create and find it, and read and write what it holds."""
+"""The run folder: create, find, read and write its files."""

@@ -1,4 +1,4 @@
-"""Where runs are kept, and which of them a user means."""
+"""Find, list and remove runs."""
 
 from __future__ import annotations
 
@@ -9,30 +9,31 @@ from contextlib import suppress
 from pathlib import Path
 
 from sslkit.errors import RunError
-from sslkit.runs.run import LATEST, VARIABLE, Run
+from sslkit.runs.run import LATEST, RUNS_VARIABLE, Run
 
 
-def runs_folder(given: Path | None = None) -> Path:
-    """The folder that holds all runs."""
-    return given or Path(os.environ.get(VARIABLE) or "runs")
+def runs_folder(folder: Path | None = None) -> Path:
+    """Return the folder of all runs: the argument, else ``$SSLKIT_RUNS``, else ``./runs``."""
+    return folder or Path(os.environ.get(RUNS_VARIABLE) or "runs")
 
 
 def all_runs(root: Path) -> Iterator[Run]:
-    """Every run below a folder, oldest first."""
-    found = [path.parent for path in root.glob("*/*/status.json") if path.parent.parent.name != LATEST]
-    yield from (Run(path) for path in sorted(found, key=lambda path: path.name))
+    """Yield every run in a folder of runs, oldest first."""
+    folders = [path.parent for path in root.glob("*/*/status.json") if path.parent.parent.name != LATEST]
+    yield from (Run(path) for path in sorted(folders, key=lambda path: path.name))
 
 
 def find_run(spec: str | None, root: Path, *, unfinished: bool = False) -> Run:
-    """The run a user means: a folder, ``name/id``, ``name`` or ``id``; the latest where nothing is given.
+    """Return the run that the user names.
 
     Args:
-        spec: what the user wrote.
+        spec: a folder, ``NAME/ID``, ``NAME``, ``ID`` or ``latest``; None means the latest run. A name with several
+            runs means its newest.
         root: the folder of all runs.
-        unfinished: choose only among runs that can be resumed where ``spec`` leaves a choice.
+        unfinished: if several runs match, choose only among those that can be resumed.
 
     Raises:
-        RunError: there is no such run.
+        RunError: no run matches.
     """
     if spec and (Path(spec) / "status.json").is_file():
         return Run(Path(spec).resolve())
@@ -42,50 +43,50 @@ def find_run(spec: str | None, root: Path, *, unfinished: bool = False) -> Run:
             return Run((root / LATEST).resolve())
     runs = [run for run in all_runs(root) if not spec or spec in (run.name, run.path.parent.name, run.path.name)]
     if not runs and spec:
-        raise RunError(f"there is no run {spec!r} in {root}: `sslkit runs list` shows what there is")
+        raise RunError(f"there is no run {spec!r} in {root}: list the runs with `sslkit runs list`")
     if not runs:
-        raise RunError(f"there are no runs in {root}: `sslkit train RECIPE` makes one, --runs names another folder")
+        raise RunError(f"there are no runs in {root}: train one with `sslkit train RECIPE`, or set --runs")
     if unfinished and len(runs) > 1:
-        runs = [run for run in runs if run.readable and run.status.state in ("interrupted", "failed")]
+        runs = [run for run in runs if run.has_valid_status and run.status.state in ("interrupted", "failed")]
         if not runs:
-            raise RunError(f"every run in {root} is finished or still running: there is nothing to resume")
+            raise RunError(f"there is nothing to resume: every run in {root} is finished or still running")
     return runs[-1]
 
 
 def find_one_run(spec: str, root: Path) -> Run:
-    """The one run that a user means: where ``name`` leaves a choice, none is taken.
+    """Return the run that the user names, and refuse a name that has several runs.
 
     Raises:
-        RunError: there is no such run, or there are several.
+        RunError: no run or more than one matches.
     """
-    several = [run for run in all_runs(root) if spec == run.path.parent.name]
-    if len(several) > 1 and not (Path(spec) / "status.json").is_file():
-        raise RunError(f"there are {len(several)} runs called {spec!r} in {root}: name one, such as {several[-1].name}")
+    matches = [run for run in all_runs(root) if spec == run.path.parent.name]
+    if len(matches) > 1 and not (Path(spec) / "status.json").is_file():
+        raise RunError(f"{root} has {len(matches)} runs named {spec!r}: name one of them, such as {matches[-1].name}")
     return find_run(spec, root)
 
 
 def remove_run(run: Run, runs: Path) -> None:
-    """Remove a run's folder; where it was the latest, the newest of those left becomes it.
+    """Delete a run's folder; if it was the latest run, the newest remaining one becomes the latest.
 
     Args:
-        run: the run; one whose status cannot be read is removed too, but only from the folder of all runs.
+        run: the run. Without a valid status it is deleted only if it is in ``runs``.
         runs: the folder of all runs.
 
     Raises:
-        RunError: it is being trained, or may be something else than a run.
-        OSError: the folder cannot be removed.
+        RunError: a process is training it, or it may not be a run.
+        OSError: the folder cannot be deleted.
     """
     root = run.path.parent.parent
-    if not run.readable and root.resolve() != runs.resolve():
-        raise RunError(f"{run.path} is not removed: its status.json is no run's, and it is not in {runs}")
+    if not run.has_valid_status and root.resolve() != runs.resolve():
+        raise RunError(f"{run.path} is not removed: it has no valid status.json and is not in {runs}")
     latest = root / LATEST
     was_latest = latest.is_symlink() and latest.resolve() == run.path.resolve()
-    with run.held():
+    with run.locked():
         shutil.rmtree(run.path)
-    with suppress(OSError):  # others of that name are still there
+    with suppress(OSError):  # the name has other runs
         run.path.parent.rmdir()
     if was_latest:
         latest.unlink()
-        left = list(all_runs(root))
-        if left:
-            left[-1].mark_latest()
+        remaining = list(all_runs(root))
+        if remaining:
+            remaining[-1].mark_latest()

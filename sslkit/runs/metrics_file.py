@@ -1,4 +1,4 @@
-"""The history of a run: ``metrics.csv``, one row for each figure, only ever appended to while training goes on."""
+"""The metrics of a training, ``metrics.csv``: one row for each value, only appended to."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from sslkit.errors import RunError
 from sslkit.files import open_regular_file, read_regular_file, write_atomic
 
 HEADER = "step,epoch,metric,value\n"
+"""First line of the file."""
 
 
-class Row(NamedTuple):
-    """One figure.
+class MetricsRow(NamedTuple):
+    """One value of one metric.
 
     Attributes:
-        step: optimizer steps taken when it was measured.
-        epoch: epochs completed then, with the fraction of the one under way.
-        metric: its name; ``loss`` and what else is logged every few steps, ``monitor/...`` what is measured at the
-            end of an epoch, ``time/...`` what differs from one repetition to the next.
-        value: its value.
+        step: optimizer steps taken at the time of measuring.
+        epoch: epochs completed, with the fraction of the current one.
+        metric: name of the metric. ``loss``, its terms and ``lr`` are logged every few steps; ``monitor/...`` is
+            measured after an epoch; ``time/...`` is not reproducible.
+        value: the value.
     """
 
     step: int
@@ -33,109 +34,107 @@ class Row(NamedTuple):
     value: float
 
 
-class History:
-    """Appends to a run's ``metrics.csv``.
+class MetricsFile:
+    """Writer of a run's ``metrics.csv``.
 
     Args:
         path: the file.
-        tell: is told, in words, when it has to begin anew because somebody removed it.
+        warn: called with a message when the file was deleted during training and is created again.
     """
 
-    def __init__(self, path: Path, tell: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(self, path: Path, warn: Callable[[str], None] = lambda text: None) -> None:
         self.path = path
-        self.tell = tell
+        self.warn = warn
 
-    def begin(self) -> None:
-        """Begin an empty history."""
+    def create(self) -> None:
+        """Write an empty file."""
         write_atomic(self.path, HEADER)
 
-    def go_on(self, size: int, step: int) -> str:
-        """Go on after a checkpoint: what was written since will be measured anew and is dropped.
+    def resume_at(self, size: int, step: int) -> str:
+        """Drop the rows written after a checkpoint, which the resumed training writes again.
 
         Args:
-            size: what ``flush`` gave before the checkpoint was saved.
-            step: the checkpoint's step.
+            size: size in bytes that ``flush`` returned for the checkpoint.
+            step: step of the checkpoint.
 
         Returns:
-            What has become of the file since then, in words; empty where it is as it should be.
+            A warning if the file was deleted or changed since then; otherwise an empty string.
 
         Raises:
-            RunError: what is there instead cannot be read.
+            RunError: the file cannot be read.
         """
         try:
             with open_regular_file(self.path) as file:
                 data = file.read()
         except FileNotFoundError:
-            self.begin()
-            return f"{self.path.name} is gone, and with it the figures up to step {step}"
+            self.create()
+            return f"{self.path.name} was deleted: the metrics up to step {step} are lost"
         except OSError as error:
-            raise RunError(f"{self.path} cannot be read: {error.strerror or error}; remove it") from error
+            raise RunError(f"{self.path} cannot be read: {error.strerror or error}; delete it") from error
         if data.startswith(HEADER.encode()) and data[:size].endswith(b"\n") and len(data) >= size:
             write_atomic(self.path, data[:size])
             return ""
-        kept = [row for row in _readable(data) if row.step <= step]
-        write_atomic(self.path, HEADER + _lines(kept))
-        return (
-            f"{self.path.name} was changed since step {step} was saved: the {len(kept)} rows that can be read are kept"
-        )
+        rows = [row for row in _valid_rows(data) if row.step <= step]
+        write_atomic(self.path, HEADER + _format_rows(rows))
+        return f"{self.path.name} was changed after step {step} was saved: {len(rows)} valid rows are kept"
 
-    def append(self, step: int, epoch: float, figures: Mapping[str, float]) -> None:
-        """Add a row for each figure."""
-        with self._end() as file:
-            file.write(_lines(Row(step, epoch, metric, value) for metric, value in figures.items()))
+    def append(self, step: int, epoch: float, metrics: Mapping[str, float]) -> None:
+        """Append a row for each metric."""
+        with self._open() as file:
+            file.write(_format_rows(MetricsRow(step, epoch, metric, value) for metric, value in metrics.items()))
 
     def flush(self) -> int:
-        """Bring what was appended to the disk; returns the file's size in bytes."""
-        with self._end() as file:
+        """Flush the file to disk and return its size in bytes."""
+        with self._open() as file:
             file.flush()
             os.fsync(file.fileno())
             return os.fstat(file.fileno()).st_size
 
     @contextmanager
-    def _end(self) -> Iterator[TextIO]:
-        """The file, to write at its end; with a header, also where it was removed or emptied."""
+    def _open(self) -> Iterator[TextIO]:
+        """Open the file for appending; write the header if it is new or empty."""
         with self.path.open("a", newline="") as file:
             if not file.tell():
-                self.tell(f"{self.path.name} was removed while training: it begins anew")
+                self.warn(f"{self.path.name} was deleted during training: it is created again")
                 file.write(HEADER)
             yield file
 
 
-def read_history(path: Path) -> Iterator[Row]:
-    """The rows of a ``metrics.csv``; a last line that a crash cut short is left out.
+def read_metrics(path: Path) -> Iterator[MetricsRow]:
+    """Yield the rows of a ``metrics.csv``, without a last line that a crash cut short.
 
     Raises:
         RunError: the file is damaged.
     """
     try:
         text = read_regular_file(path)
-        complete = text[: text.rfind("\n") + 1]
-        if complete and complete.splitlines()[0] != HEADER.strip():
+        complete_lines = text[: text.rfind("\n") + 1]
+        if complete_lines and complete_lines.splitlines()[0] != HEADER.strip():
             raise ValueError(f"its first line is not {HEADER.strip()}")
-        for row in csv.DictReader(io.StringIO(complete)):
-            yield _row(row)
+        for fields in csv.DictReader(io.StringIO(complete_lines)):
+            yield _parse_row(fields)
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise RunError(f"{path} is damaged: {error!r}") from error
 
 
-def _row(fields: Mapping[str, str]) -> Row:
-    return Row(int(fields["step"]), float(fields["epoch"]), fields["metric"], float(fields["value"]))
+def _parse_row(fields: Mapping[str, str]) -> MetricsRow:
+    return MetricsRow(int(fields["step"]), float(fields["epoch"]), fields["metric"], float(fields["value"]))
 
 
-def _readable(data: bytes) -> Iterator[Row]:
-    """The rows of a damaged file that are whole."""
+def _valid_rows(data: bytes) -> Iterator[MetricsRow]:
+    """Yield the rows of a damaged file that can be parsed."""
     reader = csv.reader(data.decode(errors="replace").splitlines())
     while True:
-        # The header is no row either; a field may be longer than csv takes.
+        # Skips the header, too, and fields that are too long for csv.
         with suppress(ValueError, KeyError, csv.Error):
             try:
                 fields = next(reader)
             except StopIteration:
                 return
-            yield _row(dict(zip(Row._fields, fields, strict=True)))
+            yield _parse_row(dict(zip(MetricsRow._fields, fields, strict=True)))
 
 
-def _lines(rows: Iterable[Row]) -> str:
+def _format_rows(rows: Iterable[MetricsRow]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows((row.step, repr(round(row.epoch, 6)), row.metric, repr(row.value)) for row in rows)

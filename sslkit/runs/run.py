@@ -1,69 +1,39 @@
-"""The run folder: everything one training leaves behind."""
+"""The run folder: its files, its lock and its status."""
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import Field, TypeAdapter, ValidationError
 
 from sslkit.errors import RunError
-from sslkit.files import point, read_regular_file, remove_partial_files, to_json, write_atomic
-from sslkit.locks import hold, is_locked
+from sslkit.files import remove_partial_files, replace_symlink
+from sslkit.locks import is_locked, try_lock
+from sslkit.runs.status import State, Status, read_status, write_status
 
-VARIABLE = "SSLKIT_RUNS"
-"""Environment variable: the folder that runs go to, ``./runs`` where it is unset."""
+RUNS_VARIABLE = "SSLKIT_RUNS"
+"""Environment variable with the folder of all runs; unset means ``./runs``."""
 
 LATEST = "latest"
-"""Name of the link to the newest run."""
+"""Name of the symbolic link to the newest run."""
 
-STAMP = "%Y%m%d-%H%M%S"
-
-EVALUATION_STAMP = f"{STAMP}-%f"
+TIME_FORMAT = "%Y%m%d-%H%M%S"
+"""Format of the time in a run's ID."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-State = Literal["running", "interrupted", "failed", "finished"]
-Count = Annotated[int, Field(ge=0, strict=True)]
-Printable = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$", max_length=300)]
-
-
-@dataclass(frozen=True)
-class Status:
-    """How far a run is.
-
-    Attributes:
-        state: what became of it.
-        step: optimizer steps taken.
-        steps: optimizer steps in all.
-        epoch: epochs completed.
-        epochs: epochs in all.
-        updated: when this was written, ISO 8601 in UTC.
-        process: ``host:pid`` of the process that trains, or trained.
-    """
-
-    state: State
-    step: Count = 0
-    steps: Count = 0
-    epoch: Count = 0
-    epochs: Count = 0
-    updated: Printable = ""
-    process: Printable = ""
-
-
-STATUS = TypeAdapter(Status)
+"""Valid names of a run."""
 
 
 class Run:
-    """One run folder, ``<runs>/<name>/<id>``."""
+    """A run folder, ``<runs>/<name>/<id>``.
+
+    Args:
+        path: the folder.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -73,20 +43,24 @@ class Run:
 
     @classmethod
     def create(cls, root: Path, name: str) -> Run:
-        """A new folder that no other run has, and make it the latest.
+        """Create a new run folder and mark it as the latest.
+
+        Args:
+            root: the folder of all runs.
+            name: name of the run.
 
         Raises:
-            RunError: the folder cannot be made, or a run cannot be called so.
+            RunError: the name is invalid, or the folder cannot be created.
         """
         if not NAME.fullmatch(name) or name == LATEST:
             raise RunError(
-                f"a run cannot be called {name!r}: set run.name to letters, digits, '.', '_' and '-', "
-                f"at most 64, beginning with a letter or digit, and not {LATEST!r}"
+                f"{name!r} is not a valid run name: set run.name to at most 64 letters, digits, '.', '_' and '-'; "
+                f"it must start with a letter or digit and must not be {LATEST!r}"
             )
-        stamp = datetime.now(UTC).strftime(STAMP)
+        time = datetime.now(UTC).strftime(TIME_FORMAT)
         try:
             while True:
-                path = root / name / f"{stamp}-{secrets.token_hex(2)}"
+                path = root / name / f"{time}-{secrets.token_hex(2)}"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with suppress(FileExistsError):
                     path.mkdir()
@@ -97,117 +71,113 @@ class Run:
             run.mark_latest()
         except OSError as error:
             raise RunError(
-                f"cannot make a run folder in {root}: {error.strerror}; name another with --runs or {VARIABLE}"
+                f"a run folder cannot be created in {root}: {error.strerror}; "
+                f"choose another folder with --runs or {RUNS_VARIABLE}"
             ) from error
         return run
 
     def mark_latest(self) -> None:
-        """Point ``<runs>/latest`` at this run."""
+        """Link ``<runs>/latest`` to this run."""
         root = self.path.parent.parent
-        point(root / LATEST, str(self.path.relative_to(root)))
+        replace_symlink(root / LATEST, str(self.path.relative_to(root)))
 
     @property
     def name(self) -> str:
-        """``<name>/<id>``."""
+        """Name of the run, ``<name>/<id>``."""
         return f"{self.path.parent.name}/{self.path.name}"
 
     @property
     def recipe(self) -> Path:
-        """The resolved recipe, trainable as it is."""
+        """Path of the resolved recipe, which can be trained as it is."""
         return self.path / "recipe.toml"
 
     @property
     def provenance(self) -> Path:
-        """What it was trained with."""
+        """Path of the record of versions, hardware, data and components."""
         return self.path / "provenance.json"
 
     @property
     def metrics(self) -> Path:
-        """The history of loss and monitors."""
+        """Path of the metrics logged during training."""
         return self.path / "metrics.csv"
 
     @property
     def checkpoints(self) -> Path:
-        """What a resume needs."""
+        """Path of the folder of checkpoints."""
         return self.path / "checkpoints"
 
     @property
     def evaluations(self) -> Path:
-        """One JSON file per evaluation."""
+        """Path of the folder of evaluations, one JSON file each."""
         return self.path / "evaluations"
 
     @property
     def backbone(self) -> Path:
-        """The trained backbone's weights."""
+        """Path of the trained backbone's weights."""
         return self.path / "backbone.safetensors"
 
     @property
     def heads(self) -> Path:
-        """The trained heads' weights."""
+        """Path of the trained heads' weights."""
         return self.path / "heads.safetensors"
 
     @property
     def last_checkpoint(self) -> Path:
-        """The newest checkpoint."""
+        """Path of the newest checkpoint."""
         return self.checkpoints / "last.ckpt"
 
     @property
     def status(self) -> Status:
-        """How far it is; a run that no process holds counts as interrupted.
+        """State and progress; a run in state ``running`` that no process locks is reported as ``interrupted``.
 
         Raises:
-            RunError: the folder holds no readable status.
+            RunError: the folder has no valid status.
         """
-        try:
-            status = STATUS.validate_json(read_regular_file(self.path / "status.json"))
-        except ValidationError as error:
-            raise self._no_status(_first(error)) from error
-        except (OSError, ValueError) as error:
-            raise self._no_status(str(error)) from error
+        status = read_status(self.path)
         if status.state == "running" and not is_locked(self._lock):
-            return Status(**(asdict(status) | {"state": "interrupted"}))
+            return replace(status, state="interrupted")
         return status
 
-    def _no_status(self, reason: str) -> RunError:
-        return RunError(f"{self.path} is not a run folder: its status.json cannot be read ({reason})")
+    def write_status(self, state: State, step: int, steps: int, epoch: int, epochs: int) -> None:
+        """Write state and progress; the arguments are those of ``Status``."""
+        write_status(self.path, state, step, steps, epoch, epochs)
 
     @property
-    def readable(self) -> bool:
-        """Whether its status can be read."""
+    def has_valid_status(self) -> bool:
+        """Whether the status can be read."""
         try:
             return bool(self.status)
         except RunError:
             return False
 
     @property
-    def complete(self) -> bool:
-        """Whether the trained weights are all there."""
+    def has_weights(self) -> bool:
+        """Whether the weights of a finished training exist."""
         return self.backbone.exists() and self.heads.exists()
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep the run to this process while it trains; the hold ends with the process, however that ends.
+    def locked(self) -> Iterator[None]:
+        """Lock the run for this process; the lock ends with the process, even if it is killed.
 
         Raises:
-            RunError: another process holds it, or the file system cannot tell.
+            RunError: another process has the lock, or the file system does not support locks.
         """
         try:
             file = self._lock.open("a")
         except OSError as error:
             raise RunError(
-                f"nothing can be written to {self.path}: {error.strerror}; "
-                "a run that cannot be written to can be evaluated, but not trained"
+                f"{self.path} is not writable: {error.strerror}; it can be evaluated, but not trained"
             ) from error
         with file:
             try:
-                free = hold(file)
+                acquired = try_lock(file)
             except OSError as error:
                 raise RunError(
-                    f"{self.path} is on a file system that cannot lock files ({error.strerror}), so nothing keeps two "
-                    f"trainings apart there: name a folder on another with --runs or {VARIABLE}"
+                    f"{self.path} is on a file system that cannot lock files ({error.strerror}), which would allow two "
+                    f"trainings in one run folder: choose another folder with --runs or {RUNS_VARIABLE}"
                 ) from error
-            if not free:
-                raise RunError(f"{self.name} is being trained right now, by another process")
+            if not acquired:
+                raise RunError(f"another process is training {self.name}: wait for it, or stop it")
             for folder in (self.path, self.checkpoints):
                 remove_partial_files(folder)
             yield
@@ -215,35 +185,3 @@ class Run:
     @property
     def _lock(self) -> Path:
         return self.path / ".lock"
-
-    def write_status(self, state: State, step: int, steps: int, epoch: int, epochs: int) -> None:
-        """Record how far the run is."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        status = Status(state, step, steps, epoch, epochs, now, _this_process())
-        write_atomic(self.path / "status.json", to_json(asdict(status)))
-
-    def save_evaluation(self, result: dict[str, Any]) -> Path:
-        """Keep an evaluation's figures; returns the file, whose name sorts after those of all that are there."""
-        self.evaluations.mkdir(exist_ok=True)
-        # Later than the newest, even within one tick of the clock or after the clock was set back.
-        after = [_after(path.stem) for path in self.evaluations.glob("*.json")]
-        when = max([datetime.now(UTC).replace(tzinfo=None), *after])
-        path = self.evaluations / f"{when.strftime(EVALUATION_STAMP)}-{secrets.token_hex(2)}.json"
-        write_atomic(path, to_json(result))
-        return path
-
-
-def _after(name: str) -> datetime:
-    """The first moment after an evaluation was saved, by its file's name; the beginning of time where it tells none."""
-    with suppress(ValueError, OverflowError):
-        return datetime.strptime(name[:22], EVALUATION_STAMP) + timedelta(microseconds=1)
-    return datetime.min
-
-
-def _first(error: ValidationError) -> str:
-    found = error.errors()[0]
-    return ": ".join([*map(str, found["loc"]), found["msg"]])
-
-
-def _this_process() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors with metadata, so that nothing is ever executed by reading them."""
+"""Save and load weights as safetensors with JSON metadata; reading them never executes code."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ from torch import nn
 
 from sslkit.errors import RunError
 from sslkit.files import open_regular_file, write_atomic
+from sslkit.runs.run_format import RUN_FORMAT, require_run_format
 
 KEY = "sslkit"
+"""Key of the JSON metadata in the safetensors header."""
 
 
 def save_weights(module: nn.Module, path: Path, metadata: dict[str, Any]) -> None:
-    """Write a module's state, with metadata that JSON can hold."""
-    # Copies, because a module may stand in two places, and safetensors refuses memory that two names share.
+    """Write a module's state with JSON metadata and the run format."""
+    # Copies, because safetensors refuses shared memory and a module may have two names.
     state = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in module.state_dict().items()
     }
-    write_atomic(path, save(state, metadata={KEY: json.dumps(metadata)}))
+    write_atomic(path, save(state, metadata={KEY: json.dumps({"format": RUN_FORMAT, **metadata})}))
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
-    """Read a module's state.
+    """Load a module's state.
 
     Raises:
-        RunError: the file is missing, damaged, or does not fit the module.
+        RunError: the file is missing or damaged, or does not fit the module.
     """
     try:
         open_regular_file(path).close()
@@ -44,7 +46,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
 
 
 def count_values(path: Path) -> int:
-    """How many numbers a file of weights holds, by its header.
+    """Return the number of values in a weights file, from its header alone.
 
     Raises:
         RunError: the file is missing or damaged.
@@ -58,19 +60,20 @@ def count_values(path: Path) -> int:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """What was written beside the weights.
+    """Return the metadata of a weights file.
 
     Raises:
-        RunError: the file is missing, damaged, or not written by sslkit.
+        RunError: the file is missing or damaged, or this version of sslkit did not write it.
     """
     try:
         open_regular_file(path).close()
         with safe_open(path, framework="pt") as file:
             metadata: dict[str, Any] = json.loads(file.metadata()[KEY])
         if not isinstance(metadata, dict):
-            raise TypeError("what stands beside the weights is no table")
+            raise TypeError("its metadata are not a JSON object")
     except FileNotFoundError:
-        raise RunError(f"there are no weights {path}: the run has not finished; `sslkit resume` completes it") from None
+        raise RunError(f"{path} does not exist: the run has not finished; `sslkit resume` completes it") from None
     except (OSError, SafetensorError, TypeError, KeyError, ValueError, RecursionError) as error:
         raise RunError(f"the weights {path} cannot be read: {error}") from error
+    require_run_format(metadata, path)
     return metadata

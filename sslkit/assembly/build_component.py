@@ -1,0 +1,51 @@
+"""Build one component of a recipe and report its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sslkit.contracts.dataset import Dataset
+from sslkit.device.out_of_memory import first_line, is_out_of_memory
+from sslkit.errors import BrokenComponentError, OptionError, RecipeError, SslkitError
+from sslkit.recipe.recipe import ComponentSpec, NetworkRecipe
+
+Built = TypeVar("Built")
+
+
+def build_component(recipe: NetworkRecipe, spec: ComponentSpec, kind: type[Built], *arguments: Any) -> Built:
+    """Build one component.
+
+    Args:
+        recipe: the recipe that names it; errors are located there.
+        spec: the component and its options.
+        kind: base class of the component's kind.
+        arguments: further arguments of its constructor.
+
+    Raises:
+        RecipeError: the component refuses an option, or needs more memory than is available.
+        BrokenComponentError: its constructor raises another error.
+    """
+    constructor: Callable[..., Any] = spec.component
+    try:
+        built = constructor(spec.options, *arguments)
+    except OptionError as error:
+        raise recipe.option_error(spec, error) from error
+    except SslkitError:
+        raise
+    except Exception as error:
+        message = (
+            f"{spec.entry}: its constructor raises {type(error).__name__}: {first_line(error)}; "
+            f"check its options, or report this to the authors of {spec.entry.distribution}"
+        )
+        problem = recipe.document.problem(spec.path, message)
+        if is_out_of_memory(error) or isinstance(error, OverflowError):
+            raise RecipeError([problem]) from error  # each option is valid, but the sizes together are too large
+        raise BrokenComponentError(str(problem)) from error
+    assert isinstance(built, kind)
+    return built
+
+
+def build_dataset(recipe: NetworkRecipe) -> Dataset:
+    """Build the data set without reading any image."""
+    return build_component(recipe, recipe.data, Dataset)

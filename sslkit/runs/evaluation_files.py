@@ -1,0 +1,52 @@
+"""Save and read a run's evaluations, ``evaluations/*.json``."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from sslkit.errors import RunError
+from sslkit.files import to_json, write_atomic
+from sslkit.runs.evaluation_result import EvaluationResult
+from sslkit.runs.json_records import read_json, validation_error
+from sslkit.runs.run import TIME_FORMAT, Run
+
+_FILE_TIME_FORMAT = f"{TIME_FORMAT}-%f"
+
+
+def save_evaluation(run: Run, result: EvaluationResult) -> Path:
+    """Save an evaluation and return its file, whose name sorts after those of all earlier evaluations."""
+    run.evaluations.mkdir(exist_ok=True)
+    # The clock may be coarse or may have been set back.
+    next_times = [_next_time(path.stem) for path in run.evaluations.glob("*.json")]
+    time = max([datetime.now(UTC).replace(tzinfo=None), *next_times])
+    path = run.evaluations / f"{time.strftime(_FILE_TIME_FORMAT)}-{secrets.token_hex(2)}.json"
+    write_atomic(path, to_json(result.to_json()))
+    return path
+
+
+def _next_time(stem: str) -> datetime:
+    """Return the microsecond after the time in a file's name; the earliest time if it has none."""
+    with suppress(ValueError, OverflowError):
+        return datetime.strptime(stem[:22], _FILE_TIME_FORMAT) + timedelta(microseconds=1)
+    return datetime.min
+
+
+def read_evaluations(run: Run) -> tuple[list[EvaluationResult], dict[Path, str]]:
+    """Return a run's saved evaluations, oldest first, and the reason by path for each file that cannot be used."""
+    results: list[EvaluationResult] = []
+    damaged: dict[Path, str] = {}
+    for path in sorted(run.evaluations.glob("*.json")):
+        try:
+            results.append(EvaluationResult.from_json(read_json(path)))
+        except RunError as error:
+            damaged[path] = str(error).replace(str(path), "it", 1)
+        except ValidationError as error:
+            damaged[path] = str(validation_error(path, error)).replace(str(path), "it", 1)
+        except ValueError as error:
+            damaged[path] = str(error)
+    return results, damaged

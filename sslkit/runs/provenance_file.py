@@ -1,0 +1,90 @@
+"""Read ``provenance.json``: what a run was trained with."""
+
+from __future__ import annotations
+
+from typing import Annotated, NotRequired
+
+from pydantic import AfterValidator, Field
+from typing_extensions import TypedDict
+
+from sslkit.components.kinds import KINDS
+from sslkit.runs.json_records import Count, Size, read_json, validate
+from sslkit.runs.run import Run
+
+
+def _require_known(kind: str) -> str:
+    if all(kind != known.singular for known in KINDS):
+        raise ValueError(f"there is no kind of component {kind!r}")
+    return kind
+
+
+class ComponentRecord(TypedDict):
+    """A component that a run was trained with, and the distribution that it came from."""
+
+    kind: Annotated[str, AfterValidator(_require_known)]
+    name: str
+    distribution: str
+    version: str
+
+
+class ParentRun(TypedDict):
+    """The run whose weights another run started from.
+
+    Attributes:
+        run: name of the parent.
+        steps: optimizer steps of the parent and of all its own parents.
+        epochs: epochs of the parent and of all its own parents.
+    """
+
+    run: str
+    steps: Count
+    epochs: Count
+
+
+class _Hardware(TypedDict):
+    device: str
+    name: str
+    threads: Count
+    precision: str
+    channels_last: bool
+
+
+class Provenance(TypedDict):
+    """The part of a run's ``provenance.json`` that sslkit reads again; the file holds more.
+
+    Attributes:
+        seed: the run's seed.
+        versions: version of each library that affects results.
+        components: the run's components, by their path in the recipe.
+        training_images: number of training images.
+        image_shape: ``[channels, H, W]`` of the stored images.
+        class_names: names of the data set's labels; empty without labels.
+        images_sha256: checksum of the training images; only a resume needs it.
+        hardware: the device, its precision and memory format.
+        continued_from: the parent run, if there is one.
+    """
+
+    seed: int
+    versions: dict[str, str]
+    components: dict[str, ComponentRecord]
+    training_images: Count
+    image_shape: Annotated[list[Size], Field(min_length=3, max_length=3)]
+    class_names: list[str]
+    images_sha256: NotRequired[str]
+    hardware: _Hardware
+    continued_from: NotRequired[ParentRun]
+
+
+def read_provenance(run: Run) -> Provenance:
+    """Return what a run was trained with.
+
+    Raises:
+        RunError: the file cannot be read or is invalid.
+    """
+    return validate(Provenance, read_json(run.provenance), run.provenance)
+
+
+def parent_epochs(run: Run) -> int:
+    """Return the epochs of all runs that a run continues from; 0 without a parent."""
+    parent = read_provenance(run).get("continued_from")
+    return parent["epochs"] if parent is not None else 0

@@ -1,0 +1,119 @@
+"""Metadata stored in a run's weight files: what is needed to build the network again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Annotated, Any, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from sslkit.contracts.context import Context
+from sslkit.runs.json_records import Count, FiniteNumber, PositiveNumber, Size, SizeOrNone, invalid_record, validate
+from sslkit.runs.weights import read_metadata
+
+
+class ContextMetadata(TypedDict):
+    """The ``Context`` of a training as JSON, without its processes."""
+
+    channels: Size
+    image_size: Size
+    mean: list[FiniteNumber]
+    std: list[PositiveNumber]
+    batch_size: Size
+    steps_per_epoch: Annotated[int, Field(gt=0)]
+    epochs: Size
+    seed: int
+    view_size: SizeOrNone
+    view_count: SizeOrNone
+    global_view_count: SizeOrNone
+    feature_dim: SizeOrNone
+    embedding_dim: SizeOrNone
+    classifiers: list[Size]
+    steps_before: NotRequired[Count]
+
+
+class BackboneMetadata(TypedDict):
+    """Metadata of ``backbone.safetensors``.
+
+    Attributes:
+        run: name of the run.
+        step: optimizer steps of the training.
+        context: the training's ``Context``; ``context_from_metadata`` restores it.
+        image_size: side of the views in pixels.
+        channels: channels of the images.
+        mean: mean of each channel, for pixel values in [0, 1].
+        std: standard deviation of each channel, for pixel values in [0, 1].
+        backbone: the ``[backbone]`` table of the recipe.
+        feature_dim: number of features.
+    """
+
+    run: str
+    step: Count
+    context: ContextMetadata
+    image_size: Size
+    channels: Size
+    mean: list[FiniteNumber]
+    std: list[PositiveNumber]
+    backbone: dict[str, Any]
+    feature_dim: Size
+
+
+class HeadMetadata(TypedDict):
+    """Metadata of ``heads.safetensors``.
+
+    Attributes:
+        head: name of the head that evaluation uses; empty without heads.
+        classifier: index of the classifier that evaluation uses.
+        classifiers: number of classes of each classifier of that head.
+        logit_temperature: probabilities are softmax(logits / temperature); None if the loss defines no temperature.
+    """
+
+    head: str
+    classifier: Count
+    classifiers: NotRequired[list[Size]]
+    logit_temperature: NotRequired[PositiveNumber | None]
+
+
+def read_backbone_metadata(path: Path) -> BackboneMetadata:
+    """Return the metadata of a backbone's weights.
+
+    Raises:
+        RunError: the file cannot be read, or its metadata are invalid.
+    """
+    metadata = validate(BackboneMetadata, read_metadata(path), path)
+    for key, values in (("mean", metadata["mean"]), ("std", metadata["std"])):
+        if len(values) != metadata["channels"]:
+            raise invalid_record(path, key, f"it must have one value for each of {metadata['channels']} channels")
+    return metadata
+
+
+def read_head_metadata(path: Path, heads: Collection[str] | None = None) -> HeadMetadata:
+    """Return the metadata of heads' weights.
+
+    Args:
+        path: the weights file.
+        heads: names of the recipe's heads, to check the metadata against; None skips the check.
+
+    Raises:
+        RunError: the file cannot be read, or its metadata are invalid.
+    """
+    metadata = validate(HeadMetadata, read_metadata(path), path)
+    classifiers = metadata.get("classifiers", [])
+    if classifiers and metadata["classifier"] >= len(classifiers):
+        raise invalid_record(path, "classifier", f"the head has only {len(classifiers)} classifiers")
+    if heads is not None and metadata["head"] not in heads:
+        raise invalid_record(path, "head", f"the recipe has no head {metadata['head']!r}")
+    return metadata
+
+
+def context_from_metadata(metadata: ContextMetadata, *, restoring: bool) -> Context:
+    """Return the ``Context`` that a network was trained with.
+
+    Args:
+        metadata: the context as stored in the weights' metadata.
+        restoring: whether saved weights will be loaded into the components built with it.
+    """
+    tuples: dict[str, Any] = {key: tuple(metadata[key]) for key in ("mean", "std", "classifiers")}
+    return Context(**{**metadata, **tuples, "restoring": restoring})
