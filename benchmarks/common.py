@@ -14,6 +14,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+os.environ.setdefault("SSLKIT_RETAIN_FREED_MEMORY", "1")  # as the sslkit command does
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -68,9 +70,9 @@ def machine() -> dict[str, Any]:
     """What the figures were measured on: processor or GPU, threads, and what arithmetic it is fast in."""
     import torch
 
-    from sslkit.device.hardware import choose
+    from sslkit.device.hardware import choose_hardware
 
-    chosen = choose("auto", "auto")
+    chosen = choose_hardware("auto", "auto")
     name = torch.cpu.get_capabilities().get("cpu_name") or platform.processor()
     found: dict[str, Any] = {
         "platform": platform.platform(),

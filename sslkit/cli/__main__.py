@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from sslkit.device.allocator import RETAIN_FREED_MEMORY
+
 
 def main() -> None:
     """Run the command line; Ctrl-C ends it quietly from the first moment on."""
@@ -16,6 +18,8 @@ def main() -> None:
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         # Likewise before torch: with several processes it warns, in each, of what is on purpose.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+        # This process is sslkit's own, so its allocator may be tuned for training.
+        os.environ.setdefault(RETAIN_FREED_MEMORY, "1")
         from sslkit.cli.main import app
 
         app()

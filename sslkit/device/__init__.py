@@ -1,1 +1,1 @@
-"""Device, precision, memory and kernels."""
+"""Choice of device and precision, memory, and faster kernels."""

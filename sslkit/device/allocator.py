@@ -1,4 +1,4 @@
-"""Memory that a step on a processor frees, kept for the next step."""
+"""glibc's allocator settings: memory that a step on the CPU frees stays in the process for the next step."""
 
 from __future__ import annotations
 
@@ -6,27 +6,35 @@ import ctypes
 import os
 import sys
 
-ASKED = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
-"""Environment variables by which a user decides what glibc gives back."""
+RETAIN_FREED_MEMORY = "SSLKIT_RETAIN_FREED_MEMORY"
+"""Environment variable that turns ``retain_freed_memory`` on with ``1``. The command line sets it, and the processes
+that it launches inherit it. A program that imports sslkit keeps its own allocator settings unless it sets it, too."""
+
+MALLOC_VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
+"""Environment variables by which a user sets glibc's thresholds."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""glibc's names and numbers, from its ``malloc.h``."""
+"""Parameter numbers of ``mallopt`` in glibc's ``malloc.h``."""
 
-LARGE = 2**30
-"""Bytes of a block from which on it goes back when it is freed: data and features, not what a step needs."""
+LARGE_BLOCK = 2**30
+"""Bytes from which on a freed block goes back to the system: data and features, not the activations of a step."""
 
 
 def retain_freed_memory(device: str) -> None:
-    """Before this process computes on ``device``: on ``cpu``, let it keep blocks of less than 1 GiB that it frees.
+    """Let this process keep freed blocks of less than 1 GiB, where it was asked to and computes on ``cpu``.
 
-    glibc gives blocks of more than 32 MiB back to the system at once, and so the pages of most activations are fetched
-    and zeroed anew in each step (``benchmarks/heap.py``).  The process stays as large as it was at its peak, which can
-    be higher: a block that was kept does not always fit the next one.  Other C libraries, and what a user has set, are
-    left alone.
+    Call it before the process computes. By default glibc returns blocks of more than 32 MiB to the system at once, so
+    the pages of most activations are fetched and zeroed again in each step. The process stays as large as its peak. The
+    peak can be higher than before, because a retained block does not always fit the next request.
+
+    Nothing changes without ``SSLKIT_RETAIN_FREED_MEMORY=1``, with another C library, or where the user has set
+    glibc's thresholds.
     """
-    if device != "cpu" or sys.platform != "linux" or any(name in os.environ for name in ASKED):
+    if device != "cpu" or sys.platform != "linux" or os.environ.get(RETAIN_FREED_MEMORY) != "1":
+        return
+    if any(name in os.environ for name in MALLOC_VARIABLES):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, LARGE)
-        mallopt(M_TRIM_THRESHOLD, 2 * LARGE - 1)
+        mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
+        mallopt(M_TRIM_THRESHOLD, 2 * LARGE_BLOCK - 1)

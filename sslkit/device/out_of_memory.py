@@ -1,4 +1,4 @@
-"""Memory that runs out because of what a recipe asks for: told with the line that asks for it."""
+"""Out-of-memory errors, reported with the line of the recipe that decides on the memory."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ import torch
 
 from sslkit.errors import RecipeError
 from sslkit.recipe.document import Document
-from sslkit.recipe.locate import KeyPath
+from sslkit.recipe.line_numbers import KeyPath
 
-SIGNS = ("allocate memory", "size calculation overflowed", "integer multiplication overflow")
-"""What torch says of it on processors, where it has no exception of its own for that."""
+MESSAGES = ("allocate memory", "size calculation overflowed", "integer multiplication overflow")
+"""Parts of the messages of torch's out-of-memory errors on the CPU, which have no exception class of their own."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that there is not as much memory."""
-    said = isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
-    return said or isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    """Return whether an error means that memory ran out."""
+    has_message = isinstance(error, RuntimeError) and any(text in str(error) for text in MESSAGES)
+    return has_message or isinstance(error, (MemoryError, torch.OutOfMemoryError))
 
 
 def out_of_memory_error(document: Document, path: KeyPath, what: str, error: BaseException) -> RecipeError:
-    """The refusal of what does not fit into memory: ``what`` needs it, and ``path`` is the key that decides on that."""
-    message = f"{what} needs more memory than there is ({first_line(error)})"
+    """Return the error for ``what`` not fitting into memory, at the recipe key ``path`` that decides on its size."""
+    message = f"{what} needs more memory than is available ({first_line(error)})"
     return RecipeError([document.problem(path, message, "make it smaller")])
 
 
 @contextmanager
-def fitting(document: Document, path: KeyPath, what: str) -> Iterator[None]:
-    """A block whose memory the recipe decides on.
+def explain_out_of_memory(document: Document, path: KeyPath, what: str) -> Iterator[None]:
+    """Turn out-of-memory errors in the block into ``out_of_memory_error``.
 
     Raises:
-        RecipeError: there is not enough.
+        RecipeError: memory ran out.
     """
     try:
         yield
@@ -43,5 +43,5 @@ def fitting(document: Document, path: KeyPath, what: str) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, without the stack that torch writes below it."""
+    """Return the first line of an error's message, or its class: torch appends a C++ stack trace."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -1,8 +1,8 @@
-"""Convolutions whose result has few places, with a faster gradient of their weights on processors.
+"""Faster weight gradients on the CPU for convolutions with small output maps.
 
-oneDNN sums that gradient image by image and touches every weight for each, which takes much of a backward pass where
-maps have few places.  One matrix product for each position of the kernel, over all images at once and over those places
-alone where the position lies in the image, gives the same sums.
+oneDNN computes the weight gradient image by image and updates every weight for each image. With small output maps this
+takes much of the backward pass. Here each kernel position is one matrix product over all images at once. It covers only
+the output pixels for which that kernel position is inside the image, so the sums are the same.
 """
 
 from __future__ import annotations
@@ -18,24 +18,25 @@ from torch.overrides import TorchFunctionMode
 Pair = tuple[int, int]
 
 
-def max_positions(channels: int) -> int:
-    """Places of the result up to which products are the faster way, by channels of what is convolved.
+def max_output_pixels(channels: int) -> int:
+    """Return the number of output pixels up to which matrix products are faster, for that many input channels.
 
-    With fewer channels copying takes more of their time.  Measured with AVX-512 (``benchmarks/convolution.py``).
+    With fewer channels, copying takes a larger share. Measured with AVX-512 by
+    ``benchmarks/speed/small_feature_maps.py``.
     """
     return 16 if channels >= 256 else 9
 
 
 def small_map_gradients(device: str) -> AbstractContextManager[Any]:
-    """Where forward passes of a training on ``device`` belong: ``SmallFeatureMaps`` on ``cpu``, elsewhere nothing."""
+    """Return the context for the forward passes of training: ``SmallFeatureMaps`` on ``cpu``, else a null context."""
     return SmallFeatureMaps() if device == "cpu" else nullcontext()
 
 
 class SmallFeatureMaps(TorchFunctionMode):
-    """Within it, ``conv2d`` on a processor and with few places has the faster gradient; results are the same.
+    """Context in which ``conv2d`` on the CPU with a small output map has the faster weight gradient.
 
-    Backward passes may be outside.  Second derivatives, ``torch.func.vmap`` and checkpointed activations work as ever;
-    forward-mode derivatives do not.
+    Outputs do not change. The backward pass may run outside the context. Second derivatives, ``torch.func.vmap`` and
+    activation checkpointing work; forward-mode derivatives do not.
     """
 
     def __torch_function__(
@@ -60,25 +61,25 @@ def _conv2d(
     groups: int = 1,
 ) -> Tensor:
     tensors = [input, weight] if bias is None else [input, weight, bias]
-    usual = (input.dim(), groups, _pair(dilation)) == (4, 1, (1, 1)) and not isinstance(padding, str)
+    supported = (input.dim(), groups, _pair(dilation)) == (4, 1, (1, 1)) and not isinstance(padding, str)
     trained = weight.requires_grad and torch.is_grad_enabled()
-    if usual and trained and all(each.device.type == "cpu" for each in tensors):
-        steps, edges = _pair(stride), _pair(padding)
-        # Spelt out: torch.compile follows no generator into a call.
-        rows = (input.shape[2] + 2 * edges[0] - weight.shape[2]) // steps[0] + 1
-        columns = (input.shape[3] + 2 * edges[1] - weight.shape[3]) // steps[1] + 1
-        if rows * columns <= max_positions(input.shape[1]):
-            absent = [None] * (3 - len(tensors))
-            result: Tensor = _Convolution.apply(*_as_autocast(tensors), *absent, steps, edges)
+    if supported and trained and all(tensor.device.type == "cpu" for tensor in tensors):
+        strides, paddings = _pair(stride), _pair(padding)
+        # Written out for both sides: torch.compile does not trace a generator that is an argument.
+        rows = (input.shape[2] + 2 * paddings[0] - weight.shape[2]) // strides[0] + 1
+        columns = (input.shape[3] + 2 * paddings[1] - weight.shape[3]) // strides[1] + 1
+        if rows * columns <= max_output_pixels(input.shape[1]):
+            no_bias = [None] * (3 - len(tensors))
+            result: Tensor = _Convolution.apply(*_autocast(tensors), *no_bias, strides, paddings)
             return result
     return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
 
 
-def _as_autocast(tensors: list[Tensor]) -> list[Tensor]:
-    """What autocast, which does not see inside an autograd function, gives ``conv2d``."""
-    if not torch.is_autocast_enabled("cpu") or any(each.dtype == torch.float64 for each in tensors):
+def _autocast(tensors: list[Tensor]) -> list[Tensor]:
+    """Cast the arguments as autocast does for ``conv2d``: autocast does not reach into an autograd function."""
+    if not torch.is_autocast_enabled("cpu") or any(tensor.dtype == torch.float64 for tensor in tensors):
         return tensors
-    return [each.to(torch.get_autocast_dtype("cpu")) for each in tensors]
+    return [tensor.to(torch.get_autocast_dtype("cpu")) for tensor in tensors]
 
 
 def _pair(value: Any) -> Pair:
@@ -86,7 +87,7 @@ def _pair(value: Any) -> Pair:
 
 
 class _Convolution(torch.autograd.Function):
-    """``conv2d`` without dilation or groups."""
+    """``conv2d`` without dilation or groups, with the faster weight gradient."""
 
     generate_vmap_rule = True
 
@@ -102,41 +103,49 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         input, weight = ctx.saved_tensors
-        of_input, of_weight, of_bias = ctx.needs_input_grad[:3]
-        images = weights = bias = None
-        if of_input:
+        needs_input, needs_weight, needs_bias = ctx.needs_input_grad[:3]
+        input_gradient = weight_gradient = bias_gradient = None
+        if needs_input:
             settings = (None, ctx.stride, ctx.padding, (1, 1), False, (0, 0), 1, (True, False, False))
-            images, _, _ = torch.ops.aten.convolution_backward(gradient, input, weight, *settings)
-        if of_weight:
-            weights = _weight_gradient(input, gradient, weight.shape, ctx.stride, ctx.padding)
-        if of_bias:
-            # Asked for it, oneDNN computes the weights' gradient too.
-            bias = gradient.sum((0, 2, 3))
-        return images, weights, bias, None, None
+            input_gradient, _, _ = torch.ops.aten.convolution_backward(gradient, input, weight, *settings)
+        if needs_weight:
+            weight_gradient = _weight_gradient(input, gradient, weight.shape, ctx.stride, ctx.padding)
+        if needs_bias:
+            # oneDNN would compute the weight gradient along with the bias gradient.
+            bias_gradient = gradient.sum((0, 2, 3))
+        return input_gradient, weight_gradient, bias_gradient, None, None
 
 
 def _weight_gradient(input: Tensor, gradient: Tensor, shape: torch.Size, stride: Pair, padding: Pair) -> Tensor:
-    """Gradient of weights of ``shape`` ``[O, C, K, L]``, with channels last in memory."""
-    outputs, channels, *kernel = shape
-    images, gradients = input.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
-    found = gradient.new_zeros(outputs, *kernel, channels)
+    """Return the gradient of weights of ``shape`` ``[O, C, K, L]``, with channels last in memory.
+
+    Args:
+        input: ``[B, C, H, W]``.
+        gradient: gradient of the output, ``[B, O, rows, columns]``.
+        shape: shape of the weights.
+        stride: of rows and columns.
+        padding: of rows and columns.
+    """
+    out_channels, in_channels, *kernel = shape
+    inputs, gradients = input.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
+    weight_gradient = gradient.new_zeros(out_channels, *kernel, in_channels)
     rows, columns = (
         _overlaps(*side) for side in zip(kernel, input.shape[2:], gradient.shape[2:], stride, padding, strict=True)
     )
-    for row, (above, below) in enumerate(rows):
-        for column, (left, right) in enumerate(columns):
-            seen = images[:, above, left].flatten(0, 2)
-            found[:, row, column] = gradients[:, below, right].flatten(0, 2).t() @ seen
-    return found.permute(0, 3, 1, 2)
+    for row, (input_rows, output_rows) in enumerate(rows):
+        for column, (input_columns, output_columns) in enumerate(columns):
+            pixels = inputs[:, input_rows, input_columns].flatten(0, 2)
+            weight_gradient[:, row, column] = gradients[:, output_rows, output_columns].flatten(0, 2).t() @ pixels
+    return weight_gradient.permute(0, 3, 1, 2)
 
 
-def _overlaps(kernel: int, size: int, results: int, step: int, edge: int) -> list[tuple[slice, slice]]:
-    """By position in the kernel, along one side: the places it sees of the image, and the results it sees them for."""
-    found = []
+def _overlaps(kernel: int, size: int, outputs: int, stride: int, padding: int) -> list[tuple[slice, slice]]:
+    """Return, for each kernel position along one side, the input pixels it covers and the outputs they belong to."""
+    overlaps = []
     for position in range(kernel):
-        first = max(0, -(-(edge - position) // step))
-        last = min(results - 1, (size - 1 + edge - position) // step)
-        start = first * step + position - edge
+        first = max(0, -(-(padding - position) // stride))
+        last = min(outputs - 1, (size - 1 + padding - position) // stride)
+        start = first * stride + position - padding
         count = max(0, last - first + 1)
-        found.append((slice(start, start + count * step, step), slice(first, first + count)))
-    return found
+        overlaps.append((slice(start, start + count * stride, stride), slice(first, first + count)))
+    return overlaps

@@ -1,1 +1,1 @@
-"""Checkpoint files: write them, check them, and compare them with what is resumed."""
+"""Checkpoint files: write them, check them, and compare them with what is about to be resumed."""

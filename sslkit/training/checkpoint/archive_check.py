@@ -1,8 +1,8 @@
-"""A look at a checkpoint before torch reads it: whether its archive can be what it says, and what its pickle names.
+"""Safety check of a checkpoint's archive before torch reads it: its structure, and what its pickle imports.
 
-``torch.load(weights_only=True)`` executes only what stands on its list, but other packages may add to that list, and a
-compressed archive can fill the memory from a small file.  What ``torch.save`` writes of tensors and plain values is
-never compressed and names few things, so anything else is refused.
+``torch.load(weights_only=True)`` imports only names on its list. Other packages may add names to that list, and a small
+compressed archive can fill the memory. ``torch.save`` of tensors and plain values never compresses and imports few
+names, so everything else is refused.
 """
 
 from __future__ import annotations
@@ -16,48 +16,48 @@ from typing import BinaryIO
 
 from sslkit.files import open_regular_file
 
-NAMED = re.compile(r"torch\._utils _rebuild_tensor_v2|collections OrderedDict|torch [A-Z]\w+Storage")
-"""All that a checkpoint may name: how tensors are put together, and what holds their bytes."""
+ALLOWED_NAMES = re.compile(r"torch\._utils _rebuild_tensor_v2|collections OrderedDict|torch [A-Z]\w+Storage")
+"""Names that a checkpoint's pickle may import: what rebuilds tensors, and their storages."""
 
 
 def find_unsafe_content(path: Path) -> str:
-    """Why a file is not to be read as a checkpoint; empty where it may be.
+    """Return why a file must not be read as a checkpoint; empty if it is safe.
 
     Raises:
         OSError: it cannot be opened.
     """
     with open_regular_file(path) as file:
         try:
-            return _of_archive(file)
+            return _check_archive(file)
         except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-            # RuntimeError: it wants a password.
-            return f"it is no archive of torch's ({error})"
+            # zipfile raises RuntimeError for an encrypted archive.
+            return f"it is not a torch archive ({error})"
 
 
-def _of_archive(file: BinaryIO) -> str:
+def _check_archive(file: BinaryIO) -> str:
     size = file.seek(0, 2)
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            return "it is compressed, which torch's checkpoints are not: it may fill the memory"
+            return "it is compressed, unlike torch's checkpoints, and may fill the memory"
         if sum(entry.file_size for entry in entries) > size:
-            return "it claims to hold more than the file is long"
+            return "its entries claim more bytes than the file has"
         for entry in entries:
             if entry.filename.startswith("/") or ".." in entry.filename.split("/"):
-                return f"it holds a file outside of itself, {entry.filename!r}"
+                return f"it has an entry outside the archive, {entry.filename!r}"
         pickles = [entry for entry in entries if entry.filename.endswith(".pkl")]
         if len(pickles) != 1 or not pickles[0].filename.endswith("/data.pkl"):
-            return "it holds other pickles than the one of a checkpoint"
-        for name in _names(archive.read(pickles[0])):
-            if not NAMED.fullmatch(name):
-                return f"it names {name.replace(' ', '.')!a}, which no checkpoint needs; nothing of it was executed"
+            return "it does not have exactly one pickle, data.pkl"
+        for name in _imported_names(archive.read(pickles[0])):
+            if not ALLOWED_NAMES.fullmatch(name):
+                return f"it imports {name.replace(' ', '.')!a}, which no checkpoint needs; nothing was executed"
     return ""
 
 
-def _names(pickled: bytes) -> Iterator[str]:
-    """Every module and attribute that a pickle names, without executing it."""
+def _imported_names(pickled: bytes) -> Iterator[str]:
+    """Yield ``module name`` of everything that a pickle imports, without executing it."""
     for code, argument, _ in pickletools.genops(pickled):
         if code.name in ("GLOBAL", "INST"):
             yield str(argument)
         elif code.name in ("STACK_GLOBAL", "EXT1", "EXT2", "EXT4"):
-            yield f"something by {code.name}"
+            yield f"a name by {code.name}"

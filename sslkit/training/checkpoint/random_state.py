@@ -1,4 +1,4 @@
-"""Every global random state of this process, taken and put back."""
+"""Global random state of this process: Python, NumPy, torch and its devices."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy
 import torch
 
 
-def random_state() -> dict[str, Any]:
-    """The states, as tensors and plain values."""
+def get_random_state() -> dict[str, Any]:
+    """Return the states as tensors and plain values."""
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = numpy.random.get_state(legacy=True)
     return {
         "torch": torch.get_rng_state(),
-        # Of this process's device alone: the others belong to other processes.
+        # Only this process's device; other devices belong to other processes.
         "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
         "mps": [torch.mps.get_rng_state()] if torch.backends.mps.is_available() else [],
         "python": [version, list(words), gauss],
@@ -29,8 +29,8 @@ def random_state() -> dict[str, Any]:
     }
 
 
-def restore_random_state(state: dict[str, Any]) -> None:
-    """Put back what ``random_state`` took."""
+def set_random_state(state: dict[str, Any]) -> None:
+    """Restore a state that ``get_random_state`` returned."""
     torch.set_rng_state(state["torch"])
     if state["cuda"]:
         torch.cuda.set_rng_state(state["cuda"][0])

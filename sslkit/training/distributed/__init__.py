@@ -1,1 +1,1 @@
-"""Training in several processes: launch them, connect them, stop them."""
+"""Training in several processes: launch, connect and stop them."""

@@ -1,5 +1,6 @@
-"""Starts the processes of a training on one machine, passes on what they tell, and ends them all with the first that
-fails.  What each of them does is what it would do if torchrun or SLURM had started it.
+"""Launch the processes of a training on one machine, forward their events, and stop all when one fails.
+
+Each process does what it would do if torchrun or SLURM had started it.
 """
 
 from __future__ import annotations
@@ -19,91 +20,94 @@ from typing import Any, TypeVar
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from torch.multiprocessing.spawn import start_processes
 
-from sslkit.components.catalog import LOCAL, local_entries
+from sslkit.components.catalog import THIS_PROCESS, registered_components
 from sslkit.device.hardware import choose_device
 from sslkit.errors import InputError, TrainingError
-from sslkit.recipe.model import Recipe
-from sslkit.training.distributed.processes import detect_lost_process, devices_of, environment, is_main_process
-from sslkit.training.distributed.signals import signals
-from sslkit.training.distributed.worker import Call, Done, Failed, Task, unreachable, work
-from sslkit.training.events import Reporter
+from sslkit.recipe.recipe import Recipe
+from sslkit.training.distributed.environment import cluster_environment, devices_per_node, is_main_process
+from sslkit.training.distributed.processes import detect_lost_process
+from sslkit.training.distributed.signals import stop_signals
+from sslkit.training.distributed.worker import Failed, Succeeded, Task, not_importable_error, run_worker
+from sslkit.training.events import Event, Reporter
 
 Result = TypeVar("Result")
 
-GRACE = 10.0
-"""Seconds that the others have to end by themselves once one has failed."""
+GRACE_PERIOD = 10.0
+"""Seconds that the other processes have to end once one has failed."""
 
 
-def spread(task: Callable[..., Result], recipe: Recipe, reporter: Reporter, *arguments: Any) -> Result:
-    """Run ``task(recipe, reporter, *arguments)`` in as many processes as the recipe asks for.
+def launch(function: Callable[..., Result], recipe: Recipe, reporter: Reporter, *arguments: Any) -> Result:
+    """Run ``function(recipe, reporter, *arguments)`` in as many processes as the recipe asks for.
+
+    It runs in this process where the recipe asks for one, or where torchrun or SLURM started this one. Else it runs in
+    new processes.
 
     Args:
-        task: a function of a module.  It runs here where one process is asked for, or where torchrun or SLURM started
-            this one; else in processes of their own.
+        function: a function defined at the top level of a module.
         recipe: a checked recipe.
-        reporter: told, here, what the main process tells.
-        arguments: whatever can be pickled.
+        reporter: receives, in this process, the events of the main process.
+        arguments: further arguments, which must be picklable.
 
     Returns:
-        The main process's result.
+        The result of the main process.
 
     Raises:
-        InputError: there are not as many devices, or a component cannot be had in another process.
-        TrainingError: a process was killed, or ended before this one.
-        Exception: what the first that failed raised.
+        InputError: there are too few devices, or a component cannot be imported in another process.
+        TrainingError: a process was killed or ended early.
+        Exception: the exception of the first process that failed.
     """
-    devices = devices_of(recipe.train, choose_device(recipe.train.device))
-    if environment() is not None:
+    devices = devices_per_node(recipe.train, choose_device(recipe.train.device))
+    if cluster_environment() is not None:
         with detect_lost_process():
-            return task(recipe, reporter if is_main_process() else Reporter(), *arguments)
+            return function(recipe, reporter if is_main_process() else Reporter(), *arguments)
     if recipe.train.nodes > 1:
         raise InputError(
-            f"train.nodes = {recipe.train.nodes}: several machines are started by torchrun or SLURM, "
-            "see docs/scaling.md"
+            f"train.nodes = {recipe.train.nodes}: start several machines with torchrun or SLURM, see docs/scaling.md"
         )
     if devices == 1:
-        return task(recipe, reporter, *arguments)
+        return function(recipe, reporter, *arguments)
     if getattr(current_process(), "_inheriting", False):
         raise InputError(
-            "each process of a training imports the program that started it, and this one would start another: "
-            'put what it does below `if __name__ == "__main__":`'
+            "each training process imports the program that started it, and this program would start another training: "
+            'move its statements below `if __name__ == "__main__":`'
         )
-    order = Task(task, recipe.document, _registered(recipe), arguments, dict(os.environ), str(Path.cwd()))
-    result: Result = _Launch(pickle.dumps(order), devices, reporter).result()
+    task = Task(function, recipe.document, _registered(recipe), arguments, dict(os.environ), str(Path.cwd()))
+    result: Result = _Launch(pickle.dumps(task), devices, reporter).result()
     return result
 
 
 def _registered(recipe: Recipe) -> dict[str, bytes]:
-    """The components of the recipe that this process registered, as other processes may import them."""
-    found = {}
-    for entry in (selected.entry for selected in recipe.selected if selected.entry.distribution == LOCAL):
+    """Return the pickled components of the recipe that this process registered, by name."""
+    registered = {}
+    for entry in (spec.entry for spec in recipe.components if spec.entry.distribution == THIS_PROCESS):
         try:
-            found[entry.name] = pickle.dumps(local_entries[entry.kind.group, entry.name][1])
+            registered[entry.name] = pickle.dumps(registered_components[entry.kind.group, entry.name][1])
         except Exception as error:
-            raise unreachable(entry.name, error) from error
-    return found
+            raise not_importable_error(entry.name, error) from error
+    return registered
 
 
 class _Launch:
-    """The processes from their start to their end."""
+    """The launched processes, from their start to their end."""
 
-    def __init__(self, order: bytes, devices: int, reporter: Reporter) -> None:
+    def __init__(self, task: bytes, devices: int, reporter: Reporter) -> None:
         self.reporter = reporter
-        self.asked: list[signal.Signals] = []
-        """Signals that asked to stop."""
-        self.unheard: BaseException | None = None
-        """Why the reporter cannot be told any more."""
-        self.ends: dict[int, Done | Failed] = {}
+        self.stop_signals: list[signal.Signals] = []
+        """Stop signals received so far."""
+        self.reporter_error: BaseException | None = None
+        """What the reporter raised; it receives no more events."""
+        self.outcomes: dict[int, Succeeded | Failed] = {}
+        """By rank."""
         pipes = [Pipe(duplex=False) for _ in range(devices)]
         senders = [sender for _, sender in pipes]
         self.pipes = {receiver: rank for rank, (receiver, _) in enumerate(pipes)}
-        # The server imports everything once; each process is a copy of it.  What torch warns of there is on purpose.
+        # The fork server imports everything once and forks each process; torch's warnings about that are expected.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         set_forkserver_preload(["sslkit.training.train"])
-        with _handling(signal.SIG_IGN, [signal.SIGINT]):
+        with _handle_signals(signal.SIG_IGN, [signal.SIGINT]):
             self.processes: list[Any] = start_processes(
-                work,
-                (find_free_network_port(), order, senders),
+                run_worker,
+                (find_free_network_port(), task, senders),
                 nprocs=devices,
                 join=False,
                 start_method="forkserver",
@@ -112,106 +116,106 @@ class _Launch:
             sender.close()
 
     def result(self) -> Any:
-        """What the main process gives, once all have ended.
+        """Wait for all processes and return the result of the main one.
 
         Raises:
-            BaseException: why the first that failed did.
+            BaseException: the exception of the first process that failed, or of the reporter.
         """
-        lost: set[int] = set()
+        killed: set[int] = set()
         try:
-            with _handling(self._stop, signals()):
-                self._listen()
+            with _handle_signals(self._stop, stop_signals()):
+                self._receive_until_all_end()
         finally:
             for rank, process in enumerate(self.processes):
                 if process.is_alive():
-                    lost.add(rank)
+                    killed.add(rank)
                     process.kill()
                 process.join()
-        failure = self.unheard or self._failure(lost)
-        if failure is not None:
-            raise failure
-        end = self.ends[0]
-        assert isinstance(end, Done)
-        return end.result
+        error = self.reporter_error or self._error(killed)
+        if error is not None:
+            raise error
+        outcome = self.outcomes[0]
+        assert isinstance(outcome, Succeeded)
+        return outcome.result
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """Ask all processes to stop after the same step; a second Ctrl-C does not wait for them."""
-        if self.asked and number == signal.SIGINT:
+        if self.stop_signals and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.asked.append(signal.Signals(number))
+        self.stop_signals.append(signal.Signals(number))
         for process in self.processes:
-            # Never SIGINT: a terminal has sent that to all of them already, and a second one means at once.
+            # SIGTERM, because the terminal has sent SIGINT to all processes, and a second SIGINT stops at once.
             process.terminate()
 
-    def _listen(self) -> None:
-        """Pass on what is told until all have ended, or until one has failed and the others had their time."""
-        waiting = {process.sentinel: process for process in self.processes}
-        failed = float("inf")
-        while waiting and (left := failed + GRACE - time.monotonic()) > 0:
-            ready = connection.wait([*self.pipes, *waiting], None if failed == float("inf") else left)
+    def _receive_until_all_end(self) -> None:
+        """Receive messages until all processes have ended, or until the grace period after a failure is over."""
+        running = {process.sentinel: process for process in self.processes}
+        failed_at = float("inf")
+        while running and (left := failed_at + GRACE_PERIOD - time.monotonic()) > 0:
+            ready = connection.wait([*self.pipes, *running], None if failed_at == float("inf") else left)
             for pipe in [pipe for pipe in self.pipes if pipe in ready]:
-                self._hear(pipe)
-            for sentinel in [sentinel for sentinel in waiting if sentinel in ready]:
-                process = waiting.pop(sentinel)
+                self._receive(pipe)
+            for sentinel in [sentinel for sentinel in running if sentinel in ready]:
+                process = running.pop(sentinel)
                 process.join()
                 if process.exitcode:
-                    failed = min(failed, time.monotonic())
+                    failed_at = min(failed_at, time.monotonic())
         for pipe in list(self.pipes):
             while pipe in self.pipes and pipe.poll():
-                self._hear(pipe)
+                self._receive(pipe)
 
-    def _hear(self, pipe: connection.Connection) -> None:
+    def _receive(self, pipe: connection.Connection) -> None:
         try:
-            told = pipe.recv()
-        except (EOFError, OSError, pickle.UnpicklingError):  # it ended, perhaps in the middle of a word
+            message = pipe.recv()
+        except (EOFError, OSError, pickle.UnpicklingError):  # the process has ended, perhaps within a message
             del self.pipes[pipe]
             return
-        if isinstance(told, Call):
-            self._tell(told)
+        if isinstance(message, (Succeeded, Failed)):
+            self.outcomes[self.pipes[pipe]] = message
         else:
-            self.ends[self.pipes[pipe]] = told
+            self._report(message)
 
-    def _tell(self, call: Call) -> None:
-        if self.unheard is not None:
+    def _report(self, event: Event) -> None:
+        if self.reporter_error is not None:
             return
         try:
-            getattr(self.reporter, call.method)(*call.arguments)
+            self.reporter.on_event(event)
         except KeyboardInterrupt:
-            raise  # a second Ctrl-C may come here, too
+            raise  # a second Ctrl-C within the reporter
         except BaseException as error:
-            # Processes that are killed lose what they have done since they saved; asked to stop, they save first.
-            self.unheard = error
+            # A killed process loses the steps since its checkpoint; a terminated one saves first.
+            self.reporter_error = error
             for process in self.processes:
                 process.terminate()
 
-    def _failure(self, lost: set[int]) -> BaseException | None:
-        """Why the training failed: one that died without a word comes first, the others only miss it."""
+    def _error(self, killed: set[int]) -> BaseException | None:
+        """Return why the training failed: a process that died without a message comes first, as the cause of others."""
         count = len(self.processes)
         for rank, process in enumerate(self.processes):
             code = process.exitcode
-            if rank in lost or rank in self.ends:
+            if rank in killed or rank in self.outcomes:
                 continue
-            if self.asked and code == -signal.SIGTERM:
-                return KeyboardInterrupt()  # it had not begun to train
+            if self.stop_signals and code == -signal.SIGTERM:
+                return KeyboardInterrupt()  # it had not started to train
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
             hint = ", as the system does when memory runs out" if code == -signal.SIGKILL else ""
             return TrainingError(
                 f"process {rank} of {count} {how}{hint}, and the others were stopped; "
-                "if a checkpoint was saved, `sslkit resume` goes on from it"
+                "if a checkpoint was saved, `sslkit resume` continues from it"
             )
-        failures = [end for end in self.ends.values() if isinstance(end, Failed)]
-        return min(failures, key=lambda end: end.moment).error if failures else None
+        failures = [outcome for outcome in self.outcomes.values() if isinstance(outcome, Failed)]
+        return min(failures, key=lambda failure: failure.time).error if failures else None
 
 
 @contextmanager
-def _handling(handler: Any, numbers: Iterable[signal.Signals]) -> Iterator[None]:
-    """Handle signals so for a while; only the main thread can."""
+def _handle_signals(handler: Any, numbers: Iterable[signal.Signals]) -> Iterator[None]:
+    """Handle some signals with ``handler`` within the block; does nothing outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, handler) for number in numbers}
+    previous = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)
+        for number, previous_handler in previous.items():
+            signal.signal(number, previous_handler)

@@ -1,7 +1,6 @@
-"""Ctrl-C and SIGTERM ask a training to stop after its current step; a second Ctrl-C stops at once.
+"""Stopping a training after its current step, by Ctrl-C, SIGTERM, SIGHUP or SLURM's timeout signal.
 
-In a SLURM job its signal of approaching time does the same, and so does SIGHUP, by which a terminal that is closed ends
-what runs in it; under ``nohup``, which has it ignored, it stays so.
+A second Ctrl-C stops at once. A closed terminal sends SIGHUP; under ``nohup`` it stays ignored.
 """
 
 from __future__ import annotations
@@ -15,17 +14,17 @@ from types import FrameType
 from sslkit.training.distributed import slurm
 
 
-def signals() -> tuple[signal.Signals, ...]:
-    """What asks a training to stop, here."""
-    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
-    return (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangs_up else []))
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals that stop a training in this process."""
+    sighup_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return (signal.SIGINT, signal.SIGTERM, *([] if sighup_ignored else [signal.SIGHUP]))
 
 
 class StopSignal:
-    """Whether somebody asked to stop.
+    """Receiver of the signals that stop a training.
 
     Attributes:
-        requested: name of the signal that asked, SLURM's own before any other; or empty.
+        requested: name of the received signal; empty before any. SLURM's timeout signal takes precedence.
     """
 
     def __init__(self) -> None:
@@ -34,25 +33,25 @@ class StopSignal:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
-        # SLURM sends SIGTERM after its own signal, too, and the job is to be requeued all the same.
-        if self.requested != slurm.SIGNAL.name:
+        # SLURM may send SIGTERM after its timeout signal, and the job must be requeued nevertheless.
+        if self.requested != slurm.TIMEOUT_SIGNAL.name:
             self.requested = signal.Signals(number).name
 
-    def listen(self) -> None:
-        """Take the signals over.  Called when training starts, after Lightning has set its own handlers."""
+    def install_handlers(self) -> None:
+        """Handle the signals here. Call it when training starts, after Lightning has installed its own handlers."""
         if threading.current_thread() is threading.main_thread():
-            for number in (*signals(), *([slurm.SIGNAL] if slurm.job() else [])):
+            for number in (*stop_signals(), *([slurm.TIMEOUT_SIGNAL] if slurm.job_id() else [])):
                 signal.signal(number, self._receive)
 
     @contextmanager
-    def restored(self) -> Iterator[None]:
-        """Put back after the training what handled the signals before it; only the main thread can."""
+    def restore_handlers(self) -> Iterator[None]:
+        """Restore the previous handlers after the block; does nothing outside the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.getsignal(number) for number in (*signals(), slurm.SIGNAL)}
+        previous = {number: signal.getsignal(number) for number in (*stop_signals(), slurm.TIMEOUT_SIGNAL)}
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)

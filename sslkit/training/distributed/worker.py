@@ -1,4 +1,4 @@
-"""One process of a training that ``launch`` started: does what it was sent for, and tells its parent."""
+"""One launched process of a training: it runs its task and sends events and the outcome to its parent."""
 
 from __future__ import annotations
 
@@ -18,96 +18,88 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from sslkit.components.catalog import Catalog
-from sslkit.components.local import register
+from sslkit.components.registration import register
 from sslkit.errors import InputError, SslkitError
-from sslkit.recipe.check import check
 from sslkit.recipe.document import Document
-from sslkit.training.events import Progress, Reporter
+from sslkit.recipe.load import check
+from sslkit.training.events import Event, Reporter
 
 
 @dataclass(frozen=True)
 class Task:
-    """What each process is to do.
+    """What each process runs.
 
     Attributes:
-        task: called with recipe, reporter and arguments.
-        document: the recipe, as it was written.
-        registered: the classes of components that the parent registered, pickled, by name.
+        function: called with recipe, reporter and arguments.
+        document: the recipe as written.
+        registered: pickled component classes that the parent registered, by name.
         arguments: further arguments.
         environment: the parent's environment variables.
-        folder: the parent's working directory.
+        working_directory: the parent's working directory.
     """
 
-    task: Callable[..., Any]
+    function: Callable[..., Any]
     document: Document
     registered: Mapping[str, bytes]
     arguments: tuple[Any, ...]
     environment: Mapping[str, str]
-    folder: str
+    working_directory: str
 
 
 @dataclass(frozen=True)
-class Call:
-    """What the main process tells its reporter."""
-
-    method: str
-    arguments: tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Done:
-    """A process's result."""
+class Succeeded:
+    """Outcome of a process that returned; ``result`` is the main process's, else None."""
 
     result: Any
 
 
 @dataclass(frozen=True)
 class Failed:
-    """What ended a process, and when."""
+    """Outcome of a process that raised: the exception, and the time in seconds since the epoch."""
 
     error: BaseException
-    moment: float
+    time: float
 
 
-def work(rank: int, port: int, order: bytes, pipes: list[Connection]) -> None:
-    """Run in each process.
+def run_worker(rank: int, port: int, task: bytes, pipes: list[Connection]) -> None:
+    """Run a task in this process and send its outcome to the parent.
 
     Args:
-        rank: its place.
-        port: where they meet.
-        order: the pickled ``Task``.
-        pipes: where each tells its parent.
+        rank: rank of this process.
+        port: local port at which the processes connect.
+        task: the pickled ``Task``.
+        pipes: one connection to the parent for each rank.
     """
-    # A terminal's Ctrl-C reaches every process; the parent passes on what is meant.
+    # A terminal sends Ctrl-C to every process; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_stop_without_parent, daemon=True).start()
     pipe = pipes.pop(rank)
-    for others in pipes:
-        others.close()
+    for other in pipes:
+        other.close()
     try:
-        result = _run_task(rank, port, pickle.loads(order), pipe)
+        result = _run_task(rank, port, pickle.loads(task), pipe)
     except BaseException as error:
         with suppress(OSError):
-            pipe.send(Failed(_portable(error), time.time()))
+            pipe.send(Failed(_picklable(error), time.time()))
         sys.exit(1)
     with suppress(OSError):
-        pipe.send(Done(result if rank == 0 else None))
+        pipe.send(Succeeded(result if rank == 0 else None))
 
 
 def _stop_without_parent() -> None:
-    """Stop, after a whole step where training has begun, when the parent is gone and nobody else would end this."""
+    """Terminate this process once the parent has ended; a training that has started stops after its step."""
     parent = parent_process()
     assert parent is not None
     parent.join()
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _run_task(rank: int, port: int, order: Task, pipe: Connection) -> Any:
+def _run_task(rank: int, port: int, task: Task, pipe: Connection) -> Any:
     os.environ.clear()
-    os.environ.update(order.environment)
-    # As Lightning finds it where somebody else has started the processes.
+    os.environ.update(task.environment)
+    # Lightning then joins these processes and launches none.
     os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    os.chdir(order.folder)
+    os.chdir(task.working_directory)
     # Standard output is for results, and the parent prints them.
     sys.stdout.flush()
     if rank == 0:
@@ -115,60 +107,42 @@ def _run_task(rank: int, port: int, order: Task, pipe: Connection) -> Any:
     else:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         warnings.simplefilter("ignore")
-    for name, component in order.registered.items():
+    for name, component in task.registered.items():
         try:
             register(name, pickle.loads(component))
         except SslkitError:
             raise
         except Exception as error:
-            raise unreachable(name, error) from error
-    reporter = Reporter() if rank else _Remote(pipe)
-    return order.task(check(order.document, Catalog.scan()), reporter, *order.arguments)
+            raise not_importable_error(name, error) from error
+    reporter = Reporter() if rank else _PipeReporter(pipe)
+    return task.function(check(task.document, Catalog.scan()), reporter, *task.arguments)
 
 
-def unreachable(name: str, error: Exception) -> InputError:
-    """The refusal of a component that only the process that registered it can have."""
+def not_importable_error(name: str, error: Exception) -> InputError:
+    """Return the error for a registered component that other processes cannot import."""
     return InputError(
-        f"the component {name!r} was registered by a program that other processes cannot import it from ({error}): "
+        f"other processes cannot import the component {name!r} from the program that registered it ({error}): "
         "put it into a module, or into a package (sslkit plugins new), or train with train.devices = 1"
     )
 
 
-def _portable(error: BaseException) -> BaseException:
-    """An error as another process can raise it; of what nobody foresaw, with the story of how it came about."""
+def _picklable(error: BaseException) -> BaseException:
+    """Return an error that the parent can raise; an unexpected one carries its traceback as text."""
     if not isinstance(error, (SslkitError, OSError, KeyboardInterrupt)):
         error.add_note("".join(traceback.format_exception(error)))
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:  # whatever the error's own code does when it is pickled
+    except Exception:  # a third-party exception may raise anything here
         return RuntimeError("".join(traceback.format_exception(error)))
     return error
 
 
-class _Remote(Reporter):
-    """Tells the parent's reporter, as long as there is a parent."""
+class _PipeReporter(Reporter):
+    """Reporter that sends events to the parent, while there is one."""
 
     def __init__(self, pipe: Connection) -> None:
         self.pipe = pipe
 
-    def _call(self, method: str, *arguments: Any) -> None:
+    def on_event(self, event: Event) -> None:
         with suppress(BrokenPipeError):
-            self.pipe.send(Call(method, arguments))
-
-    def note(self, text: str) -> None:
-        self._call("note", text)
-
-    def begin(self, progress: Progress) -> None:
-        self._call("begin", progress)
-
-    def step(self, progress: Progress) -> None:
-        self._call("step", progress)
-
-    def figures(self, progress: Progress, figures: Mapping[str, float]) -> None:
-        self._call("figures", progress, dict(figures))
-
-    def epoch(self, progress: Progress, figures: Mapping[str, float]) -> None:
-        self._call("epoch", progress, dict(figures))
-
-    def end(self, progress: Progress) -> None:
-        self._call("end", progress)
+            self.pipe.send(event)

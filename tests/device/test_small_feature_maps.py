@@ -12,26 +12,26 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import sslkit
-from sslkit.device import small_feature_maps as convolution
-from sslkit.device.small_feature_maps import SmallFeatureMaps, max_positions
-from sslkit.recipe.check import load_recipe
+from sslkit.device import small_feature_maps
+from sslkit.device.small_feature_maps import SmallFeatureMaps, max_output_pixels
+from sslkit.recipe.load import load_recipe
 from sslkit.training.train import train
 
 Pair = tuple[int, int]
 PAIRS = st.tuples(st.integers(1, 4), st.integers(1, 4))
 
 
-def ours(result: Tensor) -> bool:
+def has_fast_gradient(result: Tensor) -> bool:
     assert result.grad_fn is not None
     return "_Convolution" in result.grad_fn.name()
 
 
-def passed(layer: nn.Conv2d, images: Tensor) -> tuple[Tensor, ...]:
-    """The result, and the gradients of images and parameters."""
+def output_and_gradients(layer: nn.Conv2d, images: Tensor) -> tuple[Tensor, ...]:
+    """Return the output and the gradients of images and parameters."""
     images = images.detach().requires_grad_()
     result = layer(images)
-    asked = (images, *layer.parameters())
-    return (result, *torch.autograd.grad(result.double().square().sum(), asked))
+    inputs = (images, *layer.parameters())
+    return (result, *torch.autograd.grad(result.double().square().sum(), inputs))
 
 
 @settings(max_examples=150, deadline=None)
@@ -43,7 +43,7 @@ def passed(layer: nn.Conv2d, images: Tensor) -> tuple[Tensor, ...]:
     bias=st.booleans(),
     memory_format=st.sampled_from([torch.contiguous_format, torch.channels_last]),
 )
-def test_results_and_gradients_are_those_of_torch(
+def test_outputs_and_gradients_equal_torch(
     size: Pair, kernel: Pair, stride: Pair, padding: Pair, bias: bool, memory_format: torch.memory_format
 ) -> None:
     if any(side + 2 * edge < width for side, edge, width in zip(size, padding, kernel, strict=True)):
@@ -51,10 +51,10 @@ def test_results_and_gradients_are_those_of_torch(
     torch.manual_seed(0)
     layer = nn.Conv2d(3, 5, kernel, stride, padding, bias=bias).double().to(memory_format=memory_format)  # type: ignore[call-overload]
     images = torch.randn(4, 3, *size, dtype=torch.float64).contiguous(memory_format=memory_format)
-    expected = passed(layer, images)
+    expected = output_and_gradients(layer, images)
     with SmallFeatureMaps():
-        found = passed(layer, images)
-    assert ours(found[0]) == (expected[0][0, 0].numel() <= max_positions(3))
+        found = output_and_gradients(layer, images)
+    assert has_fast_gradient(found[0]) == (expected[0][0, 0].numel() <= max_output_pixels(3))
     assert torch.equal(found[0], expected[0])
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
@@ -69,25 +69,25 @@ def test_results_and_gradients_are_those_of_torch(
         (nn.Conv2d(4, 4, 3, padding="same"), 3),
         (nn.Conv2d(4, 4, 3, padding=1).requires_grad_(False), 3),
     ],
-    ids=["more places", "groups", "dilation", "padding by name", "frozen"],
+    ids=["larger map", "groups", "dilation", "padding by name", "frozen"],
 )
-def test_other_convolutions_stay_torch_s(layer: nn.Conv2d, size: int) -> None:
+def test_other_convolutions_use_torch(layer: nn.Conv2d, size: int) -> None:
     images = torch.randn(2, 4, size, size, requires_grad=True)
     with SmallFeatureMaps():
-        assert not ours(layer(images))
+        assert not has_fast_gradient(layer(images))
         assert layer(images[0]).shape == (4, size, size)
 
 
 @pytest.mark.parametrize(
-    ("channels", "size", "taken"), [(255, 3, True), (255, 4, False), (256, 4, True), (256, 5, False)]
+    ("channels", "size", "fast"), [(255, 3, True), (255, 4, False), (256, 4, True), (256, 5, False)]
 )
-def test_more_channels_take_it_for_more_places(channels: int, size: int, taken: bool) -> None:
+def test_the_size_limit_depends_on_the_channels(channels: int, size: int, fast: bool) -> None:
     with SmallFeatureMaps():
-        assert ours(nn.Conv2d(channels, 2, 3, padding=1)(torch.zeros(1, channels, size, size))) == taken
+        assert has_fast_gradient(nn.Conv2d(channels, 2, 3, padding=1)(torch.zeros(1, channels, size, size))) == fast
 
 
-def test_without_gradients_and_on_other_devices_it_stays_torch_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convolution, "_Convolution", None)
+def test_torch_is_used_without_gradients_and_on_other_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(small_feature_maps, "_Convolution", None)
     layer, images = nn.Conv2d(4, 4, 3, padding=1), torch.randn(2, 4, 3, 3)
     with SmallFeatureMaps():
         with torch.no_grad():
@@ -97,23 +97,23 @@ def test_without_gradients_and_on_other_devices_it_stays_torch_s(monkeypatch: py
             layer.to_empty(device="cpu")(images)
 
 
-@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
-def test_autocast_computes_as_it_does_elsewhere(kind: torch.dtype) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_autocast_gives_the_data_types_of_torch(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    layer, images = nn.Conv2d(8, 16, 3, padding=1), torch.randn(32, 8, 2, 2, dtype=kind)
+    layer, images = nn.Conv2d(8, 16, 3, padding=1), torch.randn(32, 8, 2, 2, dtype=dtype)
     with torch.autocast("cpu", torch.bfloat16):
-        expected = passed(layer, images)
+        expected = output_and_gradients(layer, images)
         with SmallFeatureMaps():
-            found = passed(layer, images)
-    assert ours(found[0])
+            found = output_and_gradients(layer, images)
+    assert has_fast_gradient(found[0])
     assert torch.equal(found[0], expected[0])
     assert found[0].dtype == torch.bfloat16
-    assert [each.dtype for each in found[1:]] == [kind, torch.float32, torch.float32]
+    assert [gradient.dtype for gradient in found[1:]] == [dtype, torch.float32, torch.float32]
     for one, other in zip(found[1:], expected[1:], strict=True):
         assert (one - other).norm() <= 0.01 * other.norm()
 
 
-def test_second_derivatives_and_those_of_each_image_are_right() -> None:
+def test_second_derivatives_and_per_image_gradients_are_right() -> None:
     torch.manual_seed(0)
     layer = nn.Conv2d(2, 3, 3, stride=2, padding=1).double()
     names = [name for name, _ in layer.named_parameters()]
@@ -127,18 +127,18 @@ def test_second_derivatives_and_those_of_each_image_are_right() -> None:
         return call(image[None], *values).square().sum()
 
     values = tuple(layer.parameters())
-    each_image: Callable[..., Any] = torch.func.vmap(torch.func.grad(loss), (None, 0))
-    expected = each_image(values, images)
+    per_image: Callable[..., Any] = torch.func.vmap(torch.func.grad(loss), (None, 0))
+    expected = per_image(values, images)
     with SmallFeatureMaps():
-        assert ours(call(images, *values))
+        assert has_fast_gradient(call(images, *values))
         assert torch.autograd.gradgradcheck(call, (images, *values))
-        found = each_image(values, images)
+        found = per_image(values, images)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 
-class Repeating(sslkit.Backbone):
-    """Keeps nothing of its forward pass but the images: the backward pass computes it again."""
+class CheckpointedBackbone(sslkit.Backbone):
+    """Backbone with activation checkpointing: the backward pass computes the forward pass again."""
 
     api = 1
 
@@ -155,8 +155,10 @@ class Repeating(sslkit.Backbone):
         return {4: self.layer(images)}
 
 
-@pytest.mark.parametrize("repeating", [False, True])
-def test_trainings_take_it(repeating: bool, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_training_uses_the_fast_gradient(
+    checkpointed: bool, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = 0
 
     def counting(*arguments: Any) -> Tensor:
@@ -164,12 +166,12 @@ def test_trainings_take_it(repeating: bool, tiny: Path, tmp_path: Path, monkeypa
         calls += 1
         return weight_gradient(*arguments)
 
-    weight_gradient = convolution._weight_gradient
-    monkeypatch.setattr(convolution, "_weight_gradient", counting)
-    changes = ["train.device='cpu'"]
-    if repeating:
-        sslkit.register("repeating", Repeating)
-        changes.append("backbone={use='repeating'}")
-    run = train(load_recipe(tiny, changes), tmp_path)
+    weight_gradient = small_feature_maps._weight_gradient
+    monkeypatch.setattr(small_feature_maps, "_weight_gradient", counting)
+    settings = ["train.device='cpu'"]
+    if checkpointed:
+        sslkit.register("checkpointed", CheckpointedBackbone)
+        settings.append("backbone={use='checkpointed'}")
+    run = train(load_recipe(tiny, settings), tmp_path)
     assert run.status.state == "finished"
     assert calls

@@ -1,0 +1,107 @@
+"""Whether freed memory stays in the process, by the resident memory of a new process after it freed a block."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sslkit.device.allocator import LARGE_BLOCK, MALLOC_VARIABLES, RETAIN_FREED_MEMORY
+
+PROGRAM = """
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+exec(sys.argv[1], {"path": Path(sys.argv[3])})
+before = resident()
+torch.ones(int(sys.argv[2]), dtype=torch.uint8)
+print(resident() - before)
+"""
+
+LIBRARY_TRAINING = """
+from sslkit.recipe.load import load_recipe
+from sslkit.training.preparation import prepare
+from sslkit.training.events import Reporter
+prepare(load_recipe(path, []), Reporter())
+"""
+
+LIBRARY_NETWORK = """
+from sslkit.trained.network import TrainedNetwork
+from sslkit.runs.run import Run
+TrainedNetwork(Run(path), "cpu")
+"""
+
+COMMAND = """
+import sys
+from sslkit.cli.__main__ import main
+sys.argv = ["sslkit", *{arguments!r}]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code
+"""
+
+RETAIN = "from sslkit.device.allocator import retain_freed_memory; retain_freed_memory({!r})"
+
+BLOCK = 2**26
+"""Bytes; glibc itself retains blocks of up to 2 ** 25."""
+
+ON = {RETAIN_FREED_MEMORY: "1"}
+
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this C library is not glibc")
+
+
+def retained(statements: str, path: Path, size: int = BLOCK, **environment: str) -> float:
+    """Return the share of a freed block that stays resident in a process that first runs some statements."""
+    unset = (*MALLOC_VARIABLES, RETAIN_FREED_MEMORY)
+    variables = {name: value for name, value in os.environ.items() if name not in unset} | environment
+    command = [sys.executable, "-c", PROGRAM, statements, str(size), str(path)]
+    done = subprocess.run(command, env=variables, check=True, capture_output=True, text=True)
+    return int(done.stdout.splitlines()[-1]) / size
+
+
+def test_commands_that_compute_on_the_cpu_retain_freed_memory(tiny: Path, finished_run: Path, tmp_path: Path) -> None:
+    assert retained(COMMAND.format(arguments=["train", str(tiny), "--dry-run"]), tiny) > 0.9
+    report = ["report", str(finished_run), "--out", str(tmp_path / "report.html"), "--device", "cpu"]
+    assert retained(COMMAND.format(arguments=report), tiny) > 0.9
+
+
+def test_a_program_that_imports_sslkit_keeps_its_allocator_settings(tiny: Path, finished_run: Path) -> None:
+    assert retained(LIBRARY_TRAINING, tiny) < 0.1
+    assert retained(LIBRARY_NETWORK, finished_run) < 0.1
+
+
+def test_a_program_can_ask_to_retain_freed_memory(tiny: Path, finished_run: Path) -> None:
+    assert retained(LIBRARY_TRAINING, tiny, **ON) > 0.9
+    assert retained(LIBRARY_NETWORK, finished_run, **ON) > 0.9
+    assert retained(RETAIN.format("cpu"), tiny, **ON) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("device", "environment"),
+    [
+        ("cuda", ON),
+        ("cpu", {}),
+        ("cpu", {RETAIN_FREED_MEMORY: "0"}),
+        ("cpu", ON | {"MALLOC_MMAP_THRESHOLD_": "1000000"}),
+        ("cpu", ON | {"MALLOC_TRIM_THRESHOLD_": "1000000"}),
+    ],
+)
+def test_freed_memory_goes_back_otherwise(device: str, environment: dict[str, str], tmp_path: Path) -> None:
+    assert retained(RETAIN.format(device), tmp_path, **environment) < 0.1
+
+
+def test_large_blocks_go_back(tmp_path: Path) -> None:
+    assert retained(RETAIN.format("cpu"), tmp_path, LARGE_BLOCK, **ON) < 0.1
