@@ -15,13 +15,13 @@ from importlib import metadata
 from sslkit.components.kinds import BY_GROUP, Kind
 from sslkit.errors import AmbiguousComponentError, UnknownComponentError
 
-LOCAL = "this-process"
+THIS_PROCESS = "this-process"
 """Stands for the distribution of components that were registered without one."""
 
 CORE = "sslkit"
 """The distribution that is always seen."""
 
-VARIABLE = "SSLKIT_PLUGINS"
+PLUGINS_VARIABLE = "SSLKIT_PLUGINS"
 """Environment variable: comma list of the distributions to see; unset means all, empty the core alone."""
 
 
@@ -62,7 +62,7 @@ class Entry:
         )
 
 
-local_entries: dict[tuple[str, str], tuple[Entry, type]] = {}
+registered_components: dict[tuple[str, str], tuple[Entry, type]] = {}
 """What ``sslkit.register`` was given, by group and name."""
 
 
@@ -100,17 +100,17 @@ class Catalog:
                 entries.extend(_entries(distribution, name))
             except (ValueError, TypeError, AttributeError) as error:
                 unreadable.append((name, f"its entry_points.txt is malformed: {error}"))
-        entries += [entry for entry, _ in local_entries.values()]
+        entries += [entry for entry, _ in registered_components.values()]
         entries.sort(key=lambda entry: (list(BY_GROUP).index(entry.kind.group), entry.name, entry.distribution))
         return cls._limited(entries, unreadable)
 
     @classmethod
     def _limited(cls, entries: list[Entry], unreadable: list[tuple[str, str]]) -> Catalog:
-        wanted = os.environ.get(VARIABLE)
+        wanted = os.environ.get(PLUGINS_VARIABLE)
         if wanted is None:
             return cls(tuple(entries), unreadable=tuple(unreadable))
         names = {normalised(name.strip()): name.strip() for name in wanted.split(",") if name.strip()}
-        visible = {CORE, LOCAL, *names}
+        visible = {CORE, THIS_PROCESS, *names}
         offered = {normalised(entry.distribution) for entry in entries}
         return cls(
             tuple(entry for entry in entries if normalised(entry.distribution) in visible),
@@ -161,12 +161,16 @@ class Catalog:
         return tuple(found)
 
     def _advice(self, kind: Kind, name: str) -> str:
-        if name.startswith(f"{LOCAL}:"):
+        if name.startswith(f"{THIS_PROCESS}:"):
             short = name.partition(":")[2]
             return f"it was registered in another process; register it here too: sslkit.register({short!r}, ...)"
         hidden = _matching([entry for entry in self.hidden if entry.kind == kind], name)
         if hidden:
-            return f"{hidden[0].distribution} offers it, but {VARIABLE} hides that distribution; add it there"
+            return f"{hidden[0].distribution} offers it, but {PLUGINS_VARIABLE} hides that distribution; add it there"
+        distribution, colon, _ = name.rpartition(":")
+        installed = {normalised(entry.distribution) for entry in self.entries}
+        if colon and distribution.startswith("sslkit-") and normalised(distribution) not in installed:
+            return f"install it: pip install {distribution}"
         elsewhere = [entry for entry in self.entries if entry.name == name]
         if elsewhere:
             return f"{name!r} is {elsewhere[0].kind.article} {elsewhere[0].kind.singular}"

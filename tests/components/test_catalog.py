@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from sslkit.components.catalog import Catalog
-from sslkit.components.kinds import KINDS, kind_named
+from sslkit.components.kinds import KINDS, find_kind
 from sslkit.errors import AmbiguousComponentError, InputError, UnknownComponentError
 
-LOSS = kind_named("loss")
+LOSS = find_kind("loss")
 
 
 def test_finds_what_a_distribution_announces_without_importing_it(install) -> None:
@@ -18,11 +18,11 @@ def test_finds_what_a_distribution_announces_without_importing_it(install) -> No
 
 def test_every_kind_is_found_by_singular_and_plural() -> None:
     for kind in KINDS:
-        assert kind_named(kind.singular) is kind
-        assert kind_named(kind.plural) is kind
+        assert find_kind(kind.singular) is kind
+        assert find_kind(kind.plural) is kind
         assert kind.group == f"sslkit.{kind.plural}"
     with pytest.raises(InputError, match=r"called 'lossy': did you mean 'loss'\? the kinds are"):
-        kind_named("lossy")
+        find_kind("lossy")
 
 
 def test_two_distributions_of_one_name_are_named_and_told_apart(install) -> None:
@@ -56,6 +56,7 @@ def test_the_first_of_two_installed_versions_counts_as_it_does_for_python(instal
     [
         ("selfclss", "no installed loss is called 'selfclss': did you mean 'selfcls'?"),
         ("resnet18", "no installed loss is called 'resnet18': 'resnet18' is a backbone"),
+        ("sslkit-absent:loss", "no installed loss is called 'sslkit-absent:loss': install it: pip install sslkit-absent"),
     ],
 )
 def test_unknown_names_come_with_advice(name: str, message: str) -> None:

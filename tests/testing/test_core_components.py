@@ -1,0 +1,88 @@
+"""The core's own components keep what is promised to others."""
+
+from __future__ import annotations
+
+from sslkit.data.datasets.digits import Digits
+from sslkit.evaluation.evaluators.cluster import Cluster
+from sslkit.evaluation.evaluators.finetune import Finetune
+from sslkit.evaluation.evaluators.knn import Nearest
+from sslkit.evaluation.evaluators.linear import Linear
+from sslkit.evaluation.evaluators.linear_sgd import LinearSgd
+from sslkit.methods.joint_embedding import JointEmbedding
+from sslkit.methods.momentum_teacher import MomentumTeacher
+from sslkit.optimizers.lars import Lars
+from sslkit.optimizers.torch_optimizers import AdamW, Sgd
+from sslkit.testing import DatasetTests, EvaluatorTests, MethodTests, OptimizerTests, ViewsTests
+from sslkit.views.affine import Affine
+from sslkit.views.crops import Crops
+from sslkit.views.flip import Flip
+
+
+class TestDigits(DatasetTests):
+    component = Digits
+
+
+class TestCrops(ViewsTests):
+    component = Crops
+    options = {"local_crops": 2, "blur_p": 0.5}
+
+
+class TestAffine(ViewsTests):
+    component = Affine
+    test_import_is_fast_and_has_no_side_effects = None  # as of the one above
+
+
+class TestFlip(ViewsTests):
+    component = Flip
+    test_import_is_fast_and_has_no_side_effects = None  # as of the one above
+
+
+class TestJointEmbedding(MethodTests):
+    component = JointEmbedding
+
+
+class TestMomentumTeacher(MethodTests):
+    component = MomentumTeacher
+    test_import_is_fast_and_has_no_side_effects = None  # as of the one above
+    options = {"momentum": 0.5}
+
+
+class TestSgd(OptimizerTests):
+    component = Sgd
+
+
+class TestAdamW(OptimizerTests):
+    component = AdamW
+    test_import_is_fast_and_has_no_side_effects = None  # as of the one above
+
+
+class TestLars(OptimizerTests):
+    component = Lars
+    test_import_is_fast_and_has_no_side_effects = None  # as of the one above
+    options = {"trust_coefficient": 0.1}
+
+
+class TestCluster(EvaluatorTests):
+    component = Cluster
+
+
+class TestLinear(EvaluatorTests):
+    component = Linear
+    test_import_is_fast_and_has_no_side_effects = None  # as of the one above
+
+
+class TestLinearSgd(EvaluatorTests):
+    component = LinearSgd
+    test_import_is_fast_and_has_no_side_effects = None  # as of the one above
+    options = {"epochs": 2}
+
+
+class TestNearest(EvaluatorTests):
+    component = Nearest
+    test_import_is_fast_and_has_no_side_effects = None  # as of the one above
+
+
+class TestFinetune(EvaluatorTests):
+    component = Finetune
+    test_import_is_fast_and_has_no_side_effects = None  # as of the one above
+    options = {"epochs": 2, "min_steps": 0}
