@@ -19,7 +19,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign, box_iou, masks_to_boxes
 
 import sslkit
-from sslkit.data.datasets.digit_scenes import DigitScenes
+from sslkit_segmentation.digit_scenes import DigitScenes
 
 
 class Pyramid(nn.Module):

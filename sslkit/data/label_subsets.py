@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sslkit.data.seeds import generator
+from sslkit.data.seeds import seeded_generator
 
 
 def nested_fractions(labels: Tensor, fractions: Sequence[float], seed: int) -> dict[float, Tensor]:
@@ -24,7 +24,7 @@ def nested_fractions(labels: Tensor, fractions: Sequence[float], seed: int) -> d
     Returns:
         For each fraction sorted int64 places.
     """
-    shuffled = torch.randperm(len(labels), generator=generator(seed, "fractions"))
+    shuffled = torch.randperm(len(labels), generator=seeded_generator(seed, "fractions"))
     members = [shuffled[labels[shuffled] == label] for label in torch.unique(labels)]
     return {
         fraction: torch.cat([own[: max(1, round(fraction * len(own)))] for own in members]).sort().values
@@ -46,6 +46,6 @@ def folds(labels: Tensor, count: int, seed: int) -> list[Tensor]:
     count = min(count, int(torch.unique(labels, return_counts=True)[1].min()))
     if count < 2:
         return []
-    shuffled = torch.randperm(len(labels), generator=generator(seed, "folds"))
+    shuffled = torch.randperm(len(labels), generator=seeded_generator(seed, "folds"))
     by_class = shuffled[labels[shuffled].argsort(stable=True)]
     return [by_class[start::count].sort().values for start in range(count)]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sslkit.contracts.dataset import ImageStore
 from sslkit.data.prefetch import prefetch
-from sslkit.data.seeds import generator
+from sslkit.data.seeds import seeded_generator
 from sslkit.errors import DataError
 
 AHEAD = 2
@@ -96,7 +96,7 @@ class Loader:
 
     def order(self, epoch: int) -> Tensor:
         """int64 permutation of all images in one epoch."""
-        stream = generator(self.seed, "order", self.epochs_before + epoch)
+        stream = seeded_generator(self.seed, "order", self.epochs_before + epoch)
         return torch.randperm(len(self.images), generator=stream)
 
     def __iter__(self) -> Iterator[ImageBatch]:

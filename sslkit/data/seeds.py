@@ -16,13 +16,13 @@ STREAMS = {
     "evaluation": 5,
     "fractions": 6,
     "folds": 7,
-    "signs": 8,
+    "collapse": 8,
 }
 
-Stream = Literal["order", "views", "split", "initialisation", "evaluation", "fractions", "folds", "signs"]
+Stream = Literal["order", "views", "split", "initialisation", "evaluation", "fractions", "folds", "collapse"]
 
 
-def derive(seed: int, stream: Stream, *parts: int) -> int:
+def derive_seed(seed: int, stream: Stream, *parts: int) -> int:
     """A seed in 0 to 2**63 - 1 for one stream of a run, and one epoch or step of it.
 
     Of one number of parts, every (seed, stream, parts) has its own, so no generator's state needs saving: it can be
@@ -32,14 +32,14 @@ def derive(seed: int, stream: Stream, *parts: int) -> int:
     return int(state[0] >> numpy.uint64(1))
 
 
-def generator(seed: int, stream: Stream, *parts: int) -> torch.Generator:
-    """A CPU generator seeded by ``derive``."""
-    return torch.Generator().manual_seed(derive(seed, stream, *parts))
+def seeded_generator(seed: int, stream: Stream, *parts: int) -> torch.Generator:
+    """A CPU generator seeded by ``derive_seed``."""
+    return torch.Generator().manual_seed(derive_seed(seed, stream, *parts))
 
 
 def seed_global(seed: int, *parts: int) -> None:
     """Seed the global random states, which initialise the network and which dropout draws from."""
-    derived = derive(seed, "initialisation", *parts)
+    derived = derive_seed(seed, "initialisation", *parts)
     random.seed(derived)
     numpy.random.seed(derived % 2**32)
     torch.manual_seed(derived)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sslkit.contracts.dataset import Dataset, ImageStore, Split
-from sslkit.data.seeds import generator
+from sslkit.data.seeds import seeded_generator
 from sslkit.errors import DataError
 
 
@@ -38,7 +38,7 @@ def stratified(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tens
     Returns:
         Sorted int64 places of the first and of the second piece.
     """
-    shuffled = torch.randperm(len(labels), generator=generator(seed, "split"))
+    shuffled = torch.randperm(len(labels), generator=seeded_generator(seed, "split"))
     second = torch.zeros(len(labels), dtype=torch.bool)
     for label in torch.unique(labels):
         members = shuffled[labels[shuffled] == label]

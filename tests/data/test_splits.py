@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sslkit.contracts.dataset import Split
-from sslkit.data.seeds import STREAMS, derive
+from sslkit.data.seeds import STREAMS, derive_seed
 from sslkit.data.splits import Subset, labelled, stratified
 from sslkit.data.store import TensorStore
 from sslkit.errors import DataError
@@ -46,7 +46,7 @@ def test_a_subset_fetches_its_own() -> None:
 
 
 def test_streams_of_a_run_are_all_different() -> None:
-    seeds = {derive(seed, name, part) for seed in range(4) for name in STREAMS for part in range(50)}
+    seeds = {derive_seed(seed, name, part) for seed in range(4) for name in STREAMS for part in range(50)}
     assert len(seeds) == 4 * len(STREAMS) * 50
     assert all(0 <= seed < 2**63 for seed in seeds)
 

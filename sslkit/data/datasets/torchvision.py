@@ -1,8 +1,8 @@
-"""The data sets that torchvision downloads, checks and parses.
+"""Data sets that torchvision downloads, verifies and parses.
 
-torchvision verifies the published checksums of what it downloads, and of CIFAR, STL-10 and SVHN each time they are
-read.  Its files are kept in a folder ``datasets`` of the cache unless ``root`` names another place, and are those of
-torchvision's own users: a folder that already holds them can be named as root.
+torchvision checks the published checksum of each download, and of CIFAR, STL-10 and SVHN at every read. Its files are
+in the folder ``datasets`` of the cache unless ``root`` names another folder. ``root`` may be a folder that torchvision
+itself has filled.
 """
 
 from __future__ import annotations
@@ -24,26 +24,30 @@ from sslkit.data.cache import cache_folder
 from sslkit.data.datasets.paths import FolderPath
 from sslkit.data.store import TensorStore
 from sslkit.errors import DataError
-from sslkit.locks import alone
+from sslkit.locks import exclusive
 
 log = logging.getLogger(__name__)
 
 
-class TorchvisionSource(Dataset):
-    """One of torchvision's data sets: where its files are, and torchvision's object for a split."""
+class TorchvisionDataset(Dataset):
+    """Base of data sets that wrap a class of ``torchvision.datasets``.
+
+    A subclass sets ``torchvision_class``, returns the constructor's arguments for a split from ``split_arguments``, and
+    implements ``load`` with the object that ``open_split`` returns.
+    """
 
     class Options(BaseOptions):
-        """Where the files are."""
+        """Location of the files."""
 
         root: FolderPath | None = None
-        """Folder of torchvision's files; by default the folder datasets of sslkit's cache."""
+        """Folder of torchvision's files. Default: the folder datasets in sslkit's cache."""
 
         download: bool = True
-        """Download what is not there."""
+        """Download missing files."""
 
     options: Options
-    name: ClassVar[str]
-    """As torchvision names the class."""
+    torchvision_class: ClassVar[str]
+    """Name of the class in ``torchvision.datasets``."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -54,61 +58,66 @@ class TorchvisionSource(Dataset):
 
     @property
     def root(self) -> Path:
-        """Where torchvision's files are looked for."""
+        """Folder of torchvision's files."""
         return self.options.root or cache_folder() / "datasets"
 
     @cached_property
-    def class_names(self) -> tuple[str, ...]:  # reading them hashes all files
-        return tuple(self._source("test").classes)
+    def class_names(self) -> tuple[str, ...]:  # cached: torchvision hashes all files each time it opens a split
+        return tuple(self.open_split("test").classes)
 
     @abstractmethod
-    def _arguments(self, split: str) -> dict[str, Any]:
-        """What tells torchvision which split to read."""
+    def split_arguments(self, split: str) -> dict[str, Any]:
+        """Return the arguments, such as ``train=True``, that select a split."""
 
-    def _source(self, split: str) -> Any:
+    def open_split(self, split: str) -> Any:
+        """Return torchvision's object for a split; download missing files first if ``download`` is set.
+
+        Raises:
+            DataError: the split does not exist, or its files are missing, damaged or cannot be downloaded.
+        """
         if split not in self.splits:
-            raise DataError(f"{self.name} has no split {split!r}; it has {', '.join(self.splits)}.")
+            raise DataError(f"{self.torchvision_class} has no split {split!r}. It has: {', '.join(self.splits)}.")
         from torchvision import datasets
 
-        make = partial(getattr(datasets, self.name), root=self.root, **self._arguments(split))
+        factory = partial(getattr(datasets, self.torchvision_class), root=self.root, **self.split_arguments(split))
         try:
             if not self.options.download:
-                return make(download=False)
-            # Some of torchvision's classes unpack again what is there; and two processes would write into one file.
-            if (found := self._there(make)) is not None:
-                return found
-            with alone(cache_folder() / "downloading" / f"{self.name}.lock", self._wait):
-                found = self._there(make)
-                return make(download=True) if found is None else found
+                return factory(download=False)
+            # Look first: with download=True some of torchvision's classes unpack existing archives again.
+            if (source := self._open_existing(factory)) is not None:
+                return source
+            # One process downloads at a time: two would write to the same files.
+            with exclusive(cache_folder() / "downloading" / f"{self.torchvision_class}.lock", self._log_waiting):
+                source = self._open_existing(factory)
+                return factory(download=True) if source is None else source
         except MemoryError:
             raise
         except Exception as error:  # damaged files make the parsers raise almost anything
-            raise DataError(_explain(self.name, self.root, self.options.download, error)) from error
+            raise DataError(_explain(self.torchvision_class, self.root, self.options.download, error)) from error
 
-    def _there(self, make: Callable[..., Any]) -> Any:
-        """torchvision's object, where all its files are there; else None."""
+    def is_complete(self, source: Any) -> bool:
+        """Return whether all files of torchvision's object exist; override where torchvision does not check."""
+        return True
+
+    def _open_existing(self, factory: Callable[..., Any]) -> Any:
+        """Return torchvision's object if all its files exist, else None."""
         try:
-            found = make(download=False)
-            return found if self._complete(found) else None
+            source = factory(download=False)
+            return source if self.is_complete(source) else None
         except MemoryError:
             raise
         except Exception:
             return None
 
-    def _complete(self, source: Any) -> bool:
-        """Whether all files of torchvision's object are there, where it does not look itself."""
-        return True
-
-    def _wait(self) -> None:
-        log.warning("another process is downloading %s: waiting for it", self.name)
+    def _log_waiting(self) -> None:
+        log.warning("waiting: another process is downloading %s", self.torchvision_class)
 
 
-class TorchvisionDataset(TorchvisionSource):
-    """One of torchvision's data sets whose images are of one size, held in memory as uint8 ``[N, C, H, W]``."""
+class LabelledImages(TorchvisionDataset):
+    """Base of labelled data sets whose images have one size, held in memory as uint8 ``[N, C, H, W]``."""
 
     def load(self, split: str) -> Split:
-        source = self._source(split)
-        images, labels = self._arrays(source)
+        images, labels = self._arrays(self.open_split(split))
         return Split(
             TensorStore(torch.from_numpy(np.ascontiguousarray(images))),
             None if split == "pretrain" else torch.as_tensor(labels, dtype=torch.int64),
@@ -116,16 +125,16 @@ class TorchvisionDataset(TorchvisionSource):
 
     @abstractmethod
     def _arrays(self, source: Any) -> tuple[np.ndarray, Any]:
-        """uint8 images ``[N, C, H, W]`` and ``[N]`` labels of torchvision's object."""
+        """Return uint8 images ``[N, C, H, W]`` and labels ``[N]`` of torchvision's object."""
 
 
-class Cifar10(TorchvisionDataset):
+class Cifar10(LabelledImages):
     """CIFAR-10: 50 000 training and 10 000 test images ``[3, 32, 32]`` in 10 classes."""
 
     api = 1
-    name = "CIFAR10"
+    torchvision_class = "CIFAR10"
 
-    def _arguments(self, split: str) -> dict[str, Any]:
+    def split_arguments(self, split: str) -> dict[str, Any]:
         return {"train": split == "train"}
 
     def _arrays(self, source: Any) -> tuple[np.ndarray, Any]:
@@ -136,53 +145,53 @@ class Cifar100(Cifar10):
     """CIFAR-100: 50 000 training and 10 000 test images ``[3, 32, 32]`` in 100 classes."""
 
     api = 1
-    name = "CIFAR100"
+    torchvision_class = "CIFAR100"
 
 
-class FashionMnist(TorchvisionDataset):
+class FashionMnist(LabelledImages):
     """Fashion-MNIST: 60 000 training and 10 000 test grey images ``[1, 28, 28]`` in 10 classes."""
 
     api = 1
-    name = "FashionMNIST"
+    torchvision_class = "FashionMNIST"
 
-    def _arguments(self, split: str) -> dict[str, Any]:
+    def split_arguments(self, split: str) -> dict[str, Any]:
         return {"train": split == "train"}
 
     def _arrays(self, source: Any) -> tuple[np.ndarray, Any]:
         return source.data.numpy()[:, None], source.targets
 
 
-class Svhn(TorchvisionDataset):
+class Svhn(LabelledImages):
     """Street View House Numbers: 73 257 training and 26 032 test images ``[3, 32, 32]`` of the digits 0 to 9."""
 
     api = 1
-    name = "SVHN"
+    torchvision_class = "SVHN"
 
     @property
     def class_names(self) -> tuple[str, ...]:
         return tuple("0123456789")
 
-    def _arguments(self, split: str) -> dict[str, Any]:
+    def split_arguments(self, split: str) -> dict[str, Any]:
         return {"split": split}
 
     def _arrays(self, source: Any) -> tuple[np.ndarray, Any]:
         return source.data, source.labels
 
 
-class Stl10(TorchvisionDataset):
-    """STL-10: 5 000 training and 8 000 test images ``[3, 96, 96]`` in 10 classes, and 100 000 without labels."""
+class Stl10(LabelledImages):
+    """STL-10: 5 000 training and 8 000 test images ``[3, 96, 96]`` in 10 classes, and 100 000 unlabelled images."""
 
     api = 1
 
-    class Options(TorchvisionDataset.Options):
-        """Where the files are, and what is trained on without labels."""
+    class Options(LabelledImages.Options):
+        """Location of the files, and the images to pre-train on."""
 
         pretrain: Literal["train+unlabelled", "unlabelled", "train"] = "train+unlabelled"
         """Images to pre-train on: the 5 000 labelled training images, the 100 000 unlabelled ones (2.8 GB in memory),
         or both."""
 
     options: Options
-    name = "STL10"
+    torchvision_class = "STL10"
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
@@ -192,7 +201,7 @@ class Stl10(TorchvisionDataset):
     def splits(self) -> tuple[str, ...]:
         return ("train", "test") if self.pretrain == "train" else ("train", "test", "pretrain")
 
-    def _arguments(self, split: str) -> dict[str, Any]:
+    def split_arguments(self, split: str) -> dict[str, Any]:
         return {"split": self.pretrain.replace("unlabelled", "unlabeled") if split == "pretrain" else split}
 
     def _arrays(self, source: Any) -> tuple[np.ndarray, Any]:
@@ -204,12 +213,12 @@ def _explain(name: str, root: Path, download: bool, error: Exception) -> str:
     if not download:
         return (
             f"{name} is not in {root}, or its files are damaged ({cause}). "
-            "Set download = true to fetch it, or set root to the folder that holds torchvision's files."
+            "Set download = true to download it, or set root to the folder that holds torchvision's files."
         )
     if isinstance(error, (URLError, ConnectionError, TimeoutError)) or "Error downloading" in cause:
         return (
             f"{name} could not be downloaded to {root}: {getattr(error, 'reason', cause)}. Check the network, or copy "
-            "torchvision's files there from a machine that has them."
+            "torchvision's files there from another machine."
         )
     if isinstance(error, OSError):
         return f"{name} cannot be read from or written to {root}: {cause}. Check permissions and free space there."

@@ -1,4 +1,4 @@
-"""Pascal VOC and Oxford-IIIT Pet, on small files in the layout of the real ones."""
+"""Pascal VOC and Oxford-IIIT Pet, on small files in the layout of the real data sets."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import torch
 import torchvision
 from PIL import Image
 
-from sslkit.data.datasets.torchvision_masks import MaskedDataset, OxfordPets, PascalVoc
-from sslkit.errors import DataError
+from sslkit import DataError
+from sslkit_segmentation.torchvision_masks import MaskedDataset, OxfordPets, PascalVoc
 
 
 def build(kind: type[MaskedDataset], root: Path, **options: Any) -> MaskedDataset:
     return kind(kind.Options.model_validate({"root": str(root), "download": False, "size": 32, **options}))
 
 
-def picture(path: Path, left: int, right: int, mode: str) -> None:
-    """64 x 32 pixels, of one value on the left and of another on the right."""
+def write_image(path: Path, left: int, right: int, mode: str) -> None:
+    """Write 64 x 32 pixels of one value on the left and of another on the right."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.full((32, 64), left, dtype=np.uint8)
     pixels[:, 32:] = right
@@ -34,8 +34,8 @@ def picture(path: Path, left: int, right: int, mode: str) -> None:
 def voc(tmp_path: Path) -> Path:
     base = tmp_path / "VOCdevkit" / "VOC2012"
     for name, value in (("a", 200), ("b", 100), ("c", 50)):
-        picture(base / "JPEGImages" / f"{name}.jpg", value, 0, "RGB")
-        picture(base / "SegmentationClass" / f"{name}.png", 15, 255, "P")
+        write_image(base / "JPEGImages" / f"{name}.jpg", value, 0, "RGB")
+        write_image(base / "SegmentationClass" / f"{name}.png", 15, 255, "P")
     sets = base / "ImageSets" / "Segmentation"
     sets.mkdir(parents=True)
     (sets / "train.txt").write_text("a\nb\n")
@@ -47,9 +47,9 @@ def voc(tmp_path: Path) -> Path:
 def pets(tmp_path: Path) -> Path:
     base = tmp_path / "oxford-iiit-pet"
     for name in ("Abyssinian_1", "Abyssinian_2", "beagle_1", "beagle_2"):
-        picture(base / "images" / f"{name}.jpg", 200, 0, "RGB")
-        picture(base / "annotations" / "trimaps" / f"{name}.png", 1, 2, "L")
-    picture(base / "annotations" / "trimaps" / "beagle_2.png", 3, 2, "L")
+        write_image(base / "images" / f"{name}.jpg", 200, 0, "RGB")
+        write_image(base / "annotations" / "trimaps" / f"{name}.png", 1, 2, "L")
+    write_image(base / "annotations" / "trimaps" / "beagle_2.png", 3, 2, "L")
     (base / "annotations" / "trainval.txt").write_text("Abyssinian_1 1 1 1\nbeagle_1 2 2 1\n")
     (base / "annotations" / "test.txt").write_text("beagle_2 2 2 1\nAbyssinian_2 1 1 1\n")
     return tmp_path
@@ -62,7 +62,7 @@ def test_pascal_voc(voc: Path) -> None:
     assert (train.labels, dataset.class_names, len(dataset.mask_names)) == (None, (), 21)
     assert train.masks is not None
     assert dataset.mask_names[15] == "person"
-    # The middle square: half of it person, half without a class, where the picture is bright and dark.
+    # The central square: the bright left half is person, the dark right half has no class.
     assert bool((train.masks[:, :, :16] == 15).all())
     assert bool((train.masks[:, :, 16:] == 255).all())
     pixels = train.images.gather(torch.tensor([0])).float()
@@ -83,7 +83,7 @@ def test_oxford_pets(pets: Path) -> None:
     assert test.masks[0, 5, [0, 63]].tolist() == [255, 0]
 
 
-def test_what_is_there_is_neither_unpacked_nor_downloaded_again(voc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_existing_files_are_neither_unpacked_nor_downloaded_again(voc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object, **named: object) -> None:
         raise AssertionError("nothing is missing")
 
@@ -101,6 +101,6 @@ def test_a_damaged_file_is_named(voc: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [PascalVoc, OxfordPets])
-def test_missing_files_say_what_to_do(kind: type[MaskedDataset], tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="Set download = true to fetch it"):
+def test_the_error_for_missing_files_says_what_to_do(kind: type[MaskedDataset], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="Set download = true to download it"):
         build(kind, tmp_path).load("train")

@@ -1,0 +1,1 @@
+"""Semantic segmentation: an evaluator, and data sets with a class for every pixel."""

@@ -1,0 +1,126 @@
+"""Torchvision's data sets that have a class for every pixel, scaled to one size."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from pydantic import Field
+from torch import Tensor
+
+import sslkit
+
+
+class MaskedDataset(sslkit.TorchvisionDataset):
+    """Base of data sets of RGB images and masks, both ``size`` x ``size`` pixels.
+
+    Images are scaled (bicubic) until they cover that size, and the middle is cut out; masks likewise (nearest).
+    """
+
+    class Options(sslkit.TorchvisionDataset.Options):
+        """Location of the files, and size of the images."""
+
+        size: int = Field(128, ge=32, le=1024)
+        """Side of images and masks in pixels."""
+
+    options: Options
+
+    def load(self, split: str) -> sslkit.Split:
+        source = self.open_split(split)
+        side = self.options.size
+        images = torch.empty(len(source), 3, side, side, dtype=torch.uint8)
+        masks = torch.empty(len(source), side, side, dtype=torch.uint8)
+        labels = []
+        for index in range(len(source)):
+            try:
+                image, mask, label = self._image_mask_label(source[index])
+                fitted = ImageOps.fit(image.convert("RGB"), (side, side), method=Image.Resampling.BICUBIC)
+                fitted_mask = ImageOps.fit(mask, (side, side), method=Image.Resampling.NEAREST)
+            except MemoryError:
+                raise
+            except Exception as error:  # damaged files make decoders raise almost anything
+                cause = " ".join(str(error).split()) or type(error).__name__
+                raise sslkit.DataError(
+                    f"image {index} of {self.torchvision_class}'s {split} split in {self.root} is damaged ({cause}). "
+                    "Delete its files there; the next start downloads them again."
+                ) from error
+            images[index] = torch.from_numpy(np.array(fitted)).permute(2, 0, 1)
+            masks[index] = self._pixel_classes(torch.from_numpy(np.array(fitted_mask)))
+            labels.append(label)
+        known = None if None in labels else torch.tensor(labels, dtype=torch.int64)
+        return sslkit.Split(sslkit.TensorStore(images), known, masks=masks)
+
+    @abstractmethod
+    def _image_mask_label(self, item: Any) -> tuple[Image.Image, Image.Image, int | None]:
+        """Return image, mask and class (None if there are no classes) of torchvision's item."""
+
+    def _pixel_classes(self, mask: Tensor) -> Tensor:
+        """Return the class of each pixel, uint8 ``[H, W]``, for the values of a mask file."""
+        return mask
+
+
+class PascalVoc(MaskedDataset):
+    """Pascal VOC 2012: 1 464 training and 1 449 test images; pixels of background, 20 classes, or no class at borders.
+
+    The test split holds the challenge's validation images: the labels of its test images are not public.
+    """
+
+    api = 1
+    torchvision_class = "VOCSegmentation"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def mask_names(self) -> tuple[str, ...]:
+        return (
+            *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+            *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train"),
+            "tvmonitor",
+        )
+
+    def split_arguments(self, split: str) -> dict[str, Any]:
+        return {"year": "2012", "image_set": "train" if split == "train" else "val"}
+
+    def is_complete(self, source: Any) -> bool:
+        return all(map(os.path.exists, (*source.images, *source.targets)))
+
+    def _image_mask_label(self, item: Any) -> tuple[Image.Image, Image.Image, int | None]:
+        image, mask = item
+        return image, mask, None
+
+
+class OxfordPets(MaskedDataset):
+    """Oxford-IIIT Pet: 3 680 training and 3 669 test images of 37 breeds; each pixel is pet or background.
+
+    Pixels around the pet that the annotators left open have no class.
+    """
+
+    api = 1
+    torchvision_class = "OxfordIIITPet"
+
+    @property
+    def mask_names(self) -> tuple[str, ...]:
+        return "background", "pet"
+
+    def split_arguments(self, split: str) -> dict[str, Any]:
+        return {
+            "split": "trainval" if split == "train" else "test",
+            "target_types": ["category", "segmentation"],
+        }
+
+    def is_complete(self, source: Any) -> bool:
+        return all(map(os.path.exists, (*source._images, *source._segs)))
+
+    def _image_mask_label(self, item: Any) -> tuple[Image.Image, Image.Image, int | None]:
+        image, (category, mask) = item
+        return image, mask, category
+
+    def _pixel_classes(self, mask: Tensor) -> Tensor:
+        ignored = sslkit.IGNORE_INDEX  # the files use 1 for the pet, 2 for background, 3 for neither
+        return torch.tensor([ignored, 1, 0, ignored], dtype=torch.uint8)[mask.long().clamp(max=3)]
