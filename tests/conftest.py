@@ -50,10 +50,10 @@ LONG = (
     "test_scaffold",
     "test_two_processes",
     "test_learns",
-    "test_isolation",
+    "test_broken_plugins",
     "test_recipes_train",
     "test_wheels",
-    "test_own_components",
+    "test_core_components",
 )
 """Files whose tests take long.  They begin first, so that no worker is left with one of them at the end."""
 
@@ -64,13 +64,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def one_thread() -> None:
+def single_thread() -> None:
     """Several test processes share the machine's cores."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
-def tiny_text() -> str:
+def tiny_recipe_text() -> str:
     """A recipe of ten steps."""
     return TINY
 
@@ -94,7 +94,7 @@ def tiny(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests, and the commands they start, keep nothing in the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSLKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
@@ -102,7 +102,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-def no_endless_waiting() -> Iterator[None]:
+def fail_if_blocked() -> Iterator[None]:
     """What waits for a pipe fails instead."""
 
     class Waited(BaseException):

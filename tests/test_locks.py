@@ -1,4 +1,4 @@
-"""Of several who want a file to themselves one has it, the others wait and say so once."""
+"""Only one process at a time has an exclusive lock; the others wait and report it once."""
 
 from __future__ import annotations
 
@@ -9,49 +9,49 @@ from threading import Event
 
 import pytest
 
-from sslkit.locks import alone, hold, is_locked
+from sslkit.locks import exclusive, is_locked, try_lock
 
 
-def test_who_waits_says_so_once_and_comes_after(tmp_path: Path) -> None:
+def test_second_process_waits_and_reports_it_once(tmp_path: Path) -> None:
     path, order, waiting = tmp_path / "new" / "one.lock", [], Event()
 
-    def wait() -> None:
+    def on_wait() -> None:
         order.append("waits")
         waiting.set()
 
     def second() -> None:
-        with alone(path, wait):
+        with exclusive(path, on_wait):
             order.append("second")
 
     with ThreadPoolExecutor() as pool:
-        with alone(path, lambda: pytest.fail("nobody has it")):
-            later = pool.submit(second)
+        with exclusive(path, lambda: pytest.fail("no process has the lock")):
+            future = pool.submit(second)
             assert waiting.wait(60)
-            time.sleep(1.2)  # in which it looks twice more
+            time.sleep(1.2)  # long enough for two more attempts
             order.append("first")
-        later.result(60)
+        future.result(60)
     assert order == ["waits", "first", "second"]
     assert not is_locked(path)
 
 
-def test_who_fails_lets_others_in(tmp_path: Path) -> None:
-    with pytest.raises(KeyError), alone(tmp_path / "one.lock", lambda: None):
+def test_lock_is_released_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), exclusive(tmp_path / "one.lock", lambda: None):
         raise KeyError
-    with alone(tmp_path / "one.lock", lambda: pytest.fail("nobody has it")):
+    with exclusive(tmp_path / "one.lock", lambda: pytest.fail("no process has the lock")):
         assert is_locked(tmp_path / "one.lock")
 
 
-def test_where_no_file_can_be_made_nobody_waits(tmp_path: Path) -> None:
+def test_block_runs_without_a_lock_if_the_file_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with alone(tmp_path / "file" / "one.lock", lambda: pytest.fail("nothing to wait for")):
+    with exclusive(tmp_path / "file" / "one.lock", lambda: pytest.fail("there is no lock to wait for")):
         pass
 
 
-def test_to_look_is_not_to_have(tmp_path: Path) -> None:
+def test_checking_a_lock_does_not_take_it(tmp_path: Path) -> None:
     path = tmp_path / "one.lock"
     assert not is_locked(path)
     with path.open("a") as file, path.open("a") as other:
-        assert hold(file)
+        assert try_lock(file)
         assert is_locked(path)
-        assert not hold(other)
+        assert not try_lock(other)
     assert not is_locked(path)

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sslkit.cli import completion
-from sslkit.cli.console import (
+from sslkit.cli.common import completion
+from sslkit.cli.common.console import (
     JsonOption,
     RunsOption,
     SetOption,
@@ -35,8 +35,8 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Measure a recipe's training against its bare backbone, and tell what takes the difference."""
-    from sslkit.cli.progress import LineReporter
-    from sslkit.recipe.check import load_recipe
+    from sslkit.cli.common.progress import LineReporter
+    from sslkit.recipe.load import load_recipe
     from sslkit.runs.find import find_run, runs_folder
 
     path = recipe or find_run(None, runs_folder(runs)).recipe

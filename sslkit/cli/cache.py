@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sslkit.cli.console import JsonOption, output, print_json, print_table
+from sslkit.cli.common.console import JsonOption, output, print_json, print_table
 
 app = typer.Typer(help="What is kept between commands.", no_args_is_help=True)
 

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from sslkit.cli import completion
-from sslkit.cli.console import JsonOption, RunsOption, messages, output, print_json, print_table, say
+from sslkit.cli.common import completion
+from sslkit.cli.common.console import JsonOption, RunsOption, messages, output, print_json, print_table, say
 
 
 def command(

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from sslkit.cli.console import JsonOption, RunsOption, output, print_json
+from sslkit.cli.common.console import JsonOption, RunsOption, output, print_json
 
 if TYPE_CHECKING:
-    from sslkit.diagnosis.findings import Finding
+    from sslkit.diagnosis.checks import Finding
 
 MARKS = {"good": ("ok    ", "green"), "note": ("note  ", "yellow"), "broken": ("broken", "bold red")}
 
 
 def command(runs: RunsOption = None, json: JsonOption = False) -> None:
     """Look at versions, devices, disks and plugins; exits 1 only where something is broken."""
-    from sslkit.diagnosis.findings import diagnose
+    from sslkit.diagnosis.checks import diagnose
     from sslkit.runs.find import runs_folder
 
     found = []

@@ -86,7 +86,7 @@ def command(
 
     from sslkit.device.hardware import choose_hardware
     from sslkit.errors import NotSavedError
-    from sslkit.evaluation.evaluate import build_evaluators, evaluate, other_data
+    from sslkit.evaluation.evaluate import build_evaluators, evaluate, build_other_dataset
     from sslkit.runs.find import find_run, runs_folder
     from sslkit.training.distributed.environment import require_single_process
 
@@ -94,7 +94,7 @@ def command(
     with only_json(json):
         data_settings = [setting for setting in set_ or [] if data and setting.startswith("data.")]
         evaluators = build_evaluators(asked, [setting for setting in set_ or [] if setting not in data_settings])
-        other = other_data(data, data_settings) if data else None
+        other = build_other_dataset(data, data_settings) if data else None
         finished = find_run(run, runs_folder(runs))
         not_saved = None
         try:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sslkit.cli.console import JsonOption, RunArgument, RunsOption, messages, only_json, output, print_json
+from sslkit.cli.common.console import JsonOption, RunArgument, RunsOption, messages, only_json, output, print_json
 
 
 def command(

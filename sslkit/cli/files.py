@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sslkit.cli.console import JsonOption, RunsOption, messages, only_json, output, print_json
+from sslkit.cli.common.console import JsonOption, RunsOption, messages, only_json, output, print_json
 
 if TYPE_CHECKING:
     from sslkit.inference.predict import Written
@@ -33,13 +33,13 @@ def predict(
     json: JsonOption = False,
 ) -> None:
     """Write the discovered class of each image, with name and confidence, as CSV.  Interrupted, it goes on."""
-    from sslkit.device.hardware import choose
+    from sslkit.device.hardware import choose_hardware
     from sslkit.inference.predict import predict
     from sslkit.runs.find import find_run, runs_folder
 
     with only_json(json), _bar(quiet=json) as advance:
         found = find_run(run, runs_folder(runs))
-        written = predict(found, images, out, choose(device, "auto").device, advance)
+        written = predict(found, images, out, choose_hardware(device, "auto").device, advance)
     _show(written, as_json=json)
 
 
@@ -53,13 +53,13 @@ def embed(
     json: JsonOption = False,
 ) -> None:
     """Write the feature of each image as Parquet.  Interrupted, it goes on."""
-    from sslkit.device.hardware import choose
+    from sslkit.device.hardware import choose_hardware
     from sslkit.inference.predict import embed
     from sslkit.runs.find import find_run, runs_folder
 
     with only_json(json), _bar(quiet=json) as advance:
         found = find_run(run, runs_folder(runs))
-        written = embed(found, images, out, choose(device, "auto").device, advance)
+        written = embed(found, images, out, choose_hardware(device, "auto").device, advance)
     _show(written, as_json=json)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sslkit.cli.console import JsonOption, messages, output, print_json, print_table
+from sslkit.cli.common.console import JsonOption, messages, output, print_json, print_table
 
 if TYPE_CHECKING:
     from sslkit.data.datasets.folder.survey import Survey
@@ -38,14 +38,14 @@ def command(
         raise InputError(f"there is no folder {out.parent} to write {out.name} to")
 
     from sslkit.data.datasets.folder.survey import survey
-    from sslkit.device.hardware import choose
+    from sslkit.device.hardware import choose_hardware
     from sslkit.files import write_atomic
     from sslkit.proposal.rules import FEW, Facts
     from sslkit.proposal.write_recipe import propose
 
     messages().print(f"looking at the images in {folder}", markup=False, soft_wrap=True)
     found = survey(folder, every=every)
-    facts = Facts.of(found, choose("auto", "auto"), classes or 0)
+    facts = Facts.of(found, choose_hardware("auto", "auto"), classes or 0)
     recipe = propose(folder, facts)
     write_atomic(out, recipe)
     if json:

@@ -32,7 +32,7 @@ def command(
     """
     names = dict(_setting(text) for text in set_ or [])
 
-    from sslkit.device.hardware import choose
+    from sslkit.device.hardware import choose_hardware
     from sslkit.reporting.label_page import label, name_classes
     from sslkit.reporting.escape import visible
     from sslkit.runs.find import find_run, runs_folder
@@ -42,7 +42,7 @@ def command(
         known = name_classes(found, names)
         page = None
     else:
-        written = label(found, choose(device, "auto").device)
+        written = label(found, choose_hardware(device, "auto").device)
         known, page = written.names, written.page
     file = found.path / "classes.toml"
     if json:

@@ -26,7 +26,7 @@ from sslkit.cli import (
     runs,
     train,
 )
-from sslkit.cli.console import fail, interrupted
+from sslkit.cli.common.console import fail, interrupted
 from sslkit.errors import SslkitError
 
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sslkit.cli import completion
-from sslkit.cli.console import JsonOption, SetOption, fail, messages, output, print_json
+from sslkit.cli.common import completion
+from sslkit.cli.common.console import JsonOption, SetOption, fail, messages, output, print_json
 
 app = typer.Typer(help="Check recipes, and show what they come to.", no_args_is_help=True)
 
@@ -22,7 +22,7 @@ def check(
     """Check recipes without training: syntax, structure, names, then every component's options."""
     from sslkit.components.catalog import Catalog
     from sslkit.errors import RecipeError
-    from sslkit.recipe.check import load_recipe
+    from sslkit.recipe.load import load_recipe
 
     catalog = Catalog.scan()
     results: list[dict[str, Any]] = []
@@ -49,7 +49,7 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show a recipe fully resolved: every default filled in, trainable as it is."""
-    from sslkit.recipe.check import load_recipe
+    from sslkit.recipe.load import load_recipe
 
     recipe = load_recipe(file, set_ or [])
     for note in recipe.document.notes:

@@ -41,13 +41,13 @@ def command(
     runs: RunsOption = None,
 ) -> None:
     """Write a page that shows what a run trained, found and scored; it needs no network and no other file."""
-    from sslkit.device.hardware import choose
+    from sslkit.device.hardware import choose_hardware
     from sslkit.reporting.report_page import write_report
     from sslkit.runs.find import find_run, runs_folder
 
     root = runs_folder(runs)
     found = [find_run(each, root) for each in run] if run else [find_run(None, root)]
-    page, notes = write_report(found, out, figures=figures, reference=reference, device=choose(device, "auto").device)
+    page, notes = write_report(found, out, figures=figures, reference=reference, device=choose_hardware(device, "auto").device)
     for note in notes:
         messages().print(f"note: {note}", markup=False, soft_wrap=True)
     output().print(str(page), markup=False, soft_wrap=True)

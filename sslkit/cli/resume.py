@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sslkit.cli import completion
-from sslkit.cli.console import JsonOption, RunsOption, only_json
+from sslkit.cli.common import completion
+from sslkit.cli.common.console import JsonOption, RunsOption, only_json
 from sslkit.cli.train import finish
 
 
@@ -40,11 +40,11 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Go on with a run that was stopped, from its last checkpoint."""
-    from sslkit.cli.enduring import enduring
+    from sslkit.cli.common.resilient_reporter import stderr_reporter
     from sslkit.runs.find import find_run, runs_folder
     from sslkit.training.train import resume
 
     found = find_run(run, runs_folder(runs), unfinished=True)
     with only_json(json):
-        resumed = resume(found, enduring(), [change.value for change in allow or ()])
+        resumed = resume(found, stderr_reporter(), [change.value for change in allow or ()])
     finish(resumed, as_json=json)

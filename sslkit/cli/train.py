@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sslkit.cli import completion
-from sslkit.cli.console import JsonOption, RunsOption, SetOption, only_json, print_json
+from sslkit.cli.common import completion
+from sslkit.cli.common.console import JsonOption, RunsOption, SetOption, only_json, print_json
 
 if TYPE_CHECKING:
     from sslkit.runs.run import Run
@@ -33,8 +33,8 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Train a recipe."""
-    from sslkit.cli.enduring import enduring
-    from sslkit.recipe.check import load_recipe
+    from sslkit.cli.common.resilient_reporter import stderr_reporter
+    from sslkit.recipe.load import load_recipe
     from sslkit.runs.find import find_run, runs_folder
 
     if dry_run and continue_from:
@@ -44,19 +44,19 @@ def command(
     with only_json(json):
         checked = load_recipe(recipe, set_ or [])
     if dry_run:
-        from sslkit.cli.dry_run import show
-        from sslkit.training.distributed.processes import is_main_process
+        from sslkit.cli.common.dry_run import show
+        from sslkit.training.distributed.environment import is_main_process
         from sslkit.training.dry_run import dry_run as try_out
 
         with only_json(json):
-            found = try_out(checked, enduring())
+            found = try_out(checked, stderr_reporter())
         if is_main_process():
             show(found, as_json=json)
         return
     from sslkit.training.train import train
 
     with only_json(json):
-        run = train(checked, runs_folder(runs), enduring(), parent)
+        run = train(checked, runs_folder(runs), stderr_reporter(), parent)
     finish(run, as_json=json)
 
 
@@ -66,8 +66,8 @@ def finish(run: Run, *, as_json: bool) -> None:
     Raises:
         typer.Exit: with code 130, where it was interrupted.
     """
-    from sslkit.cli.summary import tell_finished, tell_interrupted
-    from sslkit.training.distributed.processes import is_main_process
+    from sslkit.cli.common.summary import tell_finished, tell_interrupted
+    from sslkit.training.distributed.environment import is_main_process
 
     status = run.status
     interrupted = status.state != "finished"

@@ -6,7 +6,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
-from warm import run_sslkit
+from forked_cli import run_sslkit
 
 Cli = Callable[..., CompletedProcess[str]]
 

@@ -12,17 +12,17 @@ from PIL import Image
 
 from sslkit.assembly.assemble import assemble
 from sslkit.data.datasets.image_folder import ImageFolder
-from sslkit.evaluation.subject import RunSubject
-from sslkit.recipe.check import load_recipe
+from sslkit.evaluation.run_subject import RunSubject
+from sslkit.recipe.load import load_recipe
 from sslkit.runs.run import Run
 from sslkit.training.monitor.validation import Monitor
 from sslkit.training.train import train
 
 
 @pytest.fixture(scope="module")
-def trained(tiny_text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tiny_recipe_text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
-    (folder / "tiny.toml").write_text(tiny_text)
+    (folder / "tiny.toml").write_text(tiny_recipe_text)
     return train(load_recipe(folder / "tiny.toml"), folder / "runs").path
 
 
@@ -73,8 +73,8 @@ def test_several_processes_are_refused(cli, trained: Path, rank: str) -> None:
     done = cli("eval", trained, **started, RANK=rank, LOCAL_RANK=rank)
     assert done.returncode == 2
     assert done.stderr == ("process 1: " if rank == "1" else "") + (
-        "error: `sslkit eval` is the work of one process, and torchrun started 2: "
-        "each would do it and save it again; start it without\n"
+        "error: `sslkit eval` runs in one process, but torchrun started 2, and each would save the result: "
+        "start it without torchrun\n"
     )
     assert list((trained / "evaluations").iterdir()) == before
 
@@ -88,7 +88,7 @@ def test_several_processes_are_refused(cli, trained: Path, rank: str) -> None:
             "--fractions and --seeds are not for the report's probe (--protocol report), which is trained once, on all",
         ),
         (
-            ["--use", "linear-report", "--linear", "--seeds", "2"],
+            ["--use", "linear-sgd", "--linear", "--seeds", "2"],
             "--fractions and --seeds are not for the report's probe (--protocol report), which is trained once, on all",
         ),
         (
@@ -120,7 +120,7 @@ def test_several_processes_are_refused(cli, trained: Path, rank: str) -> None:
             "finetune.crop_scale: the smaller value must come first: [0.5, 1]",
         ),
         (["--use", "liner"], "no installed evaluator is called 'liner': did you mean 'linear'?"),
-        (["--linear", "--device", "cuda"], 'device "cuda": there is none here; use cpu or "auto"'),
+        (["--linear", "--device", "cuda"], 'device "cuda" is not available; use cpu or "auto"'),
     ],
     ids=[
         "fractions without",
@@ -209,26 +209,26 @@ def test_a_validation_split_of_the_data_is_the_one_that_is_used(
 
 def test_the_report_s_probe_and_fine_tuning_beside_training_from_scratch(cli, trained: Path, others: Path) -> None:
     asked = ["--linear", "--protocol", "report", "--finetune", "--baseline", "random"]
-    asked += ["--set", "linear-report.epochs=5", "--set", "linear-report.trust_coefficient=1"]
+    asked += ["--set", "linear-sgd.epochs=5", "--set", "linear-sgd.trust_coefficient=1"]
     asked += ["--set", "finetune.epochs=5", "--set", "finetune.min_steps=0", "--set", "finetune.batch_size=20"]
     asked += ["--data", "image-folder", "--set", f"data.root={others}", "--set", "data.channels=1"]
     done = cli("eval", trained, *asked, COLUMNS="120")
     assert done.returncode == 0, done.stderr
     result = json.loads(max((trained / "evaluations").glob("*.json")).read_text())
-    assert set(result["protocol"]) == {"linear-report", "finetune"}
-    probe, tuned = (result["protocol"][name] for name in ("linear-report", "finetune"))
+    assert set(result["protocol"]) == {"linear-sgd", "finetune"}
+    probe, tuned = (result["protocol"][name] for name in ("linear-sgd", "finetune"))
     assert (probe["epochs"], probe["batch_size"], probe["train_images"], probe["images"]) == (5, 64, 36, 20)
     assert (tuned["epochs"], tuned["batch_size"], tuned["train_images"], tuned["images"]) == ({"1": 5}, 20, 40, 20)
     assert probe["trainings"] == tuned["trainings"] == {"1": 1}
-    curves = result["linear-report"]["curves"]
+    curves = result["linear-sgd"]["curves"]
     assert len(curves) == 5
     assert curves[-1]["train_loss"] < curves[0]["train_loss"]
-    assert result["linear-report"]["top1"] == result["finetune"]["top1"] == 1, "bright and dark"
+    assert result["linear-sgd"]["top1"] == result["finetune"]["top1"] == 1, "bright and dark"
     # The network with random weights has the same rates to choose from.
     scratch = result["baseline_protocols"]["finetune_random_weights"]
     assert scratch["lr_backbones"] == tuned["lr_backbones"] == [0.01, 0.05]
     assert scratch["lr_backbone_chosen"] == tuned["lr_backbone_chosen"] == {"1": [0.01]}, "both are right with either"
-    for name in ("linear-report", "finetune"):
+    for name in ("linear-sgd", "finetune"):
         floor = result["baselines"][f"{name}_random_weights"]["top1"]
         assert re.search(rf"^ {name} top1 +1.000 +{floor:.3f}", done.stdout, re.MULTILINE), done.stdout
 

@@ -13,7 +13,7 @@ OURS = {
     "views": {"affine", "crops", "flip"},
     "methods": {"joint-embedding", "momentum-teacher"},
     "optimizers": {"adamw", "lars", "sgd"},
-    "evaluators": {"cluster", "finetune", "knn", "linear", "linear-report", "segment"},
+    "evaluators": {"cluster", "finetune", "knn", "linear", "linear-sgd", "segment"},
 }
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from rich.console import Console
 
-from sslkit.cli import progress as module
-from sslkit.cli.progress import LineReporter, TerminalReporter, reporter
+from sslkit.cli.common import progress as module
+from sslkit.cli.common.progress import LineReporter, TerminalReporter, reporter
 from sslkit.training.events import Progress
 
 FIGURES = {

@@ -78,11 +78,11 @@ def test_a_damaged_run_is_removed_but_nothing_that_is_none(root: Path, tmp_path:
 
 def test_a_run_that_is_being_trained_is_kept(root: Path) -> None:
     run = finished(root, "a", "20260101-000000-aaaa")
-    with run.held():
+    with run.locked():
         done = invoke("runs", "rm", "a", "--yes")
     assert done.exit_code == 2
     assert done.stderr == f"error: {run.name} is being trained right now, by another process\n"
-    assert run.readable
+    assert run.has_valid_status
     assert (root / "latest").exists()
 
 
@@ -120,7 +120,7 @@ def test_the_shell_completes_runs_recipes_and_components_without_anything_heavy(
 def test_lists_fit_what_they_are_shown_on(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.console import Console
 
-    from sslkit.cli import console
+    from sslkit.cli.common import console
 
     run = finished(root, "selfcls-alexnet", "20260101-000000-aaaa")
     run.metrics.write_text("step,epoch,metric,value\n10,2.0,monitor/classes_used,9.0\n")

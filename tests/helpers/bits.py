@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from sslkit.runs.metrics_file import read_history
+from sslkit.runs.metrics_file import read_metrics
 from sslkit.runs.run import Run
-from sslkit.training.checkpoint.files import load_checkpoint
+from sslkit.training.checkpoint.checkpoint_files import load_checkpoint
 
 
 def rows(run: Run) -> list[Any]:
-    return [row for row in read_history(run.metrics) if not row.metric.startswith("time/")]
+    return [row for row in read_metrics(run.metrics) if not row.metric.startswith("time/")]
 
 
 def differences(left: Any, right: Any, where: str = "") -> Iterator[str]:

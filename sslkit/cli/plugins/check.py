@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sslkit.cli import completion
-from sslkit.cli.console import JsonOption, only_json, print_json, print_table
+from sslkit.cli.common import completion
+from sslkit.cli.common.console import JsonOption, only_json, print_json, print_table
 
 if TYPE_CHECKING:
     from sslkit.components.catalog import Entry
@@ -30,7 +30,7 @@ def command(
     from sslkit.testing.conformance import check
 
     catalog = Catalog.scan()
-    entries = list(dict.fromkeys(entry for name in names for entry in catalog.named(name))) if names else None
+    entries = list(dict.fromkeys(entry for name in names for entry in catalog.find_all(name))) if names else None
     rows = []
     with only_json(json):
         for entry in catalog.entries if entries is None else entries:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 import typer
 
-from sslkit.cli import completion
-from sslkit.cli.console import JsonOption, only_json, output, print_json, print_table
+from sslkit.cli.common import completion
+from sslkit.cli.common.console import JsonOption, only_json, output, print_json, print_table
 
 if TYPE_CHECKING:
     from sslkit.components.catalog import Entry
@@ -33,10 +33,10 @@ def command(
 ) -> None:
     """Show a component: where it comes from, its options with types, defaults and docs, and recipes that use it."""
     from sslkit.components.catalog import Catalog
-    from sslkit.components.kinds import kind_named
+    from sslkit.components.kinds import find_kind
 
     catalog = Catalog.scan()
-    entries = [catalog.find(kind_named(kind), name)] if kind else catalog.named(name)
+    entries = [catalog.find(find_kind(kind), name)] if kind else catalog.find_all(name)
     with only_json(json):
         found = [_describe(entry) for entry in entries]
     if json:
@@ -47,9 +47,9 @@ def command(
 
 
 def _describe(entry: Entry) -> dict[str, Any]:
-    from sslkit.components.importing import load
+    from sslkit.components.importer import load_component
 
-    component = load(entry)
+    component = load_component(entry)
     return {
         "kind": entry.kind.singular,
         "name": entry.name,
@@ -91,7 +91,7 @@ def _recipes(entry: Entry) -> list[str]:
     """Recipes below the working directory that name the component."""
     import tomllib
 
-    from sslkit.recipe.check import KIND_OF
+    from sslkit.recipe.load import SECTION_KINDS
 
     found = []
     for path in sorted(Path(RECIPES).rglob("*.toml")):
@@ -99,7 +99,7 @@ def _recipes(entry: Entry) -> list[str]:
             tables = tomllib.loads(path.read_text())
         except (OSError, ValueError):
             continue
-        for section, kind in KIND_OF.items():
+        for section, kind in SECTION_KINDS.items():
             own = tables.get(section, [])
             uses = {table.get("use") for table in (own if isinstance(own, list) else [own]) if isinstance(table, dict)}
             if kind == entry.kind.singular and uses & {entry.name, entry.qualified}:

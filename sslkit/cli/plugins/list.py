@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from sslkit.cli import completion
-from sslkit.cli.console import JsonOption, messages, print_json, print_table
+from sslkit.cli.common import completion
+from sslkit.cli.common.console import JsonOption, messages, print_json, print_table
 
 
 def command(
@@ -18,11 +18,11 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """List every component, from metadata alone: nothing is imported."""
-    from sslkit.components.catalog import VARIABLE, Catalog
-    from sslkit.components.kinds import kind_named
+    from sslkit.components.catalog import PLUGINS_VARIABLE, Catalog
+    from sslkit.components.kinds import find_kind
 
     catalog = Catalog.scan()
-    entries = catalog.of(kind_named(kind)) if kind else catalog.entries
+    entries = catalog.of_kind(find_kind(kind)) if kind else catalog.entries
     columns = ("kind", "name", "distribution", "version", "target")
     rows = [(e.kind.singular, e.name, e.distribution, e.version, e.target) for e in entries]
     if json:
@@ -32,7 +32,7 @@ def command(
     for name, reason in catalog.unreadable:
         messages().print(f"cannot read {name}: {reason}", markup=False, soft_wrap=True)
     for name in catalog.missing:
-        messages().print(f"{VARIABLE} names {name}, which offers no component here", markup=False, soft_wrap=True)
+        messages().print(f"{PLUGINS_VARIABLE} names {name}, which offers no component here", markup=False, soft_wrap=True)
     if catalog.hidden:
         hidden = sorted({entry.distribution for entry in catalog.hidden})
-        messages().print(f"{VARIABLE} hides {', '.join(hidden)}", markup=False, soft_wrap=True)
+        messages().print(f"{PLUGINS_VARIABLE} hides {', '.join(hidden)}", markup=False, soft_wrap=True)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sslkit.cli import completion
-from sslkit.cli.console import JsonOption, output, print_json
+from sslkit.cli.common import completion
+from sslkit.cli.common.console import JsonOption, output, print_json
 
 
 def command(
@@ -23,10 +23,10 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Write a distribution with one component that works, its tests, a recipe, and what it takes to publish it."""
-    from sslkit.components.kinds import kind_named
+    from sslkit.components.kinds import find_kind
     from sslkit.scaffold import write_distribution
 
-    folder = write_distribution(name, kind_named(kind), out)
+    folder = write_distribution(name, find_kind(kind), out)
     if json:
         print_json({"folder": str(folder)})
         return

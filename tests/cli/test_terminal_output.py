@@ -10,7 +10,7 @@ import io
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,12 @@ import pytest
 from rich.console import Console
 
 from sslkit.api import Run
-from sslkit.cli import console as streams
-from sslkit.cli import evaluate, summary
-from sslkit.cli.progress import reporter
-from sslkit.recipe.check import load_recipe
+from sslkit.cli import evaluate
+from sslkit.cli.common import console as streams
+from sslkit.cli.common import summary
+from sslkit.cli.common.progress import reporter
+from sslkit.recipe.load import load_recipe
+from sslkit.runs.evaluation_result import EvaluationResult
 from sslkit.training.events import Reporter
 from sslkit.training.train import train
 
@@ -49,24 +51,25 @@ class Recorder(Reporter):
 class Trained:
     told: list[tuple[str, tuple[Any, ...]]]
     run: Run
-    result: dict[str, Any]
+    result: EvaluationResult
 
 
 @pytest.fixture(scope="module")
-def trained(tiny_text: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+def trained(tiny_recipe_text: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
     folder = tmp_path_factory.mktemp("look")
-    (folder / "tiny.toml").write_text(tiny_text)
+    (folder / "tiny.toml").write_text(tiny_recipe_text)
     before = Path.cwd()
     os.chdir(folder)  # so that the length of the paths does not depend on where tests run
     recorder = Recorder()
     run = train(load_recipe(Path("tiny.toml"), ["train.precision=float32"]), Path("runs"), recorder)
     result = Run(run.path).evaluate(["cluster", "knn"], random_baseline=True)
     # What differs from one machine or moment to the next, and would be folded elsewhere.
-    result["run"] = str(NAMED)
-    for figures in (result["cluster"], result["baselines"]["cluster_random_weights"]):
-        figures["classes_used"] = 9
-    for said in (result["protocol"]["knn"], result["baseline_protocols"]["knn_random_weights"]):
-        said["neighbours_chosen"] = 5
+    result = replace(result, run=str(NAMED))
+    cluster, knn = result.evaluators["cluster"], result.evaluators["knn"]
+    for part in (cluster, cluster.baselines["random_weights"]):
+        part.metrics["classes_used"] = 9
+    for part in (knn, knn.baselines["random_weights"]):
+        part.protocol["neighbours_chosen"] = 5
     told = [(name, tuple(_named(argument, run.path) for argument in arguments)) for name, arguments in recorder.told]
     rows = run.metrics.read_text()
     run.metrics.write_text(re.sub(r"classes_used,[0-9.]+", "classes_used,9.0", rows))
@@ -142,7 +145,7 @@ def show_training(trained: Trained) -> None:
 
 
 def show_evaluation(trained: Trained) -> None:
-    evaluate.tell({**trained.result, "notes": ["an image was [left] out"]}, ["cluster", "knn"])
+    evaluate.print_evaluation(replace(trained.result, notes=["an image was [left] out"]))
 
 
 SHOW = {"train": show_training, "eval": show_evaluation}

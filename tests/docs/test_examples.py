@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import sslkit
-from sslkit.recipe.check import load_recipe
+from sslkit.recipe.load import load_recipe
 from sslkit.runs.run import Run
 from sslkit.training.train import train
 
@@ -49,7 +49,7 @@ def test_faster_rcnn_learns_to_find_digits_on_a_trained_backbone(run: Run, monke
 
 
 def test_a_loaded_backbone_gives_the_features_of_the_run(run: Run) -> None:
-    from sslkit.evaluation.subject import RunSubject
+    from sslkit.evaluation.run_subject import RunSubject
 
     trained = sslkit.load_backbone(run.path)
     subject = RunSubject(run, "cpu")

@@ -20,11 +20,13 @@ from sslkit.api import Run
 from sslkit.errors import RunError, SslkitError
 from sslkit.evaluation.evaluate import build_evaluators, evaluate
 from sslkit.export.export import export
-from sslkit.reporting import facts
+from sslkit.reporting.sections import recipe as facts
 from sslkit.reporting.compare import measured
 from sslkit.runs.class_names import read_class_names
-from sslkit.runs.metrics_file import read_history
-from sslkit.runs.records import read_evaluations, read_provenance, read_sent
+from sslkit.runs.metrics_file import read_metrics
+from sslkit.runs.evaluation_files import read_evaluations
+from sslkit.runs.loggers_file import read_logger_progress
+from sslkit.runs.provenance_file import read_provenance
 from sslkit.runs.weights import KEY, read_metadata
 from sslkit.trained.backbone import load_backbone
 from sslkit_backbones.convnet import ConvNet
@@ -80,10 +82,10 @@ def test_provenance(run: Run, wrong: Wrong) -> None:
     for key, changed in wrong(record, 2):
         run.provenance.write_text(json.dumps(changed))
         said = carry_off(run)
-        assert not said or said.startswith(f"{run.provenance} is not as sslkit writes it: {key}"), said
+        assert not said or said.startswith(f"{run.provenance} is not a valid sslkit record: {key}"), said
     without = {key: value for key, value in record.items() if key != "image_shape"}
     run.provenance.write_text(json.dumps(without))
-    assert carry_off(run) == f"{run.provenance} is not as sslkit writes it: image_shape: Field required"
+    assert carry_off(run) == f"{run.provenance} is not a valid sslkit record: image_shape: Field required"
 
 
 @pytest.mark.parametrize("file", ["backbone", "heads"])
@@ -94,10 +96,10 @@ def test_what_stands_beside_weights(run: Run, file: str, wrong: Wrong) -> None:
         save_file(weights, path, {KEY: json.dumps(changed)})
         said = carry_off(run)
         if key in ("mean", "image_size", "context.steps_per_epoch", "classifier") and said:
-            assert f"{path} is not as sslkit writes it: {key}" in said
+            assert f"{path} is not a valid sslkit record: {key}" in said
     save_file(weights, path, {KEY: json.dumps(facts | ({"mean": [0.5, 0.5]} if file == "backbone" else {"head": "x"}))})
     reason = "mean: the images have 1 channels" if file == "backbone" else "head: the recipe has none called 'x'"
-    assert carry_off(run) == f"{path} is not as sslkit writes it: {reason}"
+    assert carry_off(run) == f"{path} is not a valid sslkit record: {reason}"
 
 
 DEEP = "[" * 100_000
@@ -117,7 +119,7 @@ def pipe(path: Path) -> None:
     os.mkfifo(path)
 
 
-def test_status(run: Run, no_endless_waiting: None) -> None:
+def test_status(run: Run, fail_if_blocked: None) -> None:
     path = run.path / "status.json"
     record = json.loads(path.read_text())
     refused = 0
@@ -137,36 +139,36 @@ def test_status(run: Run, no_endless_waiting: None) -> None:
     with pytest.raises(RunError, match=r"status.json cannot be read \("):
         _ = run.status
     pipe(path)
-    with pytest.raises(RunError, match=r"status.json cannot be read \(.*it is no regular file"):
+    with pytest.raises(RunError, match=r"status.json cannot be read \(.*it is not a regular file"):
         _ = run.status
-    assert not run.readable
+    assert not run.has_valid_status
 
 
-def test_pipes_in_place_of_records_are_not_waited_for(run: Run, no_endless_waiting: None) -> None:
+def test_pipes_in_place_of_records_are_not_waited_for(run: Run, fail_if_blocked: None) -> None:
     for path in (run.metrics, run.path / "classes.toml", run.path / "loggers.json", run.recipe, run.provenance):
         pipe(path)
     reads: dict[Path, Callable[[], object]] = {
-        run.metrics: lambda: list(read_history(run.metrics)),
+        run.metrics: lambda: list(read_metrics(run.metrics)),
         run.path / "classes.toml": lambda: read_class_names(run, 10),
-        run.path / "loggers.json": lambda: read_sent(run.path / "loggers.json"),
+        run.path / "loggers.json": lambda: read_logger_progress(run.path / "loggers.json"),
         run.provenance: lambda: read_provenance(run),
     }
     for path, read in reads.items():
-        with pytest.raises(RunError, match=f"{path}.*it is no regular file"):
+        with pytest.raises(RunError, match=f"{path}.*it is not a regular file"):
             read()
     notes: list[str] = []
     assert facts.read(run.recipe, notes) == ""
-    assert notes == [f"{run.recipe} cannot be read: [Errno 22] it is no regular file: {str(run.recipe)!r}"]
+    assert notes == [f"{run.recipe} cannot be read: [Errno 22] it is not a regular file: {str(run.recipe)!r}"]
 
 
 def test_what_loggers_were_sent(run: Run) -> None:
     path = run.path / "loggers.json"
     for key, changed in every_wrong({"tensorboard": {"rows": 3, "id": "x"}}, 1):
         path.write_text(json.dumps(changed))
-        if said := refusal(lambda: read_sent(path)):
-            assert said.startswith(f"{path} is not as sslkit writes it: {key.split('.')[0]}")
+        if said := refusal(lambda: read_logger_progress(path)):
+            assert said.startswith(f"{path} is not a valid sslkit record: {key.split('.')[0]}")
         else:
-            assert all(type(sent["rows"]) is int and sent["rows"] >= 0 for sent in read_sent(path).values())
+            assert all(type(sent["rows"]) is int and sent["rows"] >= 0 for sent in read_logger_progress(path).values())
 
 
 def test_a_report_of_strange_records(run: Run) -> None:
@@ -186,8 +188,8 @@ def test_a_report_of_strange_records(run: Run) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("image_size", 10**12, "{path} is not as sslkit writes it: image_size: Input should be less than or equal to"),
-        ("context.channels", 10**15, "{path} is not as sslkit writes it: context.channels: Input should be less than"),
+        ("image_size", 10**12, "{path} is not a valid sslkit record: image_size: Input should be less than or equal to"),
+        ("context.channels", 10**15, "{path} is not a valid sslkit record: context.channels: Input should be less than"),
         ("backbone.width", 10**13, "tiny/.* was trained with options that backbone 'convnet' of .* no longer has"),
         ("backbone.width", 4096, "the weights {path} cannot be used: .* has 2265124869 numbers, the file 139813"),
         ("context.channels", 10**7, "the weights {path} cannot be used: backbone 'convnet' of .* numbers, the file "),
@@ -229,5 +231,5 @@ def test_evaluations(run: Run, wrong: Wrong) -> None:
     path.write_text("[]")
     exported = export(run, "safetensors", run.path / "out.safetensors")
     assert exported.notes == (
-        f"{path} is left out of the card: it is not as sslkit writes it: the whole: Input should be a valid dictionary",
+        f"{path} is left out of the card: it is not a valid sslkit record: top level: Input should be a dictionary",
     )

@@ -12,7 +12,7 @@ from sslkit.errors import InputError
 from sslkit.proposal import rules
 from sslkit.proposal.rules import Facts
 from sslkit.proposal.write_recipe import propose, run_name
-from sslkit.recipe.check import load_recipe
+from sslkit.recipe.load import load_recipe
 
 PHOTOGRAPHS = Facts(
     images=50_000, side=32, one_size=True, colour=True, background=None, classes=0, broken=0.0, accelerated=False

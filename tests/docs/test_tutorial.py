@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sslkit.components.kinds import kind_named
+from sslkit.components.kinds import find_kind
 from sslkit.scaffold import write_distribution
 
 TUTORIAL = Path(__file__).parents[1] / "docs" / "plugins" / "tutorial.md"
@@ -24,7 +24,7 @@ def blocks() -> dict[str, str]:
 
 
 def test_the_tutorial(blocks: dict[str, str], tmp_path: Path, install) -> None:
-    folder = write_distribution("coding-rate", kind_named("loss"), tmp_path / "sslkit-coding-rate")
+    folder = write_distribution("coding-rate", find_kind("loss"), tmp_path / "sslkit-coding-rate")
     entry = 'coding-rate = "sslkit_coding_rate.loss:CodingRate"'
     assert entry in (folder / "pyproject.toml").read_text()
     assert entry in TUTORIAL.read_text()
@@ -47,7 +47,7 @@ def test_the_tutorial(blocks: dict[str, str], tmp_path: Path, install) -> None:
     tests = ("pytest", "-q", "-p", "no:cacheprovider")
     done = run(*tests)
     assert re.findall(r"^FAILED \S+::(\w+)", done.stdout, re.MULTILINE) == [
-        "test_processes_together_give_the_loss_of_their_joined_batch"
+        "test_several_processes_give_the_loss_of_the_global_batch"
     ]
     (said,) = re.findall(r"```text\n(.*)\n```", TUTORIAL.read_text())
     assert f"AssertionError: {said}" in done.stdout

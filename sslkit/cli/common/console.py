@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sslkit.cli import completion
+from sslkit.cli.common import completion
 from sslkit.files import to_json
 
 if TYPE_CHECKING:

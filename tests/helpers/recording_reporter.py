@@ -5,7 +5,7 @@ from __future__ import annotations
 from sslkit.training.events import Reporter
 
 
-class Notes(Reporter):
+class RecordingReporter(Reporter):
     """What it was told, in ``notes``."""
 
     def __init__(self) -> None:

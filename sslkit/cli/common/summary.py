@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from sslkit.cli.console import output, say
-from sslkit.cli.progress import summary
-from sslkit.runs.metrics_file import read_history
-from sslkit.runs.records import head_facts, read_provenance
+from sslkit.cli.common.console import output, say
+from sslkit.cli.common.progress import summary
+from sslkit.runs.metrics_file import read_metrics
+from sslkit.runs.provenance_file import read_provenance
+from sslkit.runs.weights_metadata import read_head_metadata
 from sslkit.runs.run import Run
 
 
@@ -20,7 +21,7 @@ def tell_interrupted(run: Run) -> None:
 
 def tell_finished(run: Run) -> None:
     """The newest figures, and what the run can be asked."""
-    newest = {row.metric: row.value for row in read_history(run.metrics)}
+    newest = {row.metric: row.value for row in read_metrics(run.metrics)}
     output().print(f"finished: {run.path}", markup=False, soft_wrap=True)
     say(output(), summary(newest))
     _tell("go on with:", _next(run))
@@ -29,7 +30,7 @@ def tell_finished(run: Run) -> None:
 def _next(run: Run) -> list[str]:
     """What suits what it has: labels in the data, classifiers in the head."""
     labelled = bool(read_provenance(run)["class_names"])
-    classifiers = bool(head_facts(run.heads).get("classifiers"))
+    classifiers = bool(read_head_metadata(run.heads).get("classifiers"))
     asked = {
         (True, True): [f"eval {_quoted(run)} --cluster"],
         (True, False): [f"eval {_quoted(run)} --linear --knn"],

@@ -9,7 +9,7 @@ from torch import Tensor
 from sslkit.assembly.assemble import assemble, statistics
 from sslkit.data.store import TensorStore
 from sslkit.errors import BrokenComponentError, IncompatibleComponentError, RecipeError
-from sslkit.recipe.check import load_recipe
+from sslkit.recipe.load import load_recipe
 from sslkit_selfcls.head import SelfClassifierHead
 
 

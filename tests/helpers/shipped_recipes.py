@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sslkit.recipe.check import load_recipe
+from sslkit.recipe.load import load_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 SHIPPED = sorted(path.relative_to(RECIPES).with_suffix("").as_posix() for path in RECIPES.rglob("*.toml"))
@@ -23,6 +23,6 @@ def on_digits(name: str) -> list[str]:
 
 def in_one_epoch(name: str) -> list[str]:
     """Settings for a recipe: all of its losses in a single epoch on digits."""
-    late = [loss.name for loss in load_recipe(RECIPES / f"{name}.toml").losses if loss.place.start_epoch]
+    late = [loss.name for loss in load_recipe(RECIPES / f"{name}.toml").losses if loss.wiring.start_epoch]
     once = ["train.epochs=1", "optimizer.warmup_epochs=0"]
     return [*on_digits(name), *once, *(f"loss.{loss}.start_epoch=0" for loss in late)]

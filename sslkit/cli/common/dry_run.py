@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sslkit.cli.console import print_json, print_table
+from sslkit.cli.common.console import print_json, print_table
 
 
 def show(found: dict[str, Any], *, as_json: bool) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sslkit.cli.enduring import Enduring
-from sslkit.cli.progress import LineReporter, reporter
+from sslkit.cli.common.resilient_reporter import ResilientReporter
+from sslkit.cli.common.progress import LineReporter, reporter
 from sslkit.runs.find import all_runs
 from sslkit.training.events import Progress
 
@@ -24,7 +24,7 @@ def test_a_training_whose_pipe_is_closed_goes_on(tiny: Path, tmp_path: Path) -> 
         assert process.wait(120) == 0
     (run,) = all_runs(tmp_path / "runs")
     assert run.status.state == "finished"
-    assert run.complete
+    assert run.has_weights
 
 
 class Gone(io.StringIO):
@@ -46,7 +46,7 @@ class Gone(io.StringIO):
 def test_a_terminal_that_vanishes_is_left_alone(terminal: bool) -> None:
     screen = Gone(left=1)
     console = Console(file=screen, force_terminal=terminal, width=80)
-    heard = Enduring(reporter(console), console)
+    heard = ResilientReporter(reporter(console), console)
     heard.note("first")
     for method in (heard.begin, heard.step, heard.end):
         method(Progress(1, 4, 0, 2))
@@ -65,4 +65,4 @@ def test_what_is_wrong_in_a_reporter_itself_is_not_hidden() -> None:
 
     console = Console(file=io.StringIO())
     with pytest.raises(ZeroDivisionError):
-        Enduring(Wrong(console), console).note("x")
+        ResilientReporter(Wrong(console), console).note("x")

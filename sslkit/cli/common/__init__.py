@@ -1,0 +1,1 @@
+"""What the commands share: console output, options, progress and summaries."""

@@ -1,0 +1,55 @@
+"""Reporter that lets a training continue when its terminal or pipe is gone."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from rich.console import Console
+
+from sslkit.cli.common.progress import console_reporter
+from sslkit.training.events import Event, Reporter
+
+
+def stderr_reporter() -> Reporter:
+    """Return a reporter that writes to standard error for as long as that is possible."""
+    console = _Console(stderr=True, highlight=False)
+    return ResilientReporter(console_reporter(console), console)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        # Rich would close standard output, whichever stream failed, and exit.
+        raise BrokenPipeError
+
+
+class ResilientReporter(Reporter):
+    """Reporter that forwards events to another one until a write fails, and then drops them.
+
+    Args:
+        target: the other reporter.
+        console: the console that ``target`` writes to.
+    """
+
+    def __init__(self, target: Reporter, console: Console) -> None:
+        self.target: Reporter | None = target
+        self.console = console
+
+    def on_event(self, event: Event) -> None:
+        if self.target is None:
+            return
+        try:
+            self.target.on_event(event)
+        except OSError:
+            self.target = None
+            _redirect_to_null(self.console)
+
+
+def _redirect_to_null(console: Console) -> None:
+    """Redirect the failed stream to the null device, and standard output too if it is the same file."""
+    with suppress(OSError, ValueError):
+        failed = console.file.fileno()
+        lost = [number for number in {failed, 1} if os.path.sameopenfile(number, failed)]
+        null = os.open(os.devnull, os.O_WRONLY)
+        for number in lost:
+            os.dup2(null, number)
