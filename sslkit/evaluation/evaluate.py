@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 import sslkit
-from sslkit.assembly.assemble import build_dataset
+from sslkit.assembly.build_component import build_dataset
 from sslkit.components.catalog import Catalog, Entry
 from sslkit.components.importer import load_component, variant_options
 from sslkit.components.kinds import find_kind
@@ -17,11 +17,11 @@ from sslkit.contracts.dataset import Dataset
 from sslkit.contracts.evaluator import Evaluator
 from sslkit.device.hardware import device_name
 from sslkit.errors import DataError, InputError, NotSavedError, RecipeError
-from sslkit.evaluation.subject import RunSubject
-from sslkit.recipe.load import load_recipe
+from sslkit.evaluation.run_subject import RunSubject
 from sslkit.recipe.document import Document
-from sslkit.recipe.overrides import override
+from sslkit.recipe.load import load_recipe
 from sslkit.recipe.option_problems import suggestion, validate_table
+from sslkit.recipe.overrides import override
 from sslkit.runs.evaluation_files import save_evaluation
 from sslkit.runs.evaluation_result import BaselineResult, EvaluationResult, EvaluatorResult
 from sslkit.runs.run import Run
@@ -78,7 +78,7 @@ def _table(document: Document, name: str) -> dict[str, Any]:
     return table
 
 
-def other_data(asked: str, settings: Sequence[str] = ()) -> tuple[str, Dataset]:
+def build_other_dataset(asked: str, settings: Sequence[str] = ()) -> tuple[str, Dataset]:
     """A data set to evaluate on that is not the run's own, with its name.
 
     Args:
@@ -119,7 +119,7 @@ def evaluate(
         evaluators: evaluators by name, from ``build_evaluators``.
         device: device on which features are computed.
         random_baseline: also evaluate the same network with random weights, as the baseline ``random_weights``.
-        other: name and data set to evaluate on instead of the run's own, from ``other_data``.
+        other: name and data set to evaluate on instead of the run's own, from ``build_other_dataset``.
 
     Returns:
         The result. Each protocol holds ``data``, ``image_size`` (at which the network receives images) and, for an

@@ -16,13 +16,13 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 """A part of the training labels."""
 
 
-class Draws(options.Options):
+class LabelFractionOptions(options.Options):
     """Options of an evaluator that can do with a fraction of the labels."""
 
     fractions: tuple[Fraction, ...] = Field((1.0,), min_length=1)
     """Fractions of the training labels: class-balanced, each one within the larger ones."""
     seeds: int = Field(1, ge=1)
-    """Draws of each fraction below 1, of which mean and standard deviation are given."""
+    """LabelFractionOptions of each fraction below 1, of which mean and standard deviation are given."""
 
     @field_validator("seeds")
     @classmethod
@@ -43,7 +43,7 @@ class Draws(options.Options):
         return {f"{fraction:g}": len(self.of(fraction, 0)) for fraction in self.fractions}
 
 
-def topk(logits: Tensor, labels: Tensor) -> dict[str, float]:
+def topk_accuracy(logits: Tensor, labels: Tensor) -> dict[str, float]:
     """Fractions of images whose class is the likeliest, and, of more than five classes, among the likeliest five.
 
     Args:
@@ -58,7 +58,7 @@ def topk(logits: Tensor, labels: Tensor) -> dict[str, float]:
     return metrics
 
 
-def over_seeds(by_fraction: Mapping[float, Sequence[Mapping[str, float]]]) -> dict[str, Any]:
+def aggregate_seeds(by_fraction: Mapping[float, Sequence[Mapping[str, float]]]) -> dict[str, Any]:
     """Figures with all labels as they are, and those of smaller fractions below ``fractions``.
 
     There, each figure is the mean over the draws, and ``<figure>_std`` their sample standard deviation where there

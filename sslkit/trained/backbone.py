@@ -12,14 +12,14 @@ import torch
 from pydantic import ValidationError
 
 from sslkit.components.catalog import Catalog
-from sslkit.components.importing import load
-from sslkit.components.kinds import kind_named
+from sslkit.components.importer import load_component
+from sslkit.components.kinds import find_kind
 from sslkit.contracts.backbone import Backbone
 from sslkit.device.out_of_memory import first_line
 from sslkit.errors import RunError, SslkitError
 from sslkit.runs.find import find_run, runs_folder
-from sslkit.runs.records import backbone_facts, context_of
 from sslkit.runs.weights import count_values, load_weights
+from sslkit.runs.weights_metadata import context_from_metadata, read_backbone_metadata
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ def load_backbone(run: str | Path | None = None, runs: str | Path | None = None)
     else:
         root = runs_folder(Path(runs) if runs is not None else None)
         weights = find_run(str(run) if run is not None else None, root).backbone
-    facts = backbone_facts(weights)
-    context = context_of(facts["context"], restoring=True)
+    facts = read_backbone_metadata(weights)
+    context = context_from_metadata(facts["context"], restoring=True)
     table = dict(facts["backbone"])
     use = str(table.pop("use", ""))
-    entry = Catalog.scan().find(kind_named("backbone"), use)
-    component: Any = load(entry)
+    entry = Catalog.scan().find(find_kind("backbone"), use)
+    component: Any = load_component(entry)
     try:
         options = component.Options.model_validate_json(json.dumps(table))
     except ValidationError as error:

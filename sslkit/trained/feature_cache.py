@@ -38,7 +38,7 @@ BLOCK = 1 << 26
 """Bytes of images that are hashed at a time."""
 
 
-def features_folder() -> Path:
+def feature_cache_folder() -> Path:
     """Where entries are; not necessarily there yet."""
     return cache_folder() / "features"
 
@@ -122,7 +122,7 @@ def _versions(module: nn.Module) -> list[str]:
     return [f"{package} {getattr(sys.modules.get(package), '__version__', '')}" for package in packages]
 
 
-def cached(entry: str, make: Callable[[], dict[str, Tensor]], notes: list[str]) -> dict[str, Tensor]:
+def load_or_compute(entry: str, make: Callable[[], dict[str, Tensor]], notes: list[str]) -> dict[str, Tensor]:
     """The tensors of an entry; where there is none that can be read, they are made, and kept if that is possible.
 
     Args:
@@ -132,7 +132,7 @@ def cached(entry: str, make: Callable[[], dict[str, Tensor]], notes: list[str]) 
     """
     if not entry:
         return make()
-    path = features_folder() / f"{entry}.safetensors"
+    path = feature_cache_folder() / f"{entry}.safetensors"
     try:
         if path.exists():
             found = _read(path)
@@ -140,7 +140,7 @@ def cached(entry: str, make: Callable[[], dict[str, Tensor]], notes: list[str]) 
                 os.utime(path)
             return found
     except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
-        notes.append(f"the cached features {path} are damaged ({error}): they are computed again")
+        notes.append(f"the load_or_compute features {path} are damaged ({error}): they are computed again")
     made = make()
     size = sum(tensor.nbytes for tensor in made.values())
     if size > LIMIT:

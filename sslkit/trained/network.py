@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from sslkit.assembly.assemble import build_network
+from sslkit.assembly.build_network import build_network
 from sslkit.contracts.head import Head
 from sslkit.data.seeds import seed_global
 from sslkit.device.allocator import retain_freed_memory
-from sslkit.device.hardware import channels_last
-from sslkit.runs.records import backbone_facts, context_of, head_facts
+from sslkit.device.hardware import prefers_channels_last
 from sslkit.runs.run import Run
 from sslkit.runs.weights import load_weights
-from sslkit.trained.installed_versions import trained_recipe
+from sslkit.runs.weights_metadata import context_from_metadata, read_backbone_metadata, read_head_metadata
+from sslkit.trained.installed_versions import load_trained_recipe
 
 
 class TrainedNetwork:
@@ -47,17 +47,17 @@ class TrainedNetwork:
 
     def __init__(self, run: Run, device: str, *, untrained: bool = False) -> None:
         self.run = run
-        self.metadata = backbone_facts(run.backbone)
-        self.recipe, self.notes = trained_recipe(run)
+        self.metadata = read_backbone_metadata(run.backbone)
+        self.recipe, self.notes = load_trained_recipe(run)
         seed_global(self.recipe.run.seed)
         # Also of an untrained network: random weights are to be the floor, not ones that somebody else trained.
-        context = context_of(self.metadata["context"], restoring=True)
+        context = context_from_metadata(self.metadata["context"], restoring=True)
         built, backbone, heads = build_network(self.recipe, context)
         # A view policy may have normalised otherwise than the data set's statistics say.
         self.context = replace(built, mean=tuple(self.metadata["mean"]), std=tuple(self.metadata["std"]))
         if not untrained:
             load_weights(backbone, run.backbone)
-        if channels_last(device):
+        if prefers_channels_last(device):
             backbone = backbone.to(memory_format=torch.channels_last)
         retain_freed_memory(device)
         self.backbone = backbone.to(device).eval().requires_grad_(False)
@@ -65,7 +65,7 @@ class TrainedNetwork:
         self.head_name, self.classifier, self.classes = "", 0, 0
         self.temperature: float | None = None
         if heads:
-            chosen = head_facts(run.heads, heads)
+            chosen = read_head_metadata(run.heads, heads)
             if not untrained:
                 load_weights(nn.ModuleList(heads.values()), run.heads)
             self.head_name, self.classifier = chosen["head"], chosen["classifier"]

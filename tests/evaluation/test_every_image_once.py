@@ -11,10 +11,10 @@ from sslkit.contracts.dataset import Split
 from sslkit.contracts.evaluator import Evaluator, Features
 from sslkit.contracts.options import NoOptions
 from sslkit.data.store import TensorStore
-from sslkit.evaluation.cluster import Cluster
-from sslkit.evaluation.knn import Nearest
-from sslkit.evaluation.linear import Linear
-from sslkit.trained.extract import extract
+from sslkit.evaluation.evaluators.cluster import Cluster
+from sslkit.evaluation.evaluators.knn import Knn
+from sslkit.evaluation.evaluators.linear import Linear
+from sslkit.trained.feature_extraction import extract_features
 
 COUNT, CLASSES = 513, 3
 
@@ -61,13 +61,11 @@ class Subject:
 
     def features(self, name: str) -> Features:
         split = self.splits[name]
-        made = extract(self.network, split.images, size=4, mean=(0.0,), std=(1.0,), labels=split.labels)
+        made = extract_features(self.network, split.images, size=4, mean=(0.0,), std=(1.0,), labels=split.labels)
         return Features(made.features, made.labels, logits=made.features)
 
 
-@pytest.mark.parametrize(
-    ("evaluator", "figure"), [(Linear(Linear.Options()), "top1"), (Nearest(Nearest.Options()), "top1")]
-)
+@pytest.mark.parametrize(("evaluator", "figure"), [(Linear(Linear.Options()), "top1"), (Knn(Knn.Options()), "top1")])
 def test_every_test_image_is_counted_exactly_once(evaluator: Evaluator, figure: str) -> None:
     subject = Subject()
     found = evaluator.evaluate(subject)

@@ -12,9 +12,9 @@ from sslkit.contracts.evaluator import Evaluator, Features
 from sslkit.data.label_subsets import nested_fractions
 from sslkit.errors import DataError, InputError
 from sslkit.evaluation.evaluate import build_evaluators
-from sslkit.evaluation.knn import Nearest
-from sslkit.evaluation.label_fractions import over_seeds, topk
-from sslkit.evaluation.linear import Linear
+from sslkit.evaluation.evaluators.knn import Knn
+from sslkit.evaluation.evaluators.linear import Linear
+from sslkit.evaluation.label_fractions import aggregate_seeds, topk_accuracy
 
 CLASSES = 7
 
@@ -95,8 +95,8 @@ def test_the_best_penalty_is_taken_and_fitted_on_all_labels_there_are(monkeypatc
         scored.append((len(train.features), penalty))
         return {"top1": 0.0}
 
-    monkeypatch.setattr("sslkit.evaluation.linear._accuracies", accuracies)
-    monkeypatch.setattr("sslkit.evaluation.linear._score", score)
+    monkeypatch.setattr("sslkit.evaluation.evaluators.linear._accuracies", accuracies)
+    monkeypatch.setattr("sslkit.evaluation.evaluators.linear._score", score)
     result = linear(fractions=(0.1, 1.0)).evaluate(Fake())
     assert cuts == [(28, 7)] * 5 + [(280, 70)]
     assert scored == [(35, 1e-3), (350, 1e-3)]
@@ -140,7 +140,7 @@ def test_without_an_image_to_validate_by_nothing_is_chosen_and_that_is_said() ->
     probe = linear().evaluate(subject).protocol
     assert probe["penalty_chosen"] == {"1": [0.01]}
     assert probe["penalty_chosen_on"] == {"1": "nothing: no class has an image to validate by"}
-    neighbours = Nearest(Nearest.Options.model_validate({"neighbours": (20, 5)})).evaluate(subject).protocol
+    neighbours = Knn(Knn.Options.model_validate({"neighbours": (20, 5)})).evaluate(subject).protocol
     assert neighbours["neighbours_chosen"] == 5
     assert neighbours["neighbours_chosen_on"] == "nothing: no class has an image to validate by"
 
@@ -148,21 +148,21 @@ def test_without_an_image_to_validate_by_nothing_is_chosen_and_that_is_said() ->
 def test_of_equal_accuracies_the_strongest_penalty_and_the_fewest_neighbours_are_taken() -> None:
     easy = Fake(noise=0.0)
     assert linear(penalties=(1e-4, 1e-2, 1e-3)).evaluate(easy).protocol["penalty_chosen"] == {"1": [1e-2]}
-    found = Nearest(Nearest.Options.model_validate({"neighbours": (10, 1, 5)})).evaluate(easy)
+    found = Knn(Knn.Options.model_validate({"neighbours": (10, 1, 5)})).evaluate(easy)
     assert found.protocol["neighbours_chosen"] == 1
 
 
 def test_top5_only_of_more_than_five_classes() -> None:
     logits = torch.tensor([[6.0, 5, 4, 3, 2, 1], [1, 2, 3, 4, 5, 6]])
-    assert topk(logits, torch.tensor([0, 0])) == {"top1": 0.5, "top5": 0.5}
-    assert topk(logits[:, :5], torch.tensor([0, 0])) == {"top1": 0.5}
+    assert topk_accuracy(logits, torch.tensor([0, 0])) == {"top1": 0.5, "top5": 0.5}
+    assert topk_accuracy(logits[:, :5], torch.tensor([0, 0])) == {"top1": 0.5}
 
 
 def test_what_nobody_votes_for_is_none_of_the_likeliest() -> None:
     votes = torch.tensor([[2.0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 1, 2]])
     for label, right in ((0, 0.5), (1, 0.5), (2, 0.0), (3, 0.0), (4, 0.5)):
-        assert topk(votes.log(), torch.tensor([label, label]))["top5"] == right
-    evaluator = Nearest(Nearest.Options.model_validate({"neighbours": (1,)}))
+        assert topk_accuracy(votes.log(), torch.tensor([label, label]))["top5"] == right
+    evaluator = Knn(Knn.Options.model_validate({"neighbours": (1,)}))
     metrics = evaluator.evaluate(Fake()).metrics
     assert metrics["top5"] == metrics["top1"], "one neighbour votes for one class"
 
@@ -170,11 +170,11 @@ def test_what_nobody_votes_for_is_none_of_the_likeliest() -> None:
 def test_over_seeds_keeps_all_labels_apart() -> None:
     draws = {0.5: [{"top1": 0.25}, {"top1": 0.75}], 1.0: [{"top1": 0.875}]}
     deviation = pytest.approx(0.5 / 2**0.5)
-    assert over_seeds(draws) == {"top1": 0.875, "fractions": {"0.5": {"top1": 0.5, "top1_std": deviation}}}
+    assert aggregate_seeds(draws) == {"top1": 0.875, "fractions": {"0.5": {"top1": 0.5, "top1_std": deviation}}}
 
 
 def test_neighbours_are_chosen_on_validation() -> None:
-    evaluator = Nearest(Nearest.Options.model_validate({"neighbours": (1, 20, 10_000)}))
+    evaluator = Knn(Knn.Options.model_validate({"neighbours": (1, 20, 10_000)}))
     subject = Fake()
     result = evaluator.evaluate(subject)
     assert subject.asked == {"train": 1, "validation": 1, "test": 1}
@@ -186,7 +186,7 @@ def test_neighbours_are_chosen_on_validation() -> None:
     assert result.protocol["bank_images"] == 350
 
 
-@pytest.mark.parametrize("evaluator", [linear(), Nearest(Nearest.Options())], ids=["linear", "knn"])
+@pytest.mark.parametrize("evaluator", [linear(), Knn(Knn.Options())], ids=["linear", "knn"])
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_labels_are_required(evaluator: Evaluator, split: str) -> None:
     subject = Fake()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sslkit.data.datasets.digits import Digits
 from sslkit.evaluation.evaluators.cluster import Cluster
 from sslkit.evaluation.evaluators.finetune import Finetune
-from sslkit.evaluation.evaluators.knn import Nearest
+from sslkit.evaluation.evaluators.knn import Knn
 from sslkit.evaluation.evaluators.linear import Linear
 from sslkit.evaluation.evaluators.linear_sgd import LinearSgd
 from sslkit.methods.joint_embedding import JointEmbedding
@@ -78,7 +78,7 @@ class TestLinearSgd(EvaluatorTests):
 
 
 class TestNearest(EvaluatorTests):
-    component = Nearest
+    component = Knn
     test_import_is_fast_and_has_no_side_effects = None  # as of the one above
 
 

@@ -1,6 +1,6 @@
-"""Monitors: what the network has found so far, measured at the end of an epoch on a validation split.
+"""Validation metrics, measured at the end of epochs.
 
-Nothing measured here changes the training: it draws from no random state, and leaves every statistic as it was.
+Measuring does not change the training: it uses no global random state and leaves all running statistics unchanged.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ from sslkit.assembly.assemble import Assembly
 from sslkit.contracts.dataset import ImageStore, Split
 from sslkit.contracts.evaluator import Features
 from sslkit.contracts.head import Head
-from sslkit.data.splits import labelled, stratified
+from sslkit.data.splits import evenly_spaced_indices, labelled, stratified
 from sslkit.evaluation.clustering_metrics import assignment_entropy, classes_used, cluster_scores
 from sslkit.evaluation.knn_classifier import knn_accuracy
-from sslkit.trained.extract import extract
+from sslkit.trained.feature_extraction import extract_features
 
 
 class ValidationMonitor:
-    """Measures a network on images that are set apart from the labels, though not from the pre-training.
+    """Metrics of the network on a validation split.
+
+    With labels: cluster accuracy (one-to-one) and NMI of the classifier, and kNN accuracy. Without labels: the number
+    of classes in use and the entropy of the assignments, on training images.
+
+    A validation split cut from the training labels holds images that pre-training uses without their labels.
 
     Args:
-        assembly: what is trained.
-
-    With labels: cluster accuracy (one-to-one) and NMI of the classifier, and nearest-neighbour accuracy.  Without: how
-    many classes are used and the entropy of the assignments, on training images.
+        assembly: the assembled recipe.
     """
 
     def __init__(self, assembly: Assembly) -> None:
@@ -36,52 +38,52 @@ class ValidationMonitor:
         self.labelled = labelled(assembly.dataset, "train") if self.every else None
         if self.labelled is not None and self.labelled.labels is None:
             self.labelled = None
-        self.bank, self.queries, self.query_split = self._choose(self.labelled)
+        self.bank, self.queries, self.query_split = self._split(self.labelled)
 
-    def _choose(self, known: Split | None) -> tuple[Tensor, Tensor, Split | None]:
+    def _split(self, train: Split | None) -> tuple[Tensor, Tensor, Split | None]:
+        """Return the indices of the kNN bank in ``train``, those of the queries, and the split of the queries."""
         settings, context = self.assembly.recipe.monitor, self.assembly.context
-        if known is None or known.labels is None:
+        if train is None or train.labels is None:
             count = min(len(self.assembly.images), settings.max_images)
-            return torch.empty(0, dtype=torch.int64), _spread(len(self.assembly.images), count), None
+            return torch.empty(0, dtype=torch.int64), evenly_spaced_indices(len(self.assembly.images), count), None
         if "validation" in self.assembly.dataset.splits:
             validation = labelled(self.assembly.dataset, "validation")
-            places = torch.arange(len(known.labels))
-            return _thin(places, settings.max_images), torch.arange(len(validation.images)), validation
-        bank, queries = stratified(known.labels, settings.validation_fraction, context.seed)
-        if not len(queries):
-            # A single image of each class: nothing can be set apart.
-            return self._choose(None)
-        return _thin(bank, settings.max_images), _thin(queries, settings.max_images), known
+            bank = torch.arange(len(train.labels))
+            return _thin(bank, settings.max_images), torch.arange(len(validation.images)), validation
+        bank, queries = stratified(train.labels, settings.validation_fraction, context.seed)
+        if not len(queries):  # one image per class: none can be held out
+            return self._split(None)
+        return _thin(bank, settings.max_images), _thin(queries, settings.max_images), train
 
     def measure(self, classifier: int | None) -> dict[str, float]:
-        """The figures by name; none, where there is neither a classifier nor a label to measure by.
+        """Return the metrics by name; empty if there is neither a classifier nor a label.
 
         Args:
-            classifier: place of the classifier that is measured, in the run's head; None: none is trained yet, and
-                features alone are measured.
+            classifier: index of the classifier to measure in the run's head. None if none is trained yet: only features
+                are measured.
         """
         head = self.assembly.method.heads.get(self.assembly.head) if classifier is not None else None
         if head is None and self.labelled is None:
             return {}
-        figures: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         images: ImageStore = self.query_split.images if self.query_split else self.assembly.images
         labels = self.query_split.labels if self.query_split else None
         queries = self._features(images, self.queries, labels, head, classifier or 0)
         if queries.logits is not None:
             assigned = queries.logits.argmax(dim=1)
             size = queries.logits.shape[1]
-            if len(self.assembly.recipe.losses) == 1:  # a sum of losses is not to be compared with it
-                figures["ln_k"] = math.log(size)
-            figures["classes_used"] = float(classes_used(assigned))
-            figures["entropy"] = assignment_entropy(assigned)
+            if len(self.assembly.recipe.losses) == 1:  # ln K is no reference for a sum of losses
+                metrics["ln_k"] = math.log(size)
+            metrics["classes_used"] = float(classes_used(assigned))
+            metrics["entropy"] = assignment_entropy(assigned)
             if queries.labels is not None:
                 scores = cluster_scores(assigned, queries.labels, size, len(self.assembly.dataset.class_names))
-                figures["acc"] = float(scores["acc"])
-                figures["nmi"] = float(scores["nmi"])
+                metrics["acc"] = float(scores["acc"])
+                metrics["nmi"] = float(scores["nmi"])
         if self.labelled is not None and queries.labels is not None:
             bank = self._features(self.labelled.images, self.bank, self.labelled.labels)
             assert bank.labels is not None
-            figures["knn"] = knn_accuracy(
+            metrics["knn"] = knn_accuracy(
                 bank.features,
                 bank.labels,
                 queries.features,
@@ -89,28 +91,24 @@ class ValidationMonitor:
                 k=min(self.assembly.recipe.monitor.knn_k, len(bank.features)),
                 classes=len(self.assembly.dataset.class_names),
             )
-        return figures
+        return metrics
 
     def _features(
-        self, images: ImageStore, places: Tensor, labels: Tensor | None, head: Head | None = None, classifier: int = 0
+        self, images: ImageStore, indices: Tensor, labels: Tensor | None, head: Head | None = None, classifier: int = 0
     ) -> Features:
         views = self.assembly.views
-        return extract(
+        return extract_features(
             self.assembly.method.backbone,
             images,
             size=views.size,
             mean=views.mean,
             std=views.std,
             labels=labels,
-            places=places,
+            places=indices,
             head=head,
             classifier=classifier,
         )
 
 
-def _spread(total: int, count: int) -> Tensor:
-    return torch.linspace(0, total - 1, count, dtype=torch.float64).round().long()
-
-
-def _thin(places: Tensor, most: int) -> Tensor:
-    return places if len(places) <= most else places[_spread(len(places), most)]
+def _thin(indices: Tensor, count: int) -> Tensor:
+    return indices if len(indices) <= count else indices[evenly_spaced_indices(len(indices), count)]

@@ -1,4 +1,4 @@
-"""Features of whole splits from a frozen network."""
+"""Features of whole splits from a eval_mode network."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.dataset import ImageStore
 from sslkit.contracts.evaluator import Features
 from sslkit.contracts.head import Head
-from sslkit.views.preprocess import prepare
+from sslkit.views.preprocess import preprocess
 
 
 @contextmanager
-def frozen(*modules: nn.Module) -> Iterator[None]:
+def eval_mode(*modules: nn.Module) -> Iterator[None]:
     """Eval mode, BatchNorm statistics included, and no gradients; every submodule's mode is put back after."""
     modes = [(part, part.training) for module in modules for part in module.modules()]
     for module in modules:
@@ -29,7 +29,7 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-class Gathered:
+class RowBuffer:
     """Rows that come in blocks, in memory for all of them: to join the blocks at the end would take twice as much.
 
     Attributes:
@@ -48,7 +48,7 @@ class Gathered:
         self.filled += len(block)
 
 
-def extract(
+def extract_features(
     backbone: Backbone,
     images: ImageStore,
     *,
@@ -82,10 +82,10 @@ def extract(
     anchor = next(backbone.parameters(), None)
     device = anchor.device if anchor is not None else torch.device("cpu")
     wants_logits = head is not None and bool(head.classifiers)
-    features, logits = Gathered(len(places)), Gathered(len(places))
-    with frozen(*(module for module in (backbone, head) if module is not None)):
+    features, logits = RowBuffer(len(places)), RowBuffer(len(places))
+    with eval_mode(*(module for module in (backbone, head) if module is not None)):
         for block in places.split(batch_size):
-            made = backbone(prepare(images.gather(block).to(device, non_blocking=True), size, mean, std)).float()
+            made = backbone(preprocess(images.gather(block).to(device, non_blocking=True), size, mean, std)).float()
             features.add(made)
             if wants_logits and head is not None:
                 logits.add(head(made).logits[classifier].float())

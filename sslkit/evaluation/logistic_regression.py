@@ -28,7 +28,7 @@ BLOCK = 8192
 
 
 @dataclass(frozen=True)
-class Classifier:
+class LinearClassifier:
     """A linear classifier of features.
 
     Attributes:
@@ -45,7 +45,7 @@ class Classifier:
 
 
 @dataclass(frozen=True)
-class Scaling:
+class StandardScaler:
     """Shifts and scales features to mean 0 and standard deviation 1 on those it was measured on.
 
     Attributes:
@@ -57,7 +57,7 @@ class Scaling:
     std: Tensor
 
     @classmethod
-    def of(cls, features: Tensor) -> Scaling:
+    def fit(cls, features: Tensor) -> StandardScaler:
         """Measured on features ``[N, D]``."""
         std, mean = torch.std_mean(features, dim=0, correction=0)
         return cls(mean, torch.where(std > 0, std, 1))
@@ -66,7 +66,9 @@ class Scaling:
         return (features - self.mean) / self.std
 
 
-def fit_path(features: Tensor, labels: Tensor, classes: int, penalties: Sequence[float]) -> dict[float, Classifier]:
+def fit_regularisation_path(
+    features: Tensor, labels: Tensor, classes: int, penalties: Sequence[float]
+) -> dict[float, LinearClassifier]:
     """The minimum of ``mean cross-entropy + penalty / 2 * |weight|^2`` for each penalty; biases are free.
 
     The same problem as scikit-learn's ``LogisticRegression(C=1 / (penalty * N))``.  Solved by L-BFGS from the
@@ -84,7 +86,7 @@ def fit_path(features: Tensor, labels: Tensor, classes: int, penalties: Sequence
         # The minimum lies in the span of the features, which has no more dimensions than there are images.
         basis, coordinates = torch.linalg.qr(features.T)
         features = coordinates.T.contiguous()
-    found: dict[float, Classifier] = {}
+    found: dict[float, LinearClassifier] = {}
     weights = torch.zeros(classes, features.shape[1] + 1, dtype=torch.float64)
     for penalty in sorted(penalties, reverse=True):
         problem = _Problem(features, labels, penalty, begin=weights)
@@ -97,13 +99,15 @@ def fit_path(features: Tensor, labels: Tensor, classes: int, penalties: Sequence
         )
         weights = problem.weights(solved.x)
         classifier = _classifier(weights, features)
-        found[penalty] = Classifier(classifier.weight @ basis.T, classifier.bias) if basis is not None else classifier
+        found[penalty] = (
+            LinearClassifier(classifier.weight @ basis.T, classifier.bias) if basis is not None else classifier
+        )
     return found
 
 
-def _classifier(weights: Tensor, features: Tensor) -> Classifier:
+def _classifier(weights: Tensor, features: Tensor) -> LinearClassifier:
     both = weights.to(features)
-    return Classifier(both[:, :-1].contiguous(), both[:, -1])
+    return LinearClassifier(both[:, :-1].contiguous(), both[:, -1])
 
 
 class _Problem:

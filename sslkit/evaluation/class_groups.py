@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def grouping(names: Sequence[str]) -> tuple[Tensor, list[str]]:
+def group_by_name(names: Sequence[str]) -> tuple[Tensor, list[str]]:
     """Classes that bear one name are one group.
 
     Args:
@@ -24,7 +24,7 @@ def grouping(names: Sequence[str]) -> tuple[Tensor, list[str]]:
     return group, [name if isinstance(name, str) else "" for name in places]
 
 
-def choose(logits: Tensor, temperature: float, group: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def predict_group(logits: Tensor, temperature: float, group: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The likeliest group of classes for each image.
 
     Args:
@@ -43,7 +43,7 @@ def choose(logits: Tensor, temperature: float, group: Tensor) -> tuple[Tensor, T
     return likeliest, chosen, confidence
 
 
-def places_in(names: Sequence[str], known: Sequence[str]) -> Tensor:
+def name_indices(names: Sequence[str], known: Sequence[str]) -> Tensor:
     """``[G]`` int64, the place of each name among those known; -1 for those that are none of them."""
     places = {name: place for place, name in enumerate(known)}
     return torch.tensor([places.get(name, -1) if name else -1 for name in names], dtype=torch.int64)

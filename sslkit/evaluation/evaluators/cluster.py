@@ -16,7 +16,7 @@ from sslkit.contracts import options
 from sslkit.contracts.dataset import ImageStore
 from sslkit.contracts.evaluator import Evaluation, Evaluator, Subject
 from sslkit.errors import DataError
-from sslkit.evaluation.class_naming import choose, grouping, places_in
+from sslkit.evaluation.class_groups import group_by_name, name_indices, predict_group
 from sslkit.evaluation.clustering_metrics import PROTOCOL, assignment_entropy, classes_used, cluster_scores
 from sslkit.evaluation.kmeans import fit_centres, nearest_centre
 
@@ -111,12 +111,12 @@ class Cluster(Evaluator):
 
     def _named(self, subject: Subject, logits: Tensor, labels: Tensor, classes: int) -> tuple[dict[str, Any], str]:
         """Scores where classes of one name count as one, and of the names themselves where some are those of labels."""
-        group, names = grouping(subject.discovered_names)
-        assigned = choose(logits, subject.temperature, group)[1]
+        group, names = group_by_name(subject.discovered_names)
+        assigned = predict_group(logits, subject.temperature, group)[1]
         metrics = _scores(assigned, labels, len(names), classes)
         del metrics["mapping"]
         told = f"classes of one name count as one, which leaves {len(names)}"
-        meant = places_in(names, subject.class_names)
+        meant = name_indices(names, subject.class_names)
         if (meant >= 0).any():
             metrics["named_acc"] = float((meant[assigned] == labels).double().mean())
             told += (

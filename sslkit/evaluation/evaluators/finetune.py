@@ -14,8 +14,8 @@ from sslkit.contracts.evaluator import Evaluation, Evaluator, Subject
 from sslkit.data.label_subsets import nested_fractions
 from sslkit.data.splits import Joined, Subset, stratified
 from sslkit.errors import DataError
-from sslkit.evaluation.label_fractions import Draws, over_seeds, topk
-from sslkit.evaluation.supervised import Settings, predict, train_network
+from sslkit.evaluation.label_fractions import LabelFractionOptions, aggregate_seeds, topk_accuracy
+from sslkit.evaluation.supervised_training import TrainingSettings, predict_logits, train_classifier
 from sslkit.views.option_types import AreaRange
 
 Rate = Annotated[float, Field(gt=0)]
@@ -34,7 +34,7 @@ class Finetune(Evaluator):
 
     api = 1
 
-    class Options(Draws):
+    class Options(LabelFractionOptions):
         epochs: int = Field(50, ge=1)
         """Passes over the labelled images."""
         min_steps: int = Field(300, ge=0)
@@ -81,7 +81,9 @@ class Finetune(Evaluator):
                 network = self._train(subject, part, known, classes, rate, seed)
                 chosen.setdefault(f"{fraction:g}", []).append(rate)
                 epochs[f"{fraction:g}"], used[f"{fraction:g}"] = self._epochs(len(places)), len(places)
-                by_fraction[fraction].append(topk(predict(network, test.images, subject.context), test.labels.cpu()))
+                by_fraction[fraction].append(
+                    topk_accuracy(predict_logits(network, test.images, subject.context), test.labels.cpu())
+                )
         protocol = {
             "split": "test",
             "images": len(test.images),
@@ -99,7 +101,7 @@ class Finetune(Evaluator):
             "epochs": epochs,
             "trainings": own.trainings(),
         }
-        return Evaluation(over_seeds(by_fraction), protocol)
+        return Evaluation(aggregate_seeds(by_fraction), protocol)
 
     def _choose(self, subject: Subject, images: ImageStore, labels: Tensor, classes: int, seed: int) -> float:
         rates = self.options.lr_backbones
@@ -109,18 +111,20 @@ class Finetune(Evaluator):
         right: dict[float, float] = {}
         for rate in rates:
             network = self._train(subject, Subset(images, kept), labels[kept], classes, rate, seed)
-            right[rate] = topk(predict(network, Subset(images, out), subject.context), labels[out])["top1"]
+            right[rate] = topk_accuracy(predict_logits(network, Subset(images, out), subject.context), labels[out])[
+                "top1"
+            ]
         return max(rates, key=lambda rate: right[rate])
 
     def _train(
         self, subject: Subject, images: ImageStore, labels: Tensor, classes: int, lr_backbone: float, seed: int
     ) -> nn.Module:
         own = self.options
-        settings = Settings(
+        settings = TrainingSettings(
             self._epochs(len(images)), own.batch_size, lr_backbone, own.lr_head, own.weight_decay, own.crop_scale,
             own.flip_p,
         )  # fmt: skip
-        return train_network(deepcopy(subject.backbone()), images, labels, classes, subject.context, settings, seed)
+        return train_classifier(deepcopy(subject.backbone()), images, labels, classes, subject.context, settings, seed)
 
     def _epochs(self, images: int) -> int:
         steps = images // min(self.options.batch_size, images)

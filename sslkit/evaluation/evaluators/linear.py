@@ -11,9 +11,9 @@ from torch import Tensor
 
 from sslkit.contracts.evaluator import Evaluation, Evaluator, Features, Subject
 from sslkit.data.label_subsets import folds, nested_fractions
-from sslkit.evaluation.label_fractions import Draws, over_seeds, topk
-from sslkit.evaluation.labelled import class_count, labels_of, pooled
-from sslkit.evaluation.logistic import Scaling, fit_path
+from sslkit.evaluation.label_fractions import LabelFractionOptions, aggregate_seeds, topk_accuracy
+from sslkit.evaluation.labels import count_classes, join_features, require_labels
+from sslkit.evaluation.logistic_regression import StandardScaler, fit_regularisation_path
 
 DEFAULT_PENALTY = 1e-2
 """What is used where there are too few labels to choose by."""
@@ -22,7 +22,7 @@ DEFAULT_PENALTY = 1e-2
 class Linear(Evaluator):
     """Multinomial logistic regression on the frozen backbone's features of unaugmented images.
 
-    Solved to its minimum (see ``fit_path``) for every penalty of the sweep.  With all
+    Solved to its minimum (see ``fit_regularisation_path``) for every penalty of the sweep.  With all
     labels the penalty is chosen on the validation split, and the classifier then fitted on train and validation
     together.  With a fraction of the labels it is chosen by cross-validation among these labels alone.  Test images
     are looked at once for each figure.
@@ -30,7 +30,7 @@ class Linear(Evaluator):
 
     api = 1
 
-    class Options(Draws):
+    class Options(LabelFractionOptions):
         penalties: tuple[Annotated[float, Field(gt=0)], ...] = Field((1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0), min_length=1)
         """L2 penalties to choose from; scikit-learn's C is 1 / (penalty * images)."""
         folds: int = Field(5, ge=2)
@@ -45,9 +45,9 @@ class Linear(Evaluator):
             DataError: train or test images have no labels.
         """
         train, validation, test = (subject.features(name) for name in ("train", "validation", "test"))
-        classes = class_count(subject, train, test)
-        everything = pooled(train, validation)
-        scaling = Scaling.of(everything.features)
+        classes = count_classes(subject, train, test)
+        everything = join_features(train, validation)
+        scaling = StandardScaler.fit(everything.features)
         known = _scaled(everything, scaling)
         test = _scaled(test, scaling)
         chosen: dict[str, list[float]] = {}
@@ -58,8 +58,8 @@ class Linear(Evaluator):
             by_fraction[fraction], label = [], f"{fraction:g}"
             for seed in self.options.of(fraction, subject.seed):
                 if fraction < 1:
-                    places = nested_fractions(labels_of(known, "train"), [fraction], seed)[fraction]
-                    part = Features(known.features[places], labels_of(known, "train")[places])
+                    places = nested_fractions(require_labels(known, "train"), [fraction], seed)[fraction]
+                    part = Features(known.features[places], require_labels(known, "train")[places])
                     penalty, chosen_on[label] = self._cross_validated(part, classes, seed)
                 else:
                     part = known
@@ -70,7 +70,7 @@ class Linear(Evaluator):
                 used[label] = len(part.features)
                 chosen.setdefault(label, []).append(penalty)
                 by_fraction[fraction].append(_score(part, test, classes, penalty))
-        metrics = over_seeds(by_fraction)
+        metrics = aggregate_seeds(by_fraction)
         protocol: dict[str, Any] = {
             "split": "test",
             "images": len(test.features),
@@ -93,7 +93,7 @@ class Linear(Evaluator):
         return best, "validation, then fitted on train and validation"
 
     def _cross_validated(self, part: Features, classes: int, seed: int) -> tuple[float, str]:
-        labels = labels_of(part, "train")
+        labels = require_labels(part, "train")
         total = dict.fromkeys(self.options.penalties, 0.0)
         held_out = folds(labels, self.options.folds, seed)
         for out in held_out:
@@ -111,16 +111,16 @@ class Linear(Evaluator):
 
 
 def _taken(part: Features, places: Tensor) -> Features:
-    return Features(part.features[places], labels_of(part, "train")[places])
+    return Features(part.features[places], require_labels(part, "train")[places])
 
 
-def _scaled(part: Features, scaling: Scaling) -> Features:
+def _scaled(part: Features, scaling: StandardScaler) -> Features:
     return Features(scaling(part.features), part.labels)
 
 
 def _accuracies(train: Features, other: Features, classes: int, penalties: Sequence[float]) -> dict[float, float]:
-    fitted = fit_path(train.features, labels_of(train, "train"), classes, penalties)
-    labels = labels_of(other, "validation")
+    fitted = fit_regularisation_path(train.features, require_labels(train, "train"), classes, penalties)
+    labels = require_labels(other, "validation")
     return {
         penalty: float((classifier.logits(other.features).argmax(1) == labels).double().mean())
         for penalty, classifier in fitted.items()
@@ -128,5 +128,5 @@ def _accuracies(train: Features, other: Features, classes: int, penalties: Seque
 
 
 def _score(train: Features, test: Features, classes: int, penalty: float) -> dict[str, float]:
-    classifier = fit_path(train.features, labels_of(train, "train"), classes, [penalty])[penalty]
-    return topk(classifier.logits(test.features), labels_of(test, "test"))
+    classifier = fit_regularisation_path(train.features, require_labels(train, "train"), classes, [penalty])[penalty]
+    return topk_accuracy(classifier.logits(test.features), require_labels(test, "test"))

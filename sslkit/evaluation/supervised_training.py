@@ -14,14 +14,14 @@ from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.context import Context
 from sslkit.contracts.dataset import ImageStore
 from sslkit.contracts.views import move_parameters
-from sslkit.data.seeds import generator
-from sslkit.optimizers.groups import parameter_groups
+from sslkit.data.seeds import seeded_generator
+from sslkit.optimizers.parameter_groups import parameter_groups
 from sslkit.views.crops import Crops
-from sslkit.views.preprocess import prepare
+from sslkit.views.preprocess import preprocess
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainingSettings:
     """How to train.
 
     Attributes:
@@ -44,7 +44,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Progress:
+class EpochResult:
     """One epoch's means over its batches, as they were trained on.
 
     Attributes:
@@ -56,13 +56,13 @@ class Progress:
     accuracy: float
 
 
-def train_network(
+def train_classifier(
     backbone: Backbone,
     images: ImageStore,
     labels: Tensor,
     classes: int,
     context: Context,
-    settings: Settings,
+    settings: TrainingSettings,
     seed: int,
 ) -> nn.Module:
     """Train a backbone and a new linear classifier on it, by SGD with momentum 0.9 and a cosine schedule.
@@ -102,9 +102,9 @@ def fit(
     images: ImageStore,
     labels: Tensor,
     context: Context,
-    settings: Settings,
+    settings: TrainingSettings,
     seed: int,
-) -> Iterator[Progress]:
+) -> Iterator[EpochResult]:
     """Train by cross-entropy on random crops; learning rates follow half a cosine to 0, step by step.
 
     Args:
@@ -130,11 +130,11 @@ def fit(
     total = settings.epochs * steps
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (1 + math.cos(math.pi * step / total)) / 2)
     for epoch in range(settings.epochs):
-        order = torch.randperm(len(images), generator=generator(seed, "evaluation", epoch))
+        order = torch.randperm(len(images), generator=seeded_generator(seed, "evaluation", epoch))
         sums = torch.zeros(2, device=device)
         for place in range(steps):
             batch = order[place * size : (place + 1) * size]
-            drawn = move_parameters(views.draw(size, generator(seed, "evaluation", epoch, place)), device)
+            drawn = move_parameters(views.draw(size, seeded_generator(seed, "evaluation", epoch, place)), device)
             (crops,) = views.apply(images.gather(batch).to(device), drawn)
             known = labels[batch].to(device)
             logits = network(crops[0])
@@ -145,7 +145,7 @@ def fit(
             schedule.step()
             sums += torch.stack([loss.detach(), (logits.argmax(1) == known).float().mean()])
         loss_sum, right_sum = sums.tolist()
-        yield Progress(loss_sum / steps, right_sum / steps)
+        yield EpochResult(loss_sum / steps, right_sum / steps)
 
 
 def _groups(module: nn.Module, lr: float, weight_decay: float) -> list[dict[str, object]]:
@@ -156,12 +156,12 @@ def _groups(module: nn.Module, lr: float, weight_decay: float) -> list[dict[str,
 
 
 @torch.no_grad()
-def predict(network: nn.Module, images: ImageStore, context: Context, batch_size: int = 512) -> Tensor:
+def predict_logits(network: nn.Module, images: ImageStore, context: Context, batch_size: int = 512) -> Tensor:
     """Logits ``[N, K]`` on the CPU of unaugmented images."""
     device = next(network.parameters()).device
     return torch.cat(
         [
-            network(prepare(images.gather(block).to(device), context.view_size, context.mean, context.std)).cpu()
+            network(preprocess(images.gather(block).to(device), context.view_size, context.mean, context.std)).cpu()
             for block in torch.arange(len(images)).split(batch_size)
         ]
     )

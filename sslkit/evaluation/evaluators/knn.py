@@ -9,11 +9,11 @@ from pydantic import Field
 from sslkit.contracts import options
 from sslkit.contracts.evaluator import Evaluation, Evaluator, Subject
 from sslkit.evaluation.knn_classifier import knn_scores
-from sslkit.evaluation.label_fractions import topk
-from sslkit.evaluation.labelled import class_count, labels_of, pooled
+from sslkit.evaluation.label_fractions import topk_accuracy
+from sslkit.evaluation.labels import count_classes, join_features, require_labels
 
 
-class Nearest(Evaluator):
+class Knn(Evaluator):
     """Each test image takes the class that its nearest training images, by cosine of features, vote for.
 
     The number of neighbours is chosen on the validation split, with train as the bank; then train and validation
@@ -37,20 +37,20 @@ class Nearest(Evaluator):
             DataError: train or test images have no labels.
         """
         train, validation, test = (subject.features(name) for name in ("train", "validation", "test"))
-        classes = class_count(subject, train, test)
+        classes = count_classes(subject, train, test)
         temperature = self.options.temperature
         possible = [k for k in self.options.neighbours if k <= len(train.features)] or [1]
-        held_out = labels_of(validation, "validation")
+        held_out = require_labels(validation, "validation")
         right = {}
         for k in possible if len(held_out) else ():
             scores = knn_scores(
-                train.features, labels_of(train, "train"), validation.features, k, temperature, classes=classes
+                train.features, require_labels(train, "train"), validation.features, k, temperature, classes=classes
             )
-            right[k] = topk(scores, held_out)["top1"]
+            right[k] = topk_accuracy(scores, held_out)["top1"]
         chosen = max(right, key=lambda k: (right[k], -k)) if right else min(possible)
-        bank = pooled(train, validation)
+        bank = join_features(train, validation)
         scores = knn_scores(
-            bank.features, labels_of(bank, "train"), test.features, chosen, temperature, classes=classes
+            bank.features, require_labels(bank, "train"), test.features, chosen, temperature, classes=classes
         )
         protocol = {
             "split": "test",
@@ -64,4 +64,4 @@ class Nearest(Evaluator):
             "neighbours_chosen": chosen,
         }
         # Without a vote a class is none of the likeliest five, even where fewer than five have one.
-        return Evaluation(topk(scores.log(), labels_of(test, "test")), protocol)
+        return Evaluation(topk_accuracy(scores.log(), require_labels(test, "test")), protocol)

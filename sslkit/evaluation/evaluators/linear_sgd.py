@@ -13,8 +13,8 @@ from sslkit.contracts import options
 from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.evaluator import Evaluation, Evaluator, Subject
 from sslkit.errors import DataError
-from sslkit.evaluation.label_fractions import topk
-from sslkit.evaluation.supervised import Settings, fit, predict
+from sslkit.evaluation.label_fractions import topk_accuracy
+from sslkit.evaluation.supervised_training import TrainingSettings, fit, predict_logits
 from sslkit.optimizers.lars import LarsSgd
 from sslkit.views.option_types import AreaRange
 
@@ -76,7 +76,7 @@ class LinearSgd(Evaluator):
             raise DataError("this evaluation needs labels on train, validation and test images")
         classes = len(subject.class_names) or int(max(train.labels.max(), test.labels.max())) + 1
         own = self.options
-        settings = Settings(own.epochs, own.batch_size, own.lr, own.lr, 0.0, own.crop_scale, own.flip_p)
+        settings = TrainingSettings(own.epochs, own.batch_size, own.lr, own.lr, 0.0, own.crop_scale, own.flip_p)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(subject.seed)
             probe = FrozenProbe(subject.backbone(), classes)
@@ -88,16 +88,16 @@ class LinearSgd(Evaluator):
         curves: list[dict[str, float]] = []
         known = validation.labels.cpu()
         for done in fit(probe, optimizer, train.images, train.labels.cpu(), subject.context, settings, subject.seed):
-            logits = predict(probe, validation.images, subject.context, VALIDATION_BATCH)
+            logits = predict_logits(probe, validation.images, subject.context, VALIDATION_BATCH)
             curves.append(
                 {
                     "train_loss": done.loss,
                     "train_top1": done.accuracy,
                     "validation_loss": float(cross_entropy(logits, known)),
-                    "validation_top1": topk(logits, known)["top1"],
+                    "validation_top1": topk_accuracy(logits, known)["top1"],
                 }
             )
-        metrics: dict[str, Any] = topk(predict(probe, test.images, subject.context), test.labels.cpu())
+        metrics: dict[str, Any] = topk_accuracy(predict_logits(probe, test.images, subject.context), test.labels.cpu())
         protocol = {
             "split": "test",
             "images": len(test.images),

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sslkit.assembly.assemble import build_dataset
+from sslkit.assembly.build_component import build_dataset
 from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.dataset import Dataset, Split
 from sslkit.contracts.evaluator import Features
@@ -17,8 +17,8 @@ from sslkit.device.hardware import device_name
 from sslkit.errors import DataError
 from sslkit.runs.class_names import read_class_names
 from sslkit.runs.run import Run
-from sslkit.trained.extract import extract
-from sslkit.trained.feature_cache import cached, name
+from sslkit.trained.feature_cache import load_or_compute, name
+from sslkit.trained.feature_extraction import extract_features
 from sslkit.trained.network import TrainedNetwork
 
 
@@ -138,12 +138,14 @@ class RunSubject:
             }
 
             def compute() -> dict[str, Tensor]:
-                made = extract(self._backbone, chosen.images, **preparation, head=self.head, classifier=self.classifier)
+                made = extract_features(
+                    self._backbone, chosen.images, **preparation, head=self.head, classifier=self.classifier
+                )
                 return {"features": made.features, **({} if made.logits is None else {"logits": made.logits})}
 
             networks: list[nn.Module] = [self._backbone, *([] if self.head is None else [self.head])]
             where = {"classifier": self.classifier, "device": device_name(self.device)}
             depends = preparation | self._identity | where
-            found = cached(name(networks, chosen.images, depends), compute, self.cache_notes)
+            found = load_or_compute(name(networks, chosen.images, depends), compute, self.cache_notes)
             self._features[split] = Features(found["features"], chosen.labels, found.get("logits"))
         return self._features[split]

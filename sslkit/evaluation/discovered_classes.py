@@ -12,7 +12,7 @@ from sslkit.evaluation.clustering_metrics import cluster_scores, contingency
 
 
 @dataclass(frozen=True)
-class Discovered:
+class DiscoveredClasses:
     """What a classifier of K classes makes of N images.
 
     Attributes:
@@ -30,7 +30,9 @@ class Discovered:
     classes: int = 0
 
     @classmethod
-    def of(cls, logits: Tensor, labels: Tensor | None = None, classes: int = 0, temperature: float = 1.0) -> Discovered:
+    def from_logits(
+        cls, logits: Tensor, labels: Tensor | None = None, classes: int = 0, temperature: float = 1.0
+    ) -> DiscoveredClasses:
         """From logits ``[N, K]``; probabilities are softmax(logits / temperature)."""
         confidence = (logits.double() / temperature).softmax(dim=1).max(dim=1).values
         count = classes if labels is not None else 0

@@ -9,7 +9,7 @@ from sslkit.contracts.evaluator import Features, Subject
 from sslkit.errors import DataError
 
 
-def labels_of(features: Features, split: str) -> Tensor:
+def require_labels(features: Features, split: str) -> Tensor:
     """The labels ``[N]`` int64 on the CPU.
 
     Raises:
@@ -20,15 +20,15 @@ def labels_of(features: Features, split: str) -> Tensor:
     return features.labels.cpu()
 
 
-def class_count(subject: Subject, train: Features, test: Features) -> int:
+def count_classes(subject: Subject, train: Features, test: Features) -> int:
     """How many classes there are: those with a name, else up to the greatest label."""
-    greatest = max(int(labels_of(part, name).max()) for name, part in (("train", train), ("test", test)))
+    greatest = max(int(require_labels(part, name).max()) for name, part in (("train", train), ("test", test)))
     return len(subject.class_names) or greatest + 1
 
 
-def pooled(train: Features, validation: Features) -> Features:
+def join_features(train: Features, validation: Features) -> Features:
     """Train and validation images together."""
     return Features(
         torch.cat([train.features, validation.features]),
-        torch.cat([labels_of(train, "train"), labels_of(validation, "validation")]),
+        torch.cat([require_labels(train, "train"), require_labels(validation, "validation")]),
     )
