@@ -1,1 +1,1 @@
-"""The methods that come with sslkit: how views, backbone, heads and losses are put together in a step."""
+"""Built-in methods: how views, backbone, heads and losses form a training step."""

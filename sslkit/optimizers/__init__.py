@@ -1,1 +1,1 @@
-"""The optimizers that come with sslkit, and the learning-rate schedule that they share."""
+"""Built-in optimizers, their parameter groups and their schedule."""

@@ -1,4 +1,4 @@
-"""LARS: SGD whose learning rate is scaled for each weight by the ratio of its norm to its gradient's."""
+"""LARS: SGD that scales the learning rate of each weight by the ratio of its norm to its gradient's norm."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ class LarsSgd(torch.optim.Optimizer):
     """Layer-wise adaptive rate scaling (You, Gitman & Ginsburg, arXiv 1708.03888, eq. 6 and algorithm 1).
 
     A weight ``w`` with gradient ``g`` is updated by SGD with momentum on
-    ``trust_coefficient * |w| / (|g| + weight_decay * |w| + eps) * (g + weight_decay * w)``.  Where ``w`` is all zero
-    the gradient is taken as it is; where ``g`` is all zero there is neither gradient nor decay, so that momentum
-    alone moves it.  A group with ``adapt=False`` gets plain SGD, without decay.
+    ``trust_coefficient * |w| / (|g| + weight_decay * |w| + eps) * (g + weight_decay * w)``. If ``w`` is all zero, the
+    ratio is 1. If ``g`` is all zero, gradient and decay are 0, so that only momentum moves the weight. A group with
+    ``adapt=False`` gets plain SGD without decay.
 
-    With ``clip`` the ratio takes the learning rate's place, and the rate is its upper bound: the update is by
-    ``min(trust_coefficient * |w| / (|g| + weight_decay * |w| + eps), lr)``.  NVIDIA's apex calls that LARC.
+    With ``clip``, the ratio replaces the learning rate, which becomes its upper bound: the step size is
+    ``min(trust_coefficient * |w| / (|g| + weight_decay * |w| + eps), lr)``. NVIDIA's apex calls this LARC.
 
-    The host never waits for the device.  State: ``momentum_buffer`` of each parameter, where there is momentum.
+    It needs no device sync. With momentum, the state of each parameter is ``momentum_buffer``.
 
     Args:
-        groups: parameter groups; each may set any of the following for itself.
+        groups: parameter groups; each may override any of the following.
         lr: learning rate.
-        momentum: in 0..1, 1 excluded.
-        nesterov: use Nesterov's form of momentum.
+        momentum: in [0, 1).
+        nesterov: use Nesterov momentum.
         weight_decay: decay of adapted weights.
         trust_coefficient: factor of the ratio, η in the paper.
         eps: added to the ratio's denominator.
-        clip: whether the learning rate bounds the ratio instead of multiplying it.
-        adapt: whether the group gets the ratio and the decay.
+        clip: use the learning rate as the upper bound of the ratio, not as its factor.
+        adapt: apply the ratio and the decay to the group.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class LarsSgd(torch.optim.Optimizer):
         return loss
 
     def _update(self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor]) -> None:
-        updates = _adapted(group, parameters, gradients) if group["adapt"] else gradients
+        updates = _scale_gradients(group, parameters, gradients) if group["adapt"] else gradients
         momentum = group["momentum"]
         if momentum:
             buffers = [self._buffer(p) for p in parameters]
@@ -98,16 +98,16 @@ class LarsSgd(torch.optim.Optimizer):
         return buffer
 
 
-def _adapted(group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
-    """The decayed gradients, each times its trust ratio."""
+def _scale_gradients(group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
+    """Return the decayed gradients, each times its trust ratio."""
     decay = group["weight_decay"]
-    weight = torch.stack(torch._foreach_norm(parameters))
-    slope = torch.stack(torch._foreach_norm(gradients))
-    ratio = group["trust_coefficient"] * weight / (slope + decay * weight + group["eps"])
+    weight_norm = torch.stack(torch._foreach_norm(parameters))
+    gradient_norm = torch.stack(torch._foreach_norm(gradients))
+    ratio = group["trust_coefficient"] * weight_norm / (gradient_norm + decay * weight_norm + group["eps"])
     if group["clip"]:
-        ratio = (ratio / group["lr"]).clamp(max=1)  # the learning rate multiplies it later
-    # Selected on the device, because a Python branch on a norm would make the host wait for it.
-    ratio = torch.where(weight == 0, 1.0, ratio) * (slope != 0)
+        ratio = (ratio / group["lr"]).clamp(max=1)  # the update multiplies by the learning rate
+    # Selected on the device: a Python branch on a norm needs a device sync.
+    ratio = torch.where(weight_norm == 0, 1.0, ratio) * (gradient_norm != 0)
     updates = list(torch._foreach_add(gradients, parameters, alpha=decay))
     torch._foreach_mul_(updates, list(ratio.unbind()))
     return updates
@@ -118,22 +118,22 @@ class Lars(Sgd):
 
     class Options(Sgd.Options):
         lr: float = Field(default=0.6, gt=0)
-        """Peak learning rate, used as it is: it is not scaled by the batch size (0.6 suits a batch of 256)."""
+        """Peak learning rate; it is not scaled with the batch size (0.6 suits a batch of 256)."""
         weight_decay: float = Field(default=1e-6, ge=0)
-        """Weight decay of the weights; biases and normalisation layers have none."""
+        """Weight decay of weights; biases and normalisation layers have none."""
         trust_coefficient: float = Field(default=0.001, gt=0)
-        """Factor of the ratio of a weight's norm to its gradient's; 0.02 is usual for small images such as CIFAR's."""
+        """Factor of the ratio of a weight's norm to its gradient's norm; 0.02 is usual for CIFAR-10."""
         eps: float = Field(default=1e-8, gt=0)
-        """Added to the denominator of the ratio."""
+        """Constant added to the denominator of the ratio."""
         clip: bool = False
-        """The learning rate is an upper bound of the ratio (LARC) and does not multiply it."""
+        """Use the learning rate as the upper bound of the ratio (LARC), not as its factor."""
 
     options: Options
 
     def build(self, groups: tuple[ParameterGroup, ...]) -> LarsSgd:
-        named = zip(self.named_groups(groups), groups, strict=True)
+        pairs = zip(self.named_groups(groups), groups, strict=True)
         return LarsSgd(
-            [{**settings, "adapt": group.decay} for settings, group in named],
+            [{**settings, "adapt": group.decay} for settings, group in pairs],
             lr=self.options.lr,
             momentum=self.options.momentum,
             nesterov=self.options.nesterov,

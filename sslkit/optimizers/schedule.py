@@ -1,8 +1,7 @@
-"""The learning rate over a training, and what every built-in optimizer shares."""
+"""Learning-rate schedule, and the base class of the built-in optimizers."""
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 import torch
@@ -12,22 +11,23 @@ from torch.optim.lr_scheduler import LRScheduler
 from sslkit.contracts.context import Context
 from sslkit.contracts.optimizer import Optimizer, ParameterGroup
 from sslkit.contracts.options import Options
+from sslkit.contracts.schedule import cosine_decay
 from sslkit.errors import OptionError
 
 
 class ScheduledOptions(Options):
-    """Options of every built-in optimizer; each sets its own defaults of ``lr`` and ``weight_decay``."""
+    """Options of every built-in optimizer; each overrides the defaults of ``lr`` and ``weight_decay``."""
 
     lr: float = Field(gt=0)
-    """Peak learning rate, used as it is: it is not scaled by the batch size."""
+    """Peak learning rate; it is not scaled with the batch size."""
     weight_decay: float = Field(ge=0)
-    """Weight decay of the weights; biases and normalisation layers have none."""
+    """Weight decay of weights; biases and normalisation layers have none."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """What follows the warm-up: a half cosine from lr down to final_lr, or lr for the rest of the training."""
+    """After the warm-up: cosine decays from lr to final_lr along half a cosine, constant keeps lr."""
     warmup_epochs: float = Field(default=0.0, ge=0)
-    """Epochs, also fractions of one, in which the learning rate rises linearly from warmup_lr to lr."""
+    """Length of the linear warm-up from warmup_lr to lr, in epochs; fractions such as 0.5 are allowed."""
     warmup_lr: float = Field(default=0.0, ge=0)
-    """Learning rate of the first step, where there is a warm-up."""
+    """Learning rate of the first step of the warm-up."""
     final_lr: float = Field(default=0.0, ge=0)
     """Learning rate of the last step of the cosine."""
 
@@ -35,8 +35,8 @@ class ScheduledOptions(Options):
 class Schedule(LRScheduler):
     """Linear warm-up, then half a cosine (Loshchilov & Hutter, ICLR 2017, eq. 5, one cycle) or a constant.
 
-    The rate is a pure function of the step, so the state is one integer, and a training that is resumed with more
-    epochs follows the longer curve.
+    The rate is a pure function of the step, so the state is one integer. A training resumed with more epochs follows
+    the longer curve.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, options: ScheduledOptions, context: Context) -> None:
@@ -46,8 +46,11 @@ class Schedule(LRScheduler):
         super().__init__(optimizer)
 
     def lr_at(self, step: int) -> float:
-        """Learning rate of optimizer step ``step`` (from 0): ``lr`` at the first step after the warm-up, exactly
-        ``final_lr`` at the last step and beyond, where the cosine has more than one step."""
+        """Return the learning rate of optimizer step ``step`` (from 0).
+
+        It is ``lr`` at the first step after the warm-up. If the cosine has more than one step, it is exactly
+        ``final_lr`` from the last step on.
+        """
         peak, final = self.options.lr, self.options.final_lr
         if step < self.warmup_steps:
             start = self.options.warmup_lr
@@ -55,7 +58,7 @@ class Schedule(LRScheduler):
         if self.options.schedule == "constant":
             return peak
         progress = (step - self.warmup_steps) / max(1, self.total_steps - 1 - self.warmup_steps)
-        return final + (peak - final) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
+        return final + (peak - final) * cosine_decay(min(1.0, progress))
 
     def get_lr(self) -> list[float | torch.Tensor]:
         return [self.lr_at(self.last_epoch) for _ in self.optimizer.param_groups]
@@ -72,10 +75,10 @@ class Schedule(LRScheduler):
 
 
 class ScheduledOptimizer(Optimizer):
-    """Base of the built-in optimizers.
+    """Base class of the built-in optimizers.
 
     Raises:
-        OptionError: the schedule's options contradict each other or the length of the training.
+        OptionError: the schedule's options contradict each other or do not fit the number of epochs.
     """
 
     api = 1
@@ -89,17 +92,17 @@ class ScheduledOptimizer(Optimizer):
                 f"a warm-up of {options.warmup_epochs:g} epochs is longer than the training ({context.epochs} epochs)",
             )
         if options.warmup_lr and not options.warmup_epochs:
-            raise OptionError("warmup_lr", "there is no warm-up to start from it: set warmup_epochs, or leave it out")
+            raise OptionError("warmup_lr", "has no effect without a warm-up: set warmup_epochs, or remove warmup_lr")
         if options.final_lr and options.schedule == "constant":
-            raise OptionError("final_lr", 'the constant schedule never reaches it: use schedule = "cosine"')
+            raise OptionError("final_lr", 'has no effect with the constant schedule: use schedule = "cosine"')
         if options.final_lr > options.lr:
-            raise OptionError("final_lr", f"must not be above lr ({options.lr:g}), but is {options.final_lr:g}")
+            raise OptionError("final_lr", f"must be at most lr ({options.lr:g}), but is {options.final_lr:g}")
 
     def schedule(self, optimizer: torch.optim.Optimizer) -> Schedule:
         return Schedule(optimizer, self.options, self.context)
 
     def named_groups(self, groups: tuple[ParameterGroup, ...]) -> list[dict[str, Any]]:
-        """Torch's parameter groups: with their names, and with weight decay where it is meant."""
+        """Return PyTorch's parameter groups with their names and weight decay."""
         decay = self.options.weight_decay
         return [
             {"name": group.name, "params": list(group.parameters), "weight_decay": decay if group.decay else 0.0}

@@ -1,4 +1,4 @@
-"""SGD and AdamW as torch has them."""
+"""SGD and AdamW of PyTorch."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ class Sgd(ScheduledOptimizer):
     """Stochastic gradient descent with momentum.
 
     Raises:
-        OptionError: Nesterov momentum without momentum, or a schedule that contradicts itself.
+        OptionError: Nesterov momentum without momentum, or contradicting options of the schedule.
     """
 
     class Options(ScheduledOptions):
         lr: float = Field(default=0.05, gt=0)
-        """Peak learning rate, used as it is: it is not scaled by the batch size (0.05 suits a batch of 256)."""
+        """Peak learning rate; it is not scaled with the batch size (0.05 suits a batch of 256)."""
         weight_decay: float = Field(default=1e-4, ge=0)
-        """Weight decay of the weights; biases and normalisation layers have none."""
+        """Weight decay of weights; biases and normalisation layers have none."""
         momentum: Momentum = 0.9
-        """How much of the last update is carried into the next."""
+        """Fraction of the previous update that is added to the next."""
         nesterov: bool = False
-        """Use Nesterov's form of momentum, which looks one step ahead."""
+        """Use Nesterov momentum."""
 
     options: Options
 
@@ -41,8 +41,7 @@ class Sgd(ScheduledOptimizer):
             raise OptionError("nesterov", "needs a momentum above 0")
 
     def build(self, groups: tuple[ParameterGroup, ...]) -> torch.optim.Optimizer:
-        # Not fused: torch's fused SGD fails on a parameter that gets its first gradient later than others, such as
-        # prototypes that are frozen for a while.
+        # Not fused: PyTorch's fused SGD fails if a parameter gets its first gradient late, such as frozen prototypes.
         return torch.optim.SGD(
             self.named_groups(groups),
             lr=self.options.lr,
@@ -57,14 +56,14 @@ class AdamW(ScheduledOptimizer):
 
     class Options(ScheduledOptions):
         lr: float = Field(default=1e-3, gt=0)
-        """Peak learning rate, used as it is: it is not scaled by the batch size."""
+        """Peak learning rate; it is not scaled with the batch size."""
         weight_decay: float = Field(default=0.01, ge=0)
-        """Weight decay of the weights, times the learning rate; biases and normalisation layers have none."""
-        # Strictness would refuse a list for a tuple, and a list is what TOML gives.
+        """Weight decay of weights, times the learning rate; biases and normalisation layers have none."""
+        # Not strict, because TOML gives a list.
         betas: Annotated[tuple[Momentum, Momentum], Field(strict=False)] = (0.9, 0.999)
-        """Decay of the running means of the gradient and of its square."""
+        """Decay rates of the running means of the gradient and of its square."""
         eps: float = Field(default=1e-8, gt=0)
-        """Added to the denominator."""
+        """Constant added to the denominator."""
 
     options: Options
 
@@ -76,26 +75,22 @@ class AdamW(ScheduledOptimizer):
             eps=self.options.eps,
             fused=_can_fuse(groups),
         )
-        return _keeping_layout(optimizer)
+        optimizer.register_load_state_dict_post_hook(_match_layout)
+        return optimizer
 
 
 def _can_fuse(groups: tuple[ParameterGroup, ...]) -> bool | None:
-    """True where torch has a one-kernel update for all parameters, else None: torch's own choice for the device."""
+    """Return True if PyTorch has a fused update for all parameters, otherwise None: PyTorch's own choice."""
     parameters = (parameter for group in groups for parameter in group.parameters)
     return all(p.device.type in {"cpu", "cuda"} and p.is_floating_point() for p in parameters) or None
 
 
-def _keeping_layout(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-    """The optimizer, with loaded state brought to its parameters' memory format.
-
-    The fused kernels walk parameter and state in memory order without comparing strides: a checkpoint of a
-    channels-last training, resumed without channels-last, would be updated wrongly and silently.
-    """
-    optimizer.register_load_state_dict_post_hook(_match_layout)
-    return optimizer
-
-
 def _match_layout(optimizer: torch.optim.Optimizer) -> None:
+    """Convert loaded state to the memory format of its parameters.
+
+    The fused kernels assume equal strides. Without this, resuming a channels-last checkpoint in another memory format
+    would silently update the wrong elements.
+    """
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():

@@ -1,1 +1,1 @@
-"""Batched views: random crops, colour and blur for a whole batch at once, on whatever device it is."""
+"""Batched views: random crops, affine maps, colour and blur for a whole batch at once, on the images' device."""

@@ -1,110 +1,159 @@
-"""What happens to a view's pixels after it is cut out: jitter, grayscale, blur and solarisation, in this order."""
+"""Effects on a view's pixels after the warp: colour jitter, grayscale, blur and solarisation, in this order."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
+from sslkit.contracts.options import Options as BaseOptions
+from sslkit.contracts.views import ViewGroup
 from sslkit.errors import OptionError
 from sslkit.views.blur import gaussian_blur
 from sslkit.views.colour import LUMA, adjust_colour, solarise
-from sslkit.views.sampling import happens, uniform
+from sslkit.views.option_types import PerView, Probability, Range, Strength
+from sslkit.views.sampling import bernoulli, uniform
 
 NEVER = 2.0
-"""A solarisation threshold that no value reaches."""
+"""Solarisation threshold that no pixel value reaches."""
 
 
-@dataclass(frozen=True)
-class Effects:
-    """The effects of one view group.
+class EffectOptions(BaseOptions):
+    """Options that all view policies share: mirroring and effects on pixels."""
 
-    An effect that never happens has no parameters and costs nothing.  One that does not happen to some view has
-    parameters that change nothing (a factor of 1, a sigma of 0, a threshold of 2), so that no view waits for a choice.
+    flip_p: Probability = 0.5
+    """Probability of mirroring left and right."""
 
-    Attributes:
-        brightness: brightness factors are uniform in ``[max(0, 1 - brightness), 1 + brightness]``; likewise
-        contrast: and
-        saturation: are.
-        hue: hues are uniform in ``[-hue, hue]`` turns.
-        jitter_p: probability of these four, together.
-        grayscale_p: probability of grayscale.
-        blur_p: for each view, probability of blur.
-        blur_sigma: smallest and largest sigma in pixels.
-        solarise_p: for each view, probability of solarisation.
-        solarise_threshold: values from here up are inverted.
-    """
+    brightness: Strength = 0.4
+    """Brightness factors are uniform in 1 ± this value, at least 0."""
 
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    hue: float = 0.0
-    jitter_p: float = 0.0
-    grayscale_p: float = 0.0
-    blur_p: tuple[float, ...] = ()
-    blur_sigma: tuple[float, float] = (0.1, 2.0)
-    solarise_p: tuple[float, ...] = ()
-    solarise_threshold: float = 0.5
+    contrast: Strength = 0.4
+    """Contrast factors are uniform in 1 ± this value, at least 0."""
 
-    def require_channels(self, channels: int) -> None:
-        """Refuse effects that need red, green and blue where there are other channels.
+    saturation: Strength = 0.2
+    """Saturation factors are uniform in 1 ± this value, at least 0; needs RGB."""
+
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    """Largest hue rotation in turns, either way; needs RGB."""
+
+    jitter_p: Probability = 0.8
+    """Probability of jittering brightness, contrast, saturation and hue, all together."""
+
+    grayscale_p: Probability = 0.0
+    """Probability of grayscale; needs RGB."""
+
+    blur_p: PerView = 0.0
+    """Probability of Gaussian blur: one for all views, or a list with one for each global view and, if there are local
+    crops, a last one for all of them."""
+
+    blur_sigma: Range = (0.1, 2.0)
+    """Smallest and largest sigma of the blur in pixels."""
+
+    solarise_p: PerView = 0.0
+    """Probability of solarisation: one, or a list as for blur_p."""
+
+    solarise_threshold: Probability = 0.5
+    """Pixel values in [0, 1] from this value up are inverted."""
+
+    @field_validator("blur_p", "solarise_p")
+    @classmethod
+    def _check_length(cls, value: PerView, info: ValidationInfo) -> PerView:
+        # A count that failed its own validation is missing here.
+        if "views" in info.data:
+            global_views, local_views = info.data["views"], 0
+        else:
+            global_views, local_views = info.data.get("global_crops"), info.data.get("local_crops")
+        if isinstance(value, float) or global_views is None or local_views is None:
+            return value
+        expected = global_views + (local_views > 0)
+        if len(value) != expected:
+            local = " and one for the local crops" if local_views else ""
+            raise ValueError(
+                f"a list needs {expected} probabilities, one for each of {global_views} global views{local}"
+            )
+        return value
+
+    def check_channels(self, channels: int) -> None:
+        """Check that effects that need RGB are off for images with another number of channels.
 
         Raises:
-            OptionError: on the first of them; the message says how to switch off all of them.
+            OptionError: an effect needs RGB; the message lists all options to set to 0.
         """
-        jitters = self.jitter_p > 0
-        needs = {
-            "saturation": jitters and self.saturation > 0,
-            "hue": jitters and self.hue > 0,
+        needs_rgb = {
+            "saturation": self.jitter_p > 0 and self.saturation > 0,
+            "hue": self.jitter_p > 0 and self.hue > 0,
             "grayscale_p": self.grayscale_p > 0,
         }
-        found = [option for option, needed in needs.items() if needed]
-        if found and channels != len(LUMA):
+        used = [option for option, needed in needs_rgb.items() if needed]
+        if used and channels != len(LUMA):
             plural = "" if channels == 1 else "s"
-            remedy = ", ".join(f"{option} = 0" for option in found)
-            raise OptionError(found[0], f"needs RGB images, but these have {channels} channel{plural}; set {remedy}")
+            remedy = ", ".join(f"{option} = 0" for option in used)
+            raise OptionError(used[0], f"needs RGB images, but these have {channels} channel{plural}; set {remedy}")
 
-    def draw(self, n: int, views: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Parameters ``[n, views]`` of the effects that can happen."""
+
+class Effects:
+    """Effects of one view group.
+
+    An effect with probability 0 has no parameters and costs nothing. For a view without the effect, the drawn
+    parameters change nothing (a factor of 1, a sigma of 0, a threshold of 2), so that the device runs no branches.
+    """
+
+    def __init__(self, options: EffectOptions, group: ViewGroup) -> None:
+        self.options = options
+        self.views = group.count
+        self.blur_p = _per_view(options.blur_p, group)
+        self.solarise_p = _per_view(options.solarise_p, group)
+
+    def draw(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw the parameters ``[n, V]`` of the effects that can happen."""
+        options = self.options
         drawn: dict[str, Tensor] = {}
-        if (self.jitter_p > 0 and max(self.brightness, self.contrast, self.saturation, self.hue) > 0) or (
-            self.grayscale_p > 0
-        ):
-            drawn |= self._draw_colour(n, views, generator)
+        jitters = (
+            options.jitter_p > 0 and max(options.brightness, options.contrast, options.saturation, options.hue) > 0
+        )
+        if jitters or options.grayscale_p > 0:
+            drawn |= self._draw_colour(n, generator)
         if any(self.blur_p):
-            sigma = uniform((n, views), generator, *self.blur_sigma)
-            drawn["blur_sigma"] = sigma.mul_(happens(n, self.blur_p, generator))
+            sigma = uniform((n, self.views), generator, *options.blur_sigma)
+            drawn["blur_sigma"] = sigma.mul_(bernoulli(n, self.blur_p, generator))
         if any(self.solarise_p):
-            solarised = happens(n, self.solarise_p, generator)
-            drawn["solarise"] = torch.where(solarised, self.solarise_threshold, NEVER)
+            solarised = bernoulli(n, self.solarise_p, generator)
+            drawn["solarise"] = torch.where(solarised, options.solarise_threshold, NEVER)
         return drawn
 
-    def _draw_colour(self, n: int, views: int, generator: torch.Generator) -> dict[str, Tensor]:
-        jittered = happens(n, (self.jitter_p,) * views, generator)
+    def _draw_colour(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
+        options, shape = self.options, (n, self.views)
+        jittered = bernoulli(n, (options.jitter_p,) * self.views, generator)
 
-        def factor(strength: float) -> Tensor:
-            drawn = uniform((n, views), generator, max(0.0, 1 - strength), 1 + strength)
-            return torch.where(jittered, drawn, 1.0)
+        def draw_factor(strength: float) -> Tensor:
+            return torch.where(jittered, uniform(shape, generator, max(0.0, 1 - strength), 1 + strength), 1.0)
 
-        drawn = {"brightness": factor(self.brightness), "contrast": factor(self.contrast)}
-        if self.grayscale_p > 0 or self.saturation > 0 or self.hue > 0:
-            gray = happens(n, (self.grayscale_p,) * views, generator)
-            drawn["saturation"] = factor(self.saturation).masked_fill_(gray, 0.0)
-            drawn["hue"] = uniform((n, views), generator, -self.hue, self.hue).mul_(jittered)
+        drawn = {"brightness": draw_factor(options.brightness), "contrast": draw_factor(options.contrast)}
+        if options.grayscale_p > 0 or options.saturation > 0 or options.hue > 0:
+            gray = bernoulli(n, (options.grayscale_p,) * self.views, generator)
+            drawn["saturation"] = draw_factor(options.saturation).masked_fill_(gray, 0.0)
+            drawn["hue"] = uniform(shape, generator, -options.hue, options.hue).mul_(jittered)
         return drawn
+
+
+def _per_view(value: PerView, group: ViewGroup) -> tuple[float, ...]:
+    if isinstance(value, float):
+        return (value,) * group.count
+    return value[: group.count] if group.is_global else value[-1:] * group.count
 
 
 def apply_effects(views: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-    """The effects with ``parameters`` (``[B, V]`` each) on ``views`` ``[V, B, C, S, S]``, clamped to 0..1."""
-    turned = {name: value.transpose(0, 1) for name, value in parameters.items()}
-    if "brightness" in turned:
-        colour = (turned["brightness"], turned["contrast"], turned.get("saturation"), turned.get("hue"))
+    """Apply effects with ``parameters`` (``[B, V]`` each) to ``views`` ``[V, B, C, S, S]`` and clamp to [0, 1]."""
+    by_view = {name: value.transpose(0, 1) for name, value in parameters.items()}
+    if "brightness" in by_view:
+        colour = (by_view["brightness"], by_view["contrast"], by_view.get("saturation"), by_view.get("hue"))
         views = adjust_colour(views, *colour)
     views = views.clamp_(0, 1)
-    if "blur_sigma" in turned:
-        views = gaussian_blur(views.flatten(0, 1), turned["blur_sigma"].flatten()).view(views.shape)
-    if "solarise" in turned:
-        views = solarise(views, turned["solarise"])
+    if "blur_sigma" in by_view:
+        views = gaussian_blur(views.flatten(0, 1), by_view["blur_sigma"].flatten()).view(views.shape)
+    if "solarise" in by_view:
+        views = solarise(views, by_view["solarise"])
     return views

@@ -1,49 +1,99 @@
-"""What the built-in view policies have in common."""
+"""Base class of the built-in view policies."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import nullcontext
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from sslkit.contracts.context import Context
+from sslkit.contracts.options import Options as BaseOptions
 from sslkit.contracts.views import Parameters, ViewGroup, Views
-from sslkit.views.effects import apply_effects
+from sslkit.views.effects import EffectOptions, Effects, apply_effects
+from sslkit.views.option_types import Count, Side, resolve_size
+from sslkit.views.sampling import bernoulli
 
 
-def scaled(images: Tensor) -> Tensor:
-    """float32 0..1 of uint8 images."""
+def to_float(images: Tensor) -> Tensor:
+    """Convert uint8 images to float32 in [0, 1]."""
     return images.to(torch.float32).div_(255)
 
 
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """``(images - mean) / std`` of float ``[..., C, H, W]``, in place."""
+    """Compute ``(images - mean) / std`` of float ``[..., C, H, W]`` in place."""
     # This copy does not wait for the device; filling a cache for each device would have to.
     constants = torch.tensor([mean, std], dtype=torch.float32).to(images.device, non_blocking=True)
     shift, scale = constants[..., None, None]
     return images.sub_(shift).div_(scale)
 
 
+class GlobalViewOptions(BaseOptions):
+    """Options of a policy whose views are all global and of one size."""
+
+    size: Side | Literal["auto"] = "auto"
+    """Side of a view in pixels; auto: the images' shorter side."""
+
+    views: Count = 2
+    """Views of each image, all global."""
+
+    def view_groups(self, context: Context) -> tuple[ViewGroup, ...]:
+        """Return the one group of views."""
+        return (ViewGroup(self.views, resolve_size(self.size, context.image_size), is_global=True),)
+
+
 class Policy(Views):
-    """Places views by geometry, then applies the effects and normalises."""
+    """Base class that warps images to views, applies the effects and normalises.
+
+    Raises:
+        OptionError: an effect needs RGB and the images have another number of channels.
+    """
+
+    options: EffectOptions
+
+    def __init__(self, options: EffectOptions, context: Context, groups: tuple[ViewGroup, ...]) -> None:
+        super().__init__(options, context)
+        options.check_channels(context.channels)
+        self.options = options
+        self.groups = groups
+        self.effects = tuple(Effects(options, group) for group in groups)
+
+    def draw(self, n: int, generator: torch.Generator) -> Parameters:
+        """Draw random parameters for ``n`` images.
+
+        Each group has those of ``draw_geometry``, ``flip`` ``[n, V]``, and those of its ``Effects``.
+        """
+        return tuple(
+            {
+                **self.draw_geometry(n, group, generator),
+                "flip": bernoulli(n, (self.options.flip_p,) * group.count, generator).float(),
+                **effects.draw(n, generator),
+            }
+            for group, effects in zip(self.groups, self.effects, strict=True)
+        )
+
+    def draw_geometry(self, n: int, group: ViewGroup, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw the parameters of the warp for ``n`` images; none unless overridden."""
+        return {}
 
     @abstractmethod
-    def place(self, images: Tensor, group: ViewGroup, parameters: Mapping[str, Tensor]) -> Tensor:
-        """Views ``[V, B, C, S, S]`` of float images ``[B, C, H, W]`` in 0..1, before any effect."""
+    def warp_images(self, images: Tensor, group: ViewGroup, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Return views ``[V, B, C, S, S]`` of float images ``[B, C, H, W]`` in [0, 1], before any effect."""
 
     def apply(self, images: Tensor, parameters: Parameters) -> tuple[Tensor, ...]:
-        """Views of uint8 images ``[B, C, H, W]``: for each group float32 ``[V, B, C, S, S]``, normalised.
+        """Return normalised views of uint8 images ``[B, C, H, W]``: for each group float32 ``[V, B, C, S, S]``.
 
-        Computes in float32 whatever autocast is, needs no gradient, and never waits for the device.
+        It computes in float32 under any autocast, without gradients and without a device sync.
         """
         device = images.device.type
-        # Asking for autocast on a device that has none is an error, even to switch it off.
+        # torch.autocast raises on a device without autocast, even with enabled=False.
         autocast = torch.amp.is_autocast_available(device)
         with torch.no_grad(), torch.autocast(device, enabled=False) if autocast else nullcontext():
-            pixels = scaled(images)
+            pixels = to_float(images)
             return tuple(
-                normalise(apply_effects(self.place(pixels, group, drawn), drawn), self.mean, self.std)
+                normalise(apply_effects(self.warp_images(pixels, group, drawn), drawn), self.mean, self.std)
                 for group, drawn in zip(self.groups, parameters, strict=True)
             )

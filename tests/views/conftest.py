@@ -1,4 +1,4 @@
-"""What the tests of the view policies share."""
+"""Fixtures of the view policy tests."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sslkit.views.affine import Affine
 from sslkit.views.crops import Crops
 from sslkit.views.flip import Flip
 
-Build = Callable[..., Views]
+BuildPolicy = Callable[..., Views]
 POLICIES = {"crops": Crops, "affine": Affine, "flip": Flip}
 
 
 @pytest.fixture
-def build() -> Build:
+def build_policy() -> BuildPolicy:
     def build(policy: str, channels: int = 3, image_size: int = 32, **options: Any) -> Views:
         mean, std = (0.4, 0.5, 0.6, 0.7)[:channels], (0.1, 0.2, 0.3, 0.4)[:channels]
         context = Context(channels, image_size, mean, std, batch_size=8, steps_per_epoch=1, epochs=1)

@@ -24,17 +24,17 @@ def test_agrees_with_torchvision(size: int, sigma: float) -> None:
 
 def test_sigma_zero_changes_nothing() -> None:
     images = noise(3, 3, 16, 16)
-    made = gaussian_blur(images, torch.tensor([0.0, 1.0, 0.0]))
-    assert torch.equal(made[0], images[0])
-    assert torch.equal(made[2], images[2])
-    assert made[1].std() < images[1].std()
+    result = gaussian_blur(images, torch.tensor([0.0, 1.0, 0.0]))
+    assert torch.equal(result[0], images[0])
+    assert torch.equal(result[2], images[2])
+    assert result[1].std() < images[1].std()
 
 
 def test_every_image_has_its_own_sigma() -> None:
     images, sigma = noise(4, 1, 16, 16), torch.tensor([0.3, 1.0, 1.7, 2.0])
-    together = gaussian_blur(images, sigma)
+    batch = gaussian_blur(images, sigma)
     for i in range(4):
-        assert torch.allclose(together[i : i + 1], gaussian_blur(images[i : i + 1], sigma[i : i + 1]), atol=1e-6)
+        assert torch.allclose(batch[i : i + 1], gaussian_blur(images[i : i + 1], sigma[i : i + 1]), atol=1e-6)
 
 
 def test_constant_images_stay_constant() -> None:

@@ -36,22 +36,22 @@ def noise(*shape: int) -> Tensor:
 )
 def test_affine_agrees_with_torchvision(parameters: dict[str, object]) -> None:
     image = noise(1, 2, 32, 32)
-    given = NEUTRAL | parameters
+    values = NEUTRAL | parameters
     expected = tv.affine(
         image,
-        angle=given["angle"],
-        translate=[int(part * 32) for part in given["translate"]],
-        scale=given["scale"],
-        shear=list(given["shear"]),
+        angle=values["angle"],
+        translate=[int(part * 32) for part in values["translate"]],
+        scale=values["scale"],
+        shear=list(values["shear"]),
         interpolation=InterpolationMode.BILINEAR,
     )
-    made = warp(image, matrices(32, 32, **parameters), 32, padding="zeros")
-    # Coordinates are rounded to float32 in another order: 1e-6 of a side, times a contrast of 1 per pixel.
-    assert torch.allclose(made, expected, atol=5e-5)
+    result = warp(image, matrices(32, 32, **parameters), 32, padding="zeros")
+    # Float32 coordinates differ by up to 1e-6 of a side, times a contrast of 1 per pixel.
+    assert torch.allclose(result, expected, atol=5e-5)
 
 
 @pytest.mark.parametrize("padding", ["border", "zeros", "reflection"])
-def test_neutral_map_changes_nothing(padding: Padding) -> None:
+def test_the_neutral_map_changes_nothing(padding: Padding) -> None:
     image = noise(1, 1, 28, 28)
     assert torch.allclose(warp(image, matrices(28, 28), 28, padding), image, atol=1e-5)
 
@@ -71,7 +71,7 @@ def test_view_is_the_central_square(height: int, width: int) -> None:
 
 def test_padding_outside_the_image() -> None:
     image = noise(1, 1, 16, 16) * 0.5 + 0.5
-    moved = matrices(16, 16, translate=(0.5, 0.0))
-    assert (warp(image, moved, 16, "zeros")[..., :7] == 0).all()
-    assert torch.allclose(warp(image, moved, 16, "border")[..., :7], image[..., :1].expand(-1, -1, -1, 7), atol=1e-5)
-    assert torch.allclose(warp(image, moved, 16, "reflection")[..., :8], image[..., :8].flip(-1), atol=1e-5)
+    shifted = matrices(16, 16, translate=(0.5, 0.0))
+    assert (warp(image, shifted, 16, "zeros")[..., :7] == 0).all()
+    assert torch.allclose(warp(image, shifted, 16, "border")[..., :7], image[..., :1].expand(-1, -1, -1, 7), atol=1e-5)
+    assert torch.allclose(warp(image, shifted, 16, "reflection")[..., :8], image[..., :8].flip(-1), atol=1e-5)

@@ -1,13 +1,11 @@
-"""Random resized crops: a box of the image to a square view, by two matrix products.
+"""Random resized crops: resize a box of the image to a square view with two matrix products.
 
 Resizing along one axis is linear, so a view is ``rows @ image @ columns^T`` with a small matrix of filter weights for
-each axis.  That one sampling crops, flips and resizes, is antialiased for nothing, and is faster than a bilinear
-grid sampler.
+each axis. One sampling crops, flips, resizes and antialiases, and is faster than a bilinear grid sampler.
 
-Pixel ``i`` covers ``[i, i + 1)`` and has its centre at ``i + 0.5`` (``align_corners=False``).  Nothing outside the box
-is read: at the border the weights of the pixels inside are normalised to sum to 1.  Where a box is shrunk the filter
-is stretched by the same factor, where it is enlarged it is not: what Pillow does, and torchvision's
-``resized_crop(antialias=True)``.
+Pixel ``i`` covers ``[i, i + 1)`` with its centre at ``i + 0.5`` (``align_corners=False``). Pixels outside the box are
+not read: at the border the weights of the pixels inside are normalised to sum to 1. The filter is stretched where a
+box is shrunk and not where it is enlarged, as in Pillow and in torchvision's ``resized_crop(antialias=True)``.
 """
 
 from __future__ import annotations
@@ -24,15 +22,15 @@ Interpolation = Literal["bilinear", "bicubic"]
 def crop_boxes(
     area: Tensor, log_ratio: Tensor, position: Tensor, height: int, width: int, ratio: tuple[float, float]
 ) -> Tensor:
-    """Boxes of whole pixels, as torchvision's ``RandomResizedCrop`` chooses them.
+    """Choose boxes of whole pixels as torchvision's ``RandomResizedCrop`` does.
 
     Args:
-        area: ``[..., T]`` part of the image's area, in 0..1, of each of T tries.
+        area: ``[..., T]`` fraction of the image's area, in [0, 1], of each of T tries.
         log_ratio: ``[..., T]`` logarithm of width / height of each try.
-        position: ``[..., 2]`` where the box lies in the room there is, from top and from left, in [0, 1).
-        height: of the image, in pixels.
-        width: of the image, in pixels.
-        ratio: smallest and largest width / height, for the central box that stands in where no try fits.
+        position: ``[..., 2]`` offset from top and left, in [0, 1), as a fraction of the free space around the box.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+        ratio: smallest and largest width / height of the central box, which is used if no try fits.
 
     Returns:
         ``[..., 4]`` top, left, height, width of the first try that fits the image.
@@ -60,44 +58,46 @@ def _central_box(height: int, width: int, ratio: tuple[float, float]) -> tuple[i
     return (height - tall) // 2, (width - wide) // 2, tall, wide
 
 
-def square_box(like: Tensor, height: int, width: int) -> Tensor:
-    """The largest central square ``[..., 4]`` of the image, for each element of ``like`` ``[...]``."""
+def central_square(reference: Tensor, height: int, width: int) -> Tensor:
+    """Return the image's largest central square ``[..., 4]`` for each element of ``reference`` ``[...]``."""
     side = min(height, width)
     box = ((height - side) // 2, (width - side) // 2, side, side)
-    return torch.stack([torch.full_like(like, value) for value in box], -1)
+    return torch.stack([torch.full_like(reference, value) for value in box], -1)
 
 
-def crop(images: Tensor, boxes: Tensor, flip: Tensor, size: int, interpolation: Interpolation = "bilinear") -> Tensor:
-    """Views ``[V, B, C, size, size]`` of float images ``[B, C, H, W]``.
+def resized_crop(
+    images: Tensor, boxes: Tensor, flip: Tensor, size: int, interpolation: Interpolation = "bilinear"
+) -> Tensor:
+    """Crop, flip and resize float images ``[B, C, H, W]`` to views ``[V, B, C, size, size]``.
 
     Args:
-        images: any range of values; bicubic overshoots it.
+        images: any range of values; bicubic may overshoot it.
         boxes: ``[B, V, 4]`` top, left, height, width in pixels, inside the image.
-        flip: ``[B, V]``, 1 to mirror left and right, else 0.
+        flip: ``[B, V]``, 1 to mirror left and right, otherwise 0.
         size: side of the views in pixels.
         interpolation: ``bilinear`` or ``bicubic`` (a = -0.5).
     """
     top, left, tall, wide = boxes.transpose(0, 1).flatten(0, 1).unbind(-1)
-    mirror, by_view = flip.T.flatten(), flip.T.shape
-    rows = axis_weights(top, tall, torch.zeros_like(mirror), images.shape[-2], size, interpolation)
-    columns = axis_weights(left, wide, mirror, images.shape[-1], size, interpolation)
-    # The weights of all views at once; their products one by one, since a batch of them would copy the images.
-    both = zip(rows.unflatten(0, by_view), columns.unflatten(0, by_view), strict=True)
-    return torch.stack([separable(images, of_rows, of_columns) for of_rows, of_columns in both])
+    mirror, view_shape = flip.T.flatten(), flip.T.shape
+    rows = resize_weights(top, tall, torch.zeros_like(mirror), images.shape[-2], size, interpolation)
+    columns = resize_weights(left, wide, mirror, images.shape[-1], size, interpolation)
+    # One product per view: a batched product over views would copy the images.
+    per_view = zip(rows.unflatten(0, view_shape), columns.unflatten(0, view_shape), strict=True)
+    return torch.stack([apply_separable(images, *weights) for weights in per_view])
 
 
-def axis_weights(
+def resize_weights(
     start: Tensor, length: Tensor, mirror: Tensor, source: int, target: int, interpolation: Interpolation
 ) -> Tensor:
-    """Weights ``[B, target, source]`` that resize ``[start, start + length)`` (``[B]`` each) of an axis."""
-    place = torch.arange(target, device=start.device, dtype=torch.float32) + 0.5
-    place = torch.where(mirror[:, None] > 0, target - place, place)
+    """Return weights ``[B, target, source]`` that resize ``[start, start + length)`` (``[B]`` each) of an axis."""
+    position = torch.arange(target, device=start.device, dtype=torch.float32) + 0.5
+    position = torch.where(mirror[:, None] > 0, target - position, position)
     pixel = torch.arange(source, device=start.device, dtype=torch.float32) + 0.5
     start, length = start[:, None], length[:, None]
     scale = length / target
-    reach = 1 / scale.clamp(min=1)
-    centre = (start + place * scale) * reach
-    distance = (pixel * reach)[:, None, :].sub(centre[:, :, None]).abs_()
+    sharpness = 1 / scale.clamp(min=1)
+    centre = (start + position * scale) * sharpness
+    distance = (pixel * sharpness)[:, None, :].sub(centre[:, :, None]).abs_()
     weights = _triangle(distance) if interpolation == "bilinear" else _cubic(distance)
     weights *= ((pixel > start) & (pixel < start + length))[:, None, :]
     return weights.div_(weights.sum(-1, keepdim=True))
@@ -108,14 +108,14 @@ def _triangle(distance: Tensor) -> Tensor:
 
 
 def _cubic(distance: Tensor) -> Tensor:
-    """Keys' cubic with a = -0.5, written as one polynomial on [0, 2] and a second that ends at 1."""
+    """Compute Keys' cubic (a = -0.5) as one polynomial on [0, 2] plus a second that ends at 1."""
     outer = distance.clamp(max=2)
     inner = distance.clamp_(max=1)
     return (outer - 2).square_().mul_(outer - 1).mul_(-0.5) + (inner - 1).square_().mul_(2 * inner - 1)
 
 
-def separable(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """``rows @ image @ columns^T`` for each channel.
+def apply_separable(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Compute ``rows @ image @ columns^T`` for each channel.
 
     Args:
         images: ``[N, C, H, W]``.
@@ -130,8 +130,8 @@ def separable(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return rows.unsqueeze(1) @ wide
 
 
-def resize_shorter(images: Tensor, size: int) -> Tensor:
-    """Float images ``[B, C, H, W]`` with a shorter side of ``size`` pixels, antialiased bilinear."""
+def resize_shorter_side(images: Tensor, size: int) -> Tensor:
+    """Resize float images ``[B, C, H, W]`` to a shorter side of ``size`` pixels, antialiased bilinear."""
     height, width = images.shape[-2:]
     shorter = min(height, width)
     if shorter == size:

@@ -1,4 +1,4 @@
-"""Option fields that the view policies share."""
+"""Types of option fields that view policies and evaluators share."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 
-def _ordered(span: tuple[float, float]) -> tuple[float, float]:
-    low, high = span
+def _check_order(limits: tuple[float, float]) -> tuple[float, float]:
+    low, high = limits
     if low > high:
         raise ValueError(f"the smaller value must come first: [{high:g}, {low:g}]")
-    return span
+    return limits
 
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -20,19 +20,19 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1, le=256)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
-Span = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
+Range = Annotated[tuple[Positive, Positive], AfterValidator(_check_order)]
 """Smallest and largest value, both above 0."""
 
-AreaSpan = Annotated[tuple[Fraction, Fraction], AfterValidator(_ordered)]
-"""Smallest and largest part of an image's area, above 0 and at most 1."""
+AreaRange = Annotated[tuple[Fraction, Fraction], AfterValidator(_check_order)]
+"""Smallest and largest fraction of an image's area, in (0, 1]."""
 
 Side = Annotated[int, Field(ge=4, le=4096)]
 """Side of a square view in pixels."""
 
 PerView = Probability | tuple[Probability, ...]
-"""One probability for every view, or one for each."""
+"""One probability for all views, or a list of them."""
 
 
-def resolve(size: int | Literal["auto"], auto: int) -> int:
-    """The side in pixels: ``size``, or ``auto`` where it says so."""
+def resolve_size(size: int | Literal["auto"], auto: int) -> int:
+    """Return ``size`` in pixels, or ``auto`` where the option is "auto"."""
     return auto if size == "auto" else size
