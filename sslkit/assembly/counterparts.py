@@ -1,4 +1,4 @@
-"""The network of another library that has a backbone's weights: made, loaded strictly, compared."""
+"""The equivalent torchvision or timm model of a backbone: built, loaded strictly and compared."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sslkit.contracts.backbone import Backbone, Counterpart
 from sslkit.errors import InputError
 
 
-def make(counterpart: Counterpart) -> nn.Module:
-    """The network, in eval mode, with the weights.
+def build_counterpart(counterpart: Counterpart) -> nn.Module:
+    """Build the other library's model with the backbone's weights, in eval mode.
 
     Raises:
-        InputError: its library is not installed.
-        Exception: whatever else making it or loading the weights strictly raises.
+        InputError: the library is not installed.
+        Exception: any other error while building the model or loading the weights strictly.
     """
     module, _, name = counterpart.constructor.rpartition(".")
     library = module.partition(".")[0]
@@ -26,7 +26,7 @@ def make(counterpart: Counterpart) -> nn.Module:
     except ModuleNotFoundError as error:
         if error.name != library:
             raise
-        raise InputError(f"{library} is not installed, and what is meant for it is tried with it: install it") from None
+        raise InputError(f"{library} is not installed; install it, because it verifies the exported weights") from None
     with torch.random.fork_rng(devices=[]):
         model: nn.Module = constructor(**counterpart.arguments)
     if counterpart.classifier:
@@ -36,21 +36,29 @@ def make(counterpart: Counterpart) -> nn.Module:
 
 
 @torch.no_grad()
-def difference(backbone: Backbone, counterpart: Counterpart, images: Tensor) -> float:
-    """Largest difference of any number of their features, of normalised images; relative where numbers exceed 1.
+def feature_difference(backbone: Backbone, counterpart: Counterpart, images: Tensor) -> float:
+    """Return the largest difference between the features of a backbone and of its counterpart.
+
+    The difference is relative where the backbone's value exceeds 1.
+
+    Args:
+        backbone: the backbone.
+        counterpart: its equivalent in another library.
+        images: normalised images ``[B, C, S, S]``.
 
     Raises:
         InputError: the counterpart's library is not installed.
-        Exception: whatever else making or calling it raises.
+        ValueError: the features differ in shape.
+        Exception: any other error while building or calling the counterpart.
     """
-    expected, found = backbone(images), make(counterpart)(images)
-    if found.shape != expected.shape:
-        raise ValueError(f"its features are {tuple(found.shape)}, the backbone's {tuple(expected.shape)}")
-    return float(((found - expected).abs() / expected.abs().clamp(min=1)).max())
+    expected, actual = backbone(images), build_counterpart(counterpart)(images)
+    if actual.shape != expected.shape:
+        raise ValueError(f"its features have shape {tuple(actual.shape)}, the backbone's {tuple(expected.shape)}")
+    return float(((actual - expected).abs() / expected.abs().clamp(min=1)).max())
 
 
 def loading_code(counterpart: Counterpart, file: str) -> str:
-    """Python that makes the network from a file of its weights, as text."""
+    """Return Python code that builds the other library's model and loads the weights from ``file``."""
     module = counterpart.constructor.rpartition(".")[0]
     arguments = ", ".join(f"{name}={value!a}" for name, value in counterpart.arguments.items())
     lines = [

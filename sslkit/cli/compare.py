@@ -1,13 +1,15 @@
-"""``sslkit compare``: runs side by side, and beside what was published."""
+"""``sslkit compare``: print the metrics of several runs and of published results side by side."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from sslkit.cli.common import completion
-from sslkit.cli.common.console import JsonOption, RunsOption, messages, output, print_json, print_table, say
+from sslkit.cli.common.console import print_json, print_table, print_text, stderr_console, stdout_console
+from sslkit.cli.common.options import JsonOption, RunsOption
 
 
 def command(
@@ -15,33 +17,32 @@ def command(
         list[str], typer.Argument(help="Runs: folder, NAME/ID, NAME or ID each.", autocompletion=completion.runs)
     ],
     reference: Annotated[
-        Literal["report-a", "report-b"] | None,
-        typer.Option("--reference", help="Add published rows: Self-Classifier's (a) or SwAV's (b) report."),
+        Path | None,
+        typer.Option("--reference", metavar="FILE", help="TOML file of published results to compare with."),
     ] = None,
     runs: RunsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Compare the newest figures of evaluated runs."""
+    """Compare the latest metrics of evaluated runs, and list the differences in settings and protocol."""
     from sslkit.reporting.compare import compare
-    from sslkit.reporting.references import REFERENCES
+    from sslkit.reporting.evaluation_tables import format_metric
+    from sslkit.reporting.references import read_reference
     from sslkit.runs.find import find_run, runs_folder
 
-    found = [find_run(each, runs_folder(runs)) for each in run]
-    result = compare(found, REFERENCES[reference] if reference else None)
+    published = read_reference(reference) if reference else None
+    result = compare([find_run(each, runs_folder(runs)) for each in run], published)
     for note in result["notes"]:
-        say(messages(), f"note: {note}")
+        print_text(stderr_console(), f"note: {note}")
     if json:
         print_json(result)
         return
-    names = list(dict.fromkeys(name for row in result["rows"] for name in row["figures"]))
-    # Figures down, runs across: there are many figures, and few runs.
+    metrics = list(dict.fromkeys(name for row in result["rows"] for name in row["metrics"]))
+    # Metrics are rows, as there are more metrics than runs.
     columns = ["", *(row["label"] for row in result["rows"])]
-    print_table("", columns, [(name, *(_cell(row["figures"].get(name)) for row in result["rows"])) for name in names])
+    rows = [(name, *(format_metric(row["metrics"].get(name)) for row in result["rows"])) for name in metrics]
+    print_table("", columns, rows)
     if "reference" in result:
-        output().print(f"{result['reference']['source']}; {result['reference']['protocol']}", style="dim")
+        text = f"{result['reference']['source']}; {result['reference']['protocol']}"
+        print_text(stdout_console(), text, style="dim")
     for difference in result["differences"]:
-        output().print(difference, markup=False, soft_wrap=True, style="dim")
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+        stdout_console().print(difference, markup=False, soft_wrap=True, style="dim")

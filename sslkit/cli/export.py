@@ -1,4 +1,4 @@
-"""``sslkit export``: a run's network as a file for another library."""
+"""``sslkit export``: write a run's network in the format of another library."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sslkit.cli.common.console import JsonOption, RunArgument, RunsOption, messages, only_json, output, print_json
+from sslkit.cli.common.console import print_json, reserve_stdout, stderr_console, stdout_console
+from sslkit.cli.common.options import JsonOption, RunArgument, RunsOption
 
 
 def command(
@@ -17,27 +18,30 @@ def command(
         str,
         typer.Option(
             "--to",
-            metavar="LIBRARY",
-            help="torchvision, timm, or another library that the backbone names; safetensors (own names), or onnx.",
+            metavar="FORMAT",
+            help="safetensors, onnx, or a library that has the same network, such as torchvision or timm.",
         ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", metavar="PATH", help="The file, .safetensors or .onnx; a model card goes beside.")
+        Path,
+        typer.Option(
+            "--out", metavar="FILE", help="New .safetensors or .onnx file; the model card is written next to it."
+        ),
     ],
     runs: RunsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write a finished run's network for another library, tried with that library, with a model card."""
+    """Export a finished run's network to another library, verify the export, and write a model card."""
     from sslkit.export.export import export
     from sslkit.runs.find import find_run, runs_folder
 
-    with only_json(json):
-        written = export(find_run(run, runs_folder(runs)), to, out)
+    with reserve_stdout(json):
+        exported = export(find_run(run, runs_folder(runs)), to, out)
     if json:
-        print_json({"file": str(written.file), "card": str(written.card), "left_out": written.left_out})
+        print_json({"file": str(exported.file), "card": str(exported.card), "contents": exported.contents})
         return
-    for note in written.notes:
-        messages().print(f"note: {note}", markup=False, soft_wrap=True)
-    output().print(f"{written.file}\n{written.card}", markup=False, soft_wrap=True)
-    output().print(f"{written.left_out}  To load it:\n", markup=False, soft_wrap=True)
-    output().print(written.loading, markup=False, soft_wrap=True)
+    for note in exported.notes:
+        stderr_console().print(f"note: {note}", markup=False, soft_wrap=True)
+    stdout_console().print(f"{exported.file}\n{exported.card}", markup=False, soft_wrap=True)
+    stdout_console().print(f"{exported.contents} To load it:\n", markup=False, soft_wrap=True)
+    stdout_console().print(exported.loading_code, markup=False, soft_wrap=True)

@@ -1,13 +1,14 @@
-"""``sslkit label``: names for the classes a run discovered."""
+"""``sslkit label``: name the classes that a run discovered."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from sslkit.cli.common.console import JsonOption, RunArgument, RunsOption, output, print_json, print_table
+from sslkit.cli.common.console import print_json, print_table, stdout_console
+from sslkit.cli.common.options import DeviceOption, JsonOption, RunArgument, RunsOption
 
 
 def command(
@@ -17,46 +18,43 @@ def command(
         typer.Option(
             "--set",
             metavar="CLASS=NAME",
-            help="Name a class, by its number; the same name twice makes one class of two; repeat for more.",
+            help="Name a class by its number. Classes with the same name count as one. Repeatable.",
         ),
     ] = None,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda", "mps"], typer.Option("--device", help="Where to compute features.")
-    ] = "auto",
+    device: DeviceOption = "auto",
     runs: RunsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Name the classes that a run discovered: writes a page that shows them, and classes.toml in the run.
+    """Name the discovered classes: write a page that shows them, and classes.toml for their names.
 
-    With --set only the names are written.  Report and evaluation then use them.
+    With --set, only the names are written. Reports, evaluations and predictions use the names.
     """
-    names = dict(_setting(text) for text in set_ or [])
+    settings = dict(_parse_setting(text) for text in set_ or [])
 
-    from sslkit.device.hardware import choose_hardware
-    from sslkit.reporting.label_page import label, name_classes
-    from sslkit.reporting.escape import visible
+    from sslkit.device.hardware import choose_device
+    from sslkit.reporting.escape import escape_controls
+    from sslkit.reporting.label_page import name_classes, write_label_page
     from sslkit.runs.find import find_run, runs_folder
 
-    found = find_run(run, runs_folder(runs))
-    if names:
-        known = name_classes(found, names)
-        page = None
+    chosen = find_run(run, runs_folder(runs))
+    if settings:
+        names, page = name_classes(chosen, settings), None
     else:
-        written = label(found, choose_hardware(device, "auto").device)
-        known, page = written.names, written.page
-    file = found.path / "classes.toml"
+        written = write_label_page(chosen, choose_device(device))
+        names, page = written.names, written.path
+    file = chosen.path / "classes.toml"
     if json:
-        print_json({"run": str(found.path), "names": known, "file": str(file), "page": page and str(page)})
+        print_json({"run": str(chosen.path), "names": names, "file": str(file), "page": page and str(page)})
         return
-    if page is None or any(known):
-        print_table("", ("class", "name"), [(str(place), visible(name)) for place, name in enumerate(known)])
+    if page is None or any(names):
+        print_table("", ("class", "name"), [(str(number), escape_controls(name)) for number, name in enumerate(names)])
     if page is not None:
-        output().print(f"{page}\n  shows the classes; open it in a browser", markup=False, soft_wrap=True)
-    output().print(f"{file}\n  holds their names; edit it, or use --set 0=NAME", markup=False, soft_wrap=True)
+        stdout_console().print(f"{page}\n  shows the classes: open it in a browser", markup=False, soft_wrap=True)
+    stdout_console().print(f"{file}\n  holds the names: edit it, or use --set 0=NAME", markup=False, soft_wrap=True)
 
 
-def _setting(text: str) -> tuple[int, str]:
-    found = re.fullmatch(r"\s*(\d+)\s*=(.*)", text, flags=re.DOTALL | re.ASCII)
-    if not found:
+def _parse_setting(text: str) -> tuple[int, str]:
+    match = re.fullmatch(r"\s*(\d+)\s*=(.*)", text, flags=re.DOTALL | re.ASCII)
+    if not match:
         raise typer.BadParameter(f"--set takes CLASS=NAME, such as 0=cat, not {text!r}")
-    return int(found[1]), found[2]
+    return int(match[1]), match[2]

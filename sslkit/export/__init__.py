@@ -1,1 +1,1 @@
-"""A run's network as a file for other programs, with what they need to know and a model card."""
+"""Export of a run's network to other libraries, with metadata and a model card."""

@@ -1,4 +1,4 @@
-"""A network as ONNX, for any number of images at a time, tried with onnxruntime before it is given away."""
+"""Conversion of a network to ONNX for any number of images at a time, verified with onnxruntime."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sslkit.errors import InputError
 from sslkit.trained.network import TrainedNetwork
 
 TOLERANCE = 1e-4
-"""Largest difference of any output, relative where outputs exceed 1."""
+"""Largest difference of an output, relative where the output exceeds 1."""
 
 
-class Outputs(nn.Module):
-    """Normalised images ``[B, C, S, S]`` to features ``[B, D]`` and, where there is a classifier, logits ``[B, K]``."""
+class OnnxOutputs(nn.Module):
+    """Module from images ``[B, C, S, S]`` to features ``[B, D]`` and, with a classifier, logits ``[B, K]``."""
 
     def __init__(self, network: TrainedNetwork) -> None:
         super().__init__()
@@ -34,25 +34,24 @@ class Outputs(nn.Module):
 
 
 def to_onnx(network: TrainedNetwork, images: Tensor, properties: dict[str, str]) -> bytes:
-    """The file's bytes.
+    """Return the content of an ONNX file, after verifying it with onnxruntime.
 
     Args:
-        network: on the CPU.
-        images: ``[B, C, S, S]``, at least two; what the file is tried on.
-        properties: metadata.
+        network: the network, on the CPU.
+        images: images ``[B, C, S, S]`` to verify the file on, at least two.
+        properties: metadata of the file.
 
     Raises:
-        InputError: what this needs is not installed, the network cannot be written as ONNX, or onnxruntime makes
-            something else of it.
+        InputError: a package is missing, the network cannot be converted, or onnxruntime gives other outputs.
     """
     for module in ("onnx", "onnxscript", "onnxruntime"):
         try:
             import_module(module)
         except ModuleNotFoundError:
-            raise InputError(f"ONNX needs {module}, which is not installed: pip install 'sslkit[onnx]'") from None
-    outputs = Outputs(network).eval()
+            raise InputError(f"ONNX needs {module}, which is not installed: run pip install 'sslkit[onnx]'") from None
+    outputs = OnnxOutputs(network).eval()
     try:
-        with _quiet():
+        with _hide_messages():
             program = torch.onnx.export(
                 outputs,
                 (images,),
@@ -64,33 +63,33 @@ def to_onnx(network: TrainedNetwork, images: Tensor, properties: dict[str, str])
             )
         assert program is not None
         program.model.metadata_props.update(properties)
-        written: bytes = program.model_proto.SerializeToString()
-        reason = _difference(outputs, written, images)
-    except Exception as error:  # the exporter and onnxruntime raise whatever they stumble over
+        content: bytes = program.model_proto.SerializeToString()
+        reason = _difference(outputs, content, images)
+    except Exception as error:  # the exporter and onnxruntime raise errors of many types
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
     if reason:
-        raise InputError(f"this network cannot be written as ONNX: {reason}")
-    return written
+        raise InputError(f"this network cannot be exported to ONNX: {reason}")
+    return content
 
 
 @torch.no_grad()
-def _difference(outputs: Outputs, written: bytes, images: Tensor) -> str:
-    """What onnxruntime makes otherwise, of several images or of one; empty where nothing."""
+def _difference(outputs: OnnxOutputs, content: bytes, images: Tensor) -> str:
+    """Return how onnxruntime's outputs differ, for several images and for one; empty if they agree."""
     import onnxruntime
 
-    session: Any = onnxruntime.InferenceSession(written, providers=["CPUExecutionProvider"])
+    session: Any = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     for batch in (images, images[:1]):
         results = session.run(outputs.names, {"images": batch.numpy()})
-        for name, expected, found in zip(outputs.names, outputs(batch), results, strict=True):
-            apart = float(((torch.from_numpy(found) - expected).abs() / expected.abs().clamp(min=1)).max())
-            if not apart <= TOLERANCE:
-                return f"its {name} differ by {apart:.2g} in onnxruntime, more than {TOLERANCE:g}"
+        for name, expected, actual in zip(outputs.names, outputs(batch), results, strict=True):
+            difference = float(((torch.from_numpy(actual) - expected).abs() / expected.abs().clamp(min=1)).max())
+            if not difference <= TOLERANCE:  # also if it is NaN
+                return f"its {name} differ by {difference:.2g} in onnxruntime, more than {TOLERANCE:g}"
     return ""
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's remarks on its own workings from the user."""
+def _hide_messages() -> Iterator[None]:
+    """Hide the exporter's warnings and log messages, which concern its own internals."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,1 +1,1 @@
-"""Reporting: the history of a run, and what is made of it for people."""
+"""Comparison of runs, the HTML report, and the page for naming discovered classes."""

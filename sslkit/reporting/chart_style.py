@@ -1,4 +1,4 @@
-"""How charts are drawn: in a page they take its colours, as files they have their own, on white."""
+"""Colours, fonts and output of charts: as SVG in the colours of the page, or as files on white."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 INK, MUTED, LINE, SURFACE, ON_ACCENT = "#1f2327", "#59626d", "#d1d8e1", "#fefeff", "#fffffe"
 
 SERIES = ("#1b6ac9", "#c2410b", "#0f7a55", "#8a3fb4", "#a1660a", "#c02468", "#3c6a75", "#5b5bd6", "#7d5a4a", "#5d7413")
-"""Told apart from each other and from the page, light or dark; never the only difference between two things."""
+"""Colours that differ from each other and from a light or dark page; shape or dashes differ as well."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 
 DASHES: tuple[Any, ...] = ("solid", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 
 VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line", SURFACE: "surface", ON_ACCENT: "on-accent"} | {
-    colour: f"series-{place}" for place, colour in enumerate(SERIES)
+    colour: f"series-{index}" for index, colour in enumerate(SERIES)
 }
-"""The page's CSS variable for each colour above; no two colours are the same, so that each can be found again."""
+"""The page's CSS variable of each colour above; the colours are distinct, so each maps to one variable."""
 
 STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a class may be called "$"
     "font.size": 8.5,
-    "font.family": "DejaVu Sans",  # matplotlib brings it, so a figure is the same everywhere
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so charts are the same on every machine
     "text.color": INK,
     "axes.labelcolor": MUTED,
     "axes.edgecolor": LINE,
@@ -58,34 +58,37 @@ STYLE: Any = {
 
 
 @contextmanager
-def styled(name: str = "") -> Iterator[None]:
-    """How everything is drawn; ``name`` is what the parts of an SVG that refer to each other are named by."""
+def matplotlib_style(name: str = "") -> Iterator[None]:
+    """Set matplotlib's options; ``name`` makes the element ids of an SVG unique."""
     from matplotlib import rc_context
 
     with rc_context(STYLE | {"svg.hashsalt": name}), warnings.catch_warnings():
-        # SVGs are shown in the reader's fonts, whatever the one that measures them lacks.
+        # A browser shows the SVG in the reader's fonts, so a glyph that DejaVu Sans lacks does no harm.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         yield
 
 
 @contextmanager
-def drawing(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
-    """A figure of so many inches and its axes, to draw on."""
+def new_figure(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
+    """Yield a figure of ``width`` by ``height`` inches and its axes."""
     from matplotlib.figure import Figure
 
-    with styled():
+    with matplotlib_style():
         figure = Figure((width, height), layout="constrained")
         yield figure, figure.add_subplot()
 
 
 def inline_svg(figure: Figure, name: str) -> str:
-    """A figure as SVG for a page: its colours are the page's variables, its width the room there is.
+    """Return a figure as SVG for a page, in the page's CSS colours and at the full available width.
 
     Args:
         figure: the figure.
-        name: no other figure of the page has it: what the SVG refers to in itself is named by it.
+        name: unique within the page, because element ids are derived from it.
     """
-    text = _svg(figure, name)
+    file = io.StringIO()
+    with matplotlib_style(name):
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    text = file.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r'(<g|<svg[^>]*?) id="[^"]*"', r"\1", text)
@@ -93,22 +96,15 @@ def inline_svg(figure: Figure, name: str) -> str:
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text)
     text = re.sub(r' xmlns(:xlink)?="[^"]*"| version="1.1"|font-family: [^;"]*;? ?', "", text)
     text = text.replace("<svg", '<svg aria-hidden="true" focusable="false"', 1)
-    return re.sub(r"(?<=: )#[0-9a-f]{6}", lambda found: _variable(found[0]), text)
+    return re.sub(r"(?<=: )#[0-9a-f]{6}", lambda match: _css_colour(match[0]), text)
 
 
-def _variable(colour: str) -> str:
+def _css_colour(colour: str) -> str:
     return f"var(--{VARIABLES[colour]})" if colour in VARIABLES else colour
 
 
-def _svg(figure: Figure, name: str) -> str:
-    file = io.StringIO()
-    with styled(name):
-        figure.savefig(file, format="svg", metadata={"Date": None})
-    return file.getvalue()
-
-
-def save(figure: Figure, folder: Path, name: str) -> None:
-    """Write a figure as ``<name>.svg`` and ``<name>.png``, on white."""
-    with styled(name):
+def save_figure(figure: Figure, folder: Path, name: str) -> None:
+    """Write a figure as ``<name>.svg`` and ``<name>.png`` on white."""
+    with matplotlib_style(name):
         figure.savefig(folder / f"{name}.svg", facecolor="white", metadata={"Date": None})
         figure.savefig(folder / f"{name}.png", facecolor="white", dpi=200)

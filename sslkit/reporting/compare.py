@@ -1,4 +1,4 @@
-"""Runs side by side, and beside what was published."""
+"""Comparison of runs with each other and with published results."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from sslkit.errors import RunError
 from sslkit.files import read_regular_file
-from sslkit.reporting.differences import at, between, from_published
-from sslkit.reporting.evaluations import parts, titled
+from sslkit.reporting.differences import protocol_differences, published_differences, setting
+from sslkit.reporting.evaluation_tables import evaluator_title, metric_groups
 from sslkit.reporting.references import Reference
 from sslkit.runs.evaluation_files import read_evaluations
 from sslkit.runs.provenance_file import parent_epochs
@@ -18,84 +18,92 @@ from sslkit.runs.run import Run
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a run is compared by.
+class RunMetrics:
+    """A run's latest metrics, with the settings and protocols that they depend on.
 
     Attributes:
-        name: the run's.
-        settings: its recipe, with the epochs of all runs that it continues, which ``continued_from.epochs`` tells.
-        figures: the newest of every name, such as ``cluster acc``, ``linear 10 % top1`` or ``linear on svhn top1``.
-        protocols: how they were obtained, by the part of the name before the figure.
-        notes: what was left out, and why.
+        name: name of the run.
+        settings: its recipe. ``train.epochs`` includes the epochs of the runs that it continues from, which are also
+            in ``continued_from.epochs``.
+        metrics: latest value of each metric, such as ``cluster acc``, ``linear 10 % top1`` or ``linear on svhn top1``.
+        protocols: protocol by metric group, which is a metric's name without its last word.
+        notes: files that are left out, and why.
     """
 
     name: str
     settings: dict[str, Any]
-    figures: dict[str, float]
+    metrics: dict[str, float]
     protocols: dict[str, dict[str, Any]]
     notes: list[str]
 
 
-def measured(run: Run) -> Measured:
-    """A run's newest figures.
+def run_metrics(run: Run) -> RunMetrics:
+    """Return a run's latest metrics.
 
     Raises:
         RunError: the run has not been evaluated, or its recipe cannot be read.
     """
     evaluations, damaged = read_evaluations(run)
-    notes = [f"{path} is left out: {why}" for path, why in damaged.items()]
+    notes = [f"{path} is left out: {reason}" for path, reason in damaged.items()]
     settings = _settings(run, notes)
-    figures: dict[str, float] = {}
+    run_data = str(setting(settings, "data.use") or "")
+    metrics: dict[str, float] = {}
     protocols: dict[str, dict[str, Any]] = {}
     for evaluation in evaluations:
         for name, result in evaluation.evaluators.items():
-            title = titled(name, result.protocol, str(at(settings, "data.use") or ""))
-            for label, fraction, found in parts(title, result.metrics):
-                of_label = {f"{label} {figure}": value for figure, value in found.items() if isinstance(value, float)}
-                # Of several draws before, neither deviation nor names belong to what is newer.
-                old = (label, f"{label} as named")
-                figures = {key: value for key, value in figures.items() if key.rpartition(" ")[0] not in old} | of_label
-                protocols[label] = _of(result.protocol, fraction)
-    if not figures:
+            title = evaluator_title(name, result.protocol, run_data)
+            for label, fraction, values in metric_groups(title, result.metrics):
+                latest = {f"{label} {metric}": value for metric, value in values.items() if isinstance(value, float)}
+                # A deviation or named-class metric of an older evaluation does not belong to the latest values.
+                replaced = (label, f"{label} as named")
+                metrics = {key: old for key, old in metrics.items() if key.rpartition(" ")[0] not in replaced} | latest
+                protocols[label] = _protocol_at(result.protocol, fraction)
+    if not metrics:
         reasons = "".join(f"; {note}" for note in notes)
-        raise RunError(f"{run.name} has not been evaluated: `sslkit eval {run.path}` does that{reasons}")
-    return Measured(run.name, settings, figures, protocols, notes)
-
-
-def _of(protocol: Mapping[str, Any], fraction: float) -> dict[str, Any]:
-    """The protocol of one fraction: of what it tells by fraction, that one's."""
-    return {
-        key: value.get(f"{fraction:g}", value) if isinstance(value, Mapping) else value
-        for key, value in protocol.items()
-    }
+        raise RunError(f"{run.name} has not been evaluated; run `sslkit eval {run.path}`{reasons}")
+    return RunMetrics(run.name, settings, metrics, protocols, notes)
 
 
 def compare(runs: Sequence[Run], reference: Reference | None = None) -> dict[str, Any]:
-    """Figures of runs by name, published ones beside them, and where protocols and settings differ.
+    """Compare the latest metrics of runs, and list the differences in settings and protocol.
+
+    Args:
+        runs: evaluated runs; the protocols of the others are compared with those of the first.
+        reference: published results to compare with.
 
     Returns:
-        ``{"rows": [{"label", "figures"}], "differences": [sentence], "notes": [sentence], "reference": {"source",
-        "protocol"}}``; notes tell what was left out, and why.
+        ``{"rows": [{"label", "metrics"}], "differences": [sentence], "notes": [sentence], "reference": {"source",
+        "protocol"}}``. Notes name the files that are left out; ``reference`` is there if one was given.
 
     Raises:
         RunError: a run has not been evaluated, or its recipe cannot be read.
     """
-    found = [measured(run) for run in runs]
-    rows: list[dict[str, Any]] = [{"label": each.name, "figures": each.figures} for each in found]
-    first, *others = found
-    differences = [line for each in others for line in between(each.name, each.protocols, first.name, first.protocols)]
+    measured = [run_metrics(run) for run in runs]
+    rows: list[dict[str, Any]] = [{"label": run.name, "metrics": run.metrics} for run in measured]
+    first, *others = measured
+    differences = [
+        line for run in others for line in protocol_differences(run.name, run.protocols, first.name, first.protocols)
+    ]
     result: dict[str, Any] = {
         "rows": rows,
         "differences": differences,
-        "notes": [note for each in found for note in each.notes],
+        "notes": [note for run in measured for note in run.notes],
     }
     if reference is not None:
-        shown = reference.beside({name for row in rows for name in row["figures"]})
-        rows += [{"label": row.label, "figures": dict(row.figures)} for row in shown]
+        published = reference.rows_for({name for row in rows for name in row["metrics"]})
+        rows += [{"label": row.label, "metrics": row.metrics} for row in published]
         result["reference"] = {"source": reference.source, "protocol": reference.protocol}
-        for each in found:
-            differences += from_published(each.name, each.settings, each.protocols, shown, reference.evaluations)
+        for run in measured:
+            differences += published_differences(run.name, run.settings, run.protocols, published, reference)
     return result
+
+
+def _protocol_at(protocol: Mapping[str, Any], fraction: float) -> dict[str, Any]:
+    """Return the protocol of one fraction of the labels: of values by fraction, only that fraction's."""
+    return {
+        key: value.get(f"{fraction:g}", value) if isinstance(value, Mapping) else value
+        for key, value in protocol.items()
+    }
 
 
 def _settings(run: Run, notes: list[str]) -> dict[str, Any]:
@@ -104,11 +112,11 @@ def _settings(run: Run, notes: list[str]) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{run.recipe} cannot be read: {error}") from error
     try:
-        before = parent_epochs(run)
+        epochs = parent_epochs(run)
     except RunError as error:
-        notes.append(f"whether {run.name} continues another run is not known: {error}")
+        notes.append(f"it is unknown whether {run.name} continues another run: {error}")
         return recipe
     train = recipe.get("train")
-    if before and isinstance(train, dict) and isinstance(train.get("epochs"), int):
-        recipe["train"] = {**train, "epochs": train["epochs"] + before}
-    return {**recipe, "continued_from": {"epochs": before}}
+    if epochs and isinstance(train, dict) and isinstance(train.get("epochs"), int):
+        recipe["train"] = {**train, "epochs": train["epochs"] + epochs}
+    return {**recipe, "continued_from": {"epochs": epochs}}

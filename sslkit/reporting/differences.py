@@ -1,4 +1,4 @@
-"""In what two rows of figures differ besides the figures, in sentences."""
+"""Differences in settings and protocol between two results, as sentences."""
 
 from __future__ import annotations
 
@@ -6,77 +6,67 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sslkit.reporting.references import Row, Stated
+from sslkit.reporting.references import Reference, Row, Value, format_published, matches
 
-Table = Mapping[str, Mapping[str, Any]]
-
-
-def between(name: str, protocols: Table, first: str, others: Table) -> list[str]:
-    """Differences of a run's protocols from the first run's, by ``evaluator`` or ``evaluator 10 %``."""
-    found: dict[str, list[str]] = {}
-    for label in (label for label in others if label in protocols):
-        before, now = others[label], protocols[label]
-        for key in sorted(before.keys() | now.keys()):
-            if before.get(key) != now.get(key):
-                line = f"{key} is {now.get(key)!r} in {name}, {before.get(key)!r} in {first}"
-                found.setdefault(line, []).append(label)
-    return [f"{', '.join(labels)}: {line}" for line, labels in found.items()]
+Protocols = Mapping[str, Mapping[str, Any]]
+"""Protocols by metric group, such as ``linear 10 %``."""
 
 
-def from_published(
-    name: str, settings: Mapping[str, Any], protocols: Table, rows: Sequence[Row], evaluations: Table
-) -> list[str]:
-    """Differences of a run from published rows: in what it was trained with, then in how it was evaluated.
+def protocol_differences(name: str, protocols: Protocols, first: str, first_protocols: Protocols) -> list[str]:
+    """Return how a run's protocols differ from those of the first run.
 
     Args:
-        name: the run's.
-        settings: the run's recipe.
-        protocols: the run's, by ``evaluator`` or ``evaluator 10 %``.
-        rows: the published ones.
-        evaluations: what the publication states, by evaluator and key of its protocol.
+        name: name of the run.
+        protocols: its protocols.
+        first: name of the first run.
+        first_protocols: its protocols.
     """
-    lines = _lines(name, [(key, *_setting(settings, key, row), row) for row in rows for key in row.settings])
-    for label in dict.fromkeys(label for row in rows for label in row.labels if label in protocols):
-        evaluator, own = label.partition(" ")[0], protocols[label]
-        stated = evaluations.get(evaluator, {})
-        obtained = [
-            (key, own[key], stated[key], row) for row in rows if label in row.labels for key in stated if key in own
+    groups: dict[str, list[str]] = {}
+    for group in (group for group in first_protocols if group in protocols):
+        other, own = first_protocols[group], protocols[group]
+        for key in sorted(other.keys() | own.keys()):
+            if other.get(key) != own.get(key):
+                sentence = f"{key} is {own.get(key)!r} in {name}, but {other.get(key)!r} in {first}"
+                groups.setdefault(sentence, []).append(group)
+    return [f"{', '.join(names)}: {sentence}" for sentence, names in groups.items()]
+
+
+def published_differences(
+    name: str, settings: Mapping[str, Any], protocols: Protocols, rows: Sequence[Row], reference: Reference
+) -> list[str]:
+    """Return how a run differs from published rows: first in its settings, then in its protocols.
+
+    What the publication does not state is not compared.
+
+    Args:
+        name: name of the run.
+        settings: its recipe.
+        protocols: its protocols.
+        rows: rows of the reference that are shown.
+        reference: the reference.
+    """
+    published = [(row.label, reference.settings_of(row)) for row in rows]
+    compared = [(key, *_compared(settings, key, stated), label) for label, stated in published for key in stated]
+    sentences = _sentences(name, compared)
+    for group in dict.fromkeys(group for row in rows for group in row.groups if group in protocols):
+        evaluator, own = group.partition(" ")[0], protocols[group]
+        stated = reference.protocols.get(evaluator, {})
+        compared = [
+            (key, own[key], stated[key], row.label)
+            for row in rows
+            if group in row.groups
+            for key in stated
+            if key in own
         ]
-        lines += [line for line in _lines(f"{name}: {evaluator}", obtained) if line not in lines]
-    return lines
+        sentences += [line for line in _sentences(f"{name}: {evaluator}", compared) if line not in sentences]
+    return sentences
 
 
-def _setting(settings: Mapping[str, Any], key: str, row: Row) -> tuple[Any, Any]:
-    """What is found and what is expected; the same twice, where the run has no such option as it uses another part."""
-    expected, found = row.settings[key], at(settings, key)
-    section = key.partition(".")[0]
-    use = f"{section}.use"
-    same = section in settings and (use not in row.settings or holds(row.settings[use], at(settings, use)))
-    return (found, found) if found is None and key != use and not same else (found, expected)
+def setting(recipe: Mapping[str, Any], key: str) -> Any:
+    """Return a recipe's value at ``section.option``.
 
-
-def _lines(name: str, values: Iterable[tuple[str, Any, Any, Row]]) -> list[str]:
-    """A line for each value, found and expected, that differs, with the rows that it differs from."""
-    found: dict[tuple[str, str], list[str]] = {}
-    asked: Counter[str] = Counter()
-    for key, own, expected, row in values:
-        asked[key] += 1
-        if not holds(expected, own):
-            words = expected.words if isinstance(expected, Stated) else repr(expected)
-            found.setdefault((key, f"{name}: {key} is {own!r}, {words} in "), []).append(repr(row.label))
-    return sorted(
-        line + ("every row" if len(labels) == asked[key] > 1 else " and ".join(labels))
-        for (key, line), labels in found.items()
-    )
-
-
-def holds(expected: Any, found: Any) -> bool:
-    """Whether a value is as it was published."""
-    return expected.holds(found) if isinstance(expected, Stated) else bool(expected == found)
-
-
-def at(recipe: Mapping[str, Any], key: str) -> Any:
-    """The value at ``section.option``; of several heads, the first, but all names, without their distributions."""
+    Of several heads or losses, that is the first one's option. ``use`` is all their names, without distributions.
+    """
     section, option = key.split(".")
     table = recipe.get(section, {})
     tables = [each for each in (table if isinstance(table, list) else [table]) if isinstance(each, dict)]
@@ -84,3 +74,29 @@ def at(recipe: Mapping[str, Any], key: str) -> Any:
     if option == "use":
         return " + ".join(str(value).rpartition(":")[2] for value in values if value is not None) or None
     return values[0] if values else None
+
+
+def _compared(recipe: Mapping[str, Any], key: str, published: Mapping[str, Value]) -> tuple[Any, Any]:
+    """Return the run's and the published value of a setting.
+
+    They are equal where the run lacks the option because it uses another component: ``use`` already differs then.
+    """
+    own, section = setting(recipe, key), key.partition(".")[0]
+    use = f"{section}.use"
+    same_component = section in recipe and (use not in published or matches(published[use], setting(recipe, use)))
+    return (own, own) if own is None and key != use and not same_component else (own, published[key])
+
+
+def _sentences(name: str, compared: Iterable[tuple[str, Any, Any, str]]) -> list[str]:
+    """Return a sentence for each key, own value and published value that differ, with the labels of these rows."""
+    labels: dict[tuple[str, str], list[str]] = {}
+    rows: Counter[str] = Counter()
+    for key, own, published, label in compared:
+        rows[key] += 1
+        if not matches(published, own):
+            sentence = f"{name}: {key} is {own!r}, but {format_published(published)} in "
+            labels.setdefault((key, sentence), []).append(repr(label))
+    return sorted(
+        sentence + ("every row" if len(found) == rows[key] > 1 else " and ".join(found))
+        for (key, sentence), found in labels.items()
+    )

@@ -1,4 +1,4 @@
-"""What a report shows of a finished run's images: the split, its features, and the classes discovered in it."""
+"""A split's images with the features and the discovered classes that a run's network gives them."""
 
 from __future__ import annotations
 
@@ -9,62 +9,65 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sslkit.contracts.dataset import Split
-from sslkit.evaluation.discovered import Discovered
-from sslkit.evaluation.subject import RunSubject
-from sslkit.reporting.escape import visible
+from sslkit.data.splits import evenly_spaced_indices
+from sslkit.evaluation.discovered_classes import DiscoveredClasses
+from sslkit.evaluation.run_subject import RunSubject
+from sslkit.reporting.escape import escape_controls
 from sslkit.runs.run import Run
-
-MAP_IMAGES = 2000
-"""Images that the map of features shows at most."""
 
 QUERIES = 12
 """Images whose nearest neighbours are shown."""
 
 NEIGHBOURS = 8
+"""Nearest neighbours that are shown of each."""
 
 
 @dataclass(frozen=True)
-class Findings:
-    """Images and what the run makes of them.
+class EncodedSplit:
+    """Images of a split, their features and their discovered classes.
 
     Attributes:
-        name: the split, ``test`` where there is one, else ``train``.
-        split: its images, with labels where there are any.
+        name: name of the split, ``test`` or ``train``.
+        split: images, with labels where the data have them.
         features: ``[N, D]`` float32.
-        class_names: names of the labels, in their order; as many as there are labels.
-        discovered: its classes; None where the run has no classifier.
-        notes: what is installed otherwise than when the run was trained.
-        seed: the run's seed.
+        class_names: names of the labels, in label order.
+        discovered: discovered classes; None where the run has no classifier.
+        notes: differences between the installed versions and those of the training.
+        seed: seed of the run.
     """
 
     name: str
     split: Split
     features: Tensor
     class_names: tuple[str, ...]
-    discovered: Discovered | None
+    discovered: DiscoveredClasses | None
     notes: tuple[str, ...]
     seed: int
 
-    def describe(self, place: int) -> str:
-        """One image in words: its class, its label, its file."""
+    def describe(self, index: int) -> str:
+        """Return an image's discovered class, label and file as text."""
         parts = []
         if self.discovered is not None:
-            confidence = float(self.discovered.confidence[place])
-            parts.append(f"class {int(self.discovered.assigned[place])}, confidence {confidence:.2f}")
+            confidence = float(self.discovered.confidence[index])
+            parts.append(f"class {int(self.discovered.assigned[index])}, confidence {confidence:.2f}")
         if self.split.labels is not None:
-            parts.append(f"label {visible(self.class_names[int(self.split.labels[place])])}")
-        parts.append(visible(self.split.files[place]) if self.split.files else f"{self.name} image {place}")
+            parts.append(f"label {escape_controls(self.class_names[int(self.split.labels[index])])}")
+        parts.append(escape_controls(self.split.files[index]) if self.split.files else f"{self.name} image {index}")
         return ", ".join(parts)
 
-    def sample(self, most: int) -> Tensor:
-        """Sorted int64 places of all images, or of so many drawn at random."""
+    def sample(self, limit: int) -> Tensor:
+        """Return sorted int64 indices of ``limit`` random images, or of all images where there are fewer."""
         count = len(self.split.images)
-        if count <= most:
+        if count <= limit:
             return torch.arange(count)
-        return torch.randperm(count, generator=torch.Generator().manual_seed(self.seed))[:most].sort().values
+        return torch.randperm(count, generator=torch.Generator().manual_seed(self.seed))[:limit].sort().values
 
     def projection(self) -> tuple[Tensor, float]:
-        """Unit features on their two principal components ``[N, 2]``, and the share of the variance these hold."""
+        """Project L2-normalised features onto their first two principal components.
+
+        Returns:
+            Points ``[N, 2]``, and the share of the variance that these components explain, in [0, 1].
+        """
         from sklearn.decomposition import PCA
 
         points = normalize(self.features, dim=1).numpy()
@@ -74,38 +77,37 @@ class Findings:
         return torch.from_numpy(fitted.transform(points)).float(), float(fitted.explained_variance_ratio_.sum())
 
     def neighbours(self) -> list[tuple[int, list[int]]]:
-        """A few images, and those whose features are nearest to each by cosine, nearest first.
+        """Return a few query images, each with its nearest images by cosine similarity, nearest first.
 
-        The images are the middle ones of the largest classes by confidence; without classes, evenly spread.
+        The queries are the images of median confidence of the largest classes. Without classes, they are evenly spaced.
         """
         if self.discovered is not None:
             sizes = self.discovered.sizes
             largest = sizes.argsort(descending=True, stable=True)[:QUERIES].sort().values.tolist()
-            queries = [int(self.discovered.members(place)[sizes[place] // 2]) for place in largest if sizes[place]]
+            queries = [int(self.discovered.members(number)[sizes[number] // 2]) for number in largest if sizes[number]]
         else:
-            spread = torch.linspace(0, len(self.features) - 1, QUERIES, dtype=torch.float64)
-            queries = sorted(set(spread.round().long().tolist()))
+            queries = sorted(set(evenly_spaced_indices(len(self.features), QUERIES).tolist()))
         unit = normalize(self.features, dim=1)
-        closeness = unit[queries] @ unit.T
-        closeness[torch.arange(len(queries)), queries] = -torch.inf
-        nearest = closeness.topk(min(NEIGHBOURS, len(unit) - 1), dim=1).indices
+        similarity = unit[queries] @ unit.T
+        similarity[torch.arange(len(queries)), queries] = -torch.inf
+        nearest = similarity.topk(min(NEIGHBOURS, len(unit) - 1), dim=1).indices
         return list(zip(queries, nearest.tolist(), strict=True))
 
 
-def find(run: Run, device: str) -> Findings:
-    """Compute what a finished run makes of its test images, or of its training images where there are none.
+def encode_split(run: Run, device: str) -> EncodedSplit:
+    """Encode a finished run's test images, or its training images where it has no test images.
 
     Raises:
-        SslkitError: the run has not finished, its files are damaged, or its data are not there any more.
+        SslkitError: the run has not finished, its files are damaged, or its data are gone.
     """
     subject = RunSubject(run, device)
     name = "test" if "test" in subject.dataset.splits else "train"
     split = subject.split(name)
-    seen = subject.features(name)
+    encoded = subject.features(name)
     names = subject.class_names
     if split.labels is not None and not names:
         names = tuple(map(str, range(int(split.labels.max()) + 1)))
     discovered = None
-    if seen.logits is not None:
-        discovered = Discovered.of(seen.logits, split.labels, len(names), subject.temperature)
-    return Findings(name, split, seen.features, names, discovered, subject.notes, subject.seed)
+    if encoded.logits is not None:
+        discovered = DiscoveredClasses.from_logits(encoded.logits, split.labels, len(names), subject.temperature)
+    return EncodedSplit(name, split, encoded.features, names, discovered, subject.notes, subject.seed)

@@ -1,22 +1,23 @@
-"""Texts from recipes, class names and file names, made harmless for people to see."""
+"""Escaping of control and direction characters in recipes, class names and file names."""
 
 from __future__ import annotations
 
 import unicodedata
 
-CONTROLS = frozenset(["Cc", "Cs", "Zl", "Zp"])
-"""Unicode categories of what moves the cursor, breaks a line or is no character at all."""
+CONTROL_CATEGORIES = frozenset(["Cc", "Cs", "Zl", "Zp"])
+"""Unicode categories of characters that move the cursor, break a line or are no valid character."""
 
-BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Marks that change the direction of the text around them."""
+DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that change the direction of the text around them."""
 
 
-def visible(text: str) -> str:
-    """A text on one line that says all it holds: what would act and not show is written as an escape."""
+def escape_controls(text: str) -> str:
+    r"""Return the text on one line, with control and direction characters as escapes such as ``\n`` or ``\u202e``."""
     if text.isprintable():
         return text
-    return "".join(_escape(mark) if mark in BIDI or unicodedata.category(mark) in CONTROLS else mark for mark in text)
-
-
-def _escape(mark: str) -> str:
-    return mark.encode("unicode_escape").decode()
+    return "".join(
+        letter.encode("unicode_escape").decode()
+        if letter in DIRECTION_MARKS or unicodedata.category(letter) in CONTROL_CATEGORIES
+        else letter
+        for letter in text
+    )

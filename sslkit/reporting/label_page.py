@@ -1,4 +1,4 @@
-"""The page on which a run's discovered classes are named, and their names."""
+"""The page for naming discovered classes, and the names that users give them."""
 
 from __future__ import annotations
 
@@ -9,47 +9,52 @@ from pathlib import Path
 from sslkit import __version__
 from sslkit.errors import InputError, RunError
 from sslkit.files import write_atomic
-from sslkit.reporting.sections.classes import cards
-from sslkit.reporting.encoded_split import find
-from sslkit.reporting.page_elements import Gallery
-from sslkit.reporting.render import render
+from sslkit.reporting.encoded_split import encode_split
+from sslkit.reporting.page_elements import FigureWriter
+from sslkit.reporting.render import render_page
+from sslkit.reporting.sections.classes import class_cards
 from sslkit.runs.class_names import read_class_names, write_class_names
 from sslkit.runs.run import Run
 from sslkit.trained.network import TrainedNetwork
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """What ``label`` left behind: the names of all discovered classes, and the page that shows these."""
+class LabelPage:
+    """The page for naming classes, and their current names.
+
+    Attributes:
+        names: name of each discovered class, ``""`` for those without.
+        path: the HTML file.
+    """
 
     names: tuple[str, ...]
-    page: Path
+    path: Path
 
 
-def label(run: Run, device: str = "cpu") -> Labelled:
-    """Write ``label.html``, and ``classes.toml`` with a line for each class to name; names that are there stay.
+def write_label_page(run: Run, device: str = "cpu") -> LabelPage:
+    """Write ``label.html``, and ``classes.toml`` with a line for each class; existing names are kept.
 
     Raises:
-        RunError: the run has not finished, discovered no classes, or its ``classes.toml`` cannot be read.
-        DataError: its images are not there any more.
+        RunError: the run has not finished, has no classifier, or its ``classes.toml`` cannot be read.
+        DataError: its images are gone.
     """
-    found = find(run, device)
-    if found.discovered is None:
+    encoded = encode_split(run, device)
+    if encoded.discovered is None:
         raise _no_classes(run)
-    names = read_class_names(run, found.discovered.count) or ("",) * found.discovered.count
-    page = run.path / "label.html"
+    names = read_class_names(run, encoded.discovered.count) or ("",) * encoded.discovered.count
+    path = run.path / "label.html"
     values = {
         "title": f"Name the classes of {run.name}",
         "version": __version__,
         "run": str(run.path),
-        "split": found.name,
-        "count": found.discovered.count,
-        "labelled": found.split.labels is not None,
-        "classes": cards(found, found.discovered, names, Gallery("label")),
+        "split": encoded.name,
+        "count": encoded.discovered.count,
+        "labelled": encoded.split.labels is not None,
+        "classes": class_cards(encoded, encoded.discovered, names, FigureWriter("label")),
     }
-    write_atomic(page, render("label.html", "label.js", values))
+    write_atomic(path, render_page("label.html", "label.js", values))
     write_class_names(run, names)
-    return Labelled(names, page)
+    return LabelPage(names, path)
 
 
 def name_classes(run: Run, names: Mapping[int, str]) -> tuple[str, ...]:
@@ -57,38 +62,28 @@ def name_classes(run: Run, names: Mapping[int, str]) -> tuple[str, ...]:
 
     Args:
         run: a finished run.
-        names: by the class's place; ``""`` takes a name away.
+        names: names by class number; ``""`` removes a name.
 
     Returns:
-        The names of all.
+        The names of all classes.
 
     Raises:
-        RunError: the run has not finished, discovered no classes or not these, or its ``classes.toml`` cannot be read.
-        InputError: a name is no text.
-    """
-    count = class_count(run)
-    known = list(read_class_names(run, count) or ("",) * count)
-    for place, name in names.items():
-        if not 0 <= place < count:
-            raise RunError(f"there is no class {place}; the classes of {run.name} are 0 to {count - 1}")
-        if any("\ud800" <= letter <= "\udfff" for letter in name):
-            raise InputError(f"the name of class {place} is no text in UTF-8: {name!a}")
-        known[place] = name.strip()
-    write_class_names(run, known)
-    return tuple(known)
-
-
-def class_count(run: Run) -> int:
-    """How many classes a finished run discovered.
-
-    Raises:
-        RunError: the run has not finished, or has no classifier.
+        RunError: the run has not finished or has no such classes, or its ``classes.toml`` cannot be read.
+        InputError: a name is not valid UTF-8.
     """
     count = TrainedNetwork(run, "cpu").classes
     if not count:
         raise _no_classes(run)
-    return count
+    all_names = list(read_class_names(run, count) or ("",) * count)
+    for number, name in names.items():
+        if not 0 <= number < count:
+            raise RunError(f"there is no class {number}; the classes of {run.name} are 0 to {count - 1}")
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise InputError(f"the name of class {number} is not valid UTF-8: {name!a}")
+        all_names[number] = name.strip()
+    write_class_names(run, all_names)
+    return tuple(all_names)
 
 
 def _no_classes(run: Run) -> RunError:
-    return RunError(f"{run.name} discovered no classes to name: its network has no classifier")
+    return RunError(f"{run.name} has no classes to name: its network has no classifier")

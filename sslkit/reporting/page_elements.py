@@ -1,4 +1,4 @@
-"""What a page is made of, and the same figures as files."""
+"""Charts and tables of a page, and the same figures as files."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from markupsafe import Markup
 from torch import Tensor
 
 from sslkit.contracts.dataset import ImageStore
-from sslkit.reporting import thumbnails as pictures
-from sslkit.reporting import chart_style as drawing
+from sslkit.reporting.chart_style import inline_svg, save_figure
+from sslkit.reporting.thumbnails import image_grid, thumbnails
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,53 +20,52 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart in a page: ``words`` say what it shows to who cannot see it."""
+    """A chart of a page; ``description`` is its text for screen readers."""
 
     title: str
-    words: str
+    description: str
     svg: Markup
     caption: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of texts.
+    """A table of text cells.
 
     Attributes:
-        columns: their names.
+        columns: column names.
         rows: a text for each column.
-        title: what it shows.
-        emphasis: whether the first row is the one that counts.
-        left: whether it holds words, not numbers.
+        title: table title.
+        highlight_first: whether the first row is bold.
+        left_aligned: whether all cells are left-aligned, as words are.
     """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     title: str = ""
-    emphasis: bool = False
-    left: bool = False
+    highlight_first: bool = False
+    left_aligned: bool = False
 
 
 @dataclass(frozen=True)
-class Gallery:
-    """Figures of one run.
+class FigureWriter:
+    """Converts the figures of one run for the page, and writes them as files where a folder is given.
 
     Attributes:
-        name: begins the names of its figures within a page; no other run of the page has it.
-        folder: where figures are also written as files; None: nowhere.
+        prefix: prefix of the element ids of these figures, unique within the page.
+        folder: where figures are written as files, or None.
     """
 
-    name: str
+    prefix: str
     folder: Path | None = None
 
-    def chart(self, name: str, title: str, words: str, figure: Figure, caption: str = "") -> Chart:
-        """A figure for the page; as ``<name>.svg`` and ``<name>.png`` in the folder too."""
+    def chart(self, name: str, title: str, description: str, figure: Figure, caption: str = "") -> Chart:
+        """Return a figure as a chart of the page; also write ``<name>.svg`` and ``<name>.png`` into the folder."""
         if self.folder is not None:
-            drawing.save(figure, self.folder, name)
-        return Chart(title, words, Markup(drawing.inline_svg(figure, f"{self.name}-{name}")), caption)
+            save_figure(figure, self.folder, name)
+        return Chart(title, description, Markup(inline_svg(figure, f"{self.prefix}-{name}")), caption)
 
-    def grid(self, name: str, images: ImageStore, places: Tensor, columns: int = 10) -> None:
-        """Images in rows, as ``<name>.png`` in the folder; nothing without a folder."""
-        if self.folder is not None and len(places):
-            drawn = [pictures.picture(pixels) for pixels in images.gather(places)]
-            pictures.grid(drawn, columns).save(self.folder / f"{name}.png")
+    def grid(self, name: str, images: ImageStore, indices: Tensor, columns: int = 10) -> None:
+        """Write images in rows as ``<name>.png`` into the folder; does nothing without a folder."""
+        if self.folder is not None and len(indices):
+            image_grid(thumbnails(images, indices), columns).save(self.folder / f"{name}.png")

@@ -1,4 +1,4 @@
-"""Pages: one HTML file each that needs nothing else, asks the network for nothing and runs no script but its own."""
+"""Rendering of templates as single HTML files that load nothing and run only their own script."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from sslkit.reporting.escape import visible
+from sslkit.reporting.escape import escape_controls
 
 
-def render(template: str, script: str, values: Mapping[str, Any]) -> str:
-    """A page from a template of this package.
+def render_page(template: str, script: str, values: Mapping[str, Any]) -> str:
+    """Render a template of this package as HTML.
 
-    Whatever text goes into it is escaped, and shown on one line without marks that would act on the text around it.
+    All text is escaped for HTML, and its control and direction characters are shown as escapes on one line.
 
     Args:
-        template: its name.
-        script: name of the one script that the page may run; its content policy refuses any other, and any request.
-        values: what the template fills in.
+        template: file name of the template.
+        script: file name of the only script that the page's content security policy allows.
+        values: variables of the template.
     """
     environment = Environment(
         loader=PackageLoader("sslkit.reporting"),
@@ -30,13 +30,13 @@ def render(template: str, script: str, values: Mapping[str, Any]) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: visible(value) if type(value) is str else value,
+        finalize=lambda value: escape_controls(value) if type(value) is str else value,
     )
     environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
     source = _source(script)
     digest = b64encode(sha256(source.encode()).digest()).decode()
-    own = {"style": Markup(_source("page.css")), "script": Markup(source), "script_digest": digest}
-    return environment.get_template(template).render(own | dict(values))
+    page = {"style": Markup(_source("page.css")), "script": Markup(source), "script_digest": digest}
+    return environment.get_template(template).render(page | dict(values))
 
 
 def _source(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Images of a data set as pictures that a page can hold."""
+"""Thumbnails of data set images: ``data:`` URIs, sprite sheets and grids."""
 
 from __future__ import annotations
 
@@ -12,21 +12,27 @@ from torch import Tensor
 
 from sslkit.contracts.dataset import ImageStore
 
-THUMBNAIL = 64
-"""Longest side in pixels of an image in a grid."""
+THUMBNAIL_SIZE = 64
+"""Longest side in pixels of a thumbnail."""
 
-SPRITE = 48
-"""Longest side in pixels of an image on a sheet of many."""
+SPRITE_SIZE = 48
+"""Longest side in pixels of an image in a sprite sheet."""
 
-LOSSLESS = 32
-"""Longest side in pixels up to which PNG is used; larger pictures are JPEG, at a fraction of the size."""
+PNG_SIZE = 32
+"""Longest side in pixels up to which an image is stored as PNG; JPEG takes far less space for larger ones."""
 
 GAP = 2
-"""Pixels between the images of a grid file."""
+"""Pixels between the images of a grid."""
+
+BATCH = 256
+"""Images that are read at once."""
 
 
-def picture(pixels: Tensor, longest: int = THUMBNAIL) -> Image.Image:
-    """uint8 ``[C, H, W]`` as a picture no larger than that; of other than three channels, the first."""
+def thumbnail(pixels: Tensor, longest: int = THUMBNAIL_SIZE) -> Image.Image:
+    """Return uint8 pixels ``[C, H, W]`` as an image of at most ``longest`` pixels a side.
+
+    Three channels are RGB; of any other number, the first channel is shown in grey.
+    """
     array = pixels.cpu().numpy()
     image = Image.fromarray(np.ascontiguousarray(array.transpose(1, 2, 0)) if len(array) == 3 else array[0])
     if max(image.size) > longest:
@@ -34,35 +40,39 @@ def picture(pixels: Tensor, longest: int = THUMBNAIL) -> Image.Image:
     return image
 
 
-def uri(image: Image.Image) -> str:
-    """A picture as a ``data:`` address."""
+def thumbnails(images: ImageStore, indices: Tensor, longest: int = THUMBNAIL_SIZE) -> list[Image.Image]:
+    """Return thumbnails of the images at int64 ``indices`` ``[B]``."""
+    return [thumbnail(pixels, longest) for batch in indices.split(BATCH) for pixels in images.gather(batch)]
+
+
+def data_uri(image: Image.Image) -> str:
+    """Encode an image as a ``data:`` URI."""
     file = io.BytesIO()
-    if max(image.size) <= LOSSLESS:
+    if max(image.size) <= PNG_SIZE:
         image.save(file, "PNG", optimize=True)
         return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
     image.save(file, "JPEG", quality=85, optimize=True)
     return f"data:image/jpeg;base64,{b64encode(file.getvalue()).decode()}"
 
 
-def thumbnails(images: ImageStore, places: Tensor) -> list[str]:
-    """``data:`` addresses of the images at int64 places ``[B]``."""
-    return [uri(picture(pixels)) for block in places.split(256) for pixels in images.gather(block)]
+def sprite_sheet(images: ImageStore, indices: Tensor) -> tuple[Image.Image, int, tuple[int, int]]:
+    """Draw the images at int64 ``indices`` ``[B]`` without gaps on one sheet.
+
+    Returns:
+        The sheet, the number of images a row, and ``(width, height)`` of one image.
+    """
+    columns = math.ceil(math.sqrt(len(indices)))
+    sprites = thumbnails(images, indices, SPRITE_SIZE)
+    return image_grid(sprites, columns, 0), columns, sprites[0].size
 
 
-def sheet(images: ImageStore, places: Tensor) -> tuple[Image.Image, int, tuple[int, int]]:
-    """Images at int64 places ``[B]`` side by side; how many to a row, and ``(width, height)`` of one."""
-    columns = math.ceil(math.sqrt(len(places)))
-    drawn = [picture(pixels, SPRITE) for block in places.split(256) for pixels in images.gather(block)]
-    return grid(drawn, columns, 0), columns, drawn[0].size
-
-
-def grid(pictures: list[Image.Image], columns: int, gap: int = GAP) -> Image.Image:
-    """Pictures of one size in rows on white."""
-    width, height = pictures[0].size
-    rows = math.ceil(len(pictures) / columns)
+def image_grid(images: list[Image.Image], columns: int, gap: int = GAP) -> Image.Image:
+    """Draw images of one size in rows on white."""
+    width, height = images[0].size
+    rows = math.ceil(len(images) / columns)
     size = columns * (width + gap) - gap, rows * (height + gap) - gap
-    found = Image.new(pictures[0].mode, size, "white")
-    for place, image in enumerate(pictures):
-        row, column = divmod(place, columns)
-        found.paste(image, (column * (width + gap), row * (height + gap)))
-    return found
+    grid = Image.new(images[0].mode, size, "white")
+    for index, image in enumerate(images):
+        row, column = divmod(index, columns)
+        grid.paste(image, (column * (width + gap), row * (height + gap)))
+    return grid

@@ -1,195 +1,146 @@
-"""What a page says of one run, as far as the run got."""
+"""All sections of one run, as far as the run got."""
 
 from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from sslkit.errors import SslkitError
-from sslkit.reporting import evaluations
-from sslkit.reporting.sections import training_curves as curves
-from sslkit.reporting.sections import classes as discoveries
-from sslkit.reporting.compare import compare
-from sslkit.reporting.facts import facts, origin, parsed, read, summary, used, words
-from sslkit.reporting.encoded_split import Findings, find
-from sslkit.reporting.page_elements import Gallery, Table
-from sslkit.reporting.references import REFERENCES
+from sslkit.files import read_regular_file
+from sslkit.reporting.encoded_split import EncodedSplit, encode_split
+from sslkit.reporting.evaluation_tables import latest_results
+from sslkit.reporting.page_elements import FigureWriter
+from sslkit.reporting.references import Reference
+from sslkit.reporting.sections.classes import class_cards, class_sizes
+from sslkit.reporting.sections.confusion import confusion
+from sslkit.reporting.sections.evaluations import evaluation_section, headline_metrics, published_section
+from sslkit.reporting.sections.feature_map import feature_map
+from sslkit.reporting.sections.neighbours import neighbours, neighbours_note
+from sslkit.reporting.sections.provenance import provenance_rows
+from sslkit.reporting.sections.recipe import component_names, recipe_rows, summary
+from sslkit.reporting.sections.training_curves import by_metric, run_charts
 from sslkit.runs.class_names import read_class_names
-from sslkit.runs.evaluation_result import EvaluatorResult
-from sslkit.runs.metrics_file import read_metrics
 from sslkit.runs.evaluation_files import read_evaluations
+from sslkit.runs.metrics_file import read_metrics
 from sslkit.runs.run import Run
 
 CURVES_NOTE = (
-    "Accuracies were measured on the data's validation split, or where they have none on one cut from the labelled "
-    "training images, which training may have seen; it never saw a label."
+    "Accuracies are measured on the validation split. Where the data have none, it is cut from the labelled training "
+    "images: training may have used these images, but never their labels."
 )
 
-FIRST = (
-    ("cluster", "acc", "cluster accuracy, one-to-one"),
-    ("cluster", "nmi", "NMI"),
-    ("linear", "top1", "linear probe, top-1"),
-    ("linear-sgd", "top1", "linear probe by SGD, top-1"),
-    ("knn", "top1", "nearest neighbours, top-1"),
-    ("finetune", "top1", "fine-tuned, top-1"),
-)
-"""Figures that stand at the top: evaluator, figure, and what it is called there."""
 
-
-def describe(run: Run, gallery: Gallery, reference: str | None, device: str) -> dict[str, Any]:
-    """Everything a report shows of a run.
+def run_section(run: Run, figures: FigureWriter, reference: Reference | None, device: str) -> dict[str, Any]:
+    """Return the template values of one run.
 
     Args:
-        run: the run.
-        gallery: takes its figures.
-        reference: name of published figures; where None, those on the run's data set.
-        device: where features are computed.
+        run: the run, finished or not.
+        figures: receives the figures.
+        reference: published results to show next to the run's evaluations.
+        device: device that computes features.
 
     Raises:
         RunError: its status, its history or its class names are damaged.
     """
     status = run.status
     notes: list[str] = []
-    recipe_text = read(run.recipe, notes)
-    recipe = parsed(tomllib.loads, recipe_text, run.recipe, notes)
-    record = parsed(json.loads, read(run.provenance, notes), run.provenance, notes)
-    history = curves.by_metric(read_metrics(run.metrics)) if run.metrics.exists() else {}
-    charts = curves.of_run(history)
-    drawn = [(item.main, item.chart(gallery)) for item in charts]
-    saved, damaged = read_evaluations(run)
-    notes += [f"{path} is left out: {why}" for path, why in damaged.items()]
-    newest = evaluations.newest(saved, used(recipe, "data") if recipe else "")
-    progress = f"{status.epoch} of {status.epochs}"
+    recipe_text = read_text(run.recipe, notes)
+    recipe = parse_table(tomllib.loads, recipe_text, run.recipe, notes)
+    provenance = parse_table(json.loads, read_text(run.provenance, notes), run.provenance, notes)
+    history = by_metric(read_metrics(run.metrics)) if run.metrics.exists() else {}
+    charts = [(chart.main, chart.draw(figures)) for chart in run_charts(history)]
+    evaluations, damaged = read_evaluations(run)
+    notes += [f"{path} is left out: {reason}" for path, reason in damaged.items()]
+    latest = latest_results(evaluations, component_names(recipe, "data") if recipe else "")
     section: dict[str, Any] = {
-        "id": gallery.name,
+        "id": figures.prefix,
         "name": run.name,
         "path": str(run.path),
         "state": status.state,
-        "summary": summary(recipe, record, progress),
-        "facts": facts(recipe, record, status.steps),
+        "summary": summary(recipe, provenance, f"{status.epoch} of {status.epochs}"),
+        "recipe_rows": recipe_rows(recipe, provenance, status.steps),
         "recipe": recipe_text.splitlines(),
         "settings": recipe,
         "history": history,
-        "charts": [chart for main, chart in drawn if main],
-        "more": [chart for main, chart in drawn if not main],
+        "charts": [chart for main, chart in charts if main],
+        "more_charts": [chart for main, chart in charts if not main],
         "curves_note": CURVES_NOTE if "monitor/knn" in history else "",
         "evaluations": [
-            _evaluation(place, title, *found, gallery) for place, (title, found) in enumerate(newest.items())
+            evaluation_section(index, title, name, result, figures)
+            for index, (title, (name, result)) in enumerate(latest.items())
         ],
-        "numbers_first": _numbers_first(newest),
-        "references": _references(run, recipe, reference, bool(newest)),
-        "provenance": origin(record),
+        "headlines": headline_metrics(latest),
+        "published": published_section(run, reference) if reference and latest else None,
+        "provenance": provenance_rows(provenance),
         "notes": notes,
     }
-    return section | _found(run, status.state, gallery, device, notes)
+    section |= _image_sections(run, status.state, figures, device, notes)
+    return section | {"absent": [name for name in ("confusion", "map", "neighbours") if not section[name]]}
 
 
-def _found(run: Run, state: str, gallery: Gallery, device: str, notes: list[str]) -> dict[str, Any]:
-    """What needs the trained network and the images."""
+def read_text(path: Path, notes: list[str]) -> str:
+    """Return a file's text; where it cannot be read, add the reason to ``notes`` and return an empty text."""
+    try:
+        return read_regular_file(path)
+    except (OSError, ValueError) as error:
+        notes.append(f"{path} cannot be read: {error}")
+        return ""
+
+
+def parse_table(parse: Callable[[str], Any], text: str, path: Path, notes: list[str]) -> dict[str, Any]:
+    """Parse a file's text; where it is damaged, add the reason to ``notes`` and return an empty table."""
+    try:
+        table = parse(text) if text else {}
+    except (ValueError, RecursionError) as error:
+        notes.append(f"{path} cannot be read: {error}")
+        return {}
+    return table if isinstance(table, dict) else {}
+
+
+def _image_sections(run: Run, state: str, figures: FigureWriter, device: str, notes: list[str]) -> dict[str, Any]:
+    """Return the template values that need the trained network and the images."""
     section: dict[str, Any] = dict.fromkeys(
-        ("classes", "sizes", "confusion", "confusions", "numbers", "map", "neighbours")
+        ("classes", "class_sizes", "confusion", "confused_pairs", "confusion_table", "map", "neighbours")
     )
     section |= {"labelled": False, "classes_note": "", "neighbours_note": "", "no_classes": ""}
-    try:
-        if not run.has_weights:
-            section["no_classes"] = f"The run is {state}: classes, map and neighbours are shown once it has finished."
-            return section
-        found = find(run, device)
-    except SslkitError as error:
-        notes.append(f"the images and what the network makes of them cannot be shown: {error}")
-        section["no_classes"] = "They cannot be shown; the reason stands at the top."
+    if not run.has_weights:
+        section["no_classes"] = f"The run is {state}. Classes, map and neighbours are shown once it has finished."
         return section
-    finally:
-        section["absent"] = _absent(section)
-    notes += found.notes
-    labelled = found.split.labels is not None
-    section |= {"labelled": labelled, "map": None}
+    try:
+        encoded = encode_split(run, device)
+    except SslkitError as error:
+        notes.append(f"classes, map and neighbours cannot be shown: {error}")
+        section["no_classes"] = "They cannot be shown; the notes at the top give the reason."
+        return section
+    notes += encoded.notes
     names: tuple[str, ...] = ()
-    if found.discovered is None:
-        section["no_classes"] = "The run has no classifier, so it discovered no classes; its features are shown below."
+    if encoded.discovered is None:
+        section["no_classes"] = "The run has no classifier, so it discovered no classes. Its features are shown below."
     else:
-        names = read_class_names(run, found.discovered.count) or ("",) * found.discovered.count
-        section["classes"] = discoveries.cards(found, found.discovered, names, gallery)
-        section["classes_note"] = _classes_note(found, len(section["classes"]))
-        section["sizes"] = discoveries.sizes(found.discovered, names, gallery)
-        section |= discoveries.confusion(found, found.discovered, names, gallery)
-    section["map"] = discoveries.plane(found, names, gallery)
-    section["neighbours"] = discoveries.neighbours(found)
-    section["neighbours_note"] = (
-        f"Each framed {found.name} image, and the {found.name} images whose features are nearest to its own by cosine"
-        + (", nearest first; ≠ marks those with another label." if labelled else ", nearest first.")
-    )
-    section["absent"] = _absent(section)
-    return section
-
-
-def _absent(section: dict[str, Any]) -> list[str]:
-    return [name for name in ("confusion", "map", "neighbours") if not section[name]]
-
-
-def _classes_note(found: Findings, shown: int) -> str:
-    assert found.discovered is not None
-    count, images = found.discovered.count, len(found.discovered.assigned)
-    which = f"{count} classes" if shown == count else f"The {shown} largest of {count} classes"
-    seen = (
-        "which training has not seen" if found.name == "test" else "which it was trained on: there are no test images"
-    )
-    return (
-        f"{which}, on {images} {found.name} images, {seen}. An image belongs to its likeliest class, "
-        "whose probability is its confidence."
-    )
-
-
-def _evaluation(place: int, title: str, name: str, result: EvaluatorResult, gallery: Gallery) -> dict[str, Any]:
-    columns, rows = evaluations.rows(name, result)
-    said = result.protocol
-    heading = f"{title}: {said.get('images', '?')} {said.get('split', '')} images of {said.get('data', '?')}"
-    return {
-        "name": title,
-        "table": Table(("", *columns), rows, heading, emphasis=True),
-        "charts": [item.chart(gallery) for item in curves.of_evaluation(place, title, result.metrics.get("curves", []))],
-        "protocol": [(key, words(value)) for key, value in evaluations.protocol(evaluations.full_protocol(result))],
+        names = read_class_names(run, encoded.discovered.count) or ("",) * encoded.discovered.count
+        section["classes"] = class_cards(encoded, encoded.discovered, names, figures)
+        section["classes_note"] = _classes_note(encoded, encoded.discovered.count, len(section["classes"]))
+        section["class_sizes"] = class_sizes(encoded.discovered, names, figures)
+        section |= confusion(encoded, encoded.discovered, names, figures)
+    return section | {
+        "labelled": encoded.split.labels is not None,
+        "map": feature_map(encoded, names, figures),
+        "neighbours": neighbours(encoded),
+        "neighbours_note": neighbours_note(encoded),
     }
 
 
-def _numbers_first(newest: Mapping[str, tuple[str, EvaluatorResult]]) -> list[dict[str, str]]:
-    found = []
-    for evaluator, figure, name in FIRST:
-        if evaluator not in newest:
-            continue
-        _, result = newest[evaluator]
-        value = result.metrics.get(figure)
-        if not isinstance(value, float):
-            continue
-        pixels = result.baselines["kmeans_pixels"].metrics.get(figure) if "kmeans_pixels" in result.baselines else None
-        beside = f"k-means on pixels: {pixels:.3f}" if evaluator == "cluster" and isinstance(pixels, float) else ""
-        found.append({"name": name, "value": f"{value:.3f}", "beside": beside})
-    return found
-
-
-def _references(run: Run, recipe: dict[str, Any], asked: str | None, evaluated: bool) -> list[dict[str, Any]]:
-    """Published figures beside the run's own."""
-    if not evaluated:
-        return []
-    own = used(recipe, "data") if recipe else ""
-    wanted = (
-        [asked]
-        if asked
-        else [
-            name for name, item in REFERENCES.items() if any(row.settings.get("data.use") == own for row in item.rows)
-        ]
+def _classes_note(encoded: EncodedSplit, count: int, shown: int) -> str:
+    classes = f"{count} classes" if shown == count else f"The {shown} largest of {count} classes"
+    seen = (
+        "which training has not seen"
+        if encoded.name == "test"
+        else "which the run was trained on, as there are no test images"
     )
-    found = []
-    for name in wanted:
-        result = compare([run], REFERENCES[name])
-        figures = list(dict.fromkeys(figure for row in result["rows"][1:] for figure in row["figures"]))
-        rows = [[row["label"], *(_three(row["figures"].get(figure)) for figure in figures)] for row in result["rows"]]
-        table = Table(("", *figures), rows, "Beside what was published", emphasis=True)
-        found.append({"table": table, "differences": result["differences"], **result["reference"]})
-    return found
-
-
-def _three(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+    return (
+        f"{classes}, on {len(encoded.features)} {encoded.name} images, {seen}. Each image belongs to its most probable "
+        "class; the confidence is that probability."
+    )

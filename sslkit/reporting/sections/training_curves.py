@@ -1,4 +1,4 @@
-"""Curves of a training, of one run or of several beside each other."""
+"""Curves of ``metrics.csv`` and of an evaluator's training, as line charts."""
 
 from __future__ import annotations
 
@@ -6,162 +6,146 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sslkit.reporting import charts as figures
-from sslkit.reporting.page_elements import Chart, Gallery
-from sslkit.reporting.charts import Line
-from sslkit.runs.metrics_file import Row
+from sslkit.reporting.charts import Curve, line_chart
+from sslkit.reporting.page_elements import Chart, FigureWriter
+from sslkit.runs.metrics_file import MetricsRow
 
 Points = tuple[list[float], list[float]]
 """Epochs and values."""
 
 LN_K = "monitor/ln_k"
 
-NAMES = {
-    "epoch_loss": "loss, mean of the epoch",
-    "loss": "loss, every few steps",
-    "monitor/acc": "cluster accuracy",
-    "monitor/nmi": "NMI",
-    "monitor/knn": "nearest neighbours",
-    "monitor/entropy": "entropy of the assignments",
-    "monitor/classes_used": "classes in use",
-    "monitor/view_entropy": "entropy of the assignments of augmented views",
-    "monitor/view_contrast": "contrast between views of different images",
-    "monitor/spread": "spread of the features",
-    "monitor/rank": "effective rank of the features",
-    "lr": "learning rate",
-    "time/images_per_second": "throughput",
-    "time/waiting": "time spent waiting for data",
-}
+FRACTION = "in [0, 1]"
 
-UNITS = {
-    "monitor/acc": "fraction of 1",
-    "monitor/nmi": "fraction of 1",
-    "monitor/knn": "fraction of 1",
-    "monitor/entropy": "nats",
-    "monitor/classes_used": "classes",
-    "monitor/view_entropy": "nats",
-    "monitor/view_contrast": "standard deviations",
-    "monitor/spread": "1 is even",
-    "monitor/rank": "dimensions",
-    "time/images_per_second": "images / s",
-    "time/waiting": "fraction of 1",
+METRICS = {
+    "epoch_loss": ("loss, mean of the epoch", ""),
+    "loss": ("loss, every few steps", ""),
+    "monitor/acc": ("cluster accuracy", FRACTION),
+    "monitor/nmi": ("NMI", FRACTION),
+    "monitor/knn": ("kNN accuracy", FRACTION),
+    "monitor/entropy": ("entropy of the assignments", "nats"),
+    "monitor/classes_used": ("classes in use", "classes"),
+    "monitor/view_entropy": ("entropy of the assignments of augmented views", "nats"),
+    "monitor/view_contrast": ("contrast between views of different images", "standard deviations"),
+    "monitor/feature_std": ("standard deviation of the features", "1 = even in all directions"),
+    "monitor/effective_rank": ("effective rank of the features", "dimensions"),
+    "lr": ("learning rate", "learning rate"),
+    "time/images_per_second": ("throughput", "images / s"),
+    "time/data_wait": ("time spent waiting for data", FRACTION),
 }
+"""Label and unit of the metrics that sslkit logs; the others are shown by their names."""
+
+VALIDATION = ("monitor/acc", "monitor/nmi", "monitor/knn")
 
 
 @dataclass(frozen=True)
-class Curves:
-    """One chart of curves.
+class CurvesChart:
+    """A line chart.
 
     Attributes:
-        name: unlike any other of the run's.
-        title: what it shows.
-        unit: of the values.
-        lines: the curves.
+        name: file name, unique within the run.
+        title: title of the chart.
+        unit: unit of the values.
+        curves: curves over epochs.
         levels: horizontal lines by name.
-        main: whether it belongs to what everybody looks at.
+        main: whether the chart is always visible; the others are folded.
     """
 
     name: str
     title: str
     unit: str
-    lines: Sequence[Line]
+    curves: Sequence[Curve]
     levels: Mapping[str, float] = field(default_factory=dict)
     main: bool = True
 
     @property
-    def words(self) -> str:
-        """What it shows to who cannot see it."""
-        told = [f"{line.name}: {_course(line)}" for line in self.lines if not line.faint]
-        return "; ".join([*told, *(f"{name} is {level:.4g}" for name, level in self.levels.items())])
+    def description(self) -> str:
+        """Text for screen readers: first, last, least and greatest value of each curve."""
+        parts = [f"{curve.name}: {_range(curve)}" for curve in self.curves if not curve.faint]
+        return "; ".join([*parts, *(f"{name} is {level:.4g}" for name, level in self.levels.items())])
 
-    def chart(self, gallery: Gallery) -> Chart:
-        """The chart, as one of the gallery's."""
-        return gallery.chart(self.name, self.title, self.words, figures.curves(self.lines, self.unit, self.levels))
-
-
-def _course(line: Line) -> str:
-    if len(line.y) < 2:
-        return ", ".join(f"{value:.4g}" for value in line.y) or "no values"
-    least, greatest = min(line.y), max(line.y)
-    return f"from {line.y[0]:.4g} to {line.y[-1]:.4g}, between {least:.4g} and {greatest:.4g}"
+    def draw(self, figures: FigureWriter) -> Chart:
+        """Draw the chart."""
+        figure = line_chart(self.curves, self.unit, self.levels)
+        return figures.chart(self.name, self.title, self.description, figure)
 
 
-def by_metric(rows: Iterable[Row]) -> dict[str, Points]:
-    """The points of every metric, in the order in which these first appear."""
-    found: dict[str, Points] = {}
+def _range(curve: Curve) -> str:
+    if len(curve.y) < 2:
+        return ", ".join(f"{value:.4g}" for value in curve.y) or "no values"
+    return f"from {curve.y[0]:.4g} to {curve.y[-1]:.4g}, between {min(curve.y):.4g} and {max(curve.y):.4g}"
+
+
+def by_metric(rows: Iterable[MetricsRow]) -> dict[str, Points]:
+    """Group rows of ``metrics.csv`` by metric, in order of first appearance."""
+    history: dict[str, Points] = {}
     for row in rows:
-        epochs, values = found.setdefault(row.metric, ([], []))
+        epochs, values = history.setdefault(row.metric, ([], []))
         epochs.append(row.epoch)
         values.append(row.value)
-    return found
+    return history
 
 
-def of_run(history: Mapping[str, Points]) -> list[Curves]:
-    """The charts of one run: loss, what was measured, learning rate, throughput; then whatever else was logged."""
-    left = dict(history)
-    levels = _level(left)
+def run_charts(history: Mapping[str, Points]) -> list[CurvesChart]:
+    """Return the charts of one run: loss, validation metrics, learning rate, throughput, then all other metrics."""
+    rest = dict(history)
+    _, ln_k = rest.pop(LN_K, ([], []))
+    levels = {"ln K": ln_k[-1]} if ln_k else {}
     charts = []
-    if "loss" in left:
-        # Of a sum of losses, each is a metric of the loss's name; what else a loss tells has a stroke in its name.
-        parts = [name for name in left if "/" not in name and name not in ("loss", "epoch_loss", "lr")]
-        lines = [Line(NAMES["loss"], *left.pop("loss"), faint=True)]
-        lines += [Line(NAMES.get(name, name), *left.pop(name)) for name in ("epoch_loss", *parts) if name in left]
-        charts.append(Curves("loss", "Loss", "loss", lines, levels))
-    measured = [name for name in ("monitor/acc", "monitor/nmi", "monitor/knn") if name in left]
-    if measured:
-        lines = [Line(NAMES[name], *left.pop(name)) for name in measured]
-        charts.append(Curves("measured", "Measured while training", "fraction of 1", lines))
+    if "loss" in rest:
+        # Each loss of a sum is a metric without a stroke in its name; further metrics of a loss have one.
+        parts = [name for name in rest if "/" not in name and name not in ("loss", "epoch_loss", "lr")]
+        curves = [Curve(_label("loss"), *rest.pop("loss"), faint=True)]
+        curves += [Curve(_label(name), *rest.pop(name)) for name in ("epoch_loss", *parts) if name in rest]
+        charts.append(CurvesChart("loss", "Loss", "loss", curves, levels))
+    if validation := [Curve(_label(name), *rest.pop(name)) for name in VALIDATION if name in rest]:
+        charts.append(CurvesChart("validation", "Validation metrics during training", FRACTION, validation))
     main = ("lr", "time/images_per_second")
-    for name in sorted(left, key=lambda name: name not in main):
-        unit = UNITS.get(name, "learning rate" if name == "lr" else "")
-        line = Line(NAMES.get(name, name), *left[name])
-        own = {f"{text}, an even spread": level for text, level in levels.items()} if name == "monitor/entropy" else {}
-        charts.append(Curves(name.replace("/", "-"), _title(name), unit, [line], own, main=name in main))
+    for name in sorted(rest, key=lambda name: name not in main):
+        uniform = {f"{text}, uniform": level for text, level in levels.items()} if name == "monitor/entropy" else {}
+        charts.append(_chart(name, [Curve(_label(name), *rest[name])], uniform, main=name in main))
     return charts
 
 
-def of_runs(histories: Mapping[str, Mapping[str, Points]]) -> list[Curves]:
-    """The charts of several runs, by their names: one for each metric of the epochs that at least one has."""
-    wanted = [name for name in NAMES if name not in ("loss", "time/waiting")]
+def comparison_charts(histories: Mapping[str, Mapping[str, Points]]) -> list[CurvesChart]:
+    """Return the charts of several runs, by run name: one for each known metric that at least one run has."""
     charts = []
-    for name in wanted:
-        lines = [Line(run, *history[name]) for run, history in histories.items() if name in history]
-        if lines:
-            unit = UNITS.get(name, "")
-            charts.append(Curves(name.replace("/", "-"), _title(name), unit, lines))
+    for name in METRICS:
+        curves = [Curve(run, *history[name]) for run, history in histories.items() if name in history]
+        if curves and name not in ("loss", "time/data_wait"):
+            charts.append(_chart(name, curves, {}, main=True))
     return charts
 
 
-def of_evaluation(place: int, title: str, rows: Sequence[Mapping[str, float | None]]) -> list[Curves]:
-    """The charts of an evaluator's own training.
+def evaluator_charts(index: int, title: str, rows: Sequence[Mapping[str, float | None]]) -> list[CurvesChart]:
+    """Return the charts of an evaluator's own training.
 
     Args:
-        place: of the evaluation among those of the run.
-        title: the evaluator's.
-        rows: by epoch, values by names such as ``train_loss``; those that end alike share a chart.
+        index: index of the evaluation among those of the run.
+        title: name of the evaluator.
+        rows: values of each epoch, by names such as ``train_loss``; names with the same ending share a chart.
     """
-    lines: dict[str, list[Line]] = {}
+    curves: dict[str, list[Curve]] = {}
     for name in dict.fromkeys(name for row in rows for name in row):
         points = [(epoch, value) for epoch, row in enumerate(rows, 1) if (value := row.get(name)) is not None]
-        whose, _, what = name.rpartition("_")
-        own = Line(whose or what, [float(epoch) for epoch, _ in points], [value for _, value in points])
-        lines.setdefault(what, []).append(own)
+        split, _, metric = name.rpartition("_")
+        curve = Curve(split or metric, [float(epoch) for epoch, _ in points], [value for _, value in points])
+        curves.setdefault(metric, []).append(curve)
     return [
-        Curves(
-            f"evaluation-{place}-{number}-{re.sub(r'[^a-zA-Z0-9]+', '-', what)}",
-            f"{title}: {what}",
-            "loss" if what == "loss" else "fraction of 1",
-            of_what,
+        CurvesChart(
+            f"evaluation-{index}-{number}-{re.sub(r'[^a-zA-Z0-9]+', '-', metric)}",
+            f"{title}: {metric}",
+            "loss" if metric == "loss" else FRACTION,
+            own,
         )
-        for number, (what, of_what) in enumerate(lines.items())
+        for number, (metric, own) in enumerate(curves.items())
     ]
 
 
-def _level(history: dict[str, Points]) -> dict[str, float]:
-    _, values = history.pop(LN_K, ([], []))
-    return {"ln K": values[-1]} if values else {}
+def _chart(name: str, curves: Sequence[Curve], levels: Mapping[str, float], *, main: bool) -> CurvesChart:
+    label, (_, unit) = _label(name), METRICS.get(name, ("", ""))
+    return CurvesChart(name.replace("/", "-"), label[:1].upper() + label[1:], unit, curves, levels, main)
 
 
-def _title(name: str) -> str:
-    words = NAMES.get(name, name)
-    return words[:1].upper() + words[1:]
+def _label(name: str) -> str:
+    return METRICS[name][0] if name in METRICS else name

@@ -1,23 +1,24 @@
 "use strict";
-// What was typed becomes the command that keeps it; the page itself can write nothing.
+// The page cannot write files, so it turns the names into the command that saves them.
 const inputs = [...document.querySelectorAll("input[data-class]")];
 const command = document.getElementById("command");
 const copy = document.getElementById("copy");
-const told = document.getElementById("told");
-// In single quotes a shell takes everything as it is, but for the quote itself.
-const quoted = (text) => (/^[\w.\/=:@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+const statusLine = document.getElementById("status");
+// Within single quotes a shell takes every character literally, except the quote itself.
+const quote = (text) => (/^[\w.\/=:@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 
 const update = () => {
   const changed = inputs.filter((input) => input.value.trim() !== input.dataset.saved);
   const names = inputs.map((input) => input.value.trim()).filter(Boolean);
-  const settings = changed.map((input) => `--set ${quoted(`${input.dataset.class}=${input.value.trim()}`)}`);
-  command.textContent = ["sslkit label", quoted(document.querySelector(".bar").dataset.run), ...settings].join(" ");
+  const settings = changed.map((input) => `--set ${quote(`${input.dataset.class}=${input.value.trim()}`)}`);
+  command.textContent = ["sslkit label", quote(document.querySelector(".bar").dataset.run), ...settings].join(" ");
   command.hidden = copy.hidden = !changed.length;
   copy.textContent = "Copy the command";
-  const merged = names.length - new Set(names).size;
-  told.textContent = changed.length
-    ? `${names.length} of ${inputs.length} classes named` + (merged ? `, merged into ${new Set(names).size}` : "") + "; to keep that, run:"
-    : "Nothing is changed yet.";
+  const distinct = new Set(names).size;
+  const merged = distinct < names.length ? `, merged into ${distinct}` : "";
+  statusLine.textContent = changed.length
+    ? `${names.length} of ${inputs.length} classes named${merged}. To save the names, run:`
+    : "No changes yet.";
 };
 for (const input of inputs) input.addEventListener("input", update);
 copy.addEventListener("click", async () => {

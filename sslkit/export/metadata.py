@@ -1,0 +1,64 @@
+"""Metadata of an exported file: everything that its user needs to know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sslkit.runs.class_names import read_class_names
+from sslkit.runs.provenance_file import read_provenance
+from sslkit.runs.run import Run
+from sslkit.trained.network import TrainedNetwork
+
+
+def export_metadata(run: Run, network: TrainedNetwork) -> dict[str, Any]:
+    """Return the metadata of a run's network as a tree for JSON.
+
+    Returns:
+        A dictionary with these keys:
+
+        - ``run``: name of the run
+        - ``input``: ``channels``, ``size`` in pixels, and ``mean`` and ``std`` of each channel for values in [0, 1]
+        - ``backbone``: component and options
+        - ``resolved``: layers that depend on the data, such as the stem, as text
+        - ``feature_dim``: length of a feature
+        - ``classes``, if there is a classifier: ``count``, ``names`` (null if none are named), ``head``,
+          ``classifier`` (index in the head) and ``temperature`` (probabilities are softmax(logits / temperature))
+        - ``training``: ``components``, ``images``, ``image_shape``, ``steps``, ``seed`` and ``versions``
+    """
+    weights = network.metadata
+    metadata: dict[str, Any] = {
+        "run": run.name,
+        "input": {
+            "channels": weights["channels"],
+            "size": weights["image_size"],
+            "mean": weights["mean"],
+            "std": weights["std"],
+        },
+        "backbone": weights["backbone"],
+        "resolved": network.backbone.extra_repr(),
+        "feature_dim": weights["feature_dim"],
+    }
+    if network.classes:
+        metadata["classes"] = {
+            "count": network.classes,
+            "names": read_class_names(run, network.classes),
+            "head": network.head_name,
+            "classifier": network.classifier,
+            "temperature": network.temperature,
+        }
+    return metadata | {"training": _training(run, weights["step"])}
+
+
+def _training(run: Run, steps: int) -> dict[str, Any]:
+    provenance = read_provenance(run)
+    return {
+        "components": {
+            path: f"{part['distribution']}:{part['name']} {part['version']}".rstrip()
+            for path, part in provenance["components"].items()
+        },
+        "images": provenance["training_images"],
+        "image_shape": provenance["image_shape"],
+        "steps": steps,
+        "seed": provenance["seed"],
+        "versions": provenance["versions"],
+    }

@@ -1,0 +1,157 @@
+"""Tables of evaluation metrics, and protocols as lines of text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from sslkit.runs.evaluation_result import EvaluationResult, EvaluatorResult
+
+
+class MetricGroup(NamedTuple):
+    """Metrics that were obtained with the same labels.
+
+    Attributes:
+        label: name of the group, such as ``linear``, ``linear 10 %`` or ``cluster as named``.
+        fraction: fraction of the labels that were used, in [0, 1].
+        metrics: values by metric name.
+    """
+
+    label: str
+    fraction: float
+    metrics: dict[str, Any]
+
+
+def metric_groups(label: str, metrics: Mapping[str, Any]) -> list[MetricGroup]:
+    """Split an evaluator's metrics into those on all labels, those of named classes and those of each fraction."""
+    numbers = {name: value for name, value in metrics.items() if isinstance(value, (int, float))}
+    groups = [MetricGroup(label, 1.0, numbers)] if numbers else []
+    if named := metrics.get("named"):
+        groups.append(MetricGroup(f"{label} as named", 1.0, dict(named)))
+    return groups + [
+        MetricGroup(f"{label} {100 * float(fraction):g} %", float(fraction), dict(own))
+        for fraction, own in metrics.get("fractions", {}).items()
+    ]
+
+
+def evaluator_table(name: str, result: EvaluatorResult) -> tuple[list[str], list[list[str]]]:
+    """Tabulate one evaluator's metrics, with a column for each metric.
+
+    Args:
+        name: name of the evaluator.
+        result: its result.
+
+    Returns:
+        The names of the metrics, and the rows: of the run, of each fraction of the labels and of each baseline. A row
+        is a label and a text for each metric, empty where the row lacks it.
+    """
+    groups = metric_groups(name, result.metrics)
+    for baseline, other in result.baselines.items():
+        groups += metric_groups(_words(baseline), other.metrics)
+    columns = list(dict.fromkeys(metric for *_, metrics in groups for metric in _shown(metrics)))
+    rows = [[label, *(_cell(metrics, metric) for metric in columns)] for label, _, metrics in groups]
+    return [_words(metric) for metric in columns], rows
+
+
+def metrics_table(results: Mapping[str, EvaluatorResult]) -> tuple[list[str], list[list[str]]]:
+    """Tabulate the metrics of several evaluators, with a row for each metric and a column for each baseline.
+
+    Args:
+        results: results by name of the evaluator.
+
+    Returns:
+        The names of the columns, ``trained`` first, then the baselines; and the rows. A row is a name such as
+        ``linear 10 % top1`` and a text for each column, empty where the column lacks it.
+    """
+    cells: dict[str, dict[str, str]] = {}
+    for name, result in results.items():
+        networks = {"trained": result.metrics}
+        networks |= {_words(baseline): other.metrics for baseline, other in result.baselines.items()}
+        for column, all_metrics in networks.items():
+            for label, _, metrics in metric_groups(name, all_metrics):
+                for metric in _shown(metrics):
+                    cells.setdefault(f"{label} {_words(metric)}", {})[column] = _cell(metrics, metric)
+    columns = list(dict.fromkeys(column for row in cells.values() for column in row))
+    return columns, [[name, *(row.get(column, "") for column in columns)] for name, row in cells.items()]
+
+
+def full_protocol(result: EvaluatorResult) -> dict[str, Any]:
+    """Return an evaluator's protocol and, by baseline name, the entries in which a baseline's protocol differs."""
+    protocol = dict(result.protocol)
+    for name, baseline in result.baselines.items():
+        differs = {key: value for key, value in baseline.protocol.items() if value != result.protocol.get(key)}
+        protocol |= {_words(name): differs} if differs else {}
+    return protocol
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Return the values of a nested table, each with its keys joined by spaces."""
+    values: list[tuple[str, Any]] = []
+    for key, value in tree.items():
+        values += flatten(value, f"{prefix}{key} ") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
+    return values
+
+
+def format_value(value: Any) -> str:
+    """Format a value of a record for display; an empty list is ``none``."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(format_value, value)) or "none"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, bool)) or value is None else str(value)
+
+
+def evaluator_title(name: str, protocol: Mapping[str, Any], run_data: str) -> str:
+    """Return an evaluator's name, with the data set unless it is the run's own, such as ``linear on svhn``.
+
+    Args:
+        name: name of the evaluator.
+        protocol: its protocol.
+        run_data: name of the run's data set; empty where it is unknown.
+    """
+    data, options = str(protocol.get("data", "")), protocol.get("data_options")
+    if isinstance(options, Mapping):
+        settings = ", ".join(f"{key}={value}" for key, value in options.items())
+        data = f"{data} ({settings})" if settings else data
+    else:
+        data = data.partition(":")[0]  # a description may follow the name
+        if not run_data or data in (run_data, "the run's own"):
+            return name
+    return f"{name} on {data}" if data else name
+
+
+def latest_results(evaluations: Iterable[EvaluationResult], run_data: str) -> dict[str, tuple[str, EvaluatorResult]]:
+    """Return the latest result of each evaluator on each data set.
+
+    Args:
+        evaluations: evaluations of one run, oldest first.
+        run_data: name of the run's data set; empty where it is unknown.
+
+    Returns:
+        The evaluator's name and its result, by ``evaluator_title``.
+    """
+    return {
+        evaluator_title(name, result.protocol, run_data): (name, result)
+        for evaluation in evaluations
+        for name, result in evaluation.evaluators.items()
+    }
+
+
+def format_metric(value: float | None) -> str:
+    """Format a metric with three decimals; None is empty."""
+    return "" if value is None else f"{value:.3f}"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _shown(metrics: Mapping[str, Any]) -> list[str]:
+    return [metric for metric in metrics if not metric.endswith("_std")]
+
+
+def _cell(metrics: Mapping[str, Any], metric: str) -> str:
+    value = metrics.get(metric)
+    if not isinstance(value, float):
+        return "" if value is None else str(value)
+    deviation = metrics.get(f"{metric}_std")
+    return format_metric(value) if deviation is None else f"{value:.3f} ± {deviation:.3f}"

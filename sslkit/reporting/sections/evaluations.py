@@ -1,0 +1,74 @@
+"""Evaluations of a run: headline metrics, a table and curves for each evaluator, and published results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sslkit.reporting.compare import compare
+from sslkit.reporting.evaluation_tables import evaluator_table, flatten, format_metric, format_value, full_protocol
+from sslkit.reporting.page_elements import FigureWriter, Table
+from sslkit.reporting.references import Reference
+from sslkit.reporting.sections.training_curves import evaluator_charts
+from sslkit.runs.evaluation_result import EvaluatorResult
+from sslkit.runs.run import Run
+
+HEADLINES = (
+    ("cluster", "acc", "cluster accuracy, one-to-one"),
+    ("cluster", "nmi", "NMI"),
+    ("linear", "top1", "linear probe, top-1"),
+    ("linear-sgd", "top1", "linear probe trained by SGD, top-1"),
+    ("knn", "top1", "kNN, top-1"),
+    ("finetune", "top1", "fine-tuned, top-1"),
+)
+"""Metrics at the top of the page: evaluator, metric and label."""
+
+
+def headline_metrics(latest: Mapping[str, tuple[str, EvaluatorResult]]) -> list[dict[str, str]]:
+    """Return label, value and k-means baseline of the metrics at the top of the page."""
+    headlines = []
+    for evaluator, metric, label in HEADLINES:
+        _, result = latest.get(evaluator, ("", None))
+        value = result and result.metrics.get(metric)
+        if result is None or not isinstance(value, float):
+            continue
+        kmeans = result.baselines.get("kmeans_pixels")
+        pixels = kmeans and kmeans.metrics.get(metric)
+        baseline = f"k-means on pixels: {pixels:.3f}" if isinstance(pixels, float) else ""
+        headlines.append({"label": label, "value": format_metric(value), "baseline": baseline})
+    return headlines
+
+
+def evaluation_section(
+    index: int, title: str, name: str, result: EvaluatorResult, figures: FigureWriter
+) -> dict[str, Any]:
+    """Return the template values of one evaluator's result.
+
+    Args:
+        index: index of the evaluation among those of the run.
+        title: name of the evaluator, with the data set where it is not the run's own.
+        name: name of the evaluator.
+        result: its result.
+        figures: receives the curves.
+    """
+    columns, rows = evaluator_table(name, result)
+    protocol = result.protocol
+    images = f"{protocol.get('images', '?')} {protocol.get('split', '')} images of {protocol.get('data', '?')}"
+    charts = evaluator_charts(index, title, result.metrics.get("curves", []))
+    return {
+        "name": title,
+        "table": Table(("", *columns), rows, f"{title}: {images}", highlight_first=True),
+        "charts": [chart.draw(figures) for chart in charts],
+        "protocol": [(key, format_value(value)) for key, value in flatten(full_protocol(result))],
+    }
+
+
+def published_section(run: Run, reference: Reference) -> dict[str, Any]:
+    """Return the template values of published results, with the run's metrics in the first row."""
+    result = compare([run], reference)
+    metrics = list(dict.fromkeys(metric for row in result["rows"][1:] for metric in row["metrics"]))
+    rows = [
+        [row["label"], *(format_metric(row["metrics"].get(metric)) for metric in metrics)] for row in result["rows"]
+    ]
+    table = Table(("", *metrics), rows, "Compared with published results", highlight_first=True)
+    return {"table": table, "differences": result["differences"], **result["reference"]}

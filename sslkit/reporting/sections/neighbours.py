@@ -1,0 +1,27 @@
+"""Nearest neighbours: query images with the images whose features are most similar."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sslkit.reporting.encoded_split import EncodedSplit
+from sslkit.reporting.sections.tiles import tiles
+
+
+def neighbours(encoded: EncodedSplit) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Return the tiles of each query image and of its neighbours; neighbours with another label are marked."""
+    labels = encoded.split.labels
+    rows = []
+    for query, nearest in encoded.neighbours():
+        differs = None if labels is None else [bool(labels[index] != labels[query]) for index in nearest]
+        rows.append((tiles(encoded, [query])[0], tiles(encoded, nearest, differs)))
+    return rows
+
+
+def neighbours_note(encoded: EncodedSplit) -> str:
+    """Return the text above the neighbours."""
+    marked = "; ≠ marks those with another label" if encoded.split.labels is not None else ""
+    return (
+        f"Each row shows one {encoded.name} image in a frame, then the {encoded.name} images with the most similar "
+        f"features (cosine), nearest first{marked}."
+    )
