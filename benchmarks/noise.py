@@ -13,8 +13,8 @@ from pydantic import Field
 
 import sslkit
 from sslkit.data.store import TensorStore
-from sslkit.recipe.check import load_recipe
-from sslkit.training.events import Progress, Reporter
+from sslkit.recipe.load import load_recipe
+from sslkit.training.events import Event, Reporter, StepEnded
 from sslkit.training.train import train
 
 SWAV = Path(__file__).parents[1] / "recipes" / "swav.toml"
@@ -70,10 +70,11 @@ def train_some(own: Any, steps: int, after_step: Callable[[], None] = lambda: No
     """The first steps of a training, with everything; its run folder is dropped."""
 
     class StepListener(Reporter):
-        def step(self, progress: Progress) -> None:
-            after_step()
-            if progress.step == steps:
-                raise _Enough
+        def on_event(self, event: Event) -> None:
+            if isinstance(event, StepEnded):
+                after_step()
+                if event.progress.step == steps:
+                    raise _Enough
 
     with tempfile.TemporaryDirectory() as folder, suppress(_Enough):
         train(own, Path(folder), StepListener())

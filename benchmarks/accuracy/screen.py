@@ -28,17 +28,17 @@ from typing import Any
 
 import sslkit
 from benchmarks.common import command_line, print_table, write_record
-from sslkit.data.label_subsets import nested_fractions
-from sslkit.data.splits import Subset
+from sslkit.data.label_subsets import nested_subsets
+from sslkit.data.store import SubsetStore
 from sslkit.device.hardware import choose_device
-from sslkit.evaluation.finetune import Finetune
-from sslkit.evaluation.label_fractions import topk
-from sslkit.evaluation.logistic import Scaling, fit_path
-from sslkit.evaluation.subject import RunSubject
-from sslkit.evaluation.supervised import Settings, predict, train_network
-from sslkit.recipe.check import load_recipe
+from sslkit.evaluation.evaluators.finetune import Finetune
+from sslkit.evaluation.accuracy import topk_accuracy
+from sslkit.evaluation.logistic_regression import StandardScaler, fit_regularisation_path
+from sslkit.evaluation.run_subject import RunSubject
+from sslkit.evaluation.supervised_training import TrainingSettings, predict_logits, train_classifier
+from sslkit.recipe.load import load_recipe
 
-MONITORED = ("knn", "acc", "nmi", "rank")
+MONITORED = ("knn", "acc", "nmi", "effective_rank")
 PENALTIES = (1e-1, 1e-2, 1e-3)
 SCRATCH = "random weights"
 
@@ -119,10 +119,10 @@ def linear(subject: RunSubject) -> float:
     train, validation = subject.features("train"), subject.features("validation")
     assert train.labels is not None
     assert validation.labels is not None
-    scaling = Scaling.of(train.features)
-    fitted = fit_path(scaling(train.features), train.labels, len(subject.class_names), PENALTIES)
+    scaling = StandardScaler.fit(train.features)
+    fitted = fit_regularisation_path(scaling(train.features), train.labels, len(subject.class_names), PENALTIES)
     held_out = scaling(validation.features)
-    return max(topk(each.logits(held_out), validation.labels)["top1"] for each in fitted.values())
+    return max(topk_accuracy(each.logits(held_out), validation.labels)["top1"] for each in fitted.values())
 
 
 def finetuned(subject: RunSubject, tuning: dict[str, Any]) -> list[float]:
@@ -132,17 +132,17 @@ def finetuned(subject: RunSubject, tuning: dict[str, Any]) -> list[float]:
     assert validation.labels is not None
     labels, fraction = train.labels.cpu(), min(1.0, tuning["labels"] / len(train.images))
     own = Finetune.Options.model_validate({})
-    settings = Settings(
+    settings = TrainingSettings(
         tuning["epochs"], own.batch_size, tuning["lr"], own.lr_head, own.weight_decay, own.crop_scale, own.flip_p
     )
     right = []
     for seed in tuning["seeds"]:
-        places = nested_fractions(labels, [fraction], seed)[fraction]
-        network = train_network(
-            deepcopy(subject.backbone()), Subset(train.images, places), labels[places], len(subject.class_names),
+        places = nested_subsets(labels, [fraction], seed)[fraction]
+        network = train_classifier(
+            deepcopy(subject.backbone()), SubsetStore(train.images, places), labels[places], len(subject.class_names),
             subject.context, settings, seed,
         )  # fmt: skip
-        right.append(topk(predict(network, validation.images, subject.context), validation.labels.cpu())["top1"])
+        right.append(topk_accuracy(predict_logits(network, validation.images, subject.context), validation.labels.cpu())["top1"])
     return right
 
 

@@ -168,9 +168,9 @@ def loop(asked: argparse.Namespace) -> list[float]:
     import torch
     from lightly.loss import SwaVLoss
 
-    from sslkit.device.hardware import choose
+    from sslkit.device.hardware import choose_hardware
 
-    hardware, careful = choose("auto", "auto"), asked.side != "lightly"
+    hardware, careful = choose_hardware("auto", "auto"), asked.side != "lightly"
     device = hardware.device
     model, loss_of = network(asked.stem).to(device), SwaVLoss()
     if careful:
@@ -206,16 +206,17 @@ def ours(asked: argparse.Namespace) -> list[float]:
     import torch
 
     from benchmarks.noise import recipe
-    from sslkit.training.events import Progress, Reporter
+    from sslkit.training.events import Event, Reporter, StepEnded
     from sslkit.training.train import train
 
     ends = []
 
     class StepListener(Reporter):
-        def step(self, progress: Progress) -> None:
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            ends.append(time.perf_counter())
+        def on_event(self, event: Event) -> None:
+            if isinstance(event, StepEnded):
+                if torch.cuda.is_available():
+                    torch.cuda.synchronize()
+                ends.append(time.perf_counter())
 
     local = ["views.local_crops=6", "views.local_size=18"] if asked.crops == "multi" else []
     own = recipe(

@@ -20,12 +20,13 @@ from benchmarks.common import ROOT, by_device, command_line, print_table, take_t
 
 FIRST_STEP = """
 import os, sys
-import sslkit.cli.progress as progress
-from sslkit.training.events import Reporter
+import sslkit.cli.common.progress as progress
+from sslkit.training.events import Reporter, StepEnded
 class Leave(Reporter):
-    def step(self, progress):
-        os._exit(0)
-progress.reporter = lambda console: Leave()
+    def on_event(self, event):
+        if isinstance(event, StepEnded):
+            os._exit(0)
+progress.console_reporter = lambda console: Leave()
 from sslkit.cli.__main__ import main
 main()
 """

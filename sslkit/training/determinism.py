@@ -1,4 +1,4 @@
-"""What cannot be deterministic is said, once for each operation; torch's switch is put back after the training."""
+"""Deterministic algorithms of torch, with a note for each operation that has none."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ import torch
 
 from sslkit.training.events import Reporter
 
-REMARK = re.compile(r"(\S+) does not have a deterministic implementation")
-"""Torch's warning."""
+TORCH_WARNING = re.compile(r"(\S+) does not have a deterministic implementation")
+"""Torch's warning; the group is the name of the operation."""
 
 
 @contextmanager
-def deterministic(wanted: bool, reporter: Reporter) -> Iterator[None]:
-    """Within it, torch uses deterministic algorithms where it has them, if that is wanted.
+def deterministic_algorithms(enabled: bool, reporter: Reporter) -> Iterator[None]:
+    """Use torch's deterministic algorithms inside a ``with`` block; restore torch's setting afterwards.
 
     Args:
-        wanted: whether the recipe asks for it.
-        reporter: is told of operations that have none.
+        enabled: whether to do so; if False, nothing changes.
+        reporter: receives a note for each operation that has no deterministic algorithm, once.
     """
-    if not wanted:
+    if not enabled:
         yield
         return
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    told: set[str] = set()
+    reported: set[str] = set()
     with warnings.catch_warnings():
-        show: Any = warnings.showwarning
+        original: Any = warnings.showwarning
 
-        def tell(message: Warning | str, *args: Any, **kwargs: Any) -> None:
-            found = REMARK.match(str(message))
-            if not found:
-                show(message, *args, **kwargs)
-            elif found[1] not in told:
-                told.add(found[1])
+        def show(message: Warning | str, *args: Any, **kwargs: Any) -> None:
+            match = TORCH_WARNING.match(str(message))
+            if not match:
+                original(message, *args, **kwargs)
+            elif match[1] not in reported:
+                reported.add(match[1])
                 reporter.note(
-                    f"warning: run.deterministic: {found[1]} has no deterministic implementation on this device: "
-                    "repetitions may end in other bits"
+                    f"warning: run.deterministic: {match[1]} has no deterministic implementation on this device: "
+                    "repeated runs may end in different bits"
                 )
 
-        warnings.filterwarnings("always", message=REMARK.pattern)
-        warnings.showwarning = tell
+        warnings.filterwarnings("always", message=TORCH_WARNING.pattern)
+        warnings.showwarning = show
         try:
             torch.use_deterministic_algorithms(True, warn_only=True)
             yield

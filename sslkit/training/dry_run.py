@@ -1,4 +1,4 @@
-"""Builds a recipe and takes one batch through it, without training and without a run folder."""
+"""Dry run of a recipe: build it and run one batch, without training and without a run folder."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ import torch
 from sslkit.assembly.assemble import Assembly
 from sslkit.contracts.method import Batch
 from sslkit.device.hardware import Hardware
-from sslkit.device.out_of_memory import fitting
-from sslkit.recipe.model import Recipe
-from sslkit.training.distributed.launch import spread
+from sslkit.device.out_of_memory import explain_out_of_memory
+from sslkit.recipe.recipe import Recipe
+from sslkit.training.distributed.launch import launch
 from sslkit.training.distributed.processes import Processes
 from sslkit.training.events import Reporter
-from sslkit.training.fit import STEP
+from sslkit.training.fit import MEMORY_OPTION
 from sslkit.training.learner import Learner
-from sslkit.training.setup import prepare
+from sslkit.training.preparation import prepare
 
 
 def dry_run(recipe: Recipe, reporter: Reporter) -> dict[str, Any]:
-    """Shapes, parameter counts, memory and steps of a recipe.
+    """Return shapes, parameter counts, memory and steps of a recipe.
 
     Returns:
         ``hardware``, ``processes``, ``data``, ``views``, ``modules`` (parameters by part), ``outputs`` (shapes),
-        ``loss`` of the first batch, ``memory_bytes`` (peak of one forward and backward pass; on the CPU of the whole
-        process), ``steps_per_epoch`` and ``steps``.  Of several processes, shapes and memory are the main one's.
+        ``loss`` of the first batch, ``memory_bytes`` (peak of one forward and backward pass; on a CPU, of the whole
+        process), ``steps_per_epoch`` and ``steps``. With several processes, shapes and memory are the main one's.
     """
-    return spread(_dry_run, recipe, reporter)
+    return launch(_dry_run, recipe, reporter)
 
 
 def _dry_run(recipe: Recipe, reporter: Reporter) -> dict[str, Any]:
     hardware, assembly, processes = prepare(recipe, reporter)
-    with fitting(recipe.document, STEP, "a step"):
-        return _try_out(hardware, assembly, processes)
+    with explain_out_of_memory(recipe.document, MEMORY_OPTION, "a step"):
+        return _run_batch(hardware, assembly, processes)
 
 
-def _try_out(hardware: Hardware, assembly: Assembly, processes: Processes) -> dict[str, Any]:
+def _run_batch(hardware: Hardware, assembly: Assembly, processes: Processes) -> dict[str, Any]:
     context, method = assembly.context, assembly.method
     learner = Learner(assembly, hardware).to(hardware.device)
     batch = next(iter(assembly.loader))
@@ -47,7 +47,7 @@ def _try_out(hardware: Hardware, assembly: Assembly, processes: Processes) -> di
     views = learner.make_views(images, step=0)
     enabled = hardware.precision == "bfloat16"
     with torch.autocast(hardware.device, dtype=torch.bfloat16, enabled=enabled):
-        # A copy, or BatchNorm would count these images twice; without gradients, whose memory is no step's.
+        # A copy, so that BatchNorm does not count these images twice; no gradients, whose memory no step needs.
         with torch.no_grad():
             features = list(copy.deepcopy(method.backbone)(views[0].flatten(0, 1)).shape)
         output = method(Batch(views, assembly.views.global_views, batch.indices.to(hardware.device), 0, 0))
@@ -59,9 +59,9 @@ def _try_out(hardware: Hardware, assembly: Assembly, processes: Processes) -> di
         "data": {"images": len(assembly.images), "shape": list(assembly.images.shape)},
         "views": [list(group.shape) for group in views],
         "modules": {
-            "backbone": _parameters(method.backbone),
-            **{f"head {name}": _parameters(head) for name, head in method.heads.items()},
-            **{f"loss {name}": _parameters(loss) for name, loss in method.losses.items()},
+            "backbone": _count_parameters(method.backbone),
+            **{f"head {name}": _count_parameters(head) for name, head in method.heads.items()},
+            **{f"loss {name}": _count_parameters(loss) for name, loss in method.losses.items()},
         },
         "outputs": {
             "features": features,
@@ -69,18 +69,18 @@ def _try_out(hardware: Hardware, assembly: Assembly, processes: Processes) -> di
             "classifiers": {name: list(head.classifiers) for name, head in method.heads.items()},
         },
         "loss": float(loss),
-        "memory_bytes": _peak(hardware),
+        "memory_bytes": _peak_memory(hardware),
         "steps_per_epoch": context.steps_per_epoch,
         "steps": context.total_steps,
     }
 
 
-def _parameters(module: torch.nn.Module) -> int:
+def _count_parameters(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _peak(hardware: Hardware) -> int:
+def _peak_memory(hardware: Hardware) -> int:
     if hardware.device == "cuda":
         return torch.cuda.max_memory_allocated()
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used if sys.platform == "darwin" else used * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # bytes on macOS, KiB on Linux

@@ -1,4 +1,4 @@
-"""What a training tells while it runs; the command line shows it, Python callers may ignore it."""
+"""Events of a training, and the reporter that receives them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class Progress:
 
     Attributes:
         step: optimizer steps taken.
-        steps: optimizer steps in all.
+        steps: optimizer steps in total.
         epoch: epochs completed.
-        epochs: epochs in all.
-        images_per_second: images trained on per second since the last report.
-        waiting: part of that time spent waiting for data, 0 to 1.
+        epochs: epochs in total.
+        images_per_second: throughput since the last report.
+        data_wait: share of that time spent waiting for data, in [0, 1].
     """
 
     step: int
@@ -24,26 +24,62 @@ class Progress:
     epoch: int
     epochs: int
     images_per_second: float = 0.0
-    waiting: float = 0.0
+    data_wait: float = 0.0
+
+
+@dataclass(frozen=True)
+class Note:
+    """A message for the user, for example a choice that was made or a file that was skipped."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class TrainingStarted:
+    """Training starts, or continues from ``progress``."""
+
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class StepEnded:
+    """An optimizer step was taken."""
+
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class LossesLogged:
+    """The mean losses since the last report were written to ``metrics.csv``."""
+
+    progress: Progress
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class EpochEnded:
+    """An epoch ended; ``metrics`` has its mean loss and the validation metrics that were due."""
+
+    progress: Progress
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class TrainingEnded:
+    """Training is complete, was interrupted or failed."""
+
+    progress: Progress
+
+
+Event = Note | TrainingStarted | StepEnded | LossesLogged | EpochEnded | TrainingEnded
 
 
 class Reporter:
-    """Receives what happens; this base keeps silent."""
+    """Receiver of a training's events; this base class ignores them."""
+
+    def on_event(self, event: Event) -> None:
+        """Handle one event."""
 
     def note(self, text: str) -> None:
-        """Something worth knowing: a choice made, a file skipped."""
-
-    def begin(self, progress: Progress) -> None:
-        """Training starts or goes on from there."""
-
-    def step(self, progress: Progress) -> None:
-        """A step was taken."""
-
-    def figures(self, progress: Progress, figures: Mapping[str, float]) -> None:
-        """Losses of the last steps were logged."""
-
-    def epoch(self, progress: Progress, figures: Mapping[str, float]) -> None:
-        """An epoch ended and was measured."""
-
-    def end(self, progress: Progress) -> None:
-        """Training stopped or is complete."""
+        """Send a ``Note``."""
+        self.on_event(Note(text))

@@ -1,4 +1,4 @@
-"""What is said where a training could not read or write a file."""
+"""Errors for files that a training could not read or write."""
 
 from __future__ import annotations
 
@@ -8,30 +8,33 @@ from contextlib import contextmanager
 
 from sslkit.errors import TrainingError
 from sslkit.runs.run import Run
-from sslkit.training.checkpoint.files import newest_valid
+from sslkit.training.checkpoint.checkpoint_files import newest_valid
 
-WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-"""Errors that only writing meets."""
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors that free space solves."""
+
+WRITE_ONLY = (*DISK_FULL, errno.EROFS)
+"""Errors that only writing raises."""
 
 
 @contextmanager
-def writing(run: Run, step: int) -> Iterator[None]:
-    """What is written before the training begins."""
+def explain_file_errors(run: Run, step: int) -> Iterator[None]:
+    """Raise a ``TrainingError`` in place of an ``OSError``."""
     try:
         yield
     except OSError as error:
-        raise TrainingError(explain(run, step, error)) from error
+        raise TrainingError(file_error_message(run, step, error)) from error
 
 
-def explain(run: Run, step: int, error: OSError) -> str:
-    """What happened after a step, to which file, and how to go on."""
+def file_error_message(run: Run, step: int, error: OSError) -> str:
+    """Return the message for a file error after ``step``: what failed, which file, and how to continue."""
     where = f" ({error.filename})" if error.filename else ""
-    remedy = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "see to that"
-    wrote = error.errno in WRITING or str(error.filename or "").startswith(str(run.path))
-    what = "written" if wrote else "read or written"
-    kept, _ = newest_valid(run.checkpoints)
-    then = f"then `sslkit resume {run.path}` goes on from step {kept.step}" if kept else "then train it again"
+    remedy = "make room" if error.errno in DISK_FULL else "fix the cause"
+    writing = error.errno in WRITE_ONLY or str(error.filename or "").startswith(str(run.path))
+    action = "written" if writing else "read or written"
+    newest, _ = newest_valid(run.checkpoints)
+    then = f"then `sslkit resume {run.path}` continues from step {newest.step}" if newest else "then train it again"
     return (
-        f"training stopped after step {step}, a file could not be {what}: {error.strerror or error}{where}; "
+        f"training stopped after step {step}: a file could not be {action}: {error.strerror or error}{where}; "
         f"{remedy}, {then}"
     )

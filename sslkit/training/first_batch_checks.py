@@ -1,4 +1,4 @@
-"""Checks, on the first batch, that components give what they announced; what slips through trains silently wrong."""
+"""Checks on the first batch that components return what they declare; a mismatch could train silently wrong."""
 
 from __future__ import annotations
 
@@ -7,44 +7,44 @@ from torch import Tensor
 
 from sslkit.assembly.assemble import Assembly
 from sslkit.errors import IncompatibleComponentError
-from sslkit.recipe.model import Selected
+from sslkit.recipe.recipe import ComponentSpec
 
 
 def check_images(assembly: Assembly, images: Tensor) -> None:
-    """Refuse images that are not uint8 of the announced shape."""
-    found, announced = (images.dtype, tuple(images.shape[1:])), (torch.uint8, tuple(assembly.images.shape))
-    if found != announced:
-        raise _broken(assembly.recipe.data, f"images are {found[0]} {found[1]}, not {announced[0]} {announced[1]}")
+    """Check that images are uint8 and of the data set's shape."""
+    actual, declared = (images.dtype, tuple(images.shape[1:])), (torch.uint8, tuple(assembly.images.shape))
+    if actual != declared:
+        raise _mismatch(assembly.recipe.data, f"images are {actual[0]} {actual[1]}, not {declared[0]} {declared[1]}")
 
 
-def check_views(assembly: Assembly, made: tuple[Tensor, ...], batch: int) -> None:
-    """Refuse views of other shapes than their groups announce, and local groups before global ones."""
+def check_views(assembly: Assembly, views: tuple[Tensor, ...], batch_size: int) -> None:
+    """Check that views have the shapes of their groups, and that global groups come before local ones."""
     groups, channels = assembly.views.groups, assembly.context.channels
-    announced = [(group.count, batch, channels, group.size, group.size) for group in groups]
-    found = [tuple(group.shape) for group in made]
-    if found != announced:
-        raise _broken(assembly.recipe.views, f"views are {found}, but its groups announce {announced}")
+    declared = [(group.count, batch_size, channels, group.size, group.size) for group in groups]
+    actual = [tuple(group.shape) for group in views]
+    if actual != declared:
+        raise _mismatch(assembly.recipe.views, f"views are {actual}, but its groups declare {declared}")
     if [group.is_global for group in groups] != sorted((group.is_global for group in groups), reverse=True):
-        raise _broken(assembly.recipe.views, "a group of local views comes before one of global views")
+        raise _mismatch(assembly.recipe.views, "a group of local views comes before one of global views")
 
 
 @torch.no_grad()
 def check_heads(assembly: Assembly, device: torch.device) -> None:
-    """Refuse heads whose embeddings or logits are not as announced; leaves every statistic as it was."""
-    for selected in assembly.recipe.heads:
-        head = assembly.method.heads[selected.name]
+    """Check that heads return embeddings and logits of the declared shapes, without changing their statistics."""
+    for spec in assembly.recipe.heads:
+        head = assembly.method.heads[spec.name]
         training = head.training
         output = head.eval()(torch.zeros(2, assembly.context.feature_dim, device=device))
         head.train(training)
-        found = (tuple(output.embedding.shape[1:]), tuple(logits.shape[1] for logits in output.logits))
-        announced = ((head.embedding_dim,), tuple(head.classifiers))
-        if found != announced:
-            raise _broken(
-                selected,
-                f"it gives embeddings of {found[0]} and logits of {found[1]}, "
-                f"but announces {announced[0]} and {announced[1]}",
+        actual = (tuple(output.embedding.shape[1:]), tuple(logits.shape[1] for logits in output.logits))
+        declared = ((head.embedding_dim,), tuple(head.classifiers))
+        if actual != declared:
+            raise _mismatch(
+                spec,
+                f"it returns embeddings of {actual[0]} and logits of {actual[1]}, "
+                f"but declares {declared[0]} and {declared[1]}",
             )
 
 
-def _broken(selected: Selected, what: str) -> IncompatibleComponentError:
-    return IncompatibleComponentError(f"{selected.entry}: {what}; this is a fault of {selected.entry.distribution}")
+def _mismatch(spec: ComponentSpec, problem: str) -> IncompatibleComponentError:
+    return IncompatibleComponentError(f"{spec.entry}: {problem}; this is a bug in {spec.entry.distribution}")

@@ -1,4 +1,4 @@
-"""Gives what was prepared to Lightning, and leaves a run folder that says how that ended."""
+"""Run of the Lightning Trainer; its outcome is recorded in the run folder."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from sslkit.errors import RunError, TrainingError
 from sslkit.files import to_json, write_atomic
 from sslkit.runs.run import Run
 from sslkit.runs.weights import save_weights
-from sslkit.training import file_errors as failures
-from sslkit.training.bookkeeping import Bookkeeping
-from sslkit.training.checkpoint.files import AtomicCheckpointIO
+from sslkit.training.callback import RunCallback
+from sslkit.training.checkpoint.checkpoint_files import AtomicCheckpointIO
 from sslkit.training.distributed import slurm
 from sslkit.training.distributed.processes import Processes
 from sslkit.training.distributed.signals import StopSignal
-from sslkit.training.events import Reporter
+from sslkit.training.events import Reporter, TrainingEnded
+from sslkit.training.file_errors import file_error_message
 from sslkit.training.learner import Learner
-from sslkit.training.lightning_logging import quiet
+from sslkit.training.lightning_logging import quiet_lightning
 from sslkit.training.monitor.classifier_selection import ClassifierSelection
 from sslkit.training.monitor.validation import ValidationMonitor
 
-STEP = ("train", "batch_size")
-"""What decides most on the memory that a step needs."""
+MEMORY_OPTION = ("train", "batch_size")
+"""Key path of the option to lower when a step needs too much memory."""
 
-MISFITS = (LookupError, ValueError, TypeError, AttributeError)
-"""How optimizers and schedules refuse a state that is not theirs."""
+STATE_MISMATCH = (LookupError, ValueError, TypeError, AttributeError)
+"""Exceptions that PyTorch raises when a saved optimizer or scheduler state does not fit."""
 
 
 def fit(
@@ -45,55 +45,58 @@ def fit(
     reporter: Reporter,
     checkpoint: Path | None,
 ) -> Run:
-    """Train what was prepared into its run folder, from a checkpoint or from the beginning."""
+    """Train an assembled recipe into its run folder, from a checkpoint if one is given, and return the run."""
     learner = Learner(assembly, hardware)
-    interruption = StopSignal()
-    books = Bookkeeping(run, learner, processes, ValidationMonitor(assembly), reporter, interruption)
-    trainer = _trainer(assembly, hardware, processes, books, run)
+    stop_signal = StopSignal()
+    callback = RunCallback(run, learner, processes, ValidationMonitor(assembly), reporter, stop_signal)
+    status, loggers = callback.status, callback.writer.loggers
+    trainer = _trainer(assembly, hardware, processes, callback, run)
     try:
-        _tell_foreign(trainer, books, run, reporter, allowed=assembly.recipe.run.foreign_callbacks)
-        with interruption.restored(), quiet():
+        _record_third_party_callbacks(trainer, callback, run, reporter)
+        with stop_signal.restore_handlers(), quiet_lightning():
             trainer.fit(learner, assembly.loader, ckpt_path=checkpoint, weights_only=True)
         step = int(trainer.global_step)
         finished = step >= assembly.context.total_steps
-        if finished and processes.main:
-            _save_network(run, assembly, books.choice)
-        books.record("finished" if finished else "interrupted", step)
+        if finished and processes.is_main:
+            _save_network(run, assembly, callback.selection)
+        status.write("finished" if finished else "interrupted", step)
     except BaseException as error:
-        # Lightning turns a KeyboardInterrupt into sys.exit, and a SIGTERM before training listens into an exit, too.
+        # Lightning turns a KeyboardInterrupt into sys.exit, and so it does with a SIGTERM before the training starts.
         causes = (error, error.__context__)
         stopped = any(isinstance(cause, (KeyboardInterrupt, SIGTERMException)) for cause in causes)
-        # Until it has begun, Lightning does not know the step that it goes on from.
-        step = int(trainer.global_step) if books.begun else run.status.step
-        reporter.end(books.progress(step))
-        books.loggers.close(finished=False)
+        # Before the start Lightning does not know the checkpoint's step.
+        step = int(trainer.global_step) if callback.started else run.status.step
+        reporter.on_event(TrainingEnded(status.progress(step)))
+        loggers.close(finished=False)
         with suppress(OSError):
-            books.record("interrupted" if stopped else "failed", step)
+            status.write("interrupted" if stopped else "failed", step)
         if stopped:
             raise KeyboardInterrupt from error
         if is_out_of_memory(error):
-            raise out_of_memory_error(assembly.recipe.document, STEP, f"step {step + 1}", error) from error
+            raise out_of_memory_error(assembly.recipe.document, MEMORY_OPTION, f"step {step + 1}", error) from error
         if isinstance(error, OSError):
-            raise TrainingError(failures.explain(run, step, error)) from error
-        if checkpoint is not None and not assembly.loader.begun and isinstance(error, MISFITS):
+            raise TrainingError(file_error_message(run, step, error)) from error
+        if checkpoint is not None and not assembly.loader.started and isinstance(error, STATE_MISMATCH):
             raise RunError(
-                f"{run.name} cannot go on from {checkpoint.name}, what it holds does not fit ({error!r}): "
-                f"move that file away to go on from the one before, or train it again with `sslkit train {run.recipe}`"
+                f"{run.name} cannot resume from {checkpoint.name}: its content does not fit ({error!r}); move that "
+                f"file away to resume from the one before, or train again with `sslkit train {run.recipe}`"
             ) from error
         raise
-    reporter.end(books.progress(step))
-    if finished and processes.main:
-        books.loggers.send()  # what could not be sent before
-    books.loggers.close(finished=finished)
-    # None returns before the run is complete.  A signal may have reached another process first.
-    asked = processes.collect(interruption.requested)
-    if slurm.SIGNAL.name in asked and not finished and processes.main:
+    reporter.on_event(TrainingEnded(status.progress(step)))
+    if finished and processes.is_main:
+        loggers.send()  # rows that a failing logger has missed
+    loggers.close(finished=finished)
+    # No process returns before the run is complete. The signal may have reached another process first.
+    signal_names = processes.gather(stop_signal.requested)
+    if slurm.TIMEOUT_SIGNAL.name in signal_names and not finished and processes.is_main:
         reporter.note(slurm.requeue())
     return run
 
 
-def _trainer(assembly: Assembly, hardware: Hardware, processes: Processes, books: Bookkeeping, run: Run) -> pl.Trainer:
-    with quiet():
+def _trainer(
+    assembly: Assembly, hardware: Hardware, processes: Processes, callback: RunCallback, run: Run
+) -> pl.Trainer:
+    with quiet_lightning():
         return pl.Trainer(
             accelerator=hardware.device,
             devices=processes.devices,
@@ -103,7 +106,7 @@ def _trainer(assembly: Assembly, hardware: Hardware, processes: Processes, books
             deterministic="warn" if assembly.recipe.run.deterministic else None,
             max_epochs=-1,
             max_steps=assembly.context.total_steps,
-            callbacks=[books],
+            callbacks=[callback],
             plugins=[AtomicCheckpointIO()],
             default_root_dir=run.path,
             logger=False,
@@ -115,31 +118,24 @@ def _trainer(assembly: Assembly, hardware: Hardware, processes: Processes, books
         )
 
 
-def _tell_foreign(trainer: pl.Trainer, books: Bookkeeping, run: Run, reporter: Reporter, *, allowed: bool) -> None:
-    """Record the callbacks that other packages added to the Trainer, as Lightning lets them.
-
-    Raises:
-        TrainingError: there are some, and the recipe refuses them.
-    """
-    callbacks: list[pl.Callback] = [item for item in getattr(trainer, "callbacks", []) if item is not books]
-    names = [f"{type(item).__module__}.{type(item).__qualname__}" for item in callbacks]
-    if books.main:
-        write_atomic(run.provenance, to_json(json.loads(run.provenance.read_text()) | {"foreign_callbacks": names}))
-    if not names:
-        return
-    added = f"another installed package adds {', '.join(names)} to every Lightning training"
-    if not allowed:
-        raise TrainingError(f"{added}; uninstall it, or set run.foreign_callbacks = true")
-    reporter.note(f"warning: {added}; run.foreign_callbacks = false refuses that")
+def _record_third_party_callbacks(trainer: pl.Trainer, own: RunCallback, run: Run, reporter: Reporter) -> None:
+    """Record and report the callbacks that other installed packages add to every Lightning Trainer."""
+    callbacks: list[pl.Callback] = [callback for callback in getattr(trainer, "callbacks", []) if callback is not own]
+    names = [f"{type(callback).__module__}.{type(callback).__qualname__}" for callback in callbacks]
+    if own.processes.is_main:
+        record = json.loads(run.provenance.read_text()) | {"third_party_callbacks": names}
+        write_atomic(run.provenance, to_json(record))
+    if names:
+        reporter.note(f"warning: another installed package adds {', '.join(names)} to every Lightning training")
 
 
-def _save_network(run: Run, assembly: Assembly, choice: ClassifierSelection) -> None:
-    """Write the trained weights with what is needed to use them without the rest of the run."""
+def _save_network(run: Run, assembly: Assembly, selection: ClassifierSelection) -> None:
+    """Save the trained weights, with the metadata to use them without the rest of the run."""
     recipe, views, method = assembly.recipe, assembly.views, assembly.method
-    facts = {name: value for name, value in asdict(assembly.context).items() if name not in ("world", "restoring")}
+    context = {name: value for name, value in asdict(assembly.context).items() if name not in ("world", "restoring")}
     common = {
         "sslkit": 1,
-        "context": facts,
+        "context": context,
         "run": run.name,
         "image_size": views.size,
         "channels": assembly.context.channels,
@@ -149,11 +145,11 @@ def _save_network(run: Run, assembly: Assembly, choice: ClassifierSelection) -> 
     }
     backbone = {"backbone": recipe.resolved()["backbone"], "feature_dim": method.backbone.feature_dim}
     save_weights(method.backbone, run.backbone, common | backbone)
-    readers = (method.losses[name] for name, head in method.head_of.items() if head == choice.head)
-    chosen = {
-        "head": choice.head,
-        "classifier": choice.place,
-        "classifiers": list(choice.classifiers),
-        "logit_temperature": next((loss.logit_temperature for loss in readers if "logits" in loss.needs), None),
+    losses = [method.losses[name] for name, head in method.loss_heads.items() if head == selection.head]
+    heads = {
+        "head": selection.head,
+        "classifier": selection.index,
+        "classifiers": list(selection.classifiers),
+        "logit_temperature": next((loss.logit_temperature for loss in losses if "logits" in loss.needs), None),
     }
-    save_weights(nn.ModuleList(method.heads.values()), run.heads, common | chosen)
+    save_weights(nn.ModuleList(method.heads.values()), run.heads, common | heads)

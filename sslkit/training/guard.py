@@ -1,4 +1,4 @@
-"""Keeps what is not finite away from the weights, without the host waiting for an accelerator."""
+"""Roll-back of steps with a non-finite loss or gradient, without a device sync."""
 
 from __future__ import annotations
 
@@ -10,80 +10,84 @@ from torch import Tensor, nn
 
 from sslkit.contracts.context import World
 
-BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-"""Integers by their size in bytes."""
+INTEGER_DTYPES = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Integer dtypes by their size in bytes."""
 
 
-class Guard:
-    """Undoes a step whose loss or gradient is not finite, and every step after it.
+class NonFiniteGuard:
+    """Guard that undoes the first step with a non-finite loss or gradient, and every step after it.
 
-    On processors the host looks, and the optimizer is left without gradients, which every one takes for nothing to do.
-    On accelerators it must not wait for an answer: there all weights and buffers are copied before each step, and after
-    it the copy or the result is taken by a flag on the device.  A batch normalisation's statistics, a teacher and a
-    queue are as they were before the step, too.
+    Weights and buffers (BatchNorm statistics, teachers, queues) are then as they were before that step.
+
+    On a CPU the guard reads the result and removes the gradients, so that the optimizer changes nothing. On other
+    devices reading would sync the device: all weights and buffers are copied before each step, and a flag on the device
+    selects the copy or the result after it.
 
     Args:
-        method: what is trained; already on its device.
-        world: the processes that train together; one that fails stops all.
+        method: the trained method; already on its device.
+        world: the processes of the training; a failure in one of them undoes the step in all.
 
     Attributes:
-        failed: the first step (counted from 1) that was not finite, on the device; 0: there is none.
+        may_sync: whether the host may read values of tensors, as on a CPU.
+        failed_step: the first step (counted from 1) that was not finite, as a tensor on the device; 0 if there is none.
     """
 
     def __init__(self, method: nn.Module, world: World) -> None:
         self.method = method
         self.world = world
         self.device = next(method.parameters()).device
-        self.host_looks = self.device.type == "cpu"
-        self.failed = torch.zeros((), dtype=torch.int64, device=self.device)
-        self.kept: dict[str, Tensor] = {}
-        self.kept_bits: dict[str, Tensor] = {}
-        """Their memory as integers, on accelerators."""
+        self.may_sync = self.device.type == "cpu"
+        self.failed_step = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.backup: dict[str, Tensor] = {}
+        self.backup_integers: dict[str, Tensor] = {}
+        """The memory of ``backup`` as integers, unless on a CPU."""
 
     @torch.no_grad()
-    def begin(self) -> None:
-        """Called before each step."""
+    def before_step(self) -> None:
+        """Copy what the step may change."""
         live = self._live()
-        if _shapes(self.kept) != _shapes(live):
-            self.kept = {name: torch.empty_like(tensor) for name, tensor in live.items()}
-            self.kept_bits = {} if self.host_looks else {name: bits(kept) for name, kept in self.kept.items()}
-        for kept, now in by_dtype(self.kept.values(), live.values()):
-            torch._foreach_copy_(kept, now)
+        if _shapes(self.backup) != _shapes(live):
+            self.backup = {name: torch.empty_like(tensor) for name, tensor in live.items()}
+            self.backup_integers = (
+                {} if self.may_sync else {name: as_integers(copy) for name, copy in self.backup.items()}
+            )
+        for copies, tensors in group_by_dtype(self.backup.values(), live.values()):
+            torch._foreach_copy_(copies, tensors)
 
     @torch.no_grad()
-    def judge(self, loss: Tensor, step: int) -> None:
-        """Called with the loss of step ``step`` (from 1), and its gradients in place."""
+    def check(self, loss: Tensor, step: int) -> None:
+        """Check the loss of ``step``, counted from 1, and the gradients that the backward pass left."""
         gradients = [p.grad for p in self.method.parameters() if p.grad is not None]
-        good = loss.detach().isfinite()
+        finite = loss.detach().isfinite()
         if gradients:
-            good = good & finite(gradients, host_looks=self.host_looks)
-        failing = self.world.max((~good).float()) > 0
-        self.failed = torch.where((self.failed == 0) & failing, step, self.failed)
-        if self.host_looks and self.failed:
+            finite = finite & all_finite(gradients, may_sync=self.may_sync)
+        failed = self.world.max((~finite).float()) > 0
+        self.failed_step = torch.where((self.failed_step == 0) & failed, step, self.failed_step)
+        if self.may_sync and self.failed_step:
             for parameter in self.method.parameters():
                 parameter.grad = None
 
     @property
-    def skips(self) -> bool:
-        """Whether the host knows that the step is undone, so that nothing needs to follow it."""
-        return self.host_looks and bool(self.failed)
+    def skips_step(self) -> bool:
+        """Whether the step is known to be undone, so that nothing needs to follow it; always False on a GPU."""
+        return self.may_sync and bool(self.failed_step)
 
     @torch.no_grad()
-    def end(self) -> None:
-        """Called after each step."""
-        # By name, because a module may put another tensor in the place of a buffer, or make one in its first step.
-        live = {name: now for name, now in self._live().items() if name in self.kept}
-        if not self.host_looks:
-            now = [bits(tensor) for tensor in live.values()]
-            select(self.failed == 0, now, [self.kept_bits[name] for name in live])
-        elif self.failed:
-            for now, kept in by_dtype(live.values(), [self.kept[name] for name in live]):
-                torch._foreach_copy_(now, kept)
+    def after_step(self) -> None:
+        """Restore the copies if the step has failed."""
+        # By name: a module may replace a buffer by another tensor, or create one in its first step.
+        live = {name: tensor for name, tensor in self._live().items() if name in self.backup}
+        if not self.may_sync:
+            integers = [as_integers(tensor) for tensor in live.values()]
+            restore_unless(self.failed_step == 0, integers, [self.backup_integers[name] for name in live])
+        elif self.failed_step:
+            for tensors, copies in group_by_dtype(live.values(), [self.backup[name] for name in live]):
+                torch._foreach_copy_(tensors, copies)
 
     def _live(self) -> dict[str, Tensor]:
-        """What a step may change: on processors, where the optimizer then does nothing, the buffers."""
+        """Return what a step may change: buffers, and the weights unless on a CPU, where the optimizer is disabled."""
         live = dict(self.method.named_buffers())
-        if not self.host_looks:
+        if not self.may_sync:
             live |= self.method.named_parameters()
         return live
 
@@ -92,49 +96,48 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
-def finite(tensors: Iterable[Tensor], *, host_looks: bool) -> Tensor:
-    """Whether every number of some floating-point tensors of one device is finite, as a tensor.
+def all_finite(tensors: Iterable[Tensor], *, may_sync: bool) -> Tensor:
+    """Return a bool tensor: whether all values of floating-point tensors on one device are finite.
 
     Args:
-        tensors: not all of them empty.
-        host_looks: whether the host may read values: on processors, and where it waits anyway.
+        tensors: at least one of them must not be empty.
+        may_sync: whether the host may read values: on a CPU, or where it syncs with the device anyway.
     """
     filled = [tensor for tensor in tensors if tensor.numel()]
-    if not host_looks:
-        return _finite(torch._foreach_norm(filled, torch.inf))
-    # A processor's infinity norm takes twenty times as long: 36 ms, not 2, for the gradients of a ResNet-18.  The
-    # Euclidean one overflows where every number is still finite, but seldom.
-    usual = _finite(torch._foreach_norm(filled))
-    return usual if usual else _finite([extreme for tensor in filled for extreme in (tensor.amax(), tensor.amin())])
+    if not may_sync:
+        return _stacked_finite(torch._foreach_norm(filled, torch.inf))
+    # The infinity norm is 20 times slower on a CPU (36 ms, not 2 ms, for the gradients of a ResNet-18). The Euclidean
+    # norm may overflow although all values are finite, but rarely.
+    finite = _stacked_finite(torch._foreach_norm(filled))
+    return finite if finite else _stacked_finite([value for each in filled for value in (each.amax(), each.amin())])
 
 
-def _finite(numbers: Iterable[Tensor]) -> Tensor:
-    return torch.stack([number.float() for number in numbers]).isfinite().all()
+def _stacked_finite(values: Iterable[Tensor]) -> Tensor:
+    return torch.stack([value.float() for value in values]).isfinite().all()
 
 
-def bits(tensor: Tensor) -> Tensor:
-    """A tensor's memory as integers of the same size."""
-    return tensor.view(BITS[tensor.element_size()])
+def as_integers(tensor: Tensor) -> Tensor:
+    """Return a view of a tensor's memory as integers of the same size."""
+    return tensor.view(INTEGER_DTYPES[tensor.element_size()])
 
 
-def select(result: Tensor, live: Sequence[Tensor], otherwise: Sequence[Tensor]) -> None:
-    """Leave integers as they are where the flag ``result`` is set, else make them those of ``otherwise``.
+def restore_unless(flag: Tensor, live: Sequence[Tensor], backup: Sequence[Tensor]) -> None:
+    """Copy integers from ``backup`` to ``live`` unless ``flag`` is true, with few kernels for any number of tensors.
 
-    With the ``bits`` of other tensors that is exact whatever numbers they hold: NaN times 0 is NaN.  A few kernels for
-    any number of tensors; ``otherwise`` is used up.
+    Integers make this exact for every float: NaN times 0 is NaN. ``backup`` is overwritten.
     """
-    for taken, others in by_dtype(live, otherwise):
-        flag = result.to(taken[0].dtype)
-        torch._foreach_mul_(taken, flag)
-        torch._foreach_mul_(others, 1 - flag)
-        torch._foreach_add_(taken, others)
+    for tensors, copies in group_by_dtype(live, backup):
+        factor = flag.to(tensors[0].dtype)
+        torch._foreach_mul_(tensors, factor)
+        torch._foreach_mul_(copies, 1 - factor)
+        torch._foreach_add_(tensors, copies)
 
 
-def by_dtype(one: Iterable[Tensor], other: Iterable[Tensor]) -> Iterable[tuple[list[Tensor], list[Tensor]]]:
-    """Pairs of tensors, apart by the first one's dtype: of one dtype a GPU takes many at once, else one by one."""
-    found = defaultdict[torch.dtype, tuple[list[Tensor], list[Tensor]]](lambda: ([], []))
-    for first, second in zip(one, other, strict=True):
-        firsts, seconds = found[first.dtype]
-        firsts.append(first)
-        seconds.append(second)
-    return found.values()
+def group_by_dtype(first: Iterable[Tensor], second: Iterable[Tensor]) -> Iterable[tuple[list[Tensor], list[Tensor]]]:
+    """Group pairs of tensors by the dtype of the first: ``torch._foreach`` is fast on one dtype only."""
+    groups = defaultdict[torch.dtype, tuple[list[Tensor], list[Tensor]]](lambda: ([], []))
+    for one, other in zip(first, second, strict=True):
+        ones, others = groups[one.dtype]
+        ones.append(one)
+        others.append(other)
+    return groups.values()

@@ -1,4 +1,4 @@
-"""Provenance: what a run was trained with, so that its figures can be believed and repeated."""
+"""Provenance of a run: versions, hardware, data and command line, to make its results reproducible."""
 
 from __future__ import annotations
 
@@ -21,48 +21,49 @@ from sslkit.device.hardware import Hardware
 from sslkit.files import to_json, write_atomic
 from sslkit.runs.run import Run
 from sslkit.training.distributed import slurm
-from sslkit.training.distributed.processes import started_by
+from sslkit.training.distributed.environment import launcher_name
 
 LIBRARIES = ("sslkit", "torch", "torchvision", "pytorch-lightning", "numpy", "scikit-learn", "scipy")
+"""Distributions whose versions are recorded, besides those of the components."""
 
-DATA = ("training_images", "image_shape", "class_names", "images_sha256")
-"""By what the data are known again."""
+DATA_KEYS = ("training_images", "image_shape", "class_names", "images_sha256")
+"""Entries that identify the training data."""
 
-BEGUN = ("command", "slurm_job", "git_commit")
-"""What says how a run was begun."""
+START_KEYS = ("command", "slurm_job", "git_commit")
+"""Entries about the start of a run, which a resume does not replace."""
 
 
 def provenance(assembly: Assembly, hardware: Hardware) -> dict[str, Any]:
-    """Versions, hardware, commit and command line."""
+    """Return the provenance of a training that is about to start, as JSON values."""
     return {
         "command": sys.argv,
-        "slurm_job": slurm.job(),
+        "slurm_job": slurm.job_id(),
         "seed": assembly.recipe.run.seed,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": versions(),
         "components": {
-            ".".join(map(str, selected.path)): {
-                "kind": selected.entry.kind.singular,
-                "name": selected.entry.name,
-                "distribution": selected.entry.distribution,
-                "version": selected.entry.version,
+            ".".join(map(str, spec.path)): {
+                "kind": spec.entry.kind.singular,
+                "name": spec.entry.name,
+                "distribution": spec.entry.distribution,
+                "version": spec.entry.version,
             }
-            for selected in assembly.recipe.selected
+            for spec in assembly.recipe.components
         },
         "hardware": {
             "device": hardware.device,
-            "name": torch.cuda.get_device_name() if hardware.device == "cuda" else _processor(),
-            "processors": os.cpu_count(),
+            "name": torch.cuda.get_device_name() if hardware.device == "cuda" else _cpu_name(),
+            "cpu_cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
             "precision": hardware.precision,
-            "why": hardware.reason,
+            "reason": hardware.reason,
             "channels_last": hardware.channels_last,
         },
         "processes": {
             "count": assembly.context.world.size,
-            "machines": assembly.recipe.train.nodes,
-            "started_by": started_by(),
+            "nodes": assembly.recipe.train.nodes,
+            "launcher": launcher_name(),
         },
         "git_commit": _commit(Path.cwd()),
         "data": dict(assembly.dataset.report()),
@@ -74,13 +75,13 @@ def provenance(assembly: Assembly, hardware: Hardware) -> dict[str, Any]:
 
 
 def record_resumed(run: Run, now: Mapping[str, Any], step: int, changed: Sequence[str]) -> None:
-    """Write down what a run goes on with.
+    """Record that a run is resumed in ``provenance.json``.
 
     Args:
         run: the run.
-        now: its ``provenance``, which takes the place of what it was begun with, but for what says how it was begun.
-        step: steps that were taken before.
-        changed: how ``now`` differs from what was recorded.
+        now: the new ``provenance``; it replaces the recorded one, except for ``START_KEYS``.
+        step: step of the checkpoint.
+        changed: differences between ``now`` and the recorded provenance.
     """
     record = json.loads(run.provenance.read_text())
     event = {
@@ -90,23 +91,23 @@ def record_resumed(run: Run, now: Mapping[str, Any], step: int, changed: Sequenc
         "git_commit": now["git_commit"],
         "changed": list(changed),
     }
-    record |= {name: value for name, value in now.items() if name not in BEGUN}
+    record |= {name: value for name, value in now.items() if name not in START_KEYS}
     record["resumed"] = [*record.get("resumed", []), event]
     write_atomic(run.provenance, to_json(record))
 
 
 def versions() -> dict[str, str]:
-    """Versions of the libraries that decide the bits."""
+    """Return the versions of ``LIBRARIES``."""
     return {name: metadata.version(name) for name in LIBRARIES}
 
 
-def _processor() -> str:
+def _cpu_name() -> str:
     name = torch.cpu.get_capabilities().get("cpu_name")
     return str(name or platform.processor() or platform.machine())
 
 
 def _commit(folder: Path) -> str | None:
-    """Commit of the user's own project, with a ``+`` where it has uncommitted changes; None outside git."""
+    """Return the commit of the user's project, with a ``+`` if it has uncommitted changes; None outside git."""
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         return commit + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
@@ -115,5 +116,5 @@ def _commit(folder: Path) -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10)
-    return done.stdout.strip()
+    result = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10)
+    return result.stdout.strip()

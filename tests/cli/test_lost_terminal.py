@@ -1,3 +1,5 @@
+"""A training continues when its terminal or pipe is gone."""
+
 from __future__ import annotations
 
 import errno
@@ -9,13 +11,22 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from sslkit.cli.common.progress import LineReporter, console_reporter
 from sslkit.cli.common.resilient_reporter import ResilientReporter
-from sslkit.cli.common.progress import LineReporter, reporter
 from sslkit.runs.find import all_runs
-from sslkit.training.events import Progress
+from sslkit.training.events import (
+    EpochEnded,
+    Event,
+    LossesLogged,
+    Note,
+    Progress,
+    StepEnded,
+    TrainingEnded,
+    TrainingStarted,
+)
 
 
-def test_a_training_whose_pipe_is_closed_goes_on(tiny: Path, tmp_path: Path) -> None:
+def test_training_continues_when_its_pipe_is_closed(tiny: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sslkit.cli", "train", str(tiny), "--runs", str(tmp_path / "runs")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
@@ -27,42 +38,43 @@ def test_a_training_whose_pipe_is_closed_goes_on(tiny: Path, tmp_path: Path) -> 
     assert run.has_weights
 
 
-class Gone(io.StringIO):
-    """A terminal that has vanished after so many writes."""
+class LostTerminal(io.StringIO):
+    """A terminal that fails after some writes."""
 
-    def __init__(self, left: int) -> None:
+    def __init__(self, writes: int) -> None:
         super().__init__()
-        self.left = left
-        self.tried = 0
+        self.writes = writes
+        self.attempts = 0
 
     def write(self, text: str) -> int:
-        self.tried += 1
-        if self.tried > self.left:
+        self.attempts += 1
+        if self.attempts > self.writes:
             raise OSError(errno.EIO, "Input/output error")
         return super().write(text)
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_a_terminal_that_vanishes_is_left_alone(terminal: bool) -> None:
-    screen = Gone(left=1)
+def test_nothing_is_written_to_a_lost_terminal(terminal: bool) -> None:
+    screen = LostTerminal(writes=1)
     console = Console(file=screen, force_terminal=terminal, width=80)
-    heard = ResilientReporter(reporter(console), console)
-    heard.note("first")
-    for method in (heard.begin, heard.step, heard.end):
-        method(Progress(1, 4, 0, 2))
-    tried = screen.tried
-    for method in (heard.figures, heard.epoch):
-        method(Progress(2, 4, 1, 2), {"loss": 1.0})
-    heard.note("last")
+    reporter = ResilientReporter(console_reporter(console), console)
+    reporter.note("first")
+    for event in (TrainingStarted, StepEnded, TrainingEnded):
+        reporter.on_event(event(Progress(1, 4, 0, 2)))
+    attempts = screen.attempts
+    for logged in (LossesLogged, EpochEnded):
+        reporter.on_event(logged(Progress(2, 4, 1, 2), {"loss": 1.0}))
+    reporter.note("last")
     assert screen.getvalue() == "first\n"
-    assert screen.tried == tried
+    assert screen.attempts == attempts
 
 
-def test_what_is_wrong_in_a_reporter_itself_is_not_hidden() -> None:
-    class Wrong(LineReporter):
-        def note(self, text: str) -> None:
+def test_a_bug_in_a_reporter_is_not_hidden() -> None:
+    class BrokenReporter(LineReporter):
+        def on_event(self, event: Event) -> None:
+            assert event == Note("x")
             raise ZeroDivisionError
 
     console = Console(file=io.StringIO())
     with pytest.raises(ZeroDivisionError):
-        ResilientReporter(Wrong(console), console).note("x")
+        ResilientReporter(BrokenReporter(console), console).note("x")

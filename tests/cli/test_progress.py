@@ -1,3 +1,5 @@
+"""Progress of a training on a terminal and in a pipe."""
+
 from __future__ import annotations
 
 import io
@@ -6,11 +8,11 @@ from collections.abc import Iterator
 import pytest
 from rich.console import Console
 
-from sslkit.cli.common import progress as module
-from sslkit.cli.common.progress import LineReporter, TerminalReporter, reporter
-from sslkit.training.events import Progress
+from sslkit.cli.common import progress
+from sslkit.cli.common.progress import LineReporter, TerminalReporter, console_reporter
+from sslkit.training.events import EpochEnded, LossesLogged, Progress, StepEnded, TrainingEnded, TrainingStarted
 
-FIGURES = {
+METRICS = {
     "epoch_loss": 1.25,
     "monitor/ln_k": 2.302585,
     "monitor/acc": 0.5,
@@ -22,18 +24,18 @@ FIGURES = {
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     times: Iterator[float] = iter([100.0, 130.0])
-    monkeypatch.setattr(module.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(times))
 
 
-def test_what_is_no_terminal_gets_one_plain_line_for_each_epoch(clock: None) -> None:
+def test_a_pipe_gets_one_plain_line_per_epoch(clock: None) -> None:
     out = io.StringIO()
-    shown = reporter(Console(file=out, width=40))
-    assert type(shown) is LineReporter
-    shown.note("data: 5 images [of] 1x8x8")
-    shown.begin(Progress(10, 40, 1, 4))
-    shown.step(Progress(11, 40, 1, 4))
-    shown.epoch(Progress(20, 40, 2, 4, images_per_second=512.4, waiting=0.034), FIGURES)
-    shown.end(Progress(40, 40, 4, 4))
+    reporter = console_reporter(Console(file=out, width=40))
+    assert type(reporter) is LineReporter
+    reporter.note("data: 5 images [of] 1x8x8")
+    reporter.on_event(TrainingStarted(Progress(10, 40, 1, 4)))
+    reporter.on_event(StepEnded(Progress(11, 40, 1, 4)))
+    reporter.on_event(EpochEnded(Progress(20, 40, 2, 4, images_per_second=512.4, data_wait=0.034), METRICS))
+    reporter.on_event(TrainingEnded(Progress(40, 40, 4, 4)))
     assert out.getvalue().splitlines() == [
         "data: 5 images [of] 1x8x8",
         "training: 4 epochs, 40 steps, from step 10",
@@ -41,18 +43,18 @@ def test_what_is_no_terminal_gets_one_plain_line_for_each_epoch(clock: None) -> 
     ]
 
 
-def test_a_terminal_gets_bars_and_the_newest_figures() -> None:
+def test_a_terminal_gets_bars_and_the_latest_metrics() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=100)
-    shown = reporter(console)
-    assert isinstance(shown, TerminalReporter)
-    shown.begin(Progress(0, 40, 0, 4))
-    shown.figures(Progress(10, 40, 1, 4), {"loss": 1.5, "lr": 0.1})
-    shown.epoch(Progress(10, 40, 1, 4), FIGURES)
-    shown.epoch(Progress(10, 40, 1, 4), {"epoch_loss": 1.0})  # not every epoch is measured
-    shown.step(Progress(13, 40, 1, 4, images_per_second=700, waiting=0.5))
-    shown.end(Progress(13, 40, 1, 4))
+    reporter = console_reporter(console)
+    assert isinstance(reporter, TerminalReporter)
+    reporter.on_event(TrainingStarted(Progress(0, 40, 0, 4)))
+    reporter.on_event(LossesLogged(Progress(10, 40, 1, 4), {"loss": 1.5, "lr": 0.1}))
+    reporter.on_event(EpochEnded(Progress(10, 40, 1, 4), METRICS))
+    reporter.on_event(EpochEnded(Progress(10, 40, 1, 4), {"epoch_loss": 1.0}))  # not every epoch is measured
+    reporter.on_event(StepEnded(Progress(13, 40, 1, 4, images_per_second=700, data_wait=0.5)))
+    reporter.on_event(TrainingEnded(Progress(13, 40, 1, 4)))
     out = io.StringIO()
-    Console(file=out, width=100).print(*shown.bars.get_renderables())
+    Console(file=out, width=100).print(*reporter.bars.get_renderables())
     lines = [line.rstrip() for line in out.getvalue().splitlines()]
     assert lines[0].startswith("epochs ━━━━━━━╸")
     assert " 1/4 " in lines[0]
@@ -63,9 +65,9 @@ def test_a_terminal_gets_bars_and_the_newest_figures() -> None:
 
 
 def test_the_last_step_of_an_epoch_fills_the_bar() -> None:
-    shown = TerminalReporter(Console(file=io.StringIO(), force_terminal=True))
-    shown.begin(Progress(0, 40, 0, 4))
-    for step, within in ((1, 1), (10, 10), (11, 1), (40, 10)):
-        shown.step(Progress(step, 40, step // 10, 4))
-        assert shown.bars.tasks[1].completed == within
-    shown.end(Progress(40, 40, 4, 4))
+    reporter = TerminalReporter(Console(file=io.StringIO(), force_terminal=True))
+    reporter.on_event(TrainingStarted(Progress(0, 40, 0, 4)))
+    for step, step_in_epoch in ((1, 1), (10, 10), (11, 1), (40, 10)):
+        reporter.on_event(StepEnded(Progress(step, 40, step // 10, 4)))
+        assert reporter.bars.tasks[1].completed == step_in_epoch
+    reporter.on_event(TrainingEnded(Progress(40, 40, 4, 4)))

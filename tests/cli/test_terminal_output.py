@@ -22,10 +22,10 @@ from sslkit.api import Run
 from sslkit.cli import evaluate
 from sslkit.cli.common import console as streams
 from sslkit.cli.common import summary
-from sslkit.cli.common.progress import reporter
+from sslkit.cli.common.progress import console_reporter
 from sslkit.recipe.load import load_recipe
 from sslkit.runs.evaluation_result import EvaluationResult
-from sslkit.training.events import Reporter
+from sslkit.training.events import EpochEnded, Event, Note, Reporter
 from sslkit.training.train import train
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -35,21 +35,19 @@ NAMED = Path("runs/tiny/20260101-000000-abcd")
 COLOUR = re.compile(r"\x1b\[[\d;]*\b(3[0-8]|4[0-8]|9\d)\b[\d;]*m")
 
 
-class Recorder(Reporter):
-    """Keeps what a training tells, to tell it again."""
+class EventRecorder(Reporter):
+    """Reporter that stores all events, to send them again."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, tuple[Any, ...]]] = []
+        self.events: list[Event] = []
 
-    def __getattribute__(self, name: str) -> Any:
-        if name in ("note", "begin", "step", "figures", "epoch", "end"):
-            return lambda *arguments: self.told.append((name, arguments))
-        return super().__getattribute__(name)
+    def on_event(self, event: Event) -> None:
+        self.events.append(event)
 
 
 @dataclass
 class Trained:
-    told: list[tuple[str, tuple[Any, ...]]]
+    events: list[Event]
     run: Run
     result: EvaluationResult
 
@@ -60,7 +58,7 @@ def trained(tiny_recipe_text: str, tmp_path_factory: pytest.TempPathFactory) -> 
     (folder / "tiny.toml").write_text(tiny_recipe_text)
     before = Path.cwd()
     os.chdir(folder)  # so that the length of the paths does not depend on where tests run
-    recorder = Recorder()
+    recorder = EventRecorder()
     run = train(load_recipe(Path("tiny.toml"), ["train.precision=float32"]), Path("runs"), recorder)
     result = Run(run.path).evaluate(["cluster", "knn"], random_baseline=True)
     # What differs from one machine or moment to the next, and would be folded elsewhere.
@@ -70,20 +68,20 @@ def trained(tiny_recipe_text: str, tmp_path_factory: pytest.TempPathFactory) -> 
         part.metrics["classes_used"] = 9
     for part in (knn, knn.baselines["random_weights"]):
         part.protocol["neighbours_chosen"] = 5
-    told = [(name, tuple(_named(argument, run.path) for argument in arguments)) for name, arguments in recorder.told]
+    events = [_fixed(event, run.path) for event in recorder.events]
     rows = run.metrics.read_text()
     run.metrics.write_text(re.sub(r"classes_used,[0-9.]+", "classes_used,9.0", rows))
     run.path.rename(NAMED)
-    yield Trained(told, Run(NAMED), result)
+    yield Trained(events, Run(NAMED), result)
     os.chdir(before)
 
 
-def _named(argument: Any, path: Path) -> Any:
-    if isinstance(argument, str):
-        return argument.replace(str(path), str(NAMED))
-    if isinstance(argument, dict) and "monitor/classes_used" in argument:
-        return argument | {"monitor/classes_used": 9.0}
-    return argument
+def _fixed(event: Event, path: Path) -> Event:
+    if isinstance(event, Note):
+        return Note(event.text.replace(str(path), str(NAMED)))
+    if isinstance(event, EpochEnded) and "monitor/classes_used" in event.metrics:
+        return replace(event, metrics={**event.metrics, "monitor/classes_used": 9.0})
+    return event
 
 
 @dataclass
@@ -138,9 +136,9 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Screen]:
 
 
 def show_training(trained: Trained) -> None:
-    shown = reporter(streams.messages())
-    for name, arguments in trained.told:
-        getattr(shown, name)(*arguments)
+    shown = console_reporter(streams.messages())
+    for event in trained.events:
+        shown.on_event(event)
     summary.tell_finished(trained.run)
 
 

@@ -2,25 +2,23 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
+from recording_reporter import RecordingReporter
 
-from sslkit.training.events import Progress, Reporter
+from sslkit.training.events import StepEnded
 
 
-class StopAt(Reporter):
-    """Sends this process a signal in the middle of given steps."""
+def signal_after_steps(steps: Sequence[int], number: signal.Signals = signal.SIGTERM) -> RecordingReporter:
+    def send(event: StepEnded) -> None:
+        if event.progress.step in steps:
+            os.kill(os.getpid(), number)
 
-    def __init__(self, steps: Sequence[int], number: signal.Signals = signal.SIGTERM) -> None:
-        self.steps = steps
-        self.number = number
-
-    def step(self, progress: Progress) -> None:
-        if progress.step in self.steps:
-            os.kill(os.getpid(), self.number)
+    return RecordingReporter(StepEnded, send)
 
 
 @pytest.fixture(scope="session")
-def stop_at() -> type[StopAt]:
-    return StopAt
+def stop_at() -> Callable[..., RecordingReporter]:
+    """Return a function that makes a reporter that sends this process a signal after given steps."""
+    return signal_after_steps

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
-from sslkit.cli.common.console import say
+from sslkit.cli.common.console import print_text
 from sslkit.training.events import (
     EpochEnded,
     Event,
@@ -60,7 +60,7 @@ class LineReporter(Reporter):
     def on_event(self, event: Event) -> None:
         match event:
             case Note(text):
-                say(self.console, text)
+                print_text(self.console, text)
             case TrainingStarted(progress):
                 self.start_time, self.start_step = time.monotonic(), progress.step
                 self.note(f"training: {progress.epochs} epochs, {progress.steps} steps, from step {progress.step}")
@@ -86,7 +86,7 @@ class TerminalReporter(Reporter):
     def on_event(self, event: Event) -> None:
         match event:
             case Note(text):
-                say(self.console, text)
+                print_text(self.console, text)
             case TrainingStarted(progress):
                 self._start(progress)
             case StepEnded(progress):

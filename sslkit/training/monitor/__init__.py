@@ -1,1 +1,1 @@
-"""What is measured during training: losses, throughput, validation metrics and collapse."""
+"""Measurements during training: losses, throughput, validation metrics and collapse."""

@@ -1,4 +1,4 @@
-"""Says which step was not finite, what of it, and what to do."""
+"""Error for a training whose loss, gradient or weights are no longer finite."""
 
 from __future__ import annotations
 
@@ -11,38 +11,42 @@ from sslkit.assembly.assemble import Assembly
 from sslkit.errors import TrainingError
 from sslkit.runs.run import Run
 
-SHOWN = 5
-"""Images of a batch that are named."""
+SHOWN_IMAGES = 5
+"""Number of a batch's image indices to list."""
 
 
-def divergence(
-    run: Run, assembly: Assembly, step: int, saved: int, names: Sequence[str], figures: Sequence[float]
+def divergence_error(
+    run: Run, assembly: Assembly, step: int, checkpoint_step: int, names: Sequence[str], losses: Sequence[float]
 ) -> TrainingError:
-    """The error that ends a run.
+    """Return the error that ends a diverged run.
 
     Args:
         run: the run.
-        assembly: what is trained.
-        step: the first step that was not finite, from 1.
-        saved: step of the newest checkpoint; 0: there is none.
-        names: the loss and its terms.
-        figures: what they were in that step; empty where they are not known.
+        assembly: the assembled recipe.
+        step: the first step that was not finite, counted from 1.
+        checkpoint_step: step of the newest checkpoint; 0 if there is none.
+        names: names of the loss and its terms.
+        losses: their values in that step; empty if they are not known.
     """
-    epoch, place = divmod(step - 1, assembly.context.steps_per_epoch)
+    epoch, batch = divmod(step - 1, assembly.context.steps_per_epoch)
     size = assembly.context.batch_size
-    images = assembly.loader.order(epoch)[place * size : (place + 1) * size].tolist()
-    named = ", ".join(map(str, images[:SHOWN])) + (", ..." if size > SHOWN else "")
-    wrong = [f"{name} is {value}" for name, value in zip(names, figures, strict=False) if not math.isfinite(value)]
-    kept = f"the newest checkpoint, of step {saved}, is from before" if saved else "nothing was saved before"
+    images = assembly.loader.order(epoch)[batch * size : (batch + 1) * size].tolist()
+    shown = ", ".join(map(str, images[:SHOWN_IMAGES])) + (", ..." if size > SHOWN_IMAGES else "")
+    causes = [f"{name} is {value}" for name, value in zip(names, losses, strict=False) if not math.isfinite(value)]
+    saved = (
+        f"the newest checkpoint, of step {checkpoint_step}, is from before"
+        if checkpoint_step
+        else "there is no checkpoint"
+    )
     return TrainingError(
-        f"training diverged in step {step} (batch {place + 1} of epoch {epoch + 1}, images {named}): "
-        f"{', '.join(wrong) or 'the gradient is not finite'}; the weights were kept from it, {kept}. "
-        "A lower learning rate, a longer warm-up or a higher temperature is the usual remedy: train the changed recipe "
-        f"anew, or change {run.recipe} and go on with `sslkit resume {run.path} --allow recipe`."
+        f"training diverged in step {step} (batch {batch + 1} of epoch {epoch + 1}, images {shown}): "
+        f"{', '.join(causes) or 'the gradient is not finite'}; the step was rolled back, {saved}. "
+        "Usually a lower learning rate, a longer warm-up or a higher temperature helps: train the changed recipe "
+        f"from the beginning, or change {run.recipe} and continue with `sslkit resume {run.path} --allow recipe`."
     )
 
 
-def read(pending: Sequence[Tensor], last: int, step: int) -> list[float]:
-    """The row of ``step`` among those pending, of which the newest is of step ``last``; empty where it is not there."""
-    place = len(pending) - 1 - (last - step)
-    return [float(value) for value in pending[place]] if 0 <= place < len(pending) else []
+def losses_of_step(pending: Sequence[Tensor], last: int, step: int) -> list[float]:
+    """Return the row of ``step`` from ``pending``, whose newest row is of step ``last``; empty if it is not there."""
+    index = len(pending) - 1 - (last - step)
+    return [float(value) for value in pending[index]] if 0 <= index < len(pending) else []

@@ -1,4 +1,4 @@
-"""What a run measures before its first step and at the end of epochs, and whether that shows a collapse."""
+"""Metrics that a run measures before its first step and at the end of epochs, and the collapse they may show."""
 
 from __future__ import annotations
 
@@ -13,60 +13,60 @@ from sslkit.training.monitor.validation import ValidationMonitor
 
 
 class EpochMetrics:
-    """Monitors and the signs of collapse, each when it is due.
+    """Validation metrics and collapse metrics, each measured when it is due.
 
     Args:
-        learner: what is trained.
-        monitor: measures at the end of the epochs that the recipe names, and after the last.
-        choice: the classifier that is measured.
+        learner: the training's Lightning module.
+        monitor: measures validation metrics after the epochs that the recipe names, and after the last one.
+        selection: the classifier to measure.
 
     Attributes:
-        watch: its state goes into checkpoints.
+        detector: the collapse detector; its state goes into checkpoints.
     """
 
-    def __init__(self, learner: Learner, monitor: ValidationMonitor, choice: ClassifierSelection) -> None:
+    def __init__(self, learner: Learner, monitor: ValidationMonitor, selection: ClassifierSelection) -> None:
         self.method, self.context = learner.method, learner.assembly.context
         self.compiled = learner.compiled
-        self.watched = learner.assembly.recipe.monitor.collapse != "off"
+        self.detects_collapse = learner.assembly.recipe.monitor.collapse != "off"
         self.monitor = monitor
-        self.choice = choice
-        self.signs = CollapseMetrics(learner.assembly)
-        self.watch = CollapseDetector()
+        self.selection = selection
+        self.collapse_metrics = CollapseMetrics(learner.assembly)
+        self.detector = CollapseDetector()
 
-    def start(self) -> dict[str, float]:
-        """Figures of the untrained network: what is measured later has these as its floor."""
-        figures: dict[str, float] = {}
+    def measure_untrained(self) -> dict[str, float]:
+        """Return the metrics of the untrained network, the baseline of all later ones."""
+        metrics: dict[str, float] = {}
         with self._uncompiled():
-            if self.watched:
-                figures |= self.signs.measure()
-                self.watch.untrained = figures["rank"]
-            figures |= self.monitor.measure(None)
-        return figures
+            if self.detects_collapse:
+                metrics |= self.collapse_metrics.measure()
+                self.detector.untrained_rank = metrics["effective_rank"]
+            metrics |= self.monitor.measure(None)
+        return metrics
 
-    def end_epoch(self, epoch: int) -> dict[str, float]:
-        """Figures that are due after an epoch, counted from 1; they may be none."""
+    def measure(self, epoch: int) -> dict[str, float]:
+        """Return the metrics that are due after an epoch, counted from 1; there may be none."""
         every = self.monitor.every
         due = bool(every) and (epoch % every == 0 or epoch == self.context.epochs)
-        started = {self.method.head_of[name] for name in self.method.started(epoch - 1)}
-        classifier = self.choice.place if self.choice.head in started else None
-        figures: dict[str, float] = {}
+        trained = {self.method.loss_heads[name] for name in self.method.active_losses(epoch - 1)}
+        classifier = self.selection.index if self.selection.head in trained else None
+        metrics: dict[str, float] = {}
         with self._uncompiled():
-            # A collapse is to be told soon: its signs cost little and are measured after every epoch.
-            if self.watched or due:
-                figures |= self.signs.measure(classifier)
+            # Collapse metrics cost little and a collapse must be reported soon: they are measured after every epoch.
+            if self.detects_collapse or due:
+                metrics |= self.collapse_metrics.measure(classifier)
             if due:
-                figures |= self.monitor.measure(classifier)
-        return figures
+                metrics |= self.monitor.measure(classifier)
+        return metrics
 
-    def judge(self, figures: Mapping[str, float], step: int) -> list[str]:
-        """CollapseMetrics of collapse that are new, each with the likely remedy."""
-        if not self.watched:
+    def detect_collapse(self, metrics: Mapping[str, float], step: int) -> list[str]:
+        """Return new warnings of a collapse, each with the likely remedy."""
+        if not self.detects_collapse:
             return []
-        place, losses = self.choice.place, self.choice.losses.get(self.choice.head)
-        loss = None if losses is None else float(losses[place]) / self.context.steps_per_epoch
-        classes = self.choice.classifiers[place] if losses is not None or "view_entropy" in figures else 0
-        return self.watch.judge(figures, loss, classes, steps=step, last=step == self.context.total_steps)
+        index, losses = self.selection.index, self.selection.losses.get(self.selection.head)
+        loss = None if losses is None else float(losses[index]) / self.context.steps_per_epoch
+        classes = self.selection.classifiers[index] if losses is not None or "view_entropy" in metrics else 0
+        return self.detector.update(metrics, loss, classes, step=step, last=step == self.context.total_steps)
 
     def _uncompiled(self) -> AbstractContextManager[None]:
-        """Measuring has other shapes than training: it is not worth a compilation."""
-        return self.compiled.paused() if self.compiled is not None else nullcontext()
+        """Measure without compilation: other shapes than in training would compile the backbone again."""
+        return self.compiled.disabled() if self.compiled is not None else nullcontext()

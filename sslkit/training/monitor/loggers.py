@@ -1,10 +1,10 @@
-"""Loggers of other tools, by name, through Lightning's own: what is in ``metrics.csv``, shown elsewhere too.
+"""External loggers (TensorBoard, Weights & Biases, MLflow) that receive the rows of ``metrics.csv``.
 
-``metrics.csv`` stays the truth.  Its rows are sent when a checkpoint has made them permanent, so that a run which is
-killed and resumed sends no figure that it measures anew.  Each row is sent at least once: how many were is kept in
-``loggers.json``, after they were sent, and who is killed before that sends the rows since the last note again, to the
-same step.  A file that begins anew, because somebody removed it, is sent from its beginning.  A tool that fails stops
-no training: what it has missed is sent after the next checkpoint, or at the end.
+``metrics.csv`` is the reference. Its rows are sent after each checkpoint, so a run that is killed and resumed does not
+send metrics that it measures again. Each row is sent at least once: ``loggers.json`` counts the rows that were sent. A
+run killed before the count is written sends the rows since the last count again, to the same step. If ``metrics.csv``
+was removed and restarted, it is sent from its first row. A logger that fails does not stop the training: the missing
+rows are sent after the next checkpoint, or at the end.
 """
 
 from __future__ import annotations
@@ -20,52 +20,53 @@ from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 
 from sslkit.errors import RecipeError
 from sslkit.files import to_json, write_atomic
-from sslkit.recipe.model import Recipe
-from sslkit.runs.metrics_file import read_history
-from sslkit.runs.records import read_sent
+from sslkit.recipe.recipe import Recipe
+from sslkit.runs.loggers_file import read_logger_progress
+from sslkit.runs.metrics_file import read_metrics
 from sslkit.runs.run import Run
-from sslkit.training.checkpoint.random_state import random_state, restore_random_state
+from sslkit.training.checkpoint.random_state import get_random_state, set_random_state
 from sslkit.training.events import Reporter
 
 
-def _tensorboard(run: Run, known: dict[str, Any]) -> Logger:
+def _tensorboard(run: Run, progress: dict[str, Any]) -> Logger:
     return TensorBoardLogger(run.path, name="", version="tensorboard", default_hp_metric=False)
 
 
-def _wandb(run: Run, known: dict[str, Any]) -> Logger:
+def _wandb(run: Run, progress: dict[str, Any]) -> Logger:
     import wandb
 
-    # What a training prints is sslkit's, and the same run is gone on with after a resume.
+    # W&B must not capture sslkit's output; a resume continues the same W&B run.
     settings = wandb.Settings(console="off", silent=True)
     name = run.name.replace("/", "-")
     return WandbLogger(name=run.name, save_dir=run.path, id=name, resume="allow", settings=settings)
 
 
-def _mlflow(run: Run, known: dict[str, Any]) -> Logger:
+def _mlflow(run: Run, progress: dict[str, Any]) -> Logger:
     import mlflow
 
     logger = MLFlowLogger(
         experiment_name=run.path.parent.name,
         run_name=run.name,
-        tracking_uri=mlflow.get_tracking_uri(),  # as MLflow itself is told: Lightning has another default
-        run_id=known.get("id"),
+        tracking_uri=mlflow.get_tracking_uri(),  # MLflow's own setting: Lightning has another default
+        run_id=progress.get("id"),
     )
-    known["id"] = logger.run_id
+    progress["id"] = logger.run_id
     return logger
 
 
-MAKE: dict[str, Callable[[Run, dict[str, Any]], Logger]] = {
+FACTORIES: dict[str, Callable[[Run, dict[str, Any]], Logger]] = {
     "tensorboard": _tensorboard,
     "wandb": _wandb,
     "mlflow": _mlflow,
 }
+"""Functions that create a logger from a run and its entry in ``loggers.json``, by name."""
 
 
-def refuse_missing(recipe: Recipe) -> None:
-    """Refuse loggers whose package is not installed.
+def check_installed(recipe: Recipe) -> None:
+    """Check that the packages of the recipe's loggers are installed.
 
     Raises:
-        RecipeError: there are some.
+        RecipeError: one is not.
     """
     problems = [
         recipe.document.problem(
@@ -81,78 +82,78 @@ def refuse_missing(recipe: Recipe) -> None:
 
 
 class Loggers:
-    """Sends a run's rows to the loggers that its recipe names.
+    """Loggers that the recipe names, fed with the rows of a run's ``metrics.csv``.
 
     Args:
         run: the run.
         recipe: its recipe.
-        reporter: who is told of failures.
+        reporter: receives a note for each failure.
     """
 
     def __init__(self, run: Run, recipe: Recipe, reporter: Reporter) -> None:
         self.run = run
         self.recipe = recipe
         self.reporter = reporter
-        self.made: dict[str, Logger] = {}
+        self.loggers: dict[str, Logger] = {}
         self.failing: set[str] = set()
-        self.note = run.path / "loggers.json"
-        self.sent: dict[str, dict[str, Any]] = {}
+        self.progress_file = run.path / "loggers.json"
+        self.progress: dict[str, dict[str, Any]] = {}
 
     def send(self) -> None:
-        """Send the rows that were not sent yet; call it when all of them are permanent."""
+        """Send the rows that were not sent yet; call it only when a checkpoint has made them permanent."""
         for name in self.recipe.run.loggers:
-            with self._harmless(name):
+            with self._isolated(name):
                 self._send(name)
 
     def close(self, *, finished: bool) -> None:
-        """Say that no more will come from this process."""
+        """Close the loggers of this process."""
         if finished and self.failing:
             names = " and ".join(sorted(self.failing))
-            self.reporter.note(f"warning: {names} will not be sent the newest figures any more: metrics.csv has all")
-        for name, logger in self.made.items():
-            with self._harmless(name):
+            self.reporter.note(f"warning: {names} did not receive the last metrics: metrics.csv has all of them")
+        for name, logger in self.loggers.items():
+            with self._isolated(name):
                 logger.finalize("success" if finished else "failed")
                 if isinstance(logger, WandbLogger):
                     logger.experiment.finish()
 
     def _send(self, name: str) -> None:
-        if not self.sent and self.note.exists():
-            self.sent = read_sent(self.note)
-        known = self.sent.setdefault(name, {"rows": 0, "step": 0})
-        if name not in self.made:
-            self.made[name] = MAKE[name](self.run, known)
-            if not known["rows"]:
-                self.made[name].log_hyperparams(self.recipe.resolved())
-        rows = list(read_history(self.run.metrics))
-        sent = rows[: known["rows"]]
-        if len(sent) < known["rows"] or (sent and sent[-1].step != known["step"]):
-            known["rows"] = 0  # it is not the file any more whose rows were sent
-        for step, group in groupby(rows[known["rows"] :], key=lambda row: row.step):
-            together = list(group)
-            self.made[name].log_metrics({row.metric: row.value for row in together}, step=step)
-            known["rows"] += len(together)
-            known["step"] = step
-        if isinstance(self.made[name], TensorBoardLogger):
-            self.made[name].save()
-        write_atomic(self.note, to_json(self.sent))
+        if not self.progress and self.progress_file.exists():
+            self.progress = read_logger_progress(self.progress_file)
+        progress = self.progress.setdefault(name, {"rows": 0, "step": 0})
+        if name not in self.loggers:
+            self.loggers[name] = FACTORIES[name](self.run, progress)
+            if not progress["rows"]:
+                self.loggers[name].log_hyperparams(self.recipe.resolved())
+        rows = list(read_metrics(self.run.metrics))
+        sent = rows[: progress["rows"]]
+        if len(sent) < progress["rows"] or (sent and sent[-1].step != progress["step"]):
+            progress["rows"] = 0  # metrics.csv was restarted
+        for step, group in groupby(rows[progress["rows"] :], key=lambda row: row.step):
+            step_rows = list(group)
+            self.loggers[name].log_metrics({row.metric: row.value for row in step_rows}, step=step)
+            progress["rows"] += len(step_rows)
+            progress["step"] = step
+        if isinstance(self.loggers[name], TensorBoardLogger):
+            self.loggers[name].save()
+        write_atomic(self.progress_file, to_json(self.progress))
         self.failing.discard(name)
 
     @contextmanager
-    def _harmless(self, name: str) -> Iterator[None]:
-        """Neither failures nor random numbers of a tool reach the training."""
-        before = random_state()
-        quiet = logging.getLogger(name)
-        level = quiet.level
-        quiet.setLevel(logging.ERROR)
+    def _isolated(self, name: str) -> Iterator[None]:
+        """Keep a logger's exceptions, log messages and random numbers away from the training."""
+        random_state = get_random_state()
+        logger = logging.getLogger(name)
+        level = logger.level
+        logger.setLevel(logging.ERROR)
         try:
             yield
         except Exception as error:
             if name not in self.failing:
                 self.reporter.note(
                     f"warning: the logger {name!r} fails: {type(error).__name__}: {error}; "
-                    "metrics.csv has all figures, and it is tried again later"
+                    "metrics.csv has all metrics, and sending is tried again later"
                 )
             self.failing.add(name)
         finally:
-            quiet.setLevel(level)
-            restore_random_state(before)
+            logger.setLevel(level)
+            set_random_state(random_state)

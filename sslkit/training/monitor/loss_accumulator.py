@@ -1,4 +1,4 @@
-"""Losses, kept on the device until they are read: no step waits for them."""
+"""Sums of losses that stay on the device until they are logged, so that no step syncs the device."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sslkit.contracts.method import MethodOutput
 
 
 class LossAccumulator:
-    """What steps have lost since it was last read, and since the epoch began.
+    """Losses of the steps since the last log row and since the start of the epoch.
 
     Attributes:
-        names: the loss and its terms, as they stand in a row of ``pending``.
-        pending: a row for each step since the last reading.
-        epoch_loss: the sum of losses since the epoch began.
-        classifier_loss: by head, the sum of the loss of each of its classifiers ``[classifiers]`` since then.
+        names: the loss and its terms, in the order of a row of ``pending``.
+        pending: one row ``[names]`` for each step since the last log row.
+        epoch_loss: sum of the losses since the epoch started.
+        classifier_loss: by head, the sums of the losses of its classifiers ``[classifiers]`` in the same time.
     """
 
     def __init__(self) -> None:
@@ -27,15 +27,15 @@ class LossAccumulator:
         self.classifier_loss: dict[str, Tensor] = {}
 
     def to(self, device: torch.device) -> None:
-        """Where the losses are made."""
+        """Move all sums to the device of the losses."""
         self.pending = [row.to(device) for row in self.pending]
         self.epoch_loss = self.epoch_loss.to(device)
         self.classifier_loss = {name: loss.to(device) for name, loss in self.classifier_loss.items()}
 
     def add(self, output: MethodOutput) -> None:
-        """One step more, whose loss and terms are called as in ``names``."""
+        """Add the losses of one step; their names must be ``names``."""
         loss = output.loss.detach()
-        # A term may be a number that the host knows.
+        # A term may be a tensor on the CPU.
         terms = (term.to(loss.device, loss.dtype, non_blocking=True) for term in output.terms.values())
         self.pending.append(torch.stack([loss, *terms]))
         self.epoch_loss = self.epoch_loss + loss
@@ -44,27 +44,27 @@ class LossAccumulator:
             self.classifier_loss[head] = now if before is None else before + now
 
     def take_mean(self) -> Tensor:
-        """The mean ``[names]`` of the rows that are pending; then none are."""
+        """Return the mean ``[names]`` of the pending rows and clear them."""
         mean = torch.stack(self.pending).mean(dim=0)
         self.pending = []
         return mean
 
     def end_epoch(self) -> tuple[Tensor, dict[str, Tensor]]:
-        """The sums of the epoch; then another begins."""
+        """Return the epoch's sums, of the loss and by classifier, and reset them."""
         sums = self.epoch_loss, self.classifier_loss
         self.epoch_loss, self.classifier_loss = torch.zeros_like(self.epoch_loss), {}
         return sums
 
     def state_dict(self) -> dict[str, Any]:
-        """This process's part of a checkpoint."""
+        """Return this process's part of a checkpoint."""
         return {
             "pending": torch.stack(self.pending).cpu() if self.pending else torch.empty(0),
             "epoch_loss": self.epoch_loss.cpu(),
             "classifier_loss": {name: loss.cpu() for name, loss in self.classifier_loss.items()},
         }
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        self.pending = list(state_dict["pending"])
-        self.epoch_loss = state_dict["epoch_loss"]
-        self.classifier_loss = dict(state_dict["classifier_loss"])
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore this process's part of a checkpoint."""
+        self.pending = list(state["pending"])
+        self.epoch_loss = state["epoch_loss"]
+        self.classifier_loss = dict(state["classifier_loss"])

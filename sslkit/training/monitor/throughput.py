@@ -1,4 +1,4 @@
-"""How fast a training is, by the clock."""
+"""Throughput of a training, by wall-clock time."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from sslkit.data.loader import Loader
 
 
 class Throughput:
-    """Images a second and the share of time spent waiting for images, between two readings.
+    """Images per second, and the share of the time spent waiting for data.
 
     Args:
-        loader: where the images come from.
-        batch_size: images in a step, of all processes together.
+        loader: the loader of the training images.
+        batch_size: images per step, summed over all processes.
 
     Attributes:
-        images_per_second: between the last two readings.
-        waiting: part of that time, 0..1, in which the loader was waited for.
+        images_per_second: throughput between the last two updates.
+        data_wait: share of that time spent waiting for the loader, in [0, 1].
     """
 
     def __init__(self, loader: Loader, batch_size: int) -> None:
         self.loader = loader
         self.batch_size = batch_size
         self.images_per_second = 0.0
-        self.waiting = 0.0
+        self.data_wait = 0.0
         self.restart(0)
 
     def restart(self, step: int) -> None:
-        """What was since the last reading does not count."""
-        self._time, self._step, self._waited = time.perf_counter(), step, self.loader.seconds
+        """Start a new interval after ``step``, without measuring the time since the last one."""
+        self._time, self._step, self._waited = time.perf_counter(), step, self.loader.wait_seconds
 
-    def read(self, step: int) -> None:
-        """Measure the steps since the last reading."""
+    def update(self, step: int) -> None:
+        """Measure the interval up to ``step`` and start a new one."""
         if step > self._step:
             seconds = max(time.perf_counter() - self._time, 1e-9)
             self.images_per_second = (step - self._step) * self.batch_size / seconds
-            self.waiting = (self.loader.seconds - self._waited) / seconds
+            self.data_wait = (self.loader.wait_seconds - self._waited) / seconds
         self.restart(step)

@@ -14,7 +14,7 @@ from sslkit.assembly.assemble import Assembly
 from sslkit.contracts.dataset import ImageStore, Split
 from sslkit.contracts.evaluator import Features
 from sslkit.contracts.head import Head
-from sslkit.data.splits import evenly_spaced_indices, labelled, stratified
+from sslkit.data.splits import evenly_spaced_indices, load_split, stratified_split
 from sslkit.evaluation.clustering_metrics import assignment_entropy, classes_used, cluster_scores
 from sslkit.evaluation.knn_classifier import knn_accuracy
 from sslkit.trained.feature_extraction import extract_features
@@ -35,7 +35,7 @@ class ValidationMonitor:
     def __init__(self, assembly: Assembly) -> None:
         self.assembly = assembly
         self.every = assembly.recipe.monitor.every_epochs
-        self.labelled = labelled(assembly.dataset, "train") if self.every else None
+        self.labelled = load_split(assembly.dataset, "train") if self.every else None
         if self.labelled is not None and self.labelled.labels is None:
             self.labelled = None
         self.bank, self.queries, self.query_split = self._split(self.labelled)
@@ -47,10 +47,10 @@ class ValidationMonitor:
             count = min(len(self.assembly.images), settings.max_images)
             return torch.empty(0, dtype=torch.int64), evenly_spaced_indices(len(self.assembly.images), count), None
         if "validation" in self.assembly.dataset.splits:
-            validation = labelled(self.assembly.dataset, "validation")
+            validation = load_split(self.assembly.dataset, "validation")
             bank = torch.arange(len(train.labels))
             return _thin(bank, settings.max_images), torch.arange(len(validation.images)), validation
-        bank, queries = stratified(train.labels, settings.validation_fraction, context.seed)
+        bank, queries = stratified_split(train.labels, settings.validation_fraction, context.seed)
         if not len(queries):  # one image per class: none can be held out
             return self._split(None)
         return _thin(bank, settings.max_images), _thin(queries, settings.max_images), train

@@ -1,0 +1,111 @@
+"""Schemas of the recipe keys that belong to sslkit itself rather than to a component."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sslkit.contracts.options import Options
+
+
+class RunSection(Options):
+    """``[run]``: name, seed and loggers of the run."""
+
+    name: str = Field(default="", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$|^$")
+    """Name of the run's folder; empty: name of the recipe file. "latest" is reserved for the link to the newest run."""
+
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Seed of all random numbers, 0 to 2**63 - 1."""
+
+    deterministic: bool = False
+    """Use deterministic algorithms, and warn about operations without one."""
+
+    loggers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
+    """Experiment trackers that receive the rows of metrics.csv whenever a checkpoint is saved."""
+
+
+class TrainSection(Options):
+    """``[train]``: duration, batch size, hardware and checkpoints."""
+
+    epochs: int = Field(ge=1, le=10_000_000)
+    """Number of passes over the training images."""
+
+    batch_size: int = Field(ge=2, le=10_000_000)
+    """Images in an optimizer step, over all processes; a multiple of the number of processes."""
+
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Floating-point precision of the network; ``auto``: bfloat16 if the hardware computes it faster than float32."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Device to train on; ``auto``: a GPU if there is one."""
+
+    devices: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = 1
+    """Processes on each machine, each with its own GPU and an equal part of the batch; ``auto``: one for each GPU, one
+    without GPUs."""
+
+    nodes: int = Field(default=1, ge=1, le=1024)
+    """Number of machines; start more than one with torchrun or SLURM."""
+
+    strategy: Literal["ddp_find_unused_parameters_true", "ddp"] = "ddp_find_unused_parameters_true"
+    """Lightning's strategy for several processes. ``ddp`` fails if a step leaves parameters unused; with more than two
+    processes, a resumed run may differ in the last bits."""
+
+    compile: bool = False
+    """Compile the backbone with ``torch.compile``: faster steps on GPUs, but hardly on CPUs, where it needs a C++
+    compiler. The first step takes up to minutes longer; the time is reported after the second step."""
+
+    checkpoint_every: str = Field(default="1 epochs", pattern=r"^[1-9][0-9]{0,8} (steps|epochs|minutes)$")
+    """Interval between checkpoints in steps, epochs or minutes, such as ``"500 steps"``."""
+
+    keep_checkpoints: int = Field(default=2, ge=1, le=1_000_000)
+    """Number of newest checkpoints to keep, in addition to the best; a resume skips damaged ones."""
+
+
+class MonitorSection(Options):
+    """``[monitor]``: metrics during training. Labels are used for these metrics only, never for training."""
+
+    log_every_steps: int = Field(default=10, ge=1, le=1_000_000_000)
+    """Interval in steps between two logged values of loss and learning rate."""
+
+    every_epochs: int = Field(default=1, ge=0, le=10_000_000)
+    """Interval in epochs between two measurements on the validation split; 0: never."""
+
+    collapse: Literal["warn", "stop", "off"] = "warn"
+    """Reaction when the features collapse: ``warn`` with the likely remedy, ``stop`` training too, or ``off``."""
+
+    validation_fraction: float = Field(default=0.1, gt=0, lt=1)
+    """Part of the labelled training images used as validation split if the data set has none, between 0 and 1."""
+
+    max_images: int = Field(default=10_000, ge=1, le=1_000_000_000)
+    """Maximum number of training images among which the kNN metric searches neighbours."""
+
+    knn_k: int = Field(default=20, ge=1, le=1_000_000)
+    """Number of neighbours k of the kNN accuracy."""
+
+
+class EvaluationSection(Options):
+    """``[evaluation]``: the classifier that evaluation and prediction use."""
+
+    head: str = ""
+    """Name of the classifier's head; empty: the first head."""
+
+    classifier: Annotated[int, Field(ge=0)] | Literal["lowest-loss"] = 0
+    """Index of the classifier in its head, from 0; ``lowest-loss``: the classifier with the lowest training loss over
+    the last epoch, divided by ln K."""
+
+
+class Wiring(Options):
+    """Keys of a ``[[head]]`` or ``[[loss]]`` table that connect the component with the rest of the recipe."""
+
+    name: str = Field(default="", pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$|^$")
+    """Name of this head or loss in the recipe; empty: name of its component."""
+
+    weight: float = Field(default=1.0, ge=0)
+    """Factor of this loss in the sum, 0 or more."""
+
+    head: str = ""
+    """Name of the head whose outputs this loss reads; empty: the first head."""
+
+    start_epoch: int = Field(default=0, ge=0)
+    """Number of completed epochs after which this loss joins the sum. A head is not trained before a loss reads it."""

@@ -1,0 +1,83 @@
+"""Writer of a run's metrics: losses accumulate on the device and go to ``metrics.csv`` and to the loggers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from sslkit.assembly.assemble import Assembly
+from sslkit.contracts.method import MethodOutput
+from sslkit.runs.metrics_file import MetricsFile
+from sslkit.runs.run import Run
+from sslkit.training.distributed.processes import Processes
+from sslkit.training.events import Reporter
+from sslkit.training.monitor.loggers import Loggers
+from sslkit.training.monitor.loss_accumulator import LossAccumulator
+
+
+class MetricsWriter:
+    """Writer of ``metrics.csv``, and of the loggers that receive its rows; only the main process writes.
+
+    Pending losses are part of a checkpoint, so that a resumed run writes the same rows as an uninterrupted one.
+
+    Args:
+        run: the run.
+        assembly: the assembled recipe.
+        processes: the processes of the training.
+        reporter: receives warnings.
+    """
+
+    def __init__(self, run: Run, assembly: Assembly, processes: Processes, reporter: Reporter) -> None:
+        self.context = assembly.context
+        self.writes = processes.is_main
+        self.reporter = reporter
+        self.file = MetricsFile(run.metrics, lambda text: reporter.note(f"warning: {text}"))
+        self.loggers = Loggers(run, assembly.recipe, reporter)
+        self.losses = LossAccumulator()
+
+    def create(self) -> None:
+        """Create an empty ``metrics.csv``."""
+        self.file.create()
+
+    def resume(self, size: int, step: int) -> None:
+        """Cut ``metrics.csv`` to the ``size`` in bytes that it had at the checkpoint of ``step``."""
+        if problem := self.file.resume_at(size, step):
+            self.reporter.note(f"warning: {problem}")
+
+    def add(self, output: MethodOutput, step: int) -> bool:
+        """Add the losses of ``step``; return whether their names are others than in the step before."""
+        names = ["loss", *output.terms]
+        changed = names != self.losses.names
+        if changed:  # a row has one set of names: write what is pending under the old ones
+            self.write_losses(step - 1)
+            self.losses.names = names
+        self.losses.add(output)
+        return changed
+
+    def write_losses(self, step: int) -> dict[str, float]:
+        """Write the means of the pending losses, over steps and processes, and return them by name."""
+        if not self.losses.pending:
+            return {}
+        means = dict(zip(self.losses.names, self.mean(self.losses.take_mean()).tolist(), strict=True))
+        self.write(step, means)
+        return means
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Write a row for each metric."""
+        if self.writes:
+            self.file.append(step, step / self.context.steps_per_epoch, metrics)
+
+    def end_epoch(self) -> tuple[float, dict[str, Tensor]]:
+        """Return the epoch's mean loss, and by head the sums of its classifiers' losses, over all processes."""
+        total, by_classifier = self.losses.end_epoch()
+        loss = float(self.mean(total)) / self.context.steps_per_epoch
+        return loss, {head: self.mean(losses) for head, losses in by_classifier.items()}
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Return the mean over all processes."""
+        return self.context.world.sum(value) / self.context.world.size
+
+    def file_size(self) -> int:
+        """Flush ``metrics.csv`` to the disk and return its size in bytes; 0 in other processes than the main one."""
+        return self.file.flush() if self.writes else 0

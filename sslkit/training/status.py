@@ -1,0 +1,37 @@
+"""Writer of a run's ``status.json``."""
+
+from __future__ import annotations
+
+from sslkit.contracts.context import Context
+from sslkit.runs.run import Run
+from sslkit.runs.status import State
+from sslkit.training.events import Progress
+from sslkit.training.monitor.throughput import Throughput
+
+
+class StatusWriter:
+    """Writer of how far a run is, to ``status.json`` and to progress events.
+
+    Args:
+        run: the run.
+        context: runtime facts of the training.
+        throughput: measures the training's speed.
+        writes: whether this process writes the file.
+    """
+
+    def __init__(self, run: Run, context: Context, throughput: Throughput, *, writes: bool) -> None:
+        self.run = run
+        self.context = context
+        self.throughput = throughput
+        self.writes = writes
+
+    def progress(self, step: int) -> Progress:
+        """Return the progress after ``step``."""
+        context, speed = self.context, (self.throughput.images_per_second, self.throughput.data_wait)
+        return Progress(step, context.total_steps, step // context.steps_per_epoch, context.epochs, *speed)
+
+    def write(self, state: State, step: int) -> None:
+        """Write ``status.json``."""
+        if self.writes:
+            progress = self.progress(step)
+            self.run.write_status(state, progress.step, progress.steps, progress.epoch, progress.epochs)
