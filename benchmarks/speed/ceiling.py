@@ -36,7 +36,7 @@ def main() -> None:
         f"{speeds['end_to_end']:.0f}",
         f"{found['ratio']:.1%}",
         f"{min(each):.1%} to {max(each):.1%}",
-        found["limit"],
+        found["bottleneck"],
     )
     title = f"resnet18, {asked.stem} stem, {asked.crops}: images/s"
     print_table(title, ("ceiling", "training", "ratio", "rounds", "limited by"), [row])

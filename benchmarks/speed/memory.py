@@ -81,24 +81,24 @@ def fill(folder: Path, files: int, size: int) -> None:
 def work(asked: argparse.Namespace) -> None:
     """Some steps of a training, as ``--side`` says; ``bare`` is its network on views that lie ready."""
     from benchmarks.noise import recipe, train_some
-    from sslkit.bench import bench
-    from sslkit.data import placement as residence
+    from sslkit.bench.stages import StageRunner
+    from sslkit.data import placement
     from sslkit.training.events import Reporter
-    from sslkit.training.setup import prepare
+    from sslkit.training.preparation import prepare
 
     settings = ["backbone.stem=imagenet"]
     if asked.side == "streamed":
-        residence.SHARE = 0.0
+        placement.MEMORY_FRACTION = 0.0
         settings.append(f"data={{use='image-folder', root='{asked.folder}'}}")
     own = recipe(*settings, images=asked.images, size=asked.size, batch=asked.batch)
     if asked.side != "bare":
         train_some(own, asked.steps)
         return
     hardware, assembly, _ = prepare(own, Reporter())
-    sides = bench.Sides(assembly, hardware)
-    del assembly  # with its network, of which the sides have a copy
+    stages = StageRunner(assembly, hardware)
+    del assembly  # with its network, of which the stages have a copy
     for _ in range(asked.steps):
-        sides.take("backbone")
+        stages.step("backbone")
 
 
 def main() -> None:

@@ -1,1 +1,1 @@
-"""Measure a training step against the bare backbone (``sslkit bench``)."""
+"""Benchmark of a recipe's training against its bare backbone (``sslkit bench``)."""

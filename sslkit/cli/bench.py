@@ -1,4 +1,4 @@
-"""``sslkit bench``: how near a recipe's training comes to what this machine could do, and what is in the way."""
+"""``sslkit bench``: the speed of a recipe's training as a share of what this machine could do, and its bottleneck."""
 
 from __future__ import annotations
 
@@ -9,16 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from sslkit.cli.common import completion
-from sslkit.cli.common.console import (
-    JsonOption,
-    RunsOption,
-    SetOption,
-    messages,
-    only_json,
-    output,
-    print_json,
-    print_table,
-)
+from sslkit.cli.common.console import print_json, print_table, reserve_stdout, stderr_console, stdout_console
+from sslkit.cli.common.options import JsonOption, RunsOption, SetOption
 
 
 def command(
@@ -29,39 +21,41 @@ def command(
         ),
     ] = None,
     set_: SetOption = None,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Turns of each side; medians are shown.")] = 5,
-    seconds: Annotated[float, typer.Option("--seconds", min=0.0, help="Length of a turn, at least one step.")] = 2.0,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Number of turns; medians are shown.")] = 5,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0.0, help="Length of a turn in seconds; at least one step.")
+    ] = 2.0,
     runs: RunsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure a recipe's training against its bare backbone, and tell what takes the difference."""
+    """Compare the speed of a recipe's training with its bare backbone, and show what takes the difference."""
     from sslkit.cli.common.progress import LineReporter
     from sslkit.recipe.load import load_recipe
     from sslkit.runs.find import find_run, runs_folder
 
     path = recipe or find_run(None, runs_folder(runs)).recipe
-    with only_json(json):
+    with reserve_stdout(json):
         checked = load_recipe(path, set_ or [])
-        from sslkit.bench.bench import bench  # only now: importing torch and Lightning takes seconds
+        from sslkit.bench.bench import bench  # late, because importing torch and Lightning takes seconds
 
-        found = bench(checked, rounds, seconds, LineReporter(messages()))
+        result = bench(checked, rounds, seconds, LineReporter(stderr_console()))
     if json:
-        print_json(found)
+        print_json(result)
         return
-    show(found)
+    print_result(result)
 
 
-def show(found: Mapping[str, Any]) -> None:
-    """Both speeds, their ratio, and the costs of a step, with the protocol below."""
-    speed, whole = found["images_per_second"], found["seconds_per_step"]["end_to_end"]
+def print_result(result: Mapping[str, Any]) -> None:
+    """Print both speeds and their ratio, the cost of each part of a step, the bottleneck and the protocol."""
+    speed, step = result["images_per_second"], result["seconds_per_step"]["end_to_end"]
     rows = [
         ("ceiling", f"{speed['ceiling']:.1f} images/s"),
         ("training", f"{speed['end_to_end']:.1f} images/s"),
-        ("of the ceiling", f"{found['ratio']:.1%} ({min(found['ratios']):.1%} to {max(found['ratios']):.1%})"),
+        ("of the ceiling", f"{result['ratio']:.1%} ({min(result['ratios']):.1%} to {max(result['ratios']):.1%})"),
     ]
-    print_table("", ("what", "is"), rows)
-    costs = [(name, f"{1000 * cost:.1f} ms", f"{cost / whole:.1%}") for name, cost in found["cost"].items()]
-    print_table("a step", ("for", "takes", "share"), costs)
-    output().print(f"limited by {found['limit']}: {found['advice']}", markup=False, soft_wrap=True)
-    for name, value in found["protocol"].items():
-        output().print(f"{name}: {value}", markup=False, soft_wrap=True, style="dim")
+    print_table("", ("measurement", "value"), rows)
+    costs = [(name, f"{1000 * cost:.1f} ms", f"{cost / step:.1%}") for name, cost in result["cost"].items()]
+    print_table("time per step", ("part", "time", "share"), costs)
+    stdout_console().print(f"limited by {result['bottleneck']}: {result['advice']}", markup=False, soft_wrap=True)
+    for name, value in result["protocol"].items():
+        stdout_console().print(f"{name}: {value}", markup=False, soft_wrap=True, style="dim")

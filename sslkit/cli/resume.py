@@ -1,4 +1,4 @@
-"""``sslkit resume``: go on with a run that was stopped."""
+"""``sslkit resume``: continue a run that was stopped."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from sslkit.cli.common import completion
-from sslkit.cli.common.console import JsonOption, RunsOption, only_json
-from sslkit.cli.train import finish
+from sslkit.cli.common.console import reserve_stdout
+from sslkit.cli.common.options import JsonOption, RunsOption
+from sslkit.cli.train import print_outcome
 
 
 class AllowedChange(StrEnum):
-    """What may have changed."""
+    """Kinds of changes that ``--allow`` accepts."""
 
     RECIPE = "recipe"
     DATA = "data"
@@ -33,18 +34,18 @@ def command(
         list[AllowedChange] | None,
         typer.Option(
             "--allow",
-            help="Go on although recipe, data, processes or precision have changed; repeat for more.",
+            help="Resume although this has changed: recipe, data, processes or precision; repeatable.",
         ),
     ] = None,
     runs: RunsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Go on with a run that was stopped, from its last checkpoint."""
+    """Continue a run that was stopped, from its last checkpoint."""
     from sslkit.cli.common.resilient_reporter import stderr_reporter
     from sslkit.runs.find import find_run, runs_folder
     from sslkit.training.train import resume
 
-    found = find_run(run, runs_folder(runs), unfinished=True)
-    with only_json(json):
-        resumed = resume(found, stderr_reporter(), [change.value for change in allow or ()])
-    finish(resumed, as_json=json)
+    stopped = find_run(run, runs_folder(runs), unfinished=True)
+    with reserve_stdout(json):
+        resumed = resume(stopped, stderr_reporter(), [change.value for change in allow or ()])
+    print_outcome(resumed, as_json=json)

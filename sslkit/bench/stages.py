@@ -1,0 +1,67 @@
+"""Steps of training with only some of its parts, from the bare backbone to everything but Lightning's loop."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from sslkit.assembly.assemble import Assembly
+from sslkit.contracts.method import Batch
+from sslkit.device.hardware import Hardware
+from sslkit.device.small_feature_maps import small_map_gradients
+from sslkit.optimizers.parameter_groups import parameter_groups
+from sslkit.training.learner import Learner
+
+STAGES = ("backbone", "model", "views", "data")
+"""The backbone alone; then added one by one: heads and losses, making the views, fetching the images."""
+
+
+class StageRunner:
+    """Runs steps of each stage on a copy of an assembly's network."""
+
+    def __init__(self, assembly: Assembly, hardware: Hardware) -> None:
+        self.assembly = replace(assembly, method=copy.deepcopy(assembly.method))
+        self.device = torch.device(hardware.device)
+        self.learner = Learner(self.assembly, hardware).to(self.device)
+        self.autocast = hardware.precision == "bfloat16"
+        self.optimizer = assembly.optimizer.build(parameter_groups(self.learner.method))
+        self.loader = copy.copy(assembly.loader)
+        self.loader.stop = assembly.context.total_steps
+        self.batches = self._fetch()
+        self.images, self.indices = next(self.batches)
+        self.views = self.learner.make_views(self.images, step=0)
+        self.steps = 0
+
+    def _fetch(self) -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            for images, indices in self.loader:
+                yield images.to(self.device, non_blocking=True), indices.to(self.device, non_blocking=True)
+
+    def step(self, stage: str) -> None:
+        """Run one step of a stage; parts that the stage leaves out reuse the first batch."""
+        images, indices = next(self.batches) if stage == "data" else (self.images, self.indices)
+        views = self.learner.make_views(images, self.steps) if stage in ("views", "data") else self.views
+        self.steps += 1
+        method = self.learner.method
+        self.optimizer.zero_grad()
+        autocast = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast)
+        with autocast, small_map_gradients(self.device.type):
+            if stage == "backbone":
+                loss = torch.stack([method.backbone(group.flatten(0, 1)).float().mean() for group in views]).sum()
+            else:
+                loss = method(Batch(views, self.assembly.views.global_views, indices, self.steps, 0)).loss
+        loss.backward()
+        if stage != "backbone":
+            method.after_backward(self.steps)
+        self.optimizer.step()
+        if stage != "backbone":
+            method.after_step()
+
+    def synchronize(self) -> None:
+        """Wait until the device has finished all work."""
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).synchronize()

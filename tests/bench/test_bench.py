@@ -1,0 +1,91 @@
+"""`sslkit bench` with a clock that only the test advances, so no result depends on the machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from sslkit.bench import bench
+from sslkit.bench.costs import ADVICE, find_bottleneck
+from sslkit.cli.bench import print_result
+from sslkit.cli.main import app
+from sslkit.data.store import TensorStore
+from sslkit.errors import TrainingError
+from sslkit.recipe.load import load_recipe
+from sslkit.training import fit
+from sslkit.training.callback import RunCallback
+from sslkit.training.learner import Learner
+from sslkit_backbones.convnet import ConvNet
+from sslkit_selfcls.head import SelfClassifierHead
+
+
+@pytest.fixture
+def slow_down(monkeypatch: pytest.MonkeyPatch) -> Callable[[type, str, float], None]:
+    """A function that makes a method take some seconds of the bench's clock."""
+    now = [0.0]
+    monkeypatch.setattr(bench, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def slow_down(owner: type, name: str, seconds: float) -> None:
+        original = getattr(owner, name)
+
+        def slowed(*args: Any, **kwargs: Any) -> Any:
+            now[0] += seconds
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, slowed)
+
+    return slow_down
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "cost"),
+    [
+        (SelfClassifierHead, "embed", "heads and losses"),
+        (Learner, "make_views", "views"),
+        (TensorStore, "gather", "data"),
+        (RunCallback, "_add_losses", "logging"),
+    ],
+)
+def test_the_slow_part_is_the_bottleneck(owner: type, name: str, cost: str, tiny: Path, slow_down: Any) -> None:
+    slow_down(ConvNet, "forward", 4.0)
+    slow_down(owner, name, 1.0)
+    result = bench.bench(load_recipe(tiny), rounds=2, seconds=8.0)
+    assert result["protocol"]["steps_per_round"] == 2
+    assert result["cost"] == {"model": 4.0, "heads and losses": 0, "views": 0, "data": 0, "logging": 0} | {cost: 1.0}
+    assert result["ratios"] == [0.8, 0.8]
+    assert result["images_per_second"] == {"ceiling": 64.0, "end_to_end": 51.2}
+    assert (result["bottleneck"], result["advice"]) == (cost, ADVICE[cost])
+
+
+def test_near_the_ceiling_the_model_is_the_bottleneck() -> None:
+    assert find_bottleneck(0.95, {"model": 1.0, "views": 0.05}) == "model"
+
+
+def test_the_command_prints_the_result_and_leaves_no_files(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--set", "train.precision=float32", "--rounds", "2", "--seconds", "0", "--json"]
+    result = json.loads(CliRunner().invoke(app, ["bench", str(tiny), *options]).stdout)
+    assert result["ratio"] == pytest.approx(sum(result["ratios"]) / 2)
+    assert set(result["seconds_per_step"]) == {"backbone", "model", "views", "data", "end_to_end"}
+    assert result["protocol"]["precision"] == "float32"
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.toml"]
+    print_result(result)
+    printed = capsys.readouterr().out
+    assert f"{result['ratio']:.1%} ({min(result['ratios']):.1%} to {max(result['ratios']):.1%})" in printed
+    assert f"limited by {result['bottleneck']}: {ADVICE[result['bottleneck']]}\n" in printed
+
+
+def test_an_error_before_the_first_step_is_raised(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise TrainingError("not here")
+
+    monkeypatch.setattr(fit, "_trainer", refuse)
+    with pytest.raises(TrainingError, match="not here"):
+        bench.bench(load_recipe(tiny), rounds=1, seconds=1.0)
