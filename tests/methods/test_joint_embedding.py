@@ -1,3 +1,5 @@
+"""The joint-embedding method: outputs for the losses, weighted total, gradients, hooks."""
+
 from __future__ import annotations
 
 from typing import ClassVar
@@ -18,8 +20,8 @@ CONTEXT = Context(channels=1, image_size=2, mean=(0.5,), std=(0.5,), batch_size=
 OPTIONS = NoOptions()
 
 
-class Sum(Backbone):
-    """Feature of an image: its sum, and that doubled; trainable by a factor."""
+class SumBackbone(Backbone):
+    """Backbone whose feature is the image's sum and twice the sum, times a trainable factor."""
 
     api = 1
     feature_dim = 2
@@ -38,7 +40,7 @@ class Sum(Backbone):
         return {}
 
 
-class Plain(Head):
+class AddOneHead(Head):
     api = 1
     embedding_dim = 2
     classifiers = (2, 1)
@@ -50,12 +52,12 @@ class Plain(Head):
         return embedding * 10, embedding[:, :1]
 
 
-class Recording(Loss):
+class RecordingLoss(Loss):
     api = 1
-    seen: ClassVar[list[ViewOutputs]] = []
+    received: ClassVar[list[ViewOutputs]] = []
 
     def forward(self, views: ViewOutputs) -> LossOutput:
-        self.seen.append(views)
+        self.received.append(views)
         total = torch.stack([view.mean() for view in views.student.features]).sum()
         return LossOutput(total, {"views": torch.tensor(float(len(views.student.features)))}, (total, total * 2))
 
@@ -67,17 +69,19 @@ def batch() -> Batch:
     return Batch(views, global_views=2, index=torch.tensor([4, 5, 6]), step=9, epoch=2)
 
 
-def method(**weights: float) -> JointEmbedding:
-    Recording.seen.clear()
-    losses = tuple(WeightedLoss(name, Recording(OPTIONS, CONTEXT), weight, "plain") for name, weight in weights.items())
-    return JointEmbedding(OPTIONS, CONTEXT, Parts(Sum(), {"plain": Plain(OPTIONS, CONTEXT)}, losses))
+def make_method(**weights: float) -> JointEmbedding:
+    RecordingLoss.received.clear()
+    losses = tuple(
+        WeightedLoss(name, RecordingLoss(OPTIONS, CONTEXT), weight, "plain") for name, weight in weights.items()
+    )
+    return JointEmbedding(OPTIONS, CONTEXT, Parts(SumBackbone(), {"plain": AddOneHead(OPTIONS, CONTEXT)}, losses))
 
 
-def test_losses_see_every_view_in_order_and_each_resolution_runs_once(batch: Batch) -> None:
-    made = method(one=1.0)
-    made(batch)
-    assert made.backbone.calls == [(6, 1, 2, 2), (9, 1, 1, 1)]
-    (views,) = Recording.seen
+def test_losses_receive_all_views_in_order_from_one_backbone_call_per_size(batch: Batch) -> None:
+    method = make_method(one=1.0)
+    method(batch)
+    assert method.backbone.calls == [(6, 1, 2, 2), (9, 1, 1, 1)]
+    (views,) = RecordingLoss.received
     expected = [view for group in batch.views for view in group]
     assert len(views.student.features) == len(expected) == 5
     for view, feature, embedding in zip(expected, views.student.features, views.student.embeddings, strict=True):
@@ -94,42 +98,42 @@ def test_losses_see_every_view_in_order_and_each_resolution_runs_once(batch: Bat
     ]
 
 
-def test_the_total_is_the_weighted_sum_and_terms_carry_the_losses_names(batch: Batch) -> None:
-    alone = method(one=1.0)(batch)
-    assert set(alone.terms) == {"one/views"}
-    both = method(one=1.0, two=0.25)(batch)
-    torch.testing.assert_close(both.loss, 1.25 * alone.loss)
+def test_the_total_is_the_weighted_sum_and_terms_have_the_losses_names(batch: Batch) -> None:
+    single = make_method(one=1.0)(batch)
+    assert set(single.terms) == {"one/views"}
+    both = make_method(one=1.0, two=0.25)(batch)
+    torch.testing.assert_close(both.loss, 1.25 * single.loss)
     assert set(both.terms) == {"one", "one/views", "two", "two/views"}
-    torch.testing.assert_close(both.terms["two"], alone.loss.detach())
+    torch.testing.assert_close(both.terms["two"], single.loss.detach())
     assert not any(term.requires_grad for term in both.terms.values())
-    torch.testing.assert_close(both.per_classifier["plain"][1], 2 * alone.loss.detach())
+    torch.testing.assert_close(both.per_classifier["plain"][1], 2 * single.loss.detach())
 
 
 def test_the_gradient_reaches_the_backbone(batch: Batch) -> None:
-    made = method(one=1.0)
-    loss = made(batch).loss
+    method = make_method(one=1.0)
+    loss = method(batch).loss
     loss.backward()
-    # Everything is linear in the factor, which is 1.
-    torch.testing.assert_close(made.backbone.factor.grad, loss.detach())
+    # The loss is linear in the factor, which is 1.
+    torch.testing.assert_close(method.backbone.factor.grad, loss.detach())
 
 
-def test_losses_compute_in_float32_whatever_autocast_is(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = method(one=1.0)
-    honest = Sum.forward
-    monkeypatch.setattr(Sum, "forward", lambda self, images: honest(self, images).bfloat16())
+def test_losses_compute_in_float32_under_autocast(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = make_method(one=1.0)
+    forward = SumBackbone.forward
+    monkeypatch.setattr(SumBackbone, "forward", lambda self, images: forward(self, images).bfloat16())
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        result = made(batch)
-    (views,) = Recording.seen
+        result = method(batch)
+    (views,) = RecordingLoss.received
     assert {tensor.dtype for tensor in (*views.student.features, *views.student.embeddings)} == {torch.float32}
     assert result.loss.dtype == torch.float32
 
 
-def test_hooks_reach_every_head(batch: Batch) -> None:
-    made = method(one=1.0)
-    told: list[object] = []
-    head = made.heads["plain"]
-    head.after_backward = lambda step: told.append(step)
-    head.after_step = lambda: told.append("stepped")
-    made.after_backward(5)
-    made.after_step()
-    assert told == [5, "stepped"]
+def test_hooks_are_called_on_every_head(batch: Batch) -> None:
+    method = make_method(one=1.0)
+    calls: list[object] = []
+    head = method.heads["plain"]
+    head.after_backward = lambda step: calls.append(step)
+    head.after_step = lambda: calls.append("after_step")
+    method.after_backward(5)
+    method.after_step()
+    assert calls == [5, "after_step"]

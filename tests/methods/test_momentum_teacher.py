@@ -1,4 +1,4 @@
-"""The teacher: a moving average of the student that is given no gradient and sees global views alone."""
+"""The momentum teacher: a moving average of the student that encodes global views without gradient."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONTEXT = Context(channels=1, image_size=2, mean=(0.5,), std=(0.5,), batch_size=
 OPTIONS = NoOptions()
 
 
-class Linear(Backbone):
+class LinearBackbone(Backbone):
     api = 1
     feature_dim = 4
 
@@ -38,7 +38,7 @@ class Linear(Backbone):
         return {}
 
 
-class Unit(Head):
+class UnitFactorHead(Head):
     api = 1
     embedding_dim = 4
 
@@ -54,7 +54,7 @@ class Unit(Head):
         self.factor /= self.factor.norm()
 
 
-class Distance(Loss):
+class DistanceLoss(Loss):
     api = 1
 
     def forward(self, views: ViewOutputs) -> LossOutput:
@@ -70,16 +70,16 @@ def batch() -> Batch:
     return Batch(views, global_views=2, index=torch.arange(3), step=0, epoch=0)
 
 
-def make(momentum: float = 0.9) -> MomentumTeacher:
+def make_method(momentum: float = 0.9) -> MomentumTeacher:
     torch.manual_seed(0)
-    head = Unit()
+    head = UnitFactorHead()
     nn.init.uniform_(head.factor)
-    losses = (WeightedLoss("distance", Distance(OPTIONS, CONTEXT), 1.0, "unit"),)
-    parts = Parts(Linear(), {"unit": head}, losses)
+    losses = (WeightedLoss("distance", DistanceLoss(OPTIONS, CONTEXT), 1.0, "unit"),)
+    parts = Parts(LinearBackbone(), {"unit": head}, losses)
     return MomentumTeacher(MomentumTeacher.Options(momentum=momentum), CONTEXT, parts)
 
 
-def train_one(method: MomentumTeacher, batch: Batch) -> None:
+def train_step(method: MomentumTeacher, batch: Batch) -> None:
     optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.1)
     optimizer.zero_grad()
     method(batch).loss.backward()
@@ -87,8 +87,8 @@ def train_one(method: MomentumTeacher, batch: Batch) -> None:
     method.after_step()
 
 
-def test_the_teacher_starts_as_the_student_and_sees_global_views_alone(batch: Batch) -> None:
-    method = make()
+def test_the_teacher_starts_as_the_student_and_encodes_only_global_views(batch: Batch) -> None:
+    method = make_method()
     method(batch)
     views = method.losses["distance"].views
     assert (len(views.student.embeddings), len(views.teacher.embeddings)) == (5, 2)
@@ -98,58 +98,58 @@ def test_the_teacher_starts_as_the_student_and_sees_global_views_alone(batch: Ba
         assert not teacher.requires_grad
 
 
-def test_gradients_reach_the_student_alone(batch: Batch) -> None:
-    method = make()
+def test_only_the_student_gets_gradients(batch: Batch) -> None:
+    method = make_method()
     method(batch).loss.backward()
     assert all(p.grad is not None for p in (*method.backbone.parameters(), *method.heads["unit"].parameters()))
     assert all(p.grad is None for p in (*method.teacher.parameters(), *method.teacher_heads["unit"].parameters()))
 
 
 def test_the_teacher_is_the_moving_average_of_equation_1(batch: Batch) -> None:
-    method = make(momentum=0.9)
+    method = make_method(momentum=0.9)
     for step in range(3):
         before = method.teacher.layer.weight.clone()
-        train_one(method, replace(batch, step=step))
+        train_step(method, replace(batch, step=step))
         momentum = 1 - (1 - 0.9) * (math.cos(math.pi * step / 10) + 1) / 2
         expected = momentum * before + (1 - momentum) * method.backbone.layer.weight
         torch.testing.assert_close(method.teacher.layer.weight, expected)
         assert not torch.equal(method.teacher.layer.weight, before)
         assert method.heads["unit"].factor.norm().item() == pytest.approx(1), (
-            "the student's heads have their hooks, too"
+            "the student's heads have their hooks called"
         )
     assert method.momentum_at(0) == pytest.approx(0.9)
     assert method.momentum_at(10) == pytest.approx(1.0)
 
 
-def test_the_teachers_heads_follow_too_and_keep_their_constraints(batch: Batch) -> None:
-    method = make(momentum=0.9)
+def test_the_teachers_heads_are_averaged_and_keep_their_constraints(batch: Batch) -> None:
+    method = make_method(momentum=0.9)
     before = method.teacher_heads["unit"].factor.clone()
-    train_one(method, batch)
+    train_step(method, batch)
     expected = 0.9 * before + 0.1 * method.heads["unit"].factor
     torch.testing.assert_close(method.teacher_heads["unit"].factor, expected / expected.norm())
 
 
-def test_statistics_of_batch_norm_are_the_teachers_own(batch: Batch) -> None:
-    method = make()
+def test_the_teacher_has_its_own_batch_norm_statistics(batch: Batch) -> None:
+    method = make_method()
     method(batch)
-    seen = torch.cat([view.flatten(1) for view in batch.views[0]])
-    expected = 0.1 * method.teacher.layer(seen).mean(0)
+    global_views = torch.cat([view.flatten(1) for view in batch.views[0]])
+    expected = 0.1 * method.teacher.layer(global_views).mean(0)
     torch.testing.assert_close(method.teacher.norm.running_mean, expected)
     assert not torch.equal(method.teacher.norm.running_mean, method.backbone.norm.running_mean)
 
 
-def test_the_state_holds_the_teacher_and_goes_on_alike(batch: Batch) -> None:
-    one, other = make(), make()
-    train_one(one, batch)
-    other.load_state_dict(one.state_dict())
-    for method in (one, other):
-        train_one(method, replace(batch, step=1))
-    for name, value in one.state_dict().items():
-        assert torch.equal(value, other.state_dict()[name]), name
+def test_the_state_includes_the_teacher_and_training_continues_identically(batch: Batch) -> None:
+    first, second = make_method(), make_method()
+    train_step(first, batch)
+    second.load_state_dict(first.state_dict())
+    for method in (first, second):
+        train_step(method, replace(batch, step=1))
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
 
 
-def test_replaced_weights_reach_the_teacher() -> None:
-    method = make()
+def test_loaded_weights_are_copied_to_the_teacher() -> None:
+    method = make_method()
     nn.init.ones_(method.backbone.layer.weight)
     nn.init.zeros_(method.heads["unit"].factor)
     method.on_weights_loaded()

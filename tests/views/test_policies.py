@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
 from sslkit.contracts.views import Parameters, ViewGroup, Views, slice_parameters
-from sslkit.testing.accelerator import ForbidDeviceSync
+from sslkit.testing.fake_device import ForbidDeviceSync
 from sslkit.views.colour import adjust_colour
 from sslkit.views.resize import crop_boxes, resize_shorter_side
 

@@ -1,1 +1,1 @@
-"""Backbones with torchvision's key names, and one for tiny images."""
+"""Backbones: ResNet-18 and AlexNet with torchvision's parameter names, a small network, and timm's models."""

@@ -10,16 +10,16 @@ from torch import Tensor, nn
 import sslkit
 
 LAYERS = ((1, 1), (1, 2), (2, 1), (2, 2), (4, 1))
-"""Channels, in widths, and stride of each layer."""
+"""Channels (as a multiple of ``width``) and stride of each layer."""
 
 
 class ConvNet(sslkit.Backbone):
-    """Images of 8 to 32 pixels to features ``[B, 4 * width]``, in seconds on a processor.
+    """Small network for images of 8 to 32 pixels, trained in seconds on a CPU; features are ``[B, 4 * width]``.
 
-    Five layers, each a 3 x 3 convolution, BatchNorm and ReLU; the second and the fourth halve the resolution; the
-    feature is the last map's maximum over places.  Larger images work, and see little of their context.
+    It has five layers of 3 x 3 convolution, BatchNorm and ReLU. The second and the fourth halve the resolution. The
+    feature is the maximum of the last map over spatial positions. Larger images work, but the receptive field is small.
 
-    Feature maps: strides 1, 2 and 4.
+    Feature maps have strides 1, 2 and 4.
     """
 
     api = 1
@@ -41,13 +41,13 @@ class ConvNet(sslkit.Backbone):
         self.feature_dim = channels
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features ``[B, 4 * width]``."""
+        """Return features ``[B, 4 * width]``."""
         maps: Tensor = self.layers(images)
-        # What a digit has, a hole or a stroke, it has somewhere: the mean dilutes it.
+        # The maximum keeps a hole or a stroke of a digit, the mean dilutes it.
         return maps.amax((2, 3))
 
     def feature_maps(self, images: Tensor) -> dict[int, Tensor]:
-        """The last map at each stride, by increasing stride, ``H`` and ``W`` rounded up."""
+        """Return the last map at each stride, by increasing stride, ``H`` and ``W`` rounded up."""
         return dict(self._stages(images))
 
     def _stages(self, images: Tensor) -> Iterator[tuple[int, Tensor]]:

@@ -8,17 +8,17 @@ import torchvision
 from torch import Tensor, nn
 
 import sslkit
-from sslkit_backbones.stem import StemOptions, choose_stem, own_stem
+from sslkit_backbones.stem import StemOptions, choose_stem, stem_mismatch
 
 
 class ResNet18(sslkit.Backbone):
-    """Images of any size and number of channels to features ``[B, 512]``.
+    """ResNet-18 for images of any size and number of channels; features are ``[B, 512]``.
 
-    The modules, their initialisation and their names are torchvision's, without ``fc``: with the ImageNet stem and
-    three channels, weights pass between this and ``torchvision.models.resnet18`` unchanged.  The small stem has a
-    3 x 3 first convolution of stride 1 and no max-pooling (SimCLR, arXiv 2002.05709, appendix B.9).
+    Modules, initialisation and names are torchvision's, without ``fc``. With the ImageNet stem and three channels,
+    weights load unchanged from and into ``torchvision.models.resnet18``. The small stem has a 3 x 3 first convolution
+    of stride 1 and no max-pooling (SimCLR, arXiv 2002.05709, appendix B.9).
 
-    Feature maps: strides 2, 4, 8, 16, 32 with the ImageNet stem; 1, 2, 4, 8 with the small one.
+    Feature maps have strides 2, 4, 8, 16, 32 with the ImageNet stem, and 1, 2, 4, 8 with the small stem.
     """
 
     api = 1
@@ -42,24 +42,24 @@ class ResNet18(sslkit.Backbone):
         self.avgpool = model.avgpool
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features ``[B, 512]``: the last map's mean over places."""
+        """Return features ``[B, 512]``: the mean of the last map over spatial positions."""
         for _, x in self._stages(images):
             last = x
         features: Tensor = self.avgpool(last)
         return features.flatten(1)
 
     def feature_maps(self, images: Tensor) -> dict[int, Tensor]:
-        """The last map at each stride, by increasing stride, ``H`` and ``W`` rounded up."""
+        """Return the last map at each stride, by increasing stride, ``H`` and ``W`` rounded up."""
         return dict(self._stages(images))
 
     def counterparts(self) -> dict[str, sslkit.Counterpart | str]:
-        """torchvision's ResNet-18, and timm's, which takes any number of channels."""
+        """Return the ResNet-18 of torchvision, and of timm, which takes any number of channels."""
         channels, state = self.conv1.in_channels, self.state_dict()
         model = {"model_name": "resnet18", "num_classes": 0, "in_chans": channels}
         return {
-            "torchvision": own_stem(self.stem, channels)
+            "torchvision": stem_mismatch(self.stem, channels)
             or sslkit.Counterpart("torchvision.models.resnet18", state, classifier="fc"),
-            "timm": own_stem(self.stem, channels, channels_too=False)
+            "timm": stem_mismatch(self.stem, channels, rgb_only=False)
             or sslkit.Counterpart("timm.create_model", state, model),
         }
 

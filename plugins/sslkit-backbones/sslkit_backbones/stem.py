@@ -1,4 +1,4 @@
-"""The choice between a stem for small images and ImageNet's."""
+"""First layers of a backbone: a stem for small images, or ImageNet's."""
 
 from __future__ import annotations
 
@@ -9,49 +9,49 @@ import sslkit
 
 Stem = Literal["small", "imagenet"]
 
-SMALL_BELOW = 100
-"""``auto`` takes the small stem for views below this many pixels."""
+SMALL_STEM_BELOW = 100
+"""View size in pixels below which ``auto`` uses the small stem."""
 
-WASTEFUL_UP_TO = 64
-"""The ImageNet stem leaves views of up to this many pixels with a final map of 2 x 2 or less."""
+IMAGENET_STEM_WARNS_UP_TO = 64
+"""View size in pixels up to which the ImageNet stem leaves a last map of at most 2 x 2, and warns."""
 
 
 class StemOptions(sslkit.Options):
-    """Options of a backbone with a choice of stems."""
+    """Options of a backbone with two stems."""
 
     stem: Literal["auto", "small", "imagenet"] = "auto"
-    """First layers: "small" keeps resolution, "imagenet" is torchvision's; "auto": small below 100 pixels."""
+    """First layers: "small" keeps the resolution, "imagenet" is torchvision's, "auto" is small below 100 pixels."""
 
 
 def choose_stem(options: StemOptions, context: sslkit.Context) -> Stem:
-    """The stem for the size of the context's global views (of its images, where views are not settled).
+    """Choose the stem for the size of the context's global views (of its images, if it has no view size).
 
     Warns:
-        UserWarning: where ImageNet's stem was asked for and views are small.
+        UserWarning: ``stem = "imagenet"`` with views of 64 pixels or less.
     """
     size = context.view_size or context.image_size
     if options.stem == "auto":
-        return "small" if size < SMALL_BELOW else "imagenet"
-    if options.stem == "imagenet" and size <= WASTEFUL_UP_TO:
+        return "small" if size < SMALL_STEM_BELOW else "imagenet"
+    if options.stem == "imagenet" and size <= IMAGENET_STEM_WARNS_UP_TO:
         warnings.warn(
-            f'stem = "imagenet" throws away most of a view of {size} px: its last map has '
-            f'{-(-size // 32)} x {-(-size // 32)} places. Use stem = "small" (or "auto"), or larger views.',
+            f'stem = "imagenet" discards most of a view of {size} px: its last map is '
+            f'{-(-size // 32)} x {-(-size // 32)}. Use stem = "small" (or "auto"), or larger views.',
             UserWarning,
             stacklevel=3,
         )
     return options.stem
 
 
-def own_stem(stem: Stem, channels: int, *, channels_too: bool = True) -> str:
-    """Why weights with this stem fit no published network, in words; empty where they do.
+def stem_mismatch(stem: Stem, channels: int, *, rgb_only: bool = True) -> str:
+    """Return why weights with this stem do not fit another library's network; empty if they fit.
 
     Args:
         stem: the stem.
-        channels: channels of the images.
-        channels_too: whether the other library's network takes three channels alone.
+        channels: number of channels of the images.
+        rgb_only: whether the library's network takes only three channels.
     """
     if stem == "small":
-        return 'its stem is the small one; only stem = "imagenet" is the published network\'s'
-    if channels_too and channels != 3:
+        return 'it has the small stem; only stem = "imagenet" fits the published network'
+    if rgb_only and channels != 3:
         return f"its first convolution takes {channels} channels, the published network's 3"
     return ""

@@ -1,4 +1,4 @@
-"""The three backbones: sizes, maps, torchvision's keys, stems."""
+"""ResNet-18, AlexNet and ConvNet: shapes, feature maps, torchvision's parameter names, stems."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_shapes(
 
 @pytest.mark.parametrize(("kind", "options", "dim", "channels"), CASES)
 @pytest.mark.parametrize("count", [1, 5])
-def test_any_number_of_channels_and_gradients_everywhere(
+def test_any_number_of_channels_works_and_all_parameters_get_gradients(
     kind: type[sslkit.Backbone], options: dict[str, object], dim: int, channels: dict[int, int], count: int
 ) -> None:
     backbone = build(kind, channels=count, **options).train()
@@ -80,12 +80,12 @@ def test_equals_torchvision(kind: type[sslkit.Backbone], reference: type[torch.n
 
 
 @pytest.mark.parametrize("kind", [ResNet18, AlexNet])
-def test_small_stem_keeps_key_names(kind: type[sslkit.Backbone]) -> None:
+def test_the_small_stem_has_the_same_parameter_names(kind: type[sslkit.Backbone]) -> None:
     assert list(build(kind, size=32).state_dict()) == list(build(kind, size=224).state_dict())
 
 
 @pytest.mark.parametrize(("kind", "options", "dim", "channels"), CASES)
-def test_maps_lead_to_the_feature(
+def test_the_feature_is_the_pooled_last_map(
     kind: type[sslkit.Backbone], options: dict[str, object], dim: int, channels: dict[int, int]
 ) -> None:
     backbone = build(kind, **options)
@@ -94,8 +94,8 @@ def test_maps_lead_to_the_feature(
         last: Tensor = list(backbone.feature_maps(images).values())[-1]
         features = backbone(images)
     if isinstance(backbone, AlexNet):
-        places = 1 if options["stem"] == "imagenet" else 4
-        assert torch.equal(backbone.avgpool(last[:, :, :places, :places]).flatten(1), features)
+        side = 1 if options["stem"] == "imagenet" else 4
+        assert torch.equal(backbone.avgpool(last[:, :, :side, :side]).flatten(1), features)
     elif isinstance(backbone, ConvNet):
         assert torch.equal(last.amax((2, 3)), features)
     else:
@@ -103,17 +103,17 @@ def test_maps_lead_to_the_feature(
 
 
 @pytest.mark.parametrize("kind", [ResNet18, AlexNet])
-@pytest.mark.parametrize(("size", "stride"), [(32, "small"), (99, "small"), (100, "imagenet"), (224, "imagenet")])
-def test_auto_follows_the_view_size(kind: type[sslkit.Backbone], size: int, stride: str) -> None:
-    auto, asked = build(kind, size), build(kind, size, stem=stride)
-    assert str(auto) == str(asked)
-    assert str(auto) != str(build(kind, size, stem="small" if stride == "imagenet" else "imagenet"))
+@pytest.mark.parametrize(("size", "stem"), [(32, "small"), (99, "small"), (100, "imagenet"), (224, "imagenet")])
+def test_auto_follows_the_view_size(kind: type[sslkit.Backbone], size: int, stem: str) -> None:
+    auto, explicit = build(kind, size), build(kind, size, stem=stem)
+    assert str(auto) == str(explicit)
+    assert str(auto) != str(build(kind, size, stem="small" if stem == "imagenet" else "imagenet"))
 
 
 @pytest.mark.parametrize("kind", [ResNet18, AlexNet])
-def test_imagenet_stem_on_small_views_warns(kind: type[sslkit.Backbone]) -> None:
+def test_the_imagenet_stem_warns_about_small_views(kind: type[sslkit.Backbone]) -> None:
     options = kind.Options.model_validate({"stem": "imagenet"})
-    with pytest.warns(UserWarning, match=r"view of 64 px: its last map has 2 x 2 places"):
+    with pytest.warns(UserWarning, match=r"view of 64 px: its last map is 2 x 2.*stem = \"small\""):
         kind(options, context(64))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -121,17 +121,18 @@ def test_imagenet_stem_on_small_views_warns(kind: type[sslkit.Backbone]) -> None
         assert kind(kind.Options(), context(32)).feature_dim
 
 
-@pytest.mark.parametrize("wrong", [(ResNet18, {"stem": "tiny"}), (ConvNet, {"width": 0}), (AlexNet, {"depth": 5})])
-def test_refuses_wrong_options(wrong: tuple[type[sslkit.Backbone], dict[str, object]]) -> None:
-    kind, options = wrong
+@pytest.mark.parametrize(
+    ("kind", "options"), [(ResNet18, {"stem": "tiny"}), (ConvNet, {"width": 0}), (AlexNet, {"depth": 5})]
+)
+def test_invalid_options_raise(kind: type[sslkit.Backbone], options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="validation error"):
         kind.Options.model_validate(options)
 
 
 @pytest.mark.parametrize("kind", [ResNet18, AlexNet])
 @pytest.mark.parametrize(("stored", "view", "stem"), [(256, 64, "small"), (64, 128, "imagenet")])
-def test_auto_follows_views_and_not_stored_images(
+def test_auto_follows_the_size_of_views_not_of_images(
     kind: type[sslkit.Backbone], stored: int, view: int, stem: str
 ) -> None:
-    own = sslkit.Context(3, stored, (0.5,) * 3, (0.5,) * 3, 4, 1, 1, view_size=view)
-    assert kind(kind.Options(), own).stem == stem
+    view_context = sslkit.Context(3, stored, (0.5,) * 3, (0.5,) * 3, 4, 1, 1, view_size=view)
+    assert kind(kind.Options(), view_context).stem == stem

@@ -1,4 +1,4 @@
-"""These components keep what sslkit promises of their kind."""
+"""Conformance tests of the plugin's backbones."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ class TestResNet18(BackboneTests):
 
 class TestResNet18Large(BackboneTests):
     component = ResNet18
-    test_import_is_quiet_and_quick = None  # as of the one above
+    test_import_is_fast_and_has_no_side_effects = None  # tested above
     options = {"stem": "imagenet"}
 
 
 class TestAlexNet(BackboneTests):
     component = AlexNet
-    test_import_is_quiet_and_quick = None  # as of the one above
+    test_import_is_fast_and_has_no_side_effects = None  # tested above
 
 
 class TestConvNet(BackboneTests):
     component = ConvNet
-    test_import_is_quiet_and_quick = None  # as of the one above
+    test_import_is_fast_and_has_no_side_effects = None  # tested above
     options = {"width": 4}
 
 

@@ -1,4 +1,4 @@
-"""timm's models as backbones: features, maps, weights from the cache, and what is refused."""
+"""timm's models as backbones: features, maps, weights from the cache, invalid options."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 from pydantic import ValidationError
 
 import sslkit
-from sslkit.evaluation.subject import RunSubject
-from sslkit.recipe.check import load_recipe
+from sslkit.evaluation.run_subject import RunSubject
+from sslkit.recipe.load import load_recipe
 from sslkit.training.train import train
 
 timm = pytest.importorskip("timm")
@@ -36,14 +36,14 @@ def build(size: int = 64, channels: int = 3, restoring: bool = False, **options:
         ("vgg11", 4096, {1: 64, 2: 128, 4: 256, 8: 512, 16: 512, 32: 512}),
     ],
 )
-def test_features_are_timms_and_maps_have_their_strides(model: str, dim: int, channels: dict[int, int]) -> None:
+def test_features_equal_timms_and_maps_have_their_strides(model: str, dim: int, channels: dict[int, int]) -> None:
     backbone = build(model=model, channels=1)
     images = torch.randn(2, 1, 64, 64)
     with torch.no_grad():
         features, maps = backbone(images), backbone.feature_maps(images)
         assert torch.equal(features, backbone.network(images))
     assert features.shape == (2, backbone.feature_dim) == (2, dim)
-    assert {stride: tuple(found.shape) for stride, found in maps.items()} == {
+    assert {stride: tuple(map_.shape) for stride, map_ in maps.items()} == {
         stride: (2, count, 64 // stride, 64 // stride) for stride, count in channels.items()
     }
     assert list(maps) == sorted(maps)
@@ -63,12 +63,12 @@ def test_a_fixed_input_size_follows_the_views_and_arguments_reach_timm() -> None
         ({"model": "test_vit", "arguments": {"pretrained_cfg": "x"}}, "pretrained_cfg cannot be set here"),
     ],
 )
-def test_options_are_checked(options: dict[str, object], message: str) -> None:
+def test_invalid_options_raise(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Timm.Options.model_validate(options)
 
 
-def test_what_timm_refuses_is_told() -> None:
+def test_arguments_that_timm_rejects_raise() -> None:
     with pytest.raises(sslkit.OptionError, match=r"timm cannot build test_resnet: .*'colour'"):
         build(model="test_resnet", arguments={"colour": 1})
     with pytest.raises(sslkit.OptionError, match="timm cannot build test_vit"):
@@ -114,8 +114,8 @@ def fetch(cache: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def test_pretrained_weights_come_from_the_hubs_cache(tmp_path: Path) -> None:
-    assert fetch(tmp_path).startswith("timm's weights of test_resnet cannot be fetched: ")
+def test_pretrained_weights_are_read_from_the_hugging_face_cache(tmp_path: Path) -> None:
+    assert fetch(tmp_path).startswith("cannot download timm's weights of test_resnet: ")
     assert "set pretrained = false" in fetch(tmp_path)
 
     from safetensors.torch import save_file
@@ -130,18 +130,18 @@ def test_pretrained_weights_come_from_the_hubs_cache(tmp_path: Path) -> None:
     assert fetch(tmp_path) == "0.25"
 
 
-def test_nothing_is_fetched_where_trained_weights_will_be_loaded(tmp_path: Path) -> None:
+def test_no_weights_are_downloaded_when_trained_weights_follow(tmp_path: Path) -> None:
     assert abs(float(fetch(tmp_path, "restoring"))) < 0.1
 
 
-def test_a_recipe_names_it_and_the_run_keeps_the_model_as_an_option(tmp_path: Path) -> None:
+def test_a_recipe_names_the_model_and_the_run_records_it_as_an_option(tmp_path: Path) -> None:
     (tmp_path / "timm.toml").write_text(RECIPE)
     run = train(load_recipe(tmp_path / "timm.toml"), tmp_path)
     assert 'use = "sslkit-backbones:timm"\nmodel = "test_resnet"' in run.recipe.read_text()
     assert RunSubject(run, "cpu").features("test").features.shape == (359, 96)
 
 
-def test_the_model_is_given_once(tmp_path: Path) -> None:
+def test_naming_the_model_twice_raises(tmp_path: Path) -> None:
     (tmp_path / "timm.toml").write_text(RECIPE)
     with pytest.raises(sslkit.RecipeError) as error:
         load_recipe(tmp_path / "timm.toml", ["backbone.model=test_vit"])

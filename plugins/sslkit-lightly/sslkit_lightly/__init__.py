@@ -1,1 +1,1 @@
-"""Components on top of lightly."""
+"""sslkit components that build on lightly."""

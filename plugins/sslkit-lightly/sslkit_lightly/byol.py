@@ -1,4 +1,4 @@
-"""The BYOL loss: a predictor on the student's embeddings regresses the teacher's."""
+"""The BYOL loss: a predictor regresses the teacher's embeddings from the student's."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import sslkit
 
 
 class Byol(sslkit.Loss):
-    """The mean, over pairs of a global view that the teacher sees and another view, of ``2 - 2 cos``.
+    """Mean of ``2 - 2 cos`` over pairs of a teacher's global view and another student view.
 
-    The cosine is between the prediction from the student's embedding of one view and the teacher's embedding of the
-    other.  The predictor belongs to the loss and is trained with it; its BatchNorm sees one view of this process's part
-    of the batch at a time.
+    The cosine is between the teacher's embedding of the global view and the prediction from the student's embedding of
+    the other view. The predictor is part of the loss and is trained with it. Its BatchNorm is computed for one view at
+    a time, over this process's part of the batch.
 
     Source: Grill et al., "Bootstrap your own latent", NeurIPS 2020, arXiv 2006.07733, equation 2.
 
@@ -34,12 +34,12 @@ class Byol(sslkit.Loss):
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
         if context.view_count == 1:
-            raise sslkit.InputError("the byol loss compares views: it needs at least two views of each image")
+            raise sslkit.InputError("the byol loss compares views and needs at least two views of each image")
         width = context.embedding_dim
         self.predictor = BYOLPredictionHead(width, options.predictor_dim, width)
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
-        """The loss of this process's part of the batch; shapes as ``sslkit.ViewOutputs`` states them."""
+        """Return the loss of this process's part of the batch; for shapes see ``sslkit.ViewOutputs``."""
         predictions = [self.predictor(embedding) for embedding in views.student.embeddings]
         cosines = [
             cosine_similarity(prediction, target.detach()).mean()

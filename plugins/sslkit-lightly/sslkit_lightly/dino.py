@@ -1,4 +1,4 @@
-"""DINO: the student predicts the centred and sharpened classes that the teacher gives to other views."""
+"""The DINO loss and head: the student predicts the teacher's centred and sharpened classes of other views."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import sslkit
-from sslkit_lightly.period import PERIOD, steps
+from sslkit_lightly.duration import DURATION, to_steps
 
 Prototypes = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
 class DinoHead(sslkit.Head):
-    """Features ``[B, D]`` to embeddings ``[B, E]`` of length 1, to cosines ``[B, K]`` with each set of prototypes.
+    """MLP head that maps features ``[B, D]`` to unit embeddings ``[B, E]`` and cosines ``[B, K]`` with prototypes.
 
-    Three linear layers with GELU between them, initialised and arranged as in lightly's ``DINOProjectionHead``, then
-    weight-normalised prototypes whose length stays 1.
+    It has three linear layers with GELU between them, initialised as in lightly's ``DINOProjectionHead``, and
+    weight-normalised prototypes of length 1.
 
     Source: Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", ICCV 2021, arXiv 2104.14294,
     section 3.1 and appendix C.
@@ -31,26 +31,26 @@ class DinoHead(sslkit.Head):
 
     class Options(sslkit.Options):
         classifiers: tuple[Prototypes, ...] = Field((4096,), min_length=1)
-        """Number of prototypes of each set; the paper has 65536 for ImageNet."""
+        """Number of prototypes of each set; the paper uses 65536 for ImageNet."""
 
         hidden_dim: int = Field(2048, ge=1, le=100_000)
         """Width of the two hidden layers."""
 
         embedding_dim: int = Field(256, ge=1, le=100_000)
-        """Length of the embedding."""
+        """Dimension of the embedding."""
 
         batch_norm: bool = True
-        """Normalise hidden layers over the batch: for convolutional backbones, not for transformers."""
+        """Use BatchNorm in the hidden layers: for convolutional backbones, not for transformers."""
 
-        freeze_prototypes: str = Field("1 epochs", pattern=PERIOD)
-        """How long prototypes stay as they are initialised: "1 epochs", "0.5 epochs" or "300 steps"."""
+        freeze_prototypes: str = Field("1 epochs", pattern=DURATION)
+        """How long prototypes keep their initial values: "1 epochs", "0.5 epochs" or "300 steps"."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
         self.embedding_dim = options.embedding_dim
         self.classifiers = options.classifiers
-        self.frozen_steps = steps(options.freeze_prototypes, context.steps_per_epoch)
-        # lightly's DINOProjectionHead without its last layer, whose weight_norm cannot be copied to a teacher.
+        self.frozen_steps = to_steps(options.freeze_prototypes, context.steps_per_epoch)
+        # Not lightly's DINOProjectionHead: deepcopy to a teacher fails on the weight_norm of its last layer.
         hidden = options.hidden_dim
         norms = [nn.BatchNorm1d(hidden) if options.batch_norm else None for _ in range(2)]
         self.mlp = ProjectionHead(
@@ -70,12 +70,12 @@ class DinoHead(sslkit.Head):
         )
 
     def embed(self, features: Tensor) -> Tensor:
-        """Embeddings ``[B, E]`` of length 1."""
+        """Return embeddings ``[B, E]`` of length 1."""
         projected: Tensor = self.mlp(features)
         return functional.normalize(projected.to(self.prototypes[0].dtype))
 
     def classify(self, embedding: Tensor) -> tuple[Tensor, ...]:
-        """Cosines ``[B, K]`` with each set of prototypes."""
+        """Return cosines ``[B, K]`` with each set of prototypes."""
         with torch.autocast(embedding.device.type, enabled=False):
             return tuple(
                 functional.linear(embedding.to(weight.dtype), functional.normalize(weight))
@@ -83,14 +83,14 @@ class DinoHead(sslkit.Head):
             )
 
     def after_backward(self, step: int) -> None:
-        """Drop the prototypes' gradient while they are frozen."""
+        """Set the prototypes' gradients to None while they are frozen."""
         if step < self.frozen_steps:
             for parameter in self.prototypes:
                 parameter.grad = None
 
 
-class CentredLoss(DINOLoss):  # type: ignore[misc]  # lightly has no types
-    """lightly's loss with a centre over the processes that train together, whoever they are."""
+class DistributedDinoLoss(DINOLoss):  # type: ignore[misc]  # lightly has no types
+    """lightly's ``DINOLoss`` with a centre that is averaged over all training processes."""
 
     def __init__(self, world: sslkit.World, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -98,7 +98,7 @@ class CentredLoss(DINOLoss):  # type: ignore[misc]  # lightly has no types
 
     @torch.no_grad()
     def update_center(self, teacher_out: Tensor) -> None:
-        """Move the centre towards the mean of the teacher's logits ``[V, B, K]``."""
+        """Update the centre with the mean of the teacher's logits ``[V, B, K]``."""
         mean = self.world.sum(teacher_out.mean(dim=(0, 1), keepdim=True)) / self.world.size
         self.center.copy_(self.center * self.center_momentum + mean * (1 - self.center_momentum))
 
@@ -106,9 +106,9 @@ class CentredLoss(DINOLoss):  # type: ignore[misc]  # lightly has no types
 class Dino(sslkit.Loss):
     """lightly's ``DINOLoss``, averaged over sets of prototypes.
 
-    Cross-entropy of the student's softmax of one view and the teacher's centred softmax of another, over all pairs of
-    a global view that the teacher sees and another view.  The centre is the moving average of the teacher's logits
-    over the global batch.  The teacher's temperature rises along a line to its value.
+    It is the cross-entropy between the teacher's centred softmax of a global view and the student's softmax of another
+    view, over all such pairs. The centre is the moving average of the teacher's logits over the global batch. The
+    teacher's temperature rises linearly during the warm-up.
 
     Source: Caron et al., ICCV 2021, arXiv 2104.14294, equations 1 to 4.
 
@@ -124,40 +124,42 @@ class Dino(sslkit.Loss):
         """Temperature of the student's softmax."""
 
         teacher_temperature: float = Field(0.07, gt=0)
-        """Temperature of the teacher's softmax, after the warm-up."""
+        """Temperature of the teacher's softmax after the warm-up."""
 
         warmup_teacher_temperature: float = Field(0.04, gt=0)
-        """The same at the start."""
+        """Temperature of the teacher's softmax at the start."""
 
-        warmup: str = Field("30 epochs", pattern=PERIOD)
-        """How long the teacher's temperature takes to its value, in epochs or steps."""
+        warmup: str = Field("30 epochs", pattern=DURATION)
+        """Length of the warm-up of the teacher's temperature, in epochs or steps."""
 
         center_momentum: float = Field(0.9, ge=0, lt=1)
-        """Momentum of the centre."""
+        """Momentum of the moving average of the centre."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
         if context.view_count == 1:
-            raise sslkit.InputError("the dino loss compares views: it needs at least two views of each image")
+            raise sslkit.InputError("the dino loss compares views and needs at least two views of each image")
         self.options = options
         self.logit_temperature = options.temperature
-        self.warmup_steps = steps(options.warmup, context.steps_per_epoch)
+        self.warmup_steps = to_steps(options.warmup, context.steps_per_epoch)
         self.losses = nn.ModuleList(
-            CentredLoss(context.world, count, student_temp=options.temperature, center_momentum=options.center_momentum)
+            DistributedDinoLoss(
+                context.world, count, student_temp=options.temperature, center_momentum=options.center_momentum
+            )
             for count in context.classifiers
         )
 
     def teacher_temperature(self, step: int) -> float:
-        """Temperature of the teacher's softmax in optimizer step ``step`` (from 0)."""
-        own = self.options
-        done = min(step / self.warmup_steps, 1.0) if self.warmup_steps else 1.0
-        return own.warmup_teacher_temperature + done * (own.teacher_temperature - own.warmup_teacher_temperature)
+        """Return the temperature of the teacher's softmax in optimizer step ``step`` (from 0)."""
+        start, end = self.options.warmup_teacher_temperature, self.options.teacher_temperature
+        progress = min(step / self.warmup_steps, 1.0) if self.warmup_steps else 1.0
+        return start + progress * (end - start)
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
-        """The loss of this process's part of the batch; shapes as ``sslkit.ViewOutputs`` states them."""
+        """Return the loss of this process's part of the batch; for shapes see ``sslkit.ViewOutputs``."""
         temperature = self.teacher_temperature(views.step)
-        each = tuple(
+        losses = tuple(
             loss([target.detach() for target in targets], list(predictions), teacher_temp=temperature)
             for loss, targets, predictions in zip(self.losses, views.teacher.logits, views.student.logits, strict=True)
         )
-        return sslkit.LossOutput(torch.stack(each).mean(), per_classifier=each)
+        return sslkit.LossOutput(torch.stack(losses).mean(), per_classifier=losses)

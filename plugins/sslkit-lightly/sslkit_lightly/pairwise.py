@@ -1,7 +1,7 @@
 """Losses that compare the embeddings of two views, over the global batch and any number of views.
 
-lightly's NT-Xent and covariance pick elements by a mask, which makes the host wait for the device in every step: these
-two are written without one.
+lightly's NT-Xent and covariance select elements by a mask, which needs a device sync in every step. The two are written
+without a mask here.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from torch.nn.functional import cross_entropy, normalize
 import sslkit
 
 
-class PairLoss(sslkit.Loss):
-    """The mean, over pairs of views of which at least one is global, of a loss of two views' embeddings.
+class PairwiseLoss(sslkit.Loss):
+    """Base class: mean of a loss of two views' embeddings over pairs with at least one global view.
 
-    Embeddings of all processes are gathered first, so that every process computes the loss of the whole batch.
+    Embeddings of all processes are gathered first, so that every process computes the loss of the global batch.
 
     Raises:
         sslkit.InputError: there are fewer than two views.
@@ -33,22 +33,22 @@ class PairLoss(sslkit.Loss):
     def __init__(self, options: sslkit.Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
         if context.view_count == 1:
-            raise sslkit.InputError("this loss compares views: it needs at least two views of each image")
+            raise sslkit.InputError("this loss compares views and needs at least two views of each image")
         self.world = context.world
 
     @abstractmethod
     def compare(self, first: Tensor, second: Tensor) -> Tensor:
-        """Loss of two views' embeddings ``[N, E]``."""
+        """Return the loss of two views' embeddings ``[N, E]``."""
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
-        """The loss of the whole batch; shapes as ``sslkit.ViewOutputs`` states them."""
+        """Return the loss of the global batch; for shapes see ``sslkit.ViewOutputs``."""
         embeddings = [self.world.gather(embedding) for embedding in views.student.embeddings]
         losses = [self.compare(embeddings[i], embeddings[j]) for i, j in views.pairs() if i < j]
         return sslkit.LossOutput(torch.stack(losses).mean())
 
 
-class SimClr(PairLoss):
-    """NT-Xent: a view finds the other view of its image among all others of the batch.
+class SimClr(PairwiseLoss):
+    """NT-Xent loss: identify the other view of the same image among all other views of the batch.
 
     Source: Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", ICML 2020, arXiv
     2002.05709, equation 1.
@@ -56,7 +56,7 @@ class SimClr(PairLoss):
 
     class Options(sslkit.Options):
         temperature: float = Field(0.5, gt=0)
-        """Temperature of the softmax over similarities; 0.1 to 0.5 is usual."""
+        """Temperature of the softmax over similarities, usually 0.1 to 0.5."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
@@ -64,14 +64,14 @@ class SimClr(PairLoss):
 
     def compare(self, first: Tensor, second: Tensor) -> Tensor:
         embeddings = normalize(torch.cat([first, second]))
-        similar = embeddings @ embeddings.T / self.temperature
-        similar = similar.fill_diagonal_(-torch.inf)
-        partner = torch.arange(len(similar), device=first.device).roll(len(first))
-        return cross_entropy(similar, partner)
+        similarity = embeddings @ embeddings.T / self.temperature
+        similarity = similarity.fill_diagonal_(-torch.inf)
+        positive = torch.arange(len(similarity), device=first.device).roll(len(first))
+        return cross_entropy(similarity, positive)
 
 
-class BarlowTwins(PairLoss):
-    """The cross-correlation of two views' embeddings, over the batch, is to be the identity.
+class BarlowTwins(PairwiseLoss):
+    """Barlow Twins loss: distance of the cross-correlation of two views' embeddings from the identity.
 
     Source: Zbontar et al., "Barlow Twins: Self-Supervised Learning via Redundancy Reduction", ICML 2021, arXiv
     2103.03230, equation 1.
@@ -79,7 +79,7 @@ class BarlowTwins(PairLoss):
 
     class Options(sslkit.Options):
         redundancy_weight: float = Field(5e-3, ge=0)
-        """Weight of the off-diagonal part."""
+        """Weight of the off-diagonal terms."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
@@ -90,8 +90,8 @@ class BarlowTwins(PairLoss):
         return loss
 
 
-class VicReg(PairLoss):
-    """Views agree (invariance), each dimension varies (variance), and dimensions do not repeat each other (covariance).
+class VicReg(PairwiseLoss):
+    """VICReg loss: invariance of views, variance of each dimension, low covariance between dimensions.
 
     Source: Bardes, Ponce, LeCun, "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning",
     ICLR 2022, arXiv 2105.04906, equation 6.
@@ -99,7 +99,7 @@ class VicReg(PairLoss):
 
     class Options(sslkit.Options):
         invariance_weight: float = Field(25.0, ge=0)
-        """Weight of the squared distance of two views."""
+        """Weight of the squared distance between two views."""
         variance_weight: float = Field(25.0, ge=0)
         """Weight of the hinge on each dimension's standard deviation."""
         covariance_weight: float = Field(1.0, ge=0)
@@ -110,16 +110,16 @@ class VicReg(PairLoss):
         self.options = options
 
     def compare(self, first: Tensor, second: Tensor) -> Tensor:
-        """As lightly, which halves the sum of the two views' variance terms."""
+        # As in lightly, the sum of the two variance terms is halved.
         variance: Tensor = (variance_loss(first) + variance_loss(second)) / 2
-        covariance = _off_diagonal(first) + _off_diagonal(second)
+        covariance = _covariance_loss(first) + _covariance_loss(second)
         weights, invariance = self.options, invariance_loss(first, second)
         total: Tensor = weights.invariance_weight * invariance + weights.variance_weight * variance
         return total + weights.covariance_weight * covariance
 
 
-def _off_diagonal(embeddings: Tensor) -> Tensor:
-    """The sum of squared covariances of different dimensions, over the number of dimensions."""
-    apart = embeddings - embeddings.mean(0)
-    squares = (apart.T @ apart / (len(apart) - 1)).square()
+def _covariance_loss(embeddings: Tensor) -> Tensor:
+    """Return the sum of squared covariances of different dimensions, divided by the number of dimensions."""
+    centred = embeddings - embeddings.mean(0)
+    squares = (centred.T @ centred / (len(centred) - 1)).square()
     return (squares.sum() - squares.diagonal().sum()) / len(squares)

@@ -1,4 +1,4 @@
-"""A projection head without classifiers: lightly's MLP."""
+"""Projection head without classifiers: lightly's MLP."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import sslkit
 
 
 class ProjectionHead(sslkit.Head):
-    """Features ``[B, D]`` to embeddings ``[B, E]``, by linear layers with BatchNorm, and ReLU between them.
+    """MLP head that maps features ``[B, D]`` to embeddings ``[B, E]``, with BatchNorm and ReLU between linear layers.
 
-    Embeddings are not normalised: a loss that compares cosines does that itself.
+    Embeddings are not normalised; a loss that compares cosines normalises them.
 
-    Source: Chen et al., arXiv 2002.05709, and lightly's ``SimCLRProjectionHead``; without BatchNorm after the last
-    layer it is lightly's head for BYOL, Barlow Twins and VICReg.
+    Source: Chen et al., arXiv 2002.05709, and lightly's ``SimCLRProjectionHead``. Without BatchNorm after the last
+    layer it equals lightly's head for BYOL, Barlow Twins and VICReg.
     """
 
     api = 1
@@ -25,13 +25,13 @@ class ProjectionHead(sslkit.Head):
         """Width of the hidden layers."""
 
         embedding_dim: int = Field(128, ge=1, le=100_000)
-        """Length of the embedding; Barlow Twins and VICReg gain from thousands."""
+        """Dimension of the embedding; Barlow Twins and VICReg benefit from thousands."""
 
         layers: int = Field(2, ge=2, le=100)
-        """Linear layers, the last included."""
+        """Number of linear layers, including the last."""
 
         last_batch_norm: bool = True
-        """Normalise the embedding over the batch too: SimCLR does; BYOL, Barlow Twins and VICReg do not."""
+        """Use BatchNorm after the last layer: true for SimCLR, false for BYOL, Barlow Twins and VICReg."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
@@ -44,6 +44,6 @@ class ProjectionHead(sslkit.Head):
         )
 
     def embed(self, features: Tensor) -> Tensor:
-        """Embeddings ``[B, E]``."""
+        """Return embeddings ``[B, E]``."""
         projected: Tensor = self.mlp(features)
         return projected

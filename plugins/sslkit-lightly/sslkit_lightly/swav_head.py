@@ -1,4 +1,4 @@
-"""The SwAV head: lightly's projection head and prototypes.
+"""The SwAV head: lightly's projection head with prototypes.
 
 Source: Caron et al., "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments", NeurIPS 2020,
 arXiv 2006.09882.
@@ -15,18 +15,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import sslkit
-from sslkit_lightly.period import PERIOD, steps
+from sslkit_lightly.duration import DURATION, to_steps
 
 Prototypes = Annotated[int, Field(ge=2, le=10_000_000)]
 
 
 class SwavHead(sslkit.Head):
-    """Features ``[B, D]`` to embeddings ``[B, E]`` of length 1, to cosines ``[B, K]`` with each set of prototypes.
+    """MLP head that maps features ``[B, D]`` to unit embeddings ``[B, E]`` and cosines ``[B, K]`` with prototypes.
 
-    Prototypes have no bias unless asked for, and have length 1 at the start and after every step.  While they are
-    frozen their gradient is dropped after each backward pass, so that no optimizer moves them.  Whatever autocast
-    is, embeddings are normalised and compared in the parameters' precision: Sinkhorn divides by a small epsilon and
-    enlarges rounding.
+    Prototypes have length 1 at the start and after every step, and by default no bias. While they are frozen, their
+    gradients are set to None after each backward pass, so that no optimizer moves them. Under autocast, embeddings are
+    still normalised and compared in the parameters' precision, because Sinkhorn divides by a small epsilon and
+    amplifies rounding.
     """
 
     api = 1
@@ -36,22 +36,22 @@ class SwavHead(sslkit.Head):
         """Number of prototypes of each set, such as [3000] or [300, 300]."""
 
         hidden_dim: Annotated[int, Field(ge=1, le=100_000)] | Literal["linear"] = 2048
-        """Width of the hidden layer, which has BatchNorm and ReLU; "linear": no hidden layer."""
+        """Width of the hidden layer with BatchNorm and ReLU; "linear": no hidden layer."""
 
         embedding_dim: int = Field(128, ge=1, le=100_000)
-        """Length of the embedding."""
+        """Dimension of the embedding."""
 
-        freeze_prototypes: str = Field("1 epochs", pattern=PERIOD)
-        """How long prototypes stay as they are initialised: "1 epochs", "0.5 epochs" or "300 steps"."""
+        freeze_prototypes: str = Field("1 epochs", pattern=DURATION)
+        """How long prototypes keep their initial values: "1 epochs", "0.5 epochs" or "300 steps"."""
 
         bias: bool = False
-        """Whether prototypes have a bias, as lightly's have and the paper's have not: logits are cosines plus that."""
+        """Add a bias to the cosines, as in lightly; the paper has none."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
         self.embedding_dim = options.embedding_dim
         self.classifiers = options.prototypes
-        self.frozen_steps = steps(options.freeze_prototypes, context.steps_per_epoch)
+        self.frozen_steps = to_steps(options.freeze_prototypes, context.steps_per_epoch)
         self.projection: nn.Module
         if options.hidden_dim == "linear":
             self.projection = nn.Linear(context.feature_dim, options.embedding_dim)
@@ -64,22 +64,22 @@ class SwavHead(sslkit.Head):
         self.after_step()
 
     def embed(self, features: Tensor) -> Tensor:
-        """Embeddings ``[B, E]`` of length 1."""
+        """Return embeddings ``[B, E]`` of length 1."""
         projected: Tensor = self.projection(features)
         return functional.normalize(projected.to(self.prototypes.heads[0].weight.dtype))
 
     def classify(self, embedding: Tensor) -> tuple[Tensor, ...]:
-        """Cosines ``[B, K]`` with each set of prototypes."""
+        """Return cosines ``[B, K]`` with each set of prototypes."""
         with torch.autocast(embedding.device.type, enabled=False):
             return tuple(self.prototypes(embedding.to(self.prototypes.heads[0].weight.dtype)))
 
     def after_backward(self, step: int) -> None:
-        """Drop the prototypes' gradient while they are frozen."""
+        """Set the prototypes' gradients to None while they are frozen."""
         if step < self.frozen_steps:
             for parameter in self.prototypes.parameters():
                 parameter.grad = None
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Give prototypes length 1 again."""
+        """Normalise prototypes to length 1."""
         self.prototypes.normalize()

@@ -1,4 +1,4 @@
-"""That each method learns: features of the trained network tell digits apart better than those of the untrained one."""
+"""Each method learns: trained features classify digits better than untrained ones."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sslkit.data.label_subsets import nested_fractions
+from sslkit.data.label_subsets import nested_subsets
 from sslkit.evaluation.knn_classifier import knn_accuracy
-from sslkit.evaluation.subject import RunSubject
-from sslkit.recipe.check import load_recipe
+from sslkit.evaluation.run_subject import RunSubject
+from sslkit.recipe.load import load_recipe
 from sslkit.training.train import train
 
 RECIPE = """
@@ -64,20 +64,20 @@ classifiers = [128]
 
 @pytest.mark.parametrize("loss", METHODS)
 def test_learns(loss: str, tmp_path: Path) -> None:
-    """One labelled image in fifty is enough for a nearest neighbour, where it is not for untrained features."""
+    """A nearest-neighbour classifier with 2 % of the labels measures the features."""
     (tmp_path / "recipe.toml").write_text(RECIPE + METHODS[loss] + f'\n[loss]\nuse = "{loss}"\n')
     run = train(load_recipe(tmp_path / "recipe.toml"), tmp_path / "runs")
 
     def accuracy(*, untrained: bool) -> float:
         subject = RunSubject(run, "cpu", untrained=untrained)
-        known, asked = subject.features("train"), subject.features("test")
-        assert known.labels is not None
-        assert asked.labels is not None
-        found = []
+        train_set, test_set = subject.features("train"), subject.features("test")
+        assert train_set.labels is not None
+        assert test_set.labels is not None
+        accuracies = []
         for seed in range(5):
-            places = nested_fractions(known.labels, [0.02], seed)[0.02]
-            bank = known.features[places], known.labels[places]
-            found.append(knn_accuracy(*bank, asked.features, asked.labels, 1, classes=10))
-        return sum(found) / 5
+            subset = nested_subsets(train_set.labels, [0.02], seed)[0.02]
+            bank = train_set.features[subset], train_set.labels[subset]
+            accuracies.append(knn_accuracy(*bank, test_set.features, test_set.labels, 1, classes=10))
+        return sum(accuracies) / 5
 
     assert accuracy(untrained=False) > accuracy(untrained=True) + 0.05

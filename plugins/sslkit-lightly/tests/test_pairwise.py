@@ -1,4 +1,4 @@
-"""The pairwise losses against their formulas, written out in float64."""
+"""The pairwise losses against float64 implementations of their formulas."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from lightly.loss import BarlowTwinsLoss, NTXentLoss, VICRegLoss
 from torch import Tensor, nn
 
 import sslkit
-from sslkit_lightly.pairwise import BarlowTwins, PairLoss, SimClr, VicReg
+from sslkit_lightly.pairwise import BarlowTwins, PairwiseLoss, SimClr, VicReg
 from sslkit_lightly.projection_head import ProjectionHead
 
 CONTEXT = sslkit.Context(1, 8, (0.5,), (0.5,), 6, 1, 1, view_count=2, feature_dim=5)
-LOSSES: list[type[PairLoss]] = [SimClr, BarlowTwins, VicReg]
+LOSSES: list[type[PairwiseLoss]] = [SimClr, BarlowTwins, VicReg]
 
 
-def make(loss: type[PairLoss], **options: float) -> PairLoss:
+def make_loss(loss: type[PairwiseLoss], **options: float) -> PairwiseLoss:
     return loss(loss.Options.model_validate(options), CONTEXT)
 
 
@@ -26,57 +26,57 @@ def views(*embeddings: Tensor, global_views: int = 2) -> sslkit.ViewOutputs:
     return sslkit.ViewOutputs({"student": branch}, global_views, torch.arange(len(embeddings[0])))
 
 
-def two(seed: int = 0) -> tuple[Tensor, Tensor]:
+def two_views(seed: int = 0) -> tuple[Tensor, Tensor]:
     first, second = torch.randn(2, 6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     return first, second
 
 
 def test_simclr_is_equation_1() -> None:
-    first, second = two()
-    everything = [z / z.norm() for z in torch.cat([first, second])]
+    first, second = two_views()
+    embeddings = [z / z.norm() for z in torch.cat([first, second])]
     expected = 0.0
-    for i, z in enumerate(everything):
-        similar = [math.exp(float(z @ other) / 0.2) for other in everything]
-        expected -= math.log(similar[(i + 6) % 12] / (sum(similar) - similar[i])) / 12
-    assert make(SimClr, temperature=0.2)(views(first, second)).total.item() == pytest.approx(expected, abs=1e-9)
+    for i, z in enumerate(embeddings):
+        similarities = [math.exp(float(z @ other) / 0.2) for other in embeddings]
+        expected -= math.log(similarities[(i + 6) % 12] / (sum(similarities) - similarities[i])) / 12
+    assert make_loss(SimClr, temperature=0.2)(views(first, second)).total.item() == pytest.approx(expected, abs=1e-9)
 
 
 def test_barlow_twins_is_equation_1() -> None:
-    first, second = two()
+    first, second = two_views()
     correlation = torch.corrcoef(torch.cat([first.T, second.T]))[:4, 4:]
-    # lightly normalises as BatchNorm does, with its epsilon.
+    # lightly normalises with the epsilon of BatchNorm.
     expected = sum(
         (1 - float(value)) ** 2 if i == j else 0.01 * float(value) ** 2
         for i, row in enumerate(correlation)
         for j, value in enumerate(row)
     )
-    total = make(BarlowTwins, redundancy_weight=0.01)(views(first, second)).total
+    total = make_loss(BarlowTwins, redundancy_weight=0.01)(views(first, second)).total
     assert total.item() == pytest.approx(expected, abs=1e-4)
 
 
 def test_vicreg_is_equation_6() -> None:
-    first, second = two()
+    first, second = two_views()
 
     def variance(z: Tensor) -> float:
         return sum(max(0.0, 1 - math.sqrt(float(column.var()) + 1e-4)) for column in z.T) / 4
 
     def covariance(z: Tensor) -> float:
-        found = torch.cov(z.T)
-        return float(found.square().sum() - found.diagonal().square().sum()) / 4
+        matrix = torch.cov(z.T)
+        return float(matrix.square().sum() - matrix.diagonal().square().sum()) / 4
 
     invariance = float((first - second).square().mean())
     # lightly halves the sum of the two variance terms.
     hinges = (variance(first) + variance(second)) / 2
     squares = covariance(first) + covariance(second)
-    found = make(VicReg)(views(first, second)).total.item()
-    assert found == pytest.approx(25 * invariance + 25 * hinges + squares, rel=1e-9)
+    actual = make_loss(VicReg)(views(first, second)).total.item()
+    assert actual == pytest.approx(25 * invariance + 25 * hinges + squares, rel=1e-9)
     weights = {"invariance_weight": 3.0, "variance_weight": 5.0, "covariance_weight": 7.0}
-    found = make(VicReg, **weights)(views(first, second)).total.item()
-    assert found == pytest.approx(3 * invariance + 5 * hinges + 7 * squares, rel=1e-9)
+    actual = make_loss(VicReg, **weights)(views(first, second)).total.item()
+    assert actual == pytest.approx(3 * invariance + 5 * hinges + 7 * squares, rel=1e-9)
 
 
 @pytest.mark.parametrize(
-    ("loss", "options", "theirs"),
+    ("loss", "options", "reference"),
     [
         (SimClr, {"temperature": 0.2}, NTXentLoss(temperature=0.2)),
         (BarlowTwins, {"redundancy_weight": 0.01}, BarlowTwinsLoss(lambda_param=0.01)),
@@ -87,42 +87,44 @@ def test_vicreg_is_equation_6() -> None:
         ),
     ],
 )
-def test_value_and_gradients_are_lightlys(loss: type[PairLoss], options: dict[str, float], theirs: nn.Module) -> None:
-    first, second = (z.requires_grad_() for z in two())
-    expected = theirs(first, second)
-    found = make(loss, **options)(views(first, second)).total
-    torch.testing.assert_close(found, expected)
+def test_value_and_gradients_equal_lightlys(
+    loss: type[PairwiseLoss], options: dict[str, float], reference: nn.Module
+) -> None:
+    first, second = (z.requires_grad_() for z in two_views())
+    expected = reference(first, second)
+    actual = make_loss(loss, **options)(views(first, second)).total
+    torch.testing.assert_close(actual, expected)
     gradients = torch.autograd.grad(expected, (first, second))
-    torch.testing.assert_close(torch.autograd.grad(found, (first, second)), gradients)
+    torch.testing.assert_close(torch.autograd.grad(actual, (first, second)), gradients)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_pairs_of_two_local_views_do_not_count(loss: type[PairLoss]) -> None:
-    embeddings = [*two(0), *two(1)]
-    made = make(loss)
-    found = made(views(*embeddings, global_views=1)).total
-    pairs = [made(views(embeddings[0], local)).total for local in embeddings[1:]]
-    torch.testing.assert_close(found, torch.stack(pairs).mean())
+def test_pairs_of_local_views_are_ignored(loss: type[PairwiseLoss]) -> None:
+    embeddings = [*two_views(0), *two_views(1)]
+    pairwise = make_loss(loss)
+    total = pairwise(views(*embeddings, global_views=1)).total
+    pairs = [pairwise(views(embeddings[0], local)).total for local in embeddings[1:]]
+    torch.testing.assert_close(total, torch.stack(pairs).mean())
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_swapping_views_changes_nothing_and_gradients_reach_both(loss: type[PairLoss]) -> None:
-    first, second = (z.requires_grad_() for z in two())
-    total = make(loss)(views(first, second)).total
-    torch.testing.assert_close(make(loss)(views(second, first)).total, total)
+def test_the_loss_is_symmetric_and_both_views_get_gradients(loss: type[PairwiseLoss]) -> None:
+    first, second = (z.requires_grad_() for z in two_views())
+    total = make_loss(loss)(views(first, second)).total
+    torch.testing.assert_close(make_loss(loss)(views(second, first)).total, total)
     for gradient in torch.autograd.grad(total, (first, second)):
         assert gradient.isfinite().all()
         assert gradient.abs().sum() > 0
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_one_view_is_refused(loss: type[PairLoss]) -> None:
-    alone = sslkit.Context(1, 8, (0.5,), (0.5,), 6, 1, 1, view_count=1)
+def test_a_single_view_raises(loss: type[PairwiseLoss]) -> None:
+    one_view = sslkit.Context(1, 8, (0.5,), (0.5,), 6, 1, 1, view_count=1)
     with pytest.raises(sslkit.InputError, match="at least two views"):
-        loss(loss.Options(), alone)
+        loss(loss.Options(), one_view)
 
 
-def test_the_head_has_the_layers_asked_for() -> None:
+def test_the_head_has_the_configured_layers() -> None:
     torch.manual_seed(0)
     head = ProjectionHead(ProjectionHead.Options(hidden_dim=7, embedding_dim=3, layers=3), CONTEXT)
     output = head(torch.randn(6, 5))

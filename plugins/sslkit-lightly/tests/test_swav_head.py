@@ -1,4 +1,4 @@
-"""The SwAV head: prototypes without bias, of length 1, frozen on demand."""
+"""The SwAV head: prototypes of length 1, their bias and their freezing."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ CONTEXT = sslkit.Context(1, 8, (0.5,), (0.5,), 8, 10, 3, view_count=2, feature_d
 
 def make_head(**options: object) -> SwavHead:
     torch.manual_seed(0)
-    given = {"prototypes": (5, 3), "hidden_dim": 7, "embedding_dim": 4, **options}
-    return SwavHead(SwavHead.Options.model_validate(given), CONTEXT)
+    values = {"prototypes": (5, 3), "hidden_dim": 7, "embedding_dim": 4, **options}
+    return SwavHead(SwavHead.Options.model_validate(values), CONTEXT)
 
 
 def views(head: SwavHead) -> sslkit.ViewOutputs:
-    given = [head(torch.randn(8, 6)) for _ in range(2)]
+    outputs = [head(torch.randn(8, 6)) for _ in range(2)]
     branch = sslkit.BranchOutputs(
-        tuple(output.embedding for output in given),
-        logits=tuple(zip(*(output.logits for output in given), strict=True)),
+        tuple(output.embedding for output in outputs),
+        logits=tuple(zip(*(output.logits for output in outputs), strict=True)),
     )
     return sslkit.ViewOutputs({"student": branch}, 2, torch.arange(8))
 
@@ -45,7 +45,7 @@ def test_logits_are_cosines() -> None:
     assert not any("bias" in name for name, _ in head.prototypes.named_parameters())
 
 
-def test_prototypes_have_a_bias_only_where_asked() -> None:
+def test_prototypes_have_a_bias_only_with_the_option() -> None:
     features = torch.randn(5, 6)
     plain, biased = make_head(), make_head(bias=True)
     assert [name for name, _ in plain.prototypes.named_parameters()] == ["heads.0.weight", "heads.1.weight"]
@@ -54,21 +54,23 @@ def test_prototypes_have_a_bias_only_where_asked() -> None:
     assert layer.bias.abs().max() > 0
 
 
-def test_projection() -> None:
+def test_hidden_dim_linear_has_no_hidden_layer() -> None:
     assert any(isinstance(layer, nn.BatchNorm1d) for layer in make_head().projection.modules())
     assert isinstance(make_head(hidden_dim="linear").projection, nn.Linear)
 
 
-def test_gradient_reaches_prototypes_and_they_train() -> None:
+def test_prototypes_get_gradients_and_train() -> None:
     head = make_head(freeze_prototypes="0 epochs")
     loss = SwavLoss(SwavLoss.Options(), CONTEXT)
     torch.manual_seed(1)
-    given = torch.randn(2, 8, 6)
+    features = torch.randn(2, 8, 6)
     optimizer = torch.optim.SGD(head.parameters(), lr=0.3, momentum=0.9)
     totals = []
     for step in range(60):
-        made = [head(view + given[0]) for view in 0.1 * given]
-        branch = sslkit.BranchOutputs(tuple(given), logits=tuple(zip(*(output.logits for output in made), strict=True)))
+        outputs = [head(view + features[0]) for view in 0.1 * features]
+        branch = sslkit.BranchOutputs(
+            tuple(features), logits=tuple(zip(*(output.logits for output in outputs), strict=True))
+        )
         total = loss(sslkit.ViewOutputs({"student": branch}, 2, torch.arange(8))).total
         optimizer.zero_grad()
         total.backward()
@@ -81,10 +83,10 @@ def test_gradient_reaches_prototypes_and_they_train() -> None:
 
 
 @pytest.mark.parametrize(
-    ("period", "frozen"), [("0 epochs", 0), ("1 epochs", 10), ("0.25 epochs", 2), ("2.0 epochs", 20), ("7 steps", 7)]
+    ("duration", "frozen"), [("0 epochs", 0), ("1 epochs", 10), ("0.25 epochs", 2), ("2.0 epochs", 20), ("7 steps", 7)]
 )
-def test_frozen_prototypes_do_not_move(period: str, frozen: int) -> None:
-    head = make_head(freeze_prototypes=period)
+def test_frozen_prototypes_do_not_move(duration: str, frozen: int) -> None:
+    head = make_head(freeze_prototypes=duration)
     loss = SwavLoss(SwavLoss.Options(), CONTEXT)
     optimizer = torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
     moved = []
@@ -121,7 +123,7 @@ def test_autocast_does_not_round_logits() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "options",
     [
         {"prototypes": ()},
         {"hidden_dim": 0},
@@ -131,6 +133,6 @@ def test_autocast_does_not_round_logits() -> None:
         {"freeze_prototypes": "0.5 steps"},
     ],
 )
-def test_refuses_wrong_options(wrong: dict[str, object]) -> None:
+def test_invalid_options_raise(options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="validation error"):
-        make_head(**wrong)
+        make_head(**options)

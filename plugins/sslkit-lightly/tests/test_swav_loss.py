@@ -1,10 +1,8 @@
-"""The SwAV loss against lightly's, by hand, and where lightly's fails."""
+"""The SwAV loss against lightly's, against a hand calculation, and where lightly's is not finite."""
 
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy
@@ -15,6 +13,7 @@ from lightly.loss.swav_loss import sinkhorn as lightly_sinkhorn
 from scipy.special import logsumexp
 from torch import Tensor
 from torch.nn import functional
+from two_processes import run_script
 
 import sslkit
 from sslkit_lightly.dino import Dino
@@ -38,12 +37,12 @@ def outputs(*sets: Tensor, global_views: int = 2) -> sslkit.ViewOutputs:
 def test_equals_lightly(views: int, global_views: int) -> None:
     logits = cosines(views, 64, 30).requires_grad_()
     output = SwavLoss(SwavLoss.Options(), CONTEXT)(outputs(logits, global_views=global_views))
-    (own,) = torch.autograd.grad(output.total, logits)
+    (gradient,) = torch.autograd.grad(output.total, logits)
     expected = LightlySwaVLoss()(list(logits[:global_views]), list(logits[global_views:]))[0]
-    (gradient,) = torch.autograd.grad(expected, logits)
+    (expected_gradient,) = torch.autograd.grad(expected, logits)
     assert output.total.shape == ()
     torch.testing.assert_close(output.total, expected, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(own, gradient, rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-4, atol=1e-7)
 
 
 def test_equals_lightly_with_other_options() -> None:
@@ -55,7 +54,7 @@ def test_equals_lightly_with_other_options() -> None:
 
 
 def test_swapped_prediction_by_hand() -> None:
-    # Two images, two prototypes; symmetric, so that one Sinkhorn iteration is exact: weights a and 1 - a.
+    # Two images and two prototypes in symmetry: one Sinkhorn iteration gives exact weights a and 1 - a.
     logits = torch.tensor([[[0.1, 0.0], [0.0, 0.1]], [[0.3, 0.0], [0.0, 0.3]]], dtype=torch.float64)
     total = SwavLoss(SwavLoss.Options(), CONTEXT)(outputs(logits)).total.item()
 
@@ -69,7 +68,7 @@ def test_swapped_prediction_by_hand() -> None:
     assert total == pytest.approx(expected, abs=1e-12)
 
 
-def test_local_views_are_predicted_from_and_never_assigned() -> None:
+def test_local_views_predict_and_are_not_assigned() -> None:
     logits = cosines(4, 12, 6).requires_grad_()
     output = SwavLoss(SwavLoss.Options(), CONTEXT)(outputs(logits, global_views=1))
     (gradient,) = torch.autograd.grad(output.total, logits)
@@ -77,21 +76,23 @@ def test_local_views_are_predicted_from_and_never_assigned() -> None:
     assert (gradient[1:].abs().amax((1, 2)) > 0).all()
 
 
-def test_collapse_costs_ln_k() -> None:
+def test_collapse_has_a_loss_of_ln_k() -> None:
     total = SwavLoss(SwavLoss.Options(), CONTEXT)(outputs(torch.zeros(2, 8, 20))).total
     assert total.item() == pytest.approx(math.log(20), abs=1e-5)
 
 
-def test_sets_are_averaged_in_order() -> None:
+def test_sets_prototype_potentials_are_averaged_in_order() -> None:
     sets = [cosines(2, 8, count, seed=count) for count in (4, 9, 4)]
     loss = SwavLoss(SwavLoss.Options(), CONTEXT)
     output = loss(outputs(*sets))
-    assert torch.equal(torch.stack(output.per_classifier), torch.stack([loss(outputs(own)).total for own in sets]))
+    assert torch.equal(
+        torch.stack(output.per_classifier), torch.stack([loss(outputs(logits)).total for logits in sets])
+    )
     torch.testing.assert_close(output.total, torch.stack(output.per_classifier).mean())
 
 
 @pytest.mark.parametrize(("epsilon", "scale"), [(0.005, 1.0), (0.005, 50.0), (0.05, 1e4)])
-def test_finite_where_lightly_is_not(epsilon: float, scale: float) -> None:
+def test_the_loss_is_finite_where_lightlys_is_not(epsilon: float, scale: float) -> None:
     logits = (scale * cosines(2, 32, 10)).requires_grad_()
     assert not LightlySwaVLoss(sinkhorn_epsilon=epsilon)(list(logits), []).isfinite()
     total = SwavLoss(SwavLoss.Options(sinkhorn_epsilon=epsilon), CONTEXT)(outputs(logits)).total
@@ -99,13 +100,13 @@ def test_finite_where_lightly_is_not(epsilon: float, scale: float) -> None:
     assert total.isfinite()
     assert gradient.isfinite().all()
     assert gradient.abs().sum() > 0
-    codes = sinkhorn(logits, epsilon, 3, sslkit.World())
-    torch.testing.assert_close(codes.sum(2), torch.ones(2, 32))
+    assignments = sinkhorn(logits, epsilon, 3, sslkit.World())
+    torch.testing.assert_close(assignments.sum(2), torch.ones(2, 32))
 
 
 @pytest.mark.parametrize("epsilon", [0.005, 0.05])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_widened(dtype: torch.dtype, epsilon: float) -> None:
+def test_half_precision_logits_are_computed_in_float32(dtype: torch.dtype, epsilon: float) -> None:
     logits = cosines(2, 32, 10).to(dtype)
     loss = SwavLoss(SwavLoss.Options(sinkhorn_epsilon=epsilon), CONTEXT)
     with torch.autocast("cpu", torch.bfloat16):
@@ -117,40 +118,38 @@ def test_half_precision_is_widened(dtype: torch.dtype, epsilon: float) -> None:
 
 @pytest.mark.parametrize("epsilon", [0.005, 0.05])
 @pytest.mark.parametrize("prototypes", [10, 3000])
-def test_assignments_are_those_of_optimal_transport_by_potentials(epsilon: float, prototypes: int) -> None:
-    """Equation 3 as Cuturi (NeurIPS 2013) solves it: diag(u) exp(logits / epsilon) diag(v), in logarithms."""
+def test_sinkhorn_equals_optimal_transport_by_potentials(epsilon: float, prototypes: int) -> None:
+    """Equation 3 as solved by Cuturi (NeurIPS 2013): diag(u) exp(logits / epsilon) diag(v), in logarithms."""
     logits = cosines(1, 48, prototypes)[0].double()
     kernel = logits.numpy() / epsilon
-    of_images, of_prototypes = numpy.zeros((48, 1)), numpy.zeros((1, prototypes))
+    image_potentials, prototype_potentials = numpy.zeros((48, 1)), numpy.zeros((1, prototypes))
     for _ in range(3):
-        of_prototypes = -math.log(prototypes) - logsumexp(kernel + of_images, axis=0, keepdims=True)
-        of_images = -math.log(48) - logsumexp(kernel + of_prototypes, axis=1, keepdims=True)
-    expected = 48 * numpy.exp(kernel + of_images + of_prototypes)
+        prototype_potentials = -math.log(prototypes) - logsumexp(kernel + image_potentials, axis=0, keepdims=True)
+        image_potentials = -math.log(48) - logsumexp(kernel + prototype_potentials, axis=1, keepdims=True)
+    expected = 48 * numpy.exp(kernel + image_potentials + prototype_potentials)
     torch.testing.assert_close(sinkhorn(logits, epsilon, 3, sslkit.World()), torch.from_numpy(expected))
 
 
-def test_marginals() -> None:
+def test_assignments_have_equal_shares() -> None:
     logits = cosines(2, 40, 8).double()
-    codes = sinkhorn(logits, 0.05, 200, sslkit.World())
-    torch.testing.assert_close(codes.sum(2), torch.ones(2, 40, dtype=torch.float64))
-    torch.testing.assert_close(codes.sum(1), torch.full((2, 8), 5.0, dtype=torch.float64))
+    assignments = sinkhorn(logits, 0.05, 200, sslkit.World())
+    torch.testing.assert_close(assignments.sum(2), torch.ones(2, 40, dtype=torch.float64))
+    torch.testing.assert_close(assignments.sum(1), torch.full((2, 8), 5.0, dtype=torch.float64))
     three = sinkhorn(logits, 0.05, 3, sslkit.World())
     torch.testing.assert_close(three[1], lightly_sinkhorn(logits[1]))
-    assert not codes.requires_grad
+    assert not assignments.requires_grad
 
 
 def test_two_processes_equal_one(tmp_path: Path) -> None:
-    script = Path(__file__).with_name("two_processes.py")
-    subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, timeout=120)
-    alone, *both = (torch.load(tmp_path / f"{name}.pt") for name in ("alone", "0", "1"))
-    assert alone["gradient 2"].abs().max() > 1e-3
-    assert (alone["queue_modules.1.index"] >= 0).all(), "the queue must be in use for its part to be tested"
-    for name, value in alone.items():
-        for one in both:
-            torch.testing.assert_close(one[name], value, rtol=1e-10, atol=1e-10)
+    single, *ranks = run_script(Path(__file__).with_name("swav_in_two_processes.py"), tmp_path)
+    assert single["gradient 2"].abs().max() > 1e-3
+    assert (single["queue_modules.1.index"] >= 0).all(), "the queue must be full, otherwise it is not tested"
+    for name, value in single.items():
+        for rank in ranks:
+            torch.testing.assert_close(rank[name], value, rtol=1e-10, atol=1e-10)
 
 
-def test_refuses_what_it_cannot_compare() -> None:
+def test_too_few_views_or_iterations_raise() -> None:
     one_view = sslkit.Context(1, 8, (0.5,), (0.5,), 4, 1, 1, view_count=1)
     with pytest.raises(sslkit.InputError, match="at least two views"):
         SwavLoss(SwavLoss.Options(), one_view)
@@ -158,6 +157,6 @@ def test_refuses_what_it_cannot_compare() -> None:
         SwavLoss.Options(sinkhorn_iterations=0)
 
 
-def test_logits_are_probabilities_at_the_predictions_temperature() -> None:
+def test_the_logit_temperature_is_the_predictions_temperature() -> None:
     for kind in (SwavLoss, Dino):
         assert kind(kind.Options(temperature=0.3), CONTEXT).logit_temperature == 0.3

@@ -1,4 +1,4 @@
-"""The queue of past embeddings: lightly's loss with the same queue, when it starts, order across a resume."""
+"""The SwAV queue: equality with lightly's, its start, its order after a resume."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def context(batch_size: int = 4, embedding_dim: int = 6) -> sslkit.Context:
     )
 
 
-def make(**options: object) -> SwavLoss:
+def make_loss(**options: object) -> SwavLoss:
     return SwavLoss(SwavLoss.Options.model_validate({"queue_size": 8, **options}), context())
 
 
 def batch(step: int) -> Tensor:
-    """Embeddings ``[V, B, E]`` of two global views and a local one."""
+    """Return embeddings ``[V, B, E]`` of two global views and a local one."""
     return functional.normalize(torch.randn(3, 4, 6, generator=torch.Generator().manual_seed(step)), dim=2)
 
 
@@ -43,16 +43,18 @@ def lightly(step: int, past: list[int] | None) -> Tensor:
 
 
 def test_equals_lightly_with_the_queue_of_the_same_view() -> None:
-    loss = make()
+    loss = make_loss()
     totals = [loss(views(step)).total for step in range(5)]
     for step, past in enumerate([None, None, [0, 1], [1, 2], [2, 3]]):
         torch.testing.assert_close(totals[step], lightly(step, past), rtol=1e-5, atol=1e-5)
-    assert not torch.allclose(totals[4], lightly(4, None), atol=1e-4), "the queue must matter for this to be a test"
+    assert not torch.allclose(totals[4], lightly(4, None), atol=1e-4), (
+        "the queue has no influence, so the test proves nothing"
+    )
 
 
 @pytest.mark.parametrize(("start", "first_used"), [("1 epochs", 5), ("2 steps", 4), ("0 steps", 2)])
-def test_starts_when_told_and_is_used_when_full(start: str, first_used: int) -> None:
-    loss = make(queue_start=start)
+def test_the_queue_starts_at_queue_start_and_is_used_when_full(start: str, first_used: int) -> None:
+    loss = make_loss(queue_start=start)
     for step in range(first_used):
         torch.testing.assert_close(loss(views(step)).total, lightly(step, None), rtol=1e-5, atol=1e-5)
     total = loss(views(first_used)).total
@@ -60,25 +62,25 @@ def test_starts_when_told_and_is_used_when_full(start: str, first_used: int) -> 
 
 
 @pytest.mark.parametrize("stopped_after", [1, 2, 3])
-def test_resumes_with_the_queue_in_order(stopped_after: int) -> None:
-    whole = make()
-    expected = [whole(views(step)).total.item() for step in range(6)]
-    first, second = make(), make()
+def test_a_resumed_loss_has_the_queue_in_order(stopped_after: int) -> None:
+    uninterrupted = make_loss()
+    expected = [uninterrupted(views(step)).total.item() for step in range(6)]
+    first, second = make_loss(), make_loss()
     for step in range(stopped_after):
         first(views(step))
     second.load_state_dict(first.state_dict())
     assert [second(views(step)).total.item() for step in range(stopped_after, 6)] == expected[stopped_after:]
-    assert torch.equal(second.queues[0].rows, whole.queues[0].rows)
-    assert second.queues[1].index.tolist() == whole.queues[1].index.tolist()
+    assert torch.equal(second.queues[0].rows, uninterrupted.queues[0].rows)
+    assert second.queues[1].index.tolist() == uninterrupted.queues[1].index.tolist()
 
 
-def test_evaluation_leaves_the_queue_alone() -> None:
-    loss = make().eval()
+def test_the_queue_does_not_change_in_eval_mode() -> None:
+    loss = make_loss().eval()
     loss(views(0))
     assert loss.queues[0].pushed == 0
 
 
-def test_refuses_what_cannot_work() -> None:
+def test_invalid_queue_options_raise() -> None:
     with pytest.raises(sslkit.OptionError, match="3 is less than the batch size 4"):
         SwavLoss(SwavLoss.Options(queue_size=3), context())
     with pytest.raises(sslkit.OptionError, match="needs a head with embeddings"):

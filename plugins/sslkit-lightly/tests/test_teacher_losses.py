@@ -1,4 +1,4 @@
-"""BYOL and DINO against their formulas, written out, and the head of DINO."""
+"""The BYOL and DINO losses against their formulas, and the DINO head."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ CONTEXT = sslkit.Context(
 
 
 def views(student: list[Tensor], teacher: list[Tensor], step: int = 0) -> sslkit.ViewOutputs:
-    """Embeddings, which are also the logits of a first classifier, their first three columns those of a second."""
+    """Return outputs: embeddings are also the first classifier's logits, their first 3 columns the second's."""
 
-    def branch(given: list[Tensor]) -> sslkit.BranchOutputs:
-        return sslkit.BranchOutputs(tuple(given), tuple(given), (tuple(given), tuple(z[:, :3] for z in given)))
+    def branch(views: list[Tensor]) -> sslkit.BranchOutputs:
+        return sslkit.BranchOutputs(tuple(views), tuple(views), (tuple(views), tuple(z[:, :3] for z in views)))
 
     return sslkit.ViewOutputs({"student": branch(student), "teacher": branch(teacher)}, 2, torch.arange(6), step)
 
 
-def made(width: int, seed: int = 0) -> tuple[list[Tensor], list[Tensor]]:
+def random_views(width: int, seed: int = 0) -> tuple[list[Tensor], list[Tensor]]:
     generator = torch.Generator().manual_seed(seed)
     student = [torch.randn(6, width, dtype=torch.float64, generator=generator) for _ in range(3)]
     teacher = [torch.randn(6, width, dtype=torch.float64, generator=generator) for _ in range(2)]
     return student, teacher
 
 
-def test_byol_is_equation_2() -> None:
+def test_byol_equals_equation_2() -> None:
     torch.manual_seed(0)
     loss = Byol(Byol.Options(predictor_dim=9), CONTEXT).double()
-    student, teacher = made(4)
+    student, teacher = random_views(4)
     distances = []
     for i, target in enumerate(teacher):
         for j, embedding in enumerate(student):
@@ -50,7 +50,7 @@ def test_byol_is_equation_2() -> None:
 
 def test_byol_trains_the_predictor_and_never_the_teacher() -> None:
     loss = Byol(Byol.Options(predictor_dim=9), CONTEXT).double()
-    student, teacher = made(4)
+    student, teacher = random_views(4)
     for z in (*student, *teacher):
         z.requires_grad_()
     loss(views(student, teacher)).total.backward()
@@ -59,17 +59,19 @@ def test_byol_trains_the_predictor_and_never_the_teacher() -> None:
     assert all(z.grad is None for z in teacher)
 
 
-def by_hand(student: list[Tensor], teacher: list[Tensor], centre: Tensor, temperature: float, own: float) -> Tensor:
+def dino_formula(
+    student: list[Tensor], teacher: list[Tensor], centre: Tensor, temperature: float, student_temperature: float
+) -> Tensor:
     terms = []
     for i, target in enumerate(teacher):
         for j, prediction in enumerate(student):
             if i != j:
-                wanted = ((target - centre) / temperature).softmax(1)
-                terms.append(-(wanted * (prediction / own).log_softmax(1)).sum(1).mean())
+                probabilities = ((target - centre) / temperature).softmax(1)
+                terms.append(-(probabilities * (prediction / student_temperature).log_softmax(1)).sum(1).mean())
     return torch.stack(terms).mean()
 
 
-def test_dino_is_equation_3_with_the_centre_of_equation_4() -> None:
+def test_dino_equals_equation_3_with_the_centre_of_equation_4() -> None:
     options = Dino.Options(
         warmup="20 steps",
         center_momentum=0.8,
@@ -80,11 +82,11 @@ def test_dino_is_equation_3_with_the_centre_of_equation_4() -> None:
     loss = Dino(options, CONTEXT)
     centre = torch.zeros(1, 7, dtype=torch.float64)
     for step in (0, 5, 30):
-        student, teacher = made(7, step)
+        student, teacher = random_views(7, step)
         temperature = {0: 0.05, 5: 0.06, 30: 0.09}[step]
         output = loss(views(student, teacher, step))
         first, second = output.per_classifier
-        torch.testing.assert_close(first, by_hand(student, teacher, centre, temperature, 0.3))
+        torch.testing.assert_close(first, dino_formula(student, teacher, centre, temperature, 0.3))
         torch.testing.assert_close(output.total, (first + second) / 2)
         centre = 0.8 * centre + 0.2 * torch.cat(teacher).mean(0)
     torch.testing.assert_close(loss.losses[0].center.flatten(), centre.flatten().float(), check_dtype=False)
@@ -92,7 +94,7 @@ def test_dino_is_equation_3_with_the_centre_of_equation_4() -> None:
 
 
 def test_dino_never_trains_the_teacher() -> None:
-    student, teacher = made(7)
+    student, teacher = random_views(7)
     for z in (*student, *teacher):
         z.requires_grad_()
     Dino(Dino.Options(), CONTEXT)(views(student, teacher)).total.backward()
@@ -101,13 +103,13 @@ def test_dino_never_trains_the_teacher() -> None:
 
 
 @pytest.mark.parametrize("loss", [Byol, Dino])
-def test_one_view_is_refused(loss: type[Byol] | type[Dino]) -> None:
-    alone = sslkit.Context(1, 8, (0.5,), (0.5,), 6, 1, 1, view_count=1, embedding_dim=4, classifiers=(3,))
+def test_a_single_view_raises(loss: type[Byol] | type[Dino]) -> None:
+    one_view = sslkit.Context(1, 8, (0.5,), (0.5,), 6, 1, 1, view_count=1, embedding_dim=4, classifiers=(3,))
     with pytest.raises(sslkit.InputError, match="at least two views"):
-        loss(loss.Options(), alone)
+        loss(loss.Options(), one_view)
 
 
-def test_the_head_gives_cosines_and_can_be_copied() -> None:
+def test_the_head_returns_cosines_and_can_be_copied() -> None:
     torch.manual_seed(0)
     options = DinoHead.Options(classifiers=(7, 3), hidden_dim=8, embedding_dim=4)
     head = DinoHead(options, CONTEXT)
@@ -116,14 +118,14 @@ def test_the_head_gives_cosines_and_can_be_copied() -> None:
     assert [tuple(logits.shape) for logits in output.logits] == [(6, 7), (6, 3)]
     directions = head.prototypes[0] / head.prototypes[0].norm(dim=1, keepdim=True)
     torch.testing.assert_close(output.logits[0], output.embedding @ directions.T)
-    copied = deepcopy(head)
-    assert copied.prototypes[0].data_ptr() != head.prototypes[0].data_ptr()
+    copy = deepcopy(head)
+    assert copy.prototypes[0].data_ptr() != head.prototypes[0].data_ptr()
 
 
-def test_prototypes_wait_as_long_as_they_are_told() -> None:
+def test_prototypes_are_frozen_for_the_configured_duration() -> None:
     head = DinoHead(DinoHead.Options(classifiers=(7,), hidden_dim=8, embedding_dim=4), CONTEXT)
-    for step, waits in ((9, True), (10, False)):
+    for step, frozen in ((9, True), (10, False)):
         head(torch.randn(6, 5)).logits[0].square().sum().backward()
         head.after_backward(step)
-        assert (head.prototypes[0].grad is None) == waits
+        assert (head.prototypes[0].grad is None) == frozen
         assert next(head.mlp.parameters()).grad is not None

@@ -1,4 +1,4 @@
-"""The Self-Classifier head: an MLP, and weight-normalised classifiers on its L2-normalised output."""
+"""The Self-Classifier head: an MLP with weight-normalised classifiers on its L2-normalised output."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Classes = Annotated[int, Field(ge=2, le=10_000_000)]
 
 
 class SelfClassifierHead(sslkit.Head):
-    """Features ``[B, D]`` to embeddings ``[B, E]`` of length 1, to logits ``[B, K]`` of each classifier.
+    """MLP head that maps features ``[B, D]`` to unit embeddings ``[B, E]`` and logits ``[B, K]`` per classifier.
 
-    Each hidden layer is linear, BatchNorm and activation; a last linear layer gives the embedding.  A classifier has
-    no bias: class k's logit is ``gain_k * direction_k . embedding / |direction_k|``, a cosine while gains are at their
-    initial 1 (weight normalisation, Salimans and Kingma 2016).  Whatever autocast is, embeddings are normalised and
-    classified in the parameters' precision: small temperatures enlarge rounding, and these layers cost little.
+    Each hidden layer is linear, BatchNorm and activation; a last linear layer gives the embedding. A classifier has no
+    bias: the logit of class k is ``gain_k * direction_k . embedding / |direction_k|``, a cosine for the initial gain of
+    1 (weight normalisation, Salimans and Kingma 2016). Under autocast, embeddings are still normalised and classified
+    in the parameters' precision, because small temperatures amplify rounding.
 
-    Source: arXiv 2103.10994, and its authors' published model for initialisation and gains.
+    Source: arXiv 2103.10994; initialisation and gains follow the authors' published model.
     """
 
     api = 1
@@ -35,19 +35,19 @@ class SelfClassifierHead(sslkit.Head):
         """Number of classes of each classifier, such as [10] or [10, 10, 20]."""
 
         hidden_dims: tuple[Width, ...] = (4096,)
-        """Width of each hidden layer; [] for a single linear layer."""
+        """Width of each hidden layer; []: a single linear layer."""
 
         embedding_dim: int = Field(128, ge=1, le=100_000)
-        """Length of the embedding."""
+        """Dimension of the embedding."""
 
         batch_norm: bool = True
-        """Normalise each hidden layer over the batch."""
+        """Use BatchNorm in each hidden layer."""
 
         activation: Literal["leaky-relu", "relu", "gelu"] = "leaky-relu"
-        """What follows each hidden layer."""
+        """Activation of each hidden layer."""
 
         train_gain: bool = True
-        """Train each class's gain; false keeps it at 1, so that logits stay cosines."""
+        """Train the gain of each class; false keeps gains at 1, so that logits are cosines."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
@@ -68,7 +68,7 @@ class SelfClassifierHead(sslkit.Head):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
                 nn.init.zeros_(layer.bias)
 
-        # One parameter for each classifier, so that an optimizer that scales by parameter (LARS) sees each alone.
+        # One parameter per classifier, because LARS scales each parameter separately.
         self.directions = nn.ParameterList(
             nn.Linear(options.embedding_dim, classes, bias=False).weight for classes in options.classifiers
         )
@@ -77,13 +77,13 @@ class SelfClassifierHead(sslkit.Head):
         )
 
     def embed(self, features: Tensor) -> Tensor:
-        """Embeddings ``[B, E]`` of length 1."""
+        """Return embeddings ``[B, E]`` of length 1."""
         projected: Tensor = self.mlp(features)
         return functional.normalize(projected.to(self.directions[0].dtype))
 
     def classify(self, embedding: Tensor) -> tuple[Tensor, ...]:
-        """Logits ``[B, K]`` of each classifier."""
-        # A single product for all classifiers: restarts of one size are nearly free.
+        """Return logits ``[B, K]`` of each classifier."""
+        # One matrix product for all classifiers is faster than one each.
         weight = functional.normalize(torch.cat(list(self.directions))) * torch.cat(list(self.gains))
         with torch.autocast(embedding.device.type, enabled=False):
             logits = functional.linear(embedding.to(weight.dtype), weight)

@@ -16,28 +16,28 @@ import sslkit
 from sslkit_selfcls.queue import NeighbourQueue
 
 EPSILON = 1e-8
-"""Guards the two normalisations and the logarithm, where the paper's code puts it and as large."""
+"""Constant that guards the two normalisations and the logarithm, as in the paper's code."""
 
 
 class SelfClassifierLoss(sslkit.Loss):
-    """Cross-entropy between each view's class target and every other view's class prediction.
+    """Cross-entropy between the class target of each view and the class prediction of every other view.
 
     With N images in the global batch and a classifier of C classes, each view has
 
     * a target ``t = q / max(sum_classes q, eps)``, where ``q`` is the softmax of ``logits / column_temperature`` over
-      the batch.  It is not detached;
+      the batch; it is not detached;
     * a prediction ``log((N / C) * p / max(sum_batch p, eps) + eps)``, where ``p`` is the softmax of
-      ``logits / row_temperature`` over the classes.  Dividing by the sum over the batch is the uniform prior.
+      ``logits / row_temperature`` over the classes. Dividing by the sum over the batch is the uniform prior.
 
-    ``eps`` is ``EPSILON``.  The loss is ``-sum_classes target_i * prediction_j``, averaged over images, over
-    ordered pairs of views i, j of which at least one is global, and over classifiers.  It is 0 where images are spread
-    evenly over classes with certainty, and ``ln C`` where all images look alike to the classifier.
+    ``eps`` is ``EPSILON``. The loss is ``-sum_classes target_i * prediction_j``, averaged over images, classifiers and
+    ordered pairs of views i, j with at least one global view. It is 0 if predictions are certain and images are spread
+    evenly over classes. It is ``ln C`` if all images get the same prediction.
 
-    The term ``class_balance`` is the entropy of the mean prediction over ``ln C``, averaged over views and
-    classifiers: 1 where all classes are used alike, 0 where a single one is.
+    The term ``class_balance`` is the entropy of the mean prediction divided by ``ln C``, averaged over views and
+    classifiers: 1 if all classes are used equally, 0 if a single class is used.
 
     Raises:
-        sslkit.OptionError: the queue is shorter than the global batch, or the head has no embedding.
+        sslkit.OptionError: the queue is smaller than the global batch, or the head has no embedding.
         sslkit.InputError: there are fewer than two views, or a classifier has fewer than two classes.
     """
 
@@ -52,12 +52,12 @@ class SelfClassifierLoss(sslkit.Loss):
         """Temperature of the target's softmax over the batch."""
 
         queue_size: int = Field(0, ge=0, le=10_000_000)
-        """Past embeddings kept to take nearest neighbours from, in place of the first view; 0: no queue."""
+        """Past embeddings in the queue whose nearest neighbours replace the first view; 0: no queue."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
         if context.view_count == 1:
-            raise sslkit.InputError("the selfcls loss compares views: it needs at least two views of each image")
+            raise sslkit.InputError("the selfcls loss compares views and needs at least two views of each image")
         if any(classes < 2 for classes in context.classifiers):
             raise sslkit.InputError("the selfcls loss needs classifiers of at least two classes")
         self.row_temperature = self.logit_temperature = options.row_temperature
@@ -66,26 +66,26 @@ class SelfClassifierLoss(sslkit.Loss):
         self.queue = NeighbourQueue(options.queue_size, context) if options.queue_size else None
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
-        """The loss of this process's part of the batch; shapes as ``sslkit.ViewOutputs`` states them."""
+        """Return the loss of this process's part of the batch; for shapes see ``sslkit.ViewOutputs``."""
         logits = views.student.logits
         if self.queue is not None:
             first = self.queue.substitute(views)
-            logits = tuple((new, *own[1:]) for new, own in zip(first, logits, strict=True))
+            logits = tuple((new, *others) for new, (_, *others) in zip(first, logits, strict=True))
 
-        # Classifiers of one size are computed together: many restarts cost little more than one.
+        # Classifiers of one size are computed together, which is faster than one by one.
         same_size = defaultdict[int, list[int]](list)
-        for place, views_of_one in enumerate(logits):
-            same_size[views_of_one[0].shape[1]].append(place)
+        for index, per_view in enumerate(logits):
+            same_size[per_view[0].shape[1]].append(index)
         losses: dict[int, Tensor] = {}
         balances: list[Tensor] = []
-        for places in same_size.values():
-            stacked = torch.stack([view for place in places for view in logits[place]])
-            stacked = stacked.unflatten(0, (len(places), -1))
+        for indices in same_size.values():
+            stacked = torch.stack([view for index in indices for view in logits[index]])
+            stacked = stacked.unflatten(0, (len(indices), -1))
             loss, balance = self._compare(stacked, views.global_views, len(views.pairs()))
-            losses.update(zip(places, loss.unbind(), strict=True))
+            losses.update(zip(indices, loss.unbind(), strict=True))
             balances.append(balance)
 
-        per_classifier = tuple(losses[place] for place in range(len(logits)))
+        per_classifier = tuple(losses[index] for index in range(len(logits)))
         return sslkit.LossOutput(
             total=torch.stack(per_classifier).mean(),
             terms={"class_balance": torch.cat(balances).mean()},
@@ -93,7 +93,7 @@ class SelfClassifierLoss(sslkit.Loss):
         )
 
     def _compare(self, logits: Tensor, global_views: int, pairs: int) -> tuple[Tensor, Tensor]:
-        """Loss and class balance ``[R]`` of R classifiers of one size, from logits ``[R, V, B, C]``."""
+        """Return loss and class balance ``[R]`` of R classifiers of one size from logits ``[R, V, B, C]``."""
         batch, classes = logits.shape[2], logits.shape[3]
         columns = logits / self.column_temperature
         columns = (columns - self.world.max(columns.amax(2, keepdim=True))).exp()
@@ -105,12 +105,11 @@ class SelfClassifierLoss(sslkit.Loss):
         images = batch * self.world.size
         prediction = (rows * (images / classes) / row_sums.clamp_min(EPSILON) + EPSILON).log()
 
-        # For each target, the sum of the predictions it is compared with: all other views', or, for a local view, the
-        # global ones'.
-        of_global = prediction.sum(1, keepdim=True) - prediction[:, :global_views]
-        of_local = prediction[:, :global_views].sum(1, keepdim=True)
-        loss = -(target[:, :global_views] * of_global).sum((1, 2, 3))
-        loss = loss - (target[:, global_views:] * of_local).sum((1, 2, 3))
+        # Targets of global views are compared with all other views, targets of local views with global views.
+        others_of_global = prediction.sum(1, keepdim=True) - prediction[:, :global_views]
+        others_of_local = prediction[:, :global_views].sum(1, keepdim=True)
+        loss = -(target[:, :global_views] * others_of_global).sum((1, 2, 3))
+        loss = loss - (target[:, global_views:] * others_of_local).sum((1, 2, 3))
 
         mean = row_sums.detach() / images
         entropy = torch.special.entr(mean).sum(3).mean((1, 2)) / math.log(classes)

@@ -1,4 +1,4 @@
-"""Nearest neighbours from a queue of past embeddings, as positives."""
+"""Nearest neighbours from a queue of past embeddings as positives."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ import sslkit
 
 
 class NeighbourQueue(nn.Module):
-    """The last ``size`` embeddings of the first view over all processes.
+    """Queue of the latest ``size`` embeddings of the first view over all processes.
 
-    As in the Self-Classifier authors' published training loop: once the queue is full, the first view's logits, as
-    target and as prediction, become those of the most similar embedding in the queue that is not of the same image.
-    No gradient reaches the embedding; the classifiers are trained on both.
+    Once the queue is full, the first view's logits are replaced by those of the most similar queued embedding of
+    another image, as target and as prediction. This follows the Self-Classifier authors' published training loop. The
+    gradient trains the classifiers, not the queued embedding.
 
     Args:
-        size: embeddings kept, at least the global batch.
-        context: of the loss.
+        size: number of embeddings, at least the global batch size.
+        context: context of the loss.
 
     Raises:
-        sslkit.OptionError: for ``queue_size``, where the queue is shorter than the global batch or the head has no
-            embedding.
+        sslkit.OptionError: ``queue_size`` is less than the global batch size, or the head has no embedding.
     """
 
     def __init__(self, size: int, context: sslkit.Context) -> None:
@@ -35,12 +34,12 @@ class NeighbourQueue(nn.Module):
         self.queue = sslkit.Queue(size, (context.embedding_dim,), context.world)
 
     def substitute(self, views: sslkit.ViewOutputs) -> tuple[Tensor, ...]:
-        """Logits ``[B, K]`` of each classifier for the first view; then, in training, the view enters the queue."""
+        """Return logits ``[B, K]`` of each classifier for the first view, then queue the view in training."""
         student = views.student
         if student.classify is None:
-            raise sslkit.InputError("queue_size: the method gives no classifier for the queue's embeddings")
+            raise sslkit.InputError("queue_size: the method does not set BranchOutputs.classify, which a queue needs")
         embedding = student.embeddings[0].detach()
-        logits = tuple(own[0] for own in student.logits)
+        logits = tuple(per_view[0] for per_view in student.logits)
         if self.queue.full:
             logits = student.classify(self._nearest(embedding, views.index))
         if self.training:
@@ -48,7 +47,7 @@ class NeighbourQueue(nn.Module):
         return logits
 
     def _nearest(self, embedding: Tensor, index: Tensor) -> Tensor:
-        """The queue's most similar embedding ``[B, E]`` of another image."""
+        """Return the most similar queued embedding ``[B, E]`` of another image."""
         similarity = embedding.to(self.queue.rows.dtype) @ self.queue.rows.T
         similarity = similarity.masked_fill_(index[:, None] == self.queue.index, -torch.inf)
         return self.queue.rows[similarity.argmax(1)]

@@ -1,4 +1,4 @@
-"""These components keep what sslkit promises of their kinds."""
+"""Conformance tests of the plugin's components."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class TestLoss(LossTests):
 
 class TestLossWithQueue(LossTests):
     component = SelfClassifierLoss
-    test_import_is_quiet_and_quick = None  # as of the one above
+    test_import_is_fast_and_has_no_side_effects = None  # tested above
     options = {"queue_size": 16}
 
 
 class TestHead(HeadTests):
     component = SelfClassifierHead
-    test_import_is_quiet_and_quick = None  # as of the one above
+    test_import_is_fast_and_has_no_side_effects = None  # tested above
     options = {"hidden_dims": [16], "classifiers": [7, 3]}

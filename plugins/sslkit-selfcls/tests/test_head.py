@@ -15,11 +15,11 @@ CONTEXT = sslkit.Context(1, 8, (0.5,), (0.5,), 4, 1, 1, feature_dim=6)
 
 def make_head(**options: object) -> SelfClassifierHead:
     torch.manual_seed(0)
-    given = {"classifiers": (3, 5), "hidden_dims": (7,), "embedding_dim": 4, **options}
-    return SelfClassifierHead(SelfClassifierHead.Options.model_validate(given), CONTEXT)
+    values = {"classifiers": (3, 5), "hidden_dims": (7,), "embedding_dim": 4, **options}
+    return SelfClassifierHead(SelfClassifierHead.Options.model_validate(values), CONTEXT)
 
 
-def test_layers_of_the_two_reported_heads() -> None:
+def test_layers_follow_the_options() -> None:
     default = SelfClassifierHead.Options(classifiers=(10,))
     assert (default.hidden_dims, default.embedding_dim, default.batch_norm) == ((4096,), 128, True)
     assert [type(layer) for layer in make_head().mlp] == [nn.Linear, nn.BatchNorm1d, nn.LeakyReLU, nn.Linear]
@@ -38,7 +38,7 @@ def test_embeddings_have_length_one_and_logits_start_as_cosines() -> None:
         torch.testing.assert_close(logits, cosine)
 
 
-def test_only_direction_and_gain_count() -> None:
+def test_logits_depend_only_on_direction_and_gain() -> None:
     head = make_head()
     embedding = torch.randn(2, 4)
     before = head.classify(embedding)
@@ -51,7 +51,7 @@ def test_only_direction_and_gain_count() -> None:
 
 
 @pytest.mark.parametrize("train_gain", [True, False])
-def test_gains_are_trained_on_demand(train_gain: bool) -> None:
+def test_gains_are_trained_only_with_train_gain(train_gain: bool) -> None:
     head = make_head(train_gain=train_gain)
     sum(logits.square().sum() for logits in head(torch.randn(9, 6)).logits).backward()
     assert all((gain.grad is not None) == train_gain for gain in head.gains)
@@ -66,7 +66,7 @@ def test_autocast_does_not_round_logits() -> None:
         assert head(torch.randn(5, 6)).embedding.dtype == torch.float32
 
 
-@pytest.mark.parametrize("wrong", [{"classifiers": ()}, {"classifiers": (1,)}, {"hidden_dims": (0,)}, {"bias": True}])
-def test_refuses_wrong_options(wrong: dict[str, object]) -> None:
+@pytest.mark.parametrize("options", [{"classifiers": ()}, {"classifiers": (1,)}, {"hidden_dims": (0,)}, {"bias": True}])
+def test_invalid_options_raise(options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="validation error"):
-        make_head(**wrong)
+        make_head(**options)

@@ -1,4 +1,4 @@
-"""The Self-Classifier loss against a plain transcription, known values and its symmetries."""
+"""The Self-Classifier loss against a scalar implementation of the formula, known values and symmetries."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def draw(*sizes: int, views: int = 2, batch: int = 6, seed: int = 0) -> Logits:
     ]
 
 
-def transcription(logits: Logits, global_views: int, row: float = 0.1, column: float = 0.05) -> float:
-    """The paper's formula, one number at a time."""
+def formula(logits: Logits, global_views: int, row: float = 0.1, column: float = 0.05) -> float:
+    """Compute the paper's formula with Python floats."""
     eps = 1e-8
     classifier_losses = []
     for views in logits:
@@ -78,21 +78,21 @@ def test_equals_the_formula(sizes: tuple[int, ...], views: int, global_views: in
     output = make_loss(views)(outputs(logits, global_views))
     assert output.total.shape == ()
     assert output.total.dtype == torch.float64
-    assert output.total.item() == pytest.approx(transcription(logits, global_views), abs=1e-10)
+    assert output.total.item() == pytest.approx(formula(logits, global_views), abs=1e-10)
     for own, value in zip(logits, output.per_classifier, strict=True):
-        assert value.item() == pytest.approx(transcription([own], global_views), abs=1e-10)
+        assert value.item() == pytest.approx(formula([own], global_views), abs=1e-10)
 
 
 def test_equals_the_formula_at_other_temperatures() -> None:
     logits = draw(4)
     output = make_loss(row_temperature=0.3, column_temperature=0.7)(outputs(logits))
-    assert output.total.item() == pytest.approx(transcription(logits, 2, 0.3, 0.7), abs=1e-10)
+    assert output.total.item() == pytest.approx(formula(logits, 2, 0.3, 0.7), abs=1e-10)
 
 
 def test_equals_the_formula_where_eps_matters() -> None:
     logits = [[5 * view for view in draw(4)[0]]]
     output = make_loss()(outputs(logits))
-    assert output.total.item() == pytest.approx(transcription(logits, 2), abs=1e-10)
+    assert output.total.item() == pytest.approx(formula(logits, 2), abs=1e-10)
 
 
 def test_gradients() -> None:
@@ -114,7 +114,7 @@ def test_targets_are_not_detached() -> None:
     q = (detached[0] / 0.05).softmax(0).detach()
     p = (detached[1] / 0.1).softmax(1)
     (-((q / q.sum(1, keepdim=True)) * (p / p.sum(0) * 2 + 1e-8).log()).sum(1).mean() / 2).backward()
-    # The prediction's side alone, from one ordered pair, is not the whole gradient of that view.
+    # The gradient through the prediction alone is not the whole gradient of the view.
     assert own[1].grad is not None
     assert detached[1].grad is not None
     assert (own[1].grad - detached[1].grad).abs().max() > 1e-3
@@ -129,21 +129,21 @@ def test_targets_are_not_detached() -> None:
     ],
     ids=["views", "classes", "images"],
 )
-def test_symmetry(permute: Callable[[list[Tensor]], list[Tensor]]) -> None:
+def test_permutations_do_not_change_the_loss(permute: Callable[[list[Tensor]], list[Tensor]]) -> None:
     own = draw(4, views=4)[0]
     before, after = (make_loss(4)(outputs([views])).total.item() for views in (own, permute(own)))
     assert after == pytest.approx(before, abs=1e-12)
 
 
 @pytest.mark.parametrize("classes", [2, 10])
-def test_a_constant_predictor_costs_ln_c(classes: int) -> None:
+def test_a_constant_prediction_has_a_loss_of_ln_c(classes: int) -> None:
     constant = [torch.zeros(12, classes, dtype=torch.float64)] * 2
     output = make_loss()(outputs([constant]))
     assert output.total.item() == pytest.approx(math.log(classes), abs=1e-6)
     assert output.terms["class_balance"].item() == pytest.approx(1)
 
 
-def test_one_class_for_all_costs_ln_c() -> None:
+def test_one_class_for_all_images_has_a_loss_of_ln_c() -> None:
     collapsed = torch.zeros(12, 10, dtype=torch.float64)
     collapsed[:, 3] = 1
     output = make_loss()(outputs([[collapsed] * 2]))
@@ -151,21 +151,21 @@ def test_one_class_for_all_costs_ln_c() -> None:
     assert output.terms["class_balance"].item() < 0.01
 
 
-def test_certain_and_balanced_costs_nothing() -> None:
+def test_certain_and_balanced_predictions_have_a_loss_of_zero() -> None:
     perfect = 4 * torch.eye(4, dtype=torch.float64).repeat(3, 1)
     assert make_loss()(outputs([[perfect] * 2])).total.item() == pytest.approx(0, abs=1e-7)
 
 
-def test_pairs_of_local_views_are_left_out() -> None:
+def test_pairs_of_local_views_are_ignored() -> None:
     shared, *local = draw(4, views=3)[0]
     flat = torch.zeros_like(shared)
-    # Locals that agree with each other alone gain nothing over locals that agree with nobody.
+    # Agreement between local views does not lower the loss.
     agreeing = make_loss(3)(outputs([[flat, local[0], local[0]]], global_views=1)).total
-    apart = make_loss(3)(outputs([[flat, local[0], local[1]]], global_views=1)).total
-    one = make_loss(2)(outputs([[flat, local[0]]], global_views=1)).total
-    other = make_loss(2)(outputs([[flat, local[1]]], global_views=1)).total
-    assert agreeing.item() == pytest.approx(one.item(), abs=1e-12)
-    assert apart.item() == pytest.approx((one.item() + other.item()) / 2, abs=1e-12)
+    different = make_loss(3)(outputs([[flat, local[0], local[1]]], global_views=1)).total
+    first = make_loss(2)(outputs([[flat, local[0]]], global_views=1)).total
+    second = make_loss(2)(outputs([[flat, local[1]]], global_views=1)).total
+    assert agreeing.item() == pytest.approx(first.item(), abs=1e-12)
+    assert different.item() == pytest.approx((first.item() + second.item()) / 2, abs=1e-12)
 
 
 def test_several_classifiers_are_averaged_in_order() -> None:
@@ -175,7 +175,7 @@ def test_several_classifiers_are_averaged_in_order() -> None:
 
 
 @pytest.mark.parametrize("scale", [1e3, 1e30])
-def test_stays_finite(scale: float) -> None:
+def test_large_logits_give_finite_values(scale: float) -> None:
     own = [(scale * view).float().requires_grad_() for view in draw(4)[0]]
     output = make_loss()(outputs([own]))
     output.total.backward()
@@ -183,15 +183,15 @@ def test_stays_finite(scale: float) -> None:
     assert all(view.grad is not None and view.grad.isfinite().all() for view in own)
 
 
-def test_half_precision_is_widened() -> None:
+def test_half_precision_logits_are_computed_in_float32() -> None:
     own = [view.bfloat16() for view in draw(4)[0]]
     with torch.autocast("cpu", torch.bfloat16):
         total = make_loss()(outputs([own])).total
     assert total.dtype == torch.float32
-    assert total.item() == pytest.approx(transcription([[view.double() for view in own]], 2), rel=1e-5)
+    assert total.item() == pytest.approx(formula([[view.double() for view in own]], 2), rel=1e-5)
 
 
-def test_refuses_what_it_cannot_compare() -> None:
+def test_too_few_views_or_classes_raise() -> None:
     with pytest.raises(sslkit.InputError, match="at least two views"):
         make_loss(view_count=1)
     with pytest.raises(sslkit.InputError, match="at least two classes"):
