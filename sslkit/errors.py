@@ -1,20 +1,20 @@
-"""Every error that a user of sslkit can meet.
+"""Exceptions that sslkit raises on purpose.
 
-    SslkitError                      something went wrong (exit code 1)
-     ├─ TrainingError                training could not go on
-     ├─ NotSavedError                     figures that could not be written, which it holds
-     └─ InputError                   what the user gave is wrong (exit code 2)
-         ├─ RecipeError              a recipe, or a --set, with every problem of one stage
-         ├─ ComponentError           a component that cannot be used
-         │   ├─ UnknownComponentError     no installed distribution offers that name
-         │   ├─ AmbiguousComponentError   several distributions offer that name
-         │   ├─ BrokenComponentError      the entry point exists, but importing or building it fails
-         │   └─ IncompatibleComponentError  imported, but not what its kind promises
-         ├─ OptionError              a component refuses one of its options, given what it is combined with
-         ├─ DataError                images or labels that cannot be used as asked
-         └─ RunError                 a run folder that is missing, unfinished or damaged
+    SslkitError                             base class; exit code 1
+     ├─ TrainingError                       training failed
+     ├─ NotSavedError                       metrics were computed, but could not be written
+     └─ InputError                          the user's input is wrong; exit code 2
+         ├─ RecipeError                     problems in a recipe or in --set options
+         ├─ ComponentError                  a component cannot be used
+         │   ├─ UnknownComponentError       no installed distribution has a component of that name
+         │   ├─ AmbiguousComponentError     several distributions have a component of that name
+         │   ├─ BrokenComponentError        the entry point exists, but its import fails
+         │   └─ IncompatibleComponentError  the imported object violates the contract of its kind
+         ├─ OptionError                     a component rejects the value of an option
+         ├─ DataError                       images or labels cannot be used
+         └─ RunError                        a run folder is missing, unfinished or damaged
 
-Messages say what is wrong, where, why, and what to do.  The command line prints them without a traceback.
+A message states what is wrong, where, why, and what to do. The command line prints it without a traceback.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from typing import Any
 
 
 class SslkitError(Exception):
-    """Base of all errors that sslkit raises on purpose."""
+    """Base class of all exceptions that sslkit raises on purpose."""
 
     exit_code = 1
 
 
 class TrainingError(SslkitError):
-    """Training could not go on."""
+    """Training failed."""
 
 
 class NotSavedError(SslkitError):
-    """An evaluation was made, but could not be written.
+    """Metrics were computed, but could not be written.
 
     Attributes:
         result: the ``EvaluationResult``.
@@ -50,20 +50,20 @@ class NotSavedError(SslkitError):
 
 
 class InputError(SslkitError):
-    """What the user gave cannot be used."""
+    """The user's input is wrong."""
 
     exit_code = 2
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong in a recipe.
+    """One problem in a recipe.
 
     Attributes:
-        message: what was found and what is allowed.
+        message: what is wrong and what is allowed.
         key: dotted path of the key, such as ``loss.row_temperature``; empty for the whole file.
-        source: the file, or the ``--set`` option, that holds it.
-        line: 1-based line in that file; 0 where there is none.
+        source: the file, or the ``--set`` option, that contains the key.
+        line: 1-based line in that file, or 0 without a line.
         hint: what to do, such as the likely spelling.
     """
 
@@ -74,13 +74,18 @@ class Problem:
     hint: str = ""
 
     def __str__(self) -> str:
-        place = f"{self.source}:{self.line}" if self.line else self.source
-        head = ": ".join(part for part in (place, self.key, self.message) if part)
-        return f"{head} ({self.hint})" if self.hint else head
+        location = f"{self.source}:{self.line}" if self.line else self.source
+        text = ": ".join(part for part in (location, self.key, self.message) if part)
+        return f"{text} ({self.hint})" if self.hint else text
 
 
 class RecipeError(InputError):
-    """One or more problems of a recipe, all that one stage of checking found."""
+    """A recipe has problems.
+
+    Attributes:
+        problems: all problems that one stage of checking finds.
+        where: name of the checked input, for the title of the message.
+    """
 
     def __init__(self, problems: Sequence[Problem], where: str = "the recipe") -> None:
         self.problems = tuple(problems)
@@ -90,34 +95,36 @@ class RecipeError(InputError):
         super().__init__("\n".join([title, *(f"  {problem}" for problem in self.problems)]))
 
     def __reduce__(self) -> tuple[type[RecipeError], tuple[tuple[Problem, ...], str]]:
-        # By default an exception is unpickled (in another process) from its message.
+        # By default, another process would unpickle the exception from its message alone.
         return type(self), (self.problems, self.where)
 
 
 class ComponentError(InputError):
-    """A component that cannot be used."""
+    """A component cannot be used."""
 
 
 class UnknownComponentError(ComponentError):
-    """No installed distribution offers a component of that name."""
+    """No installed distribution has a component of that name."""
 
 
 class AmbiguousComponentError(ComponentError):
-    """Several installed distributions offer a component of that name."""
+    """Several installed distributions have a component of that name."""
 
 
 class BrokenComponentError(ComponentError):
-    """An entry point whose import or construction fails."""
+    """An entry point exists, but its import fails."""
 
 
 class IncompatibleComponentError(ComponentError):
-    """An imported object that does not keep the promises of its kind."""
+    """An imported object violates the contract of its kind."""
 
 
 class OptionError(InputError):
-    """A component refuses one of its options in the context it is built in.
+    """A component rejects the value of an option.
 
-    Raised by a component's constructor; the core turns it into a ``RecipeError`` with file and line.
+    Raise it in a component's constructor when a value does not fit the context, for example
+    ``OptionError("queue_size", "must be at least the batch size, 256")``. sslkit turns it into a ``RecipeError`` with
+    file and line.
 
     Args:
         option: name of the option, without the component's table.
@@ -134,8 +141,8 @@ class OptionError(InputError):
 
 
 class DataError(InputError):
-    """Images or labels that cannot be used as asked."""
+    """Images or labels cannot be used."""
 
 
 class RunError(InputError):
-    """A run folder that is missing, unfinished or damaged."""
+    """A run folder is missing, unfinished or damaged."""

@@ -1,4 +1,4 @@
-"""``sslkit doctor``: whether everything is fit to train, and what would make it faster."""
+"""``sslkit doctor``: check the machine and the installation."""
 
 from __future__ import annotations
 
@@ -7,35 +7,36 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from sslkit.cli.common.console import JsonOption, RunsOption, output, print_json
+from sslkit.cli.common.console import print_json, stdout_console
+from sslkit.cli.common.options import JsonOption, RunsOption
 
 if TYPE_CHECKING:
-    from sslkit.diagnosis.checks import Finding
+    from sslkit.diagnosis.checks import CheckResult
 
-MARKS = {"good": ("ok    ", "green"), "note": ("note  ", "yellow"), "broken": ("broken", "bold red")}
+STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
 
 
 def command(runs: RunsOption = None, json: JsonOption = False) -> None:
-    """Look at versions, devices, disks and plugins; exits 1 only where something is broken."""
-    from sslkit.diagnosis.checks import diagnose
+    """Check versions, devices, disks and plugins, and say what would make training faster. Errors exit with 1."""
+    from sslkit.diagnosis.checks import run_checks
     from sslkit.runs.find import runs_folder
 
-    found = []
-    for finding in diagnose(runs_folder(runs)):
-        found.append(finding)
+    results = []
+    for result in run_checks(runs_folder(runs)):
+        results.append(result)
         if not json:
-            show(finding)
+            print_result(result)
     if json:
-        print_json([asdict(finding) for finding in found])
-    if any(finding.state == "broken" for finding in found):
+        print_json([asdict(result) for result in results])
+    if any(result.status == "error" for result in results):
         raise typer.Exit(1)
 
 
-def show(finding: Finding) -> None:
-    """A finding, and below it what to do."""
+def print_result(result: CheckResult) -> None:
+    """Print a result, with its advice on the next line."""
     from rich.text import Text
 
-    mark, style = MARKS[finding.state]
-    output().print(Text.assemble((mark, style), f"  {finding.name}: {finding.text}"), soft_wrap=True)
-    if finding.advice:
-        output().print(Text(f"        {finding.advice}", style="dim"), soft_wrap=True)
+    line = Text.assemble((f"{result.status:7}", STYLES[result.status]), f"  {result.name}: {result.text}")
+    stdout_console().print(line, soft_wrap=True)
+    if result.advice:
+        stdout_console().print(Text(f"         {result.advice}", style="dim"), soft_wrap=True)

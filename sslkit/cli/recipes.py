@@ -1,4 +1,4 @@
-"""``sslkit recipes``: check recipes, and show what they come to."""
+"""``sslkit recipes``: check recipes, and print them with all defaults."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from sslkit.cli.common import completion
-from sslkit.cli.common.console import JsonOption, SetOption, fail, messages, output, print_json
+from sslkit.cli.common.console import print_error, print_json, stderr_console, stdout_console
+from sslkit.cli.common.options import JsonOption, SetOption
 
-app = typer.Typer(help="Check recipes, and show what they come to.", no_args_is_help=True)
+app = typer.Typer(help="Check recipes, and print them with all defaults.", no_args_is_help=True)
 
 
 @app.command()
@@ -19,7 +20,7 @@ def check(
     files: Annotated[list[Path], typer.Argument(help="Recipes to check.", autocompletion=completion.recipes)],
     json: JsonOption = False,
 ) -> None:
-    """Check recipes without training: syntax, structure, names, then every component's options."""
+    """Check recipes without training: syntax, structure, names and options."""
     from sslkit.components.catalog import Catalog
     from sslkit.errors import RecipeError
     from sslkit.recipe.load import load_recipe
@@ -31,11 +32,11 @@ def check(
             load_recipe(file, catalog=catalog)
             results.append({"recipe": str(file), "problems": []})
             if not json:
-                output().print(f"{file}: good", markup=False, soft_wrap=True)
+                stdout_console().print(f"{file}: ok", markup=False, soft_wrap=True)
         except RecipeError as error:
             results.append({"recipe": str(file), "problems": [asdict(problem) for problem in error.problems]})
             if not json:
-                fail(str(error))
+                print_error(str(error))
     if json:
         print_json(results)
     if any(result["problems"] for result in results):
@@ -48,12 +49,12 @@ def show(
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show a recipe fully resolved: every default filled in, trainable as it is."""
+    """Print a recipe with all defaults filled in. The output is a complete recipe."""
     from sslkit.recipe.load import load_recipe
 
     recipe = load_recipe(file, set_ or [])
     for note in recipe.document.notes:
-        messages().print(note, markup=False, soft_wrap=True)
+        stderr_console().print(note, markup=False, soft_wrap=True)
     if json:
         print_json(recipe.resolved())
     else:

@@ -1,5 +1,5 @@
-"""Components: what is installed (never imported to find out), and how one is loaded."""
+"""Components: the catalog of installed components, and the import of a single one."""
 
-from sslkit.components.local import register
+from sslkit.components.registration import register
 
 __all__ = ["register"]

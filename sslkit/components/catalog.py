@@ -1,6 +1,6 @@
-"""The catalog: every component that installed distributions offer, read from their metadata alone.
+"""Catalog of the components that installed distributions offer as entry points.
 
-Nothing is imported here, so a broken plugin can neither slow this down nor stop it.
+The catalog reads package metadata and imports nothing, so a broken plugin cannot slow it down or stop it.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from sslkit.components.kinds import BY_GROUP, Kind
 from sslkit.errors import AmbiguousComponentError, UnknownComponentError
 
 THIS_PROCESS = "this-process"
-"""Stands for the distribution of components that were registered without one."""
+"""Distribution name of components that ``sslkit.register`` added."""
 
 CORE = "sslkit"
-"""The distribution that is always seen."""
+"""Distribution that is always visible."""
 
 PLUGINS_VARIABLE = "SSLKIT_PLUGINS"
-"""Environment variable: comma list of the distributions to see; unset means all, empty the core alone."""
+"""Environment variable with a comma-separated list of visible distributions. Unset: all; empty: ``sslkit`` only."""
 
 
-def normalised(distribution: str) -> str:
-    """A distribution's name as package indexes compare it (PEP 503)."""
+def normalise_name(distribution: str) -> str:
+    """Return a distribution name in the form that package indexes compare (PEP 503)."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One component as its distribution announces it.
+    """Entry point of a component.
 
     Attributes:
         kind: its kind.
         name: its name, unique within kind and distribution.
         distribution: name of the distribution that offers it.
-        version: that distribution's version.
+        version: version of that distribution.
         target: ``module:Class``.
-        variant: which of a family of components, where it was asked for as ``name:variant``.
+        variant: the variant of a family of components, from ``use = "name:variant"``; otherwise empty.
     """
 
     kind: Kind
@@ -52,7 +52,7 @@ class Entry:
 
     @property
     def qualified(self) -> str:
-        """``distribution:name``, which tells apart components of the same name."""
+        """``distribution:name``, unique within the kind."""
         return f"{self.distribution}:{self.name}"
 
     def __str__(self) -> str:
@@ -63,18 +63,18 @@ class Entry:
 
 
 registered_components: dict[tuple[str, str], tuple[Entry, type]] = {}
-"""What ``sslkit.register`` was given, by group and name."""
+"""Components from ``sslkit.register``, by group and name."""
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """What is installed.
+    """The installed components.
 
     Attributes:
-        entries: the components that may be used, by kind, name and distribution.
-        hidden: those that ``SSLKIT_PLUGINS`` hides.
-        unreadable: distributions whose entry points cannot be read, with the reason.
-        missing: distributions that ``SSLKIT_PLUGINS`` names but that offer nothing or are not installed.
+        entries: the visible components, sorted by kind, name and distribution.
+        hidden: the components that ``SSLKIT_PLUGINS`` hides.
+        unreadable: distributions with malformed entry points, as pairs of name and reason.
+        missing: names in ``SSLKIT_PLUGINS`` without an installed distribution that offers components.
     """
 
     entries: tuple[Entry, ...]
@@ -84,7 +84,7 @@ class Catalog:
 
     @classmethod
     def scan(cls) -> Catalog:
-        """Read the metadata of every installed distribution once."""
+        """Read the metadata of all installed distributions."""
         entries: list[Entry] = []
         unreadable: list[tuple[str, str]] = []
         seen: set[str] = set()
@@ -93,47 +93,51 @@ class Catalog:
             if not text or "sslkit." not in text:
                 continue
             name = distribution.metadata["Name"] or "(a distribution without a name)"
-            if normalised(name) in seen:
+            if normalise_name(name) in seen:
                 continue
-            seen.add(normalised(name))
+            seen.add(normalise_name(name))
             try:
                 entries.extend(_entries(distribution, name))
             except (ValueError, TypeError, AttributeError) as error:
                 unreadable.append((name, f"its entry_points.txt is malformed: {error}"))
         entries += [entry for entry, _ in registered_components.values()]
         entries.sort(key=lambda entry: (list(BY_GROUP).index(entry.kind.group), entry.name, entry.distribution))
-        return cls._limited(entries, unreadable)
+        return cls._filter(entries, unreadable)
 
     @classmethod
-    def _limited(cls, entries: list[Entry], unreadable: list[tuple[str, str]]) -> Catalog:
-        wanted = os.environ.get(PLUGINS_VARIABLE)
-        if wanted is None:
+    def _filter(cls, entries: list[Entry], unreadable: list[tuple[str, str]]) -> Catalog:
+        value = os.environ.get(PLUGINS_VARIABLE)
+        if value is None:
             return cls(tuple(entries), unreadable=tuple(unreadable))
-        names = {normalised(name.strip()): name.strip() for name in wanted.split(",") if name.strip()}
+        names = {normalise_name(name.strip()): name.strip() for name in value.split(",") if name.strip()}
         visible = {CORE, THIS_PROCESS, *names}
-        offered = {normalised(entry.distribution) for entry in entries}
+        offered = {normalise_name(entry.distribution) for entry in entries}
         return cls(
-            tuple(entry for entry in entries if normalised(entry.distribution) in visible),
-            tuple(entry for entry in entries if normalised(entry.distribution) not in visible),
+            tuple(entry for entry in entries if normalise_name(entry.distribution) in visible),
+            tuple(entry for entry in entries if normalise_name(entry.distribution) not in visible),
             tuple(unreadable),
             tuple(name for key, name in names.items() if key not in offered | {CORE}),
         )
 
-    def of(self, kind: Kind) -> tuple[Entry, ...]:
-        """The components of one kind."""
+    def of_kind(self, kind: Kind) -> tuple[Entry, ...]:
+        """Return the components of a kind."""
         return tuple(entry for entry in self.entries if entry.kind == kind)
 
     def find(self, kind: Kind, name: str) -> Entry:
-        """The component of that kind called ``name``, ``distribution:name`` or, of a family, ``name:variant``.
+        """Return the component of a kind by its name.
+
+        Args:
+            kind: kind of the component.
+            name: ``name``, ``distribution:name``, or ``name:variant`` for a family of components.
 
         Raises:
-            UnknownComponentError: no distribution offers it, or ``SSLKIT_PLUGINS`` hides the one that does.
+            UnknownComponentError: no visible distribution offers it.
             AmbiguousComponentError: several distributions offer it.
         """
-        matches = _matching(self.of(kind), name)
+        matches = _matching(self.of_kind(kind), name)
         if not matches and ":" in name:
             family, _, variant = name.partition(":")
-            matches = [replace(entry, variant=variant) for entry in self.of(kind) if entry.name == family]
+            matches = [replace(entry, variant=variant) for entry in self.of_kind(kind) if entry.name == family]
         if len(matches) == 1:
             return matches[0]
         if matches:
@@ -144,21 +148,24 @@ class Catalog:
             )
         raise UnknownComponentError(f"no installed {kind.singular} is called {name!r}: {self._advice(kind, name)}")
 
-    def named(self, name: str) -> tuple[Entry, ...]:
-        """The components of any kind called ``name`` or ``distribution:name``, or all that a distribution offers.
+    def find_all(self, name: str) -> tuple[Entry, ...]:
+        """Return the components of any kind by their name, or all components of a distribution.
+
+        Args:
+            name: ``name``, ``distribution:name``, or the name of a distribution.
 
         Raises:
             UnknownComponentError: there are none.
         """
-        found = _matching(self.entries, name) or [
-            entry for entry in self.entries if normalised(entry.distribution) == normalised(name)
+        matches = _matching(self.entries, name) or [
+            entry for entry in self.entries if normalise_name(entry.distribution) == normalise_name(name)
         ]
-        if not found:
+        if not matches:
             names = sorted({entry.name for entry in self.entries} | {entry.distribution for entry in self.entries})
             close = get_close_matches(name, names, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else "`sslkit plugins list` shows what there is"
+            hint = f"did you mean {close[0]!r}?" if close else "list all with `sslkit plugins list`"
             raise UnknownComponentError(f"no installed component or distribution is called {name!r}: {hint}")
-        return tuple(found)
+        return tuple(matches)
 
     def _advice(self, kind: Kind, name: str) -> str:
         if name.startswith(f"{THIS_PROCESS}:"):
@@ -168,17 +175,17 @@ class Catalog:
         if hidden:
             return f"{hidden[0].distribution} offers it, but {PLUGINS_VARIABLE} hides that distribution; add it there"
         distribution, colon, _ = name.rpartition(":")
-        installed = {normalised(entry.distribution) for entry in self.entries}
-        if colon and distribution.startswith("sslkit-") and normalised(distribution) not in installed:
+        installed = {normalise_name(entry.distribution) for entry in self.entries}
+        if colon and distribution.startswith("sslkit-") and normalise_name(distribution) not in installed:
             return f"install it: pip install {distribution}"
         elsewhere = [entry for entry in self.entries if entry.name == name]
         if elsewhere:
             return f"{name!r} is {elsewhere[0].kind.article} {elsewhere[0].kind.singular}"
-        names = sorted({entry.name for entry in self.of(kind)})
-        close = get_close_matches(name, names + [entry.qualified for entry in self.of(kind)], n=1)
+        names = sorted({entry.name for entry in self.of_kind(kind)})
+        close = get_close_matches(name, names + [entry.qualified for entry in self.of_kind(kind)], n=1)
         if close:
             return f"did you mean {close[0]!r}?"
-        return f"there are {', '.join(names)}" if names else f"no {kind.singular} is installed at all"
+        return f"available: {', '.join(names)}" if names else f"no {kind.singular} is installed"
 
 
 def _matching(entries: Iterable[Entry], name: str) -> list[Entry]:
@@ -186,7 +193,9 @@ def _matching(entries: Iterable[Entry], name: str) -> list[Entry]:
     if not colon:
         return [entry for entry in entries if entry.name == name]
     return [
-        entry for entry in entries if entry.name == short and normalised(entry.distribution) == normalised(distribution)
+        entry
+        for entry in entries
+        if entry.name == short and normalise_name(entry.distribution) == normalise_name(distribution)
     ]
 
 

@@ -1,4 +1,4 @@
-"""The kinds of component, their entry-point groups, and the base class each must have."""
+"""Kinds of component with their entry-point groups and base classes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from sslkit.errors import InputError
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of component.
+    """Kind of component.
 
     Attributes:
-        singular: as one speaks of a single component, ``loss``.
-        plural: as the kind is listed, ``losses``; the entry-point group is ``sslkit.<plural>``.
+        singular: name of a single component, such as ``loss``.
+        plural: name of the kind, such as ``losses``; the entry-point group is ``sslkit.<plural>``.
         base: ``module:Class`` that components of the kind inherit from.
-        reserved: keys of its table in a recipe that are the core's, besides ``use``: no option may be called so.
+        reserved: keys of its recipe table that sslkit reads itself, in addition to ``use``. No option may have such a
+            name.
     """
 
     singular: str
@@ -26,12 +27,12 @@ class Kind:
 
     @property
     def article(self) -> str:
-        """``a`` or ``an``, as the singular needs."""
+        """Indefinite article of the singular, ``a`` or ``an``."""
         return "an" if self.singular[0] in "aeiou" else "a"
 
     @property
     def group(self) -> str:
-        """The entry-point group."""
+        """Name of the entry-point group."""
         return f"sslkit.{self.plural}"
 
 
@@ -54,8 +55,8 @@ KINDS = (
 BY_GROUP = {kind.group: kind for kind in KINDS}
 
 
-def kind_named(name: str) -> Kind:
-    """The kind of that singular or plural name.
+def find_kind(name: str) -> Kind:
+    """Return a kind by its singular or plural name.
 
     Raises:
         InputError: there is no such kind.

@@ -1,7 +1,7 @@
-"""What a component of each kind promises: one file per kind, plus what they share."""
+"""Contracts: the base classes and data types that components of each kind implement and receive."""
 
 API = 1
-"""The contract version that this release of sslkit implements."""
+"""Newest contract version that this release accepts."""
 
 OLDEST_API = 1
-"""The oldest contract version that this release still accepts."""
+"""Oldest contract version that this release accepts."""

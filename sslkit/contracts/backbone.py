@@ -1,4 +1,4 @@
-"""Backbone: images to features."""
+"""Contract of a backbone, the network that maps images to features."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from sslkit.contracts.options import Options
 
 @dataclass(frozen=True)
 class Counterpart:
-    """Another library's network that gives a backbone's features once it has the backbone's weights.
+    """A model of another library that computes a backbone's features from the backbone's weights.
 
-    It is made in three steps: ``model = constructor(**arguments)``; ``model.<classifier> = torch.nn.Identity()`` where
-    one is named; ``model.load_state_dict(state, strict=True)``.
+    Build it in three steps::
+
+        model = constructor(**arguments)
+        model.<classifier> = torch.nn.Identity()  # if ``classifier`` is not empty
+        model.load_state_dict(state, strict=True)
 
     Attributes:
-        constructor: dotted name of what makes it, such as ``torchvision.models.resnet18``.
-        arguments: what that is called with.
+        constructor: dotted name of the callable that returns the model, such as ``torchvision.models.resnet18``.
         state: the weights, under that library's names.
-        classifier: name of the sub-module that classifies, whose weights are not in ``state``; empty where there is
-            none, or the arguments leave it out.
+        arguments: keyword arguments of the constructor.
+        classifier: name of the classification sub-module, which has no weights in ``state``. Empty if the model has
+            none.
     """
 
     constructor: str
@@ -35,32 +38,62 @@ class Counterpart:
 
 
 class Backbone(Component, nn.Module):
-    """A network whose feature is what evaluation uses and what a user takes away.
+    """Base class of backbones: networks that map images to features.
 
-    It is called in channels-last memory order, and under bfloat16 autocast where a device is fast in that.  A layer of
-    its own that normalises has ``no_decay = True``: its parameters are then neither decayed nor given a trust ratio.
+    Evaluation, prediction and export use the features of the trained backbone.
 
-    ``context.channels`` and ``context.view_size`` tell what it will be given; views of other sizes (local crops)
-    must work as well.  What the context settled of its layers, a stem say, its ``extra_repr`` tells; exports state it.
+    Subclasses set ``feature_dim`` in ``__init__`` and implement ``forward`` and ``feature_maps``::
+
+        class TinyNet(sslkit.Backbone):
+            api = 1
+
+            def __init__(self, options, context):
+                super().__init__(options, context)
+                self.feature_dim = 64
+                self.conv = nn.Conv2d(context.channels, 64, 3, stride=2, padding=1)
+
+            def forward(self, images):
+                return self.feature_maps(images)[2].mean((2, 3))
+
+            def feature_maps(self, images):
+                return {2: self.conv(images).relu()}
+
+    Training passes channels-last tensors, and uses bfloat16 autocast on hardware that computes it fast. ``images`` have
+    ``context.channels`` channels and a side of ``context.view_size`` pixels; other sizes (local crops) must work too.
+
+    Set ``no_decay = True`` on custom normalisation layers: the optimizer then applies no weight decay and no trust
+    ratio to their parameters. If the context changes the layers (a stem for small images, for example), describe the
+    choice in ``extra_repr``; exports record it.
+
+    Attributes:
+        feature_dim: int, length D of a feature vector.
     """
 
     feature_dim: int
-    """D, the length of one feature."""
 
     def __init__(self, options: Options, context: Context) -> None:
         super().__init__()
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
-        """Features ``[B, D]`` of normalised images ``[B, C, H, W]``."""
+        """Return the features ``[B, D]`` of normalised images ``[B, C, H, W]``."""
 
     @abstractmethod
     def feature_maps(self, images: Tensor) -> Mapping[int, Tensor]:
-        """The last map ``[B, Cs, H / s, W / s]`` (rounded up) at each stride ``s``, by increasing stride."""
+        """Return the last feature map of each stride.
+
+        Args:
+            images: normalised images ``[B, C, H, W]``.
+
+        Returns:
+            Mapping from stride ``s`` to a map ``[B, C_s, ceil(H / s), ceil(W / s)]``, in increasing order of stride.
+        """
 
     def counterparts(self) -> Mapping[str, Counterpart | str]:
-        """The same network in other libraries, by library, with the weights it has now; none unless overridden.
+        """Return equivalent models of other libraries, with the current weights, for export.
 
-        In place of a counterpart, text says why that library has none: "its first convolution has 7 x 7 places", say.
+        Returns:
+            Mapping from library name to a ``Counterpart``, or to a sentence that explains why the library has none,
+            such as "its first convolution has a 7 x 7 kernel". Empty by default.
         """
         return {}

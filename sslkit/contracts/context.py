@@ -1,4 +1,4 @@
-"""Runtime facts that reach a component through its constructor, never through globals."""
+"""Runtime facts that a component receives in its constructor."""
 
 from __future__ import annotations
 
@@ -11,29 +11,37 @@ from torch import Tensor
 
 
 class World:
-    """The processes that train together; this base is the world of a single process.
+    """The processes that train together. This base class is a world of one process.
 
-    All methods are collective: every process calls them in the same order with tensors of the same shape.
+    All methods are collective: every process must call them in the same order, with tensors of equal shape.
+
+    Example: the mean of a ``[B, E]`` tensor over the global batch, with gradient::
+
+        context.world.gather(embedding).mean(0)
+
+    Attributes:
+        rank: int, index of this process, from 0.
+        size: int, number of processes.
     """
 
     rank: int = 0
     size: int = 1
 
     def gather(self, tensor: Tensor) -> Tensor:
-        """Join ``[B, ...]`` of every process to ``[size * B, ...]``, in rank order; differentiable."""
+        """Concatenate the ``[B, ...]`` of all processes to ``[size * B, ...]``, in rank order; differentiable."""
         return tensor
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """Add a tensor over all processes; differentiable."""
+        """Sum a tensor over all processes; differentiable."""
         return tensor
 
     def max(self, tensor: Tensor) -> Tensor:
-        """The elementwise maximum over all processes; detached."""
+        """Return the elementwise maximum over all processes, detached."""
         return tensor.detach()
 
 
 class DistributedWorld(World):
-    """The processes of the default ``torch.distributed`` group, which must be initialised."""
+    """World of the default ``torch.distributed`` process group, which must be initialised."""
 
     def __init__(self) -> None:
         self.rank = torch.distributed.get_rank()
@@ -54,7 +62,7 @@ class DistributedWorld(World):
 
 
 class _Sum(torch.autograd.Function):
-    """Each process's value is part of every process's sum, so their gradients add up."""
+    """All-reduce whose gradient is the sum of the gradients of all processes."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
@@ -68,7 +76,7 @@ class _Sum(torch.autograd.Function):
 
 
 class _Gather(torch.autograd.Function):
-    """The same for rows."""
+    """All-gather whose gradient is the sum of the gradients of all processes, for this process's rows."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, rank: int, size: int) -> Tensor:
@@ -84,29 +92,32 @@ class _Gather(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class Context:
-    """What is known when a component is built.
+    """Facts about the run that a component can use in its constructor.
 
-    Components are built in the order dataset, views, backbone, heads, losses, method, optimizer; each sees what the
-    ones before it settled.
+    sslkit builds components in the order data set, views, backbone, heads, losses, method, optimizer. A fact is set
+    once the component that determines it is built; before that it has its default.
 
     Attributes:
-        channels: channels of the images, C.
-        image_size: shorter side of the stored images in pixels.
-        mean: per-channel mean of the training images, in 0..1.
-        std: per-channel standard deviation of the training images, in 0..1.
-        batch_size: images in one global batch, over all processes.
-        steps_per_epoch: optimizer steps in one epoch.
-        epochs: epochs of the whole training.
-        seed: the run's seed.
+        channels: int, channels C of the images.
+        image_size: int, shorter side of the stored images in pixels.
+        mean: tuple of C floats in [0, 1], per-channel mean of the training images.
+        std: tuple of C floats in [0, 1], per-channel standard deviation of the training images.
+        batch_size: int, images in a global batch, over all processes.
+        steps_per_epoch: int, optimizer steps in an epoch.
+        epochs: int, epochs of the training.
+        seed: int, seed of the run.
         world: the processes that train together.
-        view_size: side of a global view in pixels (from the backbone on).
-        view_count: number of views of one image (from the backbone on).
-        global_view_count: how many of these are global.
-        feature_dim: D, length of the backbone's feature (from the heads on).
-        embedding_dim: E, length of the head's embedding (for a loss: of its head).
-        classifiers: K of each classifier of the head (for a loss: of its head); empty where it has none.
-        restoring: trained weights are loaded as soon as everything is built: none need be fetched.
-        steps_before: optimizer steps of the runs that this one continues; its batches and views are others than theirs.
+        view_size: int, side of a global view in pixels. Set from the backbone on.
+        view_count: int, views of each image. Set from the backbone on.
+        global_view_count: int, how many of these views are global. Set from the backbone on.
+        feature_dim: int, length D of a backbone feature. Set from the heads on.
+        embedding_dim: int, length E of an embedding of the head that a loss reads. Set for losses.
+        classifiers: tuple of int, the number of classes K of each classifier of that head; empty without classifiers.
+            Set for losses.
+        restoring: bool, whether trained weights are loaded right after construction. A component then need not
+            download pretrained weights.
+        steps_before: int, optimizer steps of the earlier runs that this run continues. Batches and views differ from
+            those of the earlier runs.
     """
 
     channels: int
@@ -129,5 +140,5 @@ class Context:
 
     @property
     def total_steps(self) -> int:
-        """Optimizer steps of the whole training."""
+        """Optimizer steps of the training."""
         return self.steps_per_epoch * self.epochs

@@ -1,4 +1,4 @@
-"""Head: features to embeddings and logits."""
+"""Contract of a head, the module that maps features to embeddings and logits."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sslkit.contracts.options import Options
 
 @dataclass(frozen=True)
 class HeadOutput:
-    """What a head makes of features ``[B, D]``.
+    """Outputs of a head for features ``[B, D]``.
 
     Attributes:
-        embedding: ``[B, E]``; L2-normalised where the head has classifiers.
-        logits: ``[B, K]`` for each classifier; empty where the head has none.
+        embedding: tensor ``[B, E]``; L2-normalised if the head has classifiers.
+        logits: tuple of tensors ``[B, K]``, one for each classifier; empty without classifiers.
     """
 
     embedding: Tensor
@@ -26,32 +26,38 @@ class HeadOutput:
 
 
 class Head(Component, nn.Module):
-    """Projects features, and classifies them where it has classifiers (prototypes)."""
+    """Base class of heads: modules that project features to embeddings and, optionally, classify them.
+
+    Subclasses set ``embedding_dim`` in ``__init__`` and implement ``embed``. A head with classifiers (prototypes) also
+    sets ``classifiers`` and implements ``classify``.
+
+    Attributes:
+        embedding_dim: int, length E of an embedding.
+        classifiers: tuple of int, the number of classes K of each classifier, in the order of ``HeadOutput.logits``.
+            Default: empty.
+    """
 
     embedding_dim: int
-    """E, the length of one embedding."""
-
     classifiers: tuple[int, ...] = ()
-    """K of each classifier, in the order of ``HeadOutput.logits``."""
 
     def __init__(self, options: Options, context: Context) -> None:
         super().__init__()
 
     @abstractmethod
     def embed(self, features: Tensor) -> Tensor:
-        """Embeddings ``[B, E]`` of features ``[B, D]``."""
+        """Return the embeddings ``[B, E]`` of features ``[B, D]``."""
 
     def classify(self, embedding: Tensor) -> tuple[Tensor, ...]:
-        """Logits ``[B, K]`` of each classifier for embeddings ``[B, E]``, which may come from a queue."""
+        """Return the logits ``[B, K]`` of each classifier for embeddings ``[B, E]``, for example from a queue."""
         return ()
 
     def forward(self, features: Tensor) -> HeadOutput:
-        """Embedding and logits of features ``[B, D]``."""
+        """Return embedding and logits of features ``[B, D]``."""
         embedding = self.embed(features)
         return HeadOutput(embedding, self.classify(embedding))
 
     def after_backward(self, step: int) -> None:
-        """Called with the gradients of optimizer step ``step`` (from 0), for example to null frozen prototypes'."""
+        """Modify the gradients of optimizer step ``step`` (from 0), for example set those of frozen prototypes to 0."""
 
     def after_step(self) -> None:
-        """Called after each optimizer step, for example to renormalise prototypes."""
+        """Modify the weights after an optimizer step, for example renormalise prototypes."""

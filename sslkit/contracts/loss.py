@@ -1,4 +1,4 @@
-"""Loss: what the views of a batch are trained to agree on."""
+"""Contract of a loss, the module that maps the network's outputs of all views to a scalar."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def _wide(tensor: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class BranchOutputs:
-    """What one branch (student, teacher, ...) makes of the views of a batch, through one head.
+    """Outputs of one branch (student, teacher, ...) and one head for the views of a batch.
 
     Attributes:
-        features: ``[B, D]`` for each view that the branch sees, global ones first.
-        embeddings: ``[B, E]`` for each view.
-        logits: for each classifier, ``[B, K]`` for each view.
-        classify: logits of each classifier for any embeddings ``[M, E]``, such as a queue's; where a head was looked
-            through, a method hands its ``classify`` on.
+        features: tuple of tensors ``[B, D]``, one for each view that the branch encodes, global views first.
+        embeddings: tuple of tensors ``[B, E]``, one for each view; empty without a head.
+        logits: one tuple for each classifier, with a tensor ``[B, K]`` for each view; empty without classifiers.
+        classify: function from embeddings ``[M, E]``, such as those of a queue, to the logits of each classifier.
+            Methods set it to ``head.classify``; None without a head.
     """
 
     features: tuple[Tensor, ...]
@@ -40,7 +40,7 @@ class BranchOutputs:
     classify: Callable[[Tensor], tuple[Tensor, ...]] | None = None
 
     def widened(self) -> BranchOutputs:
-        """The same with every tensor in float32, or float64 where it already was."""
+        """Return a copy with all tensors in float32; float64 tensors stay float64."""
         return replace(
             self,
             features=tuple(map(_wide, self.features)),
@@ -51,14 +51,14 @@ class BranchOutputs:
 
 @dataclass(frozen=True)
 class ViewOutputs:
-    """What a loss is given: each branch's outputs of this process's part of the batch.
+    """Input of a loss: the outputs of all branches for this process's part of the batch.
 
     Attributes:
-        branches: by branch name; ``student`` is always there.
-        global_views: how many views are global; these come first, local ones after them.
-        index: ``[B]`` int64, the images' places in the training set.
-        step: optimizer steps taken so far.
-        epoch: epochs completed so far.
+        branches: mapping from branch name to its outputs; always contains ``"student"``.
+        global_views: int, number of global views. They come first, local views follow.
+        index: int64 tensor ``[B]``, the index of each image in the training set.
+        step: int, optimizer steps taken so far.
+        epoch: int, epochs completed so far.
     """
 
     branches: Mapping[str, BranchOutputs]
@@ -69,33 +69,37 @@ class ViewOutputs:
 
     @property
     def student(self) -> BranchOutputs:
-        """The branch that is trained by gradient."""
+        """The branch that receives gradients."""
         return self.branches["student"]
 
     @property
     def teacher(self) -> BranchOutputs:
-        """The branch whose outputs are targets, for the global views alone; only where the method has one."""
+        """The branch that provides targets, for the global views only.
+
+        Raises:
+            KeyError: the method has no teacher.
+        """
         return self.branches["teacher"]
 
     def pairs(self) -> list[tuple[int, int]]:
-        """Ordered pairs ``(i, j)``, i ≠ j, of views of which at least one is global."""
+        """Return the ordered pairs ``(i, j)``, i ≠ j, of view indices with at least one global view."""
         count = len(self.student.features)
         return [(i, j) for i in range(count) for j in range(count) if i != j and min(i, j) < self.global_views]
 
     def widened(self) -> ViewOutputs:
-        """The same with every tensor in float32, or float64 where it already was."""
+        """Return a copy with all tensors in float32; float64 tensors stay float64."""
         return replace(self, branches={name: branch.widened() for name, branch in self.branches.items()})
 
 
 @dataclass(frozen=True)
 class LossOutput:
-    """A loss and what it is made of.
+    """Output of a loss.
 
     Attributes:
-        total: scalar to minimise.
-        terms: named scalars to log; they need no gradient.
-        per_classifier: scalar loss of each classifier, where the loss can tell; lets evaluation pick the classifier
-            that was learned best without looking at labels.
+        total: scalar tensor to minimise.
+        terms: mapping from name to a scalar tensor, to log; without gradient.
+        per_classifier: tuple of scalar tensors, the loss of each classifier. Evaluation uses them to select the best
+            classifier without labels. Empty if the loss has no such values.
     """
 
     total: Tensor
@@ -104,30 +108,44 @@ class LossOutput:
 
 
 class Loss(Component, nn.Module):
-    """Maps ``ViewOutputs`` to a scalar; may own parameters and buffers (a queue).
+    """Base class of losses: modules that map ``ViewOutputs`` to a scalar.
 
-    Sees this process's part of the batch; what it needs of the global batch it asks of ``context.world``.  Its
-    result is averaged over processes.  The core calls it outside autocast with tensors of at least float32.
+    A loss receives this process's part of the batch and can gather the rest with ``context.world``. sslkit averages the
+    result over all processes. It calls the loss outside autocast, with float32 or float64 tensors. A loss may own
+    parameters and buffers, such as a queue.
+
+    Example::
+
+        class Distance(sslkit.Loss):
+            api = 1
+            needs = frozenset({"embeddings"})
+
+            def forward(self, views):
+                first, second = views.student.embeddings[:2]
+                return sslkit.LossOutput((first - second).square().sum(1).mean())
+
+    Attributes:
+        needs: frozenset, what the loss reads: ``"features"``, ``"embeddings"``, ``"logits"`` or ``"teacher"``. sslkit
+            checks it before training. Default: empty.
+        uses_global_batch: bool, whether several processes give the loss of one process on the global batch. Set it to
+            False if they do not, for example because of BatchNorm inside the loss. Default: True.
+        syncs_device: bool, whether the host reads values from the device in each step, which slows training. Default:
+            False.
+        logit_temperature: float > 0, for losses that read logits: the loss trains class probabilities
+            softmax(logits / logit_temperature). Default: 1.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset()
-    """What it reads of ``BranchOutputs`` (``teacher``: that branch); checked when the recipe is wired."""
-
     uses_global_batch: ClassVar[bool] = True
-    """Whether several processes give the loss of one process on their joined batch; not with BatchNorm inside, say."""
-
     syncs_device: ClassVar[bool] = False
-    """Whether the host reads values from the device in every step, which costs time there."""
-
     logit_temperature: float = 1.0
-    """Of a loss that reads logits: the probabilities of classes that it trains are softmax(logits / this)."""
 
     def __init__(self, options: Options, context: Context) -> None:
         super().__init__()
 
     @abstractmethod
     def forward(self, views: ViewOutputs) -> LossOutput:
-        """The loss of one batch."""
+        """Return the loss of a batch."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> LossOutput:
         (views,) = args
@@ -138,10 +156,10 @@ class Loss(Component, nn.Module):
         return result
 
     def _check(self, result: object) -> None:
-        """Refuse what is no loss; looks at types and shapes only, so it never waits for the device.
+        """Check types and shapes of the output, without a device sync.
 
         Raises:
-            IncompatibleComponentError: the result is no ``LossOutput``, or one of its tensors is no scalar.
+            IncompatibleComponentError: the result is not a ``LossOutput``, or one of its tensors is not a scalar.
         """
         name = f"{type(self).__module__}.{type(self).__qualname__}"
         if not isinstance(result, LossOutput):
@@ -149,9 +167,9 @@ class Loss(Component, nn.Module):
         scalars = {
             "total": result.total,
             **{f"terms[{term!r}]": value for term, value in result.terms.items()},
-            **{f"per_classifier[{place}]": value for place, value in enumerate(result.per_classifier)},
+            **{f"per_classifier[{index}]": value for index, value in enumerate(result.per_classifier)},
         }
-        for what, value in scalars.items():
+        for field_name, value in scalars.items():
             if not isinstance(value, Tensor) or value.ndim:
-                found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-                raise IncompatibleComponentError(f"{name}: {what} must be a tensor without dimensions, not {found}")
+                actual = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+                raise IncompatibleComponentError(f"{name}: {field_name} must be a scalar tensor, not {actual}")

@@ -1,4 +1,4 @@
-"""Method: how views, backbone, heads and losses are put together in a training step."""
+"""Contract of a method, the module that combines backbone, heads and losses in a training step."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from sslkit.contracts.options import Options
 
 @dataclass(frozen=True)
 class WeightedLoss:
-    """A loss as the recipe combines it.
+    """A loss with its settings from the recipe.
 
     Attributes:
-        name: as its terms are logged.
-        loss: the loss.
-        weight: factor of its total.
-        head: name of the head whose outputs it reads.
-        start_epoch: epochs that have passed when it joins the sum.
+        name: name of the loss, the prefix of its logged terms.
+        loss: the loss module.
+        weight: float >= 0, factor of the loss in the sum.
+        head: name of the head whose outputs the loss reads.
+        start_epoch: int, number of completed epochs from which the loss is in the sum.
     """
 
     name: str
@@ -37,7 +37,13 @@ class WeightedLoss:
 
 @dataclass(frozen=True)
 class Parts:
-    """The modules a recipe names, built and wired."""
+    """The modules that a method combines.
+
+    Attributes:
+        backbone: the backbone.
+        heads: mapping from name to head.
+        losses: the losses with their settings.
+    """
 
     backbone: Backbone
     heads: Mapping[str, Head]
@@ -46,14 +52,14 @@ class Parts:
 
 @dataclass(frozen=True)
 class Batch:
-    """This process's part of one global batch of views.
+    """Input of a method: this process's part of a global batch of views.
 
     Attributes:
-        views: for each view group ``[V, B, C, S, S]``, global groups first.
-        global_views: how many views are global.
-        index: ``[B]`` int64, the images' places in the training set.
-        step: optimizer steps taken so far.
-        epoch: epochs completed so far.
+        views: tuple of tensors ``[V, B, C, S, S]``, one for each view group, global groups first.
+        global_views: int, number of global views over all groups.
+        index: int64 tensor ``[B]``, the index of each image in the training set.
+        step: int, optimizer steps taken so far.
+        epoch: int, epochs completed so far.
     """
 
     views: tuple[Tensor, ...]
@@ -65,12 +71,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class MethodOutput:
-    """A training step's result.
+    """Output of a method.
 
     Attributes:
-        loss: scalar to minimise.
-        terms: named scalars to log.
-        per_classifier: by head name, the loss of each of its classifiers, where the losses tell.
+        loss: scalar tensor to minimise.
+        terms: mapping from name to a scalar tensor, to log; without gradient.
+        per_classifier: mapping from head name to the scalar loss of each of its classifiers. Heads whose losses do not
+            provide these values are left out.
     """
 
     loss: Tensor
@@ -79,40 +86,56 @@ class MethodOutput:
 
 
 class Method(Component, nn.Module):
-    """Owns the trained modules, and whatever else its step needs (a momentum teacher, a predictor, masks)."""
+    """Base class of methods: modules that compute the training loss of a batch of views.
+
+    A method owns the backbone, the heads and the losses, and any other module that its step needs, such as a momentum
+    teacher. Subclass ``sslkit.JointEmbedding`` to change the branches only; subclass ``Method`` to write the whole
+    step.
+
+    Attributes:
+        branches: frozenset of str, names of the branches in the ``ViewOutputs`` that losses receive. Default:
+            ``{"student"}``.
+        backbone: the ``Backbone``. It is monitored during training and saved afterwards.
+        heads: dict from name to ``Head``, in recipe order.
+        losses: dict from name to ``Loss``, in recipe order.
+        head_modules: ``nn.ModuleList`` of the heads, which registers their parameters.
+        loss_modules: ``nn.ModuleList`` of the losses, which registers their parameters.
+        loss_weights: dict from loss name to its weight in the sum, a float >= 0.
+        loss_heads: dict from loss name to the name of the head that the loss reads.
+        start_epochs: dict from loss name to the number of completed epochs from which the loss is in the sum.
+    """
 
     branches: frozenset[str] = frozenset({"student"})
-    """The branches its losses will find in ``ViewOutputs``."""
 
     def __init__(self, options: Options, context: Context, parts: Parts) -> None:
         super().__init__()
         self.backbone = parts.backbone
         self.heads = dict(parts.heads)
         self.losses = {item.name: item.loss for item in parts.losses}
-        # Registered by place: a name may be anything, also one that a module has for itself.
+        # Registered by index, because a name in a recipe may equal an attribute of nn.Module.
         self.head_modules = nn.ModuleList(self.heads.values())
         self.loss_modules = nn.ModuleList(self.losses.values())
-        self.weights = {item.name: item.weight for item in parts.losses}
-        self.head_of = {item.name: item.head for item in parts.losses}
+        self.loss_weights = {item.name: item.weight for item in parts.losses}
+        self.loss_heads = {item.name: item.head for item in parts.losses}
         self.start_epochs = {item.name: item.start_epoch for item in parts.losses}
 
     @abstractmethod
     def forward(self, batch: Batch) -> MethodOutput:
-        """Loss and terms of one batch; of the losses, those that have started."""
+        """Return loss and terms of a batch, from the losses in ``active_losses(batch.epoch)``."""
 
-    def started(self, epoch: int) -> list[str]:
-        """Names of the losses that are part of the sum once so many epochs have passed."""
+    def active_losses(self, epoch: int) -> list[str]:
+        """Return the names of the losses that are in the sum after ``epoch`` completed epochs."""
         return [name for name, start in self.start_epochs.items() if epoch >= start]
 
     def after_backward(self, step: int) -> None:
-        """Called with the gradients of optimizer step ``step`` (from 0)."""
+        """Modify the gradients of optimizer step ``step`` (from 0); calls the heads' ``after_backward``."""
         for head in self.heads.values():
             head.after_backward(step)
 
     def after_step(self) -> None:
-        """Called after each optimizer step."""
+        """Modify the weights after an optimizer step; calls the heads' ``after_step``."""
         for head in self.heads.values():
             head.after_step()
 
     def on_weights_loaded(self) -> None:
-        """Called when backbone and heads were given other weights than they were built with, before the first step."""
+        """Update copies of the weights after new weights were loaded into backbone and heads, before the first step."""

@@ -1,4 +1,4 @@
-"""Optimizer: parameters to updates, and the learning rate over time."""
+"""Contract of an optimizer, the factory of a torch optimizer and its learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sslkit.contracts.options import Options
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Parameters that are treated alike.
+    """Parameters with equal optimizer settings.
 
     Attributes:
-        name: ``weights`` or ``bias-and-norm``.
-        parameters: the parameters.
-        decay: whether weight decay and trust-ratio scaling are meant for them.
+        name: ``"weights"`` or ``"bias-and-norm"``.
+        parameters: tuple of the parameters.
+        decay: bool, whether weight decay and trust-ratio scaling apply to them.
     """
 
     name: str
@@ -29,7 +29,14 @@ class ParameterGroup:
 
 
 class Optimizer(Component, ABC):
-    """Makes a ``torch.optim.Optimizer`` and a schedule that is stepped once per optimizer step."""
+    """Base class of optimizer components: factories of a ``torch.optim.Optimizer`` and its schedule.
+
+    sslkit steps the schedule once after each optimizer step.
+
+    Attributes:
+        options: the validated options.
+        context: the runtime facts, such as ``context.total_steps``.
+    """
 
     def __init__(self, options: Options, context: Context) -> None:
         self.options = options
@@ -37,12 +44,12 @@ class Optimizer(Component, ABC):
 
     @abstractmethod
     def build(self, groups: tuple[ParameterGroup, ...]) -> torch.optim.Optimizer:
-        """The optimizer over the groups."""
+        """Return a torch optimizer of the parameter groups."""
 
     @abstractmethod
     def schedule(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
-        """The learning rate over all steps.
+        """Return the learning-rate schedule over all steps.
 
-        Its state should tell where it is, not what it was built with, which the state of torch's own schedules holds:
-        a run resumed with another recipe would follow the old curve.
+        ``state_dict`` of the schedule should hold the current step, but not its settings. torch's own schedulers save
+        their settings, too; a run that is resumed with a changed recipe then follows the old schedule.
         """

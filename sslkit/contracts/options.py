@@ -1,4 +1,4 @@
-"""Options: what a component reads from its table of the recipe."""
+"""Base class of the options that a component reads from its table of the recipe."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Options(BaseModel):
-    """Base of every component's ``Options``.
+    """Base class of every component's ``Options``, a pydantic model.
 
-    Unknown keys are refused, values are not coerced (an integer is accepted where a float is asked for, a string
-    never is), and the validated object cannot be changed.  Describe each field with ``pydantic.Field(...,
-    description=...)``: the description is shown to users.
+    Write a docstring below each field; ``sslkit plugins info`` shows it to users::
+
+        class Options(sslkit.Options):
+            temperature: float = Field(0.5, gt=0)
+            "Temperature of the softmax over similarities; 0.1 to 0.5 is usual."
+
+    Validation is strict: unknown keys, NaN, infinity and strings in place of numbers are errors. An integer is
+    accepted as a float. The validated object is immutable.
     """
 
     model_config = ConfigDict(
@@ -19,4 +24,4 @@ class Options(BaseModel):
 
 
 class NoOptions(Options):
-    """For a component that has nothing to set."""
+    """Options of a component without options."""

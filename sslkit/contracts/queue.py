@@ -1,4 +1,4 @@
-"""A queue of past embeddings, for losses that compare a batch with more than itself."""
+"""Queue of past embeddings, for losses that compare a batch with earlier batches."""
 
 from __future__ import annotations
 
@@ -9,19 +9,25 @@ from sslkit.contracts.context import World
 
 
 class Queue(nn.Module):
-    """The newest rows of the global batches, oldest replaced first.
+    """Ring buffer of the newest rows of the global batches.
 
-    The same on every process, and saved with the module that owns it, so that a resumed run continues with it.  How
-    much it holds is known to the host: asking never waits for the device.
+    The contents are equal on every process. They are saved in checkpoints with the module that owns the queue.
+
+    Example, in the ``forward`` of a loss::
+
+        if self.queue.full:
+            logits = embedding @ self.queue.rows.T
+        self.queue.push(embedding, views.index)
 
     Args:
-        size: rows kept.
+        size: capacity in rows.
         shape: shape of one row, such as ``(E,)``.
         world: the processes that train together.
 
     Attributes:
-        rows: ``[size, *shape]`` float32; zero where nothing has been pushed yet.
-        index: ``[size]`` int64, the images' places in the training set; -1 where nothing has been pushed yet.
+        rows: float32 tensor ``[size, *shape]``; 0 in unused slots.
+        index: int64 tensor ``[size]``, the index of each row's image in the training set; -1 in unused slots.
+        pushed: int, number of rows pushed so far, replaced rows included.
     """
 
     rows: Tensor
@@ -31,18 +37,21 @@ class Queue(nn.Module):
         super().__init__()
         self.world = world
         self.pushed = 0
-        """Rows pushed so far, replaced ones included."""
         self.register_buffer("rows", torch.zeros(size, *shape))
         self.register_buffer("index", torch.full((size,), -1))
 
     @property
     def full(self) -> bool:
-        """Whether every row has been pushed."""
+        """Whether every slot is used; does not sync the device."""
         return self.pushed >= len(self.index)
 
     @torch.no_grad()
     def push(self, rows: Tensor, index: Tensor) -> None:
-        """Add this process's rows ``[B, *shape]`` and their images' places ``[B]``; collective.
+        """Replace the oldest rows by the rows of the global batch; collective.
+
+        Args:
+            rows: this process's rows ``[B, *shape]``.
+            index: the index ``[B]`` of each row's image in the training set.
 
         Raises:
             ValueError: the global batch is larger than the queue.
@@ -53,15 +62,15 @@ class Queue(nn.Module):
             raise ValueError(f"{count} rows do not fit into a queue of {size}")
         start = self.pushed % size
         first = min(count, size - start)
-        for kept, new in ((self.rows, rows), (self.index, index)):
-            kept[start : start + first] = new[:first]
-            kept[: count - first] = new[first:]
+        for buffer, new in ((self.rows, rows), (self.index, index)):
+            buffer[start : start + first] = new[:first]
+            buffer[: count - first] = new[first:]
         self.pushed += count
 
     def get_extra_state(self) -> Tensor:
-        """How much has been pushed, for the checkpoint."""
+        """Return the number of pushed rows for the checkpoint."""
         return torch.tensor(self.pushed)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Continue from a checkpoint."""
+        """Restore the number of pushed rows from a checkpoint."""
         self.pushed = int(state)

@@ -1,4 +1,4 @@
-"""Views: a batch of images to several augmented crops of each."""
+"""Contract of a view policy, the augmentation that turns each image into several views."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from sslkit.contracts.context import Context
 from sslkit.contracts.options import Options
 
 Parameters = tuple[dict[str, Tensor], ...]
-"""For each view group, named tensors ``[n, count, ...]``: every image's parameters for each view of the group."""
+"""Augmentation parameters: for each view group, a dict of tensors ``[n, count, ...]`` (n images, count views)."""
 
 
 @dataclass(frozen=True)
 class ViewGroup:
-    """Views of one resolution.
+    """Views of equal size.
 
     Attributes:
-        count: views of each image, V.
-        size: side in pixels, S.
-        is_global: whether they are global (large) views.
+        count: int, views V of each image.
+        size: int, side S in pixels.
+        is_global: bool, whether these are global (large) views; local (small) views otherwise.
     """
 
     count: int
@@ -32,30 +32,34 @@ class ViewGroup:
 
 
 def slice_parameters(parameters: Parameters, start: int, stop: int) -> Parameters:
-    """The parameters of images ``start`` to ``stop`` of a batch, such as one process's part."""
+    """Return the parameters of images ``start`` to ``stop`` of a batch, such as one process's part."""
     return tuple({name: value[start:stop] for name, value in group.items()} for group in parameters)
 
 
 def move_parameters(parameters: Parameters, device: torch.device) -> Parameters:
-    """The parameters on ``device``; does not wait for the copy."""
+    """Copy the parameters to ``device`` asynchronously."""
     return tuple({name: value.to(device, non_blocking=True) for name, value in group.items()} for group in parameters)
 
 
 class Views(Component, ABC):
-    """An augmentation policy, in two parts: random parameters, and what they do to pixels.
+    """Base class of view policies: augmentations that turn each image into several views.
 
-    ``draw`` touches no pixel and no global random state, ``apply`` draws nothing: the same parameters always give
-    the same views, on any device, and a process can apply its part of what all processes draw alike.
+    ``draw`` draws random parameters; ``apply`` computes the views from images and parameters. ``draw`` must not use
+    global random state, and ``apply`` must not draw at all. Equal parameters then give equal views on any device. Every
+    process draws the parameters of the global batch and applies its own part.
+
+    Subclasses set ``groups`` in ``__init__``.
+
+    Attributes:
+        groups: tuple of ``ViewGroup``, the views that ``apply`` returns; global groups first.
+        mean: tuple of C floats in [0, 1], per-channel mean for normalisation. Default: that of the training images.
+        std: tuple of C floats in [0, 1], per-channel standard deviation for normalisation. Default: that of the
+            training images.
     """
 
     groups: tuple[ViewGroup, ...]
-    """The views that ``apply`` makes; global groups first."""
-
     mean: tuple[float, ...]
-    """Per-channel mean that views are normalised with, in 0..1."""
-
     std: tuple[float, ...]
-    """Per-channel standard deviation that views are normalised with, in 0..1."""
 
     def __init__(self, options: Options, context: Context) -> None:
         self.mean = context.mean
@@ -63,23 +67,31 @@ class Views(Component, ABC):
 
     @abstractmethod
     def draw(self, n: int, generator: torch.Generator) -> Parameters:
-        """Random parameters for ``n`` images, on the generator's device."""
+        """Draw the parameters of ``n`` images, on the generator's device."""
 
     @abstractmethod
     def apply(self, images: Tensor, parameters: Parameters) -> tuple[Tensor, ...]:
-        """Views of uint8 images ``[B, C, H, W]``: for each group float32 ``[V, B, C, S, S]``, normalised."""
+        """Return the normalised views of a batch.
+
+        Args:
+            images: uint8 tensor ``[B, C, H, W]``.
+            parameters: the parameters of these images, as ``draw`` returns them.
+
+        Returns:
+            One float32 tensor ``[V, B, C, S, S]`` for each group.
+        """
 
     @property
     def count(self) -> int:
-        """Views of one image, over all groups."""
+        """Number of views of each image, over all groups."""
         return sum(group.count for group in self.groups)
 
     @property
     def global_views(self) -> int:
-        """Global views of one image; these come first."""
+        """Number of global views of each image; they come first."""
         return sum(group.count for group in self.groups if group.is_global)
 
     @property
     def size(self) -> int:
-        """Side of a global view in pixels; what the backbone is evaluated at."""
+        """Side of a global view in pixels; also the image size in evaluation."""
         return self.groups[0].size

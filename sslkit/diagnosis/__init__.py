@@ -1,1 +1,1 @@
-"""Whether this machine and this installation are fit to train, and what would make training faster."""
+"""Checks of the machine and the installation, for ``sslkit doctor``."""

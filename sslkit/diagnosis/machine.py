@@ -1,4 +1,4 @@
-"""Versions, devices and threads."""
+"""Checks of versions, device, precision, threads and CPU load."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pathlib import Path
 import torch
 from packaging.requirements import Requirement
 
-from sslkit.device.hardware import choose
-from sslkit.diagnosis.findings import Finding
+from sslkit.device.hardware import choose_hardware
+from sslkit.diagnosis.checks import CheckResult
 
-DRIVER = Path("/proc/driver/nvidia/version")
-"""Where NVIDIA's driver for Linux shows itself."""
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+"""File that NVIDIA's Linux driver creates."""
 
-BUSY = 0.5
-"""Processes per CPU that want to run, from which a machine counts as busy."""
+BUSY_LOAD = 0.5
+"""Load average per CPU core above which other work slows down training."""
 
 
-def versions() -> Iterator[Finding]:
-    """What is installed, and each requirement of sslkit that is not met."""
+def check_versions() -> Iterator[CheckResult]:
+    """Report the installed versions, and each requirement of sslkit that is not met."""
     from sslkit import __version__
 
     text = f"sslkit {__version__}, Python {platform.python_version()}, {platform.platform(terse=True)}"
-    yield Finding("versions", "good", text)
-    found = []
+    yield CheckResult("versions", "ok", text)
+    installed = []
     for line in metadata.requires("sslkit") or []:
         requirement = Requirement(line)
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
@@ -36,59 +36,61 @@ def versions() -> Iterator[Finding]:
         try:
             version = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:
-            yield Finding(requirement.name, "broken", "is not installed", advice)
+            yield CheckResult(requirement.name, "error", "is not installed", advice)
             continue
         if requirement.specifier.contains(version, prereleases=True):
-            found.append(f"{requirement.name} {version}")
+            installed.append(f"{requirement.name} {version}")
         else:
-            yield Finding(requirement.name, "broken", f"is {version}, sslkit needs {requirement.specifier}", advice)
-    yield Finding("libraries", "good", ", ".join(found))
+            yield CheckResult(requirement.name, "error", f"is {version}, sslkit needs {requirement.specifier}", advice)
+    yield CheckResult("libraries", "ok", ", ".join(installed))
 
 
-def device() -> Finding:
-    """The device that ``auto`` takes."""
-    chosen = choose("auto", "auto").device
-    if chosen == "cuda":
+def check_device() -> CheckResult:
+    """Report the device that ``device = "auto"`` selects."""
+    device = choose_hardware("auto", "auto").device
+    if device == "cuda":
         free, total = torch.cuda.mem_get_info()
-        cards = torch.cuda.device_count()
-        text = f"{torch.cuda.get_device_name()}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free"
-        return Finding("device", "good", f"cuda: {text}" + (f", the first of {cards}" if cards > 1 else ""))
-    if chosen != "cpu":
-        return Finding("device", "good", chosen)
-    if DRIVER.exists():
-        built = torch.version.cuda
-        why = f"this torch, built for CUDA {built}, cannot use it" if built else "this torch is built without CUDA"
-        advice = "install the build that fits your driver: https://pytorch.org/get-started"
-        return Finding("device", "note", f"cpu: there is an NVIDIA card, but {why}", advice)
-    return Finding(
-        "device", "note", "cpu: there is no accelerator", "small images and networks only; `sslkit init` minds that"
+        count = torch.cuda.device_count()
+        text = f"cuda: {torch.cuda.get_device_name()}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free"
+        return CheckResult("device", "ok", text + (f", the first of {count}" if count > 1 else ""))
+    if device != "cpu":
+        return CheckResult("device", "ok", device)
+    if NVIDIA_DRIVER.exists():
+        cuda = torch.version.cuda
+        reason = f"torch is built for CUDA {cuda}, which cannot use it" if cuda else "torch is built without CUDA"
+        advice = "install the torch build that fits your driver: https://pytorch.org/get-started"
+        return CheckResult("device", "warning", f"cpu: there is an NVIDIA GPU, but {reason}", advice)
+    return CheckResult(
+        "device", "warning", "cpu: there is no GPU", "use small images and networks, as `sslkit init` does"
     )
 
 
-def arithmetic() -> Finding:
-    """Whether networks compute in bfloat16."""
-    hardware = choose("auto", "auto")
-    return Finding("precision", "good", f"{hardware.precision}: {hardware.reason}")
+def check_precision() -> CheckResult:
+    """Report the precision that ``precision = "auto"`` selects, and why."""
+    hardware = choose_hardware("auto", "auto")
+    return CheckResult("precision", "ok", f"{hardware.precision}: {hardware.reason}")
 
 
-def threads() -> Finding:
-    """Whether torch uses the CPUs that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on every platform
-    allowed = len(affinity(0)) if affinity else os.cpu_count() or 1
-    used, limit = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
-    text = f"{used} for {allowed} CPUs"
-    if used < allowed and limit:
-        return Finding("threads", "note", f"{text}, as OMP_NUM_THREADS says", f"unset it, or set it to {allowed}")
-    if used > allowed:
-        return Finding("threads", "note", f"{text}: they wait for each other", f"set OMP_NUM_THREADS={allowed}")
-    return Finding("threads", "good", text)
+def check_threads() -> CheckResult:
+    """Check that torch uses as many threads as this process has CPU cores."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Some platforms lack it.
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    threads, limit = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
+    text = f"{threads} for {cores} CPU cores"
+    if threads < cores and limit:
+        return CheckResult(
+            "threads", "warning", f"{text}, because OMP_NUM_THREADS is {limit}", f"unset it, or set it to {cores}"
+        )
+    if threads > cores:
+        return CheckResult("threads", "warning", f"{text}: they block each other", f"set OMP_NUM_THREADS={cores}")
+    return CheckResult("threads", "ok", text)
 
 
-def load() -> Finding:
-    """Whether other work wants the CPUs."""
-    cpus = os.cpu_count() or 1
-    wanting = os.getloadavg()[0]
-    text = f"{wanting:.1f} processes wanted the {cpus} CPUs in the last minute"
-    if wanting > BUSY * cpus:
-        return Finding("load", "note", text, "training is slower while other work goes on")
-    return Finding("load", "good", text)
+def check_load() -> CheckResult:
+    """Check that other processes leave the CPU cores free."""
+    cores = os.cpu_count() or 1
+    load = os.getloadavg()[0]
+    text = f"{load:.1f} busy processes for {cores} CPU cores in the last minute"
+    if load > BUSY_LOAD * cores:
+        return CheckResult("load", "warning", text, "other work slows down training: wait until it is done")
+    return CheckResult("load", "ok", text)

@@ -1,4 +1,4 @@
-"""Whether every component can be imported: in other processes, so that one which hangs or dies harms nothing."""
+"""Check that every component can be imported, in a separate process that may hang or crash."""
 
 from __future__ import annotations
 
@@ -9,81 +9,84 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from sslkit.components.catalog import LOCAL, VARIABLE, Catalog
-from sslkit.diagnosis.findings import Finding
+from sslkit.components.catalog import PLUGINS_VARIABLE, THIS_PROCESS, Catalog
+from sslkit.diagnosis.checks import CheckResult
 
 if TYPE_CHECKING:
     from sslkit.components.catalog import Entry
 
-SECONDS = 120.0
-"""Time that importing may take, torch and all."""
+TIMEOUT = 120.0
+"""Seconds after which the import of the components is stopped."""
 
 SCRIPT = """
 import json, os, sys
-# What plugins print must not mix with what is told here.
-told = os.fdopen(os.dup(1), "w")
+# Results use a copy of stdout; prints of plugins go to stderr.
+results = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 from sslkit.components.catalog import Catalog
-from sslkit.components.importing import load
+from sslkit.components.importer import load_component
 from sslkit.errors import ComponentError
 entries = {entry.kind.singular + " " + entry.qualified: entry for entry in Catalog.scan().entries}
 for name in json.loads(sys.argv[1]):
     try:
-        load(entries[name])
+        load_component(entries[name])
         reason = ""
     except ComponentError as error:
         reason = str(error)
-    print(json.dumps(reason), file=told, flush=True)
-told.flush()
-# What runs at exit is the plugins' own.
+    print(json.dumps(reason), file=results, flush=True)
+results.flush()
+# Skip the plugins' exit handlers.
 os._exit(0)
 """
 
 
-def plugins() -> Iterator[Finding]:
-    """What can be read of the installed distributions, and each component that cannot be imported."""
+def check_plugins() -> Iterator[CheckResult]:
+    """Report distributions that cannot be read or are hidden, and components that cannot be imported."""
     catalog = Catalog.scan()
     for name, reason in catalog.unreadable:
-        yield Finding("plugins", "broken", f"{name}: {reason}", f"reinstall or uninstall it (pip uninstall {name})")
+        yield CheckResult("plugins", "error", f"{name}: {reason}", f"reinstall or uninstall it (pip uninstall {name})")
     for name in catalog.missing:
-        yield Finding("plugins", "note", f"{VARIABLE} names {name}, which offers no component here", "install it")
+        text = f"{PLUGINS_VARIABLE} names {name}, which offers no component here"
+        yield CheckResult("plugins", "warning", text, f"install it, or remove it from {PLUGINS_VARIABLE}")
     if catalog.hidden:
-        hidden = sorted({entry.distribution for entry in catalog.hidden})
-        yield Finding("plugins", "note", f"{VARIABLE} hides {', '.join(hidden)}", f"unset {VARIABLE} to see them")
-    entries = [entry for entry in catalog.entries if entry.distribution != LOCAL]
+        hidden = ", ".join(sorted({entry.distribution for entry in catalog.hidden}))
+        text, advice = f"{PLUGINS_VARIABLE} hides {hidden}", f"unset {PLUGINS_VARIABLE} to use all plugins"
+        yield CheckResult("plugins", "warning", text, advice)
+    entries = [entry for entry in catalog.entries if entry.distribution != THIS_PROCESS]
     broken = 0
     for entry, reason in try_imports(entries):
         if reason:
             broken += 1
-            yield Finding("plugins", "broken", reason, f"`sslkit plugins check {entry.qualified}` tells more")
+            yield CheckResult("plugins", "error", reason, f"for details run `sslkit plugins check {entry.qualified}`")
     distributions = {entry.distribution: f"{entry.distribution} {entry.version}" for entry in entries}
     text = f"{len(entries) - broken} components of {', '.join(distributions.values())} can be imported"
-    yield Finding("plugins", "good", text)
+    yield CheckResult("plugins", "ok", text)
 
 
-def try_imports(entries: Sequence[Entry], seconds: float = SECONDS) -> Iterator[tuple[Entry, str]]:
-    """Each component with the reason why it cannot be imported, empty where it can.
+def try_imports(entries: Sequence[Entry], seconds: float = TIMEOUT) -> Iterator[tuple[Entry, str]]:
+    """Import components in one process. If it hangs or crashes, a new process continues with the next component.
 
-    All are imported by one process; where that hangs or dies, another goes on with those behind the culprit.
+    Yields:
+        Each component with the reason why its import fails, or an empty string.
     """
-    waiting = list(entries)
-    while waiting:
-        reasons, end = _import(waiting, seconds)
-        yield from zip(waiting, reasons, strict=False)
-        waiting = waiting[len(reasons) :]
-        if waiting:
-            yield waiting[0], f"{waiting[0]}: importing it {end}"
-            waiting = waiting[1:]
+    remaining = list(entries)
+    while remaining:
+        reasons, exit_reason = _import(remaining, seconds)
+        yield from zip(remaining, reasons, strict=False)
+        remaining = remaining[len(reasons) :]
+        if remaining:
+            yield remaining[0], f"{remaining[0]}: importing it {exit_reason}"
+            remaining = remaining[1:]
 
 
 def _import(entries: Sequence[Entry], seconds: float) -> tuple[list[str], str]:
-    """The reasons that were told, and what became of the process."""
+    """Return the reported reasons, and how the process ended."""
     names = json.dumps([f"{entry.kind.singular} {entry.qualified}" for entry in entries])
     command = [sys.executable, "-c", SCRIPT, names]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     try:
         done = subprocess.run(command, capture_output=True, timeout=seconds, env=environment)
-        told, end = done.stdout, f"ends the process with code {done.returncode}"
+        lines, exit_reason = done.stdout, f"ends the process with exit code {done.returncode}"
     except subprocess.TimeoutExpired as error:
-        told, end = error.stdout or b"", f"takes longer than {seconds:g} s"
-    return [json.loads(line) for line in told.splitlines()], end
+        lines, exit_reason = error.stdout or b"", f"takes longer than {seconds:g} s"
+    return [json.loads(line) for line in lines.splitlines()], exit_reason

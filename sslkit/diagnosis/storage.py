@@ -1,4 +1,4 @@
-"""Whether there is room, and whether it can be written to."""
+"""Checks of the runs folder and the cache folder."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ from contextlib import suppress
 from pathlib import Path
 
 from sslkit.data.cache import cache_folder
-from sslkit.diagnosis.findings import Finding
+from sslkit.diagnosis.checks import CheckResult
 
-LITTLE = 2e9
-"""Bytes below which a disk counts as nearly full: a few checkpoints of a larger network."""
-
-
-def folders(runs: Path) -> Iterator[Finding]:
-    """The folder of all runs and the cache: room, and whether they can be written."""
-    yield _folder("runs", runs, "name another with --runs or SSLKIT_RUNS")
-    yield _folder("cache", cache_folder(), "name another with SSLKIT_CACHE")
+MIN_FREE_BYTES = 2e9
+"""Free disk space below which a folder gets a warning: a few checkpoints of a large network."""
 
 
-def _folder(name: str, folder: Path, advice: str) -> Finding:
-    # What is not there yet is made below the nearest folder that is.
+def check_folders(runs: Path) -> Iterator[CheckResult]:
+    """Check that the runs folder and the cache folder are writable and have free space."""
+    yield _check_folder("runs", runs, "choose another folder with --runs or SSLKIT_RUNS")
+    yield _check_folder("cache", cache_folder(), "choose another folder with SSLKIT_CACHE")
+
+
+def _check_folder(name: str, folder: Path, advice: str) -> CheckResult:
     try:
-        there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
-        with tempfile.TemporaryFile(dir=there):
+        # A folder that does not exist will be created below its closest existing parent.
+        existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+        with tempfile.TemporaryFile(dir=existing):
             pass
-        free = shutil.disk_usage(there).free
+        free = shutil.disk_usage(existing).free
     except OSError as error:
-        return Finding(name, "broken", f"{folder} cannot be written: {error.strerror or error}", advice)
+        return CheckResult(name, "error", f"{folder} is not writable: {error.strerror or error}", advice)
     text = f"{folder}, {free / 1e9:.1f} GB free"
-    if free < LITTLE:
-        return Finding(name, "note", f"{text}, which is little", f"make room, or {advice}")
-    return Finding(name, "good", text)
+    if free < MIN_FREE_BYTES:
+        return CheckResult(name, "warning", f"{text}: less than 2 GB", f"delete files, or {advice}")
+    return CheckResult(name, "ok", text)
 
 
-def cached() -> Finding:
-    """What the cache holds."""
+def check_cache_size() -> CheckResult:
+    """Report the size of the cache."""
     folder = cache_folder()
     sizes = []
     try:
         if not folder.is_dir():
-            return Finding("cached data", "good", "none yet")
+            return CheckResult("cached data", "ok", "none")
         for path in folder.rglob("*"):
-            with suppress(OSError):  # another process has just removed it
+            with suppress(OSError):  # Another process may delete files meanwhile.
                 sizes.append(path.stat().st_size if path.is_file() else 0)
     except OSError as error:
-        return Finding("cached data", "note", f"{folder} cannot be looked through: {error.strerror or error}")
-    return Finding("cached data", "good", f"{sum(sizes) / 1e9:.2f} GB, which may be deleted at any time")
+        return CheckResult("cached data", "warning", f"{folder} cannot be read: {error.strerror or error}")
+    return CheckResult("cached data", "ok", f"{sum(sizes) / 1e9:.2f} GB, safe to delete")

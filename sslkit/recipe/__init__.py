@@ -1,1 +1,1 @@
-"""Recipes: reading, overriding, checking and resolving the TOML file a run starts from."""
+"""Recipes: the TOML files that describe a run. They are read, overridden by ``--set``, checked and resolved."""

@@ -1,4 +1,6 @@
-"""The conformance kit: what sslkit promises of components of each kind, as tests that an author gets by subclassing.
+"""Conformance kit: test classes that check a component against the contract of its kind.
+
+Subclass the test class of the kind in the tests of your plugin::
 
     from sslkit.testing import LossTests
 
@@ -6,8 +8,8 @@
         component = MyLoss
         options = {"temperature": 0.2}
 
-pytest collects the subclass; every method that starts with ``test_`` is one promise, and needs no fixture.  ``sslkit
-plugins check`` runs the same promises on what is installed, with default options.
+pytest runs every method whose name starts with ``test_``. ``sslkit plugins check`` runs the same tests on installed
+components, with default options.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ KITS: dict[str, type[ComponentTests]] = {
     "optimizer": OptimizerTests,
     "evaluator": EvaluatorTests,
 }
-"""The promises of each kind, by its singular name."""
+"""Test class of each kind, by the singular name of the kind."""
 
 __all__ = [
     "KITS",

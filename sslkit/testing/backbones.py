@@ -1,4 +1,4 @@
-"""What is promised of backbones."""
+"""Conformance tests for backbones."""
 
 from __future__ import annotations
 
@@ -7,57 +7,59 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sslkit.assembly.counterparts import difference
+from sslkit.assembly.counterparts import feature_difference
 from sslkit.contracts.backbone import Backbone, Counterpart
-from sslkit.testing.accelerator import accelerator
 from sslkit.testing.base import ComponentTests, no_global_randomness, require
+from sslkit.testing.fake_device import fake_device
 
 
 class BackboneTests(ComponentTests):
-    """Subclass with ``component`` and, where needed, ``options``."""
+    """Conformance tests for a backbone. Set ``component`` and, if needed, ``options``.
+
+    Attributes:
+        channels: tuple of int, numbers of image channels that the backbone must accept.
+        sizes: tuple of (height, width), image sizes that the backbone must accept. The first is the size of global
+            views.
+    """
 
     component: ClassVar[type[Backbone]]
-
     channels: ClassVar[tuple[int, ...]] = (1, 3)
-    """Numbers of channels it must take."""
-
     sizes: ClassVar[tuple[tuple[int, int], ...]] = ((32, 32), (20, 20), (33, 47))
-    """Height and width of images it must take; the first is that of the global views."""
 
     def build(self, seed: int = 0, channels: int = 3) -> Backbone:
-        """The backbone."""
+        """Build the backbone."""
         size = min(self.sizes[0])
         context = self.make_context(channels=channels, image_size=size, view_size=size)
-        built: Backbone = self.make(context, seed=seed)
-        return built
+        backbone: Backbone = self.make(context, seed=seed)
+        return backbone
 
     def images(self, size: tuple[int, int] | None = None, channels: int = 3, seed: int = 0) -> Tensor:
-        """Normalised images."""
+        """Return four random normalised images."""
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(4, channels, *(size or self.sizes[0]), generator=generator)
 
-    def test_features_are_as_announced(self) -> None:
+    def test_features_have_the_announced_shape(self) -> None:
         for channels in self.channels:
             backbone = self.build(channels=channels).eval()
             for size in self.sizes:
                 with torch.no_grad():
                     features = backbone(self.images(size, channels))
-                found = tuple(features.shape)
-                right = found == (4, backbone.feature_dim)
-                require(right, f"features of {size} images are {found}, feature_dim is {backbone.feature_dim}")
+                expected, actual = (4, backbone.feature_dim), tuple(features.shape)
+                require(actual == expected, f"features of {size} images have shape {actual}, not {expected}")
                 require(bool(features.isfinite().all()), "features must be finite")
 
-    def test_feature_maps_have_their_strides(self) -> None:
+    def test_feature_maps_have_the_size_of_their_stride(self) -> None:
         backbone = self.build().eval()
         for height, width in self.sizes:
             with torch.no_grad():
                 maps = backbone.feature_maps(self.images((height, width)))
-            require(maps, "feature_maps must give at least one map: segmentation and detection need them")
-            require(list(maps) == sorted(maps), "feature_maps must be ordered by increasing stride")
-            for stride, found in maps.items():
-                wanted = (4, found.shape[1], -(-height // stride), -(-width // stride))
-                shape = tuple(found.shape)
-                require(shape == wanted, f"the map of stride {stride} is {shape}, not {wanted}, for {height} x {width}")
+            require(maps, "feature_maps must return at least one map: segmentation and detection need it")
+            require(list(maps) == sorted(maps), "feature_maps must be sorted by increasing stride")
+            for stride, feature_map in maps.items():
+                expected = (4, feature_map.shape[1], -(-height // stride), -(-width // stride))
+                actual = tuple(feature_map.shape)
+                message = f"the map of stride {stride} of {height} x {width} pixels has shape {actual}, not {expected}"
+                require(actual == expected, message)
 
     def test_gradients_are_finite_and_reach_every_parameter(self) -> None:
         backbone = self.build().train()
@@ -65,76 +67,74 @@ class BackboneTests(ComponentTests):
         (features * torch.linspace(-1, 1, features.numel()).view_as(features)).sum().backward()
         for name, value in backbone.named_parameters():
             if value.requires_grad:
-                reached = value.grad is not None and bool(value.grad.isfinite().all())
-                require(reached, f"no finite gradient reaches {name}")
+                finite = value.grad is not None and bool(value.grad.isfinite().all())
+                require(finite, f"no finite gradient reaches {name}")
 
-    def test_the_memory_order_of_images_does_not_matter(self) -> None:
-        """Training has images and weights in channels-last order."""
+    def test_channels_last_images_give_the_same_features(self) -> None:
+        """Training uses channels-last images and weights."""
         backbone, other = (self.build().train() for _ in range(2))
         other.to(memory_format=torch.channels_last)
         try:
-            with torch.random.fork_rng(devices=[]):  # dropout draws alike
+            with torch.random.fork_rng(devices=[]):  # Equal dropout masks.
                 torch.manual_seed(0)
-                wanted = backbone(self.images())
+                expected = backbone(self.images())
                 torch.manual_seed(0)
-                found = other(self.images().contiguous(memory_format=torch.channels_last))
+                actual = other(self.images().contiguous(memory_format=torch.channels_last))
         except RuntimeError as error:
-            message = f"it must take images in channels-last memory order, as training gives them: {error}"
-            raise AssertionError(message) from error
-        same = torch.allclose(wanted, found, atol=1e-3)
-        require(same, "images in channels-last memory order must give the same features")
+            raise AssertionError(f"the backbone must accept channels-last images, as in training: {error}") from error
+        require(torch.allclose(expected, actual, atol=1e-3), "channels-last images must give the same features")
 
-    def test_it_trains_in_bfloat16(self) -> None:
-        """As training does where the hardware computes in it, under autocast."""
+    def test_training_works_in_bfloat16(self) -> None:
+        """Training uses bfloat16 autocast on hardware that supports it."""
         backbone = self.build().train()
         try:
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 features = backbone(self.images())
             features.float().sum().backward()
         except (RuntimeError, NotImplementedError) as error:
-            raise AssertionError(f"it must train under torch.autocast with bfloat16: {error}") from error
+            raise AssertionError(f"the backbone must train under torch.autocast with bfloat16: {error}") from error
         require(bool(features.isfinite().all()), "features must be finite under torch.autocast with bfloat16")
 
-    def test_it_leaves_images_as_they_were(self) -> None:
+    def test_input_images_are_not_modified(self) -> None:
         backbone, images = self.build().eval(), self.images()
         before = images.clone()
         with torch.no_grad():
             backbone(images)
             backbone.feature_maps(images)
-        require(torch.equal(images, before), "the backbone must not write into its images")
+        require(torch.equal(images, before), "the backbone must not modify its input images")
 
-    def test_in_eval_mode_each_image_stands_alone(self) -> None:
+    def test_eval_features_do_not_depend_on_other_images(self) -> None:
         backbone = self.build().eval()
         with torch.no_grad():
-            whole, part = backbone(self.images())[:2], backbone(self.images()[:2])
-        require(torch.allclose(whole, part, atol=1e-4), "in eval mode a feature must not depend on the other images")
+            full, part = backbone(self.images())[:2], backbone(self.images()[:2])
+        require(torch.allclose(full, part, atol=1e-4), "in eval mode a feature must not depend on the other images")
 
-    def test_it_uses_no_global_randomness(self) -> None:
+    def test_global_random_state_is_not_used(self) -> None:
         backbone, images = self.build().eval(), self.images()
         with no_global_randomness("the backbone in eval mode"):
             backbone(images)
 
-    def test_its_state_is_in_its_state_dict(self) -> None:
+    def test_state_dict_restores_the_full_state(self) -> None:
         one, other = self.build().train(), self.build(seed=1).train()
         for seed in range(3):
             one(self.images(seed=seed))
         other.load_state_dict(one.state_dict())
         with torch.no_grad():
             same = torch.equal(one.eval()(self.images(seed=9)), other.eval()(self.images(seed=9)))
-        require(same, "loaded from its state_dict the backbone gives other features: keep its state in buffers")
+        require(same, "after load_state_dict the backbone gives different features: keep all state in buffers")
 
-    def test_its_counterparts_give_the_same_features(self) -> None:
+    def test_counterparts_give_the_same_features(self) -> None:
         backbone = self.build().eval()
-        for library, found in backbone.counterparts().items():
-            if not isinstance(found, Counterpart):
-                told = isinstance(found, str) and found.strip()
-                require(told, f"what stands for {library} must be a Counterpart, or say why there is none")
+        for library, counterpart in backbone.counterparts().items():
+            if not isinstance(counterpart, Counterpart):
+                explained = isinstance(counterpart, str) and counterpart.strip()
+                require(explained, f"the value for {library} must be a Counterpart, or a text why there is none")
                 continue
-            apart = difference(backbone, found, self.images())
-            require(apart < 1e-5, f"the network in {library} gives features that differ by {apart:.2g}")
+            distance = feature_difference(backbone, counterpart, self.images())
+            require(distance < 1e-5, f"the features of the {library} counterpart differ by {distance:.2g}")
 
-    def test_it_works_on_any_device_without_waiting_for_it(self) -> None:
+    def test_works_on_any_device_without_a_device_sync(self) -> None:
         for training in (False, True):
-            with accelerator(self.build().train(training)) as (device, (backbone,)):
+            with fake_device(self.build().train(training)) as (device, (backbone,)):
                 features = backbone(device.tensor(self.images()))
                 require(features.device.type == "cuda", "features must be on the device of the images")

@@ -1,4 +1,4 @@
-"""What is promised of components of every kind."""
+"""Conformance tests for components of all kinds."""
 
 from __future__ import annotations
 
@@ -41,22 +41,26 @@ print("\\nimported", json.dumps([seconds, changed]))
 """
 
 
-def require(condition: object, promise: str) -> None:
-    """Fail with what was promised."""
+def require(condition: object, message: str) -> None:
+    """Raise ``AssertionError`` with a message unless the condition is true."""
     if not condition:
-        raise AssertionError(promise)
+        raise AssertionError(message)
 
 
 @contextmanager
-def no_global_randomness(what: str) -> Iterator[None]:
-    """Fail if something draws from, or seeds, a global random state."""
-    # Each is first moved to where nobody left it: seeding it again to what it was would not show.
+def no_global_randomness(subject: str) -> Iterator[None]:
+    """Raise ``AssertionError`` if the block draws from a global random state or seeds it.
+
+    Args:
+        subject: what is tested, such as "the loss", for the message.
+    """
+    # Advance each state first: code that seeds with a fixed value would otherwise leave it unchanged.
     random.random(), numpy.random.random(), torch.rand(1)
     before = (random.getstate(), _numpy_state(), torch.get_rng_state())
     yield
-    require(random.getstate() == before[0], f"{what} must not use Python's global random state")
-    require(_numpy_state() == before[1], f"{what} must not use numpy's global random state")
-    require(torch.equal(torch.get_rng_state(), before[2]), f"{what} must not use torch's global random state")
+    require(random.getstate() == before[0], f"{subject} must not use Python's global random state")
+    require(_numpy_state() == before[1], f"{subject} must not use numpy's global random state")
+    require(torch.equal(torch.get_rng_state(), before[2]), f"{subject} must not use torch's global random state")
 
 
 def _numpy_state() -> tuple[list[int], int]:
@@ -65,27 +69,27 @@ def _numpy_state() -> tuple[list[int], int]:
 
 
 class ComponentTests:
-    """Subclass the one of the component's kind, and set ``component``."""
+    """Conformance tests for components of all kinds. Subclass the test class of the component's kind instead.
+
+    Attributes:
+        component: the component class under test. Required.
+        options: mapping with the options that differ from their defaults, as in a recipe.
+        import_seconds: float, maximum import time of the component's module in seconds, without torch and sslkit.
+        slow: names of the tests that ``sslkit plugins check`` leaves out.
+    """
 
     component: ClassVar[type[Component]]
-    """The class under test."""
-
     options: ClassVar[Mapping[str, Any]] = {}
-    """Options that differ from their defaults, as a recipe would give them."""
-
     import_seconds: ClassVar[float] = 20.0
-    """How long importing the component's module may take, beyond torch and sslkit."""
-
-    slow: ClassVar[frozenset[str]] = frozenset({"test_import_is_quiet_and_quick"})
-    """Promises that ``sslkit plugins check`` leaves out."""
+    slow: ClassVar[frozenset[str]] = frozenset({"test_import_is_fast_and_has_no_side_effects"})
 
     def make_options(self) -> Options:
-        """The validated options."""
+        """Return the validated options."""
         return self.component.Options.model_validate_json(json.dumps(dict(self.options)))
 
     def make_context(self, **facts: Any) -> Context:
-        """Runtime facts of a small training; override what the component needs otherwise."""
-        given: dict[str, Any] = {
+        """Return the context of a small training. Keyword arguments override its facts."""
+        defaults: dict[str, Any] = {
             "channels": 3,
             "image_size": 32,
             "mean": (0.5, 0.4, 0.6),
@@ -102,28 +106,28 @@ class ComponentTests:
             "embedding_dim": 6,
             "classifiers": (7, 3),
         }
-        return Context(**given | facts)
+        return Context(**defaults | facts)
 
     def make(self, *arguments: Any, seed: int = 0) -> Any:
-        """The component, built after seeding torch's global state as the core does; the state is put back."""
+        """Build the component with torch's global generator seeded, as sslkit does, and restore its state."""
         build: Any = self.component
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return build(self.make_options(), *arguments)
 
-    def test_it_states_its_contract_version(self) -> None:
+    def test_contract_version_is_declared(self) -> None:
         api = getattr(self.component, "api", None)
-        known = isinstance(api, int) and OLDEST_API <= api <= API
-        require(known, f"api must be a contract version from {OLDEST_API} to {API}, not {api!r}")
+        valid = isinstance(api, int) and OLDEST_API <= api <= API
+        require(valid, f"api must be a contract version from {OLDEST_API} to {API}, not {api!r}")
 
     def test_every_option_is_documented(self) -> None:
         fields = self.component.Options.model_fields
-        silent = [name for name, field in fields.items() if not (field.description or "").strip()]
-        require(not silent, f"options need a docstring below them: {', '.join(silent)}")
+        undocumented = [name for name, field in fields.items() if not (field.description or "").strip()]
+        require(not undocumented, f"these options need a docstring below them: {', '.join(undocumented)}")
         require((self.component.__doc__ or "").strip(), f"{self.component.__name__} needs a docstring")
 
-    def test_import_is_quiet_and_quick(self) -> None:
-        """In a process of its own."""
+    def test_import_is_fast_and_has_no_side_effects(self) -> None:
+        """Import the module in a new process."""
         module, file = self.component.__module__, inspect.getsourcefile(self.component) or ""
         done = subprocess.run(
             [sys.executable, "-c", IMPORT, module, file, json.dumps([path for path in sys.path if path])],
@@ -131,9 +135,9 @@ class ComponentTests:
             text=True,
             timeout=300,
         )
-        printed, found, result = done.stdout.rpartition("\nimported ")
-        reason = (done.stderr.strip().splitlines() or [f"it exits with {done.returncode}"])[-1]
-        require(done.returncode == 0 and found, f"importing {module} fails: {reason}")
+        printed, separator, result = done.stdout.rpartition("\nimported ")
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        require(done.returncode == 0 and separator, f"importing {module} fails: {reason}")
         seconds, changed = json.loads(result)
         require(not changed, f"importing {module} changes {', '.join(changed)}")
         require(not printed.strip(), f"importing {module} prints {printed.strip()[:60]!r}")

@@ -24,7 +24,7 @@ class DatasetTests(ComponentTests):
         "test_labels_are_places_in_the_class_names",
         "test_masks_are_places_in_their_names",
         "test_reading_again_gives_the_same",
-        "test_it_uses_no_global_randomness",
+        "test_global_random_state_is_not_used",
     }
 
     def build(self) -> Dataset:
@@ -92,6 +92,6 @@ class DatasetTests(ComponentTests):
                 same = same and torch.equal(one.labels, other.labels)
             require(same, f"the split {name!r} must be the same whenever it is read")
 
-    def test_it_uses_no_global_randomness(self) -> None:
+    def test_global_random_state_is_not_used(self) -> None:
         with no_global_randomness("a data set"):
             self.splits()

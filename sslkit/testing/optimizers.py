@@ -1,4 +1,4 @@
-"""What is promised of optimizers."""
+"""Conformance tests for optimizers."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch import nn
 from sslkit.contracts.optimizer import Optimizer, ParameterGroup
 from sslkit.testing.base import ComponentTests, no_global_randomness, require
 
-Built = tuple[nn.Linear, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]
+Training = tuple[nn.Linear, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]
 
 
 class OptimizerTests(ComponentTests):
-    """Subclass with ``component`` and, where needed, ``options``."""
+    """Conformance tests for an optimizer. Set ``component`` and, if needed, ``options``."""
 
     component: ClassVar[type[Optimizer]]
 
-    def build(self) -> Built:
-        """A small layer, its optimizer and its schedule."""
+    def build(self) -> Training:
+        """Return a small linear layer, its torch optimizer and its schedule."""
         component: Optimizer = self.make(self.make_context())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -33,9 +33,9 @@ class OptimizerTests(ComponentTests):
         optimizer = component.build(groups)
         return layer, optimizer, component.schedule(optimizer)
 
-    def train(self, built: Built, start: int, stop: int) -> float:
-        """The loss after some steps towards a fixed map."""
-        layer, optimizer, schedule = built
+    def train(self, training: Training, start: int, stop: int) -> float:
+        """Train the layer from step ``start`` to step ``stop`` on a fixed target and return the loss."""
+        layer, optimizer, schedule = training
         x = torch.randn(32, 4, generator=torch.Generator().manual_seed(0))
         for _ in range(start, stop):
             loss = (layer(x) - x[:, :3] - 1).square().mean()
@@ -46,28 +46,28 @@ class OptimizerTests(ComponentTests):
         with torch.no_grad():
             return float((layer(x) - x[:, :3] - 1).square().mean())
 
-    def test_it_trains_every_parameter_once(self) -> None:
+    def test_every_parameter_is_optimized_once(self) -> None:
         layer, optimizer, _ = self.build()
-        given = [id(p) for group in optimizer.param_groups for p in group["params"]]
-        wanted = sorted([id(layer.weight), id(layer.bias)])
-        require(sorted(given) == wanted, "every parameter of every group must be given to the optimizer once")
+        actual = [id(p) for group in optimizer.param_groups for p in group["params"]]
+        expected = sorted([id(layer.weight), id(layer.bias)])
+        require(sorted(actual) == expected, "the torch optimizer must have every parameter of every group once")
 
-    def test_it_goes_downhill(self) -> None:
-        built = self.build()
-        before = self.train(built, 0, 0)
-        after = self.train(built, 0, self.make_context().total_steps)
-        require(after < before, f"after all steps the loss is {after:.4f}, before it was {before:.4f}")
+    def test_training_decreases_the_loss(self) -> None:
+        training = self.build()
+        before = self.train(training, 0, 0)
+        after = self.train(training, 0, self.make_context().total_steps)
+        require(after < before, f"the loss is {before:.4f} before the first step and {after:.4f} after the last")
 
-    def test_the_learning_rate_is_never_negative_and_ends_no_higher_than_its_peak(self) -> None:
-        built = self.build()
+    def test_learning_rate_is_never_negative_nor_always_zero(self) -> None:
+        training = self.build()
         rates = []
         for step in range(self.make_context().total_steps):
-            rates.append(max(float(group["lr"]) for group in built[1].param_groups))
-            self.train(built, step, step + 1)
-        require(min(rates) >= 0, f"the learning rate becomes {min(rates)}")
-        require(max(rates) > 0, "the learning rate is always 0")
+            rates.append(max(float(group["lr"]) for group in training[1].param_groups))
+            self.train(training, step, step + 1)
+        require(min(rates) >= 0, f"the learning rate falls to {min(rates)}")
+        require(max(rates) > 0, "the learning rate is 0 in every step")
 
-    def test_biases_and_norms_do_not_decay(self) -> None:
+    def test_groups_without_decay_have_no_weight_decay(self) -> None:
         layer, optimizer, _ = self.build()
         nn.init.ones_(layer.bias)
         for group in optimizer.param_groups:
@@ -75,12 +75,12 @@ class OptimizerTests(ComponentTests):
         for parameter in layer.parameters():
             parameter.grad = torch.zeros_like(parameter)
         optimizer.step()
-        kept = torch.equal(layer.bias.detach(), torch.ones(3))
-        require(kept, "a group with decay=False must have no weight decay")
+        unchanged = torch.equal(layer.bias.detach(), torch.ones(3))
+        require(unchanged, "a group with decay=False must have no weight decay")
 
-    def test_a_step_takes_a_closure(self) -> None:
-        """Lightning computes loss and gradients in one that it hands to ``step``."""
-        (layer, optimizer, _), alone = self.build(), self.build()
+    def test_step_accepts_a_closure(self) -> None:
+        """Lightning passes a closure that computes loss and gradients to ``step``."""
+        (layer, optimizer, _), (other_layer, other_optimizer, _) = self.build(), self.build()
         before = layer.weight.detach().clone()
 
         def closure() -> torch.Tensor:
@@ -89,40 +89,40 @@ class OptimizerTests(ComponentTests):
             loss.backward()
             return loss
 
-        given: Callable[..., Any] = optimizer.step
-        returned = given(closure=closure)
-        require(returned is not None, "step(closure) must return what the closure returns")
-        require(not torch.equal(layer.weight, before), "step(closure) must call the closure, and take the step")
-        alone[0](torch.ones(1, 4)).square().sum().backward()
-        alone[1].step()
-        same = torch.allclose(layer.weight, alone[0].weight, atol=1e-6)
-        require(same, "step(closure) must take the step that step() takes with the same gradients")
+        step: Callable[..., Any] = optimizer.step
+        returned = step(closure=closure)
+        require(returned is not None, "step(closure) must return the value of the closure")
+        require(not torch.equal(layer.weight, before), "step(closure) must call the closure and update the weights")
+        other_layer(torch.ones(1, 4)).square().sum().backward()
+        other_optimizer.step()
+        same = torch.allclose(layer.weight, other_layer.weight, atol=1e-6)
+        require(same, "step(closure) must give the update of step() for the same gradients")
 
-    def test_parameters_without_a_gradient_stay_as_they_are(self) -> None:
-        """A head that joins later, or a layer that a batch does not reach, has none."""
+    def test_parameters_without_a_gradient_are_not_changed(self) -> None:
+        """A head whose losses start later has no gradients yet."""
         layer, optimizer, _ = self.build()
         before = layer.bias.detach().clone()
         layer.weight.grad = torch.ones_like(layer.weight)
         try:
             optimizer.step()
         except Exception as error:
-            raise AssertionError(f"a parameter without a gradient must be left alone: {error}") from error
-        require(torch.equal(layer.bias, before), "a parameter without a gradient must stay as it is")
+            raise AssertionError(f"step must skip parameters without a gradient: {error}") from error
+        require(torch.equal(layer.bias, before), "a parameter without a gradient must not change")
 
-    def test_its_state_is_in_its_state_dict(self) -> None:
+    def test_state_dict_restores_the_full_state(self) -> None:
         one, other = self.build(), self.build()
         self.train(one, 0, 5)
         other[0].load_state_dict(one[0].state_dict())
-        # torch keeps the tensors it is given; a checkpoint's would not be shared.
+        # load_state_dict keeps the given tensors, so both optimizers would share them.
         other[1].load_state_dict(deepcopy(one[1].state_dict()))
         other[2].load_state_dict(one[2].state_dict())
-        after = [self.train(built, 5, 10) for built in (one, other)]
-        require(after[0] == after[1], "loaded from its state_dict the optimizer goes on differently")
+        losses = [self.train(training, 5, 10) for training in (one, other)]
+        require(losses[0] == losses[1], "after load_state_dict the optimizer trains differently")
 
-    def test_it_uses_no_global_randomness(self) -> None:
-        built = self.build()
-        with no_global_randomness("an optimizer"):
-            self.train(built, 0, 3)
+    def test_global_random_state_is_not_used(self) -> None:
+        training = self.build()
+        with no_global_randomness("the optimizer"):
+            self.train(training, 0, 3)
 
 
 def _parameter(layer: nn.Module, name: str) -> nn.Parameter:

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 from sslkit.cli.main import app
 from sslkit.components.catalog import Catalog
 from sslkit.diagnosis import machine, plugins, storage
-from sslkit.diagnosis.findings import Finding
+from sslkit.diagnosis.checks import CheckResult
 
 
-def test_plugins_that_hang_or_die_are_told_and_stop_nobody(install, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plugins_that_hang_or_crash_do_not_stop_the_check(install, monkeypatch: pytest.MonkeyPatch) -> None:
     sources = {
         "a-dies": "import os; print('noise'); os._exit(7)",
         "b-hangs": "import time; time.sleep(1000)",
@@ -34,8 +34,8 @@ def test_plugins_that_hang_or_die_are_told_and_stop_nobody(install, monkeypatch:
     monkeypatch.setattr(subprocess, "run", run)
     reasons = {entry.name: reason for entry, reason in plugins.try_imports(entries)}
     assert list(reasons) == list(sources)
-    place = "loss 'a-dies' of dist-a-dies 1.0 (entry point sslkit.losses: a-dies = diagnosed_a:Loss)"
-    assert reasons["a-dies"] == f"{place}: importing it ends the process with code 7"
+    component = "loss 'a-dies' of dist-a-dies 1.0 (entry point sslkit.losses: a-dies = diagnosed_a:Loss)"
+    assert reasons["a-dies"] == f"{component}: importing it ends the process with exit code 7"
     assert "importing diagnosed_c fails with ImportError: cannot import name" in reasons["c-broken"]
     assert reasons["b-hangs"].endswith("importing it takes longer than 120 s")
     assert "it needs the module 'nowhere_to_be_found', which is not installed" in reasons["d-missing"]
@@ -43,7 +43,7 @@ def test_plugins_that_hang_or_die_are_told_and_stop_nobody(install, monkeypatch:
 
 @pytest.fixture
 def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Runs the command; plugins are taken to be good, but for those that the test names."""
+    """Run the command with the given import errors of plugins."""
     monkeypatch.setenv("SSLKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(os, "getloadavg", lambda: (0.1, 9, 9))
 
@@ -57,82 +57,89 @@ def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return run
 
 
-def test_all_is_well_exits_0_and_what_is_broken_1(doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_exit_code_is_0_without_errors_and_1_with_errors(
+    doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = doctor("--json")
     assert done.exit_code == 0, done.output
-    found = {finding["name"]: finding for finding in json.loads(done.stdout)}
-    assert list(found) == [
+    results = {result["name"]: result for result in json.loads(done.stdout)}
+    assert list(results) == [
         "versions", "libraries", "device", "precision", "threads", "load", "runs", "cache", "cached data", "plugins",
     ]  # fmt: skip
-    assert "broken" not in [finding["state"] for finding in found.values()]
-    assert f"torch {torch.__version__.partition('+')[0]}" in found["libraries"]["text"]
-    assert found["runs"]["text"].startswith(f"{tmp_path / 'runs'}, ")
+    assert "error" not in [result["status"] for result in results.values()]
+    assert f"torch {torch.__version__.partition('+')[0]}" in results["libraries"]["text"]
+    assert results["runs"]["text"].startswith(f"{tmp_path / 'runs'}, ")
     assert not (tmp_path / "runs").exists()
 
     done = doctor(broken={"selfcls": "loss 'selfcls' is [not] well"})
     assert done.exit_code == 1
     lines = [line.rstrip() for line in done.stdout.splitlines()]
-    assert "broken  plugins: loss 'selfcls' is [not] well" in lines
-    assert "        `sslkit plugins check sslkit-selfcls:selfcls` tells more" in lines
+    assert "error    plugins: loss 'selfcls' is [not] well" in lines
+    assert "         for details run `sslkit plugins check sslkit-selfcls:selfcls`" in lines
 
     monkeypatch.setenv("SSLKIT_PLUGINS", "sslkit-selfcls,nobody")
     done = doctor()
     assert done.exit_code == 0
-    assert "note    plugins: SSLKIT_PLUGINS names nobody, which offers no component here" in done.stdout
-    assert "note    plugins: SSLKIT_PLUGINS hides sslkit-backbones, sslkit-lightly" in done.stdout
+    assert "warning  plugins: SSLKIT_PLUGINS names nobody, which offers no component here" in done.stdout
+    assert "warning  plugins: SSLKIT_PLUGINS hides sslkit-backbones, sslkit-lightly" in done.stdout
 
 
-def test_folders_that_cannot_be_written_are_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_is_not_writable_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SSLKIT_CACHE", str(tmp_path / "file" / "cache"))
-    good, broken = storage.folders(tmp_path / "not" / "yet")
-    assert (good.state, broken.state) == ("good", "broken")
-    assert broken.text == f"{tmp_path / 'file' / 'cache'} cannot be written: Not a directory"
-    assert broken.advice == "name another with SSLKIT_CACHE"
-    monkeypatch.setattr(storage, "LITTLE", 1e18)
-    assert [finding.state for finding in storage.folders(tmp_path)] == ["note", "broken"]
+    runs, cache = storage.check_folders(tmp_path / "not" / "yet")
+    assert (runs.status, cache.status) == ("ok", "error")
+    assert cache.text == f"{tmp_path / 'file' / 'cache'} is not writable: Not a directory"
+    assert cache.advice == "choose another folder with SSLKIT_CACHE"
+    monkeypatch.setattr(storage, "MIN_FREE_BYTES", 1e18)
+    assert [result.status for result in storage.check_folders(tmp_path)] == ["warning", "error"]
 
 
-def test_folders_that_may_not_be_looked_into_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    honest = Path.stat
+def test_a_cache_without_read_permission_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    real_stat = Path.stat
 
     def stat(path: Path, **options: bool) -> os.stat_result:
         if tmp_path / "locked" in path.parents:
             raise PermissionError(13, "Permission denied", str(path))
-        return honest(path, **options)
+        return real_stat(path, **options)
 
     monkeypatch.setenv("SSLKIT_CACHE", str(tmp_path / "locked" / "cache"))
     monkeypatch.setattr(Path, "stat", stat)
-    _, cache = storage.folders(tmp_path / "runs")
-    assert (cache.state, "Permission denied" in cache.text) == ("broken", True)
-    assert storage.cached().state == "note"
+    _, cache = storage.check_folders(tmp_path / "runs")
+    assert (cache.status, "Permission denied" in cache.text) == ("error", True)
+    assert storage.check_cache_size().status == "warning"
 
 
-def test_a_requirement_that_is_not_met_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = ["torch>=99", "nobody-made-this>=1", "numpy>=1", "never>=1; extra == 'dev'"]
-    monkeypatch.setattr(machine.metadata, "requires", lambda name: asked)
+def test_an_unmet_requirement_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    requirements = ["torch>=99", "nobody-made-this>=1", "numpy>=1", "never>=1; extra == 'dev'"]
+    monkeypatch.setattr(machine.metadata, "requires", lambda name: requirements)
     version = machine.metadata.version("torch")
-    found = [finding for finding in machine.versions() if finding.state == "broken"]
-    assert found == [
-        Finding("torch", "broken", f"is {version}, sslkit needs >=99", "pip install 'torch>=99'"),
-        Finding("nobody-made-this", "broken", "is not installed", "pip install 'nobody-made-this>=1'"),
+    assert [result for result in machine.check_versions() if result.status == "error"] == [
+        CheckResult("torch", "error", f"is {version}, sslkit needs >=99", "pip install 'torch>=99'"),
+        CheckResult("nobody-made-this", "error", "is not installed", "pip install 'nobody-made-this>=1'"),
     ]
 
 
-def test_what_would_make_it_faster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_unused_gpu_few_threads_and_a_high_load_are_warnings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    monkeypatch.setattr(machine, "DRIVER", tmp_path)
+    monkeypatch.setattr(machine, "NVIDIA_DRIVER", tmp_path)
     monkeypatch.setattr(torch.version, "cuda", None)
-    assert machine.device().text == "cpu: there is an NVIDIA card, but this torch is built without CUDA"
+    device = machine.check_device()
+    assert (device.status, device.text) == (
+        "warning",
+        "cpu: there is an NVIDIA GPU, but torch is built without CUDA",
+    )
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert machine.threads() == Finding(
-        "threads", "note", "2 for 8 CPUs, as OMP_NUM_THREADS says", "unset it, or set it to 8"
+    assert machine.check_threads() == CheckResult(
+        "threads", "warning", "2 for 8 CPU cores, because OMP_NUM_THREADS is 2", "unset it, or set it to 8"
     )
     monkeypatch.setattr(torch, "get_num_threads", lambda: 16)
-    assert machine.threads().advice == "set OMP_NUM_THREADS=8"
+    assert machine.check_threads().advice == "set OMP_NUM_THREADS=8"
     monkeypatch.setattr(os, "getloadavg", lambda: (9.0, 0, 0))
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    assert machine.load().state == "note"
+    assert machine.check_load().status == "warning"

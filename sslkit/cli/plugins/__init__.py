@@ -1,4 +1,4 @@
-"""``sslkit plugins``: what is installed, whether it keeps its promises, and how to write more."""
+"""``sslkit plugins``: list, describe, check and create components."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import typer
 
 from sslkit.cli.plugins import check, info, list, new
 
-app = typer.Typer(help="What components are installed, and how to write more.", no_args_is_help=True)
+app = typer.Typer(help="List, describe, check and create components.", no_args_is_help=True)
 app.command("list")(list.command)
 app.command("info")(info.command)
 app.command("check")(check.command)

@@ -1,4 +1,4 @@
-"""``sslkit plugins check``: whether what is installed keeps its promises."""
+"""``sslkit plugins check``: run the conformance tests on installed components."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sslkit.cli.common import completion
-from sslkit.cli.common.console import JsonOption, only_json, print_json, print_table
+from sslkit.cli.common.console import print_json, print_table, reserve_stdout
+from sslkit.cli.common.options import JsonOption
 
 if TYPE_CHECKING:
     from sslkit.components.catalog import Entry
-    from sslkit.testing.conformance import Result
+    from sslkit.testing.conformance import ConformanceResult
 
 
 def command(
@@ -25,18 +26,16 @@ def command(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Import components, check their contracts, and try the quick part of the conformance kit on them."""
+    """Import components, check their contracts, and run the fast conformance tests with default options."""
     from sslkit.components.catalog import Catalog
-    from sslkit.testing.conformance import check
+    from sslkit.testing.conformance import check_component
 
     catalog = Catalog.scan()
     entries = list(dict.fromkeys(entry for name in names for entry in catalog.find_all(name))) if names else None
     rows = []
-    with only_json(json):
+    with reserve_stdout(json):
         for entry in catalog.entries if entries is None else entries:
-            for result in check(entry):
-                rows.append((entry, result))
-    broken = [row for row in rows if row[1].state == "broken"]
+            rows += [(entry, result) for result in check_component(entry)]
     if json:
         print_json(
             [
@@ -45,30 +44,30 @@ def command(
                     "name": entry.name,
                     "distribution": entry.distribution,
                     "version": entry.version,
-                    "promise": result.promise,
-                    "state": result.state,
+                    "test": result.test,
+                    "status": result.status,
                     "reason": result.reason,
                 }
                 for entry, result in rows
             ]
         )
     else:
-        _show(rows)
-    if broken:
+        _print(rows)
+    if any(result.status == "failed" for _, result in rows):
         raise typer.Exit(1)
 
 
-def _show(rows: list[tuple[Entry, Result]]) -> None:
-    """A row for each component, and below it one for each promise that is not kept."""
-    told: dict[Entry, list[Result]] = {}
+def _print(rows: list[tuple[Entry, ConformanceResult]]) -> None:
+    """Print a row for each component, followed by one for each test that did not pass."""
+    by_entry: dict[Entry, list[ConformanceResult]] = {}
     for entry, result in rows:
-        told.setdefault(entry, []).append(result)
+        by_entry.setdefault(entry, []).append(result)
     table = []
-    for entry, results in told.items():
-        kept = sum(result.state == "kept" for result in results)
-        summary = f"{kept} of {len(results)} promises kept"
+    for entry, results in by_entry.items():
+        passed = sum(result.status == "passed" for result in results)
+        summary = f"{passed} of {len(results)} tests passed"
         table.append((entry.name, entry.kind.singular, f"{entry.distribution} {entry.version}".strip(), summary))
         for result in results:
-            if result.state != "kept":
-                table.append(("", result.state, result.promise, result.reason))
+            if result.status != "passed":
+                table.append(("", result.status, result.test, result.reason))
     print_table("", ("name", "kind", "distribution", ""), table)

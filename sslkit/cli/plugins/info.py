@@ -1,4 +1,4 @@
-"""``sslkit plugins info``: all there is to know about a component."""
+"""``sslkit plugins info``: describe a component and its options."""
 
 from __future__ import annotations
 
@@ -10,40 +10,41 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import typer
 
 from sslkit.cli.common import completion
-from sslkit.cli.common.console import JsonOption, only_json, output, print_json, print_table
+from sslkit.cli.common.console import print_json, print_table, reserve_stdout, stdout_console
+from sslkit.cli.common.options import JsonOption
 
 if TYPE_CHECKING:
     from sslkit.components.catalog import Entry
 
 RECIPES = "recipes"
-"""Folder of the working directory whose recipes are looked through."""
+"""Folder in the working directory that is searched for recipes."""
 
 
 def command(
     name: Annotated[
-        str, typer.Argument(help="The component: NAME or DISTRIBUTION:NAME.", autocompletion=completion.components)
+        str, typer.Argument(help="Component: NAME or DISTRIBUTION:NAME.", autocompletion=completion.components)
     ],
     kind: Annotated[
         str | None,
         typer.Option(
-            "--kind", help="Where components of several kinds have the name.", autocompletion=completion.kinds
+            "--kind", help="Kind, if components of several kinds have the name.", autocompletion=completion.kinds
         ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Show a component: where it comes from, its options with types, defaults and docs, and recipes that use it."""
+    """Describe a component: origin, options with types and defaults, and recipes that use it."""
     from sslkit.components.catalog import Catalog
     from sslkit.components.kinds import find_kind
 
     catalog = Catalog.scan()
     entries = [catalog.find(find_kind(kind), name)] if kind else catalog.find_all(name)
-    with only_json(json):
-        found = [_describe(entry) for entry in entries]
+    with reserve_stdout(json):
+        descriptions = [_describe(entry) for entry in entries]
     if json:
-        print_json(found)
+        print_json(descriptions)
         return
-    for each in found:
-        _show(each)
+    for description in descriptions:
+        _print(description)
 
 
 def _describe(entry: Entry) -> dict[str, Any]:
@@ -73,7 +74,7 @@ def _describe(entry: Entry) -> dict[str, Any]:
 
 
 def _type(annotation: Any) -> str:
-    """A type as one reads it: without the bounds, which pydantic keeps beside it."""
+    """Return a readable type, without pydantic's bounds."""
     if get_origin(annotation) is Annotated:
         return _type(get_args(annotation)[0])
     if get_origin(annotation) is Literal:
@@ -88,39 +89,38 @@ def _type(annotation: Any) -> str:
 
 
 def _recipes(entry: Entry) -> list[str]:
-    """Recipes below the working directory that name the component."""
+    """Return the recipes in the working directory that use the component."""
     import tomllib
 
     from sslkit.recipe.load import SECTION_KINDS
 
-    found = []
+    recipes = []
     for path in sorted(Path(RECIPES).rglob("*.toml")):
         try:
             tables = tomllib.loads(path.read_text())
         except (OSError, ValueError):
             continue
         for section, kind in SECTION_KINDS.items():
-            own = tables.get(section, [])
-            uses = {table.get("use") for table in (own if isinstance(own, list) else [own]) if isinstance(table, dict)}
+            value = tables.get(section, [])
+            items = value if isinstance(value, list) else [value]
+            uses = {table.get("use") for table in items if isinstance(table, dict)}
             if kind == entry.kind.singular and uses & {entry.name, entry.qualified}:
-                found.append(str(path))
-    return found
+                recipes.append(str(path))
+    return recipes
 
 
-def _show(found: dict[str, Any]) -> None:
-    console = output()
-    console.print(f"{found['kind']} {found['name']}", style="bold", markup=False)
-    console.print(f"{found['distribution']} {found['version']}, contract {found['api']}", markup=False, style="dim")
-    console.print(f"{found['target']}  {found['file']}", markup=False, style="dim", soft_wrap=True)
+def _print(facts: dict[str, Any]) -> None:
+    console = stdout_console()
+    console.print(f"{facts['kind']} {facts['name']}", style="bold", markup=False)
+    console.print(f"{facts['distribution']} {facts['version']}, contract {facts['api']}", markup=False, style="dim")
+    console.print(f"{facts['target']}  {facts['file']}", markup=False, style="dim", soft_wrap=True)
     console.print()
-    console.print(found["documentation"], markup=False)
-    if found["options"]:
-        print_table(
-            "",
-            ("option", "type", "default", "meaning"),
-            [(own["name"], own["type"], str(own["default"]), own["documentation"]) for own in found["options"]],
-        )
+    console.print(facts["documentation"], markup=False)
+    if facts["options"]:
+        columns = ("name", "type", "default", "documentation")
+        rows = [tuple(str(option[column]) for column in columns) for option in facts["options"]]
+        print_table("", ("option", "type", "default", "meaning"), rows)
     else:
         console.print("\nno options")
-    if found["recipes"]:
-        console.print(f"used by {', '.join(found['recipes'])}", markup=False)
+    if facts["recipes"]:
+        console.print(f"used by {', '.join(facts['recipes'])}", markup=False)

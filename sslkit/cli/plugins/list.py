@@ -1,4 +1,4 @@
-"""``sslkit plugins list``: what components are installed."""
+"""``sslkit plugins list``: list the installed components."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from sslkit.cli.common import completion
-from sslkit.cli.common.console import JsonOption, messages, print_json, print_table
+from sslkit.cli.common.console import print_json, print_table, stderr_console
+from sslkit.cli.common.options import JsonOption
 
 
 def command(
@@ -17,7 +18,7 @@ def command(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """List every component, from metadata alone: nothing is imported."""
+    """List the installed components. Reads package metadata only and imports nothing."""
     from sslkit.components.catalog import PLUGINS_VARIABLE, Catalog
     from sslkit.components.kinds import find_kind
 
@@ -30,9 +31,10 @@ def command(
     else:
         print_table("", columns, rows, optional=3)
     for name, reason in catalog.unreadable:
-        messages().print(f"cannot read {name}: {reason}", markup=False, soft_wrap=True)
+        stderr_console().print(f"cannot read {name}: {reason}", markup=False, soft_wrap=True)
     for name in catalog.missing:
-        messages().print(f"{PLUGINS_VARIABLE} names {name}, which offers no component here", markup=False, soft_wrap=True)
+        text = f"{PLUGINS_VARIABLE} names {name}, which offers no component here"
+        stderr_console().print(text, markup=False, soft_wrap=True)
     if catalog.hidden:
         hidden = sorted({entry.distribution for entry in catalog.hidden})
-        messages().print(f"{PLUGINS_VARIABLE} hides {', '.join(hidden)}", markup=False, soft_wrap=True)
+        stderr_console().print(f"{PLUGINS_VARIABLE} hides {', '.join(hidden)}", markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""``sslkit plugins new``: a complete distribution to begin with."""
+"""``sslkit plugins new``: create a distribution with a working component."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from typing import Annotated
 import typer
 
 from sslkit.cli.common import completion
-from sslkit.cli.common.console import JsonOption, output, print_json
+from sslkit.cli.common.console import print_json, stdout_console
+from sslkit.cli.common.options import JsonOption
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="What recipes will call it, such as my-loss.")],
+    name: Annotated[str, typer.Argument(help="Name of the component in recipes, such as my-loss.")],
     kind: Annotated[
         str,
         typer.Option("--kind", help="Kind of component, such as loss or backbone.", autocompletion=completion.kinds),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Folder to make (default: ./sslkit-NAME).")
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder to create (default: ./sslkit-NAME).")
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Write a distribution with one component that works, its tests, a recipe, and what it takes to publish it."""
+    """Create a distribution with a working component, its tests, a recipe, and packaging files."""
     from sslkit.components.kinds import find_kind
     from sslkit.scaffold import write_distribution
 
@@ -30,7 +31,7 @@ def command(
     if json:
         print_json({"folder": str(folder)})
         return
-    console = output()
-    console.print(f"wrote {folder}; go on with:", markup=False)
+    console = stdout_console()
+    console.print(f"created {folder}; next steps:", markup=False)
     for line in (f"cd {folder}", "pip install -e '.[dev]'", "pytest", f"sslkit train recipes/{name}.toml"):
         console.print(f"  {line}", markup=False, soft_wrap=True)

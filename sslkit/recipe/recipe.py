@@ -1,4 +1,4 @@
-"""A checked recipe: every section validated, every component loaded, ready to be built or written out again."""
+"""A checked recipe, with validated sections and loaded components."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from sslkit.contracts.component import Component
 from sslkit.contracts.options import Options
 from sslkit.errors import OptionError, RecipeError
 from sslkit.recipe.document import Document
-from sslkit.recipe.locate import KeyPath
-from sslkit.recipe.schema import EvaluationSection, MonitorSection, Placement, RunSection, TrainSection
+from sslkit.recipe.line_numbers import KeyPath
+from sslkit.recipe.sections import EvaluationSection, MonitorSection, RunSection, TrainSection, Wiring
 
 
 @dataclass(frozen=True)
-class Selected:
+class ComponentSpec:
     """A component that the recipe names, with its options.
 
     Attributes:
         path: key path of its table.
-        use: its name as the recipe gives it.
-        entry: where it comes from.
+        use: the value of ``use``.
+        entry: its catalog entry.
         component: its class.
         options: its validated options.
-        place: its place among others of its kind.
+        wiring: name, weight, head and start epoch from its table.
     """
 
     path: KeyPath
@@ -36,48 +36,48 @@ class Selected:
     entry: Entry
     component: type[Component]
     options: Options
-    place: Placement
+    wiring: Wiring
 
     @property
     def name(self) -> str:
         """Name of this head or loss within the recipe."""
-        return self.place.name or self.entry.name
+        return self.wiring.name or self.entry.name
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What evaluation needs of the recipe of a trained network."""
+class NetworkRecipe:
+    """The part of a recipe that is needed to evaluate its trained network."""
 
     document: Document
     run: RunSection
     train: TrainSection
     monitor: MonitorSection
     evaluation: EvaluationSection
-    data: Selected
-    backbone: Selected
-    heads: tuple[Selected, ...]
+    data: ComponentSpec
+    backbone: ComponentSpec
+    heads: tuple[ComponentSpec, ...]
 
-    def failure(self, selected: Selected, error: OptionError) -> RecipeError:
-        """A component's refusal of one of its options, located in the recipe."""
-        return RecipeError([self.document.problem((*selected.path, error.option), error.message)])
+    def option_error(self, spec: ComponentSpec, error: OptionError) -> RecipeError:
+        """Convert a component's ``OptionError`` to a ``RecipeError`` with file and line."""
+        return RecipeError([self.document.problem((*spec.path, error.option), error.message)])
 
 
 @dataclass(frozen=True)
-class Recipe(Trained):
-    """A recipe that can be trained."""
+class Recipe(NetworkRecipe):
+    """A complete recipe, which can be trained."""
 
-    views: Selected
-    losses: tuple[Selected, ...]
-    method: Selected
-    optimizer: Selected
+    views: ComponentSpec
+    losses: tuple[ComponentSpec, ...]
+    method: ComponentSpec
+    optimizer: ComponentSpec
 
     @property
-    def selected(self) -> Iterator[Selected]:
-        """Every component, in the order they are built."""
+    def components(self) -> Iterator[ComponentSpec]:
+        """All components, in the order in which they are built."""
         yield from (self.data, self.views, self.backbone, *self.heads, *self.losses, self.method, self.optimizer)
 
     def resolved(self) -> dict[str, Any]:
-        """All sections with every default filled in and every path made absolute."""
+        """Return all sections as plain values, with every default filled in and absolute paths."""
         tables: dict[str, Any] = {
             "run": _plain(self.run),
             "train": _plain(self.train),
@@ -94,18 +94,18 @@ class Recipe(Trained):
         return {name: table for name, table in tables.items() if table}
 
     def to_toml(self) -> str:
-        """The resolved recipe as TOML; reading it again gives the same recipe."""
+        """Return the resolved recipe as TOML. Loading it gives the same recipe."""
         return tomli_w.dumps(self.resolved())
 
 
-def _table(selected: Selected) -> dict[str, Any]:
-    place = {
+def _table(spec: ComponentSpec) -> dict[str, Any]:
+    wiring = {
         name: value
-        for name, value in _plain(selected.place).items()
-        if name in selected.place.model_fields_set and value != ""
+        for name, value in _plain(spec.wiring).items()
+        if name in spec.wiring.model_fields_set and value != ""
     }
-    # Qualified, so that a component of the same name, installed later, cannot make this ambiguous.
-    return {"use": selected.entry.qualified} | place | _plain(selected.options)
+    # The qualified name stays unique if another component of the same name is installed later.
+    return {"use": spec.entry.qualified} | wiring | _plain(spec.options)
 
 
 def _plain(options: Options) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Several processes, played by threads: each sees its part of a batch, and the others' through its ``World``."""
+"""Simulation of several processes by threads, for tests of components that use ``context.world``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ class _Exchange:
 
 
 class ThreadWorld(World):
-    """One of several threads.  What it gathers are the others' own tensors, so that one backward pass reaches all."""
+    """World of several threads.
+
+    ``gather`` and ``sum`` use the other threads' own tensors, so one backward pass reaches the tensors of all threads.
+    """
 
     def __init__(self, rank: int, size: int, exchange: _Exchange) -> None:
         self.rank = rank
@@ -40,13 +43,20 @@ class ThreadWorld(World):
     def _swap(self, tensor: Tensor) -> list[Tensor]:
         self._exchange.slots[self.rank] = tensor
         self._exchange.barrier.wait()
-        found = list(self._exchange.slots)
+        tensors = list(self._exchange.slots)
         self._exchange.barrier.wait()
-        return found
+        return tensors
 
 
-def together(size: int, work: Callable[[World], Result]) -> list[Result]:
-    """What ``work`` gives in each of ``size`` processes; raises what the first of them raised."""
+def run_in_threads(size: int, work: Callable[[World], Result]) -> list[Result]:
+    """Run ``work`` in ``size`` threads that simulate processes.
+
+    Returns:
+        The results in rank order.
+
+    Raises:
+        BaseException: the first exception of any thread.
+    """
     exchange = _Exchange(size)
     results: list[Result | None] = [None] * size
     errors: list[BaseException] = []

@@ -1,0 +1,129 @@
+"""Import of a single component, with errors that state the cause and the remedy."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, requires
+from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from sslkit.components.catalog import THIS_PROCESS, Entry, registered_components
+from sslkit.contracts import API, OLDEST_API
+from sslkit.contracts.component import Component
+from sslkit.contracts.options import Options
+from sslkit.errors import BrokenComponentError, IncompatibleComponentError, UnknownComponentError
+
+EXTRA = re.compile(r'extra == "([^"]+)"')
+"""Name of the extra in the marker of a requirement."""
+
+
+def load_component(entry: Entry) -> type[Component]:
+    """Import the class of an entry point and check it against the contract of its kind.
+
+    Raises:
+        BrokenComponentError: the module or the class does not exist, a dependency is missing, or the import fails.
+        IncompatibleComponentError: the object is not a subclass of its kind's base, lacks a method, or is written for
+            another contract version.
+        UnknownComponentError: ``use`` names a variant, but the component has none.
+    """
+    imported = _import(entry)
+    base_module, _, base_name = entry.kind.base.partition(":")
+    base = getattr(import_module(base_module), base_name)
+    report = f"report this to the author of {entry.distribution}"
+    if not (isinstance(imported, type) and issubclass(imported, base)):
+        actual = f"class {imported.__name__}" if isinstance(imported, type) else f"of type {type(imported).__name__}"
+        raise IncompatibleComponentError(
+            f"{entry}: it is {actual}, which is not a subclass of sslkit.{base_name}; "
+            f"{report}, or use another {entry.kind.singular}"
+        )
+    _check_api(entry, getattr(imported, "api", None))
+    missing = [name for name in dir(imported) if getattr(getattr(imported, name, None), "__isabstractmethod__", False)]
+    if missing:
+        raise IncompatibleComponentError(
+            f"{entry}: it does not implement {', '.join(missing)}, which every {entry.kind.singular} needs; {report}"
+        )
+    options = getattr(imported, "Options", None)
+    if not (isinstance(options, type) and issubclass(options, Options)):
+        raise IncompatibleComponentError(f"{entry}: its Options must be a subclass of sslkit.Options; {report}")
+    conflicts = sorted(options.model_fields.keys() & (entry.kind.reserved | {"use"}))
+    if conflicts:
+        raise IncompatibleComponentError(
+            f"{entry}: its option {conflicts[0]!r} has a name that sslkit reserves in the table of every "
+            f"{entry.kind.singular}; {report}, who must rename it"
+        )
+    component: type[Component] = imported
+    if entry.variant and not component.variant_option:
+        raise UnknownComponentError(
+            f"no installed {entry.kind.singular} is called '{entry.name}:{entry.variant}': "
+            f"{entry.name!r} of {entry.distribution} has no variants, and no distribution is called {entry.name!r}"
+        )
+    return component
+
+
+def variant_options(entry: Entry, component: type[Component]) -> dict[str, str]:
+    """Return the option that ``use = "name:variant"`` sets; empty without a variant."""
+    return {component.variant_option: entry.variant} if entry.variant else {}
+
+
+def _import(entry: Entry) -> Any:
+    if entry.distribution == THIS_PROCESS:
+        return registered_components[entry.kind.group, entry.name][1]
+    module, _, attribute = entry.target.partition(":")
+    remedy = (
+        f"upgrade {entry.distribution} (pip install -U {entry.distribution}), "
+        f"uninstall it (pip uninstall {entry.distribution}), or use another {entry.kind.singular}"
+    )
+    try:
+        imported: Any = import_module(module)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if missing and (module == missing or module.startswith(missing + ".")):
+            raise BrokenComponentError(
+                f"{entry}: stale entry point, there is no module {missing!r}; {remedy}"
+            ) from error
+        raise BrokenComponentError(
+            f"{entry}: it needs the module {missing!r}, which is not installed; "
+            f"install it (pip install {_requirement(missing.partition('.')[0], entry.distribution)}), or {remedy}"
+        ) from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        # A plugin may call sys.exit or raise anything at import; other components must still work.
+        cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise BrokenComponentError(f"{entry}: importing {module} fails with {cause}; {remedy}") from error
+    for part in attribute.split("."):
+        if not hasattr(imported, part):
+            raise BrokenComponentError(f"{entry}: stale entry point, {module} has no {attribute!r}; {remedy}")
+        imported = getattr(imported, part)
+    return imported
+
+
+def _requirement(package: str, distribution: str) -> str:
+    """Return what to install for a package: the distribution's extra that names it, otherwise the package itself."""
+    with suppress(PackageNotFoundError, InvalidRequirement):
+        for requirement in map(Requirement, requires(distribution) or ()):
+            extra = EXTRA.search(str(requirement.marker))
+            if extra and canonicalize_name(requirement.name) == canonicalize_name(package):
+                return f"'{distribution}[{extra[1]}]'"
+    return package
+
+
+def _check_api(entry: Entry, api: object) -> None:
+    if not isinstance(api, int) or isinstance(api, bool):
+        raise IncompatibleComponentError(
+            f"{entry}: it does not declare its contract version; add a line `api = {API}` to the class"
+        )
+    if api > API:
+        raise IncompatibleComponentError(
+            f"{entry}: it needs contract version {api}, this sslkit accepts {OLDEST_API} to {API}; "
+            f"upgrade sslkit (pip install -U sslkit) or install an older {entry.distribution}"
+        )
+    if api < OLDEST_API:
+        raise IncompatibleComponentError(
+            f"{entry}: it was written for contract version {api}, this sslkit accepts {OLDEST_API} to {API}; "
+            f"upgrade {entry.distribution} (pip install -U {entry.distribution})"
+        )

@@ -1,0 +1,43 @@
+"""The checks of ``sslkit doctor`` and their results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """Result of a check.
+
+    Attributes:
+        name: what was checked.
+        status: ``ok``, ``warning`` (works, but could be better) or ``error``.
+        text: what was found.
+        advice: what to do; empty if nothing is to do.
+    """
+
+    name: str
+    status: Literal["ok", "warning", "error"]
+    text: str
+    advice: str = ""
+
+
+def run_checks(runs: Path) -> Iterator[CheckResult]:
+    """Run all checks. The slowest one, importing all plugins, comes last.
+
+    Args:
+        runs: the folder of all runs.
+    """
+    from sslkit.diagnosis import machine, plugins, storage
+
+    yield from machine.check_versions()
+    yield machine.check_device()
+    yield machine.check_precision()
+    yield machine.check_threads()
+    yield machine.check_load()
+    yield from storage.check_folders(runs)
+    yield storage.check_cache_size()
+    yield from plugins.check_plugins()
