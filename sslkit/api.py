@@ -1,4 +1,4 @@
-"""What the command line does, for Python: train, resume, find, evaluate and show runs."""
+"""The Python interface: train, resume, find, evaluate, report, predict and export runs."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from sslkit.device.hardware import DeviceName, choose_hardware
+from sslkit.device.hardware import DeviceName, choose_device
 from sslkit.errors import InputError
-from sslkit.evaluation.evaluate import build_evaluators, evaluate, other_data
+from sslkit.evaluation.build_evaluators import build_evaluators, build_other_dataset
+from sslkit.evaluation.evaluate import evaluate
 from sslkit.export.export import Exported, export
-from sslkit.inference.predict import Written, embed, predict
+from sslkit.inference.predict import InferenceResult, embed, predict
 from sslkit.recipe.load import load_recipe
-from sslkit.runs import find as finding
+from sslkit.runs import find
 from sslkit.runs import run as run_folder
 from sslkit.runs.evaluation_result import EvaluationResult
-from sslkit.runs.metrics_file import Row, read_metrics
+from sslkit.runs.metrics_file import MetricsRow, read_metrics
 from sslkit.trained.backbone import TrainedBackbone, load_backbone
 from sslkit.training import train as training
 from sslkit.training.events import Reporter
@@ -24,7 +25,7 @@ Folder = str | Path | None
 
 
 class Run(run_folder.Run):
-    """A run folder, ``<runs>/<name>/<id>``, and what can be asked of it."""
+    """A run folder, ``<runs>/<name>/<id>``, with methods for what the command line does with it."""
 
     def evaluate(
         self,
@@ -57,96 +58,102 @@ class Run(run_folder.Run):
         built = build_evaluators(asked)
         if data_settings and not data:
             raise InputError(f"data_settings are options of another data set: name it with data= ({data_settings})")
-        other = other_data(data, data_settings) if data else None
-        return evaluate(self, built, choose_hardware(device, "auto").device, random_baseline=random_baseline, other=other)
+        other = build_other_dataset(data, data_settings) if data else None
+        return evaluate(self, built, choose_device(device), random_baseline=random_baseline, other=other)
 
     def report(
         self,
         *others: run_folder.Run,
         out: Folder = None,
         figures: Folder = None,
-        reference: str | None = None,
+        reference: Folder = None,
         device: DeviceName = "auto",
     ) -> Path:
-        """Write a page that shows what was trained, found and scored; it needs no network and no other file.
+        """Write a report as a single HTML page that loads nothing from other files or the network.
 
         Args:
-            others: runs to compare this one with, on the same page.
-            out: the page; ``report.html`` in the run where None, ``comparison.html`` where there are others.
-            figures: a folder for the figures as files: charts as SVG and PNG, grids of images as PNG.
-            reference: ``report-a`` or ``report-b``, published figures to show; where None, those on the run's data set.
-            device: ``auto``, ``cpu``, ``cuda`` or ``mps``; where features are computed.
+            others: runs to compare on the same page.
+            out: the page; None means ``report.html`` in the run folder, or ``comparison.html`` with ``others``.
+            figures: folder to save the figures in: charts as SVG and PNG, image grids as PNG; None saves none.
+            reference: TOML file of published results to show next to the evaluations.
+            device: ``auto``, ``cpu``, ``cuda`` or ``mps``; the device that computes features.
 
         Returns:
-            The page.  What could not be shown, of an unfinished run say, it tells at its top.
+            Path of the page. The top of the page lists what is missing, for instance in an unfinished run.
 
         Raises:
-            RunError: a run's files are damaged.
+            RunError: files of a run are damaged.
         """
         from sslkit.reporting.report_page import write_report
 
-        page, folder = (None if path is None else Path(path) for path in (out, figures))
-        on = choose_hardware(device, "auto").device
-        return write_report([self, *others], page, figures=folder, reference=reference, device=on)[0]
+        page, folder, published = (None if path is None else Path(path) for path in (out, figures, reference))
+        on = choose_device(device)
+        return write_report([self, *others], page, figures=folder, reference=published, device=on)[0]
 
     def label(self, names: Mapping[int, str] | None = None, *, device: DeviceName = "auto") -> tuple[str, ...]:
-        """Name the classes that the run discovered; evaluations, reports and predictions then use the names.
+        """Name the discovered classes; evaluations, reports and predictions use the names.
 
         Args:
-            names: by class, ``{0: "cat", 3: "cat"}``: the same name twice makes one class of two, ``""`` takes a name
-                away, and classes left out keep theirs.  None: write ``label.html``, which shows the classes, and
-                ``classes.toml``, with a line for each that has no name yet.
-            device: ``auto``, ``cpu``, ``cuda`` or ``mps``; where features are computed.
+            names: names by class index, such as ``{0: "cat", 3: "cat"}``. Classes with the same name are merged, ``""``
+                removes a name, and other classes keep theirs. None writes ``label.html``, which shows the images of
+                each class, and ``classes.toml``, in which you enter the names.
+            device: ``auto``, ``cpu``, ``cuda`` or ``mps``; the device that computes features.
 
         Returns:
-            The name of every class, ``""`` for those without.
+            Name of each class, ``""`` for a class without a name.
 
         Raises:
-            RunError: the run has not finished, or discovered no such classes, or its ``classes.toml`` is damaged.
+            RunError: the run has not finished, has no such class, or its ``classes.toml`` is not valid.
         """
-        from sslkit.reporting.label_page import label, name_classes
+        from sslkit.reporting.label_page import name_classes, write_label_page
 
         if names is not None:
             return name_classes(self, names)
-        return label(self, choose_hardware(device, "auto").device).names
+        return write_label_page(self, choose_device(device)).names
 
-    def predict(self, images: str | Path, out: str | Path, *, device: DeviceName = "auto") -> Written:
+    def predict(self, images: str | Path, out: str | Path, *, device: DeviceName = "auto") -> InferenceResult:
         """Write the discovered class of each image file as CSV: ``class``, ``name``, ``confidence``, ``file``.
 
-        What these are is told in ``sslkit.inference.predict.predict``.  Interrupted or killed, the next call goes on.
+        ``sslkit.inference.predict.predict`` describes the columns. After an interruption the next call continues.
 
         Args:
-            images: a folder, searched at any depth, or one image.
-            out: the table; must not be there yet.
+            images: a folder, searched recursively, or one image.
+            out: the table; must not exist.
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
-        Raises:
-            InputError: the run has no classifier, there are no images that can be read, or a file is in the way.
-        """
-        return predict(self, Path(images), Path(out), choose_hardware(device, "auto").device)
+        Returns:
+            The files written, and the images that could not be read.
 
-    def embed(self, images: str | Path, out: str | Path, *, device: DeviceName = "auto") -> Written:
-        """Write the feature of each image file as Parquet: ``file``, ``features``; otherwise as ``predict``."""
-        return embed(self, Path(images), Path(out), choose_hardware(device, "auto").device)
+        Raises:
+            InputError: the run has no classifier, no image can be read, or a file exists already.
+        """
+        return predict(self, Path(images), Path(out), choose_device(device))
+
+    def embed(self, images: str | Path, out: str | Path, *, device: DeviceName = "auto") -> InferenceResult:
+        """Write the features of each image file as Parquet: ``file``, ``features``.
+
+        Arguments, result and errors are those of ``predict``; the run needs no classifier.
+        """
+        return embed(self, Path(images), Path(out), choose_device(device))
 
     def export(self, to: str, out: str | Path) -> Exported:
-        """Write the network for another library, tried with that library, with a model card beside it.
+        """Export the network for another library, verify it with that library, and write a model card.
 
         Args:
-            to: ``safetensors``, ``onnx``, or a library that the backbone has a counterpart in (torchvision, timm).
-            out: the file, ``.onnx`` for that, else ``.safetensors``.
+            to: ``safetensors``, ``onnx``, or a library with an equal network (``torchvision``, ``timm``).
+            out: the file; ``.onnx`` for ONNX, else ``.safetensors``. The model card is written next to it.
 
         Raises:
-            InputError: this network cannot be exported so (the message tells to what it can), or a file is in the way.
+            InputError: the network has no such export (the message lists those it has), or a file exists already.
         """
         return export(self, to, Path(out))
 
     def load_backbone(self) -> TrainedBackbone:
-        """The trained backbone, and how images are prepared for it."""
+        """Return the trained backbone with the image size and normalisation that it needs."""
         return load_backbone(self.path)
 
-    def history(self) -> list[Row]:
-        """The rows of ``metrics.csv``: step, epoch, metric, value."""
+    def read_metrics(self) -> list[MetricsRow]:
+        """Return the rows of ``metrics.csv``: step, epoch, metric, value."""
         return list(read_metrics(self.metrics))
 
 
@@ -158,23 +165,27 @@ def train(
     continue_from: Folder = None,
     reporter: Reporter | None = None,
 ) -> Run:
-    """Train a recipe from the beginning.
+    """Train a recipe.
 
     Args:
-        recipe: the recipe's file.
-        settings: ``path=value`` each, as ``--set`` takes them.
-        runs: the folder of all runs; as the command line finds it where None.
-        continue_from: a finished run whose weights this one begins with.
-        reporter: who is told how it goes; nobody where None.
+        recipe: path of the recipe.
+        settings: changes to the recipe, ``path=value`` each, as for ``--set``.
+        runs: the folder of all runs; None means ``$SSLKIT_RUNS``, else ``./runs``.
+        continue_from: a finished run to take the initial weights from.
+        reporter: receives progress events; None means no output.
 
     Returns:
-        The run; its status tells whether it finished or was interrupted.
+        The run. Its ``status.state`` is ``finished`` or ``interrupted``.
 
     Raises:
-        SslkitError: the recipe, the data or the components cannot be used.
+        SslkitError: the recipe, the data or a component cannot be used.
+
+    Examples:
+        >>> run = sslkit.train("recipes/quickstart.toml", settings=["train.epochs=10"])
+        >>> run.evaluate().evaluators["cluster"].metrics["acc"]
     """
     parent = find_run(continue_from, runs) if continue_from is not None else None
-    return _own(training.train(load_recipe(Path(recipe), settings), _root(runs), reporter, parent))
+    return _as_api_run(training.train(load_recipe(Path(recipe), settings), _root(runs), reporter, parent))
 
 
 def resume(
@@ -184,32 +195,39 @@ def resume(
     reporter: Reporter | None = None,
     allow: Collection[Literal["recipe", "data", "processes", "precision"]] = (),
 ) -> Run:
-    """Go on with a run from its last checkpoint, as if it had never stopped.
+    """Continue a run from its last checkpoint; the result has the same bits as an uninterrupted run.
 
     Args:
-        run: its folder, ``NAME/ID``, ``NAME`` or ``ID``; the latest unfinished one where None.
-        runs: the folder of all runs.
-        reporter: who is told how it goes.
-        allow: what may have changed since it was stopped.
+        run: the run's folder, ``NAME/ID``, ``NAME`` or ``ID``; None means the latest unfinished run.
+        runs: the folder of all runs; None means ``$SSLKIT_RUNS``, else ``./runs``.
+        reporter: receives progress events; None means no output.
+        allow: changes since the interruption that are accepted.
+
+    Returns:
+        The run.
 
     Raises:
-        RunError: there is no such run, or it is finished, still running, or stopped before its first checkpoint;
-            recipe or data have changed.
+        RunError: there is no such run; it is finished, still running or has no checkpoint; or the recipe, the data,
+            the processes or the precision have changed.
     """
-    found = finding.find_run(_spec(run), _root(runs), unfinished=True)
-    return _own(training.resume(found, reporter, allow))
+    found = find.find_run(_spec(run), _root(runs), unfinished=True)
+    return _as_api_run(training.resume(found, reporter, allow))
 
 
 def find_run(run: Folder = None, runs: Folder = None) -> Run:
-    """A run by its folder, ``NAME/ID``, ``NAME`` or ``ID``; the latest where None.
+    """Return a run.
+
+    Args:
+        run: the run's folder, ``NAME/ID``, ``NAME`` or ``ID``; None means the latest run.
+        runs: the folder of all runs; None means ``$SSLKIT_RUNS``, else ``./runs``.
 
     Raises:
         RunError: there is no such run.
     """
-    return _own(finding.find_run(_spec(run), _root(runs)))
+    return _as_api_run(find.find_run(_spec(run), _root(runs)))
 
 
-def _own(run: run_folder.Run) -> Run:
+def _as_api_run(run: run_folder.Run) -> Run:
     return Run(run.path)
 
 
@@ -218,4 +236,4 @@ def _spec(run: Folder) -> str | None:
 
 
 def _root(folder: Folder) -> Path:
-    return finding.runs_folder(None if folder is None else Path(folder))
+    return find.runs_folder(None if folder is None else Path(folder))

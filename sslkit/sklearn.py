@@ -1,4 +1,4 @@
-"""A run's network as scikit-learn estimators: images in arrays to features, or to discovered classes."""
+"""scikit-learn estimators that apply a run's network to images in arrays."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Cluster
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from sslkit.device.hardware import DeviceName, choose
+from sslkit.device.hardware import DeviceName, choose_device
 from sslkit.errors import InputError
-from sslkit.evaluation import class_naming as named
+from sslkit.evaluation.class_groups import group_by_name, predict_group
 from sslkit.runs.class_names import read_class_names
 from sslkit.runs.find import find_run, runs_folder
 from sslkit.trained.network import TrainedNetwork
-from sslkit.views.preprocess import prepare
+from sslkit.views.preprocess import preprocess
 
 
-class _OnImages(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class _ImageEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     def __init__(
         self,
         run: str | Path | None = None,
@@ -43,54 +43,54 @@ class _OnImages(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     def _load(self) -> TrainedNetwork:
         root = runs_folder(None if self.runs is None else Path(self.runs))
         run = find_run(None if self.run is None else str(self.run), root)
-        network = TrainedNetwork(run, choose(self.device, "auto").device)
+        network = TrainedNetwork(run, choose_device(self.device))
         self.backbone_ = network.backbone
         self.channels_: int = network.metadata["channels"]
         self.image_size_: int = network.metadata["image_size"]
         self.mean_, self.std_ = tuple(network.metadata["mean"]), tuple(network.metadata["std"])
-        self._check_shape()
+        self._check_image_shape()
         return network
 
-    def _check_shape(self) -> None:
+    def _check_image_shape(self) -> None:
         shape = self.image_shape
-        whole = shape is None or (len(shape) in (2, 3) and all(isinstance(side, int) and side > 0 for side in shape))
-        if not whole:
+        valid = shape is None or (len(shape) in (2, 3) and all(isinstance(side, int) and side > 0 for side in shape))
+        if not valid:
             raise ValueError(f"image_shape must be (height, width) or (height, width, channels), not {shape!r}")
 
-    def _checked(self, X: ArrayLike, *, reset: bool) -> Tensor:
-        """Images ``[N, C, H, W]``, uint8 or float32 in 0..1."""
-        # Of rows scikit-learn remembers and compares the number of features; of images the run knows the channels.
-        rows = len(X.shape if hasattr(X, "shape") else np.asarray(X).shape) < 3
-        array: NDArray[Any] = validate_data(self, X, reset=reset, ensure_2d=rows, allow_nd=not rows, dtype=_wide(X))
+    def _validate_images(self, X: ArrayLike, *, reset: bool) -> Tensor:
+        """Return X as images ``[N, C, H, W]``, uint8 or float32 in [0, 1]."""
+        # scikit-learn checks the number of features of flattened rows; the run knows the channels of images.
+        flattened = len(X.shape if hasattr(X, "shape") else np.asarray(X).shape) < 3
+        array: NDArray[Any] = validate_data(
+            self, X, reset=reset, ensure_2d=flattened, allow_nd=not flattened, dtype=_lossless_dtype(X)
+        )
         if array.ndim == 2:
-            array = array.reshape(len(array), *self._declared(array.shape[1]))
+            array = array.reshape(len(array), *self._row_shape(array.shape[1]))
         if array.ndim == 3:
             array = array[..., None]
         if array.ndim != 4 or array.shape[3] != self.channels_:
             raise ValueError(
                 f"images must be [N, H, W, {self.channels_}]"
-                f"{', [N, H, W]' if self.channels_ == 1 else ''} or rows of a declared image_shape, as the run was "
+                f"{', [N, H, W]' if self.channels_ == 1 else ''} or rows with image_shape set, because the run was "
                 f"trained on {self.channels_} channels; found {list(array.shape)}"
             )
-        return _scaled(array).permute(0, 3, 1, 2)
+        return _scale(array).permute(0, 3, 1, 2)
 
-    def _declared(self, width: int) -> tuple[int, ...]:
-        """The shape of images in rows of so many numbers."""
+    def _row_shape(self, width: int) -> tuple[int, ...]:
+        """Return the shape of the image in a row of ``width`` values."""
         shape = self.image_shape
         if shape is None:
-            raise ValueError(
-                f"rows of {width} numbers may be images of many shapes: declare image_shape=(height, width)"
-            )
+            raise ValueError(f"the shape of images in rows of {width} values is unknown: set image_shape=(height, width)")
         if math.prod(shape) != width:
-            raise ValueError(f"rows of {width} numbers are no images of image_shape={tuple(shape)}")
+            raise ValueError(f"rows of {width} values do not fit image_shape={tuple(shape)}")
         return tuple(shape)
 
     def _features(self, images: Tensor) -> Iterator[Tensor]:
-        """Features ``[B, D]`` of each batch, on the device."""
-        device = choose(self.device, "auto").device
+        """Yield the features ``[B, D]`` of each batch, on the device."""
+        device = choose_device(self.device)
         with torch.no_grad():
             for batch in images.split(self.batch_size):
-                pixels = prepare(batch.to(device), self.image_size_, self.mean_, self.std_)
+                pixels = preprocess(batch.to(device), self.image_size_, self.mean_, self.std_)
                 yield self.backbone_(pixels).float()
 
     def __sklearn_tags__(self) -> Any:
@@ -99,40 +99,49 @@ class _OnImages(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         return tags
 
 
-class SSLFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _OnImages):  # type: ignore[misc]  # scikit-learn has no types
-    """Images in an array to the features of a finished run, ``[N, D]`` float32.
+class SSLFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _ImageEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Transformer from images to the features of a finished run, ``[N, D]`` float32.
 
-    Images are ``[N, H, W, C]``, ``[N, H, W]`` where the run has one channel, or flattened rows whose shape
-    ``image_shape`` tells.  Whole numbers are 0 to 255, others 0 to 1; beyond that there is a warning.  They are
-    prepared as in evaluation: the shorter side resized, the middle square, the run's normalisation.
+    X has the shape ``[N, H, W, C]``, ``[N, H, W]`` if the run has one channel, or ``[N, H * W * C]`` with
+    ``image_shape``. Integers are in 0 to 255, floats in [0, 1]; other values give a warning. Images are preprocessed as
+    in evaluation: resize of the shorter side, centre crop, the run's normalisation.
 
-    Nothing is learned from X: ``fit`` loads the network, and remembers how many features X has.
+    ``fit`` loads the network and learns nothing from X.
 
     Args:
-        run: the run's folder, ``NAME/ID``, ``NAME`` or ``ID``; the latest where None.
-        runs: the folder of all runs; as the command line finds it where None.
+        run: the run's folder, ``NAME/ID``, ``NAME`` or ``ID``; None means the latest run.
+        runs: the folder of all runs; None means ``$SSLKIT_RUNS``, else ``./runs``.
         image_shape: ``(height, width)`` or ``(height, width, channels)`` of flattened rows.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        batch_size: images at a time.
+        batch_size: images in one forward pass.
 
     Raises:
-        ValueError: X holds no images of the run's channels.
+        ValueError: X does not contain images with the run's channels.
         sslkit.RunError: there is no such run, or it has not finished.
+
+    Examples:
+        >>> pipeline = make_pipeline(SSLFeatures("quickstart"), LogisticRegression())
+        >>> pipeline.fit(images, labels)
     """
 
     def fit(self, X: ArrayLike, y: Any = None) -> SSLFeatures:
-        """Load the network."""
+        """Load the network.
+
+        Args:
+            X: images; only their shape is used.
+            y: ignored.
+        """
         self._n_features_out: int = self._load().metadata["feature_dim"]
-        self._checked(X, reset=True)
+        self._validate_images(X, reset=True)
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[np.float32]:
-        """Features ``[N, D]``."""
+        """Return the features ``[N, D]`` of images."""
         check_is_fitted(self)
-        found: NDArray[np.float32] = torch.cat(
-            [part.cpu() for part in self._features(self._checked(X, reset=False))]
+        features: NDArray[np.float32] = torch.cat(
+            [part.cpu() for part in self._features(self._validate_images(X, reset=False))]
         ).numpy()
-        return found
+        return features
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -140,58 +149,65 @@ class SSLFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _OnImages):
         return tags
 
 
-class SSLClusters(ClusterMixin, _OnImages):  # type: ignore[misc]  # scikit-learn has no types
-    """Images in an array to the classes that a finished run discovered; arguments and images as of ``SSLFeatures``.
+class SSLClusters(ClusterMixin, _ImageEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Clusterer that assigns images to the classes that a finished run discovered.
+
+    Parameters and images are those of ``SSLFeatures``.
 
     Attributes:
-        labels_: the class of each image that it was fitted on.
-        names_: the name of each class, from the run's ``classes.toml``; None where nobody named any.
+        labels_: class of each image that it was fitted on.
+        names_: name of each class, from the run's ``classes.toml``; None without that file.
 
     Raises:
         sslkit.InputError: the run has no classifier.
     """
 
     def fit(self, X: ArrayLike, y: Any = None) -> SSLClusters:
-        """Load the network, and classify X; nothing is learned from it."""
+        """Load the network and classify X; nothing is learned from X."""
         network = self._load()
         if network.head is None or not network.classes:
-            raise InputError(f"{network.metadata['run']} has no classifier, so it discovered no classes")
+            raise InputError(f"{network.metadata['run']} has no classifier, so it has no classes")
         self.head_, self.classifier_ = network.head, network.classifier
         self.temperature_ = 1.0 if network.temperature is None else network.temperature
         self.names_ = read_class_names(network.run, network.classes)
-        self.labels_ = self._classify(self._checked(X, reset=True))
+        self.labels_ = self._classify(self._validate_images(X, reset=True))
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
-        """The class of each image, as ``sslkit predict`` writes it: of classes with one name, the likeliest."""
+        """Return the class of each image, as ``sslkit predict`` does.
+
+        Classes with the same name count as one; the most probable of them is returned.
+        """
         check_is_fitted(self)
-        return self._classify(self._checked(X, reset=False))
+        return self._classify(self._validate_images(X, reset=False))
 
     def _classify(self, images: Tensor) -> NDArray[np.int64]:
         logits = torch.cat([self.head_(part).logits[self.classifier_].float().cpu() for part in self._features(images)])
-        group, _ = named.grouping(self.names_ or [""] * logits.shape[1])
-        found: NDArray[np.int64] = named.choose(logits, self.temperature_, group)[0].numpy()
-        return found
+        group, _ = group_by_name(self.names_ or [""] * logits.shape[1])
+        classes: NDArray[np.int64] = predict_group(logits, self.temperature_, group)[0].numpy()
+        return classes
 
 
-def _wide(X: ArrayLike) -> str:
-    """A type that holds the numbers of X as they are, and tells whole ones from others."""
-    given = np.asarray(X).dtype
-    if given == np.uint8:
+def _lossless_dtype(X: ArrayLike) -> str:
+    """Return a dtype that represents X exactly and keeps integers apart from floats."""
+    dtype = np.asarray(X).dtype
+    if dtype == np.uint8:
         return "uint8"
-    if given.kind in "iub":
+    if dtype.kind in "iub":
         return "int64"
-    return "float32" if given in (np.float16, np.float32) else "float64"
+    return "float32" if dtype in (np.float16, np.float32) else "float64"
 
 
-def _scaled(array: NDArray[Any]) -> Tensor:
+def _scale(array: NDArray[Any]) -> Tensor:
+    """Return images as uint8, or as float32 scaled to [0, 1]; warn about values out of range."""
     if array.dtype == np.uint8:
         return torch.tensor(array)
-    top = 255 if array.dtype.kind == "i" else 1
+    maximum = 255 if array.dtype.kind == "i" else 1
     low, high = array.min(), array.max()
-    if low < 0 or high > top:
-        kind = "whole numbers" if top == 255 else "numbers with a fraction"
+    if low < 0 or high > maximum:
+        kind = "integer" if maximum == 255 else "float"
         warnings.warn(
-            f"pixels go from {low:g} to {high:g}, but {kind} are taken to be 0 to {top}: scale them", stacklevel=4
+            f"pixel values are in {low:g} to {high:g}, but {kind} images must be in 0 to {maximum}: scale them",
+            stacklevel=4,
         )
-    return torch.tensor(array, dtype=torch.float32) / top
+    return torch.tensor(array, dtype=torch.float32) / maximum

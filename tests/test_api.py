@@ -1,4 +1,4 @@
-"""What the command line does, from Python; and components without a package."""
+"""The Python interface, and components registered without a package."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from pathlib import Path
 import pytest
 
 import sslkit
-from sslkit.components.catalog import Catalog, local_entries
+from sslkit.components.catalog import Catalog, registered_components
 
 
 @pytest.fixture(autouse=True)
-def nothing_stays() -> Iterator[None]:
+def unregister_components() -> Iterator[None]:
     yield
-    local_entries.clear()
+    registered_components.clear()
 
 
-class Spread(sslkit.Loss):
-    """Views agree, images differ."""
+class MarginLoss(sslkit.Loss):
+    """Views of an image agree, and each embedding dimension has a standard deviation of at least ``margin``."""
 
     api = 1
     needs = frozenset({"embeddings"})
 
     class Options(sslkit.Options):
         margin: float = 1.0
-        """How far apart images are to be."""
+        """Smallest standard deviation."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
@@ -34,18 +34,18 @@ class Spread(sslkit.Loss):
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
         first, second = views.student.embeddings
-        apart = (self.margin - first.std(0)).relu().mean()
-        return sslkit.LossOutput((first - second).square().mean() + apart, {"apart": apart})
+        hinge = (self.margin - first.std(0)).relu().mean()
+        return sslkit.LossOutput((first - second).square().mean() + hinge, {"hinge": hinge})
 
 
 def test_train_evaluate_and_find(tiny: Path, tmp_path: Path) -> None:
     run = sslkit.train(tiny, settings=["train.epochs=1"], runs=tmp_path / "runs")
     assert run.status.state == "finished"
-    assert {row.metric for row in run.history()} >= {"loss", "lr", "epoch_loss"}
+    assert {row.metric for row in run.read_metrics()} >= {"loss", "lr", "epoch_loss"}
     found = run.evaluate({"cluster": {}, "knn": {}}, random_baseline=True)
-    assert 0 < found["knn"]["top1"] <= 1
-    assert "knn_random_weights" in found["baselines"]
-    assert json.loads(next(run.evaluations.iterdir()).read_text())["knn"] == found["knn"]
+    assert 0 < found.evaluators["knn"].metrics["top1"] <= 1
+    assert "random_weights" in found.evaluators["knn"].baselines
+    assert json.loads(next(run.evaluations.iterdir()).read_text()) == found.to_json()
     assert run.load_backbone().channels == 1
     assert run.label({3: "cat"}) == ("", "", "", "cat", *[""] * 6)
     assert "Class 3: <bdi>cat</bdi>" in run.report(out=str(tmp_path / "page.html")).read_text()
@@ -56,34 +56,34 @@ def test_train_evaluate_and_find(tiny: Path, tmp_path: Path) -> None:
         sslkit.resume(run.path)
 
 
-def test_settings_of_no_data_set_are_refused(finished_run: Path) -> None:
-    with pytest.raises(sslkit.InputError, match="data_settings are of another data set than the run's, which data"):
+def test_data_settings_without_data_are_refused(finished_run: Path) -> None:
+    with pytest.raises(sslkit.InputError, match="data_settings are options of another data set: name it with data="):
         sslkit.Run(finished_run).evaluate(data_settings=["data.size=9"])
 
 
-def test_a_registered_loss_trains_and_is_shown_as_such(tiny: Path, tmp_path: Path) -> None:
-    sslkit.register("spread", Spread)
-    run = sslkit.train(tiny, settings=["train.epochs=1", "loss={use='spread', margin=0.5}"], runs=tmp_path)
-    assert {row.metric for row in run.history()} >= {"spread/apart"}
-    assert '{ use = "this-process:spread", margin = 0.5 }' in run.recipe.read_text()
+def test_registered_loss_trains_and_is_recorded_as_such(tiny: Path, tmp_path: Path) -> None:
+    sslkit.register("margin", MarginLoss)
+    run = sslkit.train(tiny, settings=["train.epochs=1", "loss={use='margin', margin=0.5}"], runs=tmp_path)
+    assert {row.metric for row in run.read_metrics()} >= {"margin/hinge"}
+    assert '{ use = "this-process:margin", margin = 0.5 }' in run.recipe.read_text()
     recorded = json.loads(run.provenance.read_text())["components"]["loss"]
-    assert recorded == {"kind": "loss", "name": "spread", "distribution": "this-process", "version": ""}
-    local_entries.clear()
-    gone = "the loss 'spread' of this-process, which the run was trained with, is not registered here"
-    assert run.evaluate("knn")["notes"] == [gone]
-    with pytest.raises(sslkit.RecipeError, match=r"another process; register it here too: sslkit\.register\('spread'"):
+    assert recorded == {"kind": "loss", "name": "margin", "distribution": "this-process", "version": ""}
+    registered_components.clear()
+    gone = "the loss 'margin' of this-process, which the run was trained with, is not registered here"
+    assert run.evaluate("knn").notes == [gone]
+    with pytest.raises(sslkit.RecipeError, match=r"another process; register it here too: sslkit\.register\('margin'"):
         sslkit.train(run.recipe, runs=tmp_path)
 
 
-def test_registering_again_replaces_and_other_things_are_refused() -> None:
-    class Other(Spread):
-        """The same, changed in the next cell."""
+def test_registering_a_name_again_replaces_it_and_other_classes_are_refused() -> None:
+    class Changed(MarginLoss):
+        """A later version of the loss, as from another notebook cell."""
 
-    sslkit.register("spread", Spread)
-    sslkit.register("spread", Other)
-    (entry,) = (entry for entry in Catalog.scan().entries if entry.name == "spread")
-    assert entry.target.endswith("Other")
-    with pytest.raises(sslkit.InputError, match=r"is no component: subclass one of sslkit\.Dataset, sslkit\.Views"):
+    sslkit.register("margin", MarginLoss)
+    sslkit.register("margin", Changed)
+    (entry,) = (entry for entry in Catalog.scan().entries if entry.name == "margin")
+    assert entry.target.endswith("Changed")
+    with pytest.raises(sslkit.InputError, match=r"is not a component: subclass one of sslkit\.Dataset, sslkit\.Views"):
         sslkit.register("thing", dict)  # type: ignore[arg-type]  # what is refused
     with pytest.raises(sslkit.InputError, match="cannot be called 'a:b'"):
-        sslkit.register("a:b", Spread)
+        sslkit.register("a:b", MarginLoss)

@@ -1,4 +1,4 @@
-"""Where the ``sslkit`` command, and ``python -m sslkit.cli``, begin: before anything slow is imported."""
+"""Entry point of the ``sslkit`` command and of ``python -m sslkit.cli``; imports nothing slow at first."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from sslkit.device.allocator import RETAIN_FREED_MEMORY
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C ends it quietly from the first moment on."""
+    """Run the command line; Ctrl-C ends it quietly, even during imports."""
     try:
         _prepare_streams()
-        # Before anything loads OpenMP: threads that wait must sleep, not spin.  Spinning made the quick start ten times
-        # slower as soon as another process wanted a core, and gained nothing on a quiet machine.
+        # Must be set before OpenMP loads. Spinning threads slow a training on a busy machine down ten times.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        # Likewise before torch: with several processes it warns, in each, of what is on purpose.
+        # Must be set before torch loads, which otherwise warns in each process about intended settings.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-        # This process is sslkit's own, so its allocator may be tuned for training.
+        # The allocator may be tuned for training, because this process is sslkit's own.
         os.environ.setdefault(RETAIN_FREED_MEMORY, "1")
         from sslkit.cli.main import app
 
@@ -29,11 +28,11 @@ def main() -> None:
 
 
 def _prepare_streams() -> None:
-    """Streams that are closed swallow what is written, and file names that are no text are written escaped."""
+    """Discard output to closed streams, and escape file names that are not valid text."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  (open as long as the process)
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open as long as the process
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 

@@ -1,4 +1,4 @@
-"""``sslkit init``: looks at a folder of images, and proposes a recipe for it."""
+"""``sslkit init``: survey a folder of images and propose a recipe."""
 
 from __future__ import annotations
 
@@ -8,64 +8,67 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sslkit.cli.common.console import JsonOption, messages, output, print_json, print_table
+from sslkit.cli.common.console import print_json, print_table, stderr_console, stdout_console
+from sslkit.cli.common.options import JsonOption
 
 if TYPE_CHECKING:
-    from sslkit.data.datasets.folder.survey import Survey
+    from sslkit.data.datasets.folder.survey import FolderSurvey
 
-SHOWN = 5
-"""Files or groups that are listed of each sort; the rest is counted."""
+MAX_LISTED = 5
+"""Files or groups of each kind to list; the others are counted."""
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of images, at any depth.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of images, searched recursively.")],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Recipe to write.")] = Path("recipe.toml"),
     classes: Annotated[
-        int | None, typer.Option("--classes", metavar="N", min=2, help="How many classes there are, if you know.")
+        int | None, typer.Option("--classes", metavar="N", min=2, help="Number of classes, if you know it.")
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Open every image; else at most 20 000, spread evenly over the folder.")
+        bool, typer.Option("--all", help="Open every image, not only 20 000 spread evenly over the folder.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the recipe where it is there already.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing recipe.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Look at a folder of images, tell what is in it, and propose a recipe for it."""
+    """Survey a folder of images and propose a recipe for it."""
     from sslkit.errors import InputError
 
     if not force and out.exists():
-        raise InputError(f"{out} is there already: name another with --out, or replace it with --force")
+        raise InputError(f"{out} exists already: choose another file with --out, or overwrite it with --force")
     if not out.parent.is_dir():
-        raise InputError(f"there is no folder {out.parent} to write {out.name} to")
+        raise InputError(f"the folder {out.parent} does not exist: create it, or choose another file with --out")
 
-    from sslkit.data.datasets.folder.survey import survey
-    from sslkit.device.hardware import choose_hardware
+    from sslkit.data.datasets.folder.survey import survey_folder
+    from sslkit.device.hardware import choose_device
     from sslkit.files import write_atomic
-    from sslkit.proposal.rules import FEW, Facts
-    from sslkit.proposal.write_recipe import propose
+    from sslkit.proposal.folder_facts import FolderFacts
+    from sslkit.proposal.rules import FEW_IMAGES
+    from sslkit.proposal.write_recipe import propose_recipe
 
-    messages().print(f"looking at the images in {folder}", markup=False, soft_wrap=True)
-    found = survey(folder, every=every)
-    facts = Facts.of(found, choose_hardware("auto", "auto"), classes or 0)
-    recipe = propose(folder, facts)
-    write_atomic(out, recipe)
+    stderr_console().print(f"reading the images in {folder}", markup=False, soft_wrap=True)
+    found = survey_folder(folder, every=every)
+    facts = FolderFacts.from_survey(found, has_gpu=choose_device("auto") != "cpu", classes=classes or 0)
+    write_atomic(out, propose_recipe(folder, facts))
     if json:
-        print_json({"recipe": str(out), **describe(found)})
+        print_json({"recipe": str(out), **survey_json(found)})
         return
-    show(found)
-    if facts.images < FEW:
-        output().print(f"{facts.images} images are few: below {FEW}, classes are rarely worth much", markup=False)
-    output().print(f"\nwrote {out}, with a reason for each choice; go on with:", markup=False, soft_wrap=True)
-    output().print(f"  sslkit train {shlex.quote(str(out))}", markup=False, soft_wrap=True)
+    print_survey(found)
+    if facts.images < FEW_IMAGES:
+        _print(
+            f"note: {facts.images} images are few. Below {FEW_IMAGES}, classes learned from scratch are rarely useful."
+        )
+    _print(f"\nwrote {out}, with a reason for each choice; next step:")
+    _print(f"  sslkit train {shlex.quote(str(out))}")
 
 
-def describe(found: Survey) -> dict[str, Any]:
-    """The findings as JSON."""
-    from sslkit.data.datasets.folder.duplicates import across
+def survey_json(found: FolderSurvey) -> dict[str, Any]:
+    """Return the survey as a tree for JSON."""
+    from sslkit.data.datasets.folder.duplicates import count_across_splits
 
     return {
         "images": {split: len(files) for split, files in found.tree.files.items()},
-        "looked": found.looked,
-        "read": dict(found.labels.reasons),
+        "opened": found.looked,
+        "label_sources": dict(found.labels.reasons),
         "classes": list(found.labels.class_names),
         "sizes": [{"size": list(size), "images": count} for size, count in found.sizes.items()],
         "converted": dict(found.converted),
@@ -74,15 +77,15 @@ def describe(found: Survey) -> dict[str, Any]:
         "broken": [{"file": path, "reason": reason} for path, reason in found.broken.items()],
         "ignored": dict(found.tree.ignored),
         "unread": list(found.tree.unread),
-        "copies": [list(group) for group in found.copies],
-        "look_alikes": [list(group) for group in found.look_alikes],
-        "across_splits": across(found.copies, found.tree) + across(found.look_alikes, found.tree),
+        "exact_duplicates": [list(group) for group in found.exact_duplicates],
+        "near_duplicates": [list(group) for group in found.near_duplicates],
+        "across_splits": count_across_splits(found.exact_duplicates, found.tree) + count_across_splits(found.near_duplicates, found.tree),
     }
 
 
-def show(found: Survey) -> None:
-    """The findings as a table, and the files that need a look."""
-    from sslkit.data.datasets.folder.duplicates import across
+def print_survey(found: FolderSurvey) -> None:
+    """Print the survey as a table, and list broken files and duplicates."""
+    from sslkit.data.datasets.folder.duplicates import count_across_splits
 
     tree = found.tree
     total = len(tree.all_files)
@@ -90,46 +93,50 @@ def show(found: Survey) -> None:
     common = max(found.sizes, key=lambda size: found.sizes[size])
     rows = [(f"{split} images", f"{len(files)}, {found.labels.reasons[split]}") for split, files in tree.files.items()]
     if found.looked < total:
-        rows.append(("opened", f"{found.looked} of them, spread evenly; --all opens every one"))
+        rows.append(("opened", f"{found.looked} images, spread evenly; --all opens every image"))
     if smallest == largest and len(found.sizes) == 1:
         rows.append(("size", f"{common[1]}x{common[0]}"))
     else:
         sides = f"shorter side {smallest} to {largest}, median {median}"
-        rows.append(("sizes", f"{len(found.sizes)}, most often {common[1]}x{common[0]}; {sides}"))
-    rows.append(("colour", f"in {found.colour:.0%} of the images" if found.colour else "none, all are grey"))
+        rows.append(("sizes", f"{len(found.sizes)}, most common {common[1]}x{common[0]}; {sides}"))
+    rows.append(("colour", f"in {found.colour:.0%} of the images" if found.colour else "none, all images are grey"))
     if found.converted:
-        rows.append(("kinds", ", ".join(f"{count} {what}" for what, count in found.converted.items())))
+        rows.append(("formats", ", ".join(f"{count} {form}" for form, count in found.converted.items())))
     level = found.background
-    rows.append(("background", "differs" if level is None else f"the same in nearly all, level {level} of 255"))
+    rows.append(("background", "varies" if level is None else f"level {level} of 255 in nearly all images"))
     rows.append(("broken files", str(len(found.broken))))
-    for name, groups in (("copies", found.copies), ("look-alikes", found.look_alikes)):
+    for name, groups in (("duplicates", found.exact_duplicates), ("near-duplicates", found.near_duplicates)):
         extra = sum(len(group) - 1 for group in groups)
-        what = f"{extra}, of {len(groups)} pictures" if extra else "none"
-        between = across(groups, tree)
-        rows.append((name, f"{what}; {between} of these in training and evaluation" if between else what))
+        counts = f"{extra} files, of {len(groups)} images" if extra else "none"
+        between = count_across_splits(groups, tree)
+        rows.append((name, f"{counts}; {between} images are in training and evaluation" if between else counts))
     if tree.ignored:
-        rows.append(("no images", ", ".join(f"{count} {_name(kind)}" for kind, count in tree.ignored.items())))
+        rows.append(("other files", ", ".join(f"{count} {_printable(kind)}" for kind, count in tree.ignored.items())))
     if tree.unread:
-        rows.append(("not read", _some(list(tree.unread))))
-    print_table("", ("found", ""), rows)
-    _list("broken", [f"{_name(path)}: {reason}" for path, reason in found.broken.items()])
-    _list("copies", [_some(list(group)) for group in found.copies])
-    _list("look-alikes", [_some(list(group)) for group in found.look_alikes])
+        rows.append(("not read", _join(list(tree.unread))))
+    print_table("", ("property", "value"), rows)
+    _print_list("broken", [f"{_printable(path)}: {reason}" for path, reason in found.broken.items()])
+    _print_list("duplicates", [_join(list(group)) for group in found.exact_duplicates])
+    _print_list("near-duplicates", [_join(list(group)) for group in found.near_duplicates])
 
 
-def _list(title: str, lines: list[str]) -> None:
-    for line in lines[:SHOWN]:
-        output().print(f"{title}: {line}", markup=False, soft_wrap=True)
-    if len(lines) > SHOWN:
-        output().print(f"{title}: and {len(lines) - SHOWN} more; --json lists all", markup=False)
+def _print_list(title: str, lines: list[str]) -> None:
+    for line in lines[:MAX_LISTED]:
+        _print(f"{title}: {line}")
+    if len(lines) > MAX_LISTED:
+        _print(f"{title}: and {len(lines) - MAX_LISTED} more; --json lists all")
 
 
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(map(_name, names[:SHOWN])) + more
+def _join(names: list[str]) -> str:
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return ", ".join(map(_printable, names[:MAX_LISTED])) + more
 
 
-def _name(name: str) -> str:
-    from sslkit.data.datasets.folder.scan import shown
+def _printable(name: str) -> str:
+    from sslkit.data.datasets.folder.scan import printable
 
-    return shown(name)
+    return printable(name)
+
+
+def _print(text: str) -> None:
+    stdout_console().print(text, markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The ``sslkit`` command: its subcommands, and how every error reaches the user."""
+"""The ``sslkit`` command: its subcommands and error handling."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from sslkit.cli import (
     cache,
     compare,
     doctor,
+    embed,
     evaluate,
     export,
-    files,
     init,
     label,
     plugins,
+    predict,
     recipes,
     report,
     resume,
     runs,
     train,
 )
-from sslkit.cli.common.console import fail, interrupted
+from sslkit.cli.common.console import print_error, print_interrupted
 from sslkit.errors import SslkitError
 
 
 class Commands(TyperGroup):
-    """Runs a subcommand, and turns what stops it into a message and an exit code.
+    """Command group that turns exceptions into error messages and exit codes.
 
-    0 done, 1 failed, 2 the user's input is wrong, 130 interrupted.
+    Exit codes: 0 success, 1 failure, 2 invalid input, 130 interrupted.
     """
 
     def invoke(self, ctx: Any) -> Any:
@@ -42,17 +43,17 @@ class Commands(TyperGroup):
             sys.stdout.flush()
             return result
         except SslkitError as error:
-            fail(str(error))
+            print_error(str(error))
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
-            interrupted()
+            print_interrupted()
             raise typer.Exit(130) from error
         except OSError as error:
-            # A reader that has gone (`sslkit ... | head`) need not be told.
+            # A closed pipe (`sslkit ... | head`) is not an error.
             if not isinstance(error, BrokenPipeError):
                 where = "" if error.filename is None else f": {error.filename}"
-                fail(f"reading or writing failed: {error.strerror or error}{where}")
-            # What could not be written, the flush at exit must not try again.
+                print_error(f"reading or writing failed: {error.strerror or error}{where}")
+            # Otherwise the flush at exit fails again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from error
 
@@ -60,7 +61,7 @@ class Commands(TyperGroup):
 app = typer.Typer(
     name="sslkit",
     cls=Commands,
-    help="Self-supervised image learning on your own pictures: recipes, plugins, honest figures.",
+    help="Self-supervised image learning on your own images, with recipes, plugins and reproducible results.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -70,8 +71,8 @@ app.command("train")(train.command)
 app.command("resume")(resume.command)
 app.command("eval")(evaluate.command)
 app.command("compare")(compare.command)
-app.command("predict")(files.predict)
-app.command("embed")(files.embed)
+app.command("predict")(predict.command)
+app.command("embed")(embed.command)
 app.command("report")(report.command)
 app.command("label")(label.command)
 app.command("export")(export.command)
@@ -83,8 +84,8 @@ app.add_typer(recipes.app, name="recipes")
 app.add_typer(runs.app, name="runs")
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         from sslkit import __version__
 
         typer.echo(f"sslkit {__version__}")
@@ -94,7 +95,7 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     pass

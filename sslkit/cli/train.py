@@ -1,4 +1,4 @@
-"""``sslkit train``: a recipe to a finished run."""
+"""``sslkit train``: train a recipe."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sslkit.cli.common import completion
-from sslkit.cli.common.console import JsonOption, RunsOption, SetOption, only_json, print_json
+from sslkit.cli.common.console import print_json, reserve_stdout
+from sslkit.cli.common.options import JsonOption, RunsOption, SetOption
 
 if TYPE_CHECKING:
     from sslkit.runs.run import Run
@@ -22,13 +23,13 @@ def command(
         typer.Option(
             "--continue-from",
             metavar="RUN",
-            help="Begin with a finished run's weights, as a new run.",
+            help="Start a new run from the weights of a finished one.",
             autocompletion=completion.runs,
         ),
     ] = None,
     runs: RunsOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Build everything and one batch, show shapes and sizes, train nothing.")
+        bool, typer.Option("--dry-run", help="Build everything, run one batch, print shapes and sizes; train nothing.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
@@ -38,35 +39,35 @@ def command(
     from sslkit.runs.find import find_run, runs_folder
 
     if dry_run and continue_from:
-        raise typer.BadParameter("--dry-run trains nothing: leave --continue-from out")
-    # Before torch and Lightning are imported, which takes seconds.
+        raise typer.BadParameter("--dry-run trains nothing: remove --continue-from")
+    # Report a wrong run or recipe before importing torch, which takes seconds.
     parent = find_run(continue_from, runs_folder(runs)) if continue_from else None
-    with only_json(json):
+    with reserve_stdout(json):
         checked = load_recipe(recipe, set_ or [])
     if dry_run:
-        from sslkit.cli.common.dry_run import show
+        from sslkit.cli.common.dry_run import print_dry_run
         from sslkit.training.distributed.environment import is_main_process
-        from sslkit.training.dry_run import dry_run as try_out
+        from sslkit.training.dry_run import dry_run as run_dry
 
-        with only_json(json):
-            found = try_out(checked, stderr_reporter())
+        with reserve_stdout(json):
+            result = run_dry(checked, stderr_reporter())
         if is_main_process():
-            show(found, as_json=json)
+            print_dry_run(result, as_json=json)
         return
     from sslkit.training.train import train
 
-    with only_json(json):
+    with reserve_stdout(json):
         run = train(checked, runs_folder(runs), stderr_reporter(), parent)
-    finish(run, as_json=json)
+    print_outcome(run, as_json=json)
 
 
-def finish(run: Run, *, as_json: bool) -> None:
-    """Say what became of a run and what to type next; of several processes, only the main one says it.
+def print_outcome(run: Run, *, as_json: bool) -> None:
+    """Print the outcome of a training and the next commands; only the main process prints.
 
     Raises:
-        typer.Exit: with code 130, where it was interrupted.
+        typer.Exit: with code 130, if the training was interrupted.
     """
-    from sslkit.cli.common.summary import tell_finished, tell_interrupted
+    from sslkit.cli.common.summary import print_finished_run, print_interrupted_run
     from sslkit.training.distributed.environment import is_main_process
 
     status = run.status
@@ -76,8 +77,8 @@ def finish(run: Run, *, as_json: bool) -> None:
     elif as_json:
         print_json({"run": str(run.path), "state": status.state, "step": status.step, "steps": status.steps})
     elif interrupted:
-        tell_interrupted(run)
+        print_interrupted_run(run)
     else:
-        tell_finished(run)
+        print_finished_run(run)
     if interrupted:
         raise typer.Exit(130)

@@ -1,1 +1,1 @@
-"""A run's network on image files that nobody has seen before."""
+"""Run a trained network on new image files."""

@@ -1,4 +1,4 @@
-"""What a run's network makes of image files: decoded by threads, while the network works on those before."""
+"""Run a trained network on image files: threads decode the next images while the network works."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sslkit.data.datasets.folder.scan import ImageFile
-from sslkit.data.datasets.folder.threads import in_order
-from sslkit.data.images import UnreadableImageError, decode
+from sslkit.data.image_files import UnreadableImageError, decode_image
+from sslkit.data.threads import map_in_threads
 from sslkit.errors import InputError
-from sslkit.runs.records import read_provenance
+from sslkit.runs.provenance_file import read_provenance
 from sslkit.runs.run import Run
 from sslkit.trained.network import TrainedNetwork
-from sslkit.views.preprocess import prepare
+from sslkit.views.preprocess import preprocess
 
-BATCH = 512
-"""Files that pass through the network together."""
+BATCH_SIZE = 512
+"""Files in one forward pass."""
 
-CHUNK = 4 * BATCH
-"""Files whose results are kept together: what is lost at most when the process is killed."""
+CHUNK_SIZE = 4 * BATCH_SIZE
+"""Files whose results are saved together; a killed process loses at most one chunk."""
 
 Output = Literal["features", "logits"]
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """What became of ``CHUNK`` files, or of the last ones.
+    """Results of up to ``CHUNK_SIZE`` files.
 
     Attributes:
-        values: ``[n, D]`` features or ``[n, K]`` logits of those that gave an image, in the order of the files.
-        broken: the reason for each file that gave none, by path.
+        values: ``[n, D]`` features or ``[n, K]`` logits of the readable files, in the order of the files.
+        broken: the reason for each unreadable file, by path.
     """
 
     values: Tensor
     broken: dict[str, str]
 
 
-def stored_size(run: Run) -> tuple[int, tuple[int, int]]:
-    """Channels and ``(H, W)`` that the run's images were stored in: new ones are decoded to the same.
+def stored_image_size(run: Run) -> tuple[int, tuple[int, int]]:
+    """Return the channels and ``(H, W)`` of the run's stored training images; new images are decoded to the same.
 
     Raises:
-        InputError: image files are not read as so many channels.
-        RunError: the run's record cannot be read.
+        InputError: image files cannot be read with so many channels.
+        RunError: the run's provenance cannot be read.
     """
     channels, height, width = read_provenance(run)["image_shape"]
     if channels not in (1, 3):
@@ -58,61 +58,61 @@ def stored_size(run: Run) -> tuple[int, tuple[int, int]]:
     return channels, (height, width)
 
 
-def chunks(
+def compute_chunks(
     run: Run,
     network: TrainedNetwork,
     device: str,
     root: Path,
     files: Sequence[ImageFile],
     output: Output,
-    progress: Callable[[int], None],
+    on_progress: Callable[[int], None],
 ) -> Iterator[Chunk]:
-    """Results of files, chunk by chunk.
+    """Yield the network's results, chunk by chunk.
 
-    Images are decoded as those that the run was trained on (their stored size, channels), then prepared as in
-    evaluation.  Memory does not grow with the number of files.
+    Images are decoded to the size of the run's training images and preprocessed as in evaluation. Memory does not grow
+    with the number of files.
 
     Args:
         run: the run.
         network: its network, on the device.
-        device: where it computes.
-        root: the files' folder.
+        device: the device.
+        root: folder of the files.
         files: the files.
-        output: what is wanted.
-        progress: told after each batch how many files are done.
+        output: the output to return.
+        on_progress: called after each batch with the number of files done.
     """
-    channels, size = stored_size(run)
-    given = network.metadata
-    mean, std = tuple(given["mean"]), tuple(given["std"])
+    channels, size = stored_image_size(run)
+    metadata = network.metadata
+    mean, std = tuple(metadata["mean"]), tuple(metadata["std"])
     head = network.head if output == "logits" else None
 
-    def attempt(file: ImageFile) -> NDArray[np.uint8] | str:
+    def decode(file: ImageFile) -> NDArray[np.uint8] | str:
         try:
-            return decode(root / file.path, channels, size).pixels
+            return decode_image(root / file.path, channels, size).pixels
         except UnreadableImageError as error:
             return str(error)
 
     def forward(images: list[NDArray[np.uint8]]) -> Tensor:
         pixels = torch.from_numpy(np.stack(images)).to(device, non_blocking=True)
         with torch.no_grad():
-            features: Tensor = network.backbone(prepare(pixels, given["image_size"], mean, std)).float()
+            features: Tensor = network.backbone(preprocess(pixels, metadata["image_size"], mean, std)).float()
             return features if head is None else head(features).logits[network.classifier].float()
 
-    width = network.classes if output == "logits" else given["feature_dim"]
-    results = in_order(attempt, files, ahead=2 * BATCH)
-    for start in range(0, len(files), CHUNK):
+    width = network.classes if output == "logits" else metadata["feature_dim"]
+    decoded = map_in_threads(decode, files, ahead=2 * BATCH_SIZE)
+    for start in range(0, len(files), CHUNK_SIZE):
         parts = [torch.empty(0, width, device=device)]
         broken: dict[str, str] = {}
-        for first in range(start, min(start + CHUNK, len(files)), BATCH):
-            batch = files[first : first + BATCH]
+        for first in range(start, min(start + CHUNK_SIZE, len(files)), BATCH_SIZE):
+            batch = files[first : first + BATCH_SIZE]
             images = []
-            for file, result in zip(batch, results, strict=False):
+            for file, result in zip(batch, decoded, strict=False):
                 if isinstance(result, str):
                     broken[file.path] = result
                 else:
                     images.append(result)
             if images:
                 parts.append(forward(images))
-            progress(first + len(batch))
-        # The only time that the device is waited for.
+            on_progress(first + len(batch))
+        # The only device sync of a chunk.
         yield Chunk(torch.cat(parts).cpu(), broken)

@@ -1,4 +1,4 @@
-"""Classes and features of image files, written to a table."""
+"""Write the discovered classes or the features of image files to a table."""
 
 from __future__ import annotations
 
@@ -13,41 +13,35 @@ from typing import Any, BinaryIO
 import torch
 
 from sslkit import __version__
-from sslkit.data.datasets.folder.scan import images_at, shown
+from sslkit.data.datasets.folder.scan import find_images, printable
 from sslkit.errors import DataError, InputError
-from sslkit.evaluation.class_naming import choose, grouping
+from sslkit.evaluation.class_groups import group_by_name, predict_group
 from sslkit.files import open_atomic, require_new_file
-from sslkit.inference.forward import Output, chunks
-from sslkit.inference.job import Job, unfinished, weights_fingerprint
-from sslkit.inference.tables import (
-    ParquetFile,
-    file_cell,
-    require_parquet,
-    text_cell,
-    write_rows,
-)
+from sslkit.inference.forward import Output, compute_chunks
+from sslkit.inference.resumable_job import ResumableJob, hash_weights, job_folder
+from sslkit.inference.tables import ParquetFile, file_cell, require_parquet, text_cell, write_rows
 from sslkit.runs.class_names import read_class_names
 from sslkit.runs.run import Run
 from sslkit.trained.network import TrainedNetwork
 
-LISTED = 100
-"""Broken files that are named in the result; all are in the table of broken files."""
+MAX_EXAMPLES = 100
+"""Broken files in the result; the table of broken files has all."""
 
-Advance = Callable[[int, int], None]
-"""Told how many files are done, and of how many."""
+OnProgress = Callable[[int, int], None]
+"""Called with the number of files done and their total."""
 
 
 @dataclass(frozen=True)
-class Written:
-    """What was written.
+class InferenceResult:
+    """Files that were written, and the broken images.
 
     Attributes:
-        file: the table, a row for each file that gave an image.
-        images: how many these are.
-        broken: how many files gave none.
-        broken_file: their table, ``<out>.broken.csv`` (file, reason); None where there are none.
-        examples: the first of them, with the reasons.
-        notes: what a user should know, in sentences.
+        file: the table, with one row for each readable image.
+        images: number of its rows.
+        broken: number of unreadable files.
+        broken_file: table of the unreadable files, ``<out>.broken.csv`` (file, reason); None without any.
+        examples: path and reason of the first unreadable files.
+        notes: sentences for the user.
     """
 
     file: Path
@@ -58,137 +52,154 @@ class Written:
     notes: tuple[str, ...]
 
 
-def predict(run: Run, images: Path, out: Path, device: str = "cpu", advance: Advance | None = None) -> Written:
-    """The discovered class of each image, as CSV: ``class``, ``name``, ``confidence``, ``file``.
+def predict(
+    run: Run, images: Path, out: Path, device: str = "cpu", on_progress: OnProgress | None = None
+) -> InferenceResult:
+    """Write the discovered class of each image as CSV: ``class``, ``name``, ``confidence``, ``file``.
 
-    The confidence is the class's probability, softmax(logits / temperature) of the classifier that evaluation uses, at
-    the temperature at which the run's loss reads it.  Classes that were given one name count as one: their
-    probabilities are added, and ``class`` is the likeliest of them.  ``file`` is relative to ``images``.
+    The confidence is the class's probability, softmax(logits / temperature), with the run's evaluation classifier and
+    the temperature of its loss. Classes with the same name count as one: their probabilities are added, and ``class``
+    is the most probable of them. ``file`` is relative to ``images``.
 
-    What is done is kept beside ``out``; interrupted or killed, the next call goes on, to the same bits.
+    Results are saved next to ``out`` meanwhile. After an interruption the next call continues, with the same bits.
 
     Args:
         run: a finished run with a classifier.
-        images: a folder, searched at any depth, or an image.
-        out: the table; must not be there yet.
-        device: where the network computes.
-        advance: told how it goes.
+        images: a folder, searched recursively, or an image.
+        out: the table; must not exist.
+        device: device of the network.
+        on_progress: called with the number of files done and their total.
 
     Raises:
-        InputError: the run has no classifier, a file is in the way, or another process writes it.
+        InputError: the run has no classifier, a file exists already, or another process writes it.
         DataError: there are no images, or none can be read.
     """
     network = TrainedNetwork(run, device)
     if not network.classes:
-        raise InputError(
-            f"{run.name} has no classifier, so it discovered no classes: `sslkit embed` writes its features"
-        )
+        raise InputError(f"{run.name} has no classifier, so it has no classes: write its features with `sslkit embed`")
     names = read_class_names(run, network.classes)
-    group, group_names = grouping(names or [""] * network.classes)
+    group, group_names = group_by_name(names or [""] * network.classes)
     temperature = 1.0 if network.temperature is None else network.temperature
-    notes = [*network.notes] + ["nobody has named the classes: `sslkit label` asks for names"] * (names is None)
+    notes = [*network.notes] + ["the classes have no names: name them with `sslkit label`"] * (names is None)
     if network.temperature is None:
-        notes.append("the run does not tell at which temperature its loss reads logits: confidence is taken at 1")
+        notes.append("the run's loss defines no temperature for logits: confidence is computed with temperature 1")
 
-    def table(file: BinaryIO, job: Job) -> None:
+    def write_table(file: BinaryIO, job: ResumableJob) -> None:
         write_rows(file, [("class", "name", "confidence", "file")])
-        for paths, chunk in job.results():
-            likeliest, chosen, confidence = choose(chunk.values, temperature, group)
-            rows = zip(likeliest.tolist(), chosen.tolist(), confidence.tolist(), paths, strict=True)
+        for paths, chunk in job.load_chunks():
+            classes, groups, confidence = predict_group(chunk.values, temperature, group)
+            rows = zip(classes.tolist(), groups.tolist(), confidence.tolist(), paths, strict=True)
             write_rows(
                 file,
                 (
-                    (place, text_cell(group_names[named]), round(sure, 6), file_cell(path))
-                    for place, named, sure, path in rows
+                    (class_index, text_cell(group_names[group_index]), round(probability, 6), file_cell(path))
+                    for class_index, group_index, probability, path in rows
                 ),
             )
 
-    return _write(run, network, images, out, device, "logits", table, notes, advance)
+    return _run_job(run, network, images, out, device, "logits", write_table, notes, on_progress)
 
 
-def embed(run: Run, images: Path, out: Path, device: str = "cpu", advance: Advance | None = None) -> Written:
-    """The feature of each image, as Parquet: ``file`` (relative to ``images``), ``features`` (D float32).
+def embed(
+    run: Run, images: Path, out: Path, device: str = "cpu", on_progress: OnProgress | None = None
+) -> InferenceResult:
+    """Write the features of each image as Parquet: ``file`` (relative to ``images``), ``features`` (D float32).
 
-    What is done is kept beside ``out``; interrupted or killed, the next call goes on, to the same bits.
+    Results are saved next to ``out`` meanwhile. After an interruption the next call continues, with the same bits.
 
     Args:
         run: a finished run.
-        images: a folder, searched at any depth, or an image.
-        out: the table; must not be there yet.
-        device: where the network computes.
-        advance: told how it goes.
+        images: a folder, searched recursively, or an image.
+        out: the table; must not exist.
+        device: device of the network.
+        on_progress: called with the number of files done and their total.
 
     Raises:
-        InputError: pyarrow is not installed, a file is in the way, or another process writes it.
+        InputError: pyarrow is not installed, a file exists already, or another process writes it.
         DataError: there are no images, or none can be read.
     """
     require_parquet()
     network = TrainedNetwork(run, device)
-    width = network.metadata["feature_dim"]
-    metadata = {"sslkit": json.dumps({"run": run.name, "feature_dim": width})}
+    feature_dim = network.metadata["feature_dim"]
+    metadata = {"sslkit": json.dumps({"run": run.name, "feature_dim": feature_dim})}
 
-    def table(file: BinaryIO, job: Job) -> None:
-        parquet = ParquetFile(file, width, metadata)
-        for paths, chunk in job.results():
-            parquet.add(paths, chunk.values)
+    def write_table(file: BinaryIO, job: ResumableJob) -> None:
+        parquet = ParquetFile(file, feature_dim, metadata)
+        for paths, chunk in job.load_chunks():
+            parquet.append(paths, chunk.values)
         parquet.close()
 
-    return _write(run, network, images, out, device, "features", table, list(network.notes), advance)
+    return _run_job(run, network, images, out, device, "features", write_table, list(network.notes), on_progress)
 
 
-def _write(
+def _run_job(
     run: Run,
     network: TrainedNetwork,
     images: Path,
     out: Path,
     device: str,
     output: Output,
-    table: Callable[[BinaryIO, Job], None],
+    write_table: Callable[[BinaryIO, ResumableJob], None],
     notes: list[str],
-    advance: Advance | None,
-) -> Written:
+    on_progress: OnProgress | None,
+) -> InferenceResult:
+    """Compute the missing chunks, then write the table of broken files and the output table."""
     broken_file = out.with_name(f"{out.name}.broken.csv")
-    # A listing beside chunks is that of a call which was killed before it had written the table.
-    require_new_file(out, *([] if unfinished(out).exists() else [broken_file]))
-    root, files = images_at(images)
-    identity: dict[str, Any] = {"output": output, "weights": weights_fingerprint(run), "device": device}
+    # With saved chunks, the table of broken files is that of a call that was killed before it wrote the output.
+    require_new_file(out, *([] if job_folder(out).exists() else [broken_file]))
+    root, files = find_images(images)
+    identity: dict[str, Any] = {"output": output, "weights": hash_weights(run), "device": device}
     identity |= network.identity
-    job = Job(out, identity | {"sslkit": __version__, "torch": torch.__version__}, files)
-    with job.held():
-        done = job.done
-        if job.begun_anew:
-            notes.append(f"{job.folder} was of other images or another network: everything was computed anew")
-        elif done:
-            notes.append(f"went on after {done} of {len(files)} files")
+    job = ResumableJob(out, identity | {"sslkit": __version__, "torch": torch.__version__}, files)
+    with job.locked():
+        already_done = job.files_done
+        if job.restarted:
+            notes.append(f"{job.folder} was of other images or another network: everything was computed again")
+        elif already_done:
+            notes.append(f"continued after {already_done} of {len(files)} files")
 
-        def progress(count: int) -> None:
-            if advance is not None:
-                advance(done + count, len(files))
+        def report(count: int) -> None:
+            if on_progress is not None:
+                on_progress(already_done + count, len(files))
 
-        progress(0)
+        report(0)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on odd files; those that matter are among the broken
-            for chunk in chunks(run, network, device, root, files[done:], output, progress):
-                job.keep(chunk)
-        count = 0
-        examples: list[tuple[str, str]] = []
-        with ExitStack() as stack:
-            listing = None
-            for _, chunk in job.results():
-                if chunk.broken and listing is None:
-                    listing = stack.enter_context(open_atomic(broken_file))
-                    write_rows(listing, [("file", "reason")])
-                if listing is not None:
-                    write_rows(listing, ((file_cell(path), text_cell(why)) for path, why in chunk.broken.items()))
-                examples += list(chunk.broken.items())[: LISTED - len(examples)]
-                count += len(chunk.broken)
-            if listing is None:
-                broken_file.unlink(missing_ok=True)  # of a try that failed before the files were repaired
-            if count == len(files):
-                job.remove()
-                first = ": ".join(map(shown, examples[0]))
-                raise DataError(f"none of the {count} images of {images} can be read; the first is {first}")
+            warnings.simplefilter("ignore")  # Pillow's warnings; files that matter are among the broken ones
+            for chunk in compute_chunks(run, network, device, root, files[already_done:], output, report):
+                job.save_chunk(chunk)
+        broken, examples = _write_broken_file(broken_file, job, images)
         with open_atomic(out) as file:
-            table(file, job)
-        job.remove()
-    return Written(out, len(files) - count, count, broken_file if count else None, tuple(examples), tuple(notes))
+            write_table(file, job)
+        job.delete_chunks()
+    written = broken_file if broken else None
+    return InferenceResult(out, len(files) - broken, broken, written, tuple(examples), tuple(notes))
+
+
+def _write_broken_file(path: Path, job: ResumableJob, images: Path) -> tuple[int, list[tuple[str, str]]]:
+    """Write the table of broken files, if there are any.
+
+    Returns:
+        Number of broken files, and path and reason of the first ones.
+
+    Raises:
+        DataError: all files are broken; then no table is written.
+    """
+    count = 0
+    examples: list[tuple[str, str]] = []
+    with ExitStack() as stack:
+        file: BinaryIO | None = None
+        for _, chunk in job.load_chunks():
+            if chunk.broken and file is None:
+                file = stack.enter_context(open_atomic(path))
+                write_rows(file, [("file", "reason")])
+            if file is not None:
+                write_rows(file, ((file_cell(name), text_cell(reason)) for name, reason in chunk.broken.items()))
+            examples += list(chunk.broken.items())[: MAX_EXAMPLES - len(examples)]
+            count += len(chunk.broken)
+        if count == len(job.files):
+            job.delete_chunks()
+            first = ": ".join(map(printable, examples[0]))
+            raise DataError(f"none of the {count} images in {images} can be read; the first is {first}")
+    if not count:
+        path.unlink(missing_ok=True)  # from an earlier call, before the files were repaired
+    return count, examples

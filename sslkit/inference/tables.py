@@ -1,4 +1,4 @@
-"""Tables of results: CSV that spreadsheets can open without harm, and Parquet."""
+"""Write tables: CSV that is safe to open in a spreadsheet, and Parquet."""
 
 from __future__ import annotations
 
@@ -11,46 +11,52 @@ from torch import Tensor
 
 from sslkit.errors import InputError
 
-FORMULA = tuple("=+-@\t\r\n")
-"""What a cell that a spreadsheet computes may begin with."""
+FORMULA_STARTS = tuple("=+-@\t\r\n")
+"""First characters of cells that a spreadsheet may evaluate as a formula."""
 
 
 def encodable(text: str) -> str:
-    """Text that UTF-8 can hold: bytes of a file name that are no text become ``\\\\udc..``."""
+    """Return text that UTF-8 can encode; invalid bytes of a file name become ``\\\\udc..``."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def file_cell(path: str) -> str:
-    """A relative path that no spreadsheet takes for a formula; still the path of the same file."""
-    return f"./{encodable(path)}" if path.startswith(FORMULA) else encodable(path)
+    """Return a relative path for a cell; ``./`` in front keeps it from being a formula."""
+    return f"./{encodable(path)}" if path.startswith(FORMULA_STARTS) else encodable(path)
 
 
 def text_cell(text: str) -> str:
-    """Text that no spreadsheet takes for a formula: one that could be has an apostrophe in front."""
-    return f"'{encodable(text)}" if text.startswith(FORMULA) else encodable(text)
+    """Return text for a cell; an apostrophe in front keeps it from being a formula."""
+    return f"'{encodable(text)}" if text.startswith(FORMULA_STARTS) else encodable(text)
 
 
 def write_rows(file: BinaryIO, rows: Iterable[Sequence[Any]]) -> None:
-    """Add rows of CSV (RFC 4180, UTF-8, lines end in a line feed); all text is in quotes."""
+    """Append rows as CSV (RFC 4180, UTF-8, line feeds); all text is quoted."""
     text = io.StringIO(newline="")
-    # Where quotes are left to need, Python's writer leaves a carriage return without them.
+    # Quote all text: with minimal quoting, Python's writer leaves carriage returns unquoted.
     csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerows(rows)
     file.write(text.getvalue().encode())
 
 
 class ParquetFile:
-    """A Parquet file of ``file`` (text) and ``features`` (a list of D float32 each), written chunk by chunk."""
+    """Writer of a Parquet file with the columns ``file`` (text) and ``features`` (lists of D float32).
 
-    def __init__(self, file: BinaryIO, width: int, metadata: dict[str, str]) -> None:
+    Args:
+        file: the open file.
+        feature_dim: D.
+        metadata: metadata of the table.
+    """
+
+    def __init__(self, file: BinaryIO, feature_dim: int, metadata: dict[str, str]) -> None:
         import pyarrow
         import pyarrow.parquet
 
-        features = pyarrow.list_(pyarrow.float32(), width)
+        features = pyarrow.list_(pyarrow.float32(), feature_dim)
         self.schema = pyarrow.schema([("file", pyarrow.string()), ("features", features)], metadata)
         self.writer = pyarrow.parquet.ParquetWriter(file, self.schema)
 
-    def add(self, paths: Sequence[str], features: Tensor) -> None:
-        """Add rows: paths, and their features ``[n, D]`` float32."""
+    def append(self, paths: Sequence[str], features: Tensor) -> None:
+        """Append a row for each path with its features ``[n, D]`` float32."""
         import pyarrow
 
         if not paths:
@@ -61,17 +67,17 @@ class ParquetFile:
         self.writer.write_table(pyarrow.Table.from_arrays([names, column], schema=self.schema))
 
     def close(self) -> None:
-        """Write the end."""
+        """Write the footer."""
         self.writer.close()
 
 
 def require_parquet() -> None:
-    """Refuse early what could not be written.
+    """Check that Parquet can be written, before any work is done.
 
     Raises:
         InputError: pyarrow is not installed.
     """
     try:
-        import pyarrow  # noqa: F401 - only whether it is there
+        import pyarrow  # noqa: F401 - only to check that it is installed
     except ModuleNotFoundError:
         raise InputError("Parquet needs pyarrow, which is not installed: pip install 'sslkit[parquet]'") from None

@@ -1,1 +1,1 @@
-"""A recipe proposed for a folder of images: rules with their reasons, and the TOML text they come to."""
+"""Propose a recipe for a folder of images: rules with reasons, and the TOML text."""

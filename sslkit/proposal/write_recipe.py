@@ -1,133 +1,134 @@
-"""The proposed recipe as TOML: every value with its reason above it."""
+"""Write a proposed recipe as TOML, with the reason for each value above it."""
 
 from __future__ import annotations
 
 import re
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tomli_w
 
 from sslkit.errors import InputError
 from sslkit.proposal import rules
-from sslkit.proposal.rules import Choice, Facts
-
-Table = dict[str, Choice]
+from sslkit.proposal.folder_facts import FolderFacts
+from sslkit.proposal.rules import Choice
 
 WIDTH = 100
+"""Width of the comments in columns."""
 
 
-def propose(root: Path, facts: Facts) -> str:
-    """A recipe for the images below ``root``, trainable as it is.
+class _Table(NamedTuple):
+    header: str
+    purpose: str
+    choices: dict[str, Choice]
+
+
+def propose_recipe(root: Path, facts: FolderFacts) -> str:
+    """Return a complete recipe for the images in a folder.
 
     Raises:
-        InputError: there are too few images, or the folder's path cannot be written in TOML.
+        InputError: there are too few images, or the folder's path cannot be written as TOML.
     """
-    if facts.images < rules.FEWEST:
+    if facts.images < rules.MIN_IMAGES:
         raise InputError(
-            f"{root} has {facts.images} images to train on: {rules.FEWEST} are the least, hundreds are few"
+            f"{root} has {facts.images} training images: at least {rules.MIN_IMAGES} are needed, and a useful training "
+            "needs hundreds"
         )
     path = str(root.absolute())
     try:
         path.encode()
     except UnicodeEncodeError:
-        raise InputError(f"the path {path!a} is no text that TOML can hold: rename the folder") from None
-    parts = [f"# Proposed by `sslkit init` for {facts.images} images.  Change what you know better.\n"]
-    parts += [_table(header, table) for header, table in _tables(path, facts)]
-    return "\n".join(parts)
+        raise InputError(f"the path {path!a} cannot be written as TOML: rename the folder") from None
+    head = (
+        f"# Proposed by `sslkit init` for {facts.images} images. Comments give the reason for each value; change what you\n"
+        "# know better. `sslkit recipes check FILE` finds mistakes, `sslkit train FILE --dry-run` tries one batch.\n"
+    )
+    return "\n".join([head, *map(_format_table, _tables(path, facts))])
 
 
 def run_name(root: Path) -> str:
-    """The folder's name, as far as a run can be called so."""
+    """Return the folder's name as a valid run name."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", root.absolute().name).strip("-._")[:64]
-    return "pictures" if name in ("", "latest") else name
+    return "images" if name in ("", "latest") else name
 
 
-def _tables(path: str, facts: Facts) -> list[tuple[str, Table]]:
+def _tables(path: str, facts: FolderFacts) -> list[_Table]:
     epochs, batch = rules.epochs(facts), rules.batch_size(facts)
-    steps = max(1, facts.images // batch.value)
+    steps_per_epoch = max(1, facts.images // batch.value)
+    checkpoint_epochs = max(1, round(200 / steps_per_epoch))
     limit = rules.broken_limit(facts)
     hidden = Choice([256 if rules.backbone(facts)["use"].value == "convnet" else 4096])
+    start_epoch = Choice(epochs.value // 2, "Starts half-way: from the first epoch on, it would group images by their raw pixels.")
+    run = {"name": Choice(run_name(Path(path)), "Name of the run's folder.")}
+    train = {
+        "epochs": epochs,
+        "batch_size": batch,
+        "checkpoint_every": Choice(f"{checkpoint_epochs} epochs", "About 200 steps; `sslkit resume` continues there."),
+    }
+    data = {
+        "use": Choice("image-folder"),
+        "root": Choice(path),
+        "channels": rules.channels(facts),
+        "size": rules.stored_size(facts),
+        **({"broken_limit": limit} if limit else {}),
+    }
+    classes_head = {
+        "name": Choice("classes"),
+        "use": Choice("selfcls-mlp"),
+        "hidden_dims": hidden,
+        "classifiers": rules.classifiers(facts),
+    }
+    styles_head = {
+        "name": Choice("styles"),
+        "use": Choice("selfcls-mlp"),
+        "hidden_dims": hidden,
+        "classifiers": rules.styles(facts),
+    }
+    classes_loss = {
+        "name": Choice("classes"),
+        "use": Choice("selfcls"),
+        "head": Choice("classes"),
+        "start_epoch": start_epoch,
+    }
+    styles_loss = {"name": Choice("styles"), "use": Choice("selfcls"), "head": Choice("styles")}
+    optimizer = {
+        "use": Choice("adamw"),
+        "lr": rules.learning_rate(facts),
+        "warmup_epochs": Choice(min(3, epochs.value - 1)),
+    }
+    monitor = {"every_epochs": Choice(max(1, epochs.value // 10), "About ten times during the training.")}
+    evaluation = {"classifier": Choice("lowest-loss", "Needs no labels.")}
     return [
-        ("[run]", {"name": Choice(run_name(Path(path)))}),
-        (
-            "[train]",
-            {
-                "epochs": epochs,
-                "batch_size": batch,
-                "checkpoint_every": Choice(f"{max(1, round(200 / steps))} epochs", "about every 200 steps"),
-            },
-        ),
-        (
-            "[data]",
-            {
-                "use": Choice("image-folder"),
-                "root": Choice(path),
-                "channels": rules.channels(facts),
-                "size": rules.stored_size(facts),
-                **({"broken_limit": limit} if limit else {}),
-            },
-        ),
-        ("[views]", rules.views(facts)),
-        ("[backbone]", rules.backbone(facts)),
-        (
-            "[[head]]",
-            {
-                "name": Choice("classes"),
-                "use": Choice("selfcls-mlp"),
-                "hidden_dims": hidden,
-                "classifiers": rules.classifiers(facts),
-            },
-        ),
-        (
-            "[[head]]",
-            {
-                "name": Choice("styles"),
-                "use": Choice("selfcls-mlp"),
-                "hidden_dims": hidden,
-                "classifiers": rules.styles(facts),
-            },
-        ),
-        (
-            "[[loss]]",
-            {
-                "name": Choice("classes"),
-                "use": Choice("selfcls"),
-                "head": Choice("classes"),
-                "start_epoch": Choice(
-                    epochs.value // 2, "half-way: classes that are sought from the beginning are those of pixels"
-                ),
-            },
-        ),
-        ("[[loss]]", {"name": Choice("styles"), "use": Choice("selfcls"), "head": Choice("styles")}),
-        (
-            "[optimizer]",
-            {
-                "use": Choice("adamw"),
-                "lr": rules.learning_rate(facts),
-                "warmup_epochs": Choice(min(3, epochs.value - 1)),
-            },
-        ),
-        ("[monitor]", {"every_epochs": Choice(max(1, epochs.value // 10), "measured ten times")}),
-        (
-            "[evaluation]",
-            {"classifier": Choice("lowest-loss", "of the restarts; no label is needed for it")},
-        ),
+        _Table("[run]", "", run),
+        _Table("[train]", "", train),
+        _Table("[data]", "The images. They are decoded once and cached.", data),
+        _Table("[views]", "Random augmentations. The views of an image are trained to get the same class.", rules.views(facts)),
+        _Table("[backbone]", "The network that computes an image's features.", rules.backbone(facts)),
+        _Table("[[head]]", "Classifiers on the features. They discover the classes.", classes_head),
+        _Table("[[head]]", "Auxiliary classifiers, for the training only.", styles_head),
+        _Table("[[loss]]", "Trains the classifiers that discover the classes.", classes_loss),
+        _Table("[[loss]]", "Trains the auxiliary classifiers, from the first epoch on.", styles_loss),
+        _Table("[optimizer]", "", optimizer),
+        _Table("[monitor]", "How often metrics are computed during the training.", monitor),
+        _Table("[evaluation]", "Which classifier gives the classes after the training.", evaluation),
     ]
 
 
-def _table(header: str, table: Table) -> str:
-    lines = [header]
-    for key, choice in table.items():
-        lines += textwrap.wrap(choice.why, WIDTH, initial_indent="# ", subsequent_indent="# ")
-        lines.append(f"{key} = {_value(choice.value)}")
+def _format_table(table: _Table) -> str:
+    lines = [*_comment(table.purpose), table.header]
+    for key, choice in table.choices.items():
+        lines += [*_comment(choice.reason), f"{key} = {_format_value(choice.value)}"]
     return "\n".join(lines) + "\n"
 
 
-def _value(value: Any) -> str:
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent="# ", subsequent_indent="# ")
+
+
+def _format_value(value: Any) -> str:
     if isinstance(value, list):
-        text = f"[{', '.join(map(_value, value))}]"
+        text = f"[{', '.join(map(_format_value, value))}]"
         return (
             text
             if len(text) <= WIDTH

@@ -1,14 +1,14 @@
-"""The page with every command's help says what the commands do now."""
+"""The page of all commands matches their current help."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_the_page_is_up_to_date() -> None:
+def test_page_is_up_to_date() -> None:
     spec = importlib.util.spec_from_file_location("make_commands", DOCS / "make_commands.py")
     assert spec is not None
     assert spec.loader is not None
@@ -16,11 +16,11 @@ def test_the_page_is_up_to_date() -> None:
     spec.loader.exec_module(module)
     page = module.page()
     assert (DOCS / "commands.md").read_text(encoding="utf-8") == page, "run python docs/make_commands.py"
-    for told in (
+    for text in (
         "## `sslkit plugins check`\n\nImport components, check their contracts",
         "| `RECIPE` | | The recipe, a TOML file. |",
-        "| `--yes`, `-y` |  | Do not ask. |",
+        "| `--yes`, `-y` |  | Do not ask for confirmation. |",
         "| `--protocol` | `best, report` |",
         "| `--data` | `NAME\\|RECIPE` |",
     ):
-        assert told in page
+        assert text in page

@@ -1,4 +1,4 @@
-"""The examples do what they say, on a run that this trains."""
+"""The examples work on a run that these tests train."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from sslkit.recipe.load import load_recipe
 from sslkit.runs.run import Run
 from sslkit.training.train import train
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def example(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def load_example(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -33,22 +33,22 @@ def run(tiny: Path, tmp_path: Path) -> Run:
     return train(load_recipe(tiny, ["train.epochs=1"]), tmp_path / "runs")
 
 
-def test_faster_rcnn_learns_to_find_digits_on_a_trained_backbone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    detection = example("detection", monkeypatch)
+def test_faster_rcnn_learns_to_detect_digits_with_a_trained_backbone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    detection = load_example("detection", monkeypatch)
     trained = sslkit.load_backbone(run.path)
     torch.manual_seed(0)
     model = detection.detector(trained, classes=11, side=48, strides=(2, 4), anchors=(16, 24))
     before = next(trained.backbone.parameters()).clone()
     scenes = detection.scenes("test", trained.channels, 40)
-    untrained, _ = detection.evaluate(model, scenes)
+    recall_before, _ = detection.evaluate(model, scenes)
     detection.train(model, detection.scenes("train", trained.channels, 240), epochs=3)
-    found, named = detection.evaluate(model, scenes)
-    assert found > untrained + 0.3
-    assert named > 0.2
-    assert not torch.equal(next(trained.backbone.parameters()), before), "the backbone is trained too"
+    recall, accuracy = detection.evaluate(model, scenes)
+    assert recall > recall_before + 0.3
+    assert accuracy > 0.2
+    assert not torch.equal(next(trained.backbone.parameters()), before), "the backbone must be trained as well"
 
 
-def test_a_loaded_backbone_gives_the_features_of_the_run(run: Run) -> None:
+def test_loaded_backbone_gives_the_features_of_evaluation(run: Run) -> None:
     from sslkit.evaluation.run_subject import RunSubject
 
     trained = sslkit.load_backbone(run.path)
@@ -62,6 +62,6 @@ def test_a_loaded_backbone_gives_the_features_of_the_run(run: Run) -> None:
     assert not trained.backbone.training
 
 
-def test_loading_what_is_not_there_says_so(tmp_path: Path) -> None:
+def test_loading_a_missing_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(sslkit.RunError, match="there is no run 'mine'"):
         sslkit.load_backbone("mine", tmp_path)

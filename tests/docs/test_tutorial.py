@@ -1,4 +1,4 @@
-"""The tutorial does what it says: its files are written, tested and trained as they stand there."""
+"""The tutorial's files can be written, tested and trained as printed."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ import pytest
 from sslkit.components.kinds import find_kind
 from sslkit.scaffold import write_distribution
 
-TUTORIAL = Path(__file__).parents[1] / "docs" / "plugins" / "tutorial.md"
-LINE = "sslkit_coding_rate/loss.py, the line"
+TUTORIAL = Path(__file__).parents[2] / "docs" / "plugins" / "tutorial.md"
+CHANGED_LINE = "sslkit_coding_rate/loss.py, the line"
 
 
 @pytest.fixture
 def blocks() -> dict[str, str]:
-    """The tutorial's code by title."""
+    """The tutorial's code blocks by title."""
     return dict(re.findall(r'```python title="([^"]+)"\n(.*?)```', TUTORIAL.read_text(), re.DOTALL))
 
 
-def test_the_tutorial(blocks: dict[str, str], tmp_path: Path, install) -> None:
+def test_tutorial_works_as_printed(blocks: dict[str, str], tmp_path: Path, install) -> None:
     folder = write_distribution("coding-rate", find_kind("loss"), tmp_path / "sslkit-coding-rate")
     entry = 'coding-rate = "sslkit_coding_rate.loss:CodingRate"'
     assert entry in (folder / "pyproject.toml").read_text()
     assert entry in TUTORIAL.read_text()
     for title, text in blocks.items():
-        if title != LINE:
+        if title != CHANGED_LINE:
             (folder / title).write_text(text)
     assert len(blocks["sslkit_coding_rate/loss.py"].split("class CodingRate", 1)[1].strip().splitlines()) <= 40
     site = install("sslkit-coding-rate", f"[sslkit.losses]\n{entry.replace(chr(34), '')}\n")
@@ -49,11 +49,11 @@ def test_the_tutorial(blocks: dict[str, str], tmp_path: Path, install) -> None:
     assert re.findall(r"^FAILED \S+::(\w+)", done.stdout, re.MULTILINE) == [
         "test_several_processes_give_the_loss_of_the_global_batch"
     ]
-    (said,) = re.findall(r"```text\n(.*)\n```", TUTORIAL.read_text())
-    assert f"AssertionError: {said}" in done.stdout
+    (message,) = re.findall(r"```text\n(.*)\n```", TUTORIAL.read_text())
+    assert f"AssertionError: {message}" in done.stdout
 
     loss = folder / "sslkit_coding_rate" / "loss.py"
-    loss.write_text(re.sub(r"^ +each = .*\n", blocks[LINE], loss.read_text(), count=1, flags=re.MULTILINE))
+    loss.write_text(re.sub(r"^ +each = .*\n", blocks[CHANGED_LINE], loss.read_text(), count=1, flags=re.MULTILINE))
     done = run(*tests)
     assert done.returncode == 0, done.stdout
     done = run("sslkit.cli", "train", "recipes/coding-rate.toml", "--set", "train.epochs=1")

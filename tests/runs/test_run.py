@@ -69,7 +69,9 @@ def test_status_of_another_run_format_is_refused(running: Run, found: int) -> No
     record = json.loads(path.read_text())
     assert record.pop("format") == RUN_FORMAT
     path.write_text(json.dumps(record if found == 1 else {"format": found}))
-    message = rf"{running.path} has run format {found}, .* reads format {RUN_FORMAT}: train again, or use the sslkit ver"
+    message = (
+        rf"{running.path} has run format {found}, .* reads format {RUN_FORMAT}: train again, or use the sslkit ver"
+    )
     with pytest.raises(RunError, match=message):
         _ = running.status
     assert not running.has_valid_status
@@ -121,7 +123,9 @@ def test_file_system_without_locks_is_refused(running: Run, monkeypatch: pytest.
 
     monkeypatch.setattr(fcntl, "flock", fail)
     assert running.status.state == "running"
-    message = rf"{running.path} is on a file system that cannot lock files \(No locks available\).*--runs or SSLKIT_RUNS"
+    message = (
+        rf"{running.path} is on a file system that cannot lock files \(No locks available\).*--runs or SSLKIT_RUNS"
+    )
     with pytest.raises(RunError, match=message), running.locked():
         pass
 

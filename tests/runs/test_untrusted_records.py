@@ -18,10 +18,13 @@ from safetensors.torch import load_file, save_file
 
 from sslkit.api import Run
 from sslkit.errors import RunError, SslkitError
-from sslkit.evaluation.evaluate import build_evaluators, evaluate
+from sslkit.evaluation.build_evaluators import build_evaluators
+from sslkit.evaluation.evaluate import evaluate
 from sslkit.export.export import export
-from sslkit.reporting.sections import recipe as facts
-from sslkit.reporting.compare import measured
+from sslkit.reporting.compare import run_metrics
+from sslkit.reporting.sections.provenance import provenance_rows
+from sslkit.reporting.sections.recipe import recipe_rows, summary
+from sslkit.reporting.sections.run import parse_table, read_text
 from sslkit.runs.class_names import read_class_names
 from sslkit.runs.metrics_file import read_metrics
 from sslkit.runs.evaluation_files import read_evaluations
@@ -157,7 +160,7 @@ def test_pipes_in_place_of_records_are_not_waited_for(run: Run, fail_if_blocked:
         with pytest.raises(RunError, match=f"{path}.*it is not a regular file"):
             read()
     notes: list[str] = []
-    assert facts.read(run.recipe, notes) == ""
+    assert read_text(run.recipe, notes) == ""
     assert notes == [f"{run.recipe} cannot be read: [Errno 22] it is not a regular file: {str(run.recipe)!r}"]
 
 
@@ -175,21 +178,29 @@ def test_a_report_of_strange_records(run: Run) -> None:
     record = json.loads(run.provenance.read_text())
     recipe = tomllib.loads(run.recipe.read_text())
     for _, changed in every_wrong(record, 1):
-        facts.facts(recipe, changed, 10)
-        facts.origin(changed)
+        recipe_rows(recipe, changed, 10)
+        provenance_rows(changed)
     for _, changed in every_wrong(recipe, 0):
-        facts.facts(changed, record, 10)
-        facts.summary(changed, record, "1 of 2")
+        recipe_rows(changed, record, 10)
+        summary(changed, record, "1 of 2")
     notes: list[str] = []
-    assert facts.parsed(json.loads, DEEP, run.provenance, notes) == {}
+    assert parse_table(json.loads, DEEP, run.provenance, notes) == {}
     assert notes[0].startswith(f"{run.provenance} cannot be read: ")
 
 
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("image_size", 10**12, "{path} is not a valid sslkit record: image_size: Input should be less than or equal to"),
-        ("context.channels", 10**15, "{path} is not a valid sslkit record: context.channels: Input should be less than"),
+        (
+            "image_size",
+            10**12,
+            "{path} is not a valid sslkit record: image_size: Input should be less than or equal to",
+        ),
+        (
+            "context.channels",
+            10**15,
+            "{path} is not a valid sslkit record: context.channels: Input should be less than",
+        ),
         ("backbone.width", 10**13, "tiny/.* was trained with options that backbone 'convnet' of .* no longer has"),
         ("backbone.width", 4096, "the weights {path} cannot be used: .* has 2265124869 numbers, the file 139813"),
         ("context.channels", 10**7, "the weights {path} cannot be used: backbone 'convnet' of .* numbers, the file "),
@@ -226,7 +237,7 @@ def test_evaluations(run: Run, wrong: Wrong) -> None:
         assert not carry_off(run)
         if not results:
             with pytest.raises(RunError, match="has not been evaluated"):
-                measured(run)
+                run_metrics(run)
     assert left_out > len(WRONG)
     path.write_text("[]")
     exported = export(run, "safetensors", run.path / "out.safetensors")

@@ -1,4 +1,4 @@
-"""What the shell completes: names of runs, recipes and components, without importing anything heavy."""
+"""Shell completion of run, recipe and component names; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typer import Context
 
 
 def runs(context: Context, incomplete: str) -> list[str]:
-    """``NAME/ID`` of every run, newest first."""
+    """Return ``NAME/ID`` of matching runs, newest first."""
     from sslkit.runs.find import all_runs, runs_folder
 
     names = [run.name for run in all_runs(runs_folder(context.params.get("runs")))]
@@ -16,20 +16,20 @@ def runs(context: Context, incomplete: str) -> list[str]:
 
 
 def recipes(incomplete: str) -> list[str]:
-    """Recipes of the working directory, and below its folder ``recipes``."""
-    found = [*Path().glob("*.toml"), *Path("recipes").rglob("*.toml")]
-    return [str(path) for path in sorted(found) if str(path).startswith(incomplete)]
+    """Return matching recipes in the working directory and in its folder ``recipes``."""
+    paths = [*Path().glob("*.toml"), *Path("recipes").rglob("*.toml")]
+    return [str(path) for path in sorted(paths) if str(path).startswith(incomplete)]
 
 
 def components(incomplete: str) -> list[str]:
-    """Names of installed components."""
+    """Return matching names of installed components."""
     from sslkit.components.catalog import Catalog
 
     return sorted({entry.name for entry in Catalog.scan().entries if entry.name.startswith(incomplete)})
 
 
 def kinds(incomplete: str) -> list[str]:
-    """Kinds of components."""
+    """Return matching kinds of components."""
     from sslkit.components.kinds import KINDS
 
     return [kind.singular for kind in KINDS if kind.singular.startswith(incomplete)]

@@ -1,4 +1,4 @@
-"""What the commands share: where text goes, how tables and errors look, and the options they have in common."""
+"""Print results to standard output and messages to standard error."""
 
 from __future__ import annotations
 
@@ -6,12 +6,8 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from sslkit.cli.common import completion
 from sslkit.files import to_json
 
 if TYPE_CHECKING:
@@ -19,127 +15,107 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PIPED_WIDTH = 120
-"""Columns that prose is folded to where there is no terminal."""
+"""Width in columns that tables get without a terminal."""
 
 GAP, EDGES = 3, 2
-"""Screen columns between two of a table, and at its edges."""
+"""Width in columns between two columns of a table, and of its edges."""
 
-READABLE = 40
-"""Narrowest column that prose is folded to."""
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
-
-RunsOption = Annotated[
-    Path | None, typer.Option("--runs", metavar="DIR", help="Folder of all runs (default: $SSLKIT_RUNS, else ./runs).")
-]
-
-RunArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="RUN",
-        help="The run: its folder, NAME/ID, NAME or ID (default: the latest).",
-        autocompletion=completion.runs,
-    ),
-]
-
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Change a value of the recipe; repeat for more, in order."),
-]
+MIN_FOLDED_WIDTH = 40
+"""Smallest width in columns that a table's text is folded to."""
 
 
-def output() -> Console:
-    """Standard output, for results."""
+def stdout_console() -> Console:
+    """Return a console for results, on standard output."""
     from rich.console import Console
 
     return Console(highlight=False)
 
 
-def messages() -> Console:
-    """Standard error, for everything that is not a result."""
+def stderr_console() -> Console:
+    """Return a console for messages, on standard error."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
 
 
-def fail(text: str) -> None:
-    """Tell what went wrong, and in which process where torchrun or SLURM started several."""
+def print_error(text: str) -> None:
+    """Print an error message, with the rank of the process that torchrun or SLURM started."""
     from rich.text import Text
 
-    console = messages()
-    place = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or "0"
-    process = "" if place == "0" else f"process {place}: "
-    console.print(Text.assemble(process, ("error: ", "bold red"), text), soft_wrap=True)
+    rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or "0"
+    process = "" if rank == "0" else f"process {rank}: "
+    stderr_console().print(Text.assemble(process, ("error: ", "bold red"), text), soft_wrap=True)
 
 
-def interrupted() -> None:
-    """Tell that the user stopped the command."""
-    messages().print("interrupted")
+def print_interrupted() -> None:
+    """Print that the user interrupted the command."""
+    stderr_console().print("interrupted")
 
 
 def print_json(value: Any) -> None:
-    """The one JSON value of a command with ``--json``."""
+    """Print a command's result as JSON on standard output."""
     sys.stdout.write(to_json(value, ascii_only=False) + "\n")
 
 
-def say(console: Console, text: str, style: str = "") -> None:
-    """A line of prose: folded between words on a terminal, whole where it goes to a file.
+def print_text(console: Console, text: str, style: str = "") -> None:
+    """Print a line of text, folded between words on a terminal.
 
-    What holds a word that is longer than the screen, a path say, is left to the terminal, so that it can be copied.
+    Text with a word wider than the terminal, such as a path, is not folded, so that the word can be copied.
     """
     from rich.text import Text
 
-    whole = not console.is_terminal or _longest_word(text) > console.width
-    console.print(Text(text, style=style), soft_wrap=whole)
+    unfolded = not console.is_terminal or _longest_word(text) > console.width
+    console.print(Text(text, style=style), soft_wrap=unfolded)
 
 
 @contextmanager
-def only_json(asked: bool) -> Iterator[None]:
-    """With ``--json``: whatever else is printed while a command works, by a plugin say, goes to standard error."""
-    with redirect_stdout(sys.stderr) if asked else nullcontext():
+def reserve_stdout(as_json: bool) -> Iterator[None]:
+    """With ``as_json``, redirect standard output to standard error, so that plugins cannot print into the JSON."""
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():
         yield
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], optional: int = 0) -> None:
-    """A table on standard output, in a form that its width allows; no word is ever broken.
+    """Print a table on standard output in a form that fits; words are never broken.
 
-    On a terminal that is too narrow the last columns are left out, then the widest is folded, then each row becomes
-    a block.  Where nobody's screen is known, in a pipe or a file, a row stays a line unless it holds prose.
+    On a terminal that is too narrow, optional columns are dropped, then the widest column is folded, then each row
+    becomes a block. In a pipe or a file, a row stays one line, except that wide text is folded.
 
     Args:
-        title: printed above; may be empty.
-        columns: their names.
+        title: title above the table; may be empty.
+        columns: names of the columns.
         rows: cells of each row.
-        optional: how many columns, from the last, may be left out.
+        optional: number of columns, from the last, that may be dropped.
     """
     from rich.cells import cell_len
 
-    console = output()
+    console = stdout_console()
     cells = [[str(cell) for cell in row] for row in rows]
-    room = (console.width if console.is_terminal else PIPED_WIDTH) - EDGES
+    available = (console.width if console.is_terminal else PIPED_WIDTH) - EDGES
 
-    def widths(count: int) -> list[int]:
+    def column_widths(count: int) -> list[int]:
         return [
-            max([_longest_word(columns[place]), *(cell_len(row[place]) for row in cells)]) for place in range(count)
+            max([_longest_word(columns[column]), *(cell_len(row[column]) for row in cells)]) for column in range(count)
         ]
 
     shown = len(columns)
-    while console.is_terminal and optional and sum(widths(shown)) + GAP * (shown - 1) > room:
+    while console.is_terminal and optional and sum(column_widths(shown)) + GAP * (shown - 1) > available:
         shown, optional = shown - 1, optional - 1
-    needed = widths(shown)
-    widest = max(range(shown), key=lambda place: needed[place])
-    left = room - (sum(needed) + GAP * (shown - 1) - needed[widest])
-    words = max([_longest_word(row[widest]) for row in cells], default=0)
-    if left < needed[widest] and left >= max(words, READABLE):
-        needed[widest] = left
-    elif left < needed[widest] and console.is_terminal:
+    widths = column_widths(shown)
+    widest = max(range(shown), key=lambda column: widths[column])
+    room = available - (sum(widths) + GAP * (shown - 1) - widths[widest])
+    longest_word = max([_longest_word(row[widest]) for row in cells], default=0)
+    if room < widths[widest] and room >= max(longest_word, MIN_FOLDED_WIDTH):
+        widths[widest] = room
+    elif room < widths[widest] and console.is_terminal:
         _print_blocks(console, title, columns, cells)
         return
-    console.width = max(console.width, sum(needed) + GAP * shown)
-    console.print(_table(title, columns[:shown], cells, needed))
+    console.width = max(console.width, sum(widths) + GAP * shown)
+    console.print(_table(title, columns[:shown], cells, widths))
 
 
 def _longest_word(text: str) -> int:
+    """Return the width of the longest word in columns."""
     from rich.cells import cell_len
 
     return max(map(cell_len, text.split()), default=0)
@@ -159,7 +135,7 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], wi
 
 
 def _print_blocks(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Each row as a block: its first cell, and below it the others by name."""
+    """Print each row as a block: its first cell, and below it the other cells with the names of their columns."""
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text

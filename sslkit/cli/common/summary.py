@@ -1,50 +1,49 @@
-"""The last words of a training: what became of it, and what to type next."""
+"""Print the outcome of a training and the next commands to run."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
 
-from sslkit.cli.common.console import output, say
-from sslkit.cli.common.progress import summary
+from sslkit.cli.common.console import print_text, stdout_console
+from sslkit.cli.common.progress import format_metrics
 from sslkit.runs.metrics_file import read_metrics
 from sslkit.runs.provenance_file import read_provenance
-from sslkit.runs.weights_metadata import read_head_metadata
 from sslkit.runs.run import Run
+from sslkit.runs.weights_metadata import read_head_metadata
 
 
-def tell_interrupted(run: Run) -> None:
-    """How far it came, and how to go on."""
+def print_interrupted_run(run: Run) -> None:
+    """Print how far a run got and how to resume it."""
     status = run.status
-    _tell(f"interrupted after step {status.step} of {status.steps}; go on with:", [f"resume {_quoted(run)}"])
+    _print_commands(f"interrupted after step {status.step} of {status.steps}; continue with:", [f"resume {_quote(run)}"])
 
 
-def tell_finished(run: Run) -> None:
-    """The newest figures, and what the run can be asked."""
-    newest = {row.metric: row.value for row in read_metrics(run.metrics)}
-    output().print(f"finished: {run.path}", markup=False, soft_wrap=True)
-    say(output(), summary(newest))
-    _tell("go on with:", _next(run))
+def print_finished_run(run: Run) -> None:
+    """Print a run's latest metrics and the commands that suit its data and heads."""
+    latest = {row.metric: row.value for row in read_metrics(run.metrics)}
+    stdout_console().print(f"finished: {run.path}", markup=False, soft_wrap=True)
+    print_text(stdout_console(), format_metrics(latest))
+    _print_commands("next steps:", _next_commands(run))
 
 
-def _next(run: Run) -> list[str]:
-    """What suits what it has: labels in the data, classifiers in the head."""
-    labelled = bool(read_provenance(run)["class_names"])
-    classifiers = bool(read_head_metadata(run.heads).get("classifiers"))
-    asked = {
-        (True, True): [f"eval {_quoted(run)} --cluster"],
-        (True, False): [f"eval {_quoted(run)} --linear --knn"],
-        (False, True): [f"label {_quoted(run)}"],
+def _next_commands(run: Run) -> list[str]:
+    has_labels = bool(read_provenance(run)["class_names"])
+    has_classifiers = bool(read_head_metadata(run.heads).get("classifiers"))
+    commands = {
+        (True, True): [f"eval {_quote(run)} --cluster"],
+        (True, False): [f"eval {_quote(run)} --linear --knn"],
+        (False, True): [f"label {_quote(run)}"],
         (False, False): [],
     }
-    return [*asked[labelled, classifiers], f"report {_quoted(run)}"]
+    return [*commands[has_labels, has_classifiers], f"report {_quote(run)}"]
 
 
-def _quoted(run: Run) -> str:
+def _quote(run: Run) -> str:
     return shlex.quote(str(run.path))
 
 
-def _tell(text: str, commands: Sequence[str]) -> None:
-    # A command that is folded can neither be read nor copied.
+def _print_commands(text: str, commands: Sequence[str]) -> None:
+    # Not folded, so that each command can be copied.
     lines = [text, *(f"  sslkit {command}" for command in commands)]
-    output().print("\n".join(lines), markup=False, soft_wrap=True)
+    stdout_console().print("\n".join(lines), markup=False, soft_wrap=True)

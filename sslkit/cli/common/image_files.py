@@ -1,0 +1,67 @@
+"""What ``sslkit predict`` and ``sslkit embed`` share: arguments, progress bar and result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sslkit.cli.common import completion
+from sslkit.cli.common.console import print_json, stderr_console, stdout_console
+
+if TYPE_CHECKING:
+    from sslkit.inference.predict import InferenceResult
+
+RequiredRunArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="The run: its folder, NAME/ID, NAME or ID, or latest.",
+        autocompletion=completion.runs,
+    ),
+]
+
+ImagesArgument = Annotated[Path, typer.Argument(help="A folder of images, searched recursively, or one image.")]
+
+OutOption = Annotated[Path, typer.Option("--out", metavar="FILE", help="Table to write; must not exist.")]
+
+
+@contextmanager
+def progress_bar(*, disable: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on a terminal; yield a function that takes the number of files done and their total."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = stderr_console()
+    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=disable or not console.is_terminal) as bars:
+        task = bars.add_task("", total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def print_result(result: InferenceResult, *, as_json: bool) -> None:
+    """Print the table's path, the number of images, and the broken files."""
+    from sslkit.data.datasets.folder.scan import printable
+
+    if as_json:
+        broken_file = None if result.broken_file is None else str(result.broken_file)
+        counts = {"file": str(result.file), "images": result.images, "broken": result.broken}
+        print_json(counts | {"broken_file": broken_file, "notes": list(result.notes)})
+        return
+    console = stderr_console()
+    for note in result.notes:
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
+    if result.broken:
+        console.print(
+            f"{result.broken} of {result.images + result.broken} files cannot be read and are left out; "
+            f"all are listed in {result.broken_file}:",
+            markup=False,
+            soft_wrap=True,
+        )
+        for path, reason in result.examples:
+            console.print(f"  {printable(path)}: {printable(reason)}", markup=False, soft_wrap=True)
+        if result.broken > len(result.examples):
+            console.print(f"  and {result.broken - len(result.examples)} more", markup=False)
+    stdout_console().print(f"{result.file}: {result.images} images", markup=False, soft_wrap=True)

@@ -1,0 +1,32 @@
+"""Arguments and options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from sslkit.cli.common import completion
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print only JSON on standard output.")]
+
+RunsOption = Annotated[
+    Path | None, typer.Option("--runs", metavar="DIR", help="Folder of all runs (default: $SSLKIT_RUNS, else ./runs).")
+]
+
+RunArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RUN",
+        help="The run: its folder, NAME/ID, NAME or ID (default: the latest).",
+        autocompletion=completion.runs,
+    ),
+]
+
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Change a value of the recipe. Repeatable; the last one wins."),
+]
+
+DeviceOption = Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option("--device", help="Device to compute on.")]

@@ -1,0 +1,26 @@
+"""``sslkit embed``: write the features of each image file."""
+
+from __future__ import annotations
+
+from sslkit.cli.common.console import reserve_stdout
+from sslkit.cli.common.image_files import ImagesArgument, OutOption, RequiredRunArgument, print_result, progress_bar
+from sslkit.cli.common.options import DeviceOption, JsonOption, RunsOption
+
+
+def command(
+    run: RequiredRunArgument,
+    images: ImagesArgument,
+    *,
+    out: OutOption,
+    device: DeviceOption = "auto",
+    runs: RunsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write the features of each image as Parquet. An interrupted call is resumed."""
+    from sslkit.device.hardware import choose_device
+    from sslkit.inference.predict import embed
+    from sslkit.runs.find import find_run, runs_folder
+
+    with reserve_stdout(json), progress_bar(disable=json) as on_progress:
+        result = embed(find_run(run, runs_folder(runs)), images, out, choose_device(device), on_progress)
+    print_result(result, as_json=json)

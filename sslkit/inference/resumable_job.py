@@ -1,0 +1,135 @@
+"""Work on many files that continues after an interruption, because results are saved chunk by chunk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from sslkit.data.datasets.folder.scan import ImageFile
+from sslkit.errors import InputError
+from sslkit.files import remove_partial_files, to_json, write_atomic
+from sslkit.inference.forward import CHUNK_SIZE, Chunk
+from sslkit.locks import try_lock
+from sslkit.runs.run import Run
+
+
+def job_folder(out: Path) -> Path:
+    """Return the folder with the saved chunks of an unfinished output file, ``<out>.unfinished``."""
+    return out.with_name(f"{out.name}.unfinished")
+
+
+class ResumableJob:
+    """Saved chunks of results for an output file that is not written yet.
+
+    Args:
+        out: the output file.
+        identity: everything that the results depend on; chunks with another identity are deleted.
+        files: the files to process.
+
+    Attributes:
+        restarted: whether chunks with another identity were deleted.
+    """
+
+    def __init__(self, out: Path, identity: Mapping[str, Any], files: Sequence[ImageFile]) -> None:
+        self.folder = job_folder(out)
+        self.identity = to_json({**identity, "chunk_size": CHUNK_SIZE, "files": _hash_files(files)})
+        self.files = files
+        self.restarted = False
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Lock the folder for this process; the lock ends with the process, even if it is killed.
+
+        Raises:
+            InputError: another process writes the same file, or the file system does not support locks.
+        """
+        self.folder.mkdir(exist_ok=True)
+        try:
+            with self._locked():
+                yield
+        finally:
+            # Fails unless the folder is empty. After closing the lock, because network drives keep open files.
+            with suppress(OSError):
+                self.folder.rmdir()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self.folder / "lock").open("a") as lock:
+            try:
+                acquired = try_lock(lock)
+            except OSError as error:
+                raise InputError(
+                    f"{self.folder} is on a file system that cannot lock files ({error.strerror}), which would allow "
+                    "two processes to write it: choose another folder with --out"
+                ) from error
+            if not acquired:
+                raise InputError(f"another process is working on {self.folder}: wait, or choose another --out")
+            remove_partial_files(self.folder)
+            identity_file = self.folder / "job.json"
+            if not identity_file.exists() or identity_file.read_text() != self.identity:
+                self.restarted = identity_file.exists()
+                for chunk in self.folder.glob("*.safetensors"):
+                    chunk.unlink()
+                write_atomic(identity_file, self.identity)
+            yield
+
+    @property
+    def files_done(self) -> int:
+        """Number of files with saved results."""
+        chunks = 0
+        while self._path(chunks).exists():
+            chunks += 1
+        return min(chunks * CHUNK_SIZE, len(self.files))
+
+    def save_chunk(self, chunk: Chunk) -> None:
+        """Save the next chunk."""
+        values = {"values": chunk.values.contiguous()}
+        write_atomic(self._path(-(-self.files_done // CHUNK_SIZE)), save(values, {"broken": json.dumps(chunk.broken)}))
+
+    def load_chunks(self) -> Iterator[tuple[list[str], Chunk]]:
+        """Yield the paths of each chunk's readable files, and the chunk."""
+        for start in range(0, len(self.files), CHUNK_SIZE):
+            stored = self._path(start // CHUNK_SIZE)
+            paths = [image.path for image in self.files[start : start + CHUNK_SIZE]]
+            try:
+                with safe_open(stored, framework="pt") as file:
+                    chunk = Chunk(file.get_tensor("values"), json.loads(file.metadata()["broken"]))
+                readable = [path for path in paths if path not in chunk.broken]
+                if len(readable) != len(chunk.values):
+                    raise ValueError(f"it has {len(chunk.values)} results for {len(readable)} files")
+            except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
+                raise InputError(f"{stored} is damaged ({error}): delete {self.folder} and start again") from error
+            yield readable, chunk
+
+    def delete_chunks(self) -> None:
+        """Delete the chunks after the output file is written; the folder is deleted when the lock is released."""
+        for path in self.folder.iterdir():
+            with suppress(OSError):
+                path.unlink()
+
+    def _path(self, index: int) -> Path:
+        return self.folder / f"{index:06d}.safetensors"
+
+
+def hash_weights(run: Run) -> str:
+    """Return a SHA-256 checksum of the run's weights."""
+    digest = hashlib.sha256()
+    for path in (run.backbone, run.heads):
+        if path.exists():
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _hash_files(files: Sequence[ImageFile]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(json.dumps([file.path, *file.stamp]).encode())
+    return digest.hexdigest()

@@ -1,0 +1,60 @@
+"""Facts about a folder of images that decide on a proposed recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sslkit.data.datasets.folder.survey import FolderSurvey
+
+
+@dataclass(frozen=True)
+class FolderFacts:
+    """Facts that the rules use.
+
+    Attributes:
+        images: number of readable training images.
+        side: median shorter side in pixels.
+        one_size: whether all images have the same size.
+        colour: whether more than 1 % of the images show colour.
+        background: grey level of the plain background that nearly all images share; None without one.
+        classes: number of classes; 0 if unknown.
+        broken: share of unreadable files, in [0, 1].
+        has_gpu: whether a GPU is available.
+        square: whether all images are square.
+    """
+
+    images: int
+    side: int
+    one_size: bool
+    colour: bool
+    background: int | None
+    classes: int
+    broken: float
+    has_gpu: bool
+    square: bool = True
+
+    @classmethod
+    def from_survey(cls, survey: FolderSurvey, *, has_gpu: bool, classes: int = 0) -> FolderFacts:
+        """Return the facts of a surveyed folder.
+
+        Args:
+            survey: the survey.
+            has_gpu: whether a GPU is available.
+            classes: number of classes; 0 means the number of class folders, if there are any.
+        """
+        return cls(
+            images=survey.images,
+            side=survey.shorter_sides[1],
+            one_size=len(survey.sizes) == 1,
+            colour=survey.colour > 0.01,
+            background=survey.background,
+            classes=classes or len(survey.labels.class_names),
+            broken=survey.broken_share,
+            has_gpu=has_gpu,
+            square=all(height == width for height, width in survey.sizes),
+        )
+
+    @property
+    def shows_symbols(self) -> bool:
+        """Whether the images show grey shapes on a plain background, such as digits, letters or silhouettes."""
+        return not self.colour and self.background is not None
