@@ -1,1 +1,1 @@
-"""Data: stores of uint8 images, the seeded loader, splits, and the built-in data sets."""
+"""Image stores, the training loader, random streams, splits and the built-in data sets."""

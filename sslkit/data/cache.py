@@ -1,11 +1,11 @@
-"""The cache folder, whose entries are either complete or not there.
+"""Cache folder whose entries are always complete.
 
-An entry is a folder that is built aside and then renamed into place.  Renaming is atomic, so no locks are needed:
-of two processes that build the same entry one wins, the other drops its own and uses the winner's; what a killed
-process leaves behind has another name, is never read, and is removed a day later.
+An entry is a folder that is built under a temporary name and then renamed. Renaming is atomic, so no locks are needed:
+of two processes that build the same entry, the second discards its copy and uses the first one's. Temporary folders of
+killed processes are never read, and are removed a day later.
 
-The folder is ``$SSLKIT_CACHE``, else ``$XDG_CACHE_HOME/sslkit``, else ``~/.cache/sslkit``.  All of it may be
-deleted at any time.
+The cache folder is ``$SSLKIT_CACHE``, else ``$XDG_CACHE_HOME/sslkit``, else ``~/.cache/sslkit``. It may be deleted at
+any time.
 """
 
 from __future__ import annotations
@@ -20,96 +20,102 @@ from uuid import uuid4
 
 from sslkit.errors import DataError
 
-ASIDE = ".building-"
-STALE_AFTER = 24 * 3600.0
+TEMPORARY_PREFIX = ".building-"
+
+STALE_SECONDS = 24 * 3600.0
+"""Age from which an unchanged temporary file or folder is removed."""
 
 
 def cache_folder() -> Path:
-    """Where caches and downloads are kept; not necessarily there yet."""
-    if own := os.environ.get("SSLKIT_CACHE"):
-        return Path(own).expanduser()
+    """Return the folder of caches and downloads, which may not exist yet."""
+    if chosen := os.environ.get("SSLKIT_CACHE"):
+        return Path(chosen).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sslkit"
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Turn a failure to write into a ``DataError`` that says where and what to do."""
+def explain_write_errors(folder: Path) -> Iterator[None]:
+    """Turn an ``OSError`` into a ``DataError`` that names the folder and the remedy."""
     try:
         yield
     except OSError as error:
         raise DataError(
             f"the cache {folder} cannot be written: {error.strerror or error}. "
-            "Free some space there, or set SSLKIT_CACHE to a folder that can be written and has room."
+            "Free some space there, or set SSLKIT_CACHE to a writable folder with enough space."
         ) from error
 
 
-def need_space(folder: Path, needed: int) -> None:
-    """Refuse early what would not fit.
+def require_free_space(folder: Path, needed: int) -> None:
+    """Check that the disk of an existing folder has ``needed`` bytes free.
 
     Raises:
-        DataError: the disk of ``folder``, which exists, has less than ``needed`` bytes free.
+        DataError: it has less.
     """
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DataError(
             f"the cache {folder} needs {needed / 1e9:.2f} GB, but its disk has {free / 1e9:.2f} GB free. "
-            "Free some space there, set SSLKIT_CACHE to a folder with room, or choose a smaller size."
+            "Free some space there, set SSLKIT_CACHE to a folder with enough space, or choose a smaller size."
         )
 
 
-def entry(folder: Path, name: str, build: Callable[[Path], None]) -> Path:
-    """The entry ``folder/name``; where it is not there yet, ``build`` fills an empty folder that becomes it.
+def get_or_build(folder: Path, name: str, build: Callable[[Path], None]) -> Path:
+    """Return the entry ``folder/name``; if it does not exist, ``build`` fills an empty folder that becomes the entry.
 
     Raises:
         DataError: the cache cannot be written.
     """
-    final = folder / name
-    if final.is_dir():
-        return final
-    with writing(folder):
+    entry = folder / name
+    if entry.is_dir():
+        return entry
+    with explain_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _remove_stale(folder)
-        aside = folder / f"{ASIDE}{uuid4().hex}"
-        aside.mkdir()
+        temporary = _temporary_path(folder)
+        temporary.mkdir()
         try:
-            build(aside)
-            _publish(aside, final)
+            build(temporary)
+            _publish(temporary, entry)
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
-    return final
+            shutil.rmtree(temporary, ignore_errors=True)
+    return entry
 
 
 def write_file(path: Path, text: str) -> None:
-    """Write a small file such that readers see all of it or nothing.
+    """Write a small file atomically.
 
     Raises:
         DataError: the cache cannot be written.
     """
-    with writing(path.parent):
+    with explain_write_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(path.parent)
-        aside = path.parent / f"{ASIDE}{uuid4().hex}"
+        temporary = _temporary_path(path.parent)
         try:
-            aside.write_text(text, encoding="utf-8")
-            aside.replace(path)
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(path)
         finally:
-            aside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
-def _publish(aside: Path, final: Path) -> None:
+def _temporary_path(folder: Path) -> Path:
+    return folder / f"{TEMPORARY_PREFIX}{uuid4().hex}"
+
+
+def _publish(temporary: Path, entry: Path) -> None:
     try:
-        aside.rename(final)
+        temporary.rename(entry)
     except OSError:
-        if not final.is_dir():
+        if not entry.is_dir():
             raise
 
 
 def _remove_stale(folder: Path) -> None:
-    for aside in folder.glob(f"{ASIDE}*"):
+    for temporary in folder.glob(f"{TEMPORARY_PREFIX}*"):
         try:
-            newest = max(path.stat().st_mtime for path in (aside, *aside.glob("*")))
-        except FileNotFoundError:  # its owner has just finished
+            newest = max(path.stat().st_mtime for path in (temporary, *temporary.glob("*")))
+        except FileNotFoundError:  # its process has just finished
             continue
-        if time.time() - newest > STALE_AFTER:
+        if time.time() - newest > STALE_SECONDS:
             with suppress(OSError):
-                aside.unlink() if aside.is_file() else shutil.rmtree(aside)
+                temporary.unlink() if temporary.is_file() else shutil.rmtree(temporary)

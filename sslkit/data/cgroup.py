@@ -1,4 +1,4 @@
-"""How much memory a container or a cluster's job may use, as Linux' control groups tell."""
+"""Memory limit of a container or cluster job, read from Linux control groups (cgroups)."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from pathlib import Path
 
 
 def cgroup_memory(own: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that this process and those beside it may use together.
+    """Return the bytes that this process and the others of its cgroup may use together.
 
-    Every group above the process's own has a limit too: the lowest counts.
+    Parent groups have limits of their own; the lowest limit is returned.
 
     Args:
-        own: tells the groups of this process, a line ``ID:CONTROLLERS:PATH`` each.
-        root: where the kernel shows the groups' files.
+        own: file that lists the cgroups of this process, one line ``ID:CONTROLLERS:PATH`` each.
+        root: folder where the kernel mounts the cgroup files.
 
     Returns:
-        ``sys.maxsize`` where nothing limits it, or the system has no control groups.
+        ``sys.maxsize`` if there is no limit, or the system has no cgroups.
     """
     limits = [sys.maxsize]
     with suppress(OSError, ValueError):
         for line in own.read_text().splitlines():
-            for file in _files(line, root):
-                # Version 2 says "max" where there is no limit.
+            for file in _limit_files(line, root):
+                # Version 2 of cgroups writes "max" for no limit.
                 with suppress(OSError, ValueError):
                     limits.append(int(file.read_text()))
     return min(limits)
 
 
-def _files(line: str, root: Path) -> Iterator[Path]:
+def _limit_files(line: str, root: Path) -> Iterator[Path]:
     _, controllers, path = line.split(":", 2)
     if controllers and "memory" not in controllers.split(","):
         return

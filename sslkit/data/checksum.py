@@ -1,4 +1,4 @@
-"""By what images are known again: a checksum of all of them, at a cost that a start can bear."""
+"""Checksum that identifies the images of a store."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ import torch
 from sslkit.contracts.dataset import ImageStore
 from sslkit.data.splits import evenly_spaced_indices
 
-WHOLE = 8 << 30
-"""Bytes of images up to which every pixel is read: some ten seconds."""
+FULL_CHECK_BYTES = 8 << 30
+"""Largest store, in bytes, of which every pixel is read; that takes about ten seconds."""
 
 SAMPLE = 256
-"""Images, spread over all, that stand for those of a larger store that has no name for its content."""
+"""Number of evenly spaced images that are read of a larger store without a ``content_id``."""
 
-BLOCK = 1 << 26
+BLOCK_BYTES = 1 << 26
 """Bytes of images that are read at a time."""
 
 
 def checksum(images: ImageStore) -> str:
-    """The first 16 digits of a SHA-256 that other images, or the same in another order, do not have.
+    """Return the first 16 hexadecimal digits of a SHA-256 of the images and their order.
 
-    It is the same wherever the images are kept.  Of a store of more than ``WHOLE`` bytes it is that of the store's
-    ``content``, which a cache knows without reading it again, and without one that of a sample.
+    It does not depend on where the images are stored. For a store of more than ``FULL_CHECK_BYTES`` bytes it is the
+    checksum of the store's ``content_id``; without one, of a sample.
     """
     channels, height, width = images.shape
-    size = max(1, channels * height * width)
-    if len(images) * size > WHOLE:
-        content: str = getattr(images, "content", "")
-        return hashlib.sha256(content.encode()).hexdigest()[:16] if content else sampled(images)
-    found = hashlib.sha256()
-    for block in torch.arange(len(images)).split(max(1, BLOCK // size)):
-        found.update(images.gather(block).cpu().contiguous().numpy().data)
-    return found.hexdigest()[:16]
+    image_bytes = max(1, channels * height * width)
+    if len(images) * image_bytes > FULL_CHECK_BYTES:
+        content_id: str = getattr(images, "content_id", "")
+        return hashlib.sha256(content_id.encode()).hexdigest()[:16] if content_id else sample_checksum(images)
+    digest = hashlib.sha256()
+    for block in torch.arange(len(images)).split(max(1, BLOCK_BYTES // image_bytes)):
+        digest.update(images.gather(block).cpu().contiguous().numpy().data)
+    return digest.hexdigest()[:16]
 
 
-def sampled(images: ImageStore) -> str:
-    """The same of at most ``SAMPLE`` of the images."""
+def sample_checksum(images: ImageStore) -> str:
+    """Return the checksum of at most ``SAMPLE`` evenly spaced images."""
     indices = evenly_spaced_indices(len(images), min(len(images), SAMPLE))
     return hashlib.sha256(images.gather(indices).cpu().contiguous().numpy().data).hexdigest()[:16]

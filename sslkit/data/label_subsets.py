@@ -1,4 +1,4 @@
-"""Nested, class-balanced parts of a labelled set, for evaluation with few labels."""
+"""Stratified subsets of a labelled set: nested fractions for few-label evaluation, and cross-validation folds."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from torch import Tensor
 from sslkit.data.seeds import seeded_generator
 
 
-def nested_fractions(labels: Tensor, fractions: Sequence[float], seed: int) -> dict[float, Tensor]:
-    """Places of the images whose labels each fraction may use.
+def nested_subsets(labels: Tensor, fractions: Sequence[float], seed: int) -> dict[float, Tensor]:
+    """Return, for each fraction, the indices of the images whose labels may be used.
 
-    Every class gives the same fraction of its images, rounded, and at least one.  What a smaller fraction has, every
-    larger one of the same seed has too.
+    Each class contributes the same fraction of its images, rounded, and at least one. With the same seed, the subset of
+    a smaller fraction is part of the subset of a larger one.
 
     Args:
-        labels: ``[N]`` int64.
-        fractions: each above 0 and at most 1.
-        seed: which images.
+        labels: int64 ``[N]``.
+        fractions: each in (0, 1].
+        seed: seed of the random choice.
 
     Returns:
-        For each fraction sorted int64 places.
+        Sorted int64 indices, by fraction.
     """
     shuffled = torch.randperm(len(labels), generator=seeded_generator(seed, "fractions"))
     members = [shuffled[labels[shuffled] == label] for label in torch.unique(labels)]
     return {
-        fraction: torch.cat([own[: max(1, round(fraction * len(own)))] for own in members]).sort().values
+        fraction: torch.cat([of_class[: max(1, round(fraction * len(of_class)))] for of_class in members]).sort().values
         for fraction in fractions
     }
 
 
-def folds(labels: Tensor, count: int, seed: int) -> list[Tensor]:
-    """Cut labelled images into folds for cross-validation, every class spread evenly over them.
+def stratified_folds(labels: Tensor, count: int, seed: int) -> list[Tensor]:
+    """Split images into folds for cross-validation, each class divided evenly among the folds.
 
     Args:
-        labels: ``[N]`` int64.
-        count: folds, at most; fewer where the smallest class has fewer images.
-        seed: which image goes where.
+        labels: int64 ``[N]``.
+        count: maximum number of folds; there are fewer if the smallest class has fewer images.
+        seed: seed of the random choice.
 
     Returns:
-        Sorted int64 places of each fold; none where a class has a single image, as no fold could be left out.
+        Sorted int64 indices of each fold; no folds if a class has a single image.
     """
     count = min(count, int(torch.unique(labels, return_counts=True)[1].min()))
     if count < 2:

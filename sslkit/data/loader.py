@@ -1,4 +1,4 @@
-"""The loader: whole batches in a seeded order, from any step on, each process its own part."""
+"""Loader: batches in a seeded order, from any step on, divided among the processes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from sslkit.contracts.dataset import ImageStore
-from sslkit.data.prefetch import prefetch
 from sslkit.data.seeds import seeded_generator
+from sslkit.data.threads import prefetch
 from sslkit.errors import DataError
 
-AHEAD = 2
-"""Batches that are fetched before they are asked for, where images are streamed."""
+PREFETCH_BATCHES = 2
+"""Batches that are fetched in advance if the loader prefetches."""
 
 
 class ImageBatch(NamedTuple):
@@ -23,7 +23,7 @@ class ImageBatch(NamedTuple):
 
     Attributes:
         images: uint8 ``[B, C, H, W]``.
-        indices: int64 ``[B]``, the images' places in the store.
+        indices: int64 ``[B]`` indices of the images in the store.
     """
 
     images: Tensor
@@ -31,24 +31,32 @@ class ImageBatch(NamedTuple):
 
 
 class Loader:
-    """Yields the batches of every step from ``start`` to ``stop``.
+    """Iterable over the batches of the steps ``start`` to ``stop`` - 1.
 
-    The batch of a step is a function of seed and step alone: each epoch is one permutation of all images, cut into
-    global batches (the rest that fills no batch is left out of that epoch), each of which is cut into equal parts
-    for the processes.  Resuming therefore needs no more than the step.  A run that continues another counts its epochs
-    from where that one ended, so that it sees other batches.
+    A batch depends on seed and step alone. Each epoch is one permutation of all images, cut into global batches; images
+    that do not fill a batch are left out of that epoch. Each global batch is cut into equal parts, one per process. A
+    resume therefore needs the step only. A run that continues another run counts epochs from that run's last one, so
+    its batches differ.
 
     Args:
-        images: what is trained on.
+        images: training images.
         batch_size: images in a global batch.
         seed: the run's seed.
-        rank: place of this process.
+        rank: rank of this process.
         processes: number of processes.
-        steps_before: optimizer steps of the runs that are continued.
+        steps_before: optimizer steps of the runs that this run continues.
+
+    Attributes:
+        start: first step.
+        stop: step after the last.
+        started: whether iteration has started.
+        wait_seconds: time spent waiting for batches so far.
+        prefetch: whether a background thread fetches ``PREFETCH_BATCHES`` batches in advance.
+        pin_memory: whether batches are in pinned memory, from which a GPU copies asynchronously.
 
     Raises:
-        DataError: there are fewer images than one batch holds or than two, or the processes cannot share a batch
-            equally.
+        DataError: there are fewer than two images or fewer than one batch, or the batch cannot be divided equally among
+            the processes.
     """
 
     def __init__(
@@ -61,7 +69,9 @@ class Loader:
         steps_before: int = 0,
     ) -> None:
         if len(images) < 2:
-            raise DataError(f"there are {len(images)} training images: training compares images, it needs many")
+            raise DataError(
+                f"there are {len(images)} training images: training compares images with each other. Add more images."
+            )
         if len(images) < batch_size:
             raise DataError(
                 f"there are {len(images)} training images, fewer than one batch of {batch_size}: "
@@ -77,35 +87,31 @@ class Loader:
         self.seed = seed
         self.epochs_before = -(-steps_before // self.steps_per_epoch)
         self.rank = rank
-        self.part = batch_size // processes
+        self.local_batch_size = batch_size // processes
         self.start = 0
         self.stop = 0
-        self.begun = False
-        """Whether batches were asked for."""
-        self.seconds = 0.0
-        """Time spent waiting for batches so far."""
-        self.streamed = False
-        """Whether batches are fetched by another thread, ``AHEAD`` of them before they are asked for."""
-        self.pinned = False
-        """Whether batches are put where a GPU can copy them from while it works."""
+        self.started = False
+        self.wait_seconds = 0.0
+        self.prefetch = False
+        self.pin_memory = False
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches in one epoch."""
+        """Number of full batches in one epoch."""
         return len(self.images) // self.batch_size
 
     def order(self, epoch: int) -> Tensor:
-        """int64 permutation of all images in one epoch."""
+        """Return the int64 permutation of all images in one epoch."""
         stream = seeded_generator(self.seed, "order", self.epochs_before + epoch)
         return torch.randperm(len(self.images), generator=stream)
 
     def __iter__(self) -> Iterator[ImageBatch]:
-        self.begun = True
-        batches = prefetch(self._batches(), AHEAD) if self.streamed else self._batches()
+        self.started = True
+        batches = prefetch(self._batches(), PREFETCH_BATCHES) if self.prefetch else self._batches()
         while True:
-            began = time.perf_counter()
+            asked = time.perf_counter()
             batch = next(batches, None)
-            self.seconds += time.perf_counter() - began
+            self.wait_seconds += time.perf_counter() - asked
             if batch is None:
                 return
             yield batch
@@ -116,14 +122,14 @@ class Loader:
             if step // self.steps_per_epoch != epoch:
                 epoch = step // self.steps_per_epoch
                 order = self.order(epoch)
-            first = (step % self.steps_per_epoch) * self.batch_size + self.rank * self.part
-            index = order[first : first + self.part]
+            first = (step % self.steps_per_epoch) * self.batch_size + self.rank * self.local_batch_size
+            indices = order[first : first + self.local_batch_size]
             try:
-                images = self.images.gather(index)
+                images = self.images.gather(indices)
             except OSError as error:
                 where = f" ({error.filename})" if error.filename else ""
                 raise DataError(
-                    f"the images of step {step + 1} cannot be read: {error.strerror or error}{where}; "
-                    "once they can, `sslkit resume` goes on from the last checkpoint"
+                    f"the images of step {step + 1} cannot be read: {error.strerror or error}{where}. Make them "
+                    "readable again; then `sslkit resume` continues from the last checkpoint."
                 ) from error
-            yield ImageBatch(images.pin_memory() if self.pinned else images, index)
+            yield ImageBatch(images.pin_memory() if self.pin_memory else images, indices)

@@ -1,4 +1,4 @@
-"""Decides where the training images live: on the device where they fit, else where the data set left them."""
+"""Placement of the training images: in the memory of the device if they fit, else in RAM or on disk."""
 
 from __future__ import annotations
 
@@ -8,40 +8,43 @@ import torch
 
 from sslkit.contracts.dataset import ImageStore
 from sslkit.data.cgroup import cgroup_memory
-from sslkit.data.loader import AHEAD
+from sslkit.data.loader import PREFETCH_BATCHES
 from sslkit.data.store import MappedStore, TensorStore
 
-SHARE = 0.5
-"""Part of the device's memory that images may take."""
+MEMORY_FRACTION = 0.5
+"""Fraction of the device's memory that images may use."""
 
 
-def place(images: ImageStore, device: str, processes: int = 1) -> tuple[ImageStore, str]:
-    """The images where they are fetched fastest, and a sentence that says where.
+def place_images(images: ImageStore, device: str, processes: int = 1) -> tuple[ImageStore, str]:
+    """Move images to the fastest memory that they fit in; return them and a note that says where they are.
 
     Args:
-        images: as the data set gives them.
+        images: the data set's images.
         device: ``cpu``, ``cuda`` or ``mps``.
-        processes: how many of this machine keep images of their own; those with a GPU each share none of its memory.
+        processes: number of this machine's processes, which share its RAM. Each CUDA process has a GPU of its own.
     """
     channels, height, width = images.shape
     size = len(images) * channels * height * width
-    what = f"{len(images)} images of {channels}x{height}x{width} ({size / 1e6:.0f} MB)"
-    room = SHARE * _memory(device) / (1 if device == "cuda" else processes)
-    if isinstance(images, (TensorStore, MappedStore)) and size <= room:
-        where = "memory" if device == "cpu" else f"{device} memory"
-        return images.resident(device), f"data: {what}, resident in {where}{' of each process' * (processes > 1)}"
-    if streams(images, device):
-        where = "memory" if isinstance(images, TensorStore) else "the cache on disk"
-        return images, f"data: {what}, too large for {device} memory: streamed from {where}, {AHEAD} batches ahead"
+    summary = f"{len(images)} images of {channels}x{height}x{width} ({size / 1e6:.0f} MB)"
+    available = MEMORY_FRACTION * _memory(device) / (1 if device == "cuda" else processes)
+    if isinstance(images, (TensorStore, MappedStore)) and size <= available:
+        memory = "memory" if device == "cpu" else f"{device} memory"
+        return images.to(device), f"data: {summary}, resident in {memory}{' of each process' * (processes > 1)}"
+    if should_prefetch(images, device):
+        source = "memory" if isinstance(images, TensorStore) else "the cache on disk"
+        return (
+            images,
+            f"data: {summary}, too large for {device} memory: streamed from {source}, {PREFETCH_BATCHES} batches ahead",
+        )
     if isinstance(images, TensorStore):
-        return images, f"data: {what}, resident in memory, more than half of it"
-    return images, f"data: {what}, fetched by the data set itself as they are needed"
+        return images, f"data: {summary}, resident in memory, more than half of it"
+    return images, f"data: {summary}, fetched by the data set itself on demand"
 
 
-def streams(images: ImageStore, device: str) -> bool:
-    """Whether batches of these images should be fetched while the device works on others.
+def should_prefetch(images: ImageStore, device: str) -> bool:
+    """Return whether a background thread should fetch batches of these images.
 
-    Not of a stranger's store, which need not bear being read by two threads at once.
+    Third-party stores are not prefetched: they may not be safe to read from two threads at once.
     """
     return isinstance(images, MappedStore) or (isinstance(images, TensorStore) and images.images.device.type != device)
 

@@ -1,4 +1,4 @@
-"""Independent random streams from one seed."""
+"""Independent random streams derived from one seed."""
 
 from __future__ import annotations
 
@@ -18,27 +18,28 @@ STREAMS = {
     "folds": 7,
     "collapse": 8,
 }
+"""Number of each stream, which its seeds are derived from."""
 
 Stream = Literal["order", "views", "split", "initialisation", "evaluation", "fractions", "folds", "collapse"]
 
 
 def derive_seed(seed: int, stream: Stream, *parts: int) -> int:
-    """A seed in 0 to 2**63 - 1 for one stream of a run, and one epoch or step of it.
+    """Return a seed in [0, 2**63) for one stream of a run and, as ``parts``, one epoch or step of it.
 
-    Of one number of parts, every (seed, stream, parts) has its own, so no generator's state needs saving: it can be
-    made anew at any step.  Parts of 0 at the end are as none: ``(e,)`` and ``(e, 0)`` are one seed.
+    Each (seed, stream, parts) of the same number of parts gets its own seed. A generator can therefore be rebuilt at
+    any step, and its state need not be saved. Trailing zeros do not count: ``(e,)`` and ``(e, 0)`` give the same seed.
     """
     state = numpy.random.SeedSequence([seed, STREAMS[stream], *parts]).generate_state(1, numpy.uint64)
     return int(state[0] >> numpy.uint64(1))
 
 
 def seeded_generator(seed: int, stream: Stream, *parts: int) -> torch.Generator:
-    """A CPU generator seeded by ``derive_seed``."""
+    """Return a CPU generator seeded by ``derive_seed``."""
     return torch.Generator().manual_seed(derive_seed(seed, stream, *parts))
 
 
 def seed_global(seed: int, *parts: int) -> None:
-    """Seed the global random states, which initialise the network and which dropout draws from."""
+    """Seed the global random states of Python, numpy and torch, for initialisation and dropout."""
     derived = derive_seed(seed, "initialisation", *parts)
     random.seed(derived)
     numpy.random.seed(derived % 2**32)

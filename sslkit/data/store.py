@@ -1,6 +1,6 @@
-"""Where the images of a split live: in memory, or in a file that is mapped into memory.
+"""Image stores: uint8 images ``[N, C, H, W]`` in memory, in a memory-mapped file, or taken from other stores.
 
-Both kinds hold uint8 ``[N, C, H, W]`` and hand out whole batches; neither knows of labels.
+A store returns batches of images. Labels are in the ``Split`` that holds the store.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sslkit.contracts.dataset import ImageStore
+
 COPY_BYTES = 1 << 28
-"""How much of a mapped file ``MappedStore.resident`` copies at a time."""
+"""Bytes of a mapped file that ``MappedStore.to`` copies at a time."""
 
 
 class TensorStore:
@@ -21,14 +23,14 @@ class TensorStore:
 
     Args:
         images: uint8 ``[N, C, H, W]``.
-        content: a name that only these images have, where one is known.
+        content_id: text that identifies these images; empty if unknown.
     """
 
-    def __init__(self, images: Tensor, content: str = "") -> None:
+    def __init__(self, images: Tensor, content_id: str = "") -> None:
         if images.dtype != torch.uint8 or images.ndim != 4:
             raise ValueError(f"images must be uint8 [N, C, H, W], not {images.dtype} {list(images.shape)}")
         self.images = images.contiguous()
-        self.content = content
+        self.content_id = content_id
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -38,50 +40,50 @@ class TensorStore:
 
     @property
     def nbytes(self) -> int:
-        """Memory that all images take."""
+        """Size of all images in bytes."""
         return self.images.nbytes
 
     def __len__(self) -> int:
         return len(self.images)
 
     def gather(self, index: Tensor) -> Tensor:
-        """uint8 images ``[B, C, H, W]`` at the int64 places ``[B]``, on the device where the images are."""
+        """Return uint8 images ``[B, C, H, W]`` for int64 indices ``[B]``, on the device of the store."""
         return self.images.index_select(0, index.to(self.images.device, non_blocking=True))
 
-    def resident(self, device: torch.device | str = "cpu") -> TensorStore:
-        """The same images on ``device``."""
-        return TensorStore(self.images.to(device), self.content)
+    def to(self, device: torch.device | str) -> TensorStore:
+        """Return a store of the same images on ``device``."""
+        return TensorStore(self.images.to(device), self.content_id)
 
 
 class MappedStore:
-    """Consecutive images of a ``.npy`` file, read from disk as they are asked for.
+    """Consecutive images of a ``.npy`` file, read from disk on demand.
 
-    It is sent to another process as a path, so workers share the system's file cache and copy nothing.
+    The store is pickled as a path, so processes share the system's file cache.
 
     Args:
         path: file that holds uint8 ``[M, C, H, W]``.
-        start: place of this store's first image in the file.
+        start: index of the store's first image in the file.
         count: number of images; to the end of the file if None.
-        file_content: a name that only files with this content have, where one is known.
+        file_id: text that identifies the content of the file; empty if unknown.
 
     Raises:
-        OSError, ValueError: the file is missing, cut short, or holds something else.
+        OSError, ValueError: the file is missing or truncated, or has another dtype or shape.
     """
 
-    def __init__(self, path: Path, start: int = 0, count: int | None = None, file_content: str = "") -> None:
+    def __init__(self, path: Path, start: int = 0, count: int | None = None, file_id: str = "") -> None:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
         if mapped.dtype != np.uint8 or mapped.ndim != 4:
             raise ValueError(f"{path} must hold uint8 [N, C, H, W], not {mapped.dtype} {list(mapped.shape)}")
         count = len(mapped) - start if count is None else count
         if not 0 <= start <= start + count <= len(mapped):
             raise ValueError(f"{path} holds {len(mapped)} images, not images {start} to {start + count}")
-        self._place = (path, start, count, file_content)
-        self.content = file_content and f"{file_content} {start} {count}"
+        self._arguments = (path, start, count, file_id)
+        self.content_id = file_id and f"{file_id} {start} {count}"
         # A plain array over the same pages: indexing a memmap object costs far more than the copy itself.
         self._images = np.asarray(mapped)[start : start + count]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return MappedStore, self._place
+        return MappedStore, self._arguments
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -91,20 +93,69 @@ class MappedStore:
 
     @property
     def nbytes(self) -> int:
-        """Memory that all images would take."""
+        """Size of all images in bytes."""
         return self._images.nbytes
 
     def __len__(self) -> int:
         return len(self._images)
 
     def gather(self, index: Tensor) -> Tensor:
-        """uint8 images ``[B, C, H, W]`` at the int64 places ``[B]``, copied from the file to the CPU."""
+        """Return a copy of the uint8 images ``[B, C, H, W]`` for int64 indices ``[B]``, on the CPU."""
         return torch.from_numpy(self._images[index.cpu().numpy()])
 
-    def resident(self, device: torch.device | str = "cpu") -> TensorStore:
-        """All images in memory on ``device``; on its way a part at a time, so the host holds no second copy."""
+    def to(self, device: torch.device | str) -> TensorStore:
+        """Return a store of all images in the memory of ``device``; ``COPY_BYTES`` are copied at a time."""
         images = torch.empty(self._images.shape, dtype=torch.uint8, device=device)
         step = max(1, COPY_BYTES // max(1, self.nbytes // max(1, len(self))))
         for start in range(0, len(self), step):
             images[start : start + step] = torch.from_numpy(self._images[start : start + step].copy())
-        return TensorStore(images, self.content)
+        return TensorStore(images, self.content_id)
+
+
+class SubsetStore:
+    """Some images of a store, in a given order.
+
+    Args:
+        images: the store.
+        indices: int64 ``[M]``.
+    """
+
+    def __init__(self, images: ImageStore, indices: Tensor) -> None:
+        self.images = images
+        self.indices = indices
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(C, H, W)`` of every image."""
+        return self.images.shape
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def gather(self, index: Tensor) -> Tensor:
+        """Return uint8 images ``[B, C, H, W]`` for int64 indices ``[B]`` into this subset."""
+        return self.images.gather(self.indices[index])
+
+
+class ConcatStore:
+    """The images of two stores of one shape, the second's after the first's."""
+
+    def __init__(self, first: ImageStore, second: ImageStore) -> None:
+        self.first = first
+        self.second = second
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(C, H, W)`` of every image."""
+        return self.first.shape
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def gather(self, index: Tensor) -> Tensor:
+        """Return uint8 images ``[B, C, H, W]`` for int64 indices ``[B]``, on the CPU."""
+        in_first = index < len(self.first)
+        images = torch.empty(len(index), *self.shape, dtype=torch.uint8)
+        images[in_first] = self.first.gather(index[in_first]).cpu()
+        images[~in_first] = self.second.gather(index[~in_first] - len(self.first)).cpu()
+        return images

@@ -10,24 +10,24 @@ from PIL import Image
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of the test's own."""
+    """A new cache folder for each test."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("SSLKIT_CACHE", str(folder))
     return folder
 
 
-Paint = Callable[..., Path]
+WriteImage = Callable[..., Path]
 
 
 @pytest.fixture
-def paint(tmp_path: Path) -> Paint:
-    """Writes an image of random pixels under ``tmp_path/pictures``."""
+def write_image(tmp_path: Path) -> WriteImage:
+    """Return a function that writes an image of random pixels below ``tmp_path/pictures``."""
 
-    def paint(name: str, size: tuple[int, int] = (12, 10), seed: int = 0) -> Path:
+    def write_image(name: str, size: tuple[int, int] = (12, 10), seed: int = 0) -> Path:
         path = tmp_path / "pictures" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
         Image.fromarray(pixels).save(path)
         return path
 
-    return paint
+    return write_image

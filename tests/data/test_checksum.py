@@ -9,51 +9,54 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sslkit.data import checksum as checksums
-from sslkit.data.checksum import checksum, sampled
+from sslkit.data import checksum as checksum_module
+from sslkit.data.checksum import checksum, sample_checksum
 from sslkit.data.datasets.image_folder import ImageFolder
-from sslkit.data.splits import Joined
-from sslkit.data.store import MappedStore, TensorStore
+from sslkit.data.store import ConcatStore, MappedStore, TensorStore
 
 IMAGES = torch.randint(256, (1000, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def changed(place: int) -> Tensor:
-    other = IMAGES.clone()
-    other[place] = 255 - other[place]
-    return other
+def images_with_change(index: int) -> Tensor:
+    images = IMAGES.clone()
+    images[index] = 255 - images[index]
+    return images
 
 
-def mapped(path: Path, content: str = "", start: int = 0) -> MappedStore:
+def mapped_store(path: Path, file_id: str = "", start: int = 0) -> MappedStore:
     np.save(path / "images.npy", IMAGES.numpy())
-    return MappedStore(path / "images.npy", start, None, content)
+    return MappedStore(path / "images.npy", start, None, file_id)
 
 
-def test_it_is_that_of_every_image_wherever_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checksums, "BLOCK", 16 * 300)
+def test_the_checksum_depends_on_every_image_and_not_on_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checksum_module, "BLOCK_BYTES", 16 * 300)
     known = checksum(TensorStore(IMAGES))
     assert len(known) == 16
-    store = mapped(tmp_path, "abc")
-    assert checksum(store) == checksum(store.resident()) == known
-    assert checksum(Joined(TensorStore(IMAGES[:300]), TensorStore(IMAGES[300:]))) == known
-    assert all(checksum(TensorStore(changed(place))) != known for place in range(0, 1000, 37))
+    store = mapped_store(tmp_path, "abc")
+    assert checksum(store) == checksum(store.to("cpu")) == known
+    assert checksum(ConcatStore(TensorStore(IMAGES[:300]), TensorStore(IMAGES[300:]))) == known
+    assert all(checksum(TensorStore(images_with_change(index))) != known for index in range(0, 1000, 37))
     assert checksum(TensorStore(IMAGES.flip(0))) != known
 
 
-def test_large_stores_are_known_by_their_content_or_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checksums, "WHOLE", 15_999)
-    store = mapped(tmp_path, "abc")
+def test_the_checksum_of_a_large_store_is_of_its_content_id_or_a_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checksum_module, "FULL_CHECK_BYTES", 15_999)
+    store = mapped_store(tmp_path, "abc")
     known = checksum(store)
-    assert checksum(store.resident()) == known
-    for other in (mapped(tmp_path, "abd"), mapped(tmp_path, "abc", start=1)):
+    assert checksum(store.to("cpu")) == known
+    for other in (mapped_store(tmp_path, "abd"), mapped_store(tmp_path, "abc", start=1)):
         assert checksum(other) != known
-    plain = mapped(tmp_path)
-    assert checksum(plain) == sampled(plain) == checksum(plain.resident())
-    assert sampled(TensorStore(changed(999))) != sampled(plain)
+    plain = mapped_store(tmp_path)
+    assert checksum(plain) == sample_checksum(plain) == checksum(plain.to("cpu"))
+    assert sample_checksum(TensorStore(images_with_change(999))) != sample_checksum(plain)
 
 
-def test_a_large_folder_is_known_by_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checksums, "WHOLE", 0)
+def test_the_checksum_of_a_large_folder_depends_on_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checksum_module, "FULL_CHECK_BYTES", 0)
     noise = np.random.default_rng(0).integers(0, 256, (12, 8, 8), dtype=np.uint8)
     for split in ("train", "test"):
         (tmp_path / "here" / split).mkdir(parents=True)
@@ -61,9 +64,9 @@ def test_a_large_folder_is_known_by_its_files(tmp_path: Path, monkeypatch: pytes
             Image.fromarray(pixels).save(tmp_path / "here" / split / f"{number}.png")
     shutil.copytree(tmp_path / "here", tmp_path / "there")
 
-    def known(folder: str, split: str = "train") -> str:
+    def folder_checksum(folder: str, split: str = "train") -> str:
         return checksum(ImageFolder(ImageFolder.Options(root=tmp_path / folder)).load(split).images)
 
-    assert known("here") == known("there") != known("here", "test")
+    assert folder_checksum("here") == folder_checksum("there") != folder_checksum("here", "test")
     Image.fromarray(255 - noise[7]).save(tmp_path / "there" / "train" / "7.png")
-    assert known("here") != known("there")
+    assert folder_checksum("here") != folder_checksum("there")

@@ -16,7 +16,7 @@ def load(size: int, split: str):
     return Digits(Digits.Options(size=size)).load(split)
 
 
-def test_the_native_digits_are_scaled_to_bytes() -> None:
+def test_values_of_the_native_size_are_scaled_to_0_to_255() -> None:
     train, test = load(8, "train"), load(8, "test")
     assert train.images.shape == (1, 8, 8)
     assert (len(train.images), len(test.images)) == (1438, 359)
@@ -26,7 +26,7 @@ def test_the_native_digits_are_scaled_to_bytes() -> None:
     assert ours.max() == 255
 
 
-def test_the_default_is_enlarged_smoothly() -> None:
+def test_the_default_size_is_scaled_smoothly() -> None:
     assert Digits.Options().size == 16
     small, large = load(8, "test").images.images.float(), load(16, "test").images.images.float()
     assert large.shape == (359, 1, 16, 16)
@@ -48,7 +48,7 @@ def test_names_and_splits() -> None:
     dataset = Digits(Digits.Options())
     assert dataset.splits == ("train", "test")
     assert dataset.class_names == tuple("0123456789")
-    with pytest.raises(DataError, match=r"^digits has no split 'validation'; it has train and test\.$"):
+    with pytest.raises(DataError, match=r"^digits has no split 'validation'\. It has: train, test\.$"):
         dataset.load("validation")
 
 

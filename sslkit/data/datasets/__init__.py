@@ -1,1 +1,1 @@
-"""The built-in data sets, each behind an entry point of its own."""
+"""Built-in data sets."""

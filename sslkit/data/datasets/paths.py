@@ -1,4 +1,4 @@
-"""A folder as an option."""
+"""Option type for folders."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 
-def _utf8(path: Path) -> Path:
+def _require_utf8(path: Path) -> Path:
     try:
         str(path.absolute()).encode()
     except UnicodeEncodeError:
-        raise ValueError("no recipe can hold it, its name is no UTF-8: rename the folder, or link to it") from None
+        raise ValueError(
+            "its name is not UTF-8, which a recipe cannot hold: rename the folder, or link to it"
+        ) from None
     return path
 
 
-FolderPath = Annotated[Path, Field(strict=False), AfterValidator(Path.expanduser), AfterValidator(_utf8)]
-"""A path, written as a string in recipes; ``~`` is the home folder, relative is to the working directory."""
+FolderPath = Annotated[Path, Field(strict=False), AfterValidator(Path.expanduser), AfterValidator(_require_utf8)]
+"""Path, a string in recipes. ``~`` is the home folder; relative paths start at the working directory."""

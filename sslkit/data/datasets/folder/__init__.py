@@ -1,1 +1,1 @@
-"""A folder of images: finding them, reading labels from folders, decoding them once."""
+"""Image folders: finding, labelling, decoding and surveying their files."""

@@ -1,4 +1,4 @@
-"""Pictures that are there more than once: files with the same bytes, and images that look the same."""
+"""Duplicate images of a folder: files with the same bytes, and images that look the same."""
 
 from __future__ import annotations
 
@@ -8,81 +8,83 @@ from collections.abc import Container, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sslkit.data.datasets.folder.content import digest
-from sslkit.data.datasets.folder.scan import Tree
-from sslkit.data.datasets.folder.threads import in_order
+from sslkit.data.datasets.folder.content_hash import file_hash
+from sslkit.data.datasets.folder.scan import FolderScan
+from sslkit.data.threads import map_in_threads
 
-ALIKE = 0.995
-"""Correlation of thumbnails from which two images count as the same picture, saved again or scaled.  Of CIFAR-10's
-images and of handwritten digits, where different pictures look most alike, one in a thousand has such a twin."""
+MIN_CORRELATION = 0.995
+"""Smallest correlation of the thumbnails of near duplicates. In CIFAR-10 and in handwritten digits, whose different
+images look most alike, one image in a thousand has such a near duplicate."""
 
 BLOCKS = 4
-"""Along each side, blocks of a thumbnail by whose levels twins are looked for."""
+"""Blocks along each side of a thumbnail; candidates are found by the blocks' sums."""
 
 NEIGHBOURS = 8
-"""Nearest thumbnails that are compared with each."""
+"""Number of nearest thumbnails that are compared with each thumbnail."""
 
-Groups = tuple[tuple[str, ...], ...]
+DuplicateGroups = tuple[tuple[str, ...], ...]
+"""Paths of the images of each group of duplicates."""
 
 
-def copies(tree: Tree, broken: Container[str] = ()) -> Groups:
-    """Paths of files with the same bytes, a group for each content, without those that are known to be broken.
+def exact_duplicates(scan: FolderScan, broken: Container[str] = ()) -> DuplicateGroups:
+    """Return the paths of files with the same bytes, one group per content, without the broken files.
 
     Only files of equal size are read.
     """
     by_size: dict[int, list[str]] = defaultdict(list)
-    for file in tree.all_files:
+    for file in scan.all_files:
         if file.path not in broken:
             by_size[file.stamp[0]].append(file.path)
-    suspects = [path for size, paths in by_size.items() if size > 0 and len(paths) > 1 for path in paths]
+    candidates = [path for size, paths in by_size.items() if size > 0 and len(paths) > 1 for path in paths]
     by_content: dict[str, list[str]] = defaultdict(list)
-    for path, name in zip(suspects, in_order(lambda path: digest(tree.root / path), suspects), strict=True):
-        by_content[name].append(path)
-    return tuple(tuple(paths) for name, paths in by_content.items() if len(paths) > 1 and ":" not in name)
+    digests = map_in_threads(lambda path: file_hash(scan.root / path), candidates)
+    for path, digest in zip(candidates, digests, strict=True):
+        by_content[digest].append(path)
+    return tuple(tuple(paths) for digest, paths in by_content.items() if len(paths) > 1 and ":" not in digest)
 
 
-def look_alikes(paths: Sequence[str], thumbnails: NDArray[np.uint8], known: Groups) -> Groups:
-    """Paths of images that look the same but are no copies, a group for each picture.
+def near_duplicates(paths: Sequence[str], thumbnails: NDArray[np.uint8], exact: DuplicateGroups) -> DuplicateGroups:
+    """Return the paths of images that look the same but differ in bytes, one group per picture.
 
-    Twins are looked for among what is near in coarse blocks, and compared in all pixels.
-    Thumbnails of one plain colour look like any other of them, and are left out.
+    Candidates are neighbours in coarse blocks; they are compared in all pixels. Thumbnails of one plain colour are left
+    out, because they all look the same.
 
     Args:
-        paths: of the images.
+        paths: path of each image.
         thumbnails: uint8 ``[N, C, H, W]``, one for each path.
-        known: copies, of which the first stands for all.
+        exact: exact duplicates; the first of each group represents the group.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
     from scipy.spatial import cKDTree
 
-    redundant = {path for group in known for path in group[1:]}
+    redundant = {path for group in exact for path in group[1:]}
     plain = thumbnails.std(axis=(2, 3)).max(axis=1) < 1
     flat = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(flat, axis=1)
-    kept = [place for place, path in enumerate(paths) if not plain[place] and path not in redundant]
-    if len(kept) < 2:
+    compared = [index for index, path in enumerate(paths) if not plain[index] and path not in redundant]
+    if len(compared) < 2:
         return ()
-    unit = flat[kept] / lengths[kept, None]
-    # Orthonormal, so that nothing is further apart in sums over blocks than it is in pixels.
+    unit = flat[compared] / lengths[compared, None]
+    # Sums over blocks, scaled to be orthonormal: distances between them never exceed distances between pixels.
     channels, height, width = thumbnails.shape[1:]
     blocks = unit.reshape(-1, channels, BLOCKS, height // BLOCKS, BLOCKS, width // BLOCKS).sum(axis=(1, 3, 5))
-    projected = blocks.reshape(len(kept), -1) / (flat.shape[1] / BLOCKS**2) ** 0.5
-    near = (2 * (1 - ALIKE)) ** 0.5
-    found = cKDTree(projected).query(projected, k=min(NEIGHBOURS, len(kept)), distance_upper_bound=near * 1.001)[1]
-    one, other = np.repeat(np.arange(len(kept)), found.shape[1]), found.ravel()
-    pairs = np.stack([one, other])[:, (other < len(kept)) & (one != other)]
-    alike = np.einsum("nd,nd->n", unit[pairs[0]], unit[pairs[1]]) >= ALIKE
-    size = (len(kept), len(kept))
+    projected = blocks.reshape(len(compared), -1) / (flat.shape[1] / BLOCKS**2) ** 0.5
+    radius = (2 * (1 - MIN_CORRELATION)) ** 0.5 * 1.001
+    neighbours = cKDTree(projected).query(projected, k=min(NEIGHBOURS, len(compared)), distance_upper_bound=radius)[1]
+    one, other = np.repeat(np.arange(len(compared)), neighbours.shape[1]), neighbours.ravel()
+    pairs = np.stack([one, other])[:, (other < len(compared)) & (one != other)]
+    alike = np.einsum("nd,nd->n", unit[pairs[0]], unit[pairs[1]]) >= MIN_CORRELATION
+    size = (len(compared), len(compared))
     _, group = connected_components(coo_array((alike[alike], pairs[:, alike]), shape=size), directed=False)
     groups: dict[int, list[str]] = defaultdict(list)
-    for place, number in zip(kept, group.tolist(), strict=True):
-        groups[number].append(paths[place])
-    return tuple(sorted(tuple(sorted(paths)) for paths in groups.values() if len(paths) > 1))
+    for index, number in zip(compared, group.tolist(), strict=True):
+        groups[number].append(paths[index])
+    return tuple(sorted(tuple(sorted(members)) for members in groups.values() if len(members) > 1))
 
 
-def across(groups: Groups, tree: Tree) -> int:
-    """How many groups hold a training image and one that is evaluated on."""
-    split = {file.path: name for name, files in tree.files.items() for file in files}
+def count_across_splits(groups: DuplicateGroups, scan: FolderScan) -> int:
+    """Return the number of groups with both a training image and an image of another split."""
+    split = {file.path: name for name, files in scan.files.items() for file in files}
     return sum({split[path] for path in group} > {"train"} for group in groups)

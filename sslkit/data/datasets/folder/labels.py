@@ -1,8 +1,8 @@
-"""Reading labels from the names of folders, and saying how.
+"""Labels of an image folder, read from the names of its sub-folders.
 
-A folder per image, one folder for all images, or sub-folders of another meaning are common in unlabelled
-collections; read as classes they give labels that mean nothing.  So ``auto`` takes folders for classes only where
-little else can be meant, and every split's reading comes with its reason.
+Unlabelled collections often have a folder per image, one folder for all images, or sub-folders of another meaning. Read
+as classes, these give meaningless labels. So ``auto`` reads folders as classes only if hardly anything else can be
+meant, and gives the reason of its decision for each split.
 """
 
 from __future__ import annotations
@@ -12,22 +12,23 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
-from sslkit.data.datasets.folder.scan import Tree, shown
+from sslkit.data.datasets.folder.scan import FolderScan, printable
 from sslkit.errors import DataError
 
-Reading = Literal["auto", "folders", "none"]
+LabelMode = Literal["auto", "folders", "none"]
 
-SHOWN = 5
+LISTED = 5
+"""Names that a message lists; the others are counted."""
 
 
 @dataclass(frozen=True)
-class Labels:
-    """How the splits were read.
+class FolderLabels:
+    """Labels of each split.
 
     Attributes:
-        class_names: sorted; empty where no split has labels.
-        by_split: class number of each image, for the splits that have labels.
-        reasons: for each split, how it was read and why.
+        class_names: sorted class names; empty if no split has labels.
+        by_split: class index of each image, for splits with labels.
+        reasons: for each split, whether it has labels and why.
     """
 
     class_names: tuple[str, ...]
@@ -35,47 +36,50 @@ class Labels:
     reasons: Mapping[str, str]
 
 
-def read_labels(tree: Tree, reading: Reading) -> Labels:
-    """The labels of every split, read as the option ``labels`` asks.
+def read_labels(scan: FolderScan, mode: LabelMode) -> FolderLabels:
+    """Read the labels of every split, as the option ``labels`` says.
 
     Raises:
-        DataError: ``folders`` is asked for and an image is in no class folder, or a split has classes that the
+        DataError: the mode is ``folders`` and an image is not in a class folder, or a split has classes that the
             training images do not have.
     """
     classes: dict[str, list[str]] = {}
     reasons: dict[str, str] = {}
-    for split in tree.files:
-        paths = tree.within_split(split)
-        against = _why_not(tree, split, paths, reading, trained="train" in classes)
-        if against:
-            reasons[split] = f"unlabelled: {against}"
+    for split in scan.files:
+        paths = scan.paths_in_split(split)
+        reason = _why_unlabelled(scan, split, paths, mode, train_labelled="train" in classes)
+        if reason:
+            reasons[split] = f"unlabelled: {reason}"
         else:
             classes[split] = [path.parts[0] for path in paths]
             reasons[split] = f"labelled: {len(set(classes[split]))} class folders"
     names = tuple(sorted(set(classes["train"]) if "train" in classes else set().union(*classes.values())))
-    for split, found in classes.items():
-        _check_known(tree, split, set(found) - set(names), names)
-    number = {name: place for place, name in enumerate(names)}
-    return Labels(names, {split: tuple(number[name] for name in found) for split, found in classes.items()}, reasons)
+    for split, of_split in classes.items():
+        _check_known(scan, split, set(of_split) - set(names), names)
+    index = {name: number for number, name in enumerate(names)}
+    by_split = {split: tuple(index[name] for name in of_split) for split, of_split in classes.items()}
+    return FolderLabels(names, by_split, reasons)
 
 
-def _why_not(tree: Tree, split: str, paths: Sequence[PurePosixPath], reading: Reading, trained: bool) -> str:
-    """Why these paths are not read as ``class/file``; empty if they are."""
-    if reading == "none":
+def _why_unlabelled(
+    scan: FolderScan, split: str, paths: Sequence[PurePosixPath], mode: LabelMode, train_labelled: bool
+) -> str:
+    """Return why these paths are not read as ``class/file``; empty if they are."""
+    if mode == "none":
         return "labels = 'none'"
-    if reading == "folders":
+    if mode == "folders":
         if loose := [str(path) for path in paths if len(path.parts) < 2]:
             raise DataError(
-                f"labels = 'folders', but {len(loose)} images of {tree.root / tree.folders[split]} are in no class "
-                f"folder: {_some(loose)}. Move them into class folders, or set labels = 'none'."
+                f"labels = 'folders', but {len(loose)} images of {scan.root / scan.split_folders[split]} are not in a "
+                f"class folder: {_list_some(loose)}. Move them into class folders, or set labels = 'none'."
             )
         return ""
     classes = {path.parts[0] for path in paths}
-    if not tree.folders[split]:
+    if not scan.split_folders[split]:
         return "there are no train and test folders (labels = 'folders' reads the sub-folders as classes)"
-    if odd := sum(len(path.parts) != 2 for path in paths):
-        return f"{odd} of {len(paths)} images are not in {tree.folders[split]}/<class>/<file>"
-    if trained:  # train has shown that its folders are classes
+    if misplaced := sum(len(path.parts) != 2 for path in paths):
+        return f"{misplaced} of {len(paths)} images are not in {scan.split_folders[split]}/<class>/<file>"
+    if train_labelled:  # so the folders of this split are classes, even if there is only one
         return ""
     if len(classes) == 1:
         return f"all images are in one folder, {classes.pop()!r}"
@@ -84,15 +88,15 @@ def _why_not(tree: Tree, split: str, paths: Sequence[PurePosixPath], reading: Re
     return ""
 
 
-def _check_known(tree: Tree, split: str, unknown: set[str], names: Sequence[str]) -> None:
+def _check_known(scan: FolderScan, split: str, unknown: set[str], names: Sequence[str]) -> None:
     if unknown:
         raise DataError(
-            f"{tree.root / tree.folders[split]} has classes that the training images do not have: "
-            f"{_some(sorted(unknown))}; the training classes are {_some(names)}. "
+            f"{scan.root / scan.split_folders[split]} has classes that the training images do not have: "
+            f"{_list_some(sorted(unknown))}; the training classes are {_list_some(names)}. "
             "Rename the folders, or set labels = 'none'."
         )
 
 
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(map(shown, names[:SHOWN])) + more
+def _list_some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(map(printable, names[:LISTED])) + more

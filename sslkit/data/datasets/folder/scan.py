@@ -1,10 +1,10 @@
-"""Finding the images of a folder, without opening any.
+"""Scan of an image folder: finds the files of each split without opening any.
 
-Where the folder has a sub-folder ``train``, its splits are ``train``, ``validation`` (or ``val``) and ``test``, and
-nothing beside these is read.  Otherwise every image below the folder belongs to ``train``.
+A folder with a sub-folder ``train`` has the splits ``train``, ``validation`` (or ``val``) and ``test``; its other
+sub-folders and files are not read. In any other folder, all images belong to ``train``.
 
-Files count as images by extension.  Hidden files and folders (names with a leading dot) are left out.  Links to
-files are read like files; links to folders are followed, except to a folder that holds the link.
+Files are images by extension. Hidden files and folders (leading dot) are ignored. Links to files are read like files.
+Links to folders are followed, except links to a parent folder.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from sslkit.data.images import EXTENSIONS, PASSING
+from sslkit.data.image_files import EXTENSIONS, TRANSIENT_ERRORS
 from sslkit.errors import DataError
 
 SPLIT_FOLDERS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
+"""Split that is read from each sub-folder."""
 
 HIDDEN = "hidden"
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A file that should hold an image.
+    """A file with an image's extension.
 
     Attributes:
-        path: relative to the root, with forward slashes.
-        stamp: size, time of change of content and of the file's record, in bytes and ns; all -1 for a dangling link.
+        path: path relative to the root, with forward slashes.
+        stamp: size in bytes, modification time and status-change time in ns; all -1 for a dangling link.
     """
 
     path: str
@@ -37,44 +38,44 @@ class ImageFile:
 
 
 @dataclass(frozen=True)
-class Tree:
-    """The images of a folder.
+class FolderScan:
+    """Image files of a folder, by split.
 
     Attributes:
         root: the folder.
-        folders: the sub-folder that each split is in; ``train`` is in ``""`` where there are no split folders.
-        files: the images of each split, by path.
-        ignored: how many files were left out, by extension; ``hidden`` for hidden files and folders.
-        unread: sub-folders beside the split folders.
+        split_folders: sub-folder of each split; ``""`` for ``train`` if there are no split folders.
+        files: image files of each split, sorted by path.
+        ignored: number of ignored files by extension; ``hidden`` counts hidden files and folders.
+        unread_folders: sub-folders next to the split folders.
     """
 
     root: Path
-    folders: Mapping[str, str]
+    split_folders: Mapping[str, str]
     files: Mapping[str, tuple[ImageFile, ...]]
     ignored: Mapping[str, int]
-    unread: tuple[str, ...]
+    unread_folders: tuple[str, ...]
 
     @property
     def all_files(self) -> tuple[ImageFile, ...]:
-        """The images of all splits, one split after the other."""
+        """Image files of all splits, one split after the other."""
         return tuple(file for files in self.files.values() for file in files)
 
-    def within_split(self, split: str) -> list[PurePosixPath]:
-        """Each image's path below the folder of its split."""
-        folder = self.folders[split]
+    def paths_in_split(self, split: str) -> list[PurePosixPath]:
+        """Return the path of each image relative to the folder of its split."""
+        folder = self.split_folders[split]
         return [PurePosixPath(file.path).relative_to(folder) for file in self.files[split]]
 
 
-def shown(name: str) -> str:
-    """A file name that cannot break a line or command a terminal."""
+def printable(name: str) -> str:
+    """Return a file name in which control characters, such as line breaks, are escaped."""
     return name if name.isprintable() else ascii(name)
 
 
-def images_at(path: Path) -> tuple[Path, tuple[ImageFile, ...]]:
-    """Every image below a folder, whatever its sub-folders are called, and the folder; or a file, and its folder.
+def find_images(path: Path) -> tuple[Path, tuple[ImageFile, ...]]:
+    """Return a folder and all images below it, ignoring splits; for a single file, its folder and the file.
 
     Raises:
-        DataError: there is nothing there, or no image, or the folder cannot be listed.
+        DataError: the path does not exist, the folder cannot be listed, or it has no images.
     """
     if path.is_file():
         status = path.stat()
@@ -83,64 +84,66 @@ def images_at(path: Path) -> tuple[Path, tuple[ImageFile, ...]]:
         raise DataError(f"there is no file or folder {path}")
     ignored: Counter[str] = Counter()
     try:
-        found = _images(path, "", ignored)
+        files = _images(path, "", ignored)
     except OSError as error:
-        raise DataError(f"the image folder {path} cannot be read: {error}. Check the permissions.") from error
-    if not found:
+        raise _cannot_list(path, error) from error
+    if not files:
         raise _no_images(path, ignored)
-    return path, found
+    return path, files
 
 
-def scan(root: Path) -> Tree:
-    """Find the images below ``root``.
+def scan_folder(root: Path) -> FolderScan:
+    """Find the images below ``root``, by split.
 
     Raises:
-        DataError: the folder is missing or cannot be listed, has splits without ``train``, or a split has no images.
+        DataError: the folder does not exist or cannot be listed, has splits but no ``train``, or a split has no images.
     """
     if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "does not exist"
-        raise DataError(f"the image folder {root} {what} (a relative root is taken from {Path.cwd()})")
+        problem = "is a file, not a folder" if root.exists() else "does not exist"
+        raise DataError(f"the image folder {root} {problem} (relative paths start at {Path.cwd()})")
     try:
         return _scan(root)
     except OSError as error:
-        raise DataError(f"the image folder {root} cannot be read: {error}. Check the permissions.") from error
+        raise _cannot_list(root, error) from error
 
 
-def _scan(root: Path) -> Tree:
+def _scan(root: Path) -> FolderScan:
     ignored: Counter[str] = Counter()
     visible = sorted(entry.name for entry in os.scandir(root) if _is_folder(entry) and not entry.name.startswith("."))
-    named = [name for name in SPLIT_FOLDERS if name in visible]
-    folders = {SPLIT_FOLDERS[name]: name for name in named} or {"train": ""}
-    if len(folders) < len(named) and named:
-        raise DataError(f"{root} has both val and validation; keep one of them.")
+    present = [name for name in SPLIT_FOLDERS if name in visible]
+    folders = {SPLIT_FOLDERS[name]: name for name in present} or {"train": ""}
+    if len(folders) < len(present) and present:
+        raise DataError(f"{root} has both val and validation. Keep one of them.")
     if "train" not in folders:
         raise DataError(
-            f"{root} has {' and '.join(named)}, but no train folder. Add {root / 'train'}, "
-            "or set root to the folder to train on."
+            f"{root} has {' and '.join(present)}, but no train folder. Add {root / 'train'}, "
+            "or set root to the folder of the training images."
         )
     files = {split: _images(root, folder, ignored) for split, folder in folders.items()}
-    for split, found in files.items():
-        if not found:
+    for split, of_split in files.items():
+        if not of_split:
             raise _no_images(root / folders[split], ignored)
-    unread = tuple(name for name in visible if name not in named) if named else ()
-    return Tree(root, folders, files, dict(sorted(ignored.items())), unread)
+    unread = tuple(name for name in visible if name not in present) if present else ()
+    return FolderScan(root, folders, files, dict(sorted(ignored.items())), unread)
+
+
+def _cannot_list(folder: Path, error: OSError) -> DataError:
+    return DataError(f"the image folder {folder} cannot be read: {error}. Check the permissions.")
 
 
 def _no_images(folder: Path, ignored: Mapping[str, int]) -> DataError:
-    others = ", ".join(f"{count} {shown(kind)}" for kind, count in sorted(ignored.items())) or "no files at all"
-    return DataError(
-        f"no images in {folder} (found: {others}). Images are files named {', '.join(sorted(EXTENSIONS))}."
-    )
+    others = ", ".join(f"{count} {printable(kind)}" for kind, count in sorted(ignored.items())) or "no files at all"
+    return DataError(f"no images in {folder} (found: {others}). Image files end with {', '.join(sorted(EXTENSIONS))}.")
 
 
 def _images(root: Path, folder: str, ignored: Counter[str]) -> tuple[ImageFile, ...]:
     start = root / folder
-    here = start.resolve()
-    walk = _walk(start, f"{folder}/" if folder else "", ignored, {here, *here.parents})
-    return tuple(sorted(walk, key=lambda file: file.path))
+    resolved = start.resolve()
+    files = _walk(start, f"{folder}/" if folder else "", ignored, {resolved, *resolved.parents})
+    return tuple(sorted(files, key=lambda file: file.path))
 
 
-def _walk(folder: Path, prefix: str, ignored: Counter[str], above: set[Path]) -> Iterator[ImageFile]:
+def _walk(folder: Path, prefix: str, ignored: Counter[str], parents: set[Path]) -> Iterator[ImageFile]:
     with os.scandir(folder) as entries:
         for entry in entries:
             suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122  # a Path per file doubles the time
@@ -149,9 +152,9 @@ def _walk(folder: Path, prefix: str, ignored: Counter[str], above: set[Path]) ->
             elif _is_folder(entry):
                 inside = Path(entry.path)
                 if not entry.is_symlink():
-                    yield from _walk(inside, f"{prefix}{entry.name}/", ignored, above | {inside.resolve()})
-                elif (target := inside.resolve()) not in above:
-                    yield from _walk(inside, f"{prefix}{entry.name}/", ignored, above | {target})
+                    yield from _walk(inside, f"{prefix}{entry.name}/", ignored, parents | {inside.resolve()})
+                elif (target := inside.resolve()) not in parents:
+                    yield from _walk(inside, f"{prefix}{entry.name}/", ignored, parents | {target})
             elif suffix in EXTENSIONS:
                 yield ImageFile(prefix + entry.name, _stamp(entry))
             else:
@@ -162,9 +165,9 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError as error:
-        if error.errno in PASSING:
+        if error.errno in TRANSIENT_ERRORS:
             raise
-        return False  # a link that leads to itself, or to where one may not go
+        return False  # a link to itself, or to a forbidden folder
 
 
 def _stamp(entry: os.DirEntry[str]) -> tuple[int, int, int]:

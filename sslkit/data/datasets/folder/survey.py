@@ -1,4 +1,4 @@
-"""What a folder of images holds: what can be told before a recipe for it is written."""
+"""Survey of an image folder: the facts that ``sslkit init`` proposes a recipe from."""
 
 from __future__ import annotations
 
@@ -12,137 +12,136 @@ from statistics import median_low
 import numpy as np
 from numpy.typing import NDArray
 
-from sslkit.data.datasets.folder.duplicates import Groups, copies, look_alikes
-from sslkit.data.datasets.folder.labels import Labels, read_labels
-from sslkit.data.datasets.folder.scan import Tree, scan
-from sslkit.data.datasets.folder.threads import in_order
-from sslkit.data.images import UnreadableImageError, decode, upright_size
-from sslkit.errors import DataError
+from sslkit.data.datasets.folder.decoded_cache import no_readable_images
+from sslkit.data.datasets.folder.duplicates import DuplicateGroups, exact_duplicates, near_duplicates
+from sslkit.data.datasets.folder.labels import FolderLabels, read_labels
+from sslkit.data.datasets.folder.scan import FolderScan, scan_folder
+from sslkit.data.image_files import UnreadableImageError, decode_image, read_image_size
+from sslkit.data.threads import map_in_threads
 
-MOST = 20_000
-"""Images that are opened where not all are asked for, spread evenly over the folder."""
+MAX_OPENED = 20_000
+"""Images that are opened unless all are requested, evenly spaced over the folder."""
 
-THUMBNAIL = 16
-"""Side in pixels of what is kept of each image."""
+THUMBNAIL_SIDE = 16
+"""Side of a thumbnail in pixels."""
 
-COLOUR = 8
-"""Levels of 255 that the channels of a thumbnail differ by where an image has colour."""
+COLOUR_THRESHOLD = 8
+"""Difference between the channels of a pixel, in levels of 255, above which an image has colour."""
 
-BACKGROUND_WITHIN = 12
-"""Levels of 255 that the edges of images on one background differ by."""
+BACKGROUND_TOLERANCE = 12
+"""Largest difference between the edges of images on the same background, in levels of 255."""
 
-BACKGROUND_SHARE = 0.9
-"""Part of the images whose edges must have the same level for it to be a background."""
+BACKGROUND_MIN_SHARE = 0.9
+"""Share of images, in [0, 1], whose edges must have the same level to count as a common background."""
 
 
 @dataclass(frozen=True)
-class Survey:
-    """A folder of images.
+class FolderSurvey:
+    """Facts about an image folder.
 
     Attributes:
-        tree: its files.
-        labels: how labels are read from its folders.
-        looked: how many images were opened; all, or so many spread evenly.
-        broken: reason for each opened file that gave no image, by path.
-        sizes: how many images have each size ``(H, W)``.
-        converted: how many images are not plain RGB, by what they are.
-        colour: part of the images that show any colour, 0 to 1.
-        background: level, 0 to 255, that the edges of nearly all images have; None where they have no common one.
-        copies: paths of files with the same bytes, among all.
-        look_alikes: paths of images that look the same and are no copies, among those opened.
+        scan: its files.
+        labels: labels read from its sub-folders.
+        opened: number of images that were opened.
+        broken: reason for each broken file among those opened, by path.
+        sizes: number of images of each size ``(H, W)``.
+        converted: number of images that are not plain RGB, by kind.
+        colour_share: share of the images with any colour, in [0, 1].
+        background_level: level, 0 to 255, of the edges of nearly all images; None if they have no common level.
+        exact_duplicates: paths of files with the same bytes, among all.
+        near_duplicates: paths of images that look the same but differ in bytes, among those opened.
     """
 
-    tree: Tree
-    labels: Labels
-    looked: int
+    scan: FolderScan
+    labels: FolderLabels
+    opened: int
     broken: Mapping[str, str]
     sizes: Mapping[tuple[int, int], int]
     converted: Mapping[str, int]
-    colour: float
-    background: int | None
-    copies: Groups
-    look_alikes: Groups
+    colour_share: float
+    background_level: int | None
+    exact_duplicates: DuplicateGroups
+    near_duplicates: DuplicateGroups
 
     @property
     def images(self) -> int:
-        """Training images that can be read; estimated where not all were opened."""
-        return round(len(self.tree.files["train"]) * (1 - self.broken_share))
+        """Number of readable training images; an estimate if not all were opened."""
+        return round(len(self.scan.files["train"]) * (1 - self.broken_share))
 
     @property
     def broken_share(self) -> float:
-        """Part of the opened files that gave no image, 0 to 1."""
-        return len(self.broken) / self.looked
+        """Share of broken files among those opened, in [0, 1]."""
+        return len(self.broken) / self.opened
 
     @property
     def shorter_sides(self) -> tuple[int, int, int]:
-        """Smallest, median and largest shorter side of an image in pixels."""
+        """Smallest, median and largest shorter side of the images in pixels."""
         sides = Counter[int]()
         for size, count in self.sizes.items():
             sides[min(size)] += count
         return min(sides), median_low(sides.elements()), max(sides)
 
 
-def survey(root: Path, *, every: bool = False) -> Survey:
-    """Look at a folder of images.
+def survey_folder(root: Path, *, every: bool = False) -> FolderSurvey:
+    """Survey an image folder.
 
     Args:
         root: the folder.
-        every: open every image, however many there are.
+        every: open every image instead of at most ``MAX_OPENED``.
 
     Raises:
         DataError: there are no images, or none that can be read.
     """
-    tree = scan(root)
-    labels = read_labels(tree, "auto")
-    paths = [file.path for file in tree.all_files]
-    if not every and len(paths) > MOST:
-        paths = [paths[place * len(paths) // MOST] for place in range(MOST)]
+    scan = scan_folder(root)
+    labels = read_labels(scan, "auto")
+    paths = [file.path for file in scan.all_files]
+    if not every and len(paths) > MAX_OPENED:
+        paths = [paths[index * len(paths) // MAX_OPENED] for index in range(MAX_OPENED)]
 
-    def open_(path: str) -> tuple[tuple[int, int], tuple[str, ...], NDArray[np.uint8]] | str:
+    def open_image(path: str) -> tuple[tuple[int, int], tuple[str, ...], NDArray[np.uint8]] | str:
         try:
-            thumbnail = decode(root / path, 3, (THUMBNAIL, THUMBNAIL))
-            return upright_size(root / path), thumbnail.conversions, thumbnail.pixels
+            thumbnail = decode_image(root / path, 3, (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+            return read_image_size(root / path), thumbnail.conversions, thumbnail.pixels
         except UnreadableImageError as error:
             return str(error)
 
     broken: dict[str, str] = {}
-    good: list[str] = []
+    readable: list[str] = []
     sizes: Counter[tuple[int, int]] = Counter()
     converted: Counter[str] = Counter()
-    thumbnails = np.empty((len(paths), 3, THUMBNAIL, THUMBNAIL), dtype=np.uint8)
+    thumbnails = np.empty((len(paths), 3, THUMBNAIL_SIDE, THUMBNAIL_SIDE), dtype=np.uint8)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd files
-        for path, found in zip(paths, in_order(open_, paths), strict=True):
-            if isinstance(found, str):
-                broken[path] = found
+        warnings.simplefilter("ignore")  # Pillow warns of unusual files
+        for path, result in zip(paths, map_in_threads(open_image, paths), strict=True):
+            if isinstance(result, str):
+                broken[path] = result
                 continue
-            size, conversions, thumbnails[len(good)] = found
+            size, conversions, thumbnails[len(readable)] = result
             sizes[size] += 1
             converted.update(conversions)
-            good.append(path)
-    if not good:
-        path, reason = next(iter(broken.items()))
-        raise DataError(f"none of the {len(paths)} images of {root} can be read; the first is {path}: {reason}.")
-    thumbnails = thumbnails[: len(good)]
-    same = copies(tree, broken)
-    return Survey(
-        tree,
+            readable.append(path)
+    if not readable:
+        raise no_readable_images(scan, broken)
+    thumbnails = thumbnails[: len(readable)]
+    exact = exact_duplicates(scan, broken)
+    return FolderSurvey(
+        scan,
         labels,
-        looked=len(paths),
+        opened=len(paths),
         broken=broken,
         sizes=sizes,
         converted=dict(sorted(converted.items())),
-        colour=float(((thumbnails.max(1) - thumbnails.min(1)).max((1, 2)) > COLOUR).mean()),
-        background=_background(thumbnails),
-        copies=same,
-        look_alikes=look_alikes(good, thumbnails, same),
+        colour_share=float(((thumbnails.max(1) - thumbnails.min(1)).max((1, 2)) > COLOUR_THRESHOLD).mean()),
+        background_level=_background_level(thumbnails),
+        exact_duplicates=exact,
+        near_duplicates=near_duplicates(readable, thumbnails, exact),
     )
 
 
-def _background(thumbnails: NDArray[np.uint8]) -> int | None:
+def _background_level(thumbnails: NDArray[np.uint8]) -> int | None:
     grey = thumbnails.mean(axis=1)
     edges = np.concatenate([grey[:, 0], grey[:, -1], grey[:, 1:-1, 0], grey[:, 1:-1, -1]], axis=1)
     levels = np.median(edges, axis=1)
     common = float(np.median(levels))
-    there = float((np.abs(levels - common) <= BACKGROUND_WITHIN).mean())
-    return round(common) if there >= BACKGROUND_SHARE else None
+    share = float((np.abs(levels - common) <= BACKGROUND_TOLERANCE).mean())
+    return round(common) if share >= BACKGROUND_MIN_SHARE else None

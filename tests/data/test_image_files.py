@@ -1,4 +1,4 @@
-"""Every kind of image file, against pixels known beforehand."""
+"""Image files of all formats and modes are decoded to known pixels."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
-from sslkit.data import images
-from sslkit.data.images import UnreadableImageError, decode, upright_size
+from sslkit.data import image_files
+from sslkit.data.image_files import UnreadableImageError, decode_image, read_image_size
 
 GREY_OF_RED = 76  # 0.299 * 255
 
 
-def pixels(path: Path, channels: int = 3, size: tuple[int, int] = (2, 2)) -> list[int]:
-    """The channels of the first pixel."""
-    result = decode(path, channels, size).pixels
+def first_pixel(path: Path, channels: int = 3, size: tuple[int, int] = (2, 2)) -> list[int]:
+    """Return the channels of the first pixel."""
+    result = decode_image(path, channels, size).pixels
     assert result.shape == (channels, *size)
     assert result.dtype == np.uint8
     return [int(value) for value in result[:, 0, 0]]
@@ -64,20 +64,20 @@ KINDS = {
 def test_every_mode_becomes_rgb_and_grey(name: str, tmp_path: Path) -> None:
     picture, options, rgb, grey = KINDS[name]
     picture.save(tmp_path / name, **options)
-    assert pixels(tmp_path / name, 3) == rgb
-    assert pixels(tmp_path / name, 1) == grey
+    assert first_pixel(tmp_path / name, 3) == rgb
+    assert first_pixel(tmp_path / name, 1) == grey
 
 
 def test_a_cmyk_jpeg(tmp_path: Path) -> None:
     image("CMYK", (0, 255, 255, 0), (16, 16)).save(tmp_path / "a.jpg", quality=100)
-    assert np.abs(np.array(pixels(tmp_path / "a.jpg", size=(16, 16))) - [255, 0, 0]).max() <= 2
+    assert np.abs(np.array(first_pixel(tmp_path / "a.jpg", size=(16, 16))) - [255, 0, 0]).max() <= 2
 
 
-def test_lossless_pixels_are_untouched_and_channels_come_first(tmp_path: Path) -> None:
+def test_lossless_pixels_are_unchanged_and_channels_come_first(tmp_path: Path) -> None:
     wanted = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     for name in ("a.png", "a.bmp", "a.ppm", "a.webp", "a.tiff"):
         Image.fromarray(wanted).save(tmp_path / name, **({"lossless": True} if name == "a.webp" else {}))
-        result = decode(tmp_path / name, 3, (5, 7))
+        result = decode_image(tmp_path / name, 3, (5, 7))
         assert np.array_equal(result.pixels, wanted.transpose(2, 0, 1)), name
         assert result.conversions == ()
         assert not result.resized
@@ -86,70 +86,70 @@ def test_lossless_pixels_are_untouched_and_channels_come_first(tmp_path: Path) -
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.webp"])
 def test_exif_orientation_is_applied(orientation: int, name: str, tmp_path: Path) -> None:
-    """Every way of storing it shows the same picture: dark top half, with a light left corner."""
+    """Each stored orientation decodes to the same picture: dark top half with a light left corner."""
     upright = image("L", 255, (16, 32))
     upright.paste(0, (0, 0, 16, 16))
     upright.paste(128, (0, 0, 8, 8))
-    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Pillow's transpositions that store what each tag turns back
-    stored = upright.transpose(undo[orientation]) if orientation > 1 else upright
+    inverse = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Pillow's transpose that each orientation undoes
+    stored = upright.transpose(inverse[orientation]) if orientation > 1 else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored.save(tmp_path / name, exif=exif, **({"lossless": True} if name == "a.webp" else {}))
-    assert upright_size(tmp_path / name) == (32, 16)
-    result = decode(tmp_path / name, 1, (32, 16))
+    assert read_image_size(tmp_path / name) == (32, 16)
+    result = decode_image(tmp_path / name, 1, (32, 16))
     assert np.abs(result.pixels[0].astype(int) - np.asarray(upright)).max() <= 8
     assert ("EXIF orientation" in result.conversions) == (orientation > 1 and name != "a.tif")
     assert not result.resized
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.png", "a.webp", "a.tif"])
-def test_the_first_of_several_frames_is_taken(name: str, tmp_path: Path) -> None:
+def test_the_first_of_several_frames_is_used(name: str, tmp_path: Path) -> None:
     first, second = image("RGB", (255, 0, 0)), image("RGB", (0, 255, 0))
     options = {"lossless": True} if name == "a.webp" else {}
     first.save(tmp_path / name, save_all=True, append_images=[second], **options)
-    assert pixels(tmp_path / name) == [255, 0, 0]
-    assert decode(tmp_path / name, 3, (2, 2)).conversions[-1] == "first of several frames"
+    assert first_pixel(tmp_path / name) == [255, 0, 0]
+    assert decode_image(tmp_path / name, 3, (2, 2)).conversions[-1] == "first of several frames"
 
 
-def test_another_size_is_covered_and_its_middle_cut(tmp_path: Path) -> None:
+def test_an_image_of_another_size_is_scaled_and_cropped(tmp_path: Path) -> None:
     wide = image("L", 0, (40, 10))
     wide.paste(255, (15, 0, 25, 10))
     wide.save(tmp_path / "a.png")
-    result = decode(tmp_path / "a.png", 1, (10, 10))
+    result = decode_image(tmp_path / "a.png", 1, (10, 10))
     assert result.resized
     assert (result.pixels == 255).all()
-    assert decode(tmp_path / "a.png", 1, (20, 20)).pixels.shape == (1, 20, 20)
+    assert decode_image(tmp_path / "a.png", 1, (20, 20)).pixels.shape == (1, 20, 20)
 
 
-def test_a_large_jpeg_is_decoded_small_and_looks_the_same(tmp_path: Path) -> None:
+def test_a_large_jpeg_decoded_at_reduced_size_has_the_same_pixels(tmp_path: Path) -> None:
     ramp = np.add.outer(np.arange(800), np.arange(1000)) * 255 / 1800
     big = Image.fromarray(ramp.astype(np.uint8))
     big.save(tmp_path / "a.jpg", quality=95)
     big.save(tmp_path / "a.png")
-    quick, slow = (decode(tmp_path / name, 1, (64, 64)) for name in ("a.jpg", "a.png"))
-    assert quick.resized
-    assert np.abs(quick.pixels.astype(int) - slow.pixels).max() <= 2
+    reduced, full = (decode_image(tmp_path / name, 1, (64, 64)) for name in ("a.jpg", "a.png"))
+    assert reduced.resized
+    assert np.abs(reduced.pixels.astype(int) - full.pixels).max() <= 2
 
 
-def damaged(path: Path, keep: float) -> None:
+def truncate(path: Path, fraction: float) -> None:
     content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * keep)])
+    path.write_bytes(content[: int(len(content) * fraction)])
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.bmp", "a.gif", "a.webp", "a.tif", "a.ppm"])
 def test_truncated_files_are_broken(name: str, tmp_path: Path) -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))
     noise.save(tmp_path / name)
-    damaged(tmp_path / name, 0.5)
+    truncate(tmp_path / name, 0.5)
     with pytest.raises(UnreadableImageError) as caught:
-        decode(tmp_path / name, 3, (40, 40))
+        decode_image(tmp_path / name, 3, (40, 40))
     assert str(caught.value)
 
 
-def test_the_reasons_of_broken_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reasons_of_broken_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def reason(name: str) -> str:
         with pytest.raises(UnreadableImageError) as caught:
-            decode(tmp_path / name, 3, (2, 2))
+            decode_image(tmp_path / name, 3, (2, 2))
         return str(caught.value)
 
     (tmp_path / "empty.png").write_bytes(b"")
@@ -161,27 +161,27 @@ def test_the_reasons_of_broken_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
     array(-1, np.int32).save(tmp_path / "negative.tif")
     image("L", 0, (20, 20)).save(tmp_path / "bomb.png")
     assert reason("empty.png") == "empty file"
-    assert reason("text.jpg") == "not an image, or damaged from the start"
-    assert reason("postscript.png") == "not an image, or damaged from the start"
+    assert reason("text.jpg") == "not an image, or its header is damaged"
+    assert reason("postscript.png") == "not an image, or its header is damaged"
     assert reason("gone.png") == "No such file or directory"
-    assert reason("bright.tif") == "its values go from 1.5 to 1.5, not from 0 to 1"
-    assert reason("nan.tif") == "its values go from nan to nan, not from 0 to 1"
-    assert reason("negative.tif") == "its values go from -1 to -1, not from 0 to 65535"
-    monkeypatch.setattr(images, "MAX_PIXELS", 399)
-    assert reason("bomb.png") == "20x20 pixels, more than 399 are not read"
+    assert reason("bright.tif") == "its values are 1.5 to 1.5, but must be 0 to 1"
+    assert reason("nan.tif") == "its values are nan to nan, but must be 0 to 1"
+    assert reason("negative.tif") == "its values are -1 to -1, but must be 0 to 65535"
+    monkeypatch.setattr(image_files, "MAX_PIXELS", 399)
+    assert reason("bomb.png") == "20x20 pixels, the limit is 399"
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    assert reason("bomb.png") == "more than 399 pixels are not read"
+    assert reason("bomb.png") == "more than the limit of 399 pixels"
 
 
 def test_the_size_of_a_png_is_read_without_decoding(tmp_path: Path) -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8))
     noise.save(tmp_path / "a.png")
-    damaged(tmp_path / "a.png", 0.5)
-    assert upright_size(tmp_path / "a.png") == (40, 30)
+    truncate(tmp_path / "a.png", 0.5)
+    assert read_image_size(tmp_path / "a.png") == (40, 30)
 
 
-def test_grey_of_colour_is_luma(tmp_path: Path) -> None:
+def test_colour_becomes_grey_by_luma(tmp_path: Path) -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8))
     noise.save(tmp_path / "a.png")
-    grey = Image.fromarray(decode(tmp_path / "a.png", 1, (4, 4)).pixels[0])
+    grey = Image.fromarray(decode_image(tmp_path / "a.png", 1, (4, 4)).pixels[0])
     assert not ImageChops.difference(grey, noise.convert("L")).getbbox()

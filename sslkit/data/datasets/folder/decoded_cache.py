@@ -1,0 +1,152 @@
+"""Cache of decoded image folders: a folder is decoded once, and its images are mapped from the cache afterwards.
+
+An entry has ``images.npy`` (uint8 ``[N, C, H, W]``, in the order of the files) and ``index.json``. Pixels are appended
+to the file while threads decode them, so memory use does not depend on the number of images. The index lists broken
+files. The data set decides whether there are too many, so another ``broken_limit`` needs no new decoding.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import warnings
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median_low
+from typing import BinaryIO, Literal
+
+import numpy as np
+
+from sslkit.data.cache import cache_folder, get_or_build, require_free_space
+from sslkit.data.datasets.folder.content_hash import check_unchanged, content_hash
+from sslkit.data.datasets.folder.scan import FolderScan, printable
+from sslkit.data.image_files import DecodedImage, UnreadableImageError, decode_image, read_image_size
+from sslkit.data.store import MappedStore
+from sslkit.data.threads import map_in_threads
+from sslkit.errors import DataError
+
+FORMAT = 1
+"""Version of entries; increases when the same file gives other pixels, or the files of an entry change."""
+
+MAX_AUTO_SIDE = 256
+"""Largest shorter side, in pixels, that ``size = "auto"`` stores."""
+
+Size = int | Literal["auto"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DecodedIndex:
+    """Contents of ``index.json``.
+
+    Attributes:
+        broken: reason for each broken file, by path; all other files are in ``images.npy``, in order.
+        converted: number of images by conversion.
+        resized: number of images that had another size.
+    """
+
+    broken: dict[str, str]
+    converted: dict[str, int]
+    resized: int
+
+
+def decode_folder(scan: FolderScan, channels: int, size: Size) -> tuple[Path, DecodedIndex]:
+    """Return the file of all readable images of a folder and its index; decode the folder if it is not cached.
+
+    Raises:
+        DataError: no image can be read, the folder changes meanwhile, or the cache cannot be written or is damaged.
+    """
+    folder = cache_folder() / "image-folder"
+    name = content_hash(scan, f"{FORMAT} {channels} {size}", folder / "hashes")
+    entry = get_or_build(folder, name, lambda temporary: _build(temporary, scan, channels, size))
+    try:
+        index = DecodedIndex(**json.loads((entry / "index.json").read_text(encoding="utf-8")))
+        if len(MappedStore(entry / "images.npy")) != len(scan.all_files) - len(index.broken):
+            raise ValueError("images are missing")
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"the cache entry {entry} is damaged ({error}). Delete that folder and try again.") from error
+    return entry / "images.npy", index
+
+
+def _build(folder: Path, scan: FolderScan, channels: int, size: Size) -> None:
+    log.info("decoding %d images of %s, once", len(scan.all_files), scan.root)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of unusual files; problems that matter are in the index
+        height, width = _auto_size(scan) if size == "auto" else (size, size)
+        require_free_space(folder, len(scan.all_files) * channels * height * width)
+        with (folder / "images.npy").open("wb") as file:
+            index = _decode_all(file, scan, channels, (height, width))
+    with (folder / "index.json").open("w", encoding="utf-8") as text:
+        json.dump(asdict(index), text)
+        _flush(text.fileno())
+    check_unchanged(scan)
+
+
+def _decode_all(file: BinaryIO, scan: FolderScan, channels: int, size: tuple[int, int]) -> DecodedIndex:
+    def decode_or_reason(path: str) -> DecodedImage | str:
+        try:
+            return decode_image(scan.root / path, channels, size)
+        except UnreadableImageError as error:
+            return str(error)
+
+    paths = [image.path for image in scan.all_files]
+    broken: dict[str, str] = {}
+    converted: Counter[str] = Counter()
+    resized = 0
+    _write_header(file, (len(paths), channels, *size))
+    for path, result in zip(paths, map_in_threads(decode_or_reason, paths), strict=True):
+        if isinstance(result, str):
+            broken[path] = result
+        else:
+            file.write(result.pixels.tobytes())
+            converted.update(result.conversions)
+            resized += result.resized
+    if len(broken) == len(paths):
+        raise no_readable_images(scan, broken)
+    _write_header(file, (len(paths) - len(broken), channels, *size))
+    _flush(file.fileno())
+    return DecodedIndex(broken, dict(sorted(converted.items())), resized)
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    # Rewritten once the count is known: numpy pads the header, so its length does not depend on the count.
+    file.seek(0)
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+
+
+def _flush(file: int) -> None:
+    # Without it, a power failure after the rename could leave an entry that looks complete.
+    os.fsync(file)
+
+
+def _auto_size(scan: FolderScan) -> tuple[int, int]:
+    """Return ``(H, W)``: the images' common size if it is small, else a square of their median side."""
+
+    def size_or_reason(path: str) -> tuple[int, int] | str:
+        try:
+            return read_image_size(scan.root / path)
+        except UnreadableImageError as error:
+            return str(error)
+
+    paths = [image.path for image in scan.all_files]
+    results = dict(zip(paths, map_in_threads(size_or_reason, paths), strict=True))
+    sizes = [size for size in results.values() if not isinstance(size, str)]
+    if not sizes:
+        raise no_readable_images(scan, {path: str(reason) for path, reason in results.items()})
+    if len(set(sizes)) == 1 and min(sizes[0]) <= MAX_AUTO_SIDE:
+        return sizes[0]
+    side = min(MAX_AUTO_SIDE, median_low(min(size) for size in sizes))
+    return side, side
+
+
+def no_readable_images(scan: FolderScan, broken: dict[str, str], split: str = "") -> DataError:
+    """Return the error for a folder, or a split of it, whose images are all broken."""
+    path, reason = next(iter(broken.items()))
+    where = f"the split {split!r} of {scan.root}" if split else str(scan.root)
+    return DataError(
+        f"none of the {len(broken)} images of {where} can be read; the first is {printable(path)}: {reason}. "
+        "Repair the files, or name another folder."
+    )
