@@ -1,6 +1,6 @@
-"""Opens a page in a headless Chromium, and tells what the page asked for and complained of.
+"""Open a page in a headless Chromium, and record its requests and console errors.
 
-Chromium is spoken to over a pipe (``--remote-debugging-pipe``), so no port is opened and nothing else is needed.
+Chromium is controlled through a pipe (``--remote-debugging-pipe``), so no port is opened and no package is needed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+COMMANDS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 OPTIONS = (
     "--headless",
@@ -33,61 +33,62 @@ OPTIONS = (
 )
 
 
-def find() -> str | None:
-    """The browser's path; None where there is none."""
-    return next((path for name in NAMES if (path := shutil.which(name))), None)
+def find_chromium() -> str | None:
+    """Return the path of an installed Chromium, or None."""
+    return next((path for name in COMMANDS if (path := shutil.which(name))), None)
 
 
 @dataclass
 class Page:
-    """A page that is open.
+    """An open page.
 
     Attributes:
-        requests: addresses it asked for besides its own; what stands in the page itself (``data:``) is no request.
-        complaints: errors and warnings on its console, and uncaught exceptions.
+        send: calls a method of the browser protocol.
+        requests: addresses that the page requested, without itself and ``data:`` addresses.
+        errors: errors and warnings of its console, and uncaught exceptions.
     """
 
     send: Any
     requests: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
-    def run(self, script: str) -> Any:
-        """The value of an expression in the page, promises awaited."""
-        found = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in found, found["exceptionDetails"]
-        return found["result"].get("value")
+    def evaluate(self, script: str) -> Any:
+        """Return the value of a JavaScript expression; promises are awaited."""
+        result = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in result, result["exceptionDetails"]
+        return result["result"].get("value")
 
-    def show(self, width: int, *, dark: bool = False, phone: bool = False) -> None:
-        """Make the window so wide, and the preferred colours dark or light."""
+    def resize(self, width: int, *, dark: bool = False, phone: bool = False) -> None:
+        """Set the width of the window in pixels, and the preferred colour scheme."""
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=phone)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", features=[scheme])
 
-    def picture(self) -> bytes:
-        """The whole page as PNG."""
+    def screenshot(self) -> bytes:
+        """Return the full page as PNG."""
         return b64decode(self.send("Page.captureScreenshot", captureBeyondViewport=True)["data"])
 
-    def print(self) -> bytes:
-        """The page as PDF."""
+    def pdf(self) -> bytes:
+        """Return the page as PDF."""
         return b64decode(self.send("Page.printToPDF", printBackground=True)["data"])
 
 
 @contextmanager
-def opened(browser: str, path: Path) -> Iterator[Page]:
-    """Open a file."""
+def open_page(chromium: str, path: Path) -> Iterator[Page]:
+    """Open an HTML file in a Chromium that is killed afterwards."""
     from_browser, to_us = os.pipe()
     from_us, to_browser = os.pipe()
 
     def connect() -> None:
-        # Chromium listens on descriptor 3 and answers on 4; copies are made first, as either may be one of these.
+        # Chromium reads descriptor 3 and writes 4. Copy both ends first, because either may have one of these numbers.
         ends = os.dup(from_us), os.dup(to_us)
         os.dup2(ends[0], 3)
         os.dup2(ends[1], 4)
 
-    # Its other processes may still write there when it is gone.
+    # Child processes of Chromium may still write to the profile after it was killed.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
-            [browser, *OPTIONS, f"--user-data-dir={profile}"],
+            [chromium, *OPTIONS, f"--user-data-dir={profile}"],
             preexec_fn=connect,
             close_fds=False,
             stdout=subprocess.DEVNULL,
@@ -97,14 +98,14 @@ def opened(browser: str, path: Path) -> Iterator[Page]:
         os.close(to_us)
         try:
             with os.fdopen(from_browser, "rb") as reader, os.fdopen(to_browser, "wb", buffering=0) as writer:
-                yield _open(_Speech(reader, writer), path)
+                yield _load(_Connection(reader, writer), path)
         finally:
             process.kill()
             process.wait()
 
 
-class _Speech:
-    """Chromium's protocol: JSON with zero bytes between."""
+class _Connection:
+    """A connection in Chromium's protocol: JSON messages, each ended by a zero byte."""
 
     def __init__(self, reader: Any, writer: Any) -> None:
         self.reader = reader
@@ -128,40 +129,40 @@ class _Speech:
     def receive(self) -> Any:
         text = bytearray()
         while (byte := self.reader.read(1)) != b"\0":
-            assert byte, "the browser has gone"
+            assert byte, "the browser has exited"
             text += byte
         message = json.loads(text)
-        self.note(message.get("method"), message.get("params", {}))
+        self.record(message.get("method"), message.get("params", {}))
         return message
 
-    def note(self, method: str | None, found: Any) -> None:
+    def record(self, method: str | None, event: Any) -> None:
         if method == "Page.loadEventFired":
             self.loaded = True
         if self.page is None:
             return
-        if method == "Network.requestWillBeSent" and not found["request"]["url"].startswith("data:"):
-            self.page.requests.append(found["request"]["url"])
+        if method == "Network.requestWillBeSent" and not event["request"]["url"].startswith("data:"):
+            self.page.requests.append(event["request"]["url"])
         elif method == "Runtime.exceptionThrown":
-            self.page.complaints.append(found["exceptionDetails"]["text"])
-        elif method == "Runtime.consoleAPICalled" and found["type"] in ("error", "warning", "assert"):
-            self.page.complaints.append(str(found["args"]))
-        elif method == "Log.entryAdded" and found["entry"]["level"] in ("error", "warning"):
-            self.page.complaints.append(found["entry"]["text"])
+            self.page.errors.append(event["exceptionDetails"]["text"])
+        elif method == "Runtime.consoleAPICalled" and event["type"] in ("error", "warning", "assert"):
+            self.page.errors.append(str(event["args"]))
+        elif method == "Log.entryAdded" and event["entry"]["level"] in ("error", "warning"):
+            self.page.errors.append(event["entry"]["text"])
 
 
-def _open(speech: _Speech, path: Path) -> Page:
-    target = speech.call("Target.createTarget", url="about:blank")["targetId"]
-    session = speech.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+def _load(connection: _Connection, path: Path) -> Page:
+    target = connection.call("Target.createTarget", url="about:blank")["targetId"]
+    session = connection.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
 
     def send(method: str, **parameters: Any) -> Any:
-        return speech.call(method, session, **parameters)
+        return connection.call(method, session, **parameters)
 
     page = Page(send)
     for domain in ("Page", "Runtime", "Network", "Log"):
         send(f"{domain}.enable")
-    speech.page = page
+    connection.page = page
     send("Page.navigate", url=path.resolve().as_uri())
-    while not speech.loaded:
-        speech.receive()
+    while not connection.loaded:
+        connection.receive()
     page.requests.remove(path.resolve().as_uri())
     return page

@@ -1,4 +1,4 @@
-"""What is made of saved evaluations for pages and tables."""
+"""Tables of evaluation metrics."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ from typing import Any
 
 from evaluation_results import evaluation_result
 
-from sslkit.reporting.evaluation_tables import full_protocol, newest, table
+from sslkit.reporting.evaluation_tables import full_protocol, latest_results, metrics_table
 from sslkit.runs.evaluation_result import BaselineResult, EvaluationResult
 
 
-def saved(top1: float, **protocol: Any) -> EvaluationResult:
+def linear_result(top1: float, **protocol: Any) -> EvaluationResult:
     return evaluation_result(linear={"metrics": {"top1": top1}, "protocol": protocol})
 
 
-def test_figures_on_other_data_do_not_replace_the_run_s_own() -> None:
-    older, own, other = saved(0.25, data="digits"), saved(0.5, data="digits"), saved(0.75, data="svhn", data_options={})
+def test_results_on_other_data_do_not_replace_those_on_the_runs_own_data() -> None:
+    older, own = linear_result(0.25, data="digits"), linear_result(0.5, data="digits")
+    other = linear_result(0.75, data="svhn", data_options={})
     expected = {
         "linear": ("linear", own.evaluators["linear"]),
         "linear on svhn": ("linear", other.evaluators["linear"]),
     }
-    assert newest([older, own, other], "digits") == expected
-    assert newest([own, other], "") == expected
+    assert latest_results([older, own, other], "digits") == expected
+    assert latest_results([own, other], "") == expected
 
 
-def test_a_baseline_s_protocol_is_told_where_it_differs() -> None:
-    result = saved(0.5, lr=0.1, epochs=2).evaluators["linear"]
+def test_the_full_protocol_lists_where_a_baselines_protocol_differs() -> None:
+    result = linear_result(0.5, lr=0.1, epochs=2).evaluators["linear"]
     assert full_protocol(result) == {"lr": 0.1, "epochs": 2}, "there is no baseline"
     result.baselines["random_weights"] = BaselineResult({"top1": 0.25}, {"lr": 0.5, "epochs": 2})
     assert full_protocol(result) == {"lr": 0.1, "epochs": 2, "random weights": {"lr": 0.5}}
@@ -36,6 +37,6 @@ def test_evaluators_with_equal_metric_and_baseline_names_stay_apart() -> None:
         name: {"metrics": {"score": score}, "baselines": {"mean": {"metrics": {"score": score / 2}}}}
         for name, score in (("depth", 0.5), ("pose", 0.25))
     }
-    columns, rows = table(evaluation_result(**both).evaluators)
+    columns, rows = metrics_table(evaluation_result(**both).evaluators)
     assert columns == ["trained", "mean"]
     assert rows == [["depth score", "0.500", "0.250"], ["pose score", "0.250", "0.125"]]
