@@ -98,7 +98,7 @@ def job(recipe: Path, screen: dict[str, Any], name: str, images: str | None) -> 
     device = choose_device("auto")
     with tempfile.TemporaryDirectory() as folder:
         run = sslkit.train(recipe, settings=settings, runs=folder)
-        history = [row for row in run.history() if row.metric.startswith("monitor/")]
+        history = [row for row in run.read_metrics() if row.metric.startswith("monitor/")]
         last = {row.metric.removeprefix("monitor/"): row.value for row in history}
         yield {
             "job": name,

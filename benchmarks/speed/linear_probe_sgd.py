@@ -21,10 +21,10 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks.common import by_device, print_table, write_record
 from sslkit.contracts.evaluator import Evaluation
 from sslkit.device.hardware import choose_hardware
-from sslkit.evaluation.evaluate import build_evaluators
-from sslkit.evaluation.labelled import labels_of, pooled
-from sslkit.evaluation.logistic import Scaling
-from sslkit.evaluation.subject import RunSubject
+from sslkit.evaluation.build_evaluators import build_evaluators
+from sslkit.evaluation.labels import require_labels, join_features
+from sslkit.evaluation.logistic_regression import StandardScaler
+from sslkit.evaluation.run_subject import RunSubject
 from sslkit.recipe.load import load_recipe
 from sslkit.runs.run import Run
 from sslkit.trained import feature_cache
@@ -46,13 +46,13 @@ def by_scikit_learn(run: Run, penalty: float) -> dict[str, float]:
     """Its top-1 on the same features, and how long one fit takes."""
     subject = RunSubject(run, choose_hardware("auto", "auto").device)
     train, validation, test = (subject.features(name) for name in ("train", "validation", "test"))
-    known = pooled(train, validation)
-    scaling = Scaling.of(known.features)
+    known = join_features(train, validation)
+    scaling = StandardScaler.fit(known.features)
     began = time.perf_counter()
     theirs = LogisticRegression(C=1 / (penalty * len(known.features)), max_iter=10000, tol=1e-6)
-    theirs.fit(scaling(known.features).numpy(), labels_of(known, "train").numpy())
+    theirs.fit(scaling(known.features).numpy(), require_labels(known, "train").numpy())
     took = time.perf_counter() - began
-    return {"top1": theirs.score(scaling(test.features).numpy(), labels_of(test, "test").numpy()), "seconds": took}
+    return {"top1": theirs.score(scaling(test.features).numpy(), require_labels(test, "test").numpy()), "seconds": took}
 
 
 def main() -> None:
@@ -61,8 +61,8 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     asked = parser.parse_args()
     run = Run(asked.run)
-    feature_cache.LIMIT = 0  # nothing is kept, and what was kept is not found
-    feature_cache.FORMAT = -1
+    feature_cache.MAX_CACHE_BYTES = 0  # nothing is kept, and what was kept is not found
+    feature_cache.CACHE_FORMAT = -1
     solved, found = seconds(run, "linear", {})
     (penalty,) = found.protocol["penalty_chosen"]["1"]
     theirs = by_scikit_learn(run, penalty)

@@ -6,17 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sslkit.cli.common.console import (
-    JsonOption,
-    RunArgument,
-    RunsOption,
-    messages,
-    only_json,
-    output,
-    print_json,
-    print_table,
-    say,
-)
+from sslkit.cli.common.console import print_json, print_table, print_text, reserve_stdout, stderr_console, stdout_console
+from sslkit.cli.common.options import JsonOption, RunArgument, RunsOption
 
 if TYPE_CHECKING:
     from sslkit.runs.evaluation_result import EvaluationResult
@@ -86,12 +77,13 @@ def command(
 
     from sslkit.device.hardware import choose_hardware
     from sslkit.errors import NotSavedError
-    from sslkit.evaluation.evaluate import build_evaluators, evaluate, build_other_dataset
+    from sslkit.evaluation.build_evaluators import build_evaluators, build_other_dataset
+    from sslkit.evaluation.evaluate import evaluate
     from sslkit.runs.find import find_run, runs_folder
     from sslkit.training.distributed.environment import require_single_process
 
     require_single_process("sslkit eval")
-    with only_json(json):
+    with reserve_stdout(json):
         data_settings = [setting for setting in set_ or [] if data and setting.startswith("data.")]
         evaluators = build_evaluators(asked, [setting for setting in set_ or [] if setting not in data_settings])
         other = build_other_dataset(data, data_settings) if data else None
@@ -133,17 +125,17 @@ def _set_fractions(asked: dict[str, dict[str, Any]], fractions: str | None, seed
 
 def print_evaluation(result: EvaluationResult) -> None:
     """Print the notes, the run, one table of all metrics and baselines, and the protocol of each evaluator."""
-    from sslkit.reporting import evaluation_tables as evaluations
+    from sslkit.reporting.evaluation_tables import flatten, full_protocol, metrics_table
 
     for note in result.notes:
-        say(messages(), f"note: {note}")
-    output().print(result.run, markup=False, soft_wrap=True)
-    columns, rows = evaluations.table(result.evaluators)
+        print_text(stderr_console(), f"note: {note}")
+    stdout_console().print(result.run, markup=False, soft_wrap=True)
+    columns, rows = metrics_table(result.evaluators)
     print_table("", ["", *columns], rows)
     for name, part in result.evaluators.items():
-        say(output(), f"protocol of {name}", style="bold")
-        for key, value in evaluations.protocol(evaluations.full_protocol(part)):
-            say(output(), f"{key}: {value}", style="dim")
+        print_text(stdout_console(), f"protocol of {name}", style="bold")
+        for key, value in flatten(full_protocol(part)):
+            print_text(stdout_console(), f"{key}: {value}", style="dim")
 
 
 def _matches(name: str, qualified: str) -> bool:

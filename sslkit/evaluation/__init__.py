@@ -1,1 +1,1 @@
-"""Evaluation: from a run folder to metrics, each with its protocol."""
+"""Evaluate a finished run: evaluators, and the metrics and classifiers that they use."""

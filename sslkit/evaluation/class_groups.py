@@ -1,4 +1,4 @@
-"""Discovered classes that somebody named: those of one name are one class."""
+"""Discovered classes that share a name, treated as one class."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from torch import Tensor
 
 
 def group_by_name(names: Sequence[str]) -> tuple[Tensor, list[str]]:
-    """Classes that bear one name are one group.
+    """Group classes that have the same name.
 
     Args:
-        names: of each of K classes; ``""`` for those without, which stand for themselves.
+        names: name of each of K classes; a class named ``""`` is a group of its own.
 
     Returns:
-        ``[K]`` int64, the group of each class; the name of each group.
+        ``[K]`` int64, the group of each class; and the name of each group.
     """
-    places: dict[object, int] = {}
-    for place, name in enumerate(names):
-        places.setdefault(name or place, len(places))
-    group = torch.tensor([places[name or place] for place, name in enumerate(names)], dtype=torch.int64)
-    return group, [name if isinstance(name, str) else "" for name in places]
+    groups: dict[object, int] = {}
+    for index, name in enumerate(names):
+        groups.setdefault(name or index, len(groups))
+    group = torch.tensor([groups[name or index] for index, name in enumerate(names)], dtype=torch.int64)
+    return group, [key if isinstance(key, str) else "" for key in groups]
 
 
 def predict_group(logits: Tensor, temperature: float, group: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The likeliest group of classes for each image.
+    """Return the most probable group of classes for each image.
 
     Args:
         logits: ``[N, K]``.
-        temperature: a class's probability is softmax(logits / temperature).
+        temperature: class probabilities are softmax(logits / temperature).
         group: ``[K]`` int64, the group of each class.
 
     Returns:
-        ``[N]`` each: the likeliest class of the chosen group, the group, and its probability, the sum of its classes',
-        in float64.
+        Three ``[N]`` tensors: the most probable class within the group, the group, and the group's probability: the
+        float64 sum over its classes.
     """
     probabilities = (logits.double() / temperature).softmax(1)
     summed = probabilities.new_zeros(len(logits), int(group.max()) + 1).index_add_(1, group, probabilities)
-    confidence, chosen = summed.max(1)
-    likeliest = probabilities.where(group == chosen[:, None], -1.0).argmax(1)
-    return likeliest, chosen, confidence
+    confidence, predicted = summed.max(1)
+    most_probable = probabilities.where(group == predicted[:, None], -1.0).argmax(1)
+    return most_probable, predicted, confidence
 
 
 def name_indices(names: Sequence[str], known: Sequence[str]) -> Tensor:
-    """``[G]`` int64, the place of each name among those known; -1 for those that are none of them."""
-    places = {name: place for place, name in enumerate(known)}
-    return torch.tensor([places.get(name, -1) if name else -1 for name in names], dtype=torch.int64)
+    """Return ``[G]`` int64: the index of each name among the known ones; -1 for an unknown or empty name."""
+    indices = {name: index for index, name in enumerate(known)}
+    return torch.tensor([indices.get(name, -1) if name else -1 for name in names], dtype=torch.int64)

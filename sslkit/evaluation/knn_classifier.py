@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-SIMILARITIES = 1 << 26
-"""How many similarities are in memory at a time, unless told otherwise: 256 MiB in float32."""
+MAX_SIMILARITIES = 1 << 26
+"""Default number of similarities in memory at a time: 256 MiB in float32."""
 
-BANK = 1 << 26
-"""How many numbers of the train features are normalised at a time: a copy of all of them may not fit."""
+MAX_NORMALISED = 1 << 26
+"""Number of values of the training features that are normalised at a time."""
 
 
 def knn_scores(
@@ -23,47 +23,47 @@ def knn_scores(
     classes: int,
     block: int | None = None,
 ) -> Tensor:
-    """Votes ``[M, classes]`` for the class of each test feature, by its k nearest train features.
+    """Return ``[M, classes]``: the votes of the k nearest training features for the class of each test feature.
 
-    Nearness is cosine similarity, and a neighbour's vote weighs ``exp(similarity / temperature)`` (Wu et al., CVPR
-    2018, section 3.4).  Works on the device of the features; never holds all ``N * M``
-    similarities, nor a second copy of the features.
+    Neighbours are the nearest by cosine similarity, and vote with weight ``exp(similarity / temperature)`` (Wu et al.,
+    CVPR 2018, section 3.4). Computed on the device of the features, without all ``N * M`` similarities or a second
+    copy of the training features in memory.
 
     Args:
         train_features: ``[N, D]``.
-        train_labels: ``[N]`` int64, in 0..classes-1.
+        train_labels: ``[N]`` int64, in 0 to classes - 1.
         test_features: ``[M, D]``.
-        k: neighbours, 1..N.
-        temperature: above 0; the smaller, the more the very nearest count.
+        k: number of neighbours, in 1 to N.
+        temperature: above 0; a smaller one gives the nearest neighbours more weight.
         classes: number of classes.
-        block: test features at a time; by default as many as keep to ``SIMILARITIES``.
+        block: test features at a time; by default limited by ``MAX_SIMILARITIES``.
 
     Raises:
-        ValueError: k is not in 1..N.
+        ValueError: k is not in 1 to N.
     """
     if not 1 <= k <= len(train_features):
-        raise ValueError(f"k must be in 1..{len(train_features)}, the number of train features, but is {k}")
-    rows = max(1, min(len(train_features), BANK // train_features.shape[1]))
+        raise ValueError(f"k must be in 1 to {len(train_features)}, the number of training features, but is {k}")
+    rows = max(1, min(len(train_features), MAX_NORMALISED // train_features.shape[1]))
     scores = []
-    for part in torch.split(test_features, block or max(1, SIMILARITIES // rows)):
+    for part in torch.split(test_features, block or max(1, MAX_SIMILARITIES // rows)):
         similarity, neighbours = _nearest(normalize(part.float(), dim=1), train_features, k, rows)
-        # Relative to the nearest neighbour, which scales all votes alike and cannot overflow.
+        # Relative to the nearest neighbour: scales all votes alike, and cannot overflow.
         weights = ((similarity - similarity[:, :1]) / temperature).exp()
         scores.append(weights.new_zeros(len(part), classes).scatter_add_(1, train_labels[neighbours], weights))
     return torch.cat(scores)
 
 
 def _nearest(queries: Tensor, bank: Tensor, k: int, rows: int) -> tuple[Tensor, Tensor]:
-    """Similarities and places ``[M, k]`` of the nearest features, from so many rows of the bank at a time."""
-    similarity, places = queries.new_empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.int64)
-    places = places.to(queries.device)
+    """Return similarities and indices ``[M, k]`` of the nearest features, searching ``rows`` of the bank at a time."""
+    similarity = queries.new_empty(len(queries), 0)
+    indices = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
     for start in range(0, len(bank), rows):
         part = normalize(bank[start : start + rows].float(), dim=1)
-        new, found = (queries @ part.T).topk(min(k, len(part)), dim=1)
-        joined = torch.cat([similarity, new], dim=1)
-        similarity, chosen = joined.topk(min(k, joined.shape[1]), dim=1)
-        places = torch.cat([places, found + start], dim=1).gather(1, chosen)
-    return similarity, places
+        part_similarity, part_indices = (queries @ part.T).topk(min(k, len(part)), dim=1)
+        joined = torch.cat([similarity, part_similarity], dim=1)
+        similarity, nearest = joined.topk(min(k, joined.shape[1]), dim=1)
+        indices = torch.cat([indices, part_indices + start], dim=1).gather(1, nearest)
+    return similarity, indices
 
 
 def knn_predict(
@@ -76,7 +76,7 @@ def knn_predict(
     classes: int,
     block: int | None = None,
 ) -> Tensor:
-    """Class ``[M]`` int64 of each test feature that gets most of the votes of ``knn_scores``."""
+    """Return ``[M]`` int64: the class of each test feature with the most votes, see ``knn_scores``."""
     return knn_scores(train_features, train_labels, test_features, k, temperature, classes=classes, block=block).argmax(
         dim=1
     )
@@ -93,6 +93,6 @@ def knn_accuracy(
     classes: int,
     block: int | None = None,
 ) -> float:
-    """Fraction in 0..1 of test features whose class ``knn_predict`` finds."""
+    """Return the accuracy in [0, 1] of ``knn_predict``."""
     predicted = knn_predict(train_features, train_labels, test_features, k, temperature, classes=classes, block=block)
     return float((predicted == test_labels).double().mean())

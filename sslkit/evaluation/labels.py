@@ -1,33 +1,35 @@
-"""What evaluators ask of labels."""
+"""Check, count and join class labels."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from sslkit.contracts.evaluator import Features, Subject
+from sslkit.contracts.dataset import Split
+from sslkit.contracts.evaluator import Features
 from sslkit.errors import DataError
 
 
-def require_labels(features: Features, split: str) -> Tensor:
-    """The labels ``[N]`` int64 on the CPU.
+def require_labels(part: Features | Split, split: str) -> Tensor:
+    """Return the class labels ``[N]`` int64 of a split, on the CPU.
 
     Raises:
-        DataError: there are none.
+        DataError: the split has no labels.
     """
-    if features.labels is None:
+    if part.labels is None:
         raise DataError(f"this evaluation needs labels, but the {split} images have none")
-    return features.labels.cpu()
+    return part.labels.cpu()
 
 
-def count_classes(subject: Subject, train: Features, test: Features) -> int:
-    """How many classes there are: those with a name, else up to the greatest label."""
-    greatest = max(int(require_labels(part, name).max()) for name, part in (("train", train), ("test", test)))
-    return len(subject.class_names) or greatest + 1
+def count_classes(class_names: Sequence[str], *labels: Tensor) -> int:
+    """Return the number of classes: that of the names, or without names the greatest label plus 1."""
+    return len(class_names) or max(int(part.max()) for part in labels if len(part)) + 1
 
 
 def join_features(train: Features, validation: Features) -> Features:
-    """Train and validation images together."""
+    """Concatenate the features and labels of the training and validation images."""
     return Features(
         torch.cat([train.features, validation.features]),
         torch.cat([require_labels(train, "train"), require_labels(validation, "validation")]),

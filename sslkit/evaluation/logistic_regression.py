@@ -1,4 +1,4 @@
-"""Multinomial logistic regression on features: the linear probe's problem, solved rather than trained."""
+"""Multinomial logistic regression on features, solved to its minimum."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from scipy.optimize import minimize
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-ITERATIONS = 1000
-"""Most iterations of the solver for one penalty."""
+MAX_ITERATIONS = 1000
+"""Iteration limit of the solver for one penalty."""
 
-GRADIENT = 1e-5
-"""The solver stops where no entry of the gradient of the mean loss is larger."""
+GRADIENT_TOLERANCE = 1e-5
+"""The solver stops once no entry of the gradient of the mean loss is larger."""
 
-DECREASE = 1e-7
-"""The solver stops where a step lowers the loss by less."""
+LOSS_TOLERANCE = 1e-7
+"""The solver stops once an iteration lowers the loss by less."""
 
-MEMORY = 20
-"""Steps that the solver remembers."""
+HISTORY_SIZE = 20
+"""Iterations that L-BFGS keeps to approximate the curvature."""
 
-BLOCK = 8192
+BLOCK_SIZE = 8192
 """Images whose second moments are summed at a time."""
 
 
 @dataclass(frozen=True)
 class LinearClassifier:
-    """A linear classifier of features.
+    """Linear classifier of features.
 
     Attributes:
         weight: ``[K, D]``.
@@ -40,17 +40,17 @@ class LinearClassifier:
     bias: Tensor
 
     def logits(self, features: Tensor) -> Tensor:
-        """``[N, K]`` of features ``[N, D]``."""
+        """Return logits ``[N, K]`` of features ``[N, D]``."""
         return features @ self.weight.T + self.bias
 
 
 @dataclass(frozen=True)
 class StandardScaler:
-    """Shifts and scales features to mean 0 and standard deviation 1 on those it was measured on.
+    """Scales features to mean 0 and standard deviation 1.
 
     Attributes:
         mean: ``[D]``.
-        std: ``[D]``; 1 where a feature is constant.
+        std: ``[D]``; 1 for a constant feature.
     """
 
     mean: Tensor
@@ -58,7 +58,7 @@ class StandardScaler:
 
     @classmethod
     def fit(cls, features: Tensor) -> StandardScaler:
-        """Measured on features ``[N, D]``."""
+        """Measure mean and standard deviation of features ``[N, D]``."""
         std, mean = torch.std_mean(features, dim=0, correction=0)
         return cls(mean, torch.where(std > 0, std, 1))
 
@@ -69,40 +69,43 @@ class StandardScaler:
 def fit_regularisation_path(
     features: Tensor, labels: Tensor, classes: int, penalties: Sequence[float]
 ) -> dict[float, LinearClassifier]:
-    """The minimum of ``mean cross-entropy + penalty / 2 * |weight|^2`` for each penalty; biases are free.
+    """Minimise ``mean cross-entropy + penalty / 2 * |weight|^2`` for each penalty; biases are not penalised.
 
-    The same problem as scikit-learn's ``LogisticRegression(C=1 / (penalty * N))``.  Solved by L-BFGS from the
-    strongest penalty to the weakest, each from the one before, in variables in which the loss is about as steep in
-    all directions: features of real backbones are correlated, and in their own variables L-BFGS crawls.
+    Solves the problem of scikit-learn's ``LogisticRegression(C=1 / (penalty * N))`` with L-BFGS, from the strongest
+    penalty to the weakest, each started from the previous solution. Features of real backbones are correlated, which
+    slows L-BFGS down: it works on preconditioned variables, see ``_Objective``.
 
     Args:
-        features: ``[N, D]`` float32 or float64, on any device; best scaled.
-        labels: ``[N]`` int64, in 0..classes-1.
+        features: ``[N, D]`` float32 or float64, on any device; best standardised.
+        labels: ``[N]`` int64, in 0 to classes - 1.
         classes: number of classes, K.
         penalties: each above 0.
     """
     basis = None
     if len(features) < features.shape[1]:
-        # The minimum lies in the span of the features, which has no more dimensions than there are images.
+        # The minimum is in the span of the features, which has at most as many dimensions as images.
         basis, coordinates = torch.linalg.qr(features.T)
         features = coordinates.T.contiguous()
-    found: dict[float, LinearClassifier] = {}
+    classifiers: dict[float, LinearClassifier] = {}
     weights = torch.zeros(classes, features.shape[1] + 1, dtype=torch.float64)
     for penalty in sorted(penalties, reverse=True):
-        problem = _Problem(features, labels, penalty, begin=weights)
-        solved = minimize(
-            problem,
-            problem.variables(weights),
+        objective = _Objective(features, labels, penalty, start=weights)
+        solution = minimize(
+            objective,
+            objective.variables(weights),
             jac=True,
             method="L-BFGS-B",
-            options={"maxiter": ITERATIONS, "maxcor": MEMORY, "gtol": GRADIENT, "ftol": DECREASE},
+            options={
+                "maxiter": MAX_ITERATIONS,
+                "maxcor": HISTORY_SIZE,
+                "gtol": GRADIENT_TOLERANCE,
+                "ftol": LOSS_TOLERANCE,
+            },
         )
-        weights = problem.weights(solved.x)
-        classifier = _classifier(weights, features)
-        found[penalty] = (
-            LinearClassifier(classifier.weight @ basis.T, classifier.bias) if basis is not None else classifier
-        )
-    return found
+        weights = objective.weights(solution.x)
+        solved = _classifier(weights, features)
+        classifiers[penalty] = solved if basis is None else LinearClassifier(solved.weight @ basis.T, solved.bias)
+    return classifiers
 
 
 def _classifier(weights: Tensor, features: Tensor) -> LinearClassifier:
@@ -110,42 +113,42 @@ def _classifier(weights: Tensor, features: Tensor) -> LinearClassifier:
     return LinearClassifier(both[:, :-1].contiguous(), both[:, -1])
 
 
-class _Problem:
-    """The objective and its gradient for scipy, computed where the features are.
+class _Objective:
+    """Loss and gradient for scipy, computed on the device of the features.
 
-    Scipy's variables are ``weights @ root``; ``root @ root.T`` is about the matrix of second derivatives where the
-    solver begins, the same for each class: second moments of the features, each image counting as much as its class is
-    in doubt.
+    Scipy's variables are ``weights @ root``, so that the loss is about equally steep in all directions: ``root @
+    root.T`` approximates the Hessian at the start, which is the same for each class. It is the second moment of the
+    features, each image weighted by the uncertainty of its class.
 
     Args:
         features: ``[N, D]``.
         labels: ``[N]``.
         penalty: the L2 penalty.
-        begin: weights and biases ``[K, D + 1]``, float64, where the solver begins.
+        start: weights and biases ``[K, D + 1]`` float64 at which the solver starts.
     """
 
-    def __init__(self, features: Tensor, labels: Tensor, penalty: float, begin: Tensor) -> None:
-        self.features, self.labels, self.penalty, self.classes = features, labels, penalty, len(begin)
+    def __init__(self, features: Tensor, labels: Tensor, penalty: float, start: Tensor) -> None:
+        self.features, self.labels, self.penalty, self.classes = features, labels, penalty, len(start)
         width = features.shape[1]
         curvature = torch.zeros(width + 1, width + 1, dtype=torch.float64)
-        classifier = _classifier(begin, features)
-        for part in features.split(BLOCK):
+        classifier = _classifier(start, features)
+        for part in features.split(BLOCK_SIZE):
             probabilities = classifier.logits(part).softmax(1)
-            doubt = (1 - probabilities.square().sum(1, keepdim=True)) / max(self.classes - 1, 1)
-            with_one = torch.cat([part, torch.ones_like(doubt)], dim=1)
-            curvature += ((doubt * with_one).T @ with_one).cpu().double() / len(features)
+            uncertainty = (1 - probabilities.square().sum(1, keepdim=True)) / max(self.classes - 1, 1)
+            with_one = torch.cat([part, torch.ones_like(uncertainty)], dim=1)
+            curvature += ((uncertainty * with_one).T @ with_one).cpu().double() / len(features)
         # Rounding in the features' precision must not make it indefinite.
         rounding = 8 * torch.finfo(features.dtype).eps * float(curvature.diagonal().max())
         curvature.diagonal().add_(max(penalty, rounding))
         self.root = torch.linalg.cholesky(curvature)
 
     def variables(self, weights: Tensor) -> numpy.ndarray:
-        """Scipy's, of weights and biases ``[K, D + 1]``."""
+        """Return scipy's variables of weights and biases ``[K, D + 1]``."""
         flat: numpy.ndarray = (weights @ self.root).numpy().ravel()
         return flat
 
     def weights(self, variables: numpy.ndarray) -> Tensor:
-        """Weights and biases ``[K, D + 1]`` of scipy's variables."""
+        """Return weights and biases ``[K, D + 1]`` of scipy's variables."""
         rows = torch.from_numpy(variables).view(self.classes, -1)
         weights: Tensor = torch.linalg.solve_triangular(self.root, rows, upper=False, left=False)
         return weights

@@ -1,4 +1,4 @@
-"""A finished run as evaluators see it: frozen network, splits, features computed once."""
+"""A finished run for evaluators: frozen network, splits and cached features."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.dataset import Dataset, Split
 from sslkit.contracts.evaluator import Features
 from sslkit.data.checksum import checksum
-from sslkit.data.splits import Subset, labelled, stratified
+from sslkit.data.splits import load_split, stratified_split
+from sslkit.data.store import SubsetStore
 from sslkit.device.hardware import device_name
 from sslkit.errors import DataError
 from sslkit.runs.class_names import read_class_names
 from sslkit.runs.run import Run
-from sslkit.trained.feature_cache import load_or_compute, name
+from sslkit.trained.feature_cache import cache_key, load_or_compute
 from sslkit.trained.feature_extraction import extract_features
 from sslkit.trained.network import TrainedNetwork
 
 
 class RunSubject:
-    """What a run learned, on the data it was trained on.
+    """The network of a run and the data to evaluate it on.
 
     Args:
         run: a finished run.
-        device: where features are computed.
-        untrained: the network with random weights, in place of the trained one.
-        other: another data set than the run's own, and its name.
+        device: device on which features are computed.
+        untrained: use random weights instead of the trained ones.
+        other: name and data set to use instead of the run's own.
 
     Raises:
         RunError: the run has not finished, or its files are damaged.
@@ -39,113 +40,107 @@ class RunSubject:
     def __init__(
         self, run: Run, device: str, *, untrained: bool = False, other: tuple[str, Dataset] | None = None
     ) -> None:
-        self.run = run
-        network = TrainedNetwork(run, device, untrained=untrained)
-        self.metadata, self.recipe, self.notes = network.metadata, network.recipe, network.notes
-        self.seed = self.recipe.run.seed
+        self.network = network = TrainedNetwork(run, device, untrained=untrained)
+        self.notes, self.context, self.seed = network.notes, network.context, network.recipe.run.seed
+        self.temperature = 1.0 if network.temperature is None else network.temperature
         self.other_data = other[0] if other else ""
-        self.data_name, self.dataset = other or (self.recipe.data.entry.name, build_dataset(self.recipe))
+        self.data_name, self.dataset = other or (network.recipe.data.entry.name, build_dataset(network.recipe))
         self.device = device
         self.untrained = untrained
-        self.context = network.context
-        self._backbone, self._identity = network.backbone, network.identity
-        self.head_name, self.head, self.classifier = network.head_name, network.head, network.classifier
-        self.classes = network.classes
-        self.temperature = 1.0 if network.temperature is None else network.temperature
         self._splits: dict[str, Split] = {}
         self._features: dict[str, Features] = {}
         self.cache_notes: list[str] = []
-        """What a user should know about features that were kept, in sentences."""
+        """Sentences for the user about damaged or unwritable cache entries."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, in label order; known once a split is loaded."""
+        """Names of the classes, in label order; available once a split is loaded."""
         return self.dataset.class_names
 
     @property
     def mask_names(self) -> tuple[str, ...]:
-        """Names of the classes of pixels; empty where the data have no masks."""
+        """Names of the pixel classes; empty without masks."""
         return self.dataset.mask_names
 
     @property
     def discovered_names(self) -> tuple[str, ...]:
-        """Names that somebody gave to the classes of the run's classifier; empty where nobody named any.
+        """Names that the user gave to the discovered classes; empty if no class has a name.
 
         Raises:
             RunError: ``classes.toml`` is damaged.
         """
-        names = read_class_names(self.run, self.classes) if self.classes and not self.untrained else None
+        classes = self.network.classes
+        names = read_class_names(self.network.run, classes) if classes and not self.untrained else None
         return names if names and any(names) else ()
 
     def backbone(self) -> Backbone:
-        """The frozen backbone, in eval mode."""
-        return self._backbone
+        """Return the frozen backbone, in eval mode."""
+        return self.network.backbone
 
     def split(self, split: str) -> Split:
-        """The images of ``train``, ``validation`` or ``test``.
+        """Return the images of ``train``, ``validation`` or ``test``.
 
-        A validation split that the data set does not have is cut from the labelled training images, class by class.
+        If the data set has no validation split, a part of each class of the labelled training images is used.
 
         Raises:
-            DataError: there is no such split, no labels to cut it by, or other channels than the network takes.
+            DataError: the data set has no such split, no labels to make it from, or images with other channels than
+                the network was trained on.
         """
         if split not in self._splits:
-            found = self._load(split)
-            channels, wanted = found.images.shape[0], self.context.channels
-            if channels != wanted:
+            images = self._load(split)
+            channels, expected = images.images.shape[0], self.context.channels
+            if channels != expected:
                 raise DataError(
-                    f"the images of {self.data_name!r} have {channels} channels, but the run was trained on {wanted}: "
-                    "set the data set's channels, if it has that option"
+                    f"the images of {self.data_name!r} have {channels} channels, but the run was trained on "
+                    f"{expected}: set the data set's option channels, if it has one"
                 )
-            self._splits[split] = found
+            self._splits[split] = images
         return self._splits[split]
 
     def _load(self, split: str) -> Split:
-        name = self.data_name
         if split in self.dataset.splits and (split == "test" or "validation" in self.dataset.splits):
-            return labelled(self.dataset, split)
+            return load_split(self.dataset, split)
         if split == "test":
             raise DataError(
-                f"the data set {name!r} has no test images: this evaluation needs some that training has not seen"
+                f"the data set {self.data_name!r} has no test images: evaluation needs images that were not trained on"
             )
-        train = labelled(self.dataset, "train")
+        train = load_split(self.dataset, "train")
         if train.labels is None:
             if split == "train":
                 return train
-            raise DataError(f"the data set {name!r} has no labels to cut a validation split by")
-        pieces = stratified(train.labels, self.recipe.monitor.validation_fraction, self.seed)
-        places = pieces[0 if split == "train" else 1]
-        masks = None if train.masks is None else train.masks[places]
-        files = tuple(train.files[place] for place in places.tolist()) if train.files else ()
-        return Split(Subset(train.images, places), train.labels[places], files=files, masks=masks)
+            raise DataError(f"the data set {self.data_name!r} has neither a validation split nor labels to make one")
+        parts = stratified_split(train.labels, self.network.recipe.monitor.validation_fraction, self.seed)
+        indices = parts[0 if split == "train" else 1]
+        masks = None if train.masks is None else train.masks[indices]
+        files = tuple(train.files[index] for index in indices.tolist()) if train.files else ()
+        return Split(SubsetStore(train.images, indices), train.labels[indices], files=files, masks=masks)
 
-    def digest(self, split: str) -> str:
-        """A checksum of a split's pixels and labels, by which metrics on other images can be told apart."""
-        found = self.split(split)
-        digest = hashlib.sha256(checksum(found.images).encode())
-        if found.labels is not None:
-            digest.update(found.labels.cpu().numpy().tobytes())
+    def checksum(self, split: str) -> str:
+        """Return a checksum of a split's pixels and labels, which identifies the data that metrics are measured on."""
+        images = self.split(split)
+        digest = hashlib.sha256(checksum(images.images).encode())
+        if images.labels is not None:
+            digest.update(images.labels.cpu().numpy().tobytes())
         return digest.hexdigest()[:16]
 
     def features(self, split: str) -> Features:
-        """Features of a split, and logits of the run's classifier where it has one; computed once and kept on disk."""
+        """Return features of a split, and the logits of the run's classifier, if any; computed once and cached."""
         if split not in self._features:
-            chosen = self.split(split)
+            network, images = self.network, self.split(split)
             preparation: dict[str, Any] = {
-                "size": self.metadata["image_size"],
-                "mean": tuple(self.metadata["mean"]),
-                "std": tuple(self.metadata["std"]),
-            }
+                "size": network.metadata["image_size"], "mean": self.context.mean, "std": self.context.std
+            }  # fmt: skip
 
             def compute() -> dict[str, Tensor]:
-                made = extract_features(
-                    self._backbone, chosen.images, **preparation, head=self.head, classifier=self.classifier
+                computed = extract_features(
+                    network.backbone, images.images, **preparation, head=network.head, classifier=network.classifier
                 )
-                return {"features": made.features, **({} if made.logits is None else {"logits": made.logits})}
+                logits = {} if computed.logits is None else {"logits": computed.logits}
+                return {"features": computed.features, **logits}
 
-            networks: list[nn.Module] = [self._backbone, *([] if self.head is None else [self.head])]
-            where = {"classifier": self.classifier, "device": device_name(self.device)}
-            depends = preparation | self._identity | where
-            found = load_or_compute(name(networks, chosen.images, depends), compute, self.cache_notes)
-            self._features[split] = Features(found["features"], chosen.labels, found.get("logits"))
+            modules: list[nn.Module] = [network.backbone, *([] if network.head is None else [network.head])]
+            settings = {"classifier": network.classifier, "device": device_name(self.device)}
+            key = cache_key(modules, images.images, preparation | network.identity | settings)
+            tensors = load_or_compute(key, compute, self.cache_notes)
+            self._features[split] = Features(tensors["features"], images.labels, tensors.get("logits"))
         return self._features[split]

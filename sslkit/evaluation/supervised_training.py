@@ -1,8 +1,7 @@
-"""Supervised training, as evaluation by fine-tuning and by trained probes needs it."""
+"""Supervised training with augmented images, for fine-tuning and for probes trained by SGD."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.context import Context
 from sslkit.contracts.dataset import ImageStore
+from sslkit.contracts.schedule import cosine_decay
 from sslkit.contracts.views import move_parameters
 from sslkit.data.seeds import seeded_generator
 from sslkit.optimizers.parameter_groups import parameter_groups
@@ -22,16 +22,16 @@ from sslkit.views.preprocess import preprocess
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How to train.
+    """Settings of a supervised training.
 
     Attributes:
         epochs: passes over the images.
-        batch_size: images in a step; all of them, where there are fewer.
+        batch_size: images per step; all images if there are fewer.
         lr_backbone: peak learning rate of the backbone.
         lr_head: peak learning rate of the classifier.
-        weight_decay: of weights; biases and normalisation layers have none.
-        crop_scale: smallest and largest part of an image's area in a crop.
-        flip_p: probability of mirroring left and right.
+        weight_decay: weight decay of weights; biases and normalisation layers have none.
+        crop_scale: smallest and largest fraction of an image's area in a crop.
+        flip_p: probability of a horizontal flip.
     """
 
     epochs: int
@@ -45,11 +45,11 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class EpochResult:
-    """One epoch's means over its batches, as they were trained on.
+    """Training loss and accuracy of one epoch, averaged over its batches.
 
     Attributes:
         loss: cross-entropy.
-        accuracy: fraction in 0..1.
+        accuracy: in [0, 1].
     """
 
     loss: float
@@ -65,21 +65,21 @@ def train_classifier(
     settings: TrainingSettings,
     seed: int,
 ) -> nn.Module:
-    """Train a backbone and a new linear classifier on it, by SGD with momentum 0.9 and a cosine schedule.
+    """Train a backbone and a new linear classifier by SGD with momentum 0.9 and a cosine schedule.
 
     Args:
-        backbone: what is trained, in place, on the device it is on.
+        backbone: the backbone; trained in place, on its device.
         images: the images.
         labels: ``[N]`` int64 on the CPU.
         classes: number of classes.
-        context: of the run: size and normalisation of its views.
-        settings: how to train.
-        seed: of order and crops.
+        context: runtime facts of the run; its view size and normalisation are used.
+        settings: settings of the training.
+        seed: seed of the order and the crops.
 
     Returns:
         Backbone and classifier, in eval mode: images ``[B, C, S, S]`` to logits ``[B, classes]``.
     """
-    with torch.random.fork_rng(devices=[]):  # what it draws is replaced
+    with torch.random.fork_rng(devices=[]):  # the drawn weights are replaced by zeros
         classifier = nn.Linear(backbone.feature_dim, classes)
     nn.init.zeros_(classifier.weight)
     nn.init.zeros_(classifier.bias)
@@ -105,19 +105,19 @@ def fit(
     settings: TrainingSettings,
     seed: int,
 ) -> Iterator[EpochResult]:
-    """Train by cross-entropy on random crops; learning rates follow half a cosine to 0, step by step.
+    """Train by cross-entropy on random crops; the learning rates decay to 0 along a half cosine, updated each step.
 
     Args:
-        network: images ``[B, C, S, S]`` to logits ``[B, K]``.
-        optimizer: of the parameters to train.
+        network: maps images ``[B, C, S, S]`` to logits ``[B, K]``.
+        optimizer: optimizer of the parameters to train; holds the peak learning rates.
         images: the images.
         labels: ``[N]`` int64 on the CPU.
-        context: of the run: size and normalisation of its views.
-        settings: epochs, batch size and crops; learning rates are the optimizer's.
-        seed: of order and crops.
+        context: runtime facts of the run; its view size and normalisation are used.
+        settings: epochs, batch size and crops; the learning rates are not used.
+        seed: seed of the order and the crops.
 
     Yields:
-        Each epoch's progress, once it is over.
+        The result of each finished epoch.
     """
     device = next(network.parameters()).device
     options = Crops.Options(
@@ -128,24 +128,24 @@ def fit(
     size = min(settings.batch_size, len(images))
     steps = len(images) // size
     total = settings.epochs * steps
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (1 + math.cos(math.pi * step / total)) / 2)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine_decay(step, total))
     for epoch in range(settings.epochs):
         order = torch.randperm(len(images), generator=seeded_generator(seed, "evaluation", epoch))
         sums = torch.zeros(2, device=device)
-        for place in range(steps):
-            batch = order[place * size : (place + 1) * size]
-            drawn = move_parameters(views.draw(size, seeded_generator(seed, "evaluation", epoch, place)), device)
-            (crops,) = views.apply(images.gather(batch).to(device), drawn)
-            known = labels[batch].to(device)
+        for step in range(steps):
+            batch = order[step * size : (step + 1) * size]
+            parameters = move_parameters(views.draw(size, seeded_generator(seed, "evaluation", epoch, step)), device)
+            (crops,) = views.apply(images.gather(batch).to(device), parameters)
+            targets = labels[batch].to(device)
             logits = network(crops[0])
-            loss = cross_entropy(logits, known)
+            loss = cross_entropy(logits, targets)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-            sums += torch.stack([loss.detach(), (logits.argmax(1) == known).float().mean()])
-        loss_sum, right_sum = sums.tolist()
-        yield EpochResult(loss_sum / steps, right_sum / steps)
+            sums += torch.stack([loss.detach(), (logits.argmax(1) == targets).float().mean()])
+        loss_sum, accuracy_sum = sums.tolist()
+        yield EpochResult(loss_sum / steps, accuracy_sum / steps)
 
 
 def _groups(module: nn.Module, lr: float, weight_decay: float) -> list[dict[str, object]]:
@@ -157,7 +157,7 @@ def _groups(module: nn.Module, lr: float, weight_decay: float) -> list[dict[str,
 
 @torch.no_grad()
 def predict_logits(network: nn.Module, images: ImageStore, context: Context, batch_size: int = 512) -> Tensor:
-    """Logits ``[N, K]`` on the CPU of unaugmented images."""
+    """Return logits ``[N, K]`` of unaugmented images, on the CPU."""
     device = next(network.parameters()).device
     return torch.cat(
         [

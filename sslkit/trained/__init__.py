@@ -1,1 +1,1 @@
-"""A finished network: load it, extract features with it, cache them."""
+"""The network of a finished run: load it, extract features with it and cache them."""

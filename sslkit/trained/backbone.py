@@ -1,4 +1,4 @@
-"""A run's trained backbone, for other programs to use."""
+"""Load a run's trained backbone, for use in other programs."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from sslkit.runs.weights_metadata import context_from_metadata, read_backbone_me
 
 @dataclass(frozen=True)
 class TrainedBackbone:
-    """A backbone and how images are prepared for it.
+    """A backbone and the preprocessing of its images.
 
     Attributes:
         backbone: in eval mode, on the CPU.
         image_size: side in pixels of the views it was trained on.
-        mean: per-channel mean in 0..1, to be subtracted from images in 0..1.
-        std: per-channel standard deviation in 0..1, to divide by then.
-        channels: channels of the images.
+        mean: per-channel mean, subtracted from images in [0, 1].
+        std: per-channel standard deviation, which the difference is divided by.
+        channels: number of channels of the images.
     """
 
     backbone: Backbone
@@ -42,49 +42,55 @@ class TrainedBackbone:
 
 
 def load_backbone(run: str | Path | None = None, runs: str | Path | None = None) -> TrainedBackbone:
-    """The backbone of a finished run, or of a file that ``sslkit export --to safetensors`` wrote.
+    """Return the backbone of a finished run, or of a file written by ``sslkit export --to safetensors``.
 
     Args:
-        run: the run's folder, ``NAME/ID``, ``NAME`` or ``ID``, or that file; the latest run where None.
-        runs: the folder of all runs; as the command line finds it where None.
+        run: a run folder, ``NAME/ID``, ``NAME`` or ``ID``, or such a file; None for the latest run.
+        runs: the folder of all runs; None for the command line's default.
 
     Raises:
-        RunError: there is no such run, it has not finished, or its files are damaged.
-        ComponentError: the backbone's distribution is not installed, or broken.
+        RunError: the run does not exist, has not finished, or its files are damaged.
+        ComponentError: the backbone's distribution is not installed, or cannot be imported.
     """
     if run is not None and Path(run).is_file():
         weights = Path(run)
     else:
         root = runs_folder(Path(runs) if runs is not None else None)
         weights = find_run(str(run) if run is not None else None, root).backbone
-    facts = read_backbone_metadata(weights)
-    context = context_from_metadata(facts["context"], restoring=True)
-    table = dict(facts["backbone"])
+    metadata = read_backbone_metadata(weights)
+    context = context_from_metadata(metadata["context"], restoring=True)
+    table = dict(metadata["backbone"])
     use = str(table.pop("use", ""))
     entry = Catalog.scan().find(find_kind("backbone"), use)
     component: Any = load_component(entry)
     try:
         options = component.Options.model_validate_json(json.dumps(table))
     except ValidationError as error:
-        raise RunError(f"{facts['run']} was trained with options that {entry} no longer has: {error}") from error
+        raise RunError(f"{metadata['run']} was trained with options that {entry} no longer has: {error}") from error
     backbone = _build(lambda: component(options, context), str(entry), weights)
     load_weights(backbone, weights)
-    mean, std = tuple(facts["mean"]), tuple(facts["std"])
-    return TrainedBackbone(backbone.eval(), facts["image_size"], mean, std, context.channels)
+    mean, std = tuple(metadata["mean"]), tuple(metadata["std"])
+    return TrainedBackbone(backbone.eval(), metadata["image_size"], mean, std, context.channels)
 
 
-def _build(build: Callable[[], Any], what: str, weights: Path) -> Backbone:
-    """The backbone that stands beside the weights, unless these are fewer: then it is not what they were trained in."""
+def _build(build: Callable[[], Any], component: str, weights: Path) -> Backbone:
+    """Build the backbone that the weights file describes, unless it is larger than the file.
+
+    Checked before memory is allocated: metadata of a damaged or untrusted file may ask for terabytes.
+
+    Raises:
+        RunError: the backbone is larger than the file, or cannot be built.
+    """
     try:
         with torch.device("meta"):
             needed = sum(value.numel() for value in build().state_dict().values())
     except Exception:
-        needed = 0  # not every network can be had without its memory
-    found = count_values(weights)
-    if needed > found:
+        needed = 0  # not every network can be built on the meta device
+    saved = count_values(weights)
+    if needed > saved:
         raise RunError(
-            f"the weights {weights} cannot be used: {what} with the options beside them has {needed} numbers, "
-            f"the file {found}"
+            f"the weights {weights} cannot be used: {component} with the options in the file has {needed} values, "
+            f"the file has {saved}"
         )
     try:
         backbone: Backbone = build()
@@ -92,7 +98,7 @@ def _build(build: Callable[[], Any], what: str, weights: Path) -> Backbone:
         raise
     except Exception as error:
         raise RunError(
-            f"the weights {weights} cannot be used: building {what} with the options beside them fails with "
+            f"the weights {weights} cannot be used: building {component} with the options in the file fails with "
             f"{type(error).__name__}: {first_line(error)}"
         ) from error
     return backbone

@@ -1,9 +1,8 @@
-"""Features on disk, so that a checkpoint looks at a data set once however often it is evaluated.
+"""Features on disk, so that repeated evaluations of a checkpoint do not compute them again.
 
-An entry is named by everything that its values depend on (see ``name``), so none can be out of date: other weights,
-other images, another preparation or changed code have another name.  Entries are safetensors files in the folder
-``features`` of sslkit's cache, written aside and renamed.  Together they take at most ``LIMIT`` bytes: the longest
-unused go first.
+The key of an entry is a hash of everything that its values depend on (see ``cache_key``), so an entry is never out of
+date. Entries are safetensors files in the folder ``features`` of sslkit's cache, written atomically. Together they
+take at most ``MAX_CACHE_BYTES``; the least recently used are deleted first.
 """
 
 from __future__ import annotations
@@ -28,70 +27,69 @@ from sslkit.contracts.dataset import ImageStore
 from sslkit.data.cache import cache_folder
 from sslkit.files import open_atomic
 
-FORMAT = 4
-"""Goes up whenever the same network and images would give other values, or the entries' files change."""
+CACHE_FORMAT = 4
+"""Version of the entries; increased when equal networks and images give other values, or the files change."""
 
-LIMIT = 8 << 30
-"""Bytes that all entries together may take."""
+MAX_CACHE_BYTES = 8 << 30
+"""Size limit of all entries together, in bytes."""
 
-BLOCK = 1 << 26
+HASH_BLOCK_BYTES = 1 << 26
 """Bytes of images that are hashed at a time."""
+
+RELEASED_LIBRARIES = frozenset({"torch", "torchvision", "timm", "lightly"})
+"""Packages that are identified by their version instead of their source, which is too large to read each time."""
 
 
 def feature_cache_folder() -> Path:
-    """Where entries are; not necessarily there yet."""
+    """Return the folder of the entries; it may not exist."""
     return cache_folder() / "features"
 
 
-LIBRARIES = frozenset({"torch", "torchvision", "timm", "lightly"})
-"""Packages whose version tells what their code is: released, and too large to be read each time."""
-
-
-def name(modules: Iterable[nn.Module], images: ImageStore, preparation: Mapping[str, Any]) -> str:
-    """What an entry is called: a hash of weights, code, pixels and preparation.
+def cache_key(modules: Iterable[nn.Module], images: ImageStore, settings: Mapping[str, Any]) -> str:
+    """Return the key of an entry: a hash of weights, source code, pixels and settings.
 
     Args:
-        modules: the networks, whose weights, buffers and classes count.
-        images: the images, in their order; every pixel of theirs is read.
-        preparation: whatever else the values depend on, such as size, normalisation, and the networks' options.
+        modules: the networks, of which weights, buffers and source code are hashed.
+        images: the images, in order; every pixel is read.
+        settings: everything else that the values depend on, such as size, normalisation and the networks' options.
 
     Returns:
-        Empty where the code of a module has no file, as in a notebook, or one that cannot be read: it could change
-        without the name changing.
+        The key. Empty if the source of a module has no readable file, as in a notebook: it could change without the
+        key changing.
     """
-    found = hashlib.blake2b(digest_size=16)
-    versions = [FORMAT, sslkit.__version__, torch.__version__, dict(preparation)]
-    found.update(json.dumps(versions, sort_keys=True).encode())
+    digest = hashlib.blake2b(digest_size=16)
+    versions = [CACHE_FORMAT, sslkit.__version__, torch.__version__, dict(settings)]
+    digest.update(json.dumps(versions, sort_keys=True).encode())
     for module in modules:
-        files = _code(module)
+        files = _source_files(module)
         if files is None:
             return ""
         try:
             for file in files:
-                found.update(hashlib.blake2b(file.read_bytes()).digest())
+                digest.update(hashlib.blake2b(file.read_bytes()).digest())
         except OSError:
             return ""
-        found.update(json.dumps(_versions(module)).encode())
+        digest.update(json.dumps(_package_versions(module)).encode())
         for key, value in module.state_dict().items():
-            found.update(f"{key} ".encode())
-            _add(found, value)
-    count = max(1, BLOCK // max(1, images.shape[0] * images.shape[1] * images.shape[2]))
+            digest.update(f"{key} ".encode())
+            _hash_value(digest, value)
+    count = max(1, HASH_BLOCK_BYTES // max(1, images.shape[0] * images.shape[1] * images.shape[2]))
     for block in torch.arange(len(images)).split(count):
-        _add(found, images.gather(block))
-    return found.hexdigest()
+        _hash_value(digest, images.gather(block))
+    return digest.hexdigest()
 
 
-def _add(found: Any, value: object) -> None:
+def _hash_value(digest: Any, value: object) -> None:
     if not isinstance(value, Tensor):
-        found.update(repr(value).encode())
+        digest.update(repr(value).encode())
         return
     plain = value.detach().cpu().contiguous()
-    found.update(f"{plain.dtype} {list(plain.shape)} ".encode())
-    found.update(plain.reshape(-1).view(torch.uint8).numpy())
+    digest.update(f"{plain.dtype} {list(plain.shape)} ".encode())
+    digest.update(plain.reshape(-1).view(torch.uint8).numpy())
 
 
-def _code(module: nn.Module) -> list[Path] | None:
-    """The files that a network's classes are written in, and all others of their packages, whose code they may call."""
+def _source_files(module: nn.Module) -> list[Path] | None:
+    """Return the source files of a network's classes and of their packages; None if a class has no file."""
     files: set[Path] = set()
     for kind in {type(part) for part in module.modules()}:
         try:
@@ -100,14 +98,14 @@ def _code(module: nn.Module) -> list[Path] | None:
             return None
         if not file.is_file():
             return None
-        if kind.__module__.partition(".")[0] in LIBRARIES and "site-packages" in file.parts:
+        if kind.__module__.partition(".")[0] in RELEASED_LIBRARIES and "site-packages" in file.parts:
             continue
-        files.update(path for path in _package(kind, file) if path.is_file())
+        files.update(path for path in _package_files(kind, file) if path.is_file())
     return sorted(files)
 
 
-def _package(kind: type, file: Path) -> Iterable[Path]:
-    """All code of the outermost package that a class is in; without one, what stands beside its file."""
+def _package_files(kind: type, file: Path) -> Iterable[Path]:
+    """Return all source files of a class's outermost package; without a package, those in the folder of its file."""
     names = kind.__module__.split(".")
     for count in range(1, len(names) + 1):
         first = Path(getattr(sys.modules.get(".".join(names[:count])), "__file__", None) or "")
@@ -116,65 +114,66 @@ def _package(kind: type, file: Path) -> Iterable[Path]:
     return file.parent.glob("*.py")
 
 
-def _versions(module: nn.Module) -> list[str]:
-    """Of the packages that a network's classes are from: what is installed may change in other files than theirs."""
+def _package_versions(module: nn.Module) -> list[str]:
+    """Return the versions of the packages of a network's classes, whose data files may differ between versions."""
     packages = sorted({type(part).__module__.partition(".")[0] for part in module.modules()})
     return [f"{package} {getattr(sys.modules.get(package), '__version__', '')}" for package in packages]
 
 
-def load_or_compute(entry: str, make: Callable[[], dict[str, Tensor]], notes: list[str]) -> dict[str, Tensor]:
-    """The tensors of an entry; where there is none that can be read, they are made, and kept if that is possible.
+def load_or_compute(key: str, compute: Callable[[], dict[str, Tensor]], notes: list[str]) -> dict[str, Tensor]:
+    """Return the tensors of an entry; compute and save them if there is no readable entry.
 
     Args:
-        entry: its ``name``; empty: nothing is kept.
-        make: computes the tensors.
-        notes: what a user should know is added here: a damaged entry, a cache that cannot be written.
+        key: key of the entry, from ``cache_key``; empty: nothing is saved.
+        compute: returns the tensors.
+        notes: sentences for the user are appended: on a damaged entry, or a cache that cannot be written.
     """
-    if not entry:
-        return make()
-    path = feature_cache_folder() / f"{entry}.safetensors"
+    if not key:
+        return compute()
+    path = feature_cache_folder() / f"{key}.safetensors"
     try:
         if path.exists():
-            found = _read(path)
-            with suppress(OSError):  # somebody else's cache may be for reading only
+            tensors = _read(path)
+            with suppress(OSError):  # a shared cache may be read-only
                 os.utime(path)
-            return found
+            return tensors
     except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
-        notes.append(f"the load_or_compute features {path} are damaged ({error}): they are computed again")
-    made = make()
-    size = sum(tensor.nbytes for tensor in made.values())
-    if size > LIMIT:
-        notes.append(f"features are not kept, they take {size / 2**30:.1f} GiB and the cache {LIMIT / 2**30:g} at most")
-        return made
+        notes.append(f"the cached features {path} are damaged ({error}): they are computed again")
+    tensors = compute()
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    if size > MAX_CACHE_BYTES:
+        limit = f"{MAX_CACHE_BYTES / 2**30:g} GiB"
+        notes.append(f"the features are not cached: they take {size / 2**30:.1f} GiB, the limit is {limit}")
+        return tensors
     try:
-        _write(path, made, size)
+        _write(path, tensors, size)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
-        notes.append(f"features are not kept, {path.parent} cannot be written: {reason}")
-    return made
+        notes.append(f"the features are not cached: {path.parent} cannot be written: {reason}")
+    return tensors
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     with safe_open(path, framework="pt") as file:
-        wanted = json.loads(file.metadata()["sslkit"])
-        found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-    if _digest(found) != wanted["digest"]:
-        raise ValueError("its checksum is another")
-    return found
+        metadata = json.loads(file.metadata()["sslkit"])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    if _digest(tensors) != metadata["digest"]:
+        raise ValueError("wrong checksum")
+    return tensors
 
 
 def _write(path: Path, tensors: dict[str, Tensor], size: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    _make_room(path.parent, LIMIT - size)
-    kept = {key: tensor.contiguous() for key, tensor in tensors.items()}
+    _make_room(path.parent, MAX_CACHE_BYTES - size)
+    contiguous = {key: tensor.contiguous() for key, tensor in tensors.items()}
     with open_atomic(path) as file:
         mode = os.fstat(file.fileno()).st_mode
-        save_file(kept, file.name, metadata={"sslkit": json.dumps({"digest": _digest(kept)})})
-        # safetensors may put another file there, which only its owner can read, and which nobody has flushed.
-        aside = Path(file.name)
-        aside.chmod(mode)
-        with aside.open("rb") as there:
-            os.fsync(there.fileno())
+        save_file(contiguous, file.name, metadata={"sslkit": json.dumps({"digest": _digest(contiguous)})})
+        # safetensors may have replaced the file: restore its mode, and flush the new one to disk.
+        temporary = Path(file.name)
+        temporary.chmod(mode)
+        with temporary.open("rb") as saved:
+            os.fsync(saved.fileno())
 
 
 def _make_room(folder: Path, limit: int) -> None:
@@ -187,8 +186,8 @@ def _make_room(folder: Path, limit: int) -> None:
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
-    found = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(digest_size=16)
     for key in sorted(tensors):
-        found.update(key.encode())
-        _add(found, tensors[key])
-    return found.hexdigest()
+        digest.update(key.encode())
+        _hash_value(digest, tensors[key])
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Features of whole splits from a eval_mode network."""
+"""Extract the features of a split with a frozen network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sslkit.views.preprocess import preprocess
 
 @contextmanager
 def eval_mode(*modules: nn.Module) -> Iterator[None]:
-    """Eval mode, BatchNorm statistics included, and no gradients; every submodule's mode is put back after."""
+    """Set modules to eval mode without gradients, and restore the mode of every submodule afterwards."""
     modes = [(part, part.training) for module in modules for part in module.modules()]
     for module in modules:
         module.eval()
@@ -30,10 +30,10 @@ def eval_mode(*modules: nn.Module) -> Iterator[None]:
 
 
 class RowBuffer:
-    """Rows that come in blocks, in memory for all of them: to join the blocks at the end would take twice as much.
+    """Preallocated rows that are filled block by block; concatenating the blocks would need twice the memory.
 
     Attributes:
-        rows: ``[count, D]`` on the CPU, filled as far as blocks came; None before the first.
+        rows: ``[count, D]`` on the CPU; None before the first block.
     """
 
     def __init__(self, count: int) -> None:
@@ -41,7 +41,7 @@ class RowBuffer:
         self.rows: Tensor | None = None
 
     def add(self, block: Tensor) -> None:
-        """Keep a block ``[B, D]``."""
+        """Append a block ``[B, D]``."""
         if self.rows is None:
             self.rows = torch.empty(self.count, *block.shape[1:], dtype=block.dtype)
         self.rows[self.filled : self.filled + len(block)] = block
@@ -56,38 +56,39 @@ def extract_features(
     mean: tuple[float, ...],
     std: tuple[float, ...],
     labels: Tensor | None = None,
-    places: Tensor | None = None,
+    indices: Tensor | None = None,
     head: Head | None = None,
     classifier: int = 0,
     batch_size: int = 512,
 ) -> Features:
-    """Features, and logits of one classifier where the head has any, of unaugmented images.
+    """Return the features of unaugmented images, and the logits of a classifier if the head has any.
 
     Args:
-        backbone: the backbone; used in eval mode on the device it is on, in float32.
+        backbone: the backbone; used in eval mode on its device, in float32.
         images: the images.
-        size: side in pixels that they are prepared to.
-        mean: per-channel mean of the normalisation, in 0..1.
-        std: per-channel standard deviation of the normalisation, in 0..1.
-        labels: ``[N]`` int64 of all images, to go with the features.
-        places: ``[M]`` int64, which images; all where not given.
+        size: side in pixels that the images are resized and cropped to.
+        mean: per-channel mean of the normalisation, in [0, 1].
+        std: per-channel standard deviation of the normalisation, in [0, 1].
+        labels: ``[N]`` int64 of all images, returned with the features.
+        indices: ``[M]`` int64 of the images to use; None for all.
         head: the head.
-        classifier: place of the classifier in the head.
+        classifier: index of the classifier in the head.
         batch_size: images at a time.
 
     Returns:
         Features on the CPU.
     """
-    places = torch.arange(len(images)) if places is None else places
-    anchor = next(backbone.parameters(), None)
-    device = anchor.device if anchor is not None else torch.device("cpu")
+    indices = torch.arange(len(images)) if indices is None else indices
+    parameter = next(backbone.parameters(), None)
+    device = parameter.device if parameter is not None else torch.device("cpu")
     wants_logits = head is not None and bool(head.classifiers)
-    features, logits = RowBuffer(len(places)), RowBuffer(len(places))
+    features, logits = RowBuffer(len(indices)), RowBuffer(len(indices))
     with eval_mode(*(module for module in (backbone, head) if module is not None)):
-        for block in places.split(batch_size):
-            made = backbone(preprocess(images.gather(block).to(device, non_blocking=True), size, mean, std)).float()
-            features.add(made)
+        for block in indices.split(batch_size):
+            batch = preprocess(images.gather(block).to(device, non_blocking=True), size, mean, std)
+            block_features = backbone(batch).float()
+            features.add(block_features)
             if wants_logits and head is not None:
-                logits.add(head(made).logits[classifier].float())
+                logits.add(head(block_features).logits[classifier].float())
     assert features.rows is not None
-    return Features(features.rows, labels[places] if labels is not None else None, logits.rows)
+    return Features(features.rows, labels[indices] if labels is not None else None, logits.rows)

@@ -1,4 +1,4 @@
-"""What a run was trained with, against what is installed now."""
+"""Compare the components that a run was trained with to the installed ones."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sslkit.runs.run import Run
 
 
 def load_trained_recipe(run: Run) -> tuple[NetworkRecipe, tuple[str, ...]]:
-    """What evaluation needs of a run's recipe, and in sentences what is installed otherwise than it was.
+    """Return the recipe of a run's network, and sentences on differences between installed versions and the training.
 
-    Where a head is missing there are none, and evaluation has the features alone.
+    If a head is not installed, the recipe has no heads, and only features can be evaluated.
 
     Raises:
-        RecipeError: the data set or the backbone cannot be used.
+        RecipeError: the data set or the backbone is missing or has invalid options.
     """
     notes = version_differences(run)
     try:
@@ -33,18 +33,18 @@ def load_trained_recipe(run: Run) -> tuple[NetworkRecipe, tuple[str, ...]]:
 
 
 def version_differences(run: Run) -> tuple[str, ...]:
-    """Components that are missing, or of another version than the run was trained with."""
+    """Return a sentence for each component that is missing, or installed in another version than at the training."""
     catalog = Catalog.scan()
-    found = []
+    sentences = []
     for recorded in read_provenance(run)["components"].values():
         kind, name, distribution = find_kind(recorded["kind"]), recorded["name"], recorded["distribution"]
-        was = f"{kind.singular} {name!r} of {distribution} {recorded['version']}".rstrip()
+        component = f"{kind.singular} {name!r} of {distribution} {recorded['version']}".rstrip()
         try:
             entry = catalog.find(kind, f"{distribution}:{name}")
         except UnknownComponentError:
-            gone = "is not registered here" if distribution == THIS_PROCESS else "is not installed"
-            found.append(f"the {was}, which the run was trained with, {gone}")
+            missing = "is not registered here" if distribution == THIS_PROCESS else "is not installed"
+            sentences.append(f"the {component}, which the run was trained with, {missing}")
             continue
         if entry.version != recorded["version"]:
-            found.append(f"the run was trained with the {was}; installed is {entry.version}")
-    return tuple(dict.fromkeys(found))
+            sentences.append(f"the run was trained with the {component}; installed is {entry.version}")
+    return tuple(dict.fromkeys(sentences))

@@ -1,4 +1,4 @@
-"""The network of a finished run, frozen, as everything that uses it sees it."""
+"""The frozen network of a finished run."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from sslkit.trained.installed_versions import load_trained_recipe
 
 
 class TrainedNetwork:
-    """A run's backbone, and its head with the classifier that evaluation uses, in eval mode and without gradients.
+    """Backbone and head of a run, in eval mode and without gradients.
 
     Args:
         run: a finished run.
-        device: where the network is.
-        untrained: with random weights, in place of trained ones.
+        device: device of the network.
+        untrained: use random weights instead of the trained ones.
 
     Attributes:
         run: the run.
-        metadata: what stands beside the backbone's weights.
-        recipe: what is needed of the recipe.
-        notes: what is installed otherwise than when the run was trained, in sentences.
+        metadata: metadata of the backbone's weights file.
+        recipe: the part of the recipe that describes the network.
+        notes: sentences on installed versions that differ from those of the training.
         context: runtime facts of the training.
         backbone: the backbone.
-        head: the head; None where the run has none, or none that is installed.
-        head_name: its name; empty without one.
-        classifier: place of the classifier in the head.
-        classes: K of that classifier; 0 where there is none.
-        temperature: the classes' probabilities are softmax(logits / temperature); None where the run does not tell.
+        head: the head; None if the run has none, or it is not installed.
+        head_name: name of the head; empty without one.
+        classifier: index of the head's classifier that evaluation uses.
+        classes: number of classes of that classifier; 0 without one.
+        temperature: class probabilities are softmax(logits / temperature); None if the loss does not define it.
 
     Raises:
         RunError: the run has not finished, or its files are damaged.
@@ -50,10 +50,10 @@ class TrainedNetwork:
         self.metadata = read_backbone_metadata(run.backbone)
         self.recipe, self.notes = load_trained_recipe(run)
         seed_global(self.recipe.run.seed)
-        # Also of an untrained network: random weights are to be the floor, not ones that somebody else trained.
+        # Restoring skips pretrained weights, also for the random baseline.
         context = context_from_metadata(self.metadata["context"], restoring=True)
         built, backbone, heads = build_network(self.recipe, context)
-        # A view policy may have normalised otherwise than the data set's statistics say.
+        # A view policy may normalise with other values than the data set's statistics.
         self.context = replace(built, mean=tuple(self.metadata["mean"]), std=tuple(self.metadata["std"]))
         if not untrained:
             load_weights(backbone, run.backbone)
@@ -65,17 +65,17 @@ class TrainedNetwork:
         self.head_name, self.classifier, self.classes = "", 0, 0
         self.temperature: float | None = None
         if heads:
-            chosen = read_head_metadata(run.heads, heads)
+            metadata = read_head_metadata(run.heads, heads)
             if not untrained:
                 load_weights(nn.ModuleList(heads.values()), run.heads)
-            self.head_name, self.classifier = chosen["head"], chosen["classifier"]
+            self.head_name, self.classifier = metadata["head"], metadata["classifier"]
             self.head = heads[self.head_name].to(device).eval().requires_grad_(False)
             self.classes = self.head.classifiers[self.classifier] if self.head.classifiers else 0
-            self.temperature = chosen.get("logit_temperature")
+            self.temperature = metadata.get("logit_temperature")
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Backbone and head with versions and options: what values depend on and weights need not show."""
+        """Versions and options of backbone and head: what the outputs depend on besides weights."""
         parts = (self.recipe.backbone, *(head for head in self.recipe.heads if head.name == self.head_name))
         return {
             "components": [f"{part.entry.qualified} {part.entry.version}" for part in parts],

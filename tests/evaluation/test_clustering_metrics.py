@@ -1,4 +1,4 @@
-"""Cluster scores: against scikit-learn, by hand, and under renaming of the clusters."""
+"""Cluster scores: compared with scikit-learn, by hand, and under renaming of the clusters."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def test_contingency_counts_images() -> None:
     assert table.tolist() == [[1, 1], [0, 0], [1, 2], [0, 0]]
 
 
-def test_perfect_clusters_under_other_names() -> None:
+def test_perfect_clusters_in_another_order() -> None:
     scores = cluster_scores(tensor([2, 2, 0, 0, 1, 1]), tensor([0, 0, 1, 1, 2, 2]), clusters=3, classes=3)
     assert {name: scores[name] for name in SCORES} == pytest.approx(dict.fromkeys(SCORES, 1.0))
     assert scores["mapping"] == [1, 2, 0]
 
 
-def test_matching_is_the_best_and_not_the_greedy_one() -> None:
-    # Cluster 0 prefers class 0 (3 images against 2), but class 0 is cluster 1's only one.
+def test_the_matching_is_optimal_not_greedy() -> None:
+    # Most images of cluster 0 are of class 0, but so are all images of cluster 1.
     assigned = tensor([0, 0, 0, 0, 0, 1, 1])
     labels = tensor([0, 0, 0, 1, 1, 0, 0])
     scores = cluster_scores(assigned, labels, clusters=2, classes=2)
@@ -57,7 +57,7 @@ def test_fewer_clusters_than_classes() -> None:
     assert scores["mapping"] == [0, 2]
 
 
-def test_one_cluster_for_all_says_nothing() -> None:
+def test_a_single_cluster_has_no_information() -> None:
     scores = cluster_scores(torch.zeros(10, dtype=torch.long), torch.arange(10) % 2, clusters=2, classes=2)
     assert scores["acc"] == scores["acc_many_to_one"] == 0.5
     assert scores["nmi"] == scores["ami"] == scores["ari"] == pytest.approx(0.0, abs=1e-12)
@@ -78,8 +78,8 @@ def test_equals_definitions(clusters: int, classes: int) -> None:
     assert scores["ami"] == pytest.approx(metrics.adjusted_mutual_info_score(truth, found), abs=1e-12)
     assert scores["ari"] == pytest.approx(metrics.adjusted_rand_score(truth, found), abs=1e-12)
     pairs = list(enumerate(scores["mapping"]))
-    right = sum(int(((assigned == a) & (labels == b)).sum()) for a, b in pairs if b is not None)
-    assert scores["acc"] == right / len(labels)
+    correct = sum(int(((assigned == a) & (labels == b)).sum()) for a, b in pairs if b is not None)
+    assert scores["acc"] == correct / len(labels)
     matched = [b for _, b in pairs if b is not None]
     assert len(set(matched)) == len(matched) == min(clusters, classes)
 
@@ -100,7 +100,7 @@ def test_invariances(data: st.DataObject) -> None:
     assert {name: wider[name] for name in SCORES} == pytest.approx({name: scores[name] for name in SCORES}, abs=1e-9)
 
 
-def test_the_protocol_explains_every_score() -> None:
+def test_the_protocol_defines_every_score() -> None:
     assert set(PROTOCOL) == set(SCORES)
     assert "one-to-one" in PROTOCOL["acc"]
     assert "many-to-one" in PROTOCOL["acc_many_to_one"]
@@ -110,12 +110,12 @@ def test_the_protocol_explains_every_score() -> None:
     ("assigned", "labels"),
     [([], []), ([0, 1], [0]), ([[0]], [[0]]), ([0, 2], [0, 1]), ([0, 1], [0, 2]), ([0, -1], [0, 1]), ([0, 1], [-1, 1])],
 )
-def test_what_cannot_be_scored_is_refused(assigned: list[int], labels: list[int]) -> None:
+def test_invalid_assignments_are_refused(assigned: list[int], labels: list[int]) -> None:
     with pytest.raises(ValueError, match=r"must be in|one cluster and one class"):
         cluster_scores(tensor(assigned, dtype=torch.long), tensor(labels, dtype=torch.long), clusters=2, classes=2)
 
 
-def test_entropy_and_use() -> None:
+def test_entropy_and_clusters_used() -> None:
     even = torch.arange(40) % 4
     assert assignment_entropy(even) == pytest.approx(math.log(4))
     assert assignment_entropy(torch.zeros(9, dtype=torch.long)) == 0.0

@@ -1,4 +1,4 @@
-"""kNN: equal to a plain loop and to scikit-learn, whatever the block."""
+"""kNN: equal to a plain loop and to scikit-learn, for any block size."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sslkit.evaluation import knn_classifier as knn
+from sslkit.evaluation import knn_classifier
 from sslkit.evaluation.knn_classifier import knn_accuracy, knn_predict
 
 
 def data(train: int = 60, test: int = 25, classes: int = 4) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    middles = torch.randn(classes, 8, generator=generator)
+    centres = torch.randn(classes, 8, generator=generator)
     labels = torch.randint(classes, (train + test,), generator=generator)
-    features = middles[labels] + torch.randn(train + test, 8, generator=generator)
+    features = centres[labels] + torch.randn(train + test, 8, generator=generator)
     features *= torch.rand(train + test, 1, generator=generator) * 9 + 0.1
     return features[:train], labels[:train], features[train:], labels[train:]
 
 
-def plain_loop(known: Tensor, labels: Tensor, asked: Tensor, k: int, temperature: float, classes: int) -> list[int]:
+def plain_loop(train: Tensor, labels: Tensor, test: Tensor, k: int, temperature: float, classes: int) -> list[int]:
     predicted = []
-    for x in asked.double():
-        near = sorted(
-            ((float(x @ y / (x.norm() * y.norm())), int(c)) for y, c in zip(known.double(), labels, strict=True)),
+    for x in test.double():
+        nearest = sorted(
+            ((float(x @ y / (x.norm() * y.norm())), int(c)) for y, c in zip(train.double(), labels, strict=True)),
             reverse=True,
         )[:k]
         votes = [0.0] * classes
-        for similarity, c in near:
+        for similarity, c in nearest:
             votes[c] += math.exp(similarity / temperature)
         predicted.append(votes.index(max(votes)))
     return predicted
@@ -43,35 +43,35 @@ def plain_loop(known: Tensor, labels: Tensor, asked: Tensor, k: int, temperature
 def test_equals_a_plain_loop(
     k: int, temperature: float, block: int | None, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(knn, "BANK", 8 * rows)
-    known, labels, asked, _ = data()
-    found = knn_predict(known, labels, asked, k, temperature, classes=4, block=block)
+    monkeypatch.setattr(knn_classifier, "MAX_NORMALISED", 8 * rows)
+    train, labels, test, _ = data()
+    found = knn_predict(train, labels, test, k, temperature, classes=4, block=block)
     assert found.dtype == torch.int64
-    assert found.tolist() == plain_loop(known, labels, asked, k, temperature, 4)
+    assert found.tolist() == plain_loop(train, labels, test, k, temperature, 4)
 
 
 def test_equals_scikit_learn() -> None:
     from sklearn.neighbors import KNeighborsClassifier
 
-    known, labels, asked, truth = data(200, 80)
+    train, labels, test, truth = data(200, 80)
     model = KNeighborsClassifier(9, metric="cosine", weights=lambda distance: np.exp(-distance / 0.07))
-    expected = model.fit(known.numpy(), labels.numpy()).predict(asked.numpy())
-    assert knn_predict(known, labels, asked, 9, classes=4).tolist() == expected.tolist()
+    expected = model.fit(train.numpy(), labels.numpy()).predict(test.numpy())
+    assert knn_predict(train, labels, test, 9, classes=4).tolist() == expected.tolist()
     accuracy = float((torch.from_numpy(expected) == truth).double().mean())
-    assert knn_accuracy(known, labels, asked, truth, 9, classes=4) == accuracy
+    assert knn_accuracy(train, labels, test, truth, 9, classes=4) == accuracy
     assert 0.5 < accuracy < 1
 
 
-def test_a_cold_temperature_leaves_the_nearest_neighbour() -> None:
-    known, labels, asked, _ = data()
-    cold = knn_predict(known, labels, asked, 60, 1e-6, classes=4)
-    assert torch.equal(cold, knn_predict(known, labels, asked, 1, classes=4))
+def test_with_a_small_temperature_only_the_nearest_neighbour_counts() -> None:
+    train, labels, test, _ = data()
+    cold = knn_predict(train, labels, test, 60, 1e-6, classes=4)
+    assert torch.equal(cold, knn_predict(train, labels, test, 1, classes=4))
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     largest = 0
 
-    class CollapseDetector(TorchDispatchMode):
+    class LargestTensor(TorchDispatchMode):
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             nonlocal largest
             result = func(*args, **(kwargs or {}))
@@ -79,15 +79,15 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
                 largest = max(largest, result.numel())
             return result
 
-    known, labels, asked, _ = data(300, 500)
-    monkeypatch.setattr(knn, "SIMILARITIES", 6000)
-    with CollapseDetector():
-        knn_predict(known, labels, asked, 5, classes=4)
+    train, labels, test, _ = data(300, 500)
+    monkeypatch.setattr(knn_classifier, "MAX_SIMILARITIES", 6000)
+    with LargestTensor():
+        knn_predict(train, labels, test, 5, classes=4)
     assert largest <= 6000
 
 
 @pytest.mark.parametrize("k", [0, 61])
 def test_an_impossible_k_is_refused(k: int) -> None:
-    known, labels, asked, _ = data()
-    with pytest.raises(ValueError, match=r"1\.\.60"):
-        knn_predict(known, labels, asked, k, classes=4)
+    train, labels, test, _ = data()
+    with pytest.raises(ValueError, match="1 to 60"):
+        knn_predict(train, labels, test, k, classes=4)

@@ -1,4 +1,4 @@
-"""The solved linear probe against scikit-learn's LogisticRegression, which poses the same problem."""
+"""Logistic regression, compared with scikit-learn's solution of the same problem."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from torch.nn.functional import cross_entropy
 
-from sslkit.evaluation import logistic_regression as logistic
+from sslkit.evaluation import logistic_regression
 from sslkit.evaluation.logistic_regression import StandardScaler, fit_regularisation_path
 
 
@@ -22,18 +22,18 @@ def digits() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("penalty", [1.0, 1e-2, 1e-4])
-def test_is_scikit_learn_s_solution(penalty: float) -> None:
+def test_the_solution_is_that_of_scikit_learn(penalty: float) -> None:
     features, labels = digits()
     ours = fit_regularisation_path(features, labels, 10, [penalty])[penalty]
     theirs = LogisticRegression(C=1 / (penalty * len(labels)), tol=1e-8, max_iter=10_000).fit(features, labels)
-    # Adding a constant to all biases changes nothing; scikit-learn's start where ours do, at zero.
+    # Biases are compared as probabilities: a constant added to all of them changes nothing.
     expected = torch.from_numpy(theirs.decision_function(features)).softmax(1)
     torch.testing.assert_close(ours.logits(features).softmax(1), expected, atol=1e-2, rtol=0)
     agreement = (ours.logits(features).argmax(1) == expected.argmax(1)).double().mean()
     assert agreement >= 0.999
 
 
-def test_more_features_than_images_make_no_difference() -> None:
+def test_more_features_than_images_give_the_same_solution() -> None:
     features, labels = digits()
     few, penalty = labels[:40], 1e-2
     theirs = LogisticRegression(C=1 / (penalty * 40), tol=1e-8, max_iter=10_000).fit(features[:40], few)
@@ -43,34 +43,34 @@ def test_more_features_than_images_make_no_difference() -> None:
     torch.testing.assert_close(ours.logits(features).softmax(1), expected, atol=1e-2, rtol=0)
 
 
-def test_correlated_features_are_solved_to_the_same_minimum_without_crawling(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_correlated_features_need_less_than_half_of_scikit_learn_s_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
     features, labels = digits()
     generator = torch.Generator().manual_seed(0)
     stretched = torch.randn(64, 64, generator=generator, dtype=torch.float64).matrix_power(3)
     features = StandardScaler.fit(features @ stretched)(features @ stretched).float()
     penalty = 1e-3
-    steps: list[int] = []
+    evaluations: list[int] = []
 
     def counted(*arguments: Any, **options: Any) -> Any:
-        found = minimize(*arguments, **options)
-        steps.append(found.nfev)
-        return found
+        solution = minimize(*arguments, **options)
+        evaluations.append(solution.nfev)
+        return solution
 
-    monkeypatch.setattr(logistic, "minimize", counted)
+    monkeypatch.setattr(logistic_regression, "minimize", counted)
     ours = fit_regularisation_path(features, labels, 10, [penalty])[penalty]
     theirs = LogisticRegression(C=1 / (penalty * len(labels)), tol=1e-8, max_iter=100_000)
     theirs.fit(features.double(), labels)
-    crawled = theirs.n_iter_.item()
+    iterations = theirs.n_iter_.item()
 
     def objective(logits: torch.Tensor, weight: torch.Tensor) -> float:
         return float(cross_entropy(logits.double(), labels) + penalty / 2 * weight.double().square().sum())
 
     least = objective(torch.from_numpy(theirs.decision_function(features)), torch.from_numpy(theirs.coef_))
     assert objective(ours.logits(features), ours.weight) == pytest.approx(least, abs=1e-5)
-    assert steps[0] < crawled / 2, (steps, crawled)
+    assert evaluations[0] < iterations / 2, (evaluations, iterations)
 
 
-def test_float32_finds_the_same_classes_and_a_sweep_the_same_as_each_penalty_alone() -> None:
+def test_float32_and_a_path_of_penalties_give_the_same_classes() -> None:
     features, labels = digits()
     penalties = [1e-4, 1e-2]
     narrow = fit_regularisation_path(features.float(), labels, 10, penalties)
@@ -81,8 +81,8 @@ def test_float32_finds_the_same_classes_and_a_sweep_the_same_as_each_penalty_alo
         assert same.double().mean() >= 0.998
 
 
-def test_scaling_is_measured_once_and_leaves_constant_features_alone() -> None:
+def test_the_scaler_keeps_its_statistics_and_constant_features_are_only_shifted() -> None:
     features = torch.tensor([[1.0, 5.0], [3.0, 5.0]])
-    scaling = StandardScaler.fit(features)
-    assert scaling(features).tolist() == [[-1.0, 0.0], [1.0, 0.0]]
-    assert scaling(torch.tensor([[5.0, 6.0]])).tolist() == [[3.0, 1.0]]
+    scaler = StandardScaler.fit(features)
+    assert scaler(features).tolist() == [[-1.0, 0.0], [1.0, 0.0]]
+    assert scaler(torch.tensor([[5.0, 6.0]])).tolist() == [[3.0, 1.0]]

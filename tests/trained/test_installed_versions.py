@@ -1,4 +1,4 @@
-"""A run whose components are missing, or of another version, says so and is evaluated as far as that goes."""
+"""Runs whose components are missing or have another version are evaluated as far as possible, with notes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sslkit.errors import RecipeError
-from sslkit.evaluation.evaluate import build_evaluators, evaluate
+from sslkit.evaluation.build_evaluators import build_evaluators
+from sslkit.evaluation.evaluate import evaluate
 from sslkit.recipe.load import load_recipe
 from sslkit.runs.run import Run
 from sslkit.trained.installed_versions import version_differences
@@ -22,8 +23,8 @@ def run(tiny: Path, tmp_path: Path) -> Run:
     return train(load_recipe(tiny, SETTINGS), tmp_path / "runs")
 
 
-def gone(run: Run, use: str, kind: str) -> None:
-    """As if that component had come from a distribution that is not installed any more."""
+def remove_component(run: Run, use: str, kind: str) -> None:
+    """Rewrite the run as if the component were from a distribution that is no longer installed."""
     run.recipe.write_text(run.recipe.read_text().replace(f'"{use}"', '"vanished:thing"'))
     record = json.loads(run.provenance.read_text())
     for component in record["components"].values():
@@ -32,38 +33,38 @@ def gone(run: Run, use: str, kind: str) -> None:
     run.provenance.write_text(json.dumps(record))
 
 
-def test_what_is_installed_as_it_was_is_not_mentioned(run: Run) -> None:
+def test_without_differences_there_are_no_notes(run: Run) -> None:
     assert version_differences(run) == ()
-    assert "notes" not in evaluate(run, build_evaluators({"cluster": {}}))
+    assert evaluate(run, build_evaluators({"cluster": {}})).notes == []
 
 
-def test_another_version_is_told(run: Run) -> None:
+def test_another_version_is_noted(run: Run) -> None:
     record = json.loads(run.provenance.read_text())
     record["components"]["backbone"]["version"] = "0.0.9"
     run.provenance.write_text(json.dumps(record))
-    told = "the run was trained with the backbone 'convnet' of sslkit-backbones 0.0.9; installed is 0.1.0"
-    assert version_differences(run) == (told,)
-    assert evaluate(run, build_evaluators({"knn": {}}))["notes"] == [told]
+    note = "the run was trained with the backbone 'convnet' of sslkit-backbones 0.0.9; installed is 0.1.0"
+    assert version_differences(run) == (note,)
+    assert evaluate(run, build_evaluators({"knn": {}})).notes == [note]
 
 
-def test_a_missing_loss_changes_no_figure(run: Run) -> None:
+def test_a_missing_loss_changes_no_metric(run: Run) -> None:
     before = evaluate(run, build_evaluators({"cluster": {}}))
-    gone(run, "sslkit-selfcls:selfcls", "loss")
+    remove_component(run, "sslkit-selfcls:selfcls", "loss")
     after = evaluate(run, build_evaluators({"cluster": {}}))
-    assert after["cluster"] == before["cluster"]
-    assert after["notes"] == ["the loss 'thing' of vanished 2.0, which the run was trained with, is not installed"]
+    assert after.evaluators == before.evaluators
+    assert after.notes == ["the loss 'thing' of vanished 2.0, which the run was trained with, is not installed"]
 
 
-def test_without_its_head_a_run_has_features_alone(run: Run) -> None:
+def test_without_its_head_only_the_features_of_a_run_are_evaluated(run: Run) -> None:
     before = evaluate(run, build_evaluators({"knn": {}}))
-    gone(run, "sslkit-selfcls:selfcls-mlp", "head")
+    remove_component(run, "sslkit-selfcls:selfcls-mlp", "head")
     after = evaluate(run, build_evaluators({"knn": {}, "cluster": {}}))
-    assert after["knn"] == before["knn"]
-    assert after["protocol"]["cluster"]["assigned_by"] == "k-means on features"
-    assert after["notes"][1].startswith("without its head, only features are evaluated: no installed head is called")
+    assert after.evaluators["knn"].metrics == before.evaluators["knn"].metrics
+    assert after.evaluators["cluster"].protocol["assigned_by"] == "k-means on features"
+    assert after.notes[1].startswith("without its head, only features are evaluated: no installed head is called")
 
 
-def test_without_its_backbone_there_is_nothing_to_evaluate(run: Run) -> None:
-    gone(run, "sslkit-backbones:convnet", "backbone")
+def test_without_its_backbone_a_run_is_refused(run: Run) -> None:
+    remove_component(run, "sslkit-backbones:convnet", "backbone")
     with pytest.raises(RecipeError, match="no installed backbone is called 'vanished:thing'"):
         evaluate(run, build_evaluators({"knn": {}}))

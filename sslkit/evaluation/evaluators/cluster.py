@@ -1,4 +1,4 @@
-"""Evaluator: unsupervised classification, beside what k-means makes of pixels and of features."""
+"""Evaluator: clustering accuracy of the discovered classes, with k-means baselines."""
 
 from __future__ import annotations
 
@@ -19,17 +19,24 @@ from sslkit.errors import DataError
 from sslkit.evaluation.class_groups import group_by_name, name_indices, predict_group
 from sslkit.evaluation.clustering_metrics import PROTOCOL, assignment_entropy, classes_used, cluster_scores
 from sslkit.evaluation.kmeans import fit_centres, nearest_centre
+from sslkit.evaluation.labels import count_classes, require_labels
 
 FIT_BYTES = 1 << 30
-"""Memory for the vectors that k-means is fitted on, unless one for each class needs more."""
+"""Memory limit in bytes of the vectors that k-means is fitted on; one vector for each class is always allowed."""
 
 BLOCK_BYTES = 1 << 28
-"""Memory for the vectors that are assigned to centres at a time."""
+"""Memory limit in bytes of the vectors that are assigned to centres at a time."""
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """Vectors ``[count, width]`` float32, made when fetched, at int64 places ``[B]``."""
+    """Vectors ``[count, width]`` float32 that are computed on demand.
+
+    Attributes:
+        count: number of vectors.
+        width: length of a vector.
+        fetch: returns the vectors at int64 indices ``[B]``.
+    """
 
     count: int
     width: int
@@ -37,52 +44,50 @@ class Vectors:
 
 
 def unit_features(features: Tensor) -> Vectors:
-    """Each feature, of ``[N, D]``, divided by its length."""
+    """Return features ``[N, D]``, each L2-normalised."""
     return Vectors(len(features), features.shape[1], lambda index: normalize(features[index].float(), dim=1))
 
 
 def pixels(images: ImageStore) -> Vectors:
-    """Each image's pixels in 0..1, flattened."""
+    """Return the flattened pixels of each image, in [0, 1]."""
     return Vectors(len(images), math.prod(images.shape), lambda index: images.gather(index).flatten(1).float() / 255)
 
 
 class Cluster(Evaluator):
-    """Groups the test images without labels, and scores the groups against their classes.
+    """Assigns the test images to clusters without labels, and scores the clusters against the labels.
 
-    An image's group is the greatest of its logits; where the run has no classifier, it is the one that k-means on
-    features, with as many groups as there are classes, puts it in.  Labels serve for the scores alone.
+    An image's cluster is its greatest logit. A run without a classifier is scored by k-means on its features, with as
+    many clusters as classes. Only the scores use labels.
     """
 
     api = 1
 
     class Options(options.Options):
         kmeans_restarts: int = Field(default=10, ge=1)
-        """Starts of k-means, of which the one with the least inertia counts."""
+        """Initialisations of k-means, of which the one with the least inertia is used."""
         kmeans_fit_limit: int = Field(default=10_000, ge=1)
-        """How many train images, drawn at random, k-means is fitted on at most; fewer where that takes over 1 GiB."""
+        """Largest number of random training images that k-means is fitted on; fewer if they take more than 1 GiB."""
 
     options: Options
 
     def evaluate(self, subject: Subject) -> Evaluation:
-        """Scores of the test images.
+        """Score the test images.
 
         Raises:
-            DataError: the test images have no labels, or k-means would see fewer train images than there are classes.
+            DataError: the test images have no labels, or k-means has fewer training images than classes.
         """
         train, test = subject.features("train"), subject.features("test")
-        if test.labels is None:
-            raise DataError("the cluster evaluation scores clusters against labels, but the test images have none")
-        labels = test.labels.cpu()
-        classes = len(subject.class_names) or int(labels.max()) + 1
+        labels = require_labels(test, "test")
+        classes = count_classes(subject.class_names, labels)
         spaces = {
             "kmeans_pixels": (pixels(subject.split("train").images), pixels(subject.split("test").images)),
             "kmeans_features": (unit_features(train.features), unit_features(test.features)),
         }
-        assigned, fitted = {}, {}
-        for name, (seen, unseen) in spaces.items():
-            fitted[name] = self._fit_count(seen, classes)
-            assigned[name] = self._kmeans(seen, unseen, fitted[name], classes, subject.seed)
-        baselines = {name: _scores(groups, labels, classes, classes) for name, groups in assigned.items()}
+        assigned, fit_images = {}, {}
+        for name, (train_vectors, test_vectors) in spaces.items():
+            fit_images[name] = self._fit_count(train_vectors, classes)
+            assigned[name] = self._kmeans(train_vectors, test_vectors, fit_images[name], classes, subject.seed)
+        baselines = {name: _scores(clusters, labels, classes, classes) for name, clusters in assigned.items()}
         if test.logits is None:
             clusters, source, metrics = classes, "k-means on features", baselines.pop("kmeans_features")
         else:
@@ -97,7 +102,7 @@ class Cluster(Evaluator):
             **PROTOCOL,
             "kmeans": {
                 "fit_on": "train",
-                "fit_images": fitted,
+                "fit_images": fit_images,
                 "clusters": classes,
                 "restarts": self.options.kmeans_restarts,
                 "seed": subject.seed,
@@ -110,20 +115,20 @@ class Cluster(Evaluator):
         return Evaluation(metrics, protocol, baselines)
 
     def _named(self, subject: Subject, logits: Tensor, labels: Tensor, classes: int) -> tuple[dict[str, Any], str]:
-        """Scores where classes of one name count as one, and of the names themselves where some are those of labels."""
+        """Return scores with same-named classes merged, and of names that are also label names; and a description."""
         group, names = group_by_name(subject.discovered_names)
         assigned = predict_group(logits, subject.temperature, group)[1]
         metrics = _scores(assigned, labels, len(names), classes)
         del metrics["mapping"]
-        told = f"classes of one name count as one, which leaves {len(names)}"
-        meant = name_indices(names, subject.class_names)
-        if (meant >= 0).any():
-            metrics["named_acc"] = float((meant[assigned] == labels).double().mean())
-            told += (
-                f"; named_acc: images whose class bears the name of their label ({int((meant >= 0).sum())} of the "
-                f"{len(names)} classes bear one, those of the others count as wrong)"
+        description = f"classes with the same name are merged, which leaves {len(names)}"
+        label_of_group = name_indices(names, subject.class_names)
+        if (label_of_group >= 0).any():
+            metrics["named_acc"] = float((label_of_group[assigned] == labels).double().mean())
+            description += (
+                f"; named_acc: accuracy of the class names as labels ({int((label_of_group >= 0).sum())} of the "
+                f"{len(names)} names are label names; images of the other classes count as wrong)"
             )
-        return metrics, told
+        return metrics, description
 
     def _fit_count(self, vectors: Vectors, classes: int) -> int:
         affordable = max(classes, FIT_BYTES // (4 * vectors.width))
@@ -131,7 +136,7 @@ class Cluster(Evaluator):
         if count < classes:
             raise DataError(
                 f"k-means cannot find {classes} clusters in {count} train images: raise kmeans_fit_limit "
-                f"({self.options.kmeans_fit_limit}), or give more train images ({vectors.count})"
+                f"({self.options.kmeans_fit_limit}), or add training images ({vectors.count})"
             )
         return count
 

@@ -8,16 +8,17 @@ from pydantic import Field
 
 from sslkit.contracts import options
 from sslkit.contracts.evaluator import Evaluation, Evaluator, Subject
+from sslkit.evaluation.accuracy import topk_accuracy
 from sslkit.evaluation.knn_classifier import knn_scores
-from sslkit.evaluation.label_fractions import topk_accuracy
 from sslkit.evaluation.labels import count_classes, join_features, require_labels
 
 
 class Knn(Evaluator):
-    """Each test image takes the class that its nearest training images, by cosine of features, vote for.
+    """Classifies each test image by the votes of its nearest training images, by cosine similarity of features.
 
-    The number of neighbours is chosen on the validation split, with train as the bank; then train and validation
-    together vote on the test images, once.  Votes weigh ``exp(cosine / temperature)`` (Wu et al., CVPR 2018).
+    The number of neighbours is chosen on the validation split, with the training images as the bank. The test images
+    are then classified once, with the training and validation images as the bank. A vote has weight
+    ``exp(cosine / temperature)`` (Wu et al., CVPR 2018).
     """
 
     api = 1
@@ -26,32 +27,30 @@ class Knn(Evaluator):
         neighbours: tuple[Annotated[int, Field(ge=1)], ...] = Field((1, 5, 10, 20, 50, 100, 200), min_length=1)
         """Numbers of neighbours to choose from; those above the number of training images are left out."""
         temperature: float = Field(0.07, gt=0)
-        """Temperature of the votes: the smaller, the more the very nearest count."""
+        """Temperature of the votes: a smaller one gives the nearest neighbours more weight."""
 
     options: Options
 
     def evaluate(self, subject: Subject) -> Evaluation:
-        """``top1`` and, of more than five classes, ``top5`` of the test images.
+        """Return ``top1`` and, with more than five classes, ``top5`` of the test images.
 
         Raises:
-            DataError: train or test images have no labels.
+            DataError: training or test images have no labels.
         """
         train, validation, test = (subject.features(name) for name in ("train", "validation", "test"))
-        classes = count_classes(subject, train, test)
+        train_labels, test_labels = require_labels(train, "train"), require_labels(test, "test")
+        validation_labels = require_labels(validation, "validation")
+        classes = count_classes(subject.class_names, train_labels, test_labels)
         temperature = self.options.temperature
-        possible = [k for k in self.options.neighbours if k <= len(train.features)] or [1]
-        held_out = require_labels(validation, "validation")
-        right = {}
-        for k in possible if len(held_out) else ():
-            scores = knn_scores(
-                train.features, require_labels(train, "train"), validation.features, k, temperature, classes=classes
-            )
-            right[k] = topk_accuracy(scores, held_out)["top1"]
-        chosen = max(right, key=lambda k: (right[k], -k)) if right else min(possible)
+        candidates = [k for k in self.options.neighbours if k <= len(train.features)] or [1]
+        accuracy = {}
+        for k in candidates if len(validation_labels) else ():
+            scores = knn_scores(train.features, train_labels, validation.features, k, temperature, classes=classes)
+            accuracy[k] = topk_accuracy(scores, validation_labels)["top1"]
+        chosen = max(accuracy, key=lambda k: (accuracy[k], -k)) if accuracy else min(candidates)
         bank = join_features(train, validation)
-        scores = knn_scores(
-            bank.features, require_labels(bank, "train"), test.features, chosen, temperature, classes=classes
-        )
+        bank_labels = require_labels(bank, "train")
+        scores = knn_scores(bank.features, bank_labels, test.features, chosen, temperature, classes=classes)
         protocol = {
             "split": "test",
             "images": len(test.features),
@@ -59,9 +58,9 @@ class Knn(Evaluator):
             "bank_images": len(bank.features),
             "similarity": "cosine",
             "temperature": temperature,
-            "neighbours": possible,
-            "neighbours_chosen_on": "validation" if right else "nothing: no class has an image to validate by",
+            "neighbours": candidates,
+            "neighbours_chosen_on": "validation" if accuracy else "nothing: no class has an image for validation",
             "neighbours_chosen": chosen,
         }
-        # Without a vote a class is none of the likeliest five, even where fewer than five have one.
-        return Evaluation(topk_accuracy(scores.log(), require_labels(test, "test")), protocol)
+        # The logarithm excludes classes without a vote from the top five.
+        return Evaluation(topk_accuracy(scores.log(), test_labels), protocol)

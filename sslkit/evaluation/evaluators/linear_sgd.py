@@ -1,4 +1,4 @@
-"""Evaluator: a linear probe trained as the Self-Classifier report did it, with its curves."""
+"""Evaluator: linear probe trained by SGD with augmented images."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from torch.nn.functional import cross_entropy
 from sslkit.contracts import options
 from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.evaluator import Evaluation, Evaluator, Subject
-from sslkit.errors import DataError
-from sslkit.evaluation.label_fractions import topk_accuracy
+from sslkit.evaluation.accuracy import topk_accuracy
+from sslkit.evaluation.labels import count_classes, require_labels
 from sslkit.evaluation.supervised_training import TrainingSettings, fit, predict_logits
 from sslkit.optimizers.lars import LarsSgd
 from sslkit.views.option_types import AreaRange
 
 VALIDATION_BATCH = 256
-"""As in the report."""
+"""Images per batch when the validation curves are computed."""
 
 
 class FrozenProbe(nn.Module):
-    """A linear classifier on a backbone that is neither trained nor, in its statistics, changed."""
+    """Linear classifier on a backbone that stays in eval mode and is not trained."""
 
     def __init__(self, backbone: Backbone, classes: int) -> None:
         super().__init__()
         self.classifier = nn.Linear(backbone.feature_dim, classes).to(next(backbone.parameters()).device)
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)
-        self.frozen = [backbone]  # not a submodule: train() must not reach it
+        self.frozen = [backbone]  # not a submodule, so that train() does not reach it
 
     def forward(self, images: Tensor) -> Tensor:
         with torch.no_grad():
@@ -40,41 +40,40 @@ class FrozenProbe(nn.Module):
 
 
 class LinearSgd(Evaluator):
-    """One linear layer on the frozen backbone: SGD with LARS, cosine, 100 epochs of augmented images, batches of 64.
+    """One linear layer on the frozen backbone, trained by SGD with LARS and a cosine schedule on random crops.
 
-    The protocol of the report "An analysis of self-supervised classification network" (87.89 % top-1 with ResNet-18 on
-    CIFAR-10).  The report leaves learning rate and augmentation open: see the options.  Nothing is chosen; validation
-    images serve for the curves alone.  ``linear`` finds the best classifier of the same features in seconds.
+    No setting is chosen automatically; validation images only serve the curves. ``linear`` finds the best classifier
+    of the same features in seconds.
     """
 
     api = 1
 
     class Options(options.Options):
         epochs: int = Field(100, ge=1)
-        """Passes over the training images (report: 100)."""
+        """Passes over the training images."""
         batch_size: int = Field(64, ge=2)
-        """Images in a step (report: 64)."""
+        """Images per step."""
         lr: float = Field(0.025, gt=0)
-        """Peak learning rate; open in the report: SimSiam's 0.1 for a batch of 256, scaled to 64."""
+        """Peak learning rate: SimSiam's 0.1 for a batch of 256, scaled to 64."""
         trust_coefficient: float = Field(0.001, gt=0)
-        """LARS's factor; open in the report."""
+        """Trust coefficient of LARS."""
         crop_scale: AreaRange = (0.08, 1.0)
-        """Smallest and largest part of an image's area in a crop; open in the report: the usual."""
+        """Smallest and largest fraction of an image's area in a crop."""
         flip_p: float = Field(0.5, ge=0, le=1)
-        """Probability of mirroring left and right."""
+        """Probability of a horizontal flip."""
 
     options: Options
 
     def evaluate(self, subject: Subject) -> Evaluation:
-        """``top1`` and, of more than five classes, ``top5`` of the test images; ``curves``: one entry for each epoch.
+        """Return ``top1`` and, with more than five classes, ``top5`` of the test images; and ``curves`` by epoch.
 
         Raises:
-            DataError: train, validation or test images have no labels.
+            DataError: training, validation or test images have no labels.
         """
         train, validation, test = (subject.split(name) for name in ("train", "validation", "test"))
-        if train.labels is None or validation.labels is None or test.labels is None:
-            raise DataError("this evaluation needs labels on train, validation and test images")
-        classes = len(subject.class_names) or int(max(train.labels.max(), test.labels.max())) + 1
+        train_labels, test_labels = require_labels(train, "train"), require_labels(test, "test")
+        validation_labels = require_labels(validation, "validation")
+        classes = count_classes(subject.class_names, train_labels, test_labels)
         own = self.options
         settings = TrainingSettings(own.epochs, own.batch_size, own.lr, own.lr, 0.0, own.crop_scale, own.flip_p)
         with torch.random.fork_rng(devices=[]):
@@ -86,18 +85,17 @@ class LinearSgd(Evaluator):
             trust_coefficient=own.trust_coefficient,
         )
         curves: list[dict[str, float]] = []
-        known = validation.labels.cpu()
-        for done in fit(probe, optimizer, train.images, train.labels.cpu(), subject.context, settings, subject.seed):
+        for epoch in fit(probe, optimizer, train.images, train_labels, subject.context, settings, subject.seed):
             logits = predict_logits(probe, validation.images, subject.context, VALIDATION_BATCH)
             curves.append(
                 {
-                    "train_loss": done.loss,
-                    "train_top1": done.accuracy,
-                    "validation_loss": float(cross_entropy(logits, known)),
-                    "validation_top1": topk_accuracy(logits, known)["top1"],
+                    "train_loss": epoch.loss,
+                    "train_top1": epoch.accuracy,
+                    "validation_loss": float(cross_entropy(logits, validation_labels)),
+                    "validation_top1": topk_accuracy(logits, validation_labels)["top1"],
                 }
             )
-        metrics: dict[str, Any] = topk_accuracy(predict_logits(probe, test.images, subject.context), test.labels.cpu())
+        metrics: dict[str, Any] = topk_accuracy(predict_logits(probe, test.images, subject.context), test_labels)
         protocol = {
             "split": "test",
             "images": len(test.images),

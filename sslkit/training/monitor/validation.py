@@ -104,7 +104,7 @@ class ValidationMonitor:
             mean=views.mean,
             std=views.std,
             labels=labels,
-            places=indices,
+            indices=indices,
             head=head,
             classifier=classifier,
         )

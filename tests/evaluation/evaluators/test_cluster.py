@@ -1,11 +1,11 @@
-"""The cluster evaluator, on a small made-up subject."""
+"""The cluster evaluator."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.dataset import Split
 from sslkit.contracts.evaluator import Evaluation, Features
+from sslkit.data.store import TensorStore
 from sslkit.errors import DataError
 from sslkit.evaluation.evaluators import cluster
 from sslkit.evaluation.evaluators.cluster import Cluster
@@ -21,24 +22,8 @@ from sslkit.evaluation.evaluators.cluster import Cluster
 SCORES = {"acc", "acc_many_to_one", "nmi", "ami", "ari", "mapping", "classes_used", "entropy_nats"}
 
 
-@dataclass
-class Images:
-    data: Tensor
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        _, channels, height, width = self.data.shape
-        return channels, height, width
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def gather(self, index: Tensor) -> Tensor:
-        return self.data[index]
-
-
-class Fake:
-    """Three classes: far apart in features, in pixels only where ``clear`` says so."""
+class ThreeClasses:
+    """Three classes, far apart in features; ``clear``: also in pixels."""
 
     seed = 3
     class_names: tuple[str, ...] = ("a", "b", "c")
@@ -47,7 +32,7 @@ class Fake:
 
     def __init__(self, logits: int | None = 3, clear: bool = False, sizes: tuple[int, int] = (90, 45)) -> None:
         generator = torch.Generator().manual_seed(0)
-        self.asked: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
         self.splits, self.outputs = {}, {}
         for name, count in zip(("train", "test"), sizes, strict=True):
             labels = torch.randint(3, (count,), generator=generator)
@@ -57,11 +42,11 @@ class Fake:
             features = torch.eye(3, 5)[labels] + 0.05 * torch.randn(count, 5, generator=generator)
             features *= torch.rand(count, 1, generator=generator) * 50 + 1
             scores = None if logits is None else torch.eye(3, logits)[(labels + 1) % 3]
-            self.splits[name] = Split(Images(images), labels)
+            self.splits[name] = Split(TensorStore(images), labels)
             self.outputs[name] = Features(features, labels, scores)
 
     def features(self, split: str) -> Features:
-        self.asked[split] += 1
+        self.requests[split] += 1
         return self.outputs[split]
 
     def split(self, split: str) -> Split:
@@ -71,12 +56,12 @@ class Fake:
         raise AssertionError("clustering needs only features")
 
 
-def evaluate(subject: Fake, **options: int) -> Evaluation:
+def evaluate(subject: ThreeClasses, **options: int) -> Evaluation:
     return Cluster(Cluster.Options(**options)).evaluate(subject)
 
 
-def test_logits_are_scored_and_baselines_stand_beside() -> None:
-    subject = Fake()
+def test_logits_are_scored_and_compared_with_baselines() -> None:
+    subject = ThreeClasses()
     result = evaluate(subject)
     assert result.metrics["acc"] == result.metrics["ari"] == 1.0
     assert result.metrics["mapping"] == [2, 0, 1]
@@ -84,17 +69,17 @@ def test_logits_are_scored_and_baselines_stand_beside() -> None:
     assert result.metrics["entropy_nats"] == pytest.approx(math.log(3), abs=0.05)
     assert set(result.baselines) == {"kmeans_pixels", "kmeans_features"}
     assert all(set(scores) == SCORES for scores in (result.metrics, *result.baselines.values()))
-    assert result.baselines["kmeans_features"]["acc"] == 1.0  # the lengths, which vary fiftyfold, must not count
+    assert result.baselines["kmeans_features"]["acc"] == 1.0  # whatever the lengths, which vary fiftyfold
     assert result.baselines["kmeans_pixels"]["acc"] < 0.7
-    assert subject.asked == {"train": 1, "test": 1}
+    assert subject.requests == {"train": 1, "test": 1}
 
 
-def test_the_pixel_baseline_sees_pixels() -> None:
-    assert evaluate(Fake(clear=True)).baselines["kmeans_pixels"]["acc"] == 1.0
+def test_the_pixel_baseline_uses_pixels() -> None:
+    assert evaluate(ThreeClasses(clear=True)).baselines["kmeans_pixels"]["acc"] == 1.0
 
 
 def test_more_clusters_than_classes() -> None:
-    result = evaluate(Fake(logits=8))
+    result = evaluate(ThreeClasses(logits=8))
     assert result.protocol["clusters"] == 8
     assert result.protocol["classes"] == result.protocol["kmeans"]["clusters"] == 3
     assert len(result.metrics["mapping"]) == 8
@@ -102,14 +87,14 @@ def test_more_clusters_than_classes() -> None:
 
 
 def test_without_logits_the_features_are_clustered() -> None:
-    result = evaluate(Fake(logits=None))
+    result = evaluate(ThreeClasses(logits=None))
     assert result.protocol["assigned_by"] == "k-means on features"
     assert result.metrics["acc"] == 1.0
     assert set(result.baselines) == {"kmeans_pixels"}
 
 
-def test_the_protocol_says_how() -> None:
-    result = evaluate(Fake(), kmeans_restarts=2, kmeans_fit_limit=50)
+def test_the_protocol_is_complete() -> None:
+    result = evaluate(ThreeClasses(), kmeans_restarts=2, kmeans_fit_limit=50)
     assert result.protocol["split"] == "test"
     assert result.protocol["images"] == 45
     assert result.protocol["acc"].startswith("one-to-one")
@@ -120,68 +105,68 @@ def test_the_protocol_says_how() -> None:
     json.dumps([result.metrics, result.protocol, result.baselines], allow_nan=False)
 
 
-def test_the_same_subject_gives_the_same_figures() -> None:
-    assert evaluate(Fake(), kmeans_fit_limit=40) == evaluate(Fake(), kmeans_fit_limit=40)
+def test_the_same_subject_gives_the_same_metrics() -> None:
+    assert evaluate(ThreeClasses(), kmeans_fit_limit=40) == evaluate(ThreeClasses(), kmeans_fit_limit=40)
 
 
-def test_centres_are_fitted_on_train_alone() -> None:
-    """Adding test images changes no other image's cluster."""
-    small, large = Fake(logits=None, sizes=(90, 20)), Fake(logits=None, sizes=(90, 45))
+def test_centres_are_fitted_only_on_training_images() -> None:
+    """More test images change no other image's cluster."""
+    small, large = ThreeClasses(logits=None, sizes=(90, 20)), ThreeClasses(logits=None, sizes=(90, 45))
     small.splits["train"], small.outputs["train"] = large.splits["train"], large.outputs["train"]
     joined = large.outputs["test"]
     assert joined.labels is not None
     small.outputs["test"] = Features(joined.features[:20], joined.labels[:20])
-    small.splits["test"] = Split(Images(large.splits["test"].images.gather(torch.arange(20))))
+    small.splits["test"] = Split(TensorStore(large.splits["test"].images.gather(torch.arange(20))))
     assert evaluate(small).metrics["mapping"] == evaluate(large).metrics["mapping"]
 
 
-def test_k_means_restarts_as_often_as_the_protocol_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_k_means_has_the_protocol_s_number_of_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
     restarts: list[int] = []
-    honest = cluster.fit_centres
+    original = cluster.fit_centres
 
-    def spied(points: Tensor, clusters: int, seed: int, often: int) -> Tensor:
-        restarts.append(often)
-        return honest(points, clusters, seed, often)
+    def recording(points: Tensor, clusters: int, seed: int, count: int) -> Tensor:
+        restarts.append(count)
+        return original(points, clusters, seed, count)
 
-    monkeypatch.setattr(cluster, "fit_centres", spied)
-    found = Cluster(Cluster.Options(kmeans_restarts=2)).evaluate(Fake())
+    monkeypatch.setattr(cluster, "fit_centres", recording)
+    found = Cluster(Cluster.Options(kmeans_restarts=2)).evaluate(ThreeClasses())
     assert found.protocol["kmeans"]["restarts"] == 2
     assert restarts == [2, 2]
 
 
 def test_large_images_are_fitted_on_fewer_and_assigned_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = evaluate(Fake(clear=True))
+    expected = evaluate(ThreeClasses(clear=True))
     monkeypatch.setattr(cluster, "BLOCK_BYTES", 4 * 16 * 7)
-    assert evaluate(Fake(clear=True)) == expected
+    assert evaluate(ThreeClasses(clear=True)) == expected
     monkeypatch.setattr(cluster, "FIT_BYTES", 4 * 16 * 30)
-    assert evaluate(Fake(clear=True)).protocol["kmeans"]["fit_images"]["kmeans_pixels"] == 30
+    assert evaluate(ThreeClasses(clear=True)).protocol["kmeans"]["fit_images"]["kmeans_pixels"] == 30
     monkeypatch.setattr(cluster, "FIT_BYTES", 1)
-    assert evaluate(Fake(clear=True)).protocol["kmeans"]["fit_images"]["kmeans_pixels"] == 3
+    assert evaluate(ThreeClasses(clear=True)).protocol["kmeans"]["fit_images"]["kmeans_pixels"] == 3
 
 
 def test_classes_without_names_are_counted_by_their_labels() -> None:
-    subject = Fake()
+    subject = ThreeClasses()
     subject.class_names = ()
     assert evaluate(subject).protocol["classes"] == 3
 
 
-def test_what_cannot_be_evaluated_is_explained() -> None:
-    subject = Fake()
+def test_missing_labels_and_too_few_images_are_refused() -> None:
+    subject = ThreeClasses()
     subject.outputs["test"] = replace(subject.outputs["test"], labels=None)
     with pytest.raises(DataError, match="labels"):
         evaluate(subject)
     with pytest.raises(DataError, match="kmeans_fit_limit"):
-        evaluate(Fake(), kmeans_fit_limit=2)
+        evaluate(ThreeClasses(), kmeans_fit_limit=2)
     with pytest.raises(DataError, match="3 clusters in 2 train images"):
-        evaluate(Fake(sizes=(2, 45)))
+        evaluate(ThreeClasses(sizes=(2, 45)))
 
 
 def test_every_option_is_described() -> None:
     assert all(field.description for field in Cluster.Options.model_fields.values())
 
 
-def test_names_are_scored_and_those_alike_count_as_one() -> None:
-    subject = Fake(logits=4)
+def test_same_named_classes_are_merged_and_names_are_scored() -> None:
+    subject = ThreeClasses(logits=4)
     subject.discovered_names = ("c", "a", "a", "")  # labels 0, 1 and 2 are in the classes 1, 2 and 0
     labels = subject.outputs["test"].labels
     assert labels is not None
@@ -191,27 +176,27 @@ def test_names_are_scored_and_those_alike_count_as_one() -> None:
     assert named["named_acc"] == pytest.approx(int(counts[0] + counts[2]) / 45)
     assert named["acc"] == pytest.approx(int(counts[2] + counts[:2].max()) / 45)
     assert named["classes_used"] == 2
-    assert result.metrics["acc"] == 1.0, "what was discovered is scored as before"
+    assert result.metrics["acc"] == 1.0, "without names, the classes are scored as before"
     assert result.protocol["named"] == (
-        "classes of one name count as one, which leaves 3; named_acc: images whose class bears the name of their label "
-        "(2 of the 3 classes bear one, those of the others count as wrong)"
+        "classes with the same name are merged, which leaves 3; named_acc: accuracy of the class names as labels "
+        "(2 of the 3 names are label names; images of the other classes count as wrong)"
     )
     subject.temperature = 10.0
     together = evaluate(subject).metrics["named"]
-    assert together["classes_used"] == 1, "probabilities of classes of one name are added, as in predictions"
+    assert together["classes_used"] == 1, "probabilities of same-named classes are added, as in predictions"
     subject.discovered_names = ("one", "two", "two", "")
     own_words = evaluate(subject)
     assert "named_acc" not in own_words.metrics["named"]
-    assert own_words.protocol["named"] == "classes of one name count as one, which leaves 3"
+    assert own_words.protocol["named"] == "classes with the same name are merged, which leaves 3"
 
 
-def test_k_means_is_fitted_on_images_from_all_over_train() -> None:
-    """Folders give images class by class: the first ones show one class alone."""
-    subject = Fake(clear=True)
-    train, made = subject.splits["train"], subject.outputs["train"]
+def test_k_means_is_fitted_on_a_random_sample() -> None:
+    """The images of a folder data set are sorted by class: the first ones are all of one class."""
+    subject = ThreeClasses(clear=True)
+    train, output = subject.splits["train"], subject.outputs["train"]
     assert train.labels is not None
     order = train.labels.argsort(stable=True)
-    subject.splits["train"] = Split(Images(train.images.data[order]), train.labels[order])
-    subject.outputs["train"] = Features(made.features[order], train.labels[order])
+    subject.splits["train"] = Split(TensorStore(train.images.images[order]), train.labels[order])
+    subject.outputs["train"] = Features(output.features[order], train.labels[order])
     for scores in evaluate(subject, kmeans_fit_limit=20).baselines.values():
         assert scores["acc"] == 1.0

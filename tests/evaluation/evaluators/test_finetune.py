@@ -1,4 +1,4 @@
-"""Fine-tuning, on images whose class is the place of a bright square."""
+"""The fine-tuning evaluator."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
+from evaluation_subjects import SquareSubject
 
-from sslkit.data.label_subsets import nested_fractions
-from sslkit.data.splits import Joined, Subset
-from sslkit.data.store import TensorStore
-from sslkit.evaluation import supervised_training as supervised
+from sslkit.data.label_subsets import nested_subsets
+from sslkit.data.store import ConcatStore, SubsetStore, TensorStore
+from sslkit.evaluation import supervised_training
 from sslkit.evaluation.evaluators.finetune import Finetune
 from sslkit.evaluation.supervised_training import TrainingSettings, train_classifier
 
@@ -27,117 +27,119 @@ def finetune(**options: object) -> Finetune:
     return Finetune(Finetune.Options.model_validate(given | options))
 
 
-def test_learns_leaves_the_run_s_network_alone_and_repeats_to_the_bit(squares) -> None:
-    subject = squares()
+def test_it_learns_and_repeats_exactly_and_the_run_s_network_is_unchanged() -> None:
+    subject = SquareSubject()
     before = {name: value.clone() for name, value in subject.network.state_dict().items()}
     result = finetune(fractions=(0.1, 1.0), seeds=2).evaluate(subject)
     assert result.protocol["trainings"] == {"0.1": 2, "1": 1}
     assert "seeds" not in result.protocol
-    assert subject.asked == {"train": 1, "validation": 1, "test": 1}
+    assert subject.requests == {"train": 1, "validation": 1, "test": 1}
     few = result.metrics["fractions"]["0.1"]
     assert 1 / 6 < few["top1"] < result.metrics["top1"]
     assert result.metrics["top1"] > 0.8
     assert few["top1_std"] >= 0
     assert all(torch.equal(value, before[name]) for name, value in subject.network.state_dict().items())
     assert not any(parameter.requires_grad for parameter in subject.network.parameters())
-    assert finetune(fractions=(0.1, 1.0), seeds=2).evaluate(squares()).metrics == result.metrics
+    assert finetune(fractions=(0.1, 1.0), seeds=2).evaluate(SquareSubject()).metrics == result.metrics
 
 
-def test_the_rate_is_chosen_on_the_fraction_s_own_labels(squares, monkeypatch: pytest.MonkeyPatch) -> None:
-    subject = squares()
+def test_the_learning_rate_is_chosen_on_the_fraction_s_own_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = SquareSubject()
     labels = torch.cat([subject.split("train").labels, subject.split("validation").labels])
-    few = nested_fractions(labels, [0.6], subject.seed)[0.6]
-    trained: list[tuple[float, list[int]]] = []
+    few = nested_subsets(labels, [0.6], subject.seed)[0.6]
+    trainings: list[tuple[float, list[int]]] = []
 
-    def spied(backbone, images, known, classes, context, settings, seed):
-        where, places = images, torch.arange(len(images))
-        while isinstance(where, Subset):
-            where, places = where.images, where.places[places]
-        assert torch.equal(known, labels[places])
-        trained.append((settings.lr_backbone, places.tolist()))
-        return train_classifier(backbone, images, known, classes, context, settings, seed)
+    def recording(backbone, images, targets, classes, context, settings, seed):
+        store, indices = images, torch.arange(len(images))
+        while isinstance(store, SubsetStore):
+            store, indices = store.images, store.indices[indices]
+        assert torch.equal(targets, labels[indices])
+        trainings.append((settings.lr_backbone, indices.tolist()))
+        return train_classifier(backbone, images, targets, classes, context, settings, seed)
 
-    monkeypatch.setattr("sslkit.evaluation.evaluators.finetune.train_classifier", spied)
+    monkeypatch.setattr("sslkit.evaluation.evaluators.finetune.train_classifier", recording)
     found = finetune(fractions=(0.6,), lr_backbones=(1e-9, 0.05)).evaluate(subject)
-    (slow, kept), (fast, kept_too), (best, all_of_them) = trained
+    (slow, slow_images), (fast, fast_images), (best, all_images) = trainings
     assert (slow, fast, best) == (1e-9, 0.05, 0.05)
-    assert kept == kept_too
-    assert sorted(all_of_them) == sorted(few.tolist())
-    assert set(kept) < set(all_of_them)
-    assert len(all_of_them) - len(kept) == pytest.approx(len(few) / 5, abs=len(labels.unique()))
+    assert slow_images == fast_images
+    assert sorted(all_images) == sorted(few.tolist())
+    assert set(slow_images) < set(all_images)
+    assert len(all_images) - len(slow_images) == pytest.approx(len(few) / 5, abs=len(labels.unique()))
     assert found.protocol["lr_backbone_chosen"] == {"0.6": [0.05]}
     assert found.protocol["lr_backbones"] == [1e-9, 0.05]
 
 
-def test_an_untrained_network_chooses_among_the_same_rates(squares) -> None:
+def test_an_untrained_network_chooses_among_the_same_learning_rates() -> None:
     both = finetune(lr_backbones=(1e-9, 0.05))
-    result = both.evaluate(squares(untrained=True))
+    result = both.evaluate(SquareSubject(untrained=True))
     assert result.protocol["lr_backbone_chosen"] == {"1": [0.05]}
-    single = finetune(lr_backbones=(1e-9,)).evaluate(squares(untrained=True))
+    single = finetune(lr_backbones=(1e-9,)).evaluate(SquareSubject(untrained=True))
     assert single.protocol["lr_backbone_chosen"] == {"1": [1e-9]}
-    assert single.protocol["lr_backbone_chosen_on"] == "nothing: it was given"
+    assert single.protocol["lr_backbone_chosen_on"] == "nothing: a single rate was given"
     assert result.protocol["lr_backbone_chosen_on"].startswith("a fifth of the fraction's labels")
     assert result.metrics["top1"] > single.metrics["top1"]
 
 
-def test_of_classes_with_a_single_image_nothing_is_held_out(squares) -> None:
-    found = finetune(fractions=(1e-6,), lr_backbones=(0.03, 0.05), epochs=1).evaluate(squares())
+def test_single_images_of_a_class_are_not_held_out() -> None:
+    found = finetune(fractions=(1e-6,), lr_backbones=(0.03, 0.05), epochs=1).evaluate(SquareSubject())
     assert found.protocol["lr_backbone_chosen"] == {"1e-06": [0.03]}
 
 
-def test_few_labels_are_trained_on_for_as_many_more_epochs(squares) -> None:
-    subject = squares()
+def test_few_labels_increase_the_epochs() -> None:
+    subject = SquareSubject()
     labels = torch.cat([subject.split("train").labels, subject.split("validation").labels])
-    few, steps = len(nested_fractions(labels, [0.1], 0)[0.1]), len(labels) // 8
+    few, steps = len(nested_subsets(labels, [0.1], 0)[0.1]), len(labels) // 8
     found = finetune(fractions=(0.1, 1.0), epochs=1, batch_size=8, min_steps=steps).evaluate(subject)
     assert found.protocol["epochs"] == {"0.1": math.ceil(steps / (few // 8)), "1": 1}
     assert found.protocol["epochs"]["0.1"] > 5
     assert found.protocol["min_steps"] == steps
 
 
-def test_weights_are_decayed_and_backbone_and_classifier_have_their_own_rates(
-    squares, monkeypatch: pytest.MonkeyPatch
+def test_backbone_and_classifier_have_their_own_learning_rate_and_only_weights_decay(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    used: list[torch.optim.Optimizer] = []
-    monkeypatch.setattr(supervised, "fit", lambda network, optimizer, *rest: used.append(optimizer) or iter(()))
-    subject = squares()
+    optimizers: list[torch.optim.Optimizer] = []
+    monkeypatch.setattr(
+        supervised_training, "fit", lambda network, optimizer, *_: optimizers.append(optimizer) or iter(())
+    )
+    subject = SquareSubject()
     part = subject.split("train")
     settings = TrainingSettings(1, 8, 0.01, 0.05, 5e-4, (0.9, 1.0), 0.0)
     train_classifier(subject.network, part.images, part.labels, 6, subject.context, settings, 0)
-    groups = [(group["lr"], group["weight_decay"]) for group in used[0].param_groups]
+    groups = [(group["lr"], group["weight_decay"]) for group in optimizers[0].param_groups]
     assert groups == [(0.01, 5e-4), (0.01, 0.0), (0.05, 5e-4), (0.05, 0.0)]
 
 
-def test_the_optimizer_is_as_the_protocol_says_and_test_images_stand_alone(
-    squares, monkeypatch: pytest.MonkeyPatch
+def test_the_optimizer_is_that_of_the_protocol_and_test_images_are_predicted_in_eval_mode(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rates: list[float] = []
     kinds: set[tuple[float, bool]] = set()
-    honest = torch.optim.SGD.step
+    original = torch.optim.SGD.step
 
     def step(self: torch.optim.SGD, *arguments: object) -> object:
         group = self.param_groups[-1]
         rates.append(group["lr"])
         kinds.add((group["momentum"], group["nesterov"]))
-        return honest(self, *arguments)
+        return original(self, *arguments)
 
     modes: list[bool] = []
 
-    def spied(network: torch.nn.Module, *rest: object) -> torch.Tensor:
+    def recording(network: torch.nn.Module, *rest: object) -> torch.Tensor:
         modes.append(any(part.training for part in network.modules()))
-        return supervised.predict_logits(network, *rest)
+        return supervised_training.predict_logits(network, *rest)
 
     monkeypatch.setattr(torch.optim.SGD, "step", step)
-    monkeypatch.setattr("sslkit.evaluation.evaluators.finetune.predict_logits", spied)
-    finetune(epochs=2, batch_size=54, lr_head=0.5).evaluate(squares())
-    assert rates == pytest.approx([0.5 * (1 + math.cos(math.pi * place / 8)) / 2 for place in range(8)])
+    monkeypatch.setattr("sslkit.evaluation.evaluators.finetune.predict_logits", recording)
+    finetune(epochs=2, batch_size=54, lr_head=0.5).evaluate(SquareSubject())
+    assert rates == pytest.approx([0.5 * (1 + math.cos(math.pi * step / 8)) / 2 for step in range(8)])
     assert kinds == {(0.9, True)}
     assert modes == [False]
 
 
 def test_joined_stores_keep_their_order() -> None:
     images = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1)
-    joined = Joined(TensorStore(images[:4]), TensorStore(images[4:]))
+    joined = ConcatStore(TensorStore(images[:4]), TensorStore(images[4:]))
     assert len(joined) == 10
     assert joined.shape == (1, 1, 1)
     assert joined.gather(torch.tensor([9, 0, 4, 3])).flatten().tolist() == [9, 0, 4, 3]

@@ -1,4 +1,4 @@
-"""The linear probe trained as in the report, on the images of the fine-tuning test."""
+"""The linear probe trained by SGD."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from evaluation_subjects import SquareSubject
 
-from sslkit.evaluation.evaluators import linear_sgd as linear_report
+from sslkit.evaluation.evaluators import linear_sgd
 from sslkit.evaluation.evaluators.linear_sgd import LinearSgd
 from sslkit.optimizers.lars import LarsSgd
 from sslkit.views.preprocess import preprocess
@@ -20,16 +21,16 @@ def probe(**options: object) -> LinearSgd:
     return LinearSgd(LinearSgd.Options.model_validate(given | options))
 
 
-def test_defaults_are_the_report_s() -> None:
+def test_default_epochs_and_batch_size() -> None:
     options = LinearSgd.Options()
     assert (options.epochs, options.batch_size) == (100, 64)
 
 
-def test_trains_the_classifier_alone_and_draws_its_curves(squares) -> None:
-    subject = squares()
+def test_only_the_classifier_is_trained_and_its_curves_are_recorded() -> None:
+    subject = SquareSubject()
     before = {name: value.clone() for name, value in subject.network.state_dict().items()}
     result = probe().evaluate(subject)
-    assert subject.asked == {"train": 1, "validation": 1, "test": 1}
+    assert subject.requests == {"train": 1, "validation": 1, "test": 1}
     assert all(torch.equal(value, before[name]) for name, value in subject.network.state_dict().items())
     curves = result.metrics["curves"]
     assert len(curves) == 15
@@ -41,50 +42,48 @@ def test_trains_the_classifier_alone_and_draws_its_curves(squares) -> None:
     assert result.protocol["batch_size"] == 16
 
 
-def test_validation_labels_change_nothing_but_their_curves(squares) -> None:
-    subject, tampered = squares(), squares()
-    validation = tampered.splits["validation"]
-    tampered.splits["validation"] = replace(validation, labels=validation.labels.flip(0))
-    honest, other = (probe(epochs=2).evaluate(each).metrics for each in (subject, tampered))
-    assert honest["top1"] == other["top1"]
-    assert [row["train_loss"] for row in honest["curves"]] == [row["train_loss"] for row in other["curves"]]
-    assert honest["curves"] != other["curves"]
+def test_validation_labels_change_only_their_curves() -> None:
+    subject, changed = SquareSubject(), SquareSubject()
+    validation = changed.splits["validation"]
+    changed.splits["validation"] = replace(validation, labels=validation.labels.flip(0))
+    original, other = (probe(epochs=2).evaluate(each).metrics for each in (subject, changed))
+    assert original["top1"] == other["top1"]
+    assert [row["train_loss"] for row in original["curves"]] == [row["train_loss"] for row in other["curves"]]
+    assert original["curves"] != other["curves"]
 
 
-def test_the_optimizer_is_the_protocol_s_and_validation_comes_in_batches_of_256(
-    squares, monkeypatch: pytest.MonkeyPatch
+def test_the_optimizer_is_that_of_the_protocol_and_validation_batches_have_256_images(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     steps: list[tuple[float, list[tuple[float, float, float, bool]]]] = []
     batches: list[int | None] = []
-    honest, predicted = LarsSgd.step, linear_report.predict_logits
+    original_step, original_predict = LarsSgd.step, linear_sgd.predict_logits
 
     def step(self: LarsSgd, *arguments: object) -> object:
         groups = [(g["momentum"], g["weight_decay"], g["trust_coefficient"], g["adapt"]) for g in self.param_groups]
         steps.append((self.param_groups[0]["lr"], groups))
-        return honest(self, *arguments)
+        return original_step(self, *arguments)
 
-    def spied(network: torch.nn.Module, images: object, context: object, *batch: int) -> torch.Tensor:
+    def recording(network: torch.nn.Module, images: object, context: object, *batch: int) -> torch.Tensor:
         batches.append(batch[0] if batch else None)
-        return predicted(network, images, context, *batch)
+        return original_predict(network, images, context, *batch)
 
     monkeypatch.setattr(LarsSgd, "step", step)
-    monkeypatch.setattr(linear_report, "predict_logits", spied)
-    probe(epochs=2, batch_size=45, lr=0.4).evaluate(squares())
+    monkeypatch.setattr(linear_sgd, "predict_logits", recording)
+    probe(epochs=2, batch_size=45, lr=0.4).evaluate(SquareSubject())
     assert [rate for rate, _ in steps] == pytest.approx([0.4 * (1 + math.cos(math.pi * k / 8)) / 2 for k in range(8)])
     assert all(groups == [(0.9, 0.0, 0.05, True), (0.9, 0.0, 0.05, False)] for _, groups in steps)
     assert batches == [256, 256, None]
 
 
-def test_training_images_are_cropped_and_mirrored_and_the_others_are_not(
-    squares, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_training_images_are_augmented(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[torch.Tensor] = []
-    subject = squares()
-    honest = subject.network.forward
+    subject = SquareSubject()
+    original = subject.network.forward
 
     def forward(images: torch.Tensor) -> torch.Tensor:
         seen.append(images.clone())
-        return honest(images)
+        return original(images)
 
     monkeypatch.setattr(subject.network, "forward", forward)
     probe(epochs=2, batch_size=180, crop_scale=(0.2, 0.5), flip_p=0.5).evaluate(subject)

@@ -1,24 +1,42 @@
-"""Subjects that evaluators of several kinds are tested on."""
+"""Subjects that evaluators are tested on; ``requests`` counts how often each split was requested."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
 
-import pytest
 import torch
 from torch import Tensor, nn
 
 from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.context import Context
 from sslkit.contracts.dataset import Split
+from sslkit.contracts.evaluator import Features
 from sslkit.contracts.options import NoOptions
 from sslkit.data.store import TensorStore
 
-CLASSES = 6
+
+class FeatureSubject:
+    """Features of seven overlapping classes."""
+
+    seed = 5
+    class_names = tuple("abcdefg")
+
+    def __init__(self, noise: float = 0.35) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.requests: Counter[str] = Counter()
+        self.parts: dict[str, Features] = {}
+        for name, count in (("train", 280), ("validation", 70), ("test", 140)):
+            labels = torch.arange(count) % 7
+            features = torch.eye(7, 9)[labels] + noise * torch.randn(count, 9, generator=generator)
+            self.parts[name] = Features(features, labels)
+
+    def features(self, split: str) -> Features:
+        self.requests[split] += 1
+        return self.parts[split]
 
 
-class Small(Backbone):
+class SmallBackbone(Backbone):
     api = 1
     feature_dim = 8
 
@@ -35,9 +53,9 @@ class Small(Backbone):
         return {}
 
 
-def split(count: int, seed: int) -> Split:
+def _squares(count: int, seed: int) -> Split:
     generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(count) % CLASSES
+    labels = torch.arange(count) % 6
     images = torch.randint(0, 200, (count, 1, 12, 12), generator=generator)
     for image, label in zip(images, labels.tolist(), strict=True):
         row, column = divmod(label, 3)
@@ -45,8 +63,8 @@ def split(count: int, seed: int) -> Split:
     return Split(TensorStore(images.to(torch.uint8)), labels)
 
 
-class Squares:
-    """Images whose class is the place of a bright square."""
+class SquareSubject:
+    """Images of six classes; the position of a bright square is the class."""
 
     seed = 1
     class_names = tuple("abcdef")
@@ -56,18 +74,13 @@ class Squares:
 
     def __init__(self, *, untrained: bool = False) -> None:
         self.untrained = untrained
-        self.asked: Counter[str] = Counter()
-        self.splits = {"train": split(180, 0), "validation": split(36, 1), "test": split(120, 2)}
-        self.network = Small().eval().requires_grad_(False)
+        self.requests: Counter[str] = Counter()
+        self.splits = {"train": _squares(180, 0), "validation": _squares(36, 1), "test": _squares(120, 2)}
+        self.network = SmallBackbone().eval().requires_grad_(False)
 
     def split(self, name: str) -> Split:
-        self.asked[name] += 1
+        self.requests[name] += 1
         return self.splits[name]
 
     def backbone(self) -> Backbone:
         return self.network
-
-
-@pytest.fixture
-def squares() -> type[Squares]:
-    return Squares

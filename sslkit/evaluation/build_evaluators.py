@@ -1,0 +1,96 @@
+"""Build evaluators, and another data set to evaluate on, from names and options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sslkit.assembly.build_component import build_dataset
+from sslkit.components.catalog import Catalog, Entry
+from sslkit.components.importer import load_component, variant_options
+from sslkit.components.kinds import find_kind
+from sslkit.contracts.dataset import Dataset
+from sslkit.contracts.evaluator import Evaluator
+from sslkit.errors import InputError, RecipeError
+from sslkit.recipe.document import Document
+from sslkit.recipe.load import load_recipe
+from sslkit.recipe.option_problems import suggestion, validate_table
+from sslkit.recipe.overrides import apply_overrides
+
+SOURCE = "sslkit eval"
+"""Source that error messages name for options of the command line."""
+
+
+def build_evaluators(asked: Mapping[str, Mapping[str, Any]], settings: Sequence[str] = ()) -> dict[str, Evaluator]:
+    """Return evaluators by name.
+
+    Args:
+        asked: options by evaluator, such as ``{"cluster": {}, "linear": {"fractions": [0.1]}}``. Names may be
+            qualified, as in ``sslkit:cluster``; the options of equal evaluators are merged.
+        settings: ``evaluator.option=value`` each; override these options.
+
+    Raises:
+        ComponentError: an evaluator is not installed, or cannot be imported.
+        InputError: two evaluators have the same name.
+        RecipeError: lists every invalid option.
+    """
+    catalog = Catalog.scan()
+    entries: dict[str, Entry] = {}
+    tables: dict[str, dict[str, Any]] = {}
+    for name, options in asked.items():
+        entry = catalog.find(find_kind("evaluator"), name)
+        if entries.setdefault(entry.name, entry) != entry:
+            raise InputError(f"two evaluators are called {entry.name!r}: evaluate with one after the other")
+        tables[entry.name] = tables.get(entry.name, {}) | dict(options)
+    document = Document(tables, source=SOURCE)
+    apply_overrides(document, settings)
+    problems = [
+        document.problem((name,), "this evaluator is not used here", suggestion(name, list(entries)))
+        for name in document.tables
+        if name not in entries
+    ]
+    evaluators: dict[str, Evaluator] = {}
+    for name, entry in entries.items():
+        built = _build(entry, document, name)
+        if isinstance(built, list):
+            problems += built
+        else:
+            evaluators[name] = built
+    if problems:
+        raise RecipeError(problems, "the evaluation's options")
+    return evaluators
+
+
+def build_other_dataset(asked: str, settings: Sequence[str] = ()) -> tuple[str, Dataset]:
+    """Return the name and the data set to evaluate on instead of the run's own.
+
+    Args:
+        asked: name of a data set, or path of a recipe (ends in ``.toml``), whose ``[data]`` table is used.
+        settings: ``data.option=value`` each.
+
+    Raises:
+        ComponentError: the data set is not installed, or cannot be imported.
+        RecipeError: lists every invalid option.
+    """
+    if asked.endswith(".toml"):
+        recipe = load_recipe(Path(asked), settings)
+        return recipe.data.entry.name, build_dataset(recipe)
+    entry = Catalog.scan().find(find_kind("dataset"), asked)
+    document = Document({"data": {}}, source=SOURCE)
+    apply_overrides(document, settings)
+    built = _build(entry, document, "data")
+    if isinstance(built, list):
+        raise RecipeError(built, "the data set's options")
+    return entry.name, built
+
+
+def _build(entry: Entry, document: Document, name: str) -> Any:
+    """Return the component with the options of a table, or a list of problems."""
+    table = document.tables[name]
+    if not isinstance(table, dict):
+        message = f"must be a table of options, not {table!r}"
+        raise RecipeError([document.problem((name,), message, f"set one option, as in {name}.OPTION=VALUE")])
+    component: Any = load_component(entry)
+    options = validate_table(component.Options, variant_options(entry, component) | table, (name,), document)
+    return options if isinstance(options, list) else component(options)
