@@ -62,10 +62,8 @@ class EffectOptions(BaseOptions):
     @classmethod
     def _check_length(cls, value: PerView, info: ValidationInfo) -> PerView:
         # A count that failed its own validation is missing here.
-        if "views" in info.data:
-            global_views, local_views = info.data["views"], 0
-        else:
-            global_views, local_views = info.data.get("global_crops"), info.data.get("local_crops")
+        global_views: int | None = info.data.get("views", info.data.get("global_crops"))
+        local_views: int | None = 0 if "views" in info.data else info.data.get("local_crops")
         if isinstance(value, float) or global_views is None or local_views is None:
             return value
         expected = global_views + (local_views > 0)

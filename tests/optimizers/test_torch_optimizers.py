@@ -204,8 +204,8 @@ def test_resume_is_bit_identical(kind: Any, stop: int) -> None:
     assert again[1].param_groups[0]["lr"] == first_optimizer.param_groups[0]["lr"]
     assert again[2].get_last_lr() == first_schedule.get_last_lr()
     train(*again, range(stop, 30))
-    for (name, expected), found in zip(model.state_dict().items(), again[0].state_dict().values(), strict=True):
-        assert torch.equal(expected, found), name
+    for (name, expected), actual in zip(model.state_dict().items(), again[0].state_dict().values(), strict=True):
+        assert torch.equal(expected, actual), name
 
 
 def test_a_training_resumed_with_more_epochs_follows_the_longer_curve() -> None:

@@ -22,8 +22,8 @@ from sslkit_backbones.timm_models import Timm  # noqa: E402 - timm is optional
 
 
 def build(size: int = 64, channels: int = 3, restoring: bool = False, **options: object) -> Timm:
-    own = (0.5,) * channels
-    context = sslkit.Context(channels, size, own, own, 4, 1, 1, view_size=size, restoring=restoring)
+    half = (0.5,) * channels
+    context = sslkit.Context(channels, size, half, half, 4, 1, 1, view_size=size, restoring=restoring)
     torch.manual_seed(0)
     return Timm(Timm.Options.model_validate(options), context).eval()
 
@@ -95,7 +95,7 @@ use = "selfcls"
 use = "adamw"
 """
 
-FETCH = """
+DOWNLOAD = """
 import sys, torch, sslkit
 from sslkit_backbones.timm_models import Timm
 context = sslkit.Context(3, 64, (.5,) * 3, (.5,) * 3, 4, 1, 1, view_size=64, restoring=len(sys.argv) > 1)
@@ -106,17 +106,17 @@ except sslkit.InputError as error:
 """
 
 
-def fetch(cache: Path, *arguments: str) -> str:
+def download(cache: Path, *arguments: str) -> str:
     environment = os.environ | {"HF_HOME": str(cache), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", FETCH, *arguments], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", DOWNLOAD, *arguments], env=environment, capture_output=True, text=True, check=True
     )
     return done.stdout.strip()
 
 
 def test_pretrained_weights_are_read_from_the_hugging_face_cache(tmp_path: Path) -> None:
-    assert fetch(tmp_path).startswith("cannot download timm's weights of test_resnet: ")
-    assert "set pretrained = false" in fetch(tmp_path)
+    assert download(tmp_path).startswith("cannot download timm's weights of test_resnet: ")
+    assert "set pretrained = false" in download(tmp_path)
 
     from safetensors.torch import save_file
 
@@ -127,11 +127,11 @@ def test_pretrained_weights_are_read_from_the_hugging_face_cache(tmp_path: Path)
     (snapshot.parents[1] / "refs").mkdir()
     (snapshot.parents[1] / "refs" / "main").write_text("abc")
     save_file(weights, snapshot / "model.safetensors")
-    assert fetch(tmp_path) == "0.25"
+    assert download(tmp_path) == "0.25"
 
 
 def test_no_weights_are_downloaded_when_trained_weights_follow(tmp_path: Path) -> None:
-    assert abs(float(fetch(tmp_path, "restoring"))) < 0.1
+    assert abs(float(download(tmp_path, "restoring"))) < 0.1
 
 
 def test_a_recipe_names_the_model_and_the_run_records_it_as_an_option(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def make_loss(view_count: int = 2, world: sslkit.World | None = None, **options:
 def outputs(logits: Logits, global_views: int = 2) -> sslkit.ViewOutputs:
     views, batch = len(logits[0]), len(logits[0][0])
     branch = sslkit.BranchOutputs(
-        tuple(torch.zeros(batch, 3) for _ in range(views)), logits=tuple(tuple(own) for own in logits)
+        tuple(torch.zeros(batch, 3) for _ in range(views)), logits=tuple(tuple(per_view) for per_view in logits)
     )
     return sslkit.ViewOutputs({"student": branch}, global_views, torch.arange(batch))
 
@@ -79,8 +79,8 @@ def test_equals_the_formula(sizes: tuple[int, ...], views: int, global_views: in
     assert output.total.shape == ()
     assert output.total.dtype == torch.float64
     assert output.total.item() == pytest.approx(formula(logits, global_views), abs=1e-10)
-    for own, value in zip(logits, output.per_classifier, strict=True):
-        assert value.item() == pytest.approx(formula([own], global_views), abs=1e-10)
+    for per_view, value in zip(logits, output.per_classifier, strict=True):
+        assert value.item() == pytest.approx(formula([per_view], global_views), abs=1e-10)
 
 
 def test_equals_the_formula_at_other_temperatures() -> None:
@@ -96,7 +96,7 @@ def test_equals_the_formula_where_eps_matters() -> None:
 
 
 def test_gradients() -> None:
-    logits = [view.requires_grad_() for own in draw(3, 3, 4, views=3, batch=4) for view in own]
+    logits = [view.requires_grad_() for per_view in draw(3, 3, 4, views=3, batch=4) for view in per_view]
     loss = make_loss(3, row_temperature=0.4, column_temperature=0.3)
 
     def total(*flat: Tensor) -> Tensor:
@@ -106,32 +106,32 @@ def test_gradients() -> None:
 
 
 def test_targets_are_not_detached() -> None:
-    own = draw(3)[0]
-    own[0].requires_grad_()
-    own[1].requires_grad_()
-    make_loss()(outputs([own])).total.backward()
-    detached = [view.detach().requires_grad_() for view in own]
+    per_view = draw(3)[0]
+    per_view[0].requires_grad_()
+    per_view[1].requires_grad_()
+    make_loss()(outputs([per_view])).total.backward()
+    detached = [view.detach().requires_grad_() for view in per_view]
     q = (detached[0] / 0.05).softmax(0).detach()
     p = (detached[1] / 0.1).softmax(1)
     (-((q / q.sum(1, keepdim=True)) * (p / p.sum(0) * 2 + 1e-8).log()).sum(1).mean() / 2).backward()
     # The gradient through the prediction alone is not the whole gradient of the view.
-    assert own[1].grad is not None
+    assert per_view[1].grad is not None
     assert detached[1].grad is not None
-    assert (own[1].grad - detached[1].grad).abs().max() > 1e-3
+    assert (per_view[1].grad - detached[1].grad).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize(
     "permute",
     [
-        lambda own: [own[1], own[0], own[3], own[2]],
-        lambda own: [view[:, torch.tensor([2, 0, 3, 1])] for view in own],
-        lambda own: [view[torch.tensor([5, 0, 3, 1, 4, 2])] for view in own],
+        lambda per_view: [per_view[1], per_view[0], per_view[3], per_view[2]],
+        lambda per_view: [view[:, torch.tensor([2, 0, 3, 1])] for view in per_view],
+        lambda per_view: [view[torch.tensor([5, 0, 3, 1, 4, 2])] for view in per_view],
     ],
     ids=["views", "classes", "images"],
 )
 def test_permutations_do_not_change_the_loss(permute: Callable[[list[Tensor]], list[Tensor]]) -> None:
-    own = draw(4, views=4)[0]
-    before, after = (make_loss(4)(outputs([views])).total.item() for views in (own, permute(own)))
+    per_view = draw(4, views=4)[0]
+    before, after = (make_loss(4)(outputs([views])).total.item() for views in (per_view, permute(per_view)))
     assert after == pytest.approx(before, abs=1e-12)
 
 
@@ -176,19 +176,19 @@ def test_several_classifiers_are_averaged_in_order() -> None:
 
 @pytest.mark.parametrize("scale", [1e3, 1e30])
 def test_large_logits_give_finite_values(scale: float) -> None:
-    own = [(scale * view).float().requires_grad_() for view in draw(4)[0]]
-    output = make_loss()(outputs([own]))
+    per_view = [(scale * view).float().requires_grad_() for view in draw(4)[0]]
+    output = make_loss()(outputs([per_view]))
     output.total.backward()
     assert output.total.isfinite()
-    assert all(view.grad is not None and view.grad.isfinite().all() for view in own)
+    assert all(view.grad is not None and view.grad.isfinite().all() for view in per_view)
 
 
 def test_half_precision_logits_are_computed_in_float32() -> None:
-    own = [view.bfloat16() for view in draw(4)[0]]
+    per_view = [view.bfloat16() for view in draw(4)[0]]
     with torch.autocast("cpu", torch.bfloat16):
-        total = make_loss()(outputs([own])).total
+        total = make_loss()(outputs([per_view])).total
     assert total.dtype == torch.float32
-    assert total.item() == pytest.approx(formula([[view.double() for view in own]], 2), rel=1e-5)
+    assert total.item() == pytest.approx(formula([[view.double() for view in per_view]], 2), rel=1e-5)
 
 
 def test_too_few_views_or_classes_raise() -> None:
