@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-TINY = """\
+TINY_RECIPE = """\
 [run]
 seed = 7
 
@@ -43,59 +43,59 @@ log_every_steps = 3
 """
 
 
-LONG = (
+SLOW_FILES = (
     "test_kill_storm",
     "test_tutorial",
     "test_examples",
     "test_scaffold",
-    "test_two_processes",
+    "test_matches_one_process",
     "test_learns",
     "test_broken_plugins",
-    "test_recipes_train",
+    "test_shipped_recipes",
     "test_wheels",
     "test_core_components",
 )
-"""Files whose tests take long.  They begin first, so that no worker is left with one of them at the end."""
+"""Slow test files; they run first, so that no worker is left with one at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put long files first; the order within a file stays."""
-    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+    """Run slow files first; keep the order within a file."""
+    items.sort(key=lambda item: SLOW_FILES.index(item.path.stem) if item.path.stem in SLOW_FILES else len(SLOW_FILES))
 
 
 @pytest.fixture(autouse=True, scope="session")
 def single_thread() -> None:
-    """Several test processes share the machine's cores."""
+    """Limit torch to one thread, because test processes share the machine's cores."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def tiny_recipe_text() -> str:
-    """A recipe of ten steps."""
-    return TINY
+    """Return a recipe of ten steps."""
+    return TINY_RECIPE
 
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished run of that recipe, to be read or copied."""
+    """Return the folder of a finished run of the tiny recipe; tests may read or copy it, not change it."""
     import sslkit
 
     folder = tmp_path_factory.mktemp("finished")
-    (folder / "tiny.toml").write_text(TINY)
+    (folder / "tiny.toml").write_text(TINY_RECIPE)
     return sslkit.train(folder / "tiny.toml", runs=folder).path
 
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    """The same, in a file."""
+    """Return the path of the tiny recipe."""
     path = tmp_path / "tiny.toml"
-    path.write_text(TINY)
+    path.write_text(TINY_RECIPE)
     return path
 
 
 @pytest.fixture(autouse=True, scope="session")
 def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests, and the commands they start, keep nothing in the user's cache."""
+    """Keep tests, and the commands they start, out of the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSLKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -103,21 +103,21 @@ def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture
 def fail_if_blocked() -> Iterator[None]:
-    """What waits for a pipe fails instead."""
+    """Fail a test that blocks on a pipe for two minutes."""
 
-    class Waited(BaseException):
-        """What no code catches, unlike an OSError."""
+    class Blocked(BaseException):
+        """Exception that no code catches, unlike an OSError."""
 
-    def late(number: int, frame: object) -> None:
-        raise Waited
+    def raise_blocked(number: int, frame: object) -> None:
+        raise Blocked
 
-    before = signal.signal(signal.SIGALRM, late)
+    previous = signal.signal(signal.SIGALRM, raise_blocked)
     signal.alarm(120)
     try:
         yield
     finally:
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGALRM, previous)
 
 
 Install = Callable[..., Path]
@@ -125,7 +125,7 @@ Install = Callable[..., Path]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Put a distribution with real metadata, and its module, on the path."""
+    """Return a function that puts a distribution with its metadata and modules on the path."""
     site = tmp_path / "site"
     site.mkdir()
     monkeypatch.syspath_prepend(str(site))

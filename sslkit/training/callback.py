@@ -6,7 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from sslkit.errors import TrainingError
+from sslkit.errors import RunError, TrainingError
 from sslkit.runs.run import Run
 from sslkit.training.checkpoint.checkpoint_files import newest_valid
 from sslkit.training.checkpoint.policy import CheckpointPolicy
@@ -89,10 +89,11 @@ class RunCallback(pl.Callback):
         self.resumed_state = {"file_size": state_dict["metrics_file_size"], "random_state": own["random_state"]}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        step = int(trainer.global_step)
+        self._check_restored(step)
         self.started = True
         self.stop_signal.install_handlers()  # before the first measurement, which may take minutes
         self.writer.losses.to(pl_module.device)
-        step = int(trainer.global_step)
         if self.processes.is_main:
             self._open_files(step)
         self.throughput.restart(step)
@@ -103,6 +104,18 @@ class RunCallback(pl.Callback):
         self._report_compilation()
         # Wait here for the main process: Lightning's own barrier before the first step has a shorter timeout.
         self.processes.gather(None)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self.started:  # a resume after the last step
+            self._check_restored(int(trainer.global_step))
+
+    def _check_restored(self, step: int) -> None:
+        """Raise if Lightning restored another step, because it ignores loop state of a layout that it does not know."""
+        if step != self.assembly.loader.start:
+            raise RunError(
+                f"{self.run.name} cannot be resumed: Lightning restored step {step} from a checkpoint of step "
+                f"{self.assembly.loader.start}; install the version of pytorch-lightning in {self.run.provenance}"
+            )
 
     def _open_files(self, step: int) -> None:
         if self.resumed_state is not None:

@@ -24,9 +24,10 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-exec(sys.argv[1], {"path": Path(sys.argv[3])})
+_, statements, size, path = sys.argv
+exec(statements, {"path": Path(path)})
 before = resident()
-torch.ones(int(sys.argv[2]), dtype=torch.uint8)
+torch.ones(int(size), dtype=torch.uint8)
 print(resident() - before)
 """
 
@@ -58,6 +59,9 @@ RETAIN = "from sslkit.device.allocator import retain_freed_memory; retain_freed_
 BLOCK = 2**26
 """Bytes; glibc itself retains blocks of up to 2 ** 25."""
 
+COMMAND_BLOCK = 2**28
+"""Bytes; much more than a command on digits retains, of which the block reuses some."""
+
 ON = {RETAIN_FREED_MEMORY: "1"}
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this C library is not glibc")
@@ -73,9 +77,9 @@ def retained(statements: str, path: Path, size: int = BLOCK, **environment: str)
 
 
 def test_commands_that_compute_on_the_cpu_retain_freed_memory(tiny: Path, finished_run: Path, tmp_path: Path) -> None:
-    assert retained(COMMAND.format(arguments=["train", str(tiny), "--dry-run"]), tiny) > 0.9
+    assert retained(COMMAND.format(arguments=["train", str(tiny), "--dry-run"]), tiny, COMMAND_BLOCK) > 0.8
     report = ["report", str(finished_run), "--out", str(tmp_path / "report.html"), "--device", "cpu"]
-    assert retained(COMMAND.format(arguments=report), tiny) > 0.9
+    assert retained(COMMAND.format(arguments=report), tiny, COMMAND_BLOCK) > 0.8
 
 
 def test_a_program_that_imports_sslkit_keeps_its_allocator_settings(tiny: Path, finished_run: Path) -> None:

@@ -14,7 +14,7 @@ from sslkit.assembly.assemble import Assembly
 from sslkit.errors import RunError
 from sslkit.runs.provenance_file import read_provenance
 from sslkit.runs.run import Run
-from sslkit.training.provenance import DATA
+from sslkit.training.provenance import DATA_KEYS
 
 Change = Literal["recipe", "data", "processes", "precision"]
 """Kinds of changes that a user may allow."""
@@ -76,14 +76,14 @@ def refuse_changes(
             f'{line}; train.precision = "{precision}" in {run.recipe} changes it back'
             for line in _differences(precision, now["hardware"]["precision"], "it")
         ],
-        "data": list(_differences(_subset(record, DATA), _subset(now, DATA))),
+        "data": list(_differences(_subset(record, DATA_KEYS), _subset(now, DATA_KEYS))),
     }
     refused = {kind: lines for kind, lines in changed.items() if lines and kind not in allow}
     if refused:
         listed = "\n".join(f"  {kind}: {line}" for kind, lines in refused.items() for line in lines)
         flags = " ".join(f"--allow {kind}" for kind in refused)
         raise RunError(
-            f"{run.name} cannot be resumed, because it has changed since it was stopped:\n{listed}\n"
+            f"{run.name} cannot be resumed, because this has changed since it was stopped:\n{listed}\n"
             f"Change it back, or accept other results with `sslkit resume {run.path} {flags}`."
         )
     network = {f"method.{name}": shape for name, shape in _shapes(assembly.method.state_dict()).items()}

@@ -21,7 +21,7 @@ from sslkit.components.catalog import Catalog
 from sslkit.components.registration import register
 from sslkit.errors import InputError, SslkitError
 from sslkit.recipe.document import Document
-from sslkit.recipe.load import check
+from sslkit.recipe.load import check_document
 from sslkit.training.events import Event, Reporter
 
 
@@ -115,7 +115,7 @@ def _run_task(rank: int, port: int, task: Task, pipe: Connection) -> Any:
         except Exception as error:
             raise not_importable_error(name, error) from error
     reporter = Reporter() if rank else _PipeReporter(pipe)
-    return task.function(check(task.document, Catalog.scan()), reporter, *task.arguments)
+    return task.function(check_document(task.document, Catalog.scan()), reporter, *task.arguments)
 
 
 def not_importable_error(name: str, error: Exception) -> InputError:

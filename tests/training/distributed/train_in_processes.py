@@ -1,0 +1,66 @@
+"""Program of test_matches_one_process.py: train each recipe of a folder in several processes, and in one.
+
+The processes get the variables that torchrun or SLURM would set, but they are forks of this one, to import only once.
+A recipe's folder names the launcher and the number of processes: ``torchrun-2/simclr.toml``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric.plugins.environments.lightning import find_free_network_port
+from torch.multiprocessing.spawn import start_processes
+
+from sslkit.contracts.method import Method
+from sslkit.recipe.load import load_recipe
+from sslkit.training.train import train
+
+AFTER_BACKWARD: Any = Method.after_backward
+
+
+def save_first_gradients(folder: Path, rank: int, name: str) -> None:
+    """Save the gradients of the first step of each training in the main process."""
+
+    def saving_after_backward(self: Method, step: int) -> None:
+        if step == 0 and rank == 0:
+            gradients = {name: item.grad for name, item in self.named_parameters() if item.grad is not None}
+            torch.save(gradients, folder / f"{os.environ['RECIPE']}-{name}.pt")
+        AFTER_BACKWARD(self, step)
+
+    Method.after_backward = saving_after_backward  # type: ignore[method-assign]
+
+
+def train_all(folder: Path, size: int, rank: int, name: str) -> None:
+    torch.set_num_threads(1)
+    save_first_gradients(folder, rank, name)
+    for path in sorted(folder.glob("*.toml")):
+        os.environ["RECIPE"] = path.stem
+        train(load_recipe(path, [f"train.devices={size}"]), folder / name)
+
+
+def as_torchrun(rank: int, size: int, port: int, folder: Path) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "TORCHELASTIC_RUN_ID": "test"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    train_all(folder, size, rank, "several")
+
+
+def as_slurm(rank: int, size: int, port: int, folder: Path) -> None:
+    job = {"NTASKS": size, "PROCID": rank, "LOCALID": rank, "NODEID": 0, "JOB_ID": 77, "JOB_NAME": "train"}
+    os.environ |= {f"SLURM_{name}": str(value) for name, value in job.items()}
+    os.environ |= {"SLURM_NODELIST": "127.0.0.1", "SLURM_NTASKS_PER_NODE": str(size)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    train_all(folder, size, rank, "several")
+
+
+if __name__ == "__main__":
+    for folder in sorted(path for path in Path(sys.argv[1]).iterdir() if "-" in path.name):
+        launcher, _, count = folder.name.partition("-")
+        function = {"torchrun": as_torchrun, "slurm": as_slurm}[launcher]
+        start_processes(
+            function, (int(count), find_free_network_port(), folder), nprocs=int(count), start_method="fork"
+        )
+        train_all(folder, 1, 0, "one")
