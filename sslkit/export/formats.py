@@ -15,6 +15,7 @@ from sslkit.assembly.counterparts import feature_difference, loading_code
 from sslkit.contracts.backbone import Counterpart
 from sslkit.errors import IncompatibleComponentError, InputError, SslkitError
 from sslkit.export.onnx import to_onnx
+from sslkit.runs.run_format import RUN_FORMAT
 from sslkit.runs.weights import KEY
 from sslkit.trained.network import TrainedNetwork
 
@@ -67,7 +68,8 @@ def prepare(network: TrainedNetwork, export_metadata: Mapping[str, Any], to: str
         InputError: the network cannot be exported to this format or library.
         IncompatibleComponentError: the library's model gives other features.
     """
-    metadata = {"format": "pt", KEY: json.dumps(network.metadata | {"export": export_metadata})}
+    record = {"format": RUN_FORMAT, **network.metadata, "export": export_metadata}
+    metadata = {"format": "pt", KEY: json.dumps(record)}
     size, channels = network.metadata["image_size"], network.metadata["channels"]
     images = torch.randn(3, channels, size, size, generator=torch.Generator().manual_seed(0))
     if to == "onnx":
@@ -99,7 +101,7 @@ def _counterpart(network: TrainedNetwork, library: str) -> Counterpart:
     possible = [*FORMATS, *(name for name, other in counterparts.items() if isinstance(other, Counterpart))]
     use = network.recipe.backbone.use
     reason = counterpart or f"the backbone {use!r} names no model of {library} that takes its weights"
-    raise InputError(f"this run cannot be exported to {library}: {reason}; choose from {', '.join(possible)}")
+    raise InputError(f"this run cannot be exported to {library}: {reason}. Choose another: {', '.join(possible)}")
 
 
 def _verify(network: TrainedNetwork, library: str, counterpart: Counterpart, images: Tensor) -> None:

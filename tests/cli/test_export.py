@@ -8,23 +8,25 @@ import sslkit
 from sslkit.cli.main import app
 
 
-def test_a_refusal_tells_what_can_be_and_exits_with_2(cli, finished_run: Path, tmp_path: Path) -> None:
+def test_an_impossible_export_exits_with_2_and_names_the_possible_formats(
+    cli, finished_run: Path, tmp_path: Path
+) -> None:
     done = cli("export", finished_run, "--to", "torchvision", "--out", "net.safetensors")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        "error: this run cannot be exported to torchvision: the backbone 'sslkit-backbones:convnet' names no network "
-        "there that takes its weights.  It can be to safetensors, onnx\n"
+    assert done.stderr.startswith(
+        "error: this run cannot be exported to torchvision: the backbone 'sslkit-backbones:convnet' names no model"
     )
+    assert done.stderr.endswith(": safetensors, onnx\n")
     assert not (tmp_path / "net.safetensors").exists()
 
 
-def test_it_says_what_was_written_what_is_left_out_and_how_to_load_it(finished_run: Path, tmp_path: Path) -> None:
+def test_the_command_prints_the_files_their_contents_and_the_loading_code(finished_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "[bold]net.safetensors"
     done = CliRunner().invoke(app, ["export", str(finished_run), "--to", "safetensors", "--out", str(out)])
     assert done.exit_code == 0
-    assert done.stdout == (
-        f"{out}\n{tmp_path}/[bold]net.safetensors.md\n"
-        "The file holds the backbone under its own names; heads and classifiers are left out.  To load it:\n\n"
+    assert done.stdout.startswith(f"{out}\n{tmp_path}/[bold]net.safetensors.md\n")
+    assert "without heads and classifiers. To load it:\n\n" in done.stdout
+    assert done.stdout.endswith(
         "import sslkit\n\ntrained = sslkit.load_backbone('[bold]net.safetensors')\nmodel = trained.backbone\n"
     )
     assert sslkit.load_backbone(out).channels == 1
