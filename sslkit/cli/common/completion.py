@@ -18,7 +18,8 @@ def runs(context: Context, incomplete: str) -> list[str]:
 def recipes(incomplete: str) -> list[str]:
     """Return matching recipes in the working directory and in its folder ``recipes``."""
     paths = [*Path().glob("*.toml"), *Path("recipes").rglob("*.toml")]
-    return [str(path) for path in sorted(paths) if str(path).startswith(incomplete)]
+    recipes = [path for path in sorted(paths) if "references" not in path.parts]  # these are published results
+    return [str(path) for path in recipes if str(path).startswith(incomplete)]
 
 
 def components(incomplete: str) -> list[str]:
