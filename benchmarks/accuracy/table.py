@@ -14,14 +14,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.common import ROOT
-from sslkit.reporting.references import REFERENCES
+from sslkit.reporting.references import read_reference
 
 RECORDS = ROOT / "benchmarks" / "records" / "cifar10"
 NARROWEST = 160
 """Columns below which figures would be cut off; in a narrower terminal, lines are broken."""
 LONGEST = 90
 """Minutes of training that a try may take."""
-PUBLISHED = ("cluster acc", "cluster nmi", "cluster ami", "cluster ari", "knn top1", "linear-report top1")
+PUBLISHED = ("cluster acc", "cluster nmi", "cluster ami", "cluster ari", "knn top1", "linear-sgd top1")
 """Figures of a publication, in the order of the columns."""
 
 
@@ -61,11 +61,12 @@ def tries(records: dict[str, dict[str, Any]]) -> Table:
             *figures(record, "knn", "top1"),
             *figures(record, "linear", "top1"),
         )
-    published = REFERENCES["report-a"]
+    published = read_reference(ROOT / "recipes" / "paper" / "references" / "report-a.toml")
     for row in published.rows:
-        figure = [f"{100 * row.figures[name]:.1f}" if name in row.figures else "" for name in PUBLISHED]
-        epochs = row.settings["train.epochs"]
-        table.add_row(f"report A: {row.label}", row.settings["backbone.use"], str(epochs), "", "", "", *figure)
+        metrics = [f"{100 * row.metrics[name]:.1f}" if name in row.metrics else "" for name in PUBLISHED]
+        settings = published.settings_of(row)
+        backbone, epochs = settings["backbone.use"], str(settings["train.epochs"])
+        table.add_row(f"report A: {row.label}", backbone, epochs, "", "", "", *metrics)
     table.caption = f"report A is {published.source}; {published.protocol}"
     table.columns[0].no_wrap = True
     return table
