@@ -1,4 +1,4 @@
-"""``sslkit cache``: what is kept between commands, and how to be rid of it."""
+"""``sslkit cache``: lists and deletes cached data."""
 
 from __future__ import annotations
 
@@ -8,44 +8,48 @@ from typing import Annotated, Literal
 
 import typer
 
-from sslkit.cli.common.console import JsonOption, output, print_json, print_table
+from sslkit.cli.common.console import print_json, print_table, stdout_console
+from sslkit.cli.common.options import JsonOption
 
-app = typer.Typer(help="What is kept between commands.", no_args_is_help=True)
+app = typer.Typer(help="List or delete cached data.", no_args_is_help=True)
 
-KEPT = {
-    "features": "features of evaluated runs, computed again when they are needed",
-    "image-folder": "decoded images of your folders, decoded again when they are needed",
-    "datasets": "downloads",
+KINDS = {
+    "features": "features of evaluated runs; computed again when needed",
+    "image-folder": "decoded images of your folders; decoded again when needed",
+    "datasets": "downloads; downloaded again when needed",
 }
+"""Meaning of each sub-folder of the cache."""
 
 
 @app.command("list")
 def list_(json: JsonOption = False) -> None:
-    """Show how much is kept, and where."""
+    """List the kinds of cached data with their size, and print the cache folder."""
     from sslkit.data.cache import cache_folder
 
     root = cache_folder()
-    found = {what: _size(root / what) for what in KEPT}
+    sizes = {kind: _size(root / kind) for kind in KINDS}
     if json:
-        print_json([{"what": what, "path": str(root / what), "bytes": size} for what, size in found.items()])
+        print_json([{"kind": kind, "path": str(root / kind), "bytes": size} for kind, size in sizes.items()])
         return
-    rows = [(what, f"{size / 1e6:.1f} MB", KEPT[what]) for what, size in found.items()]
-    print_table("", ("what", "takes", "is"), rows)
-    output().print(str(root), markup=False, soft_wrap=True, style="dim")
+    rows = [(kind, f"{size / 1e6:.1f} MB", KINDS[kind]) for kind, size in sizes.items()]
+    print_table("", ("kind", "size", "contents"), rows)
+    stdout_console().print(str(root), markup=False, soft_wrap=True, style="dim")
 
 
 @app.command()
 def clear(
-    what: Annotated[Literal["features", "image-folder", "datasets"], typer.Argument(help="What to delete.")],
+    kind: Annotated[
+        Literal["features", "image-folder", "datasets"], typer.Argument(help="Kind of cached data to delete.")
+    ],
 ) -> None:
-    """Delete one kind of what is kept; nothing that is running should need it."""
+    """Delete one kind of cached data. Do not run this while another command uses it."""
     from sslkit.data.cache import cache_folder
 
-    folder = cache_folder() / what
-    freed = _size(folder)
+    folder = cache_folder() / kind
+    size = _size(folder)
     if folder.is_dir():
         shutil.rmtree(folder)
-    output().print(f"deleted {freed / 1e6:.1f} MB: {folder}", markup=False, soft_wrap=True)
+    stdout_console().print(f"deleted {size / 1e6:.1f} MB: {folder}", markup=False, soft_wrap=True)
 
 
 def _size(folder: Path) -> int:

@@ -66,20 +66,21 @@ def survey_json(found: FolderSurvey) -> dict[str, Any]:
     from sslkit.data.datasets.folder.duplicates import count_across_splits
 
     return {
-        "images": {split: len(files) for split, files in found.tree.files.items()},
-        "opened": found.looked,
+        "images": {split: len(files) for split, files in found.scan.files.items()},
+        "opened": found.opened,
         "label_sources": dict(found.labels.reasons),
         "classes": list(found.labels.class_names),
         "sizes": [{"size": list(size), "images": count} for size, count in found.sizes.items()],
         "converted": dict(found.converted),
-        "colour": found.colour,
-        "background": found.background,
+        "colour": found.colour_share,
+        "background": found.background_level,
         "broken": [{"file": path, "reason": reason} for path, reason in found.broken.items()],
-        "ignored": dict(found.tree.ignored),
-        "unread": list(found.tree.unread),
+        "ignored": dict(found.scan.ignored),
+        "unread": list(found.scan.unread_folders),
         "exact_duplicates": [list(group) for group in found.exact_duplicates],
         "near_duplicates": [list(group) for group in found.near_duplicates],
-        "across_splits": count_across_splits(found.exact_duplicates, found.tree) + count_across_splits(found.near_duplicates, found.tree),
+        "across_splits": count_across_splits(found.exact_duplicates, found.scan)
+        + count_across_splits(found.near_duplicates, found.scan),
     }
 
 
@@ -87,33 +88,35 @@ def print_survey(found: FolderSurvey) -> None:
     """Print the survey as a table, and list broken files and duplicates."""
     from sslkit.data.datasets.folder.duplicates import count_across_splits
 
-    tree = found.tree
-    total = len(tree.all_files)
+    scan = found.scan
+    total = len(scan.all_files)
     smallest, median, largest = found.shorter_sides
     common = max(found.sizes, key=lambda size: found.sizes[size])
-    rows = [(f"{split} images", f"{len(files)}, {found.labels.reasons[split]}") for split, files in tree.files.items()]
-    if found.looked < total:
-        rows.append(("opened", f"{found.looked} images, spread evenly; --all opens every image"))
+    rows = [(f"{split} images", f"{len(files)}, {found.labels.reasons[split]}") for split, files in scan.files.items()]
+    if found.opened < total:
+        rows.append(("opened", f"{found.opened} images, spread evenly; --all opens every image"))
     if smallest == largest and len(found.sizes) == 1:
         rows.append(("size", f"{common[1]}x{common[0]}"))
     else:
         sides = f"shorter side {smallest} to {largest}, median {median}"
         rows.append(("sizes", f"{len(found.sizes)}, most common {common[1]}x{common[0]}; {sides}"))
-    rows.append(("colour", f"in {found.colour:.0%} of the images" if found.colour else "none, all images are grey"))
+    rows.append(
+        ("colour", f"in {found.colour_share:.0%} of the images" if found.colour_share else "none, all images are grey")
+    )
     if found.converted:
         rows.append(("formats", ", ".join(f"{count} {form}" for form, count in found.converted.items())))
-    level = found.background
+    level = found.background_level
     rows.append(("background", "varies" if level is None else f"level {level} of 255 in nearly all images"))
     rows.append(("broken files", str(len(found.broken))))
     for name, groups in (("duplicates", found.exact_duplicates), ("near-duplicates", found.near_duplicates)):
         extra = sum(len(group) - 1 for group in groups)
         counts = f"{extra} files, of {len(groups)} images" if extra else "none"
-        between = count_across_splits(groups, tree)
+        between = count_across_splits(groups, scan)
         rows.append((name, f"{counts}; {between} images are in training and evaluation" if between else counts))
-    if tree.ignored:
-        rows.append(("other files", ", ".join(f"{count} {_printable(kind)}" for kind, count in tree.ignored.items())))
-    if tree.unread:
-        rows.append(("not read", _join(list(tree.unread))))
+    if scan.ignored:
+        rows.append(("other files", ", ".join(f"{count} {_printable(kind)}" for kind, count in scan.ignored.items())))
+    if scan.unread_folders:
+        rows.append(("not read", _join(list(scan.unread_folders))))
     print_table("", ("property", "value"), rows)
     _print_list("broken", [f"{_printable(path)}: {reason}" for path, reason in found.broken.items()])
     _print_list("duplicates", [_join(list(group)) for group in found.exact_duplicates])

@@ -1,4 +1,4 @@
-"""Dataset: images, with or without labels, in splits."""
+"""Dataset: images in splits, with or without labels or masks."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sslkit.contracts.options import Options
 from sslkit.errors import DataError
 
 IGNORE_INDEX = 255
-"""What a mask has where a pixel has no class."""
+"""Value in a mask of a pixel that has no class."""
 
 
 @runtime_checkable
 class ImageStore(Protocol):
-    """Images of one size, fetched by whole batches.
+    """Images of one size, read in batches.
 
-    A store of more than 8 GiB may have a ``content``, a text that only these images have: by it a resumed training
-    knows them again.  Of smaller ones every pixel is compared.
+    A store of more than 8 GiB may have an attribute ``content_id``, a text that identifies its images. Resuming
+    compares it to detect changed data; for smaller stores, it compares every pixel.
     """
 
     @property
@@ -32,21 +32,21 @@ class ImageStore(Protocol):
     def __len__(self) -> int: ...
 
     def gather(self, index: Tensor) -> Tensor:
-        """uint8 images ``[B, C, H, W]`` at the int64 places ``[B]``."""
+        """Return uint8 images ``[B, C, H, W]`` for int64 indices ``[B]``."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images that are used together.
+    """Images of one split, such as ``train``.
 
     Attributes:
         images: the images.
-        labels: ``[N]`` int64 class of each image, or None where there are none.
-        files: name of each image's file, or empty where they have none.
-        masks: uint8 class of each pixel ``[N, H, W]``, 255 where it has none; or None where there are no masks.
+        labels: int64 class ``[N]`` of each image, or None if there are no labels.
+        files: file name of each image; empty if there are none.
+        masks: uint8 class ``[N, H, W]`` of each pixel, ``IGNORE_INDEX`` where it has none; None if there are no masks.
 
     Raises:
-        DataError: there are not as many labels or masks as images.
+        DataError: the number of labels or the shape of the masks does not match the images.
     """
 
     images: ImageStore
@@ -56,10 +56,10 @@ class Split:
 
     def __post_init__(self) -> None:
         if self.labels is not None and len(self.labels) != len(self.images):
-            raise DataError(f"the data set gives {len(self.labels)} labels for {len(self.images)} images")
+            raise DataError(f"the data set returns {len(self.labels)} labels for {len(self.images)} images")
         if self.masks is not None and self.masks.shape != (len(self.images), *self.images.shape[1:]):
             raise DataError(
-                f"the data set gives masks {list(self.masks.shape)} for {len(self.images)} images of "
+                f"the data set returns masks of shape {list(self.masks.shape)} for {len(self.images)} images of "
                 f"{list(self.images.shape[1:])} pixels"
             )
 
@@ -67,9 +67,9 @@ class Split:
 class Dataset(Component, ABC):
     """Images in splits.
 
-    ``train`` is required, ``test`` and ``validation`` are optional.  ``pretrain`` is what is trained on without
-    labels where that is not exactly ``train``.  The constructor only checks its options; images are read, verified
-    and, where the data set asks for it, downloaded by ``load``.
+    ``train`` is required; ``validation`` and ``test`` are optional. If there is a split ``pretrain``, training uses its
+    images instead of those of ``train``. The constructor only checks options; ``load`` reads, verifies and, if needed,
+    downloads the images.
     """
 
     def __init__(self, options: Options) -> None:
@@ -78,30 +78,30 @@ class Dataset(Component, ABC):
     @property
     @abstractmethod
     def splits(self) -> tuple[str, ...]:
-        """Names of the splits there are."""
+        """Names of the splits."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, in label order; empty where there are no labels."""
+        """Names of the classes, in label order; empty if there are no labels."""
         return ()
 
     @property
     def mask_names(self) -> tuple[str, ...]:
-        """Names of the classes of pixels, in the order of the masks' values; empty where there are no masks."""
+        """Names of the classes of pixels, in the order of the masks' values; empty if there are no masks."""
         return ()
 
     @abstractmethod
     def load(self, split: str) -> Split:
-        """One split.
+        """Return one split.
 
         Raises:
-            DataError: the images are missing, damaged or unreadable.
+            DataError: there is no such split, or its images are missing, damaged or unreadable.
         """
 
     def report(self) -> Mapping[str, Any]:
-        """What a user should know about how the images were read (files skipped, conversions), for the run's record."""
+        """Return how the images were read (skipped files, conversions), for the run's record."""
         return {}
 
     def notes(self) -> tuple[str, ...]:
-        """The same in sentences, shown when a training starts; once the images are loaded."""
+        """Return sentences about how the images were read, which are printed when a training starts."""
         return ()

@@ -1,4 +1,4 @@
-"""What is promised of data sets."""
+"""Conformance tests for data sets."""
 
 from __future__ import annotations
 
@@ -7,90 +7,91 @@ from typing import ClassVar
 import torch
 
 from sslkit.contracts.dataset import IGNORE_INDEX, Dataset, Split
+from sslkit.data.splits import evenly_spaced_indices
 from sslkit.errors import DataError
 from sslkit.testing.base import ComponentTests, no_global_randomness, require
 
-MOST = 256
-"""Images of a split that are looked at."""
+MAX_IMAGES = 256
+"""Images of a split that are tested."""
 
 
 class DatasetTests(ComponentTests):
-    """Subclass with ``component`` and, where needed, ``options``; images are read from where the options say."""
+    """Conformance tests for a data set. Set ``component`` and, if needed, ``options``; the images are really read."""
 
     component: ClassVar[type[Dataset]]
 
     slow = ComponentTests.slow | {
-        "test_images_are_as_announced",
-        "test_labels_are_places_in_the_class_names",
-        "test_masks_are_places_in_their_names",
-        "test_reading_again_gives_the_same",
+        "test_images_match_the_announced_shape",
+        "test_labels_are_indices_of_class_names",
+        "test_masks_are_indices_of_mask_names",
+        "test_loading_is_repeatable",
         "test_global_random_state_is_not_used",
     }
 
     def build(self) -> Dataset:
-        """The data set."""
-        built: Dataset = self.make()
-        return built
+        """Build the data set."""
+        dataset: Dataset = self.make()
+        return dataset
 
     def splits(self) -> list[tuple[str, Split]]:
-        """Every split, read."""
+        """Load every split."""
         dataset = self.build()
         return [(name, dataset.load(name)) for name in dataset.splits]
 
-    def test_there_is_something_to_train_on(self) -> None:
+    def test_splits_include_train(self) -> None:
         splits = self.build().splits
         require("train" in splits, f"there must be a split 'train'; there are {', '.join(splits) or 'none'}")
         known = {"train", "validation", "test", "pretrain"}
-        strange = [name for name in splits if name not in known]
-        require(not strange, f"splits are called {', '.join(sorted(known))}, not {', '.join(strange)}")
+        unknown = [name for name in splits if name not in known]
+        require(not unknown, f"splits must be called {', '.join(sorted(known))}, not {', '.join(unknown)}")
 
-    def test_a_split_that_is_not_there_is_refused(self) -> None:
+    def test_missing_splits_raise_data_error(self) -> None:
         try:
-            self.build().load("nothing-of-the-kind")
+            self.build().load("no-such-split")
         except DataError:
             return
-        raise AssertionError("load must raise DataError for a split that is not there")
+        raise AssertionError("load must raise DataError for a split that does not exist")
 
-    def test_images_are_as_announced(self) -> None:
+    def test_images_match_the_announced_shape(self) -> None:
         for name, split in self.splits():
             require(len(split.images) > 0, f"the split {name!r} is empty")
-            count = min(len(split.images), MOST)
-            places = torch.linspace(0, len(split.images) - 1, count, dtype=torch.float64).round().long()
-            images = split.images.gather(places)
-            found, announced = (images.dtype, tuple(images.shape)), (torch.uint8, (count, *split.images.shape))
-            require(found == announced, f"images of {name!r} are {found}, announced are {announced}")
-            again = split.images.gather(places.flip(0))
-            require(torch.equal(again.flip(0), images), "an image must be the same in whatever order it is fetched")
+            count = min(len(split.images), MAX_IMAGES)
+            indices = evenly_spaced_indices(len(split.images), count)
+            images = split.images.gather(indices)
+            actual, announced = (images.dtype, tuple(images.shape)), (torch.uint8, (count, *split.images.shape))
+            require(actual == announced, f"images of {name!r} are {actual}, but {announced} is announced")
+            backwards = split.images.gather(indices.flip(0))
+            require(torch.equal(backwards.flip(0), images), "an image must not depend on the order of the indices")
 
-    def test_labels_are_places_in_the_class_names(self) -> None:
+    def test_labels_are_indices_of_class_names(self) -> None:
         for name, split in self.splits():
             if split.labels is None:
                 continue
             require(split.labels.dtype == torch.int64, f"labels must be int64, not {split.labels.dtype}")
             classes = len(self.build().class_names)
-            least, most = int(split.labels.min()), int(split.labels.max())
-            right = least >= 0 and most < classes
-            require(right, f"labels of {name!r} are {least} to {most}, but {classes} classes have names")
+            smallest, largest = int(split.labels.min()), int(split.labels.max())
+            valid = smallest >= 0 and largest < classes
+            require(valid, f"labels of {name!r} are {smallest} to {largest}, but class_names has {classes} names")
 
-    def test_masks_are_places_in_their_names(self) -> None:
+    def test_masks_are_indices_of_mask_names(self) -> None:
         for name, split in self.splits():
             if split.masks is None:
                 continue
             require(split.masks.dtype == torch.uint8, f"masks must be uint8, not {split.masks.dtype}")
-            known = split.masks[split.masks != IGNORE_INDEX]
+            labelled = split.masks[split.masks != IGNORE_INDEX]
             classes = len(self.build().mask_names)
-            right = not len(known) or int(known.max()) < classes
-            require(right, f"masks of {name!r} go to {int(known.max())}, but {classes} classes of pixels have names")
+            valid = not len(labelled) or int(labelled.max()) < classes
+            require(valid, f"masks of {name!r} go up to {int(labelled.max())}, but mask_names has {classes} names")
 
-    def test_reading_again_gives_the_same(self) -> None:
-        for (name, one), (_, other) in zip(self.splits(), self.splits(), strict=True):
-            places = torch.arange(min(len(one.images), MOST))
-            same = len(one.images) == len(other.images) and torch.equal(
-                one.images.gather(places), other.images.gather(places)
+    def test_loading_is_repeatable(self) -> None:
+        for (name, first), (_, second) in zip(self.splits(), self.splits(), strict=True):
+            indices = torch.arange(min(len(first.images), MAX_IMAGES))
+            same = len(first.images) == len(second.images) and torch.equal(
+                first.images.gather(indices), second.images.gather(indices)
             )
-            if one.labels is not None and other.labels is not None:
-                same = same and torch.equal(one.labels, other.labels)
-            require(same, f"the split {name!r} must be the same whenever it is read")
+            if first.labels is not None and second.labels is not None:
+                same = same and torch.equal(first.labels, second.labels)
+            require(same, f"the split {name!r} must be the same at every load")
 
     def test_global_random_state_is_not_used(self) -> None:
         with no_global_randomness("a data set"):
