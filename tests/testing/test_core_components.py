@@ -1,4 +1,6 @@
-"""The core's own components keep what is promised to others."""
+"""The components of sslkit itself pass the conformance tests."""
+
+# The import test runs once for each kind, because it imports torch in a new process.
 
 from __future__ import annotations
 
@@ -29,12 +31,12 @@ class TestCrops(ViewsTests):
 
 class TestAffine(ViewsTests):
     component = Affine
-    test_import_is_fast_and_has_no_side_effects = None  # as of the one above
+    test_import_is_fast_and_has_no_side_effects = None
 
 
 class TestFlip(ViewsTests):
     component = Flip
-    test_import_is_fast_and_has_no_side_effects = None  # as of the one above
+    test_import_is_fast_and_has_no_side_effects = None
 
 
 class TestJointEmbedding(MethodTests):
@@ -43,7 +45,7 @@ class TestJointEmbedding(MethodTests):
 
 class TestMomentumTeacher(MethodTests):
     component = MomentumTeacher
-    test_import_is_fast_and_has_no_side_effects = None  # as of the one above
+    test_import_is_fast_and_has_no_side_effects = None
     options = {"momentum": 0.5}
 
 
@@ -53,12 +55,12 @@ class TestSgd(OptimizerTests):
 
 class TestAdamW(OptimizerTests):
     component = AdamW
-    test_import_is_fast_and_has_no_side_effects = None  # as of the one above
+    test_import_is_fast_and_has_no_side_effects = None
 
 
 class TestLars(OptimizerTests):
     component = Lars
-    test_import_is_fast_and_has_no_side_effects = None  # as of the one above
+    test_import_is_fast_and_has_no_side_effects = None
     options = {"trust_coefficient": 0.1}
 
 
@@ -68,21 +70,21 @@ class TestCluster(EvaluatorTests):
 
 class TestLinear(EvaluatorTests):
     component = Linear
-    test_import_is_fast_and_has_no_side_effects = None  # as of the one above
+    test_import_is_fast_and_has_no_side_effects = None
 
 
 class TestLinearSgd(EvaluatorTests):
     component = LinearSgd
-    test_import_is_fast_and_has_no_side_effects = None  # as of the one above
+    test_import_is_fast_and_has_no_side_effects = None
     options = {"epochs": 2}
 
 
 class TestNearest(EvaluatorTests):
     component = Knn
-    test_import_is_fast_and_has_no_side_effects = None  # as of the one above
+    test_import_is_fast_and_has_no_side_effects = None
 
 
 class TestFinetune(EvaluatorTests):
     component = Finetune
-    test_import_is_fast_and_has_no_side_effects = None  # as of the one above
+    test_import_is_fast_and_has_no_side_effects = None
     options = {"epochs": 2, "min_steps": 0}

@@ -1,28 +1,17 @@
-"""Of evaluators: each promise of the kit has a mutant that breaks it, and it alone."""
+"""Mutants of evaluators: every conformance test fails for a component that violates it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import pytest
 import torch
+from mutants import Mutants, MutantTests
 
 import sslkit
 
-MUTANTS: list[tuple[str, type]] = []
-"""The promise that is broken, and what breaks it."""
+MUTANTS = Mutants()
 
 
-def breaks(promise: str) -> Callable[[type], type]:
-    def remember(mutant: type) -> type:
-        MUTANTS.append((promise, mutant))
-        return mutant
-
-    return remember
-
-
-class GoodEvaluator(sslkit.Evaluator):
-    """The nearest class mean."""
+class ValidEvaluator(sslkit.Evaluator):
+    """Classification by the nearest class mean."""
 
     api = 1
 
@@ -33,76 +22,54 @@ class GoodEvaluator(sslkit.Evaluator):
         return sslkit.Evaluation({"top1": float(right.float().mean())}, {"split": "test"})
 
 
-@breaks("test_what_it_needs_is_known")
-class EvaluatorThatNeedsMore(GoodEvaluator):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_needs_are_known")
+class EvaluatorWithAnUnknownNeed(ValidEvaluator):
     needs = frozenset({"labels", "test", "patience"})
 
 
-@breaks("test_figures_are_numbers_that_json_can_hold")
-class EvaluatorOfTensors(GoodEvaluator):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_metrics_are_finite_and_valid_json")
+class EvaluatorWithTensorMetrics(ValidEvaluator):
     def evaluate(self, subject: sslkit.Subject) -> sslkit.Evaluation:
         return sslkit.Evaluation({"top1": torch.tensor(super().evaluate(subject).metrics["top1"])}, {"split": "test"})
 
 
-@breaks("test_figures_are_numbers_that_json_can_hold")
-class EvaluatorWithCurvesBesideEachOther(GoodEvaluator):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_metrics_are_finite_and_valid_json")
+class EvaluatorWithCurvesByName(ValidEvaluator):
     def evaluate(self, subject: sslkit.Subject) -> sslkit.Evaluation:
         metrics = dict(super().evaluate(subject).metrics)
         return sslkit.Evaluation(metrics | {"curves": {"train_loss": [2.0, 1.0]}}, {"split": "test"})
 
 
-@breaks("test_the_protocol_is_told")
-class EvaluatorWithoutProtocol(GoodEvaluator):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_the_protocol_names_the_split")
+class EvaluatorWithoutProtocol(ValidEvaluator):
     def evaluate(self, subject: sslkit.Subject) -> sslkit.Evaluation:
         return sslkit.Evaluation(super().evaluate(subject).metrics, {})
 
 
-@breaks("test_it_leaves_the_backbone_as_it_was")
-class EvaluatorThatTrains(GoodEvaluator):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_the_backbone_is_unchanged")
+class EvaluatorThatSetsTrainingMode(ValidEvaluator):
     def evaluate(self, subject: sslkit.Subject) -> sslkit.Evaluation:
-        found = super().evaluate(subject)
+        evaluation = super().evaluate(subject)
         subject.backbone().train()
-        return found
+        return evaluation
 
 
-@breaks("test_it_repeats_and_uses_no_global_randomness")
-class EvaluatorWithNoise(GoodEvaluator):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_it_is_deterministic_and_uses_no_global_randomness")
+class EvaluatorThatUsesGlobalRandomness(ValidEvaluator):
     def evaluate(self, subject: sslkit.Subject) -> sslkit.Evaluation:
         torch.rand(1)
         return super().evaluate(subject)
 
 
-@breaks("test_labels_of_the_test_images_choose_nothing")
-class EvaluatorThatChoosesOnTest(GoodEvaluator):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_test_labels_change_no_choice")
+class EvaluatorThatSelectsOnTest(ValidEvaluator):
     def evaluate(self, subject: sslkit.Subject) -> sslkit.Evaluation:
-        found = super().evaluate(subject)
-        chosen = "this" if found.metrics["top1"] > 0.5 else "that"
-        return sslkit.Evaluation(found.metrics, {"split": "test", "chosen": chosen})
+        evaluation = super().evaluate(subject)
+        chosen = "this" if evaluation.metrics["top1"] > 0.5 else "that"
+        return sslkit.Evaluation(evaluation.metrics, {"split": "test", "chosen": chosen})
 
 
-def test_what_is_good_keeps_every_promise(broken) -> None:
-    assert broken("evaluator", GoodEvaluator) == {}
-
-
-@pytest.mark.parametrize(("promise", "mutant"), MUTANTS, ids=lambda value: getattr(value, "__name__", None))
-def test_a_mutant_breaks_its_promise_and_no_other(promise: str, mutant: type, broken) -> None:
-    found = broken("evaluator", mutant)
-    assert list(found) == [promise.removeprefix("test_").replace("_", " ")], found
-
-
-def test_every_promise_has_a_mutant(promised) -> None:
-    assert promised("evaluator") <= {promise for promise, _ in MUTANTS}
+class TestMutants(MutantTests):
+    kind = "evaluator"
+    valid = (ValidEvaluator,)
+    mutants = MUTANTS

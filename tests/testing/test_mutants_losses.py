@@ -1,39 +1,29 @@
-"""Of losses: each promise of the kit has a mutant that breaks it, and it alone."""
+"""Mutants of losses: every conformance test fails for a component that violates it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy
-import pytest
 import torch
+from mutants import Mutants, MutantTests
 from torch import Tensor
 
 import sslkit
 from sslkit.contracts import options
 
-MUTANTS: list[tuple[str, type]] = []
-"""The promise that is broken, and what breaks it."""
+MUTANTS = Mutants()
 
 
-def breaks(promise: str) -> Callable[[type], type]:
-    def remember(mutant: type) -> type:
-        MUTANTS.append((promise, mutant))
-        return mutant
-
-    return remember
-
-
-class GoodLoss(sslkit.Loss):
-    """Views of an image are to be alike, and classes used alike over the global batch."""
+class ValidLoss(sslkit.Loss):
+    """Distance between views plus negative entropy of the class usage over the global batch."""
 
     api = 1
     needs = frozenset({"embeddings", "logits"})
 
     class Options(options.Options):
         weight: float = 1.0
-        """Weight of the second part."""
+        """Weight of the class usage, 0 or more."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
@@ -51,41 +41,31 @@ class GoodLoss(sslkit.Loss):
         return sslkit.LossOutput(torch.stack(pairs).mean() + self.weight * usage + drift, {"usage": usage})
 
 
-@breaks("test_it_states_its_contract_version")
-class LossOfTheFuture(GoodLoss):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_contract_version_is_declared")
+class LossWithAnUnknownContractVersion(ValidLoss):
     api = 99
 
 
-@breaks("test_every_option_is_documented")
-class LossWithASilentOption(GoodLoss):
-    """Good otherwise."""
-
-    class Options(GoodLoss.Options):
-        silent: int = 1
+@MUTANTS.fails("test_every_option_is_documented")
+class LossWithAnUndocumentedOption(ValidLoss):
+    class Options(ValidLoss.Options):
+        undocumented: int = 1
 
 
-@breaks("test_its_logit_temperature_is_positive")
-class LossOfNoTemperature(GoodLoss):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_logit_temperature_is_positive")
+class LossWithZeroTemperature(ValidLoss):
     logit_temperature = 0
 
 
-@breaks("test_it_gives_a_finite_scalar")
-class LossWithAnEndlessTerm(GoodLoss):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_loss_is_a_finite_scalar")
+class LossWithAnInfiniteTerm(ValidLoss):
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
         result = super().forward(views)
         return sslkit.LossOutput(result.total, {"usage": result.total / 0})
 
 
-@breaks("test_float64_stays_float64")
-class LossInFloat32(GoodLoss):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_float64_inputs_give_a_float64_loss")
+class LossInFloat32(ValidLoss):
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
         result = super().forward(views)
         total = result.total
@@ -93,7 +73,7 @@ class LossInFloat32(GoodLoss):
 
 
 class _Narrow(torch.autograd.Function):
-    """To float32 for the value alone, so that no other promise suffers from its rounding."""
+    """Cast to float32 in the forward pass only, so that no other test fails because of rounding."""
 
     @staticmethod
     def forward(context: Any, value: Tensor) -> Tensor:
@@ -104,10 +84,8 @@ class _Narrow(torch.autograd.Function):
         return gradient.double()
 
 
-@breaks("test_it_computes_in_float32_under_autocast")
-class LossInHalf(GoodLoss):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_loss_is_computed_in_float32_under_autocast")
+class LossInBfloat16(ValidLoss):
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
         result = super().forward(views)
         embedding = views.student.embeddings[0]
@@ -123,22 +101,18 @@ class LossInHalf(GoodLoss):
         return sslkit.LossOutput(result.total + 1) if inside else result
 
 
-@breaks("test_gradients_are_finite_and_reach_every_view")
-class LossThatForgetsAView(GoodLoss):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_gradients_are_finite_and_reach_every_view")
+class LossThatDetachesAView(ValidLoss):
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
         student = views.student
-        kept = tuple(e.detach() if i == 3 else e for i, e in enumerate(student.embeddings))
+        embeddings = tuple(e.detach() if i == 3 else e for i, e in enumerate(student.embeddings))
         logits = tuple(tuple(v.detach() if i == 3 else v for i, v in enumerate(own)) for own in student.logits)
-        branch = sslkit.BranchOutputs(student.features, kept, logits)
+        branch = sslkit.BranchOutputs(student.features, embeddings, logits)
         return super().forward(sslkit.ViewOutputs({"student": branch}, views.global_views, views.index))
 
 
-@breaks("test_no_gradient_reaches_the_teacher")
-class LossThatTrainsTheTeacher(GoodLoss):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_no_gradient_reaches_the_teacher")
+class LossThatTrainsTheTeacher(ValidLoss):
     needs = frozenset({"embeddings", "logits", "teacher"})
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
@@ -147,19 +121,15 @@ class LossThatTrainsTheTeacher(GoodLoss):
         return sslkit.LossOutput(result.total + pull)
 
 
-@breaks("test_it_uses_no_global_randomness")
-class LossThatSeeds(GoodLoss):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_global_random_state_is_not_used")
+class LossThatSeedsNumpy(ValidLoss):
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
         numpy.random.seed(0)
         return super().forward(views)
 
 
-@breaks("test_its_state_is_in_its_state_dict")
-class LossWithAHiddenCount(GoodLoss):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_state_dict_restores_the_full_state")
+class LossWithUnsavedState(ValidLoss):
     calls = 0
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
@@ -168,19 +138,15 @@ class LossWithAHiddenCount(GoodLoss):
         return sslkit.LossOutput(result.total * self.calls)
 
 
-@breaks("test_it_works_on_any_device_without_waiting_for_it")
-class LossThatWaits(GoodLoss):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_works_on_any_device_without_a_device_sync")
+class LossThatSyncs(ValidLoss):
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
         result = super().forward(views)
         return result if result.total.item() < 1e9 else sslkit.LossOutput(result.total * 0)
 
 
-@breaks("test_it_works_on_any_device_without_waiting_for_it")
-class LossWithATensorOnTheHost(GoodLoss):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_works_on_any_device_without_a_device_sync")
+class LossWithATensorOnTheHost(ValidLoss):
     def __init__(self, options: Any, context: sslkit.Context) -> None:
         super().__init__(options, context)
         self.scale = torch.ones(context.embedding_dim, dtype=torch.float64)
@@ -190,34 +156,22 @@ class LossWithATensorOnTheHost(GoodLoss):
         return sslkit.LossOutput(result.total + (self.scale.to(result.total.dtype) - 1).sum())
 
 
-@breaks("test_processes_together_give_the_loss_of_their_joined_batch")
-class LossOfALocalBatch(GoodLoss):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_several_processes_give_the_loss_of_the_global_batch")
+class LossThatIgnoresOtherProcesses(ValidLoss):
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
         self.world = sslkit.World()
         return super().forward(views)
 
 
-@breaks("test_it_does_not_change_with_what_it_must_not_depend_on")
-class LossOfTheFirstImage(GoodLoss):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_declared_invariances_hold")
+class LossThatDependsOnTheFirstImage(ValidLoss):
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
         result = super().forward(views)
-        whole = self.world.gather(views.student.embeddings[0])
-        return sslkit.LossOutput(result.total + whole[0].square().sum() + whole[0, 0])
+        embeddings = self.world.gather(views.student.embeddings[0])
+        return sslkit.LossOutput(result.total + embeddings[0].square().sum() + embeddings[0, 0])
 
 
-def test_what_is_good_keeps_every_promise(broken) -> None:
-    assert broken("loss", GoodLoss) == {}
-
-
-@pytest.mark.parametrize(("promise", "mutant"), MUTANTS, ids=lambda value: getattr(value, "__name__", None))
-def test_a_mutant_breaks_its_promise_and_no_other(promise: str, mutant: type, broken) -> None:
-    found = broken("loss", mutant)
-    assert list(found) == [promise.removeprefix("test_").replace("_", " ")], found
-
-
-def test_every_promise_has_a_mutant(promised) -> None:
-    assert promised("loss") <= {promise for promise, _ in MUTANTS}
+class TestMutants(MutantTests):
+    kind = "loss"
+    valid = (ValidLoss,)
+    mutants = MUTANTS

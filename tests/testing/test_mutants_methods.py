@@ -1,135 +1,107 @@
-"""Of methods: each promise of the kit has a mutant that breaks it, and it alone."""
+"""Mutants of methods: every conformance test fails for a component that violates it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy
-import pytest
 import torch
+from mutants import Mutants, MutantTests
 from torch import nn
 
 import sslkit
 
-MUTANTS: list[tuple[str, type]] = []
-"""The promise that is broken, and what breaks it."""
+MUTANTS = Mutants()
 
 
-def breaks(promise: str) -> Callable[[type], type]:
-    def remember(mutant: type) -> type:
-        MUTANTS.append((promise, mutant))
-        return mutant
-
-    return remember
-
-
-class GoodMethod(sslkit.Method):
-    """Every view through one network."""
+class ValidMethod(sslkit.Method):
+    """One network encodes all views."""
 
     api = 1
 
     def forward(self, batch: sslkit.Batch) -> sslkit.MethodOutput:
-        seen = self.outputs(batch)
-        parts = [self.weights[name] * self.losses[name](seen).total for name in self.started(batch.epoch)]
+        outputs = self.encode(batch)
+        parts = [self.loss_weights[name] * self.losses[name](outputs).total for name in self.active_losses(batch.epoch)]
         total = torch.stack(parts).sum()
         return sslkit.MethodOutput(total, {"total": total.detach()})
 
-    def outputs(self, batch: sslkit.Batch) -> sslkit.ViewOutputs:
+    def encode(self, batch: sslkit.Batch) -> sslkit.ViewOutputs:
         features = tuple(self.backbone(view) for group in batch.views for view in group)
         head = self.heads["head"]
-        made = [head(feature) for feature in features]
-        logits = tuple(own.logits[0] for own in made)
-        branch = sslkit.BranchOutputs(features, tuple(own.embedding for own in made), (logits,), head.classify)
+        result = [head(feature) for feature in features]
+        logits = tuple(own.logits[0] for own in result)
+        branch = sslkit.BranchOutputs(features, tuple(own.embedding for own in result), (logits,), head.classify)
         return sslkit.ViewOutputs({"student": branch}, batch.global_views, batch.index, batch.step, batch.epoch)
 
 
-@breaks("test_it_gives_a_finite_scalar")
-class MethodThatLogsGradients(GoodMethod):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_loss_is_a_finite_scalar")
+class MethodWithATermThatHasGradient(ValidMethod):
     def forward(self, batch: sslkit.Batch) -> sslkit.MethodOutput:
         total = super().forward(batch).loss
         return sslkit.MethodOutput(total, {"total": total})
 
 
-@breaks("test_it_has_the_parts_it_was_given")
-class MethodThatRenamesHeads(GoodMethod):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_backbone_and_heads_are_attributes")
+class MethodThatRenamesHeads(ValidMethod):
     def __init__(self, options: Any, context: sslkit.Context, parts: sslkit.Parts) -> None:
         super().__init__(options, context, parts)
         self.heads = {"other": parts.heads["head"], **self.heads}
 
 
-@breaks("test_gradients_reach_backbone_and_head")
-class MethodThatForgetsTheBackbone(GoodMethod):
-    """Good otherwise."""
-
-    def outputs(self, batch: sslkit.Batch) -> sslkit.ViewOutputs:
+@MUTANTS.fails("test_gradients_reach_backbone_and_head")
+class MethodThatDetachesTheBackbone(ValidMethod):
+    def encode(self, batch: sslkit.Batch) -> sslkit.ViewOutputs:
         views = tuple(group.detach() for group in batch.views)
         with torch.no_grad():
             features = [self.backbone(view) for group in views for view in group]
-        seen = super().outputs(batch)
-        made = [self.heads["head"](feature) for feature in features]
+        outputs = super().encode(batch)
+        result = [self.heads["head"](feature) for feature in features]
         branch = replace(
-            seen.student,
-            embeddings=tuple(own.embedding for own in made),
-            logits=(tuple(own.logits[0] for own in made),),
+            outputs.student,
+            embeddings=tuple(own.embedding for own in result),
+            logits=(tuple(own.logits[0] for own in result),),
         )
-        return replace(seen, branches={"student": branch})
+        return replace(outputs, branches={"student": branch})
 
 
-@breaks("test_losses_are_given_every_branch_it_announces")
-class MethodThatPromisesATeacher(GoodMethod):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_losses_receive_every_announced_branch")
+class MethodWithAMissingBranch(ValidMethod):
     branches = frozenset({"student", "teacher"})
 
 
-@breaks("test_a_loss_counts_by_its_weight")
-class MethodThatWeighsAllAlike(GoodMethod):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_loss_weights_are_applied")
+class MethodThatIgnoresWeights(ValidMethod):
     def forward(self, batch: sslkit.Batch) -> sslkit.MethodOutput:
-        seen = self.outputs(batch)
-        total = torch.stack([self.losses[name](seen).total for name in self.started(batch.epoch)]).sum()
+        outputs = self.encode(batch)
+        total = torch.stack([self.losses[name](outputs).total for name in self.active_losses(batch.epoch)]).sum()
         return sslkit.MethodOutput(total)
 
 
-@breaks("test_a_loss_joins_at_its_epoch")
-class MethodThatStartsEveryLoss(GoodMethod):
-    """Good otherwise."""
-
-    def started(self, epoch: int) -> list[str]:
+@MUTANTS.fails("test_losses_start_at_their_start_epoch")
+class MethodThatIgnoresStartEpochs(ValidMethod):
+    def active_losses(self, epoch: int) -> list[str]:
         return list(self.losses)
 
 
-@breaks("test_losses_can_classify_what_they_have_kept")
-class MethodThatKeepsClassifyToItself(GoodMethod):
-    """Good otherwise."""
-
-    def outputs(self, batch: sslkit.Batch) -> sslkit.ViewOutputs:
-        seen = super().outputs(batch)
-        return replace(seen, branches={"student": replace(seen.student, classify=None)})
+@MUTANTS.fails("test_branches_can_classify_queued_embeddings")
+class MethodWithoutClassify(ValidMethod):
+    def encode(self, batch: sslkit.Batch) -> sslkit.ViewOutputs:
+        outputs = super().encode(batch)
+        return replace(outputs, branches={"student": replace(outputs.student, classify=None)})
 
 
-@breaks("test_it_works_on_any_device_without_waiting_for_it")
-class MethodThatLooksAtItsLoss(GoodMethod):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_works_on_any_device_without_a_device_sync")
+class MethodThatSyncs(ValidMethod):
     def forward(self, batch: sslkit.Batch) -> sslkit.MethodOutput:
-        made = super().forward(batch)
-        if made.loss > 1e9:
+        result = super().forward(batch)
+        if result.loss > 1e9:
             raise RuntimeError("too much")
-        return made
+        return result
 
 
-@breaks("test_a_frozen_copy_is_not_trained")
-class MethodThatTouchesWhatIsFrozen(GoodMethod):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_frozen_parameters_get_no_gradient")
+class MethodThatSetsFrozenGradients(ValidMethod):
     def __init__(self, options: Any, context: sslkit.Context, parts: sslkit.Parts) -> None:
         super().__init__(options, context, parts)
         self.frozen = nn.Parameter(torch.ones(()), requires_grad=False)
@@ -138,19 +110,15 @@ class MethodThatTouchesWhatIsFrozen(GoodMethod):
         self.frozen.grad = torch.ones_like(self.frozen)
 
 
-@breaks("test_it_uses_no_global_randomness")
-class MethodWithNoise(GoodMethod):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_global_random_state_is_not_used")
+class MethodThatUsesGlobalRandomness(ValidMethod):
     def forward(self, batch: sslkit.Batch) -> sslkit.MethodOutput:
         numpy.random.rand()
         return super().forward(batch)
 
 
-@breaks("test_its_state_is_in_its_state_dict")
-class MethodWithAHiddenCount(GoodMethod):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_state_dict_restores_the_full_state")
+class MethodWithUnsavedState(ValidMethod):
     steps = 0
 
     def after_step(self) -> None:
@@ -160,10 +128,8 @@ class MethodWithAHiddenCount(GoodMethod):
         return sslkit.MethodOutput((1 + self.steps) * super().forward(batch).loss)
 
 
-@breaks("test_replaced_weights_count_from_the_first_step")
-class MethodWithAStaleCopy(GoodMethod):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_loaded_weights_are_used_from_the_first_step")
+class MethodWithAStaleCopy(ValidMethod):
     def __init__(self, options: Any, context: sslkit.Context, parts: sslkit.Parts) -> None:
         super().__init__(options, context, parts)
         self.register_buffer("first", next(parts.backbone.parameters()).detach().clone())
@@ -172,15 +138,7 @@ class MethodWithAStaleCopy(GoodMethod):
         return sslkit.MethodOutput(super().forward(batch).loss + self.first.square().sum())
 
 
-def test_what_is_good_keeps_every_promise(broken) -> None:
-    assert broken("method", GoodMethod) == {}
-
-
-@pytest.mark.parametrize(("promise", "mutant"), MUTANTS, ids=lambda value: getattr(value, "__name__", None))
-def test_a_mutant_breaks_its_promise_and_no_other(promise: str, mutant: type, broken) -> None:
-    found = broken("method", mutant)
-    assert list(found) == [promise.removeprefix("test_").replace("_", " ")], found
-
-
-def test_every_promise_has_a_mutant(promised) -> None:
-    assert promised("method") <= {promise for promise, _ in MUTANTS}
+class TestMutants(MutantTests):
+    kind = "method"
+    valid = (ValidMethod,)
+    mutants = MUTANTS

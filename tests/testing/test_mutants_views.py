@@ -1,29 +1,18 @@
-"""Of view policies: each promise of the kit has a mutant that breaks it, and it alone."""
+"""Mutants of view policies: every conformance test fails for a component that violates it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import pytest
 import torch
+from mutants import Mutants, MutantTests
 from torch import Tensor
 
 import sslkit
 
-MUTANTS: list[tuple[str, type]] = []
-"""The promise that is broken, and what breaks it."""
+MUTANTS = Mutants()
 
 
-def breaks(promise: str) -> Callable[[type], type]:
-    def remember(mutant: type) -> type:
-        MUTANTS.append((promise, mutant))
-        return mutant
-
-    return remember
-
-
-class GoodViews(sslkit.Views):
-    """Brighter and darker."""
+class ValidViews(sslkit.Views):
+    """Random brightness."""
 
     api = 1
     groups = (sslkit.ViewGroup(2, 32, True), sslkit.ViewGroup(1, 16, False))
@@ -39,34 +28,26 @@ class GoodViews(sslkit.Views):
         )
 
 
-@breaks("test_views_are_as_announced")
-class ViewsInHalf(GoodViews):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_views_have_the_announced_shapes")
+class ViewsInFloat64(ValidViews):
     def apply(self, images: Tensor, parameters: sslkit.Parameters) -> tuple[Tensor, ...]:
         return tuple(group.double() for group in super().apply(images, parameters))
 
 
-@breaks("test_global_groups_come_first")
-class ViewsWithLocalOnesFirst(GoodViews):
-    """Good otherwise."""
-
-    groups = GoodViews.groups[::-1]
+@MUTANTS.fails("test_global_groups_come_first")
+class ViewsWithLocalGroupsFirst(ValidViews):
+    groups = ValidViews.groups[::-1]
 
 
-@breaks("test_parameters_are_apart_for_each_image")
-class ViewsWithSharedParameters(GoodViews):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_parameters_have_one_row_per_image")
+class ViewsWithSharedParameters(ValidViews):
     def draw(self, n: int, generator: torch.Generator) -> sslkit.Parameters:
         drawn = super().draw(n, generator)
         return tuple({**own, "shift": torch.zeros(n)} for own in drawn)
 
 
-@breaks("test_the_generator_decides_everything")
-class ViewsThatCount(GoodViews):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_same_generator_gives_the_same_views")
+class ViewsThatDependOnEarlierCalls(ValidViews):
     drawn = 0
 
     def draw(self, n: int, generator: torch.Generator) -> sslkit.Parameters:
@@ -74,50 +55,34 @@ class ViewsThatCount(GoodViews):
         return tuple({"light": own["light"] * self.drawn} for own in super().draw(n, generator))
 
 
-@breaks("test_it_uses_no_global_randomness")
-class ViewsThatDrawGlobally(GoodViews):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_global_random_state_is_not_used")
+class ViewsThatUseGlobalRandomness(ValidViews):
     def draw(self, n: int, generator: torch.Generator) -> sslkit.Parameters:
         torch.rand(1)
         return super().draw(n, generator)
 
 
-@breaks("test_each_image_stands_alone")
-class ViewsThatCentreTheBatch(GoodViews):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_views_do_not_depend_on_other_images")
+class ViewsThatCentreTheBatch(ValidViews):
     def apply(self, images: Tensor, parameters: sslkit.Parameters) -> tuple[Tensor, ...]:
         return tuple(group - group.mean() for group in super().apply(images, parameters))
 
 
-@breaks("test_it_leaves_images_as_they_were")
-class ViewsThatWrite(GoodViews):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_input_images_are_not_modified")
+class ViewsThatModifyImages(ValidViews):
     def apply(self, images: Tensor, parameters: sslkit.Parameters) -> tuple[Tensor, ...]:
-        made = super().apply(images, parameters)
+        views = super().apply(images, parameters)
         images[:, :, 0, 0] = 0
-        return made
+        return views
 
 
-@breaks("test_it_works_on_any_device_without_waiting_for_it")
-class ViewsThatWait(GoodViews):
-    """Good otherwise."""
-
+@MUTANTS.fails("test_works_on_any_device_without_a_device_sync")
+class ViewsThatSync(ValidViews):
     def apply(self, images: Tensor, parameters: sslkit.Parameters) -> tuple[Tensor, ...]:
         return super().apply(images if images.max() > 1 else images * 255, parameters)
 
 
-def test_what_is_good_keeps_every_promise(broken) -> None:
-    assert broken("view", GoodViews) == {}
-
-
-@pytest.mark.parametrize(("promise", "mutant"), MUTANTS, ids=lambda value: getattr(value, "__name__", None))
-def test_a_mutant_breaks_its_promise_and_no_other(promise: str, mutant: type, broken) -> None:
-    found = broken("view", mutant)
-    assert list(found) == [promise.removeprefix("test_").replace("_", " ")], found
-
-
-def test_every_promise_has_a_mutant(promised) -> None:
-    assert promised("view") <= {promise for promise, _ in MUTANTS}
+class TestMutants(MutantTests):
+    kind = "view"
+    valid = (ValidViews,)
+    mutants = MUTANTS
