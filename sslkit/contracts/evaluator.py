@@ -1,4 +1,4 @@
-"""Evaluator: a trained backbone to metrics, with the protocol they were obtained by."""
+"""Evaluator: measures a trained backbone and returns metrics with their protocol."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Requirement = Literal["labels", "test"]
 
 @dataclass(frozen=True)
 class Features:
-    """What the frozen backbone, and the head where the run has one, make of a split.
+    """Outputs of the frozen backbone and head for a split.
 
     Attributes:
         features: ``[N, D]`` float32.
         labels: ``[N]`` int64, or None.
-        logits: ``[N, K]`` of the classifier that evaluation uses, or None.
+        logits: ``[N, K]`` of the run's classifier, or None without one.
     """
 
     features: Tensor
@@ -34,7 +34,7 @@ class Features:
 
 
 class Subject(Protocol):
-    """What an evaluator examines."""
+    """The run that an evaluator measures."""
 
     @property
     def seed(self) -> int:
@@ -46,49 +46,48 @@ class Subject(Protocol):
 
     @property
     def mask_names(self) -> tuple[str, ...]:
-        """Names of the classes of pixels; empty where the data have no masks."""
+        """Names of the pixel classes; empty without masks."""
 
     @property
     def discovered_names(self) -> tuple[str, ...]:
-        """Names that somebody gave to the classes of the run's classifier, ``""`` for those without; empty where
-        nobody named any."""
+        """Names that the user gave to the discovered classes, ``""`` for those without; empty if no class has one."""
 
     @property
     def temperature(self) -> float:
-        """The classes' probabilities are softmax(logits / temperature); 1 where the run does not tell."""
+        """Class probabilities are softmax(logits / temperature); 1 if the run does not define it."""
 
     @property
     def other_data(self) -> str:
-        """Name of the data set where it is another than the run was trained on; else empty."""
+        """Name of the data set if it is not the one that the run was trained on; else empty."""
 
     @property
     def untrained(self) -> bool:
-        """Whether the network is as it was initialised: a baseline."""
+        """Whether the network has random weights, as a baseline."""
 
     @property
     def context(self) -> Context:
         """Runtime facts of the training: image size, channels, normalisation."""
 
     def features(self, split: str) -> Features:
-        """Features of ``train``, ``validation`` or ``test``; computed once and cached."""
+        """Return the features of ``train``, ``validation`` or ``test``; computed once and cached."""
 
     def split(self, split: str) -> Split:
-        """The images of a split; ``train`` and ``validation`` never overlap."""
+        """Return the images of a split; ``train`` and ``validation`` never overlap."""
 
     def backbone(self) -> Backbone:
-        """The frozen backbone, in eval mode; to train one, train a copy."""
+        """Return the frozen backbone, in eval mode; train only a copy of it."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures, and how they came about.
+    """Metrics, the protocol they were measured with, and baselines.
 
     Attributes:
-        metrics: fractions of 1 unless their name says otherwise.  ``curves`` is a list with a mapping of numbers for
-            each epoch of an evaluator's training; in a report those whose names end alike, such as ``train_loss`` and
+        metrics: metrics by name; scores are in [0, 1]. ``curves``, if present, has a mapping of numbers for each epoch
+            of the evaluator's training. In a report, curves with the same last word, such as ``train_loss`` and
             ``validation_loss``, share a chart.
-        protocol: everything that the metrics depend on.
-        baselines: metrics of something simpler, by its name.
+        protocol: every setting that the metrics depend on; ``split`` is required.
+        baselines: metrics of simpler methods, by name of the baseline.
     """
 
     metrics: Mapping[str, Any]
@@ -97,14 +96,14 @@ class Evaluation:
 
 
 class Evaluator(Component, ABC):
-    """Measures a frozen backbone, or trains a copy of it; chooses nothing on test."""
+    """Measures a frozen backbone, or trains a copy of it; makes no choice on the test split."""
 
     needs: ClassVar[frozenset[Requirement]] = frozenset({"labels", "test"})
-    """What the data set must have: test images, and labels on them; checked before anything is computed."""
+    """What the data set must have: test images, and labels for them; checked before the evaluation."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
 
     @abstractmethod
     def evaluate(self, subject: Subject) -> Evaluation:
-        """The metrics."""
+        """Evaluate the subject."""

@@ -46,7 +46,7 @@ def build_evaluators(asked: Mapping[str, Mapping[str, Any]], settings: Sequence[
     document = Document(tables, source=SOURCE)
     apply_overrides(document, settings)
     problems = [
-        document.problem((name,), "this evaluator is not used here", suggestion(name, list(entries)))
+        document.problem((name,), "is not one of the requested evaluators", suggestion(name, list(entries)))
         for name in document.tables
         if name not in entries
     ]

@@ -1,4 +1,4 @@
-"""What is promised of evaluators."""
+"""Conformance tests for evaluators."""
 
 from __future__ import annotations
 
@@ -13,28 +13,11 @@ from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.context import Context
 from sslkit.contracts.dataset import Split
 from sslkit.contracts.evaluator import Evaluation, Evaluator, Features
+from sslkit.data.store import TensorStore
 from sslkit.testing.base import ComponentTests, no_global_randomness, require
 
 CLASSES = 3
 SIDE = 32
-
-
-class _Images:
-    """Images in memory."""
-
-    def __init__(self, images: Tensor) -> None:
-        self.images = images
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        _, channels, height, width = self.images.shape
-        return channels, height, width
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def gather(self, index: Tensor) -> Tensor:
-        return self.images[index]
 
 
 class _Backbone(Backbone):
@@ -54,7 +37,7 @@ class _Backbone(Backbone):
 
 
 class PatternSubject:
-    """A run whose images are three patterns, which its frozen backbone half tells apart; with labels and masks."""
+    """A run on images of three patterns, with labels and masks; its backbone separates the patterns partly."""
 
     class_names = ("low", "middle", "high")
     mask_names = ("dark", "bright")
@@ -66,31 +49,30 @@ class PatternSubject:
     def __init__(self, context: Context, seed: int = 0) -> None:
         self.seed = seed
         self.context = context
-        self.asked: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self._backbone = _Backbone().eval().requires_grad_(False)
         self._splits = {
-            name: _patterns(count, place)
-            for place, (name, count) in enumerate((("train", 60), ("validation", 30), ("test", 30)))
+            name: _patterns(count, seed)
+            for seed, (name, count) in enumerate((("train", 60), ("validation", 30), ("test", 30)))
         }
 
     def split(self, split: str) -> Split:
-        """The images of a split."""
-        self.asked[split] += 1
+        """Return the images of a split."""
+        self.requests[split] += 1
         return self._splits[split]
 
     def features(self, split: str) -> Features:
-        """What the backbone makes of them."""
-        self.asked[split] += 1
-        own = self._splits[split]
-        assert isinstance(own.images, _Images)
+        """Return the features of a split."""
+        self.requests[split] += 1
+        images = self._splits[split]
         with torch.no_grad():
-            features = self._backbone(own.images.images.float() / 255)
-        return Features(features, own.labels, features[:, :CLASSES])
+            features = self._backbone(images.images.gather(torch.arange(len(images.images))).float() / 255)
+        return Features(features, images.labels, features[:, :CLASSES])
 
     def backbone(self) -> Backbone:
-        """The backbone."""
+        """Return the backbone."""
         return self._backbone
 
 
@@ -99,78 +81,82 @@ def _patterns(count: int, seed: int) -> Split:
     labels = torch.arange(count) % CLASSES
     images = torch.randint(0, 100, (count, 3, SIDE, SIDE), generator=generator)
     masks = torch.zeros(count, SIDE, SIDE, dtype=torch.uint8)
-    for place, label in enumerate(labels.tolist()):
-        images[place, label, 8 * label : 8 * label + 16, 8:24] += 150
-        masks[place, 8 * label : 8 * label + 16, 8:24] = 1
-    return Split(_Images(images.to(torch.uint8)), labels, masks=masks)
+    for index, label in enumerate(labels.tolist()):
+        images[index, label, 8 * label : 8 * label + 16, 8:24] += 150
+        masks[index, 8 * label : 8 * label + 16, 8:24] = 1
+    return Split(TensorStore(images.to(torch.uint8)), labels, masks=masks)
 
 
 class EvaluatorTests(ComponentTests):
-    """Subclass with ``component``, and with ``options`` that make it quick.
+    """Tests of an evaluator: subclass with ``component``, and with ``options`` that make it quick.
 
-    The evaluator is given a run on images of three patterns with labels and masks.
+    The evaluator measures a run on images of three patterns, with labels and masks.
     """
 
     component: ClassVar[type[Evaluator]]
 
     slow = ComponentTests.slow | {
-        "test_figures_are_numbers_that_json_can_hold",
-        "test_the_protocol_is_told",
-        "test_it_leaves_the_backbone_as_it_was",
-        "test_it_repeats_and_uses_no_global_randomness",
-        "test_labels_of_the_test_images_choose_nothing",
+        "test_metrics_are_finite_and_valid_json",
+        "test_the_protocol_names_the_split",
+        "test_the_backbone_is_unchanged",
+        "test_it_is_deterministic_and_uses_no_global_randomness",
+        "test_test_labels_change_no_choice",
     }
 
     def subject(self) -> PatternSubject:
-        """A run to evaluate."""
+        """Return a run to evaluate."""
         return PatternSubject(self.make_context(image_size=SIDE, view_size=SIDE))
 
     def evaluate(self, subject: PatternSubject | None = None) -> Evaluation:
-        """What the evaluator finds."""
+        """Return the evaluator's result."""
         evaluator: Evaluator = self.make()
         return evaluator.evaluate(subject or self.subject())
 
-    def test_what_it_needs_is_known(self) -> None:
-        strange = set(self.component.needs) - {"labels", "test"}
-        require(not strange, f"needs may hold 'labels' and 'test', not {sorted(strange)}")
+    def test_needs_are_known(self) -> None:
+        unknown = set(self.component.needs) - {"labels", "test"}
+        require(not unknown, f"needs may hold 'labels' and 'test', not {sorted(unknown)}")
 
-    def test_figures_are_numbers_that_json_can_hold(self) -> None:
-        found = self.evaluate()
-        require(isinstance(found, Evaluation), "evaluate must return an Evaluation")
-        require(found.metrics, "there must be a figure")
-        for part in (found.metrics, found.protocol, found.baselines):
+    def test_metrics_are_finite_and_valid_json(self) -> None:
+        result = self.evaluate()
+        require(isinstance(result, Evaluation), "evaluate must return an Evaluation")
+        require(result.metrics, "metrics must not be empty")
+        for part in (result.metrics, result.protocol, result.baselines):
             try:
                 json.dumps(part, allow_nan=False)
             except (TypeError, ValueError) as error:
-                raise AssertionError(f"metrics, protocol and baselines must be plain finite values: {error}") from error
-        curves = found.metrics.get("curves", [])
+                raise AssertionError(
+                    f"metrics, protocol and baselines must be finite values that JSON can hold: {error}"
+                ) from error
+        curves = result.metrics.get("curves", [])
         rows = isinstance(curves, list) and all(isinstance(row, dict) for row in curves)
         numbers = rows and all(isinstance(value, (int, float)) for row in curves for value in row.values())
-        require(numbers, "curves must be a list with a dict of numbers for each epoch")
+        require(numbers, "curves must be a list of dicts of numbers, one for each epoch")
 
-    def test_the_protocol_is_told(self) -> None:
+    def test_the_protocol_names_the_split(self) -> None:
         protocol = self.evaluate().protocol
-        require(protocol.get("split"), "the protocol must tell the split that the metrics are of")
+        require(protocol.get("split"), "the protocol must name the split of the metrics, as protocol['split']")
 
-    def test_it_leaves_the_backbone_as_it_was(self) -> None:
+    def test_the_backbone_is_unchanged(self) -> None:
         subject = self.subject()
         before = {name: value.clone() for name, value in subject.backbone().state_dict().items()}
         self.evaluate(subject)
         after = subject.backbone().state_dict()
-        kept = all(torch.equal(value, after[name]) for name, value in before.items())
-        require(kept and not subject.backbone().training, "train a copy of the backbone, never the run's own")
+        unchanged = all(torch.equal(value, after[name]) for name, value in before.items())
+        require(unchanged and not subject.backbone().training, "train only a copy of the backbone")
 
-    def test_it_repeats_and_uses_no_global_randomness(self) -> None:
+    def test_it_is_deterministic_and_uses_no_global_randomness(self) -> None:
         first = self.evaluate()
         with no_global_randomness("an evaluator"):
             again = self.evaluate()
-        require(dict(first.metrics) == dict(again.metrics), "the same run must give the same metrics")
+        require(dict(first.metrics) == dict(again.metrics), "the same run must give equal metrics")
 
-    def test_labels_of_the_test_images_choose_nothing(self) -> None:
-        """Other test images must not change what the protocol says was chosen."""
+    def test_test_labels_change_no_choice(self) -> None:
         first, subject = self.evaluate(), self.subject()
         test = subject._splits["test"]
         assert test.labels is not None
         subject._splits["test"] = Split(test.images, test.labels.roll(1), masks=test.masks)
         other = self.evaluate(subject)
-        require(dict(first.protocol) == dict(other.protocol), "what the protocol tells must not depend on test labels")
+        require(
+            dict(first.protocol) == dict(other.protocol),
+            "the protocol, with every choice in it, must not depend on test labels",
+        )

@@ -1,3 +1,5 @@
+"""``sslkit eval``: several evaluators, other data, baselines, fractions of the labels, and refused arguments."""
+
 from __future__ import annotations
 
 import json
@@ -15,7 +17,7 @@ from sslkit.data.datasets.image_folder import ImageFolder
 from sslkit.evaluation.run_subject import RunSubject
 from sslkit.recipe.load import load_recipe
 from sslkit.runs.run import Run
-from sslkit.training.monitor.validation import Monitor
+from sslkit.training.monitor.validation import ValidationMonitor
 from sslkit.training.train import train
 
 
@@ -32,35 +34,37 @@ def test_several_evaluations_in_one_table_and_one_json(cli, trained: Path) -> No
     done = cli("eval", trained, *asked, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    told = {"run", "evaluated_with", "protocol", "baselines", "baseline_protocols"}
-    assert set(result) == {*told, "linear", "knn"}
+    assert set(result) == {"format", "run", "evaluated_with", "evaluators", "notes"}
+    assert (result["format"], result["notes"]) == (1, [])
     assert result["evaluated_with"] == {"device": "cpu", "sslkit": "0.1.0", "torch": torch.__version__}
-    assert set(result["baselines"]) == {"linear_random_weights", "knn_random_weights"}
-    assert "3 folds" in str(result["protocol"]["linear"]["penalty_chosen_on"])
-    chosen, floor = result["protocol"]["linear"], result["baseline_protocols"]["linear_random_weights"]
-    assert floor == chosen | {"penalty_chosen": floor["penalty_chosen"]}
-    assert len(floor["penalty_chosen"]["0.1"]) == 2
-    assert result["protocol"]["linear"]["trainings"] == {"0.1": 2, "1": 1}
-    assert result["protocol"]["linear"]["images"] == 359
-    for figures in (result["linear"], result["baselines"]["linear_random_weights"]):
-        few = figures["fractions"]["0.1"]
-        assert 0.3 < few["top1"] < figures["top1"] < 1
+    linear, knn = (result["evaluators"][name] for name in ("linear", "knn"))
+    assert set(result["evaluators"]) == {"linear", "knn"}
+    assert set(linear["baselines"]) == set(knn["baselines"]) == {"random_weights"}
+    linear_random, knn_random = (part["baselines"]["random_weights"] for part in (linear, knn))
+    assert "3 folds" in str(linear["protocol"]["penalty_chosen_on"])
+    penalties = linear_random["protocol"]["penalty_chosen"]
+    assert linear_random["protocol"] == linear["protocol"] | {"penalty_chosen": penalties}
+    assert len(penalties["0.1"]) == 2
+    assert linear["protocol"]["trainings"] == {"0.1": 2, "1": 1}
+    assert linear["protocol"]["images"] == 359
+    for metrics in (linear["metrics"], linear_random["metrics"]):
+        few = metrics["fractions"]["0.1"]
+        assert 0.3 < few["top1"] < metrics["top1"] < 1
         assert few["top1_std"] > 0
-    assert result["knn"]["top5"] >= result["knn"]["top1"] > 0.8
-    assert result["knn"] != result["baselines"]["knn_random_weights"]
-    (kept,) = (trained / "evaluations").glob("*.json")
-    assert json.loads(kept.read_text()) == result
+    assert knn["metrics"]["top5"] >= knn["metrics"]["top1"] > 0.8
+    assert knn["metrics"] != knn_random["metrics"]
+    (saved,) = (trained / "evaluations").glob("*.json")
+    assert json.loads(saved.read_text()) == result
 
     shown = cli("eval", trained, *asked).stdout
     rows = [re.split(" {2,}", line.strip()) for line in shown.splitlines()]
-    floors = result["baselines"]
-    few, scratch = (each["fractions"]["0.1"] for each in (result["linear"], floors["linear_random_weights"]))
-    wanted = [
-        ["linear top1", *(f"{each['top1']:.3f}" for each in (result["linear"], floors["linear_random_weights"]))],
-        ["linear 10 % top1", *(f"{each['top1']:.3f} ± {each['top1_std']:.3f}" for each in (few, scratch))],
-        ["knn top1", *(f"{each['top1']:.3f}" for each in (result["knn"], floors["knn_random_weights"]))],
+    few, few_random = (part["metrics"]["fractions"]["0.1"] for part in (linear, linear_random))
+    expected = [
+        ["linear top1", *(f"{part['metrics']['top1']:.3f}" for part in (linear, linear_random))],
+        ["linear 10 % top1", *(f"{metrics['top1']:.3f} ± {metrics['top1_std']:.3f}" for metrics in (few, few_random))],
+        ["knn top1", *(f"{part['metrics']['top1']:.3f}" for part in (knn, knn_random))],
     ]
-    assert [row for row in rows if row[0].endswith("top1")] == wanted, shown
+    assert [row for row in rows if row[0].endswith("top1")] == expected, shown
     assert sum("───" in line for line in shown.splitlines()) == 1, "one table"
     assert shown.index("knn top5") < shown.index("protocol of linear") < shown.index("penalty_chosen_on 1: validation")
     assert shown.index("penalty_chosen_on 1: validation") < shown.index("protocol of knn")
@@ -68,9 +72,9 @@ def test_several_evaluations_in_one_table_and_one_json(cli, trained: Path) -> No
 
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_several_processes_are_refused(cli, trained: Path, rank: str) -> None:
-    started = {"TORCHELASTIC_RUN_ID": "x", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500", "WORLD_SIZE": "2"}
+    environment = {"TORCHELASTIC_RUN_ID": "x", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500", "WORLD_SIZE": "2"}
     before = list((trained / "evaluations").iterdir())
-    done = cli("eval", trained, **started, RANK=rank, LOCAL_RANK=rank)
+    done = cli("eval", trained, **environment, RANK=rank, LOCAL_RANK=rank)
     assert done.returncode == 2
     assert done.stderr == ("process 1: " if rank == "1" else "") + (
         "error: `sslkit eval` runs in one process, but torchrun started 2, and each would save the result: "
@@ -80,25 +84,19 @@ def test_several_processes_are_refused(cli, trained: Path, rank: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (["--fractions", "0.1"], "--fractions and --seeds need an evaluation that trains: --linear or --finetune"),
-        (
-            ["--linear", "--finetune", "--protocol", "report", "--fractions", "0.1"],
-            "--fractions and --seeds are not for the report's probe (--protocol report), which is trained once, on all",
-        ),
-        (
-            ["--use", "linear-sgd", "--linear", "--seeds", "2"],
-            "--fractions and --seeds are not for the report's probe (--protocol report), which is trained once, on all",
-        ),
+        (["--fractions", "0.1"], "--fractions and --seeds need an evaluation that trains: add --linear or --finetune"),
+        (["--use", "linear-sgd", "--linear", "--seeds", "2"], "linear-sgd trains on all labels"),
+        (["--use", "sslkit:linear-sgd", "--finetune", "--fractions", "0.1"], "linear-sgd trains on all labels"),
         (
             ["--finetune", "--use", "linear", "--seeds", "3"],
             "2 problems in the evaluation's options\n"
-            "  sslkit eval: finetune.seeds: draws are of fractions below 1, and fractions has none (0.1 say); on all "
-            "labels there is one training, found 3\n"
-            "  sslkit eval: linear.seeds: draws are",
+            "  sslkit eval: finetune.seeds: several seeds need a fraction below 1: add one to fractions, such as 0.1, "
+            "or set seeds to 1, found 3\n"
+            "  sslkit eval: linear.seeds: several seeds need",
         ),
-        (["--linear", "--fractions", "a"], "--fractions takes numbers with commas between, such as 0.01,0.1, not 'a'"),
+        (["--linear", "--fractions", "a"], "--fractions takes numbers separated by commas, such as 0.01,0.1, not 'a'"),
         (
             ["--linear", "--fractions", "0,1.5"],
             "2 problems in the evaluation's options\n"
@@ -108,7 +106,7 @@ def test_several_processes_are_refused(cli, trained: Path, rank: str) -> None:
         (
             ["--linear", "--set", "linear.fold=3", "--set", "knn.temperature=1"],
             "2 problems in the evaluation's options\n"
-            "  --set knn.temperature=1: knn: this evaluation was not asked for (there are linear)\n"
+            "  --set knn.temperature=1: knn: is not one of the requested evaluators (available: linear)\n"
             "  --set linear.fold=3: linear.fold: unknown option (did you mean 'folds'?)",
         ),
         (
@@ -124,29 +122,31 @@ def test_several_processes_are_refused(cli, trained: Path, rank: str) -> None:
     ],
     ids=[
         "fractions without",
-        "report",
-        "report by name",
+        "seeds of linear-sgd",
+        "fractions of linear-sgd",
         "seeds without",
-        "no number",
+        "not a number",
         "out of range",
         "options",
-        "no table",
+        "not a table",
         "crops",
-        "name",
+        "unknown name",
         "device",
     ],
 )
-def test_a_mistake_is_said_before_anything_is_computed(cli, trained: Path, arguments: list[str], said: str) -> None:
-    kept = len(list((trained / "evaluations").iterdir()))
+def test_wrong_arguments_are_refused_before_the_evaluation(
+    cli, trained: Path, arguments: list[str], message: str
+) -> None:
+    before = len(list((trained / "evaluations").iterdir()))
     done = cli("eval", trained, *arguments, COLUMNS="300")
     assert done.returncode == 2
-    assert said in done.stderr
-    assert len(list((trained / "evaluations").iterdir())) == kept
+    assert message in done.stderr
+    assert len(list((trained / "evaluations").iterdir())) == before
 
 
 @pytest.fixture(scope="module")
 def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two classes, bright and dark, in grey and in colour alike."""
+    """A folder of colour images of two classes, bright and dark."""
     root = tmp_path_factory.mktemp("others")
     random = numpy.random.default_rng(0)
     for split, count in (("train", 20), ("test", 10)):
@@ -158,16 +158,17 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_features_are_probed_on_another_data_set(cli, trained: Path, others: Path, tmp_path: Path) -> None:
+def test_a_linear_probe_on_another_data_set(cli, trained: Path, others: Path, tmp_path: Path) -> None:
     asked = ("eval", trained, "--linear", "--data", "image-folder", "--set", f"data.root={others}")
     done = cli(*asked, "--set", "data.channels=1", "--json", SSLKIT_CACHE=str(tmp_path / "cache"))
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert result["protocol"]["linear"]["data"] == "image-folder"
-    assert result["protocol"]["linear"]["data_options"] == {"root": str(others), "channels": 1}
-    assert result["protocol"]["linear"]["classes"] == 2
-    assert result["protocol"]["linear"]["images"] == 20
-    assert result["linear"] == {"top1": 1.0}
+    linear = result["evaluators"]["linear"]
+    assert linear["protocol"]["data"] == "image-folder"
+    assert linear["protocol"]["data_options"] == {"root": str(others), "channels": 1}
+    assert linear["protocol"]["classes"] == 2
+    assert linear["protocol"]["images"] == 20
+    assert linear["metrics"] == {"top1": 1.0}
 
     coloured = cli(*asked, SSLKIT_CACHE=str(tmp_path / "cache"))
     assert coloured.returncode == 2
@@ -180,7 +181,7 @@ def test_features_are_probed_on_another_data_set(cli, trained: Path, others: Pat
     )
 
 
-def test_a_validation_split_of_the_data_is_the_one_that_is_used(
+def test_the_validation_split_of_the_data_is_used(
     trained: Path, others: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSLKIT_CACHE", str(tmp_path / "cache"))
@@ -192,7 +193,7 @@ def test_a_validation_split_of_the_data_is_the_one_that_is_used(
     assert len(subject.split("validation").files) == 20
     assert all(file.startswith("validation/") for file in subject.split("validation").files)
     settings = [f"data={{use='image-folder', root='{root}', channels=1}}", "train.batch_size=8"]
-    monitor = Monitor(assemble(load_recipe(tiny, settings)))
+    monitor = ValidationMonitor(assemble(load_recipe(tiny, settings)))
     assert monitor.query_split is not None
     assert (len(monitor.bank), len(monitor.queries)) == (40, 20)
     assert all(file.startswith("validation/") for file in monitor.query_split.files)
@@ -202,35 +203,34 @@ def test_a_validation_split_of_the_data_is_the_one_that_is_used(
     data = ImageFolder(ImageFolder.Options.model_validate({"root": str(root), "channels": 1}))
     cut = RunSubject(Run(trained), "cpu", other=("image-folder", data))
     files = [*cut.split("train").files, *cut.split("validation").files]
-    assert sorted(files) == sorted(data.load("train").files), (
-        "where a split is cut from training images, files stay known"
-    )
+    assert sorted(files) == sorted(data.load("train").files), "files of a split cut from training images"
 
 
-def test_the_report_s_probe_and_fine_tuning_beside_training_from_scratch(cli, trained: Path, others: Path) -> None:
-    asked = ["--linear", "--protocol", "report", "--finetune", "--baseline", "random"]
+def test_linear_sgd_and_fine_tuning_with_random_weights_as_baseline(cli, trained: Path, others: Path) -> None:
+    asked = ["--use", "linear-sgd", "--finetune", "--baseline", "random"]
     asked += ["--set", "linear-sgd.epochs=5", "--set", "linear-sgd.trust_coefficient=1"]
     asked += ["--set", "finetune.epochs=5", "--set", "finetune.min_steps=0", "--set", "finetune.batch_size=20"]
     asked += ["--data", "image-folder", "--set", f"data.root={others}", "--set", "data.channels=1"]
     done = cli("eval", trained, *asked, COLUMNS="120")
     assert done.returncode == 0, done.stderr
     result = json.loads(max((trained / "evaluations").glob("*.json")).read_text())
-    assert set(result["protocol"]) == {"linear-sgd", "finetune"}
-    probe, tuned = (result["protocol"][name] for name in ("linear-sgd", "finetune"))
+    assert set(result["evaluators"]) == {"linear-sgd", "finetune"}
+    linear_sgd, finetune = (result["evaluators"][name] for name in ("linear-sgd", "finetune"))
+    probe, tuned = linear_sgd["protocol"], finetune["protocol"]
     assert (probe["epochs"], probe["batch_size"], probe["train_images"], probe["images"]) == (5, 64, 36, 20)
     assert (tuned["epochs"], tuned["batch_size"], tuned["train_images"], tuned["images"]) == ({"1": 5}, 20, 40, 20)
     assert probe["trainings"] == tuned["trainings"] == {"1": 1}
-    curves = result["linear-sgd"]["curves"]
+    curves = linear_sgd["metrics"]["curves"]
     assert len(curves) == 5
     assert curves[-1]["train_loss"] < curves[0]["train_loss"]
-    assert result["linear-sgd"]["top1"] == result["finetune"]["top1"] == 1, "bright and dark"
-    # The network with random weights has the same rates to choose from.
-    scratch = result["baseline_protocols"]["finetune_random_weights"]
+    assert linear_sgd["metrics"]["top1"] == finetune["metrics"]["top1"] == 1, "bright and dark"
+    # The network with random weights chooses from the same rates.
+    scratch = finetune["baselines"]["random_weights"]["protocol"]
     assert scratch["lr_backbones"] == tuned["lr_backbones"] == [0.01, 0.05]
-    assert scratch["lr_backbone_chosen"] == tuned["lr_backbone_chosen"] == {"1": [0.01]}, "both are right with either"
-    for name in ("linear-sgd", "finetune"):
-        floor = result["baselines"][f"{name}_random_weights"]["top1"]
-        assert re.search(rf"^ {name} top1 +1.000 +{floor:.3f}", done.stdout, re.MULTILINE), done.stdout
+    assert scratch["lr_backbone_chosen"] == tuned["lr_backbone_chosen"] == {"1": [0.01]}, "equal accuracy with both"
+    for name, part in result["evaluators"].items():
+        baseline = part["baselines"]["random_weights"]["metrics"]["top1"]
+        assert re.search(rf"^ {name} top1 +1.000 +{baseline:.3f}", done.stdout, re.MULTILINE), done.stdout
 
 
 def test_segmentation_of_data_with_masks(cli, trained: Path) -> None:
@@ -239,17 +239,17 @@ def test_segmentation_of_data_with_masks(cli, trained: Path) -> None:
     done = cli("eval", trained, *asked, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    protocol = result["protocol"]["segment"]
+    segment = result["evaluators"]["segment"]
+    protocol, random = segment["protocol"], segment["baselines"]["random_weights"]
     assert (protocol["data"], protocol["train_images"], protocol["images"]) == ("digit-scenes", 16, 8)
     assert (protocol["epochs"], protocol["image_size"], protocol["train_backbone"]) == (2, "32x32", False)
     assert "feature pyramid" in protocol["pixel_head"]
     assert protocol["head"] == "selfcls-mlp"
-    floor = result["baselines"]["segment_random_weights"]
-    assert result["baseline_protocols"]["segment_random_weights"] == protocol
-    assert set(result["segment"]) == set(floor) == {"miou", "pixel_accuracy"}
-    assert all(0 < value < 1 for value in result["segment"].values())
-    assert all(0 <= value < 1 for value in floor.values())
-    assert result["segment"] != floor
+    assert random["protocol"] == protocol
+    assert set(segment["metrics"]) == set(random["metrics"]) == {"miou", "pixel_accuracy"}
+    assert all(0 < value < 1 for value in segment["metrics"].values())
+    assert all(0 <= value < 1 for value in random["metrics"].values())
+    assert segment["metrics"] != random["metrics"]
 
 
 def test_segmentation_of_pictures_of_pets(cli, others: Path, tiny: Path, tmp_path: Path) -> None:
@@ -274,9 +274,10 @@ def test_segmentation_of_pictures_of_pets(cli, others: Path, tiny: Path, tmp_pat
     done = cli("eval", run, *asked, "--json", SSLKIT_CACHE=str(tmp_path / "cache"))
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    protocol = result["protocol"]["segment"]
+    segment = result["evaluators"]["segment"]
+    protocol = segment["protocol"]
     assert (protocol["data"], protocol["train_images"], protocol["images"]) == ("oxford-pets", 14, 2)
-    assert result["segment"]["pixel_accuracy"] > 0.7, "bright and dark"
+    assert segment["metrics"]["pixel_accuracy"] > 0.7, "bright and dark"
 
 
 def test_fine_tuning_with_few_labels_over_seeds(cli, trained: Path) -> None:
@@ -285,20 +286,20 @@ def test_fine_tuning_with_few_labels_over_seeds(cli, trained: Path) -> None:
     done = cli("eval", trained, *asked, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    tuned, floor = result["finetune"], result["baselines"]["finetune_random_weights"]
-    for figures in (tuned, floor):
-        assert set(figures["fractions"]) == {"0.05"}
-        assert set(figures["fractions"]["0.05"]) == {"top1", "top1_std", "top5", "top5_std"}
-        assert figures["top1"] > figures["fractions"]["0.05"]["top1"] > 0
-    protocol = result["protocol"]["finetune"]
+    finetune = result["evaluators"]["finetune"]
+    for metrics in (finetune["metrics"], finetune["baselines"]["random_weights"]["metrics"]):
+        assert set(metrics["fractions"]) == {"0.05"}
+        assert set(metrics["fractions"]["0.05"]) == {"top1", "top1_std", "top5", "top5_std"}
+        assert metrics["top1"] > metrics["fractions"]["0.05"]["top1"] > 0
+    protocol = finetune["protocol"]
     assert protocol["trainings"] == {"0.05": 2, "1": 1}
     assert protocol["labels_used"] == {"0.05": 70, "1": 1438}
 
 
-def test_the_data_of_a_recipe_are_evaluated_on(cli, trained: Path, others: Path, tiny: Path, tmp_path: Path) -> None:
+def test_a_recipe_s_data_are_used(cli, trained: Path, others: Path, tiny: Path, tmp_path: Path) -> None:
     same = cli("eval", trained, "--knn", "--data", tiny, "--json")
     assert same.returncode == 0, same.stderr
-    assert "data_options" not in json.loads(same.stdout)["protocol"]["knn"], "the run's own data, by another road"
+    assert "data_options" not in json.loads(same.stdout)["evaluators"]["knn"]["protocol"], "the run's own data"
 
     data = f'use = "image-folder"\nroot = "{others}"\nchannels = 3\n'
     tiny.write_text(tiny.read_text().replace('use = "digits"\nsize = 8\n', data))
@@ -306,34 +307,34 @@ def test_the_data_of_a_recipe_are_evaluated_on(cli, trained: Path, others: Path,
     done = cli("eval", trained, "--knn", *asked, "--json", SSLKIT_CACHE=str(tmp_path / "cache"))
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    protocol = result["protocol"]["knn"]
+    protocol = result["evaluators"]["knn"]["protocol"]
     assert (protocol["data"], protocol["images"], protocol["bank_images"]) == ("image-folder", 20, 40)
     assert protocol["data_options"] == {"root": str(others), "channels": 1}
-    assert result["knn"] == {"top1": 1.0}
+    assert result["evaluators"]["knn"]["metrics"] == {"top1": 1.0}
 
 
-def test_figures_that_were_found_before_something_fails_are_kept(cli, trained: Path, tmp_path: Path) -> None:
+def test_results_before_a_failing_evaluator_are_saved(cli, trained: Path, tmp_path: Path) -> None:
     run = shutil.copytree(trained, tmp_path / "run", symlinks=True)
     shutil.rmtree(run / "evaluations")
     (run / "evaluations").mkdir()
     done = cli("eval", run, "--knn", "--segment", "--baseline", "random", "--data", "digits")
     assert done.returncode == 2
     assert "has no masks" in done.stderr
-    (kept,) = [json.loads(path.read_text()) for path in (run / "evaluations").iterdir()]
-    assert kept["knn"]["top1"] > 0
-    assert kept["baselines"]["knn_random_weights"]["top1"] > 0
-    assert list(kept["protocol"]) == ["knn"]
+    (saved,) = [json.loads(path.read_text()) for path in (run / "evaluations").iterdir()]
+    assert list(saved["evaluators"]) == ["knn"]
+    assert saved["evaluators"]["knn"]["metrics"]["top1"] > 0
+    assert saved["evaluators"]["knn"]["baselines"]["random_weights"]["metrics"]["top1"] > 0
 
 
-def test_figures_that_cannot_be_saved_are_shown_all_the_same(cli, trained: Path, tmp_path: Path) -> None:
+def test_results_that_cannot_be_saved_are_printed(cli, trained: Path, tmp_path: Path) -> None:
     run = shutil.copytree(trained, tmp_path / "run")
     shutil.rmtree(run / "evaluations", ignore_errors=True)
     (run / "evaluations").touch()
-    said = f"error: the figures could not be saved: File exists: {run / 'evaluations'}\n"
+    message = f"error: the evaluation could not be saved: File exists: {run / 'evaluations'}\n"
     done = cli("eval", run, "--knn", "--json")
-    assert (done.returncode, done.stderr) == (1, said)
-    figures = json.loads(done.stdout)["knn"]
-    assert figures["top1"] > 0.8
+    assert (done.returncode, done.stderr) == (1, message)
+    metrics = json.loads(done.stdout)["evaluators"]["knn"]["metrics"]
+    assert metrics["top1"] > 0.8
     table = cli("eval", run, "--knn")
-    assert (table.returncode, table.stderr) == (1, said)
-    assert f"{figures['top1']:.3f}" in table.stdout
+    assert (table.returncode, table.stderr) == (1, message)
+    assert f"{metrics['top1']:.3f}" in table.stdout
