@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import sslkit, write_record
-from sslkit.runs.metrics_file import read_history
-from sslkit.runs.records import read_evaluations
+from sslkit.runs.metrics_file import read_metrics
+from sslkit.runs.evaluation_files import read_evaluations
 from sslkit.runs.run import Run
 
 FRACTIONS = "0.01,0.1,0.3,0.4"
@@ -58,7 +58,7 @@ def curves(run: str) -> tuple[dict[str, list[tuple[float, float]]], float]:
     """By metric, its value at the end of epochs; and the minutes that the steps took."""
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
     speed: list[tuple[int, float]] = []
-    for row in read_history(Path(run) / "metrics.csv"):
+    for row in read_metrics(Path(run) / "metrics.csv"):
         if row.metric == "epoch_loss" or row.metric.startswith("monitor/"):
             found[row.metric].append((row.epoch, row.value))
         elif row.metric == "time/images_per_second":
@@ -93,7 +93,7 @@ def main() -> None:
     finished = status["state"] == "finished"
     evaluations: list[dict[str, Any]] = []
     if asked.saved:
-        evaluations = read_evaluations(Run(Path(run)))[0]
+        evaluations = [result.to_json() for result in read_evaluations(Run(Path(run)))[0]]
     elif finished:
         evaluations = evaluate(run, few_labels=asked.few_labels)
     known = json.loads((Path(run) / "provenance.json").read_text())

@@ -23,8 +23,9 @@ def measure(seed: int, runs: str) -> dict[str, Any]:
     trained = sslkit("train", str(ROOT / "recipes" / "quickstart.toml"), "--set", f"run.seed={seed}", "--runs", runs)
     seconds = time.perf_counter() - began
     found = sslkit("eval", trained["run"], "--cluster")
-    figures = {name: found["cluster"][name] for name in ("acc", "acc_many_to_one", "nmi", "ami", "ari")}
-    pixels = found["baselines"]["kmeans_pixels"]["acc"]
+    cluster = found["evaluators"]["cluster"]
+    figures = {name: cluster["metrics"][name] for name in ("acc", "acc_many_to_one", "nmi", "ami", "ari")}
+    pixels = cluster["baselines"]["kmeans_pixels"]["metrics"]["acc"]
     return {"seed": seed, **figures, "kmeans_pixels_acc": pixels, "seconds": round(seconds, 1)}
 
 

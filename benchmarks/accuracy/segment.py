@@ -26,9 +26,10 @@ def main() -> None:
             recipe = str(ROOT / "recipes" / "quickstart.toml")
             run = sslkit("train", recipe, "--set", f"run.seed={seed}", "--runs", runs)["run"]
             found = sslkit("eval", run, "--segment", "--baseline", "random")
-            protocol = found["protocol"]["segment"]
-            floor = found["baselines"]["segment_random_weights"]
-            rows.append({"seed": seed, **found["segment"], "random_weights": floor})
+            segment = found["evaluators"]["segment"]
+            protocol = segment["protocol"]
+            floor = segment["baselines"]["random_weights"]["metrics"]
+            rows.append({"seed": seed, **segment["metrics"], "random_weights": floor})
             print(rows[-1], flush=True)
     found = {
         "protocol": protocol,

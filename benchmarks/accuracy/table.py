@@ -27,19 +27,19 @@ PUBLISHED = ("cluster acc", "cluster nmi", "cluster ami", "cluster ari", "knn to
 
 def figures(record: dict[str, Any], evaluator: str, *names: str) -> list[str]:
     """Newest figures of an evaluator on the run's own data in percent, beside those of random weights; blank: none."""
-    found, floor = next(
-        (
-            (each[evaluator], each["baselines"].get(f"{evaluator}_random_weights", {}))
-            for each in reversed(record["evaluations"])
-            if names[0] in each.get(evaluator, {}) and "data_options" not in each["protocol"][evaluator]
-        ),
-        ({}, {}),
-    )
+    results = [each["evaluators"][evaluator] for each in record["evaluations"] if evaluator in each["evaluators"]]
+    own = [each for each in results if names[0] in each["metrics"] and "data_options" not in each["protocol"]]
+    found, floor = (own[-1]["metrics"], random_weights(own[-1])) if own else ({}, {})
     shown = []
     for name in names:
         beside = f" ({100 * floor[name]:.1f})" if name in floor else ""
         shown.append(f"{100 * found[name]:.1f}{beside}" if name in found else "")
     return shown
+
+
+def random_weights(result: dict[str, Any]) -> dict[str, Any]:
+    """Return an evaluator's metrics of the network with random weights; empty if it was not evaluated."""
+    return dict(result["baselines"].get("random_weights", {}).get("metrics", {}))
 
 
 def tries(records: dict[str, dict[str, Any]]) -> Table:
@@ -84,9 +84,10 @@ def fractions(records: dict[str, dict[str, Any]]) -> Table:
     table = Table("try", "evaluation", "labels", "top-1", "untrained", title="Few labels, %", title_justify="left")
     for name, record in records.items():
         for evaluation in record["evaluations"]:
-            for evaluator in ("linear", "finetune"):
-                floor = evaluation["baselines"].get(f"{evaluator}_random_weights", {}).get("fractions", {})
-                for part, found in evaluation.get(evaluator, {}).get("fractions", {}).items():
+            for evaluator in (name for name in ("linear", "finetune") if name in evaluation["evaluators"]):
+                result = evaluation["evaluators"][evaluator]
+                floor = random_weights(result).get("fractions", {})
+                for part, found in result["metrics"].get("fractions", {}).items():
                     table.add_row(name, evaluator, f"{100 * float(part):g} %", top1(found), top1(floor.get(part, {})))
     table.columns[0].no_wrap = True
     return table

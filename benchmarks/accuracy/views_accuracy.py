@@ -106,8 +106,8 @@ def trained(asked: argparse.Namespace) -> dict[str, float]:
         settings += [f"views={{use='torchvision-views', operations='{asked.operations}'}}"]
     with tempfile.TemporaryDirectory() as folder:
         run = sslkit.train(ROOT / "recipes" / recipe, settings=settings, runs=Path(folder))
-        found = run.evaluate(["sslkit:cluster", "sslkit:knn"])
-    return {"acc": found["cluster"]["acc"], "knn": found["knn"]["top1"]}
+        found = run.evaluate(["sslkit:cluster", "sslkit:knn"]).evaluators
+    return {"acc": found["cluster"].metrics["acc"], "knn": found["knn"].metrics["top1"]}
 
 
 def main() -> None:
