@@ -1,4 +1,4 @@
-"""The recipes of the repository, and what makes those for colour pictures train on digits."""
+"""Recipes of the repository, and settings with which they train on digits."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from pathlib import Path
 from sslkit.recipe.load import load_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
-SHIPPED = sorted(path.relative_to(RECIPES).with_suffix("").as_posix() for path in RECIPES.rglob("*.toml"))
+SHIPPED = sorted(
+    path.relative_to(RECIPES).with_suffix("").as_posix()
+    for path in RECIPES.rglob("*.toml")
+    if "references" not in path.parts  # published results, not recipes
+)
 GREY = {"saturation": 0, "hue": 0, "grayscale_p": 0}
 EFFECTS = {"local_crops": 1, "local_size": 8, "blur_p": 0.5, "solarise_p": 0.2}
 
 
 def on_digits(name: str) -> list[str]:
-    """Settings for a recipe: grey images of 8 pixels, with every effect that its views have."""
+    """Return settings for grey images of 8 pixels, with all effects that the recipe's views have."""
     recipe = load_recipe(RECIPES / f"{name}.toml").resolved()
     if recipe["data"]["use"] == "sslkit:digits":
         return []
@@ -22,7 +26,7 @@ def on_digits(name: str) -> list[str]:
 
 
 def in_one_epoch(name: str) -> list[str]:
-    """Settings for a recipe: all of its losses in a single epoch on digits."""
+    """Return settings for one epoch on digits in which all losses of the recipe are active."""
     late = [loss.name for loss in load_recipe(RECIPES / f"{name}.toml").losses if loss.wiring.start_epoch]
     once = ["train.epochs=1", "optimizer.warmup_epochs=0"]
     return [*on_digits(name), *once, *(f"loss.{loss}.start_epoch=0" for loss in late)]

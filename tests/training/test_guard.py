@@ -1,4 +1,4 @@
-"""What is not finite never reaches a weight, whichever optimizer, and on accelerators without waiting."""
+"""Steps that are not finite are undone with every optimizer, and on accelerators without a device sync."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ import sslkit
 from sslkit.contracts.loss import LossOutput, ViewOutputs
 from sslkit.errors import TrainingError
 from sslkit.optimizers.lars import LarsSgd
-from sslkit.recipe.check import load_recipe
+from sslkit.recipe.load import load_recipe
 from sslkit.runs.find import all_runs
-from sslkit.testing.accelerator import accelerator
-from sslkit.training.checkpoint.files import load_checkpoint
-from sslkit.training.guard import Guard, finite, select
-from sslkit.training.guard import bits as as_bits
+from sslkit.testing.fake_device import fake_device
+from sslkit.training.checkpoint.checkpoint_files import load_checkpoint
+from sslkit.training.guard import NonFiniteGuard, all_finite, as_integers, restore_unless
 from sslkit.training.learner import Learner
 from sslkit.training.train import train
 from sslkit_selfcls.loss import SelfClassifierLoss
 
 
-class Net(nn.Module):
-    """A layer, BatchNorm, a queue, a teacher, a frozen weight, and a buffer that is replaced instead of changed."""
+class Network(nn.Module):
+    """Network with BatchNorm, a queue, a teacher, frozen weights, and a buffer that each forward pass replaces."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,127 +55,131 @@ OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
 }
 
 
-def step(net: Net, guard: Guard, optimizer: torch.optim.Optimizer, number: int, poison: str = "") -> None:
-    guard.begin()
+def take_step(
+    network: Network, guard: NonFiniteGuard, optimizer: torch.optim.Optimizer, number: int, failure: str = ""
+) -> None:
+    guard.before_step()
     x = torch.randn(4, 4, generator=torch.Generator().manual_seed(number))
-    if poison == "input":
+    if failure == "input":
         x[0, 0] = math.inf
-    y = net(x)
+    y = network(x)
     loss = y.square().mean()
-    if poison == "gradient":  # the loss is finite, its slope is not
+    if failure == "gradient":  # the loss is finite, its gradient is not
         loss = loss + (y - y.detach()).sum().sqrt()
     optimizer.zero_grad()
     loss.backward()
-    guard.judge(loss, number)
+    guard.check(loss, number)
     optimizer.step()
-    if not guard.skips:
-        net.after_step()
-    guard.end()
+    if not guard.skips_step:
+        network.after_step()
+    guard.after_step()
 
 
-def bits(net: Net) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in net.state_dict().items() if "extra_state" not in name}
+def state(network: Network) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items() if "extra_state" not in name}
 
 
-@pytest.mark.parametrize("host_looks", [True, False], ids=["host", "device"])
-@pytest.mark.parametrize("poison", ["input", "gradient"])
+@pytest.mark.parametrize("may_sync", [True, False], ids=["host", "device"])
+@pytest.mark.parametrize("failure", ["input", "gradient"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_nothing_of_a_step_that_is_not_finite_stays(name: str, poison: str, host_looks: bool) -> None:
-    net, free = Net(), Net()
-    guard, never = Guard(net, sslkit.World()), Guard(free, sslkit.World())
-    guard.host_looks = host_looks
-    optimizer, other = OPTIMIZERS[name](net.student.parameters()), OPTIMIZERS[name](free.student.parameters())
+def test_a_non_finite_step_is_undone(name: str, failure: str, may_sync: bool) -> None:
+    network, unguarded = Network(), Network()
+    guard, idle_guard = NonFiniteGuard(network, sslkit.World()), NonFiniteGuard(unguarded, sslkit.World())
+    guard.may_sync = may_sync
+    optimizer, other = OPTIMIZERS[name](network.student.parameters()), OPTIMIZERS[name](unguarded.student.parameters())
     for number in (1, 2, 3):
-        step(net, guard, optimizer, number)
-        step(free, never, other, number)
-    before = bits(net)
-    assert all(torch.equal(before[key], value) for key, value in bits(free).items())
-    assert not torch.equal(before["student.0.weight"], Net().student[0].weight)
-    step(net, guard, optimizer, 4, poison)
-    step(net, guard, optimizer, 5)
-    after = bits(net)
+        take_step(network, guard, optimizer, number)
+        take_step(unguarded, idle_guard, other, number)
+    before = state(network)
+    assert all(torch.equal(before[key], value) for key, value in state(unguarded).items())
+    assert not torch.equal(before["student.0.weight"], Network().student[0].weight)
+    take_step(network, guard, optimizer, 4, failure)
+    take_step(network, guard, optimizer, 5)
+    after = state(network)
     assert [key for key in before if not torch.equal(before[key], after[key])] == []
-    assert guard.failed == 4
+    assert guard.failed_step == 4
 
 
-def test_taking_one_or_the_other_is_exact() -> None:
-    odd = torch.tensor([math.nan, math.inf, -0.0, 1e-45, 3.0])
-    tensors = [odd, odd.double(), odd.bfloat16(), torch.tensor([True, False]), torch.arange(3), torch.ones(2, 3, 4, 4)]
-    tensors[-1] = tensors[-1].to(memory_format=torch.channels_last)
+def test_restoring_is_exact() -> None:
+    values = torch.tensor([math.nan, math.inf, -0.0, 1e-45, 3.0])
+    others = [
+        torch.tensor([True, False]),
+        torch.arange(3),
+        torch.ones(2, 3, 4, 4).to(memory_format=torch.channels_last),
+    ]
+    tensors = [values, values.double(), values.bfloat16(), *others]
     for flag in (True, False):
-        one, other = [tensor.clone() for tensor in tensors], [torch.zeros_like(tensor) for tensor in tensors]
-        wanted = [tensor.clone() for tensor in (one if flag else other)]
-        select(torch.tensor(flag), [as_bits(tensor) for tensor in one], [as_bits(tensor) for tensor in other])
-        for found, expected in zip(one, wanted, strict=True):
-            assert found.dtype == expected.dtype
-            assert torch.equal(found.nan_to_num(7), expected.nan_to_num(7))
-            assert torch.equal(found.double().signbit(), expected.double().signbit())
+        live, backup = [tensor.clone() for tensor in tensors], [torch.zeros_like(tensor) for tensor in tensors]
+        expected = [tensor.clone() for tensor in (live if flag else backup)]
+        restore_unless(torch.tensor(flag), [as_integers(each) for each in live], [as_integers(each) for each in backup])
+        for result, wanted in zip(live, expected, strict=True):
+            assert result.dtype == wanted.dtype
+            assert torch.equal(result.nan_to_num(7), wanted.nan_to_num(7))
+            assert torch.equal(result.double().signbit(), wanted.double().signbit())
 
 
-def test_no_step_waits_for_an_accelerator() -> None:
-    with accelerator(Net()) as (device, (net,)):
-        guard = Guard(net, sslkit.World())
-        guard.begin()
-        loss = net(device.tensor(torch.zeros(4, 4))).square().mean()
-        for parameter in net.student.parameters():
+def test_the_guard_never_syncs_with_an_accelerator() -> None:
+    with fake_device(Network()) as (device, (network,)):
+        guard = NonFiniteGuard(network, sslkit.World())
+        guard.before_step()
+        loss = network(device.tensor(torch.zeros(4, 4))).square().mean()
+        for parameter in network.student.parameters():
             parameter.grad = torch.empty_like(parameter)
-        guard.judge(loss, 1)
-        assert not guard.skips
-        guard.end()
-        assert guard.failed.device.type == "cuda"
+        guard.check(loss, 1)
+        assert not guard.skips_step
+        guard.after_step()
+        assert guard.failed_step.device.type == "cuda"
 
 
-@pytest.mark.parametrize("host_looks", [True, False], ids=["host", "device"])
-def test_a_run_stops_at_the_next_log_interval_and_says_what_it_was(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host_looks: bool
+@pytest.mark.parametrize("may_sync", [True, False], ids=["host", "device"])
+def test_a_diverged_run_stops_at_the_next_log_row_with_the_cause(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, may_sync: bool
 ) -> None:
-    honest, begin, learners = SelfClassifierLoss.forward, Guard.begin, []
+    forward, before_step, init, learners = SelfClassifierLoss.forward, NonFiniteGuard.before_step, Learner.__init__, []
 
-    def poisoned(self: SelfClassifierLoss, views: ViewOutputs) -> LossOutput:
-        found = honest(self, views)
+    def forward_with_nan(self: SelfClassifierLoss, views: ViewOutputs) -> LossOutput:
+        output = forward(self, views)
         factor = math.nan if views.step == 3 else 1.0
-        return LossOutput(found.total * factor, {**found.terms, "part": found.total.detach() * factor})
+        return LossOutput(output.total * factor, {**output.terms, "part": output.total.detach() * factor})
 
-    def forced(self: Guard) -> None:
-        self.host_looks = host_looks
-        begin(self)
+    def before_step_on_device(self: NonFiniteGuard) -> None:
+        self.may_sync = may_sync
+        before_step(self)
 
-    def remember(self: Learner, *args: Any) -> None:
+    def init_and_keep(self: Learner, *args: Any) -> None:
         learners.append(self)
-        first(self, *args)
+        init(self, *args)
 
-    first = Learner.__init__
-    monkeypatch.setattr(SelfClassifierLoss, "forward", poisoned)
-    monkeypatch.setattr(Guard, "begin", forced)
-    monkeypatch.setattr(Learner, "__init__", remember)
-    settings = ["backbone.width=4", "train.batch_size=100", "train.checkpoint_every=1 epochs"]
+    monkeypatch.setattr(SelfClassifierLoss, "forward", forward_with_nan)
+    monkeypatch.setattr(NonFiniteGuard, "before_step", before_step_on_device)
+    monkeypatch.setattr(Learner, "__init__", init_and_keep)
+    settings = ["backbone.width=4", "train.batch_size=100", "train.checkpoint_every=3 steps"]
     with pytest.raises(TrainingError) as error:
-        train(load_recipe(tiny, [*settings, "train.checkpoint_every=3 steps"]), tmp_path / "runs")
+        train(load_recipe(tiny, settings), tmp_path / "runs")
     (run,) = all_runs(tmp_path / "runs")
     (learner,) = learners
     images = ", ".join(map(str, learner.assembly.loader.order(0)[300:305].tolist()))
-    assert str(error.value) == (
-        f"training diverged in step 4 (batch 4 of epoch 1, images {images}, ...): loss is nan, selfcls/part is nan; "
-        "the weights were kept from it, the newest checkpoint, of step 3, is from before. A lower learning rate, a "
-        "longer warm-up or a higher temperature is the usual remedy: train the changed recipe anew, or change "
-        f"{run.recipe} and go on with `sslkit resume {run.path} --allow recipe`."
-    )
+    message = str(error.value)
+    assert message.startswith(f"training diverged in step 4 (batch 4 of epoch 1, images {images}, ...): ")
+    assert "loss is nan, selfcls/part is nan; " in message
+    assert "checkpoint, of step 3, is from before" in message
+    assert f"change {run.recipe} and continue with `sslkit resume {run.path} --allow recipe`" in message
     assert (run.status.state, run.status.step) == ("failed", 6)
-    good = load_checkpoint(run.last_checkpoint)["state_dict"]
-    assert [name for name, value in learner.state_dict().items() if not torch.equal(value, good[name])] == []
+    saved = load_checkpoint(run.last_checkpoint)["state_dict"]
+    assert [name for name, value in learner.state_dict().items() if not torch.equal(value, saved[name])] == []
 
 
-@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-@pytest.mark.parametrize("host_looks", [True, False])
-def test_any_number_that_is_not_finite_is_found_and_no_large_one_taken_for_it(
-    wrong: float, dtype: torch.dtype, host_looks: bool
+@pytest.mark.parametrize("may_sync", [True, False])
+def test_every_non_finite_value_is_detected_and_large_ones_are_finite(
+    value: float, dtype: torch.dtype, may_sync: bool
 ) -> None:
     largest = torch.finfo(torch.bfloat16).max
     tensors = [torch.full((7, 5), sign * largest, dtype=dtype) for sign in (1, -1)]
     tensors += [torch.tensor(1.0), torch.empty(0)]
-    assert finite(tensors, host_looks=host_looks)
-    for place in range(2):
-        spoilt = [tensor.clone() for tensor in tensors]
-        spoilt[place][3, 2] = wrong
-        assert not finite(spoilt, host_looks=host_looks)
+    assert all_finite(tensors, may_sync=may_sync)
+    for index in range(2):
+        changed = [tensor.clone() for tensor in tensors]
+        changed[index][3, 2] = value
+        assert not all_finite(changed, may_sync=may_sync)

@@ -1,0 +1,118 @@
+"""Training steps on a fake accelerator: every tensor is on the right device, and the host never syncs with it.
+
+Fake CUDA tensors have no autograd, so gradients are invented there. A second test takes the same steps with real
+tensors on the CPU, backward pass included, and fails where a value is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from shipped_recipes import RECIPES, SHIPPED, in_one_epoch
+from torch import Tensor
+
+from sslkit.assembly.assemble import assemble
+from sslkit.contracts.method import MethodOutput
+from sslkit.data.loader import Loader
+from sslkit.data.store import TensorStore
+from sslkit.device.hardware import Hardware
+from sslkit.recipe.load import load_recipe
+from sslkit.runs.run import Run
+from sslkit.testing.fake_device import DeviceSyncError, ForbidDeviceSync, fake_device
+from sslkit.training.callback import RunCallback
+from sslkit.training.distributed.processes import Processes
+from sslkit.training.distributed.signals import StopSignal
+from sslkit.training.events import Reporter
+from sslkit.training.guard import NonFiniteGuard
+from sslkit.training.learner import Learner
+from sslkit.training.monitor.loss_accumulator import LossAccumulator
+from sslkit.training.monitor.validation import ValidationMonitor
+
+BATCH_SIZE = 8
+SMALL = ["backbone={use='convnet', width=2}", f"train.batch_size={BATCH_SIZE}", "monitor.every_epochs=0"]
+
+
+@pytest.fixture
+def training(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Learner, RunCallback]:
+    """A recipe on digits, with a small backbone, all effects of its views, and all its losses in the first epoch."""
+    assembly = assemble(load_recipe(RECIPES / f"{request.param}.toml", [*SMALL, *in_one_epoch(request.param)]))
+    learner = Learner(assembly, Hardware("cuda", "float32", channels_last=True, reason="fake"))
+    run = Run.create(tmp_path, "step")
+    return learner, RunCallback(run, learner, Processes(), ValidationMonitor(assembly), Reporter(), StopSignal())
+
+
+def take_two_steps(learner: Learner, callback: RunCallback, images: Tensor, backward: Callable[[Tensor], None]) -> None:
+    """Take two steps as Lightning would, from the batch to the accumulated losses."""
+    loader = Loader(TensorStore(images), BATCH_SIZE, seed=0)
+    loader.stop = 2
+    configured = learner.configure_optimizers()
+    for step, batch in enumerate(loader):
+        on_device = learner.transfer_batch_to_device(batch, images.device, 0)
+        assert {tensor.device.type for tensor in on_device} == {images.device.type}
+        loss = learner.training_step(on_device, step)
+        backward(loss)
+        learner.on_after_backward()
+        configured["optimizer"].step()
+        learner.method.after_step()
+        assert learner.guard is not None
+        assert not learner.guard.skips_step
+        learner.guard.after_step()
+        configured["lr_scheduler"]["scheduler"].step()
+        configured["optimizer"].zero_grad()
+        callback._add_losses(learner, step)
+    pending = callback.writer.losses.pending
+    assert {row.device.type for row in pending} == {images.device.type}
+    assert len(pending) == 2
+
+
+@pytest.mark.parametrize("training", SHIPPED, indirect=True)
+def test_a_step_on_an_accelerator_never_syncs(training: tuple[Learner, RunCallback]) -> None:
+    learner, callback = training
+    store = learner.assembly.images
+    assert isinstance(store, TensorStore)
+    with fake_device() as (device, _):
+        device.move(learner.method)
+
+        def invent_gradients(loss: Tensor) -> None:
+            assert loss.requires_grad
+            for parameter in learner.method.parameters():
+                if parameter.requires_grad:
+                    parameter.grad = torch.empty_like(parameter)
+
+        losses = callback.writer.losses
+        losses.epoch_loss = device.tensor(losses.epoch_loss)  # as at the start of a training
+        take_two_steps(learner, callback, device.tensor(store.images), invent_gradients)
+
+
+@pytest.mark.parametrize("training", ["quickstart", "swav", "byol"], indirect=True)
+def test_a_step_with_its_backward_pass_reads_no_value(training: tuple[Learner, RunCallback]) -> None:
+    learner, callback = training
+    store = learner.assembly.images
+    assert isinstance(store, TensorStore)
+    learner.guard = NonFiniteGuard(learner.method, learner.assembly.context.world)
+    learner.guard.may_sync = False  # as on an accelerator; on a CPU it may read values
+    with ForbidDeviceSync():
+        take_two_steps(learner, callback, store.images, Tensor.backward)
+
+
+def test_a_sync_is_an_error_on_the_fake_device() -> None:
+    pixels = TensorStore(torch.zeros(4, 1, 2, 2, dtype=torch.uint8))
+    with (
+        pytest.raises(DeviceSyncError, match="is copied to it without non_blocking = True"),
+        fake_device() as (device, _),
+    ):
+        device.tensor(pixels.images).index_select(0, torch.arange(2).to("cuda"))
+    with pytest.raises(DeviceSyncError, match="a tensor is copied to the host"), fake_device() as (device, _):
+        device.tensor(pixels.images).cpu()
+
+
+def test_a_term_on_the_cpu_is_accumulated_without_a_sync() -> None:
+    with fake_device() as (device, _):
+        losses = LossAccumulator()
+        losses.epoch_loss = device.tensor(losses.epoch_loss)
+        losses.add(MethodOutput(device.tensor(torch.ones(())), {"queue": torch.full((), 0.5)}))
+        (row,) = losses.pending
+        assert (row.device.type, row.shape) == ("cuda", (2,))
