@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import sslkit, write_record
-from sslkit.runs.metrics_file import read_metrics
 from sslkit.runs.evaluation_files import read_evaluations
+from sslkit.runs.metrics_file import read_metrics
 from sslkit.runs.run import Run
 
 FRACTIONS = "0.01,0.1,0.3,0.4"

@@ -31,8 +31,8 @@ from benchmarks.common import command_line, print_table, write_record
 from sslkit.data.label_subsets import nested_subsets
 from sslkit.data.store import SubsetStore
 from sslkit.device.hardware import choose_device
-from sslkit.evaluation.evaluators.finetune import Finetune
 from sslkit.evaluation.accuracy import topk_accuracy
+from sslkit.evaluation.evaluators.finetune import Finetune
 from sslkit.evaluation.logistic_regression import StandardScaler, fit_regularisation_path
 from sslkit.evaluation.run_subject import RunSubject
 from sslkit.evaluation.supervised_training import TrainingSettings, predict_logits, train_classifier
@@ -142,7 +142,9 @@ def finetuned(subject: RunSubject, tuning: dict[str, Any]) -> list[float]:
             deepcopy(subject.backbone()), SubsetStore(train.images, places), labels[places], len(subject.class_names),
             subject.context, settings, seed,
         )  # fmt: skip
-        right.append(topk_accuracy(predict_logits(network, validation.images, subject.context), validation.labels.cpu())["top1"])
+        right.append(
+            topk_accuracy(predict_logits(network, validation.images, subject.context), validation.labels.cpu())["top1"]
+        )
     return right
 
 

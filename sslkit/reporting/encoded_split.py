@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,8 +13,10 @@ from torch.nn.functional import normalize
 from sslkit.contracts.dataset import Split
 from sslkit.data.splits import evenly_spaced_indices
 from sslkit.evaluation.discovered_classes import DiscoveredClasses
+from sslkit.evaluation.labels import count_classes
 from sslkit.evaluation.run_subject import RunSubject
 from sslkit.reporting.escape import escape_controls
+from sslkit.reporting.thumbnails import data_uri, thumbnails
 from sslkit.runs.run import Run
 
 QUERIES = 12
@@ -20,6 +24,9 @@ QUERIES = 12
 
 NEIGHBOURS = 8
 """Nearest neighbours that are shown of each."""
+
+PIXELATED_SIZE = 32
+"""Longest side in pixels up to which images are enlarged without smoothing."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,21 @@ class EncodedSplit:
             parts.append(f"label {escape_controls(self.class_names[int(self.split.labels[index])])}")
         parts.append(escape_controls(self.split.files[index]) if self.split.files else f"{self.name} image {index}")
         return ", ".join(parts)
+
+    def tiles(self, indices: Sequence[int] | Tensor, differs: Sequence[bool] | None = None) -> list[dict[str, Any]]:
+        """Return the template values of some images' thumbnails; ``differs`` marks images whose label differs."""
+        indices = torch.as_tensor(indices, dtype=torch.int64)
+        small = max(self.split.images.shape[1:]) <= PIXELATED_SIZE
+        images = thumbnails(self.split.images, indices)
+        return [
+            {
+                "uri": data_uri(image),
+                "text": self.describe(index) + (", another label" if mark else ""),
+                "differs": mark,
+                "small": small,
+            }
+            for image, index, mark in zip(images, indices.tolist(), differs or [False] * len(indices), strict=True)
+        ]
 
     def sample(self, limit: int) -> Tensor:
         """Return sorted int64 indices of ``limit`` random images, or of all images where there are fewer."""
@@ -106,7 +128,7 @@ def encode_split(run: Run, device: str) -> EncodedSplit:
     encoded = subject.features(name)
     names = subject.class_names
     if split.labels is not None and not names:
-        names = tuple(map(str, range(int(split.labels.max()) + 1)))
+        names = tuple(map(str, range(count_classes(names, split.labels))))
     discovered = None
     if encoded.logits is not None:
         discovered = DiscoveredClasses.from_logits(encoded.logits, split.labels, len(names), subject.temperature)

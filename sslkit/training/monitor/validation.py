@@ -17,6 +17,7 @@ from sslkit.contracts.head import Head
 from sslkit.data.splits import evenly_spaced_indices, load_split, stratified_split
 from sslkit.evaluation.clustering_metrics import assignment_entropy, classes_used, cluster_scores
 from sslkit.evaluation.knn_classifier import knn_accuracy
+from sslkit.evaluation.labels import count_classes
 from sslkit.trained.feature_extraction import extract_features
 
 
@@ -77,7 +78,8 @@ class ValidationMonitor:
             metrics["classes_used"] = float(classes_used(assigned))
             metrics["entropy"] = assignment_entropy(assigned)
             if queries.labels is not None:
-                scores = cluster_scores(assigned, queries.labels, size, len(self.assembly.dataset.class_names))
+                classes = count_classes(self.assembly.dataset.class_names, queries.labels)
+                scores = cluster_scores(assigned, queries.labels, size, classes)
                 metrics["acc"] = float(scores["acc"])
                 metrics["nmi"] = float(scores["nmi"])
         if self.labelled is not None and queries.labels is not None:
@@ -89,7 +91,7 @@ class ValidationMonitor:
                 queries.features,
                 queries.labels,
                 k=min(self.assembly.recipe.monitor.knn_k, len(bank.features)),
-                classes=len(self.assembly.dataset.class_names),
+                classes=count_classes(self.assembly.dataset.class_names, bank.labels, queries.labels),
             )
         return metrics
 
