@@ -109,7 +109,7 @@ class Run(run_folder.Run):
 
         if names is not None:
             return name_classes(self, names)
-        return write_label_page(self, choose_device(device)).names
+        return write_label_page(self, choose_device(device))[1]
 
     def predict(self, images: str | Path, out: str | Path, *, device: DeviceName = "auto") -> InferenceResult:
         """Write the discovered class of each image file as CSV: ``class``, ``name``, ``confidence``, ``file``.

@@ -80,7 +80,9 @@ class _ImageEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
         """Return the shape of the image in a row of ``width`` values."""
         shape = self.image_shape
         if shape is None:
-            raise ValueError(f"the shape of images in rows of {width} values is unknown: set image_shape=(height, width)")
+            raise ValueError(
+                f"the shape of images in rows of {width} values is unknown: set image_shape=(height, width)"
+            )
         if math.prod(shape) != width:
             raise ValueError(f"rows of {width} values do not fit image_shape={tuple(shape)}")
         return tuple(shape)

@@ -46,13 +46,13 @@ def command(
     from sslkit.proposal.write_recipe import propose_recipe
 
     stderr_console().print(f"reading the images in {folder}", markup=False, soft_wrap=True)
-    found = survey_folder(folder, every=every)
-    facts = FolderFacts.from_survey(found, has_gpu=choose_device("auto") != "cpu", classes=classes or 0)
+    survey = survey_folder(folder, every=every)
+    facts = FolderFacts.from_survey(survey, has_gpu=choose_device("auto") != "cpu", classes=classes or 0)
     write_atomic(out, propose_recipe(folder, facts))
     if json:
-        print_json({"recipe": str(out), **survey_json(found)})
+        print_json({"recipe": str(out), **survey_json(survey)})
         return
-    print_survey(found)
+    print_survey(survey)
     if facts.images < FEW_IMAGES:
         _print(
             f"note: {facts.images} images are few. Below {FEW_IMAGES}, classes learned from scratch are rarely useful."
@@ -61,54 +61,54 @@ def command(
     _print(f"  sslkit train {shlex.quote(str(out))}")
 
 
-def survey_json(found: FolderSurvey) -> dict[str, Any]:
+def survey_json(survey: FolderSurvey) -> dict[str, Any]:
     """Return the survey as a tree for JSON."""
     from sslkit.data.datasets.folder.duplicates import count_across_splits
 
     return {
-        "images": {split: len(files) for split, files in found.scan.files.items()},
-        "opened": found.opened,
-        "label_sources": dict(found.labels.reasons),
-        "classes": list(found.labels.class_names),
-        "sizes": [{"size": list(size), "images": count} for size, count in found.sizes.items()],
-        "converted": dict(found.converted),
-        "colour": found.colour_share,
-        "background": found.background_level,
-        "broken": [{"file": path, "reason": reason} for path, reason in found.broken.items()],
-        "ignored": dict(found.scan.ignored),
-        "unread": list(found.scan.unread_folders),
-        "exact_duplicates": [list(group) for group in found.exact_duplicates],
-        "near_duplicates": [list(group) for group in found.near_duplicates],
-        "across_splits": count_across_splits(found.exact_duplicates, found.scan)
-        + count_across_splits(found.near_duplicates, found.scan),
+        "images": {split: len(files) for split, files in survey.scan.files.items()},
+        "opened": survey.opened,
+        "label_sources": dict(survey.labels.reasons),
+        "classes": list(survey.labels.class_names),
+        "sizes": [{"size": list(size), "images": count} for size, count in survey.sizes.items()],
+        "converted": dict(survey.converted),
+        "colour_share": survey.colour_share,
+        "background_level": survey.background_level,
+        "broken": [{"file": path, "reason": reason} for path, reason in survey.broken.items()],
+        "ignored": dict(survey.scan.ignored),
+        "unread_folders": list(survey.scan.unread_folders),
+        "exact_duplicates": [list(group) for group in survey.exact_duplicates],
+        "near_duplicates": [list(group) for group in survey.near_duplicates],
+        "across_splits": count_across_splits(survey.exact_duplicates, survey.scan)
+        + count_across_splits(survey.near_duplicates, survey.scan),
     }
 
 
-def print_survey(found: FolderSurvey) -> None:
+def print_survey(survey: FolderSurvey) -> None:
     """Print the survey as a table, and list broken files and duplicates."""
     from sslkit.data.datasets.folder.duplicates import count_across_splits
 
-    scan = found.scan
+    scan = survey.scan
     total = len(scan.all_files)
-    smallest, median, largest = found.shorter_sides
-    common = max(found.sizes, key=lambda size: found.sizes[size])
-    rows = [(f"{split} images", f"{len(files)}, {found.labels.reasons[split]}") for split, files in scan.files.items()]
-    if found.opened < total:
-        rows.append(("opened", f"{found.opened} images, spread evenly; --all opens every image"))
-    if smallest == largest and len(found.sizes) == 1:
+    smallest, median, largest = survey.shorter_sides
+    common = max(survey.sizes, key=lambda size: survey.sizes[size])
+    rows = [(f"{split} images", f"{len(files)}, {survey.labels.reasons[split]}") for split, files in scan.files.items()]
+    if survey.opened < total:
+        rows.append(("opened", f"{survey.opened} images, spread evenly; --all opens every image"))
+    if smallest == largest and len(survey.sizes) == 1:
         rows.append(("size", f"{common[1]}x{common[0]}"))
     else:
         sides = f"shorter side {smallest} to {largest}, median {median}"
-        rows.append(("sizes", f"{len(found.sizes)}, most common {common[1]}x{common[0]}; {sides}"))
+        rows.append(("sizes", f"{len(survey.sizes)}, most common {common[1]}x{common[0]}; {sides}"))
     rows.append(
-        ("colour", f"in {found.colour_share:.0%} of the images" if found.colour_share else "none, all images are grey")
+        ("colour", f"in {survey.colour_share:.0%} of the images" if survey.colour_share else "none, all are grey")
     )
-    if found.converted:
-        rows.append(("formats", ", ".join(f"{count} {form}" for form, count in found.converted.items())))
-    level = found.background_level
+    if survey.converted:
+        rows.append(("formats", ", ".join(f"{count} {form}" for form, count in survey.converted.items())))
+    level = survey.background_level
     rows.append(("background", "varies" if level is None else f"level {level} of 255 in nearly all images"))
-    rows.append(("broken files", str(len(found.broken))))
-    for name, groups in (("duplicates", found.exact_duplicates), ("near-duplicates", found.near_duplicates)):
+    rows.append(("broken files", str(len(survey.broken))))
+    for name, groups in (("duplicates", survey.exact_duplicates), ("near-duplicates", survey.near_duplicates)):
         extra = sum(len(group) - 1 for group in groups)
         counts = f"{extra} files, of {len(groups)} images" if extra else "none"
         between = count_across_splits(groups, scan)
@@ -118,9 +118,9 @@ def print_survey(found: FolderSurvey) -> None:
     if scan.unread_folders:
         rows.append(("not read", _join(list(scan.unread_folders))))
     print_table("", ("property", "value"), rows)
-    _print_list("broken", [f"{_printable(path)}: {reason}" for path, reason in found.broken.items()])
-    _print_list("duplicates", [_join(list(group)) for group in found.exact_duplicates])
-    _print_list("near-duplicates", [_join(list(group)) for group in found.near_duplicates])
+    _print_list("broken", [f"{_printable(path)}: {reason}" for path, reason in survey.broken.items()])
+    _print_list("duplicates", [_join(list(group)) for group in survey.exact_duplicates])
+    _print_list("near-duplicates", [_join(list(group)) for group in survey.near_duplicates])
 
 
 def _print_list(title: str, lines: list[str]) -> None:

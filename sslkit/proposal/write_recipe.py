@@ -41,8 +41,8 @@ def propose_recipe(root: Path, facts: FolderFacts) -> str:
     except UnicodeEncodeError:
         raise InputError(f"the path {path!a} cannot be written as TOML: rename the folder") from None
     head = (
-        f"# Proposed by `sslkit init` for {facts.images} images. Comments give the reason for each value; change what you\n"
-        "# know better. `sslkit recipes check FILE` finds mistakes, `sslkit train FILE --dry-run` tries one batch.\n"
+        f"# Proposed by `sslkit init` for {facts.images} images. Comments give reasons; change what you know better.\n"
+        "# `sslkit recipes check FILE` finds mistakes, `sslkit train FILE --dry-run` tries one batch.\n"
     )
     return "\n".join([head, *map(_format_table, _tables(path, facts))])
 
@@ -59,7 +59,9 @@ def _tables(path: str, facts: FolderFacts) -> list[_Table]:
     checkpoint_epochs = max(1, round(200 / steps_per_epoch))
     limit = rules.broken_limit(facts)
     hidden = Choice([256 if rules.backbone(facts)["use"].value == "convnet" else 4096])
-    start_epoch = Choice(epochs.value // 2, "Starts half-way: from the first epoch on, it would group images by their raw pixels.")
+    start_epoch = Choice(
+        epochs.value // 2, "Starts half-way: from the first epoch on, it would group images by their raw pixels."
+    )
     run = {"name": Choice(run_name(Path(path)), "Name of the run's folder.")}
     train = {
         "epochs": epochs,
@@ -103,7 +105,11 @@ def _tables(path: str, facts: FolderFacts) -> list[_Table]:
         _Table("[run]", "", run),
         _Table("[train]", "", train),
         _Table("[data]", "The images. They are decoded once and cached.", data),
-        _Table("[views]", "Random augmentations. The views of an image are trained to get the same class.", rules.views(facts)),
+        _Table(
+            "[views]",
+            "Random augmentations. The views of an image are trained to get the same class.",
+            rules.views(facts),
+        ),
         _Table("[backbone]", "The network that computes an image's features.", rules.backbone(facts)),
         _Table("[[head]]", "Classifiers on the features. They discover the classes.", classes_head),
         _Table("[[head]]", "Auxiliary classifiers, for the training only.", styles_head),

@@ -13,7 +13,7 @@ Cli = Callable[..., CompletedProcess[str]]
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """Runs below the test's folder, one thread, no terminal, and the test's own site folder in front."""
+    """Return the environment of commands: runs in the test's folder, one thread, the test's distributions."""
     return os.environ | {
         "SSLKIT_RUNS": str(tmp_path / "runs"),
         "OMP_NUM_THREADS": "1",
@@ -24,7 +24,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def cli(environment: dict[str, str], tmp_path: Path) -> Cli:
-    """Run the command as a user would, in a process of its own."""
+    """Return a function that runs the command in a process of its own."""
 
     def run(*arguments: str | Path, **variables: str) -> CompletedProcess[str]:
         return run_sslkit([str(argument) for argument in arguments], environment | variables, tmp_path)

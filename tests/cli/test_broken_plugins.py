@@ -1,4 +1,4 @@
-"""Broken plugins of every sort, all installed at once, harm nobody who does not ask for them."""
+"""Broken plugins of every kind, all installed at once, do not affect commands that do not use them."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ SOURCES = {
     "stale": ("", "stale entry point, p_stale has no 'Good'"),
     "future": (GOOD.format(api=99), "needs contract version 99"),
 }
-"""By name: the module's source, and what is said where it is asked for."""
+"""Source of the module, and the essential words of the error on using it, by component name."""
 
-LIVELY = {
+SIDE_EFFECTS = {
     "sleeps": "import time; time.sleep(10)\n" + GOOD.format(api=1),
     "prints": "print('noise')\n" + GOOD.format(api=1),
     "seeds": "import torch, random; torch.manual_seed(5); random.seed(5)\n" + GOOD.format(api=1),
 }
-"""Those that work, but do at import what they should not."""
+"""Source of modules that work, but have side effects on import."""
 
 
 @pytest.fixture(autouse=True)
 def installed(install) -> Path:
     site = None
-    for name, source in [(name, source) for name, (source, _) in SOURCES.items()] + list(LIVELY.items()):
+    for name, source in [(name, source) for name, (source, _) in SOURCES.items()] + list(SIDE_EFFECTS.items()):
         module = f"p_{name.replace('-', '_')}"
         points = f"[sslkit.losses]\n{name} = {module}:Good\n"
         site = install(f"dist-{name}", points, version="0.7", **{module: source})
@@ -51,7 +51,7 @@ def installed(install) -> Path:
     return site
 
 
-def test_commands_that_do_not_ask_for_them_work(cli, tiny: Path) -> None:
+def test_commands_that_do_not_use_them_work(cli, tiny: Path) -> None:
     for command in (
         ("plugins", "list"),
         ("recipes", "check", tiny),
@@ -68,7 +68,7 @@ def test_commands_that_do_not_ask_for_them_work(cli, tiny: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_asking_for_one_gives_one_clear_error(name: str, cli, tiny: Path) -> None:
+def test_using_one_gives_one_clear_error(name: str, cli, tiny: Path) -> None:
     done = cli("recipes", "show", tiny, "--set", f"loss.use={name}")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
@@ -79,16 +79,14 @@ def test_asking_for_one_gives_one_clear_error(name: str, cli, tiny: Path) -> Non
     assert re.search(r"upgrade|uninstall|another loss|pip install", done.stderr)
 
 
-def test_a_name_that_two_offer_is_told_apart(cli, tiny: Path) -> None:
+def test_ambiguous_name_must_be_qualified(cli, tiny: Path) -> None:
     done = cli("recipes", "check", tiny)
     assert done.returncode == 0
     asked = cli("recipes", "show", tiny, "--set", "loss.use=twice")
     assert "write 'another-one:twice' or 'one-more:twice'" in asked.stderr
 
 
-def test_one_that_prints_leaves_json_alone_and_one_that_seeds_changes_no_weight(
-    cli, tiny: Path, tmp_path: Path
-) -> None:
+def test_plugin_that_prints_or_seeds_changes_neither_json_nor_weights(cli, tiny: Path, tmp_path: Path) -> None:
     losses = {}
     for name in ("prints", "seeds"):
         settings = ("--set", f"loss.use={name}", "--set", "train.epochs=1", "--runs", tmp_path / name)
@@ -98,6 +96,6 @@ def test_one_that_prints_leaves_json_alone_and_one_that_seeds_changes_no_weight(
     assert losses["prints"] == losses["seeds"] != []
 
 
-def test_the_variable_hides_them(cli) -> None:
+def test_environment_variable_hides_them(cli) -> None:
     listed = json.loads(cli("plugins", "list", "--kind", "loss", "--json", SSLKIT_PLUGINS="sslkit-selfcls").stdout)
     assert [entry["name"] for entry in listed] == ["selfcls"]

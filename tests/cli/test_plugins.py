@@ -17,7 +17,7 @@ OURS = {
 }
 
 
-def test_lists_every_component_of_core_and_plugins(cli) -> None:
+def test_list_shows_every_component_of_sslkit_and_its_plugins(cli) -> None:
     for kind, names in OURS.items():
         done = cli("plugins", "list", "--kind", kind, "--json")
         found = json.loads(done.stdout)
@@ -25,14 +25,14 @@ def test_lists_every_component_of_core_and_plugins(cli) -> None:
         assert set(found[0]) == {"kind", "name", "distribution", "version", "target"}
 
 
-def test_singular_and_plural_are_one_and_an_unknown_kind_is_refused(cli) -> None:
+def test_list_accepts_singular_and_plural_and_rejects_an_unknown_kind(cli) -> None:
     assert cli("plugins", "list", "--kind", "loss").stdout == cli("plugins", "list", "--kind", "losses").stdout
     done = cli("plugins", "list", "--kind", "tosses")
     assert done.returncode == 2
     assert done.stderr.startswith("error: no kind of component is called 'tosses': did you mean 'losses'?")
 
 
-def test_works_with_broken_plugins_installed(cli, install) -> None:
+def test_list_works_with_broken_plugins(cli, install) -> None:
     install(
         "crashes", "[sslkit.losses]\ncrash = crash_module:Loss\n", version="0.3", crash_module="raise SystemExit(9)"
     )
@@ -45,7 +45,7 @@ def test_works_with_broken_plugins_installed(cli, install) -> None:
     assert "cannot read garbled: its entry_points.txt is malformed" in done.stderr
 
 
-def test_a_broken_plugin_harms_only_who_asks_for_it(cli, install, tiny) -> None:
+def test_a_broken_plugin_affects_only_recipes_that_use_it(cli, install, tiny) -> None:
     install("crashes", "[sslkit.losses]\ncrash = crash_module:Loss\n", crash_module="raise SystemExit(9)")
     assert cli("recipes", "check", tiny).returncode == 0
     tiny.write_text(tiny.read_text().replace('use = "selfcls"\n', 'use = "crash"\n'))
@@ -58,11 +58,11 @@ def test_a_broken_plugin_harms_only_who_asks_for_it(cli, install, tiny) -> None:
 BAD = """
 import sslkit
 class Bad(sslkit.Loss):
-    '''A loss of this process alone that remembers what it should not.'''
+    '''Loss that ignores other processes and has unsaved state.'''
     api = 1
     needs = frozenset({"embeddings"})
     class Options(sslkit.Options):
-        silent: int = 1
+        undocumented: int = 1
     calls = 0
     def forward(self, views):
         self.calls += 1
@@ -70,42 +70,42 @@ class Bad(sslkit.Loss):
 """
 
 
-def test_check_tells_which_promises_are_broken(cli, install) -> None:
+def test_check_reports_the_failed_tests(cli, install) -> None:
     install("bad-dist", "[sslkit.losses]\nbad = bad_module:Bad\n", bad_module=BAD)
     done = cli("plugins", "check", "bad", "--json")
     assert done.returncode == 1
-    states = {row["promise"]: row["state"] for row in json.loads(done.stdout)}
-    assert {promise for promise, state in states.items() if state == "broken"} == {
+    statuses = {row["test"]: row["status"] for row in json.loads(done.stdout)}
+    assert {test for test, status in statuses.items() if status == "failed"} == {
         "every option is documented",
         "gradients are finite and reach every view",
-        "its state is in its state dict",
-        "processes together give the loss of their joined batch",
+        "state dict restores the full state",
+        "several processes give the loss of the global batch",
     }
     shown = cli("plugins", "check", "bad-dist")
     assert shown.returncode == 1
-    assert "of 14 promises kept" in shown.stdout
+    assert "of 14 tests passed" in shown.stdout
     assert "options need a docstring" in shown.stdout
 
 
-def test_check_survives_what_cannot_be_imported_and_names_what_is_unknown(cli, install) -> None:
+def test_check_continues_after_a_broken_import_and_rejects_unknown_names(cli, install) -> None:
     install("crashes", "[sslkit.losses]\ncrash = crash_module:Loss\n", crash_module="raise SystemExit(9)")
     done = cli("plugins", "check", "crash", "flip", "--json")
     assert done.returncode == 1
     rows = json.loads(done.stdout)
-    assert rows[0]["state"] == "broken"
+    assert rows[0]["status"] == "failed"
     assert "importing crash_module fails with SystemExit: 9" in rows[0]["reason"]
-    assert {row["state"] for row in rows[1:]} == {"kept"}
+    assert {row["status"] for row in rows[1:]} == {"passed"}
     unknown = cli("plugins", "check", "flop")
     assert unknown.returncode == 2
     assert "no installed component or distribution is called 'flop': did you mean 'flip'?" in unknown.stderr
 
 
-def test_check_says_what_it_could_not_try(cli) -> None:
+def test_check_reports_skipped_tests(cli) -> None:
     rows = json.loads(cli("plugins", "check", "image-folder", "--json").stdout)
-    assert [(row["state"], row["reason"]) for row in rows[1:]] == [("skipped", "there is no default for root")]
+    assert [(row["status"], row["reason"]) for row in rows[1:]] == [("skipped", "there is no default for root")]
 
 
-def test_info_shows_options_and_the_recipes_that_use_it(cli, tmp_path) -> None:
+def test_info_describes_options_and_lists_recipes(cli, tmp_path) -> None:
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "mine.toml").write_text('[loss]\nuse = "simclr"\n')
     (tmp_path / "recipes" / "other.toml").write_text('[[loss]]\nuse = "vicreg"\n')
@@ -126,11 +126,11 @@ def test_info_shows_options_and_the_recipes_that_use_it(cli, tmp_path) -> None:
     assert "Temperature of the softmax" in cli("plugins", "info", "simclr").stdout
 
 
-def test_new_says_how_to_go_on(cli, tmp_path) -> None:
+def test_new_prints_the_next_steps(cli, tmp_path) -> None:
     done = cli("plugins", "new", "my-loss", "--kind", "losses")
     assert done.returncode == 0
     assert done.stdout.splitlines() == [
-        "wrote sslkit-my-loss; go on with:",
+        "created sslkit-my-loss; next steps:",
         "  cd sslkit-my-loss",
         "  pip install -e '.[dev]'",
         "  pytest",

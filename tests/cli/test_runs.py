@@ -20,38 +20,41 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "runs"
 
 
-def finished(root: Path, name: str, stamp: str) -> Run:
+def create_finished(root: Path, name: str, run_id: str) -> Run:
+    """Create a finished run with a given ID, and mark it as the latest."""
     run = Run.create(root, name)
     run.write_status("finished", 10, 10, 2, 2)
-    named = run.path.with_name(stamp)
-    run.path.rename(named)
-    Run(named).mark_latest()
-    return Run(named)
+    path = run.path.with_name(run_id)
+    run.path.rename(path)
+    Run(path).mark_latest()
+    return Run(path)
 
 
 def invoke(*arguments: str | Path, **options: str):
     return CliRunner().invoke(app, list(map(str, arguments)), **options)
 
 
-def test_a_removed_run_is_gone_and_the_newest_left_is_the_latest(root: Path) -> None:
-    old, middle, new = (finished(root, name, f"2026010{day}-000000-aaaa") for day, name in enumerate("aab", start=1))
+def test_after_removing_a_run_the_newest_remaining_one_is_the_latest(root: Path) -> None:
+    old, middle, new = (
+        create_finished(root, name, f"2026010{day}-000000-aaaa") for day, name in enumerate("aab", start=1)
+    )
     assert (root / "latest").resolve() == new.path
     done = invoke("runs", "rm", "b", "--yes")
     assert (done.exit_code, done.stdout) == (0, f"removed {new.path}\n")
     assert not (root / "b").exists()
     assert find_run(None, root).path == middle.path
 
-    several = invoke("runs", "rm", "a", "--yes")
-    assert several.exit_code == 2
-    assert f"there are 2 runs called 'a' in {root}: name one, such as {middle.name}" in several.stderr
+    ambiguous = invoke("runs", "rm", "a", "--yes")
+    assert ambiguous.exit_code == 2
+    assert f"{root} has 2 runs named 'a': name one of them, such as {middle.name}" in ambiguous.stderr
     assert invoke("runs", "rm", old.name, "-y").exit_code == 0
     assert (root / "latest").resolve() == middle.path, "another one was the latest"
     assert invoke("runs", "rm", "latest", "-y").exit_code == 0
     assert list(root.iterdir()) == []
 
 
-def test_it_asks_first(root: Path) -> None:
-    run = finished(root, "a", "20260101-000000-aaaa")
+def test_removing_asks_for_confirmation(root: Path) -> None:
+    run = create_finished(root, "a", "20260101-000000-aaaa")
     for answer in ("n\n", ""):
         done = invoke("runs", "rm", "a", input=answer)
         assert done.exit_code == 1
@@ -61,37 +64,36 @@ def test_it_asks_first(root: Path) -> None:
     assert not run.path.exists()
 
 
-def test_a_damaged_run_is_removed_but_nothing_that_is_none(root: Path, tmp_path: Path) -> None:
-    damaged = finished(root, "a", "20260101-000000-aaaa")
+def test_damaged_run_is_removed_and_other_folders_are_not(root: Path, tmp_path: Path) -> None:
+    damaged = create_finished(root, "a", "20260101-000000-aaaa")
     (damaged.path / "status.json").write_text("{")
     project = tmp_path / "work" / "project"
     project.mkdir(parents=True)
     (project / "status.json").write_text('{"state": "open"}')
-    kept = invoke("runs", "rm", project, "-y")
-    assert kept.exit_code == 2
-    told = f"{project} is not removed: its status.json is no run's, and it is not in {root}"
-    assert kept.stderr == f"error: {told}\n"
+    refused = invoke("runs", "rm", project, "-y")
+    assert refused.exit_code == 2
+    assert refused.stderr == f"error: {project} is not removed: it has no valid status.json and is not in {root}\n"
     assert [path.name for path in project.iterdir()] == ["status.json"]
     assert invoke("runs", "rm", damaged.path, "-y").exit_code == 0
     assert not damaged.path.exists()
 
 
-def test_a_run_that_is_being_trained_is_kept(root: Path) -> None:
-    run = finished(root, "a", "20260101-000000-aaaa")
+def test_run_in_training_is_not_removed(root: Path) -> None:
+    run = create_finished(root, "a", "20260101-000000-aaaa")
     with run.locked():
         done = invoke("runs", "rm", "a", "--yes")
     assert done.exit_code == 2
-    assert done.stderr == f"error: {run.name} is being trained right now, by another process\n"
+    assert f"another process is training {run.name}" in done.stderr
     assert run.has_valid_status
     assert (root / "latest").exists()
 
 
-def test_the_shell_completes_runs_recipes_and_components_without_anything_heavy(root: Path) -> None:
-    finished(root, "alpha", "20260101-000000-aaaa")
-    finished(root, "alpha", "20260102-000000-aaaa")
+def test_shell_completion_imports_nothing_heavy(root: Path) -> None:
+    create_finished(root, "alpha", "20260101-000000-aaaa")
+    create_finished(root, "alpha", "20260102-000000-aaaa")
     (root.parent / "recipes").mkdir()
     (root.parent / "recipes" / "mine.toml").write_text("")
-    asked = {
+    completions = {
         "eval alp": ["alpha/20260102-000000-aaaa", "alpha/20260101-000000-aaaa"],
         "train rec": ["recipes/mine.toml"],
         "plugins info selfcls": ["selfcls", "selfcls-mlp"],
@@ -113,20 +115,20 @@ def test_the_shell_completes_runs_recipes_and_components_without_anything_heavy(
         "    found.append(out.getvalue().split())\n"
         "print(json.dumps([found, [name for name in ('torch', 'numpy', 'PIL') if name in sys.modules]]))\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, json.dumps(list(asked))], capture_output=True, text=True)
-    assert json.loads(done.stdout) == [list(asked.values()), []], done.stderr
+    done = subprocess.run([sys.executable, "-c", script, json.dumps(list(completions))], capture_output=True, text=True)
+    assert json.loads(done.stdout) == [list(completions.values()), []], done.stderr
 
 
-def test_lists_fit_what_they_are_shown_on(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_fit_the_terminal(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.console import Console
 
     from sslkit.cli.common import console
 
-    run = finished(root, "selfcls-alexnet", "20260101-000000-aaaa")
+    run = create_finished(root, "selfcls-alexnet", "20260101-000000-aaaa")
     run.metrics.write_text("step,epoch,metric,value\n10,2.0,monitor/classes_used,9.0\n")
     for width, columns in ((80, 4), (50, 2), (40, 1)):
         monkeypatch.setattr(
-            console, "output", lambda width=width: Console(force_terminal=True, width=width, color_system=None)
+            console, "stdout_console", lambda width=width: Console(force_terminal=True, width=width, color_system=None)
         )
         for arguments in (("runs", "list"), ("plugins", "list")):
             lines = invoke(*arguments).stdout.splitlines()
@@ -134,5 +136,5 @@ def test_lists_fit_what_they_are_shown_on(root: Path, monkeypatch: pytest.Monkey
         (row,) = [line for line in invoke("runs", "list").stdout.splitlines() if "20260101" in line]
         assert row.split() == ["selfcls-alexnet/20260101-000000-aaaa", "finished", "2/2", "10/10"][:columns]
     assert "  state          finished" in invoke("runs", "list").stdout, "at 40 columns a row is a block"
-    monkeypatch.setattr(console, "output", lambda: Console(force_terminal=False, width=40))
+    monkeypatch.setattr(console, "stdout_console", lambda: Console(force_terminal=False, width=40))
     assert "sslkit.data.datasets.torchvision:FashionMnist" in invoke("plugins", "list").stdout, "whole lines for grep"

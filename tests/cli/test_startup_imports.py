@@ -1,4 +1,4 @@
-"""Light commands stay light: they import nothing heavy, whatever is installed."""
+"""Commands that need no network import nothing heavy, whatever is installed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ print("LOADED", *sorted({{name.partition(".")[0] for name in sys.modules}}))
     ],
     ids=" ".join,
 )
-def test_imports_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT.format(arguments=arguments)], capture_output=True, text=True, cwd=tmp_path
     )
@@ -60,9 +60,7 @@ def test_imports_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [["train"], ["train", "--dry-run"], ["bench"], ["recipes", "check"]], ids=" ".join)
-def test_what_is_wrong_with_a_recipe_is_told_before_anything_heavy_is_imported(
-    command: list[str], tmp_path: Path
-) -> None:
+def test_invalid_recipe_is_reported_before_heavy_imports(command: list[str], tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text("[trian]\nepochs = 1\n")
     script = SCRIPT.replace("assert not stop.code, stop.code", "assert stop.code == 2, stop.code")
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What the command does when its streams are full, closed or gone, or it is stopped before it has begun."""
+"""Commands with full, closed or broken streams, and interrupted during imports."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("arguments", ["plugins list", "plugins list --json", "recipes show {recipe}"])
-def test_a_full_disk_behind_the_output_is_said(arguments: str, tiny: Path) -> None:
+def test_full_disk_behind_stdout_is_reported(arguments: str, tiny: Path) -> None:
     done = shell(f"{arguments.format(recipe=tiny)} > /dev/full", tiny.parent)
     assert (done.returncode, done.stderr) == (1, "error: reading or writing failed: No space left on device\n")
 
 
 @pytest.mark.parametrize("arguments", ["plugins list", "plugins list --json"])
-def test_a_closed_output_is_no_failure(arguments: str, tmp_path: Path) -> None:
+def test_closed_stdout_is_not_an_error(arguments: str, tmp_path: Path) -> None:
     done = shell(f"{arguments} >&-", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_path_that_is_no_text_is_shown_escaped(tmp_path: Path) -> None:
+def test_path_that_is_not_valid_text_is_printed_escaped(tmp_path: Path) -> None:
     odd = os.fsdecode(b"odd\xff.toml")
     done = subprocess.run([*COMMAND, "recipes", "check", odd], capture_output=True, cwd=tmp_path)
     assert done.returncode == 2
@@ -40,8 +40,8 @@ def test_a_path_that_is_no_text_is_shown_escaped(tmp_path: Path) -> None:
     assert rb"odd\udcff.toml" in done.stderr + done.stdout
 
 
-def test_ctrl_c_while_modules_are_imported_ends_quietly(tmp_path: Path) -> None:
-    # sslkit.cli.main is replaced by a module that is interrupted half-way.
+def test_ctrl_c_during_imports_ends_quietly(tmp_path: Path) -> None:
+    # Importing sslkit.cli.main is interrupted.
     script = (
         "import sys, types\n"
         "class Interrupts:\n"
@@ -55,7 +55,7 @@ def test_ctrl_c_while_modules_are_imported_ends_quietly(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
-def test_a_damaged_evaluation_does_not_hide_the_others(cli, tmp_path: Path) -> None:
+def test_damaged_evaluation_does_not_hide_the_others(cli, tmp_path: Path) -> None:
     from sslkit.runs.evaluation_files import save_evaluation
     from sslkit.runs.run import Run
 
@@ -68,7 +68,4 @@ def test_a_damaged_evaluation_does_not_hide_the_others(cli, tmp_path: Path) -> N
     assert json.loads(done.stdout)["evaluations"] == [
         evaluation_json(cluster={"metrics": {"acc": 0.5, "spread": None}})
     ]
-    assert done.stderr == (
-        f"{run.evaluations / '0-damaged.json'} is left out: it cannot be read: Expecting value: line 1 column 13 "
-        "(char 12)\n"
-    )
+    assert f"{run.evaluations / '0-damaged.json'} is left out: it cannot be read: Expecting value" in done.stderr

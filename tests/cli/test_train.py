@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 def test_train_then_runs_then_eval(cli, tiny: Path, tmp_path: Path) -> None:
     trained = cli("train", tiny, "--json")
     assert trained.returncode == 0, trained.stderr
-    said = json.loads(trained.stdout)
-    run = Path(said["run"])
-    assert said == {"run": str(run), "state": "finished", "step": 10, "steps": 10}
+    outcome = json.loads(trained.stdout)
+    run = Path(outcome["run"])
+    assert outcome == {"run": str(run), "state": "finished", "step": 10, "steps": 10}
     assert run.parent == tmp_path / "runs" / "tiny"
     lines = trained.stderr.splitlines()
     assert lines[0].startswith("device: cpu, ")
@@ -42,8 +42,8 @@ def test_train_then_runs_then_eval(cli, tiny: Path, tmp_path: Path) -> None:
     assert set(cluster["baselines"]) == {"kmeans_pixels", "kmeans_features"}
     assert cluster["protocol"]["split"] == "test"
     assert cluster["protocol"]["images"] == 359
-    (kept,) = (run / "evaluations").glob("*.json")
-    assert json.loads(kept.read_text()) == result
+    (saved,) = (run / "evaluations").glob("*.json")
+    assert json.loads(saved.read_text()) == result
 
     shown = json.loads(cli("runs", "show", "tiny", "--json").stdout)
     assert shown["evaluations"] == [result]
@@ -52,21 +52,21 @@ def test_train_then_runs_then_eval(cli, tiny: Path, tmp_path: Path) -> None:
     assert "acc: one-to-one (Hungarian on K x C" in table.stdout
 
 
-def test_a_finished_run_is_continued_by_a_new_one(cli, tiny: Path) -> None:
+def test_new_run_continues_from_a_finished_one(cli, tiny: Path) -> None:
     first = json.loads(cli("train", tiny, "--json", "--set", "train.epochs=1").stdout)
-    going_on = ("--continue-from", "tiny", "--set", "train.epochs=1", "--set", "optimizer.lr=1e-12")
-    done = cli("train", tiny, "--json", *going_on)
+    settings = ("--continue-from", "tiny", "--set", "train.epochs=1", "--set", "optimizer.lr=1e-12")
+    done = cli("train", tiny, "--json", *settings)
     assert done.returncode == 0, done.stderr
     parent, child = Path(first["run"]), Path(json.loads(done.stdout)["run"])
     assert child != parent
     assert f"continues from tiny/{parent.name}: " in done.stderr
-    told = json.loads((child / "provenance.json").read_text())["continued_from"]
-    assert told == {"run": f"tiny/{parent.name}", "steps": 5, "epochs": 1}
+    record = json.loads((child / "provenance.json").read_text())["continued_from"]
+    assert record == {"run": f"tiny/{parent.name}", "steps": 5, "epochs": 1}
     before, after = (load_file(run / "heads.safetensors") for run in (parent, child))
     assert all((after[name] - before[name]).abs().max() < 1e-6 for name in before if "running" not in name)
 
 
-def test_ctrl_c_leaves_a_run_that_resume_completes(cli, tiny: Path, tmp_path: Path, environment) -> None:
+def test_resume_completes_a_run_interrupted_by_ctrl_c(cli, tiny: Path, tmp_path: Path, environment) -> None:
     command = [sys.executable, "-m", "sslkit.cli", "train", str(tiny), "--set", "train.epochs=400"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
@@ -82,7 +82,7 @@ def test_ctrl_c_leaves_a_run_that_resume_completes(cli, tiny: Path, tmp_path: Pa
     (run,) = tmp_path.glob("runs/tiny/*")
     step = json.loads((run / "status.json").read_text())["step"]
     assert out.splitlines() == [
-        f"interrupted after step {step} of 2000; go on with:",
+        f"interrupted after step {step} of 2000; continue with:",
         f"  sslkit resume {run.relative_to(tmp_path) if str(run) not in out else run}",
     ]
     assert "Traceback" not in err
@@ -98,7 +98,7 @@ def test_ctrl_c_leaves_a_run_that_resume_completes(cli, tiny: Path, tmp_path: Pa
     assert again.stderr.startswith("error: tiny/")
 
 
-def test_a_users_mistakes_exit_2_without_a_traceback(cli, tiny: Path, tmp_path: Path) -> None:
+def test_invalid_input_exits_with_2_and_no_traceback(cli, tiny: Path, tmp_path: Path) -> None:
     for arguments, message in [
         (["train", "nowhere.toml"], "nowhere.toml: there is no such file"),
         (["train", tiny, "--set", "train.epochs"], "must be path=value"),
@@ -124,7 +124,7 @@ def test_a_users_mistakes_exit_2_without_a_traceback(cli, tiny: Path, tmp_path: 
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_dry_run_shows_shapes_and_leaves_nothing(cli, tiny: Path, tmp_path: Path) -> None:
+def test_dry_run_prints_shapes_and_writes_nothing(cli, tiny: Path, tmp_path: Path) -> None:
     done = cli("train", tiny, "--dry-run", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -140,7 +140,7 @@ def test_a_dry_run_shows_shapes_and_leaves_nothing(cli, tiny: Path, tmp_path: Pa
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_odd_folder_of_images_trains_and_names_each_broken_file_once(cli, tiny: Path, tmp_path: Path) -> None:
+def test_unusual_image_folder_trains_and_lists_each_broken_file_once(cli, tiny: Path, tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     root = tmp_path / "pictures" / "deep"
     root.mkdir(parents=True)
@@ -162,7 +162,7 @@ def test_an_odd_folder_of_images_trains_and_names_each_broken_file_once(cli, tin
     assert "3 of 100 images cannot be read and are skipped, broken_limit = 0.05 allows it:" in done.stderr
     for name in ("empty.png", "cut.png", r"no\nimage.jpg"):
         assert done.stderr.count(name) == 1
-    assert "files that are no images are ignored: 1 .txt" in done.stderr
+    assert "files that are not images are ignored: 1 .txt" in done.stderr
     record = json.loads((Path(json.loads(done.stdout)["run"]) / "provenance.json").read_text())
     assert sorted(item["file"] for item in record["data"]["broken"]) == sorted(f"deep/{name}" for name in broken)
     assert record["training_images"] == 97
@@ -172,11 +172,11 @@ def test_an_odd_folder_of_images_trains_and_names_each_broken_file_once(cli, tin
     assert "the data set 'image-folder' has no test images" in refused.stderr
 
 
-def test_two_processes_say_everything_once(cli, tiny: Path, tmp_path: Path) -> None:
+def test_two_processes_print_everything_once(cli, tiny: Path, tmp_path: Path) -> None:
     done = cli("train", tiny, "--set", "train.devices=2", "--json")
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert (said["state"], said["step"]) == ("finished", 10)
+    outcome = json.loads(done.stdout)
+    assert (outcome["state"], outcome["step"]) == ("finished", 10)
     lines = done.stderr.splitlines()
     assert len(lines) == len(set(lines)), lines
     assert "processes: 2, each 128 images of a batch of 256" in lines

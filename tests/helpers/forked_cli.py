@@ -1,7 +1,7 @@
-"""Runs the command line in processes of their own that need not import torch each anew.
+"""Run the command line in forked processes, which need not import torch again.
 
-They are forked from a server that has imported what is slow and done nothing else.  Everything of sslkit's own is
-imported, and every exit, signal and stream is real.
+The server that they are forked from has imported only slow libraries. sslkit is imported in each process, and exits,
+signals and streams are real.
 """
 
 from __future__ import annotations
@@ -14,23 +14,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
 
-SLOW = ["torch", "torchvision", "pytorch_lightning", "lightly.loss", "sklearn.cluster", "sklearn.linear_model", "scipy"]
+SLOW_LIBRARIES = [
+    *("torch", "torchvision", "pytorch_lightning", "lightly.loss"),
+    *("sklearn.cluster", "sklearn.linear_model", "scipy"),
+]
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(SLOW)
+PROCESSES.set_forkserver_preload(SLOW_LIBRARIES)
 
 
 def run_sslkit(
     arguments: Sequence[str], environment: Mapping[str, str], folder: Path, limit_s: float = 300
 ) -> CompletedProcess[str]:
-    """What ``sslkit ARGUMENTS`` ends with and writes.
+    """Run ``sslkit ARGUMENTS`` and return its exit code and output.
 
     Raises:
-        TimeoutError: it takes longer than the limit.
+        TimeoutError: the command takes longer than the limit.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         streams = [f"/proc/{os.getpid()}/fd/{stream.fileno()}" for stream in (out, err)]
-        process = PROCESSES.Process(target=_begin, args=(list(arguments), dict(environment), folder, streams))
+        process = PROCESSES.Process(target=_run, args=(list(arguments), dict(environment), folder, streams))
         process.start()
         process.join(limit_s)
         if process.exitcode is None:
@@ -43,7 +46,7 @@ def run_sslkit(
         return CompletedProcess(["sslkit", *arguments], process.exitcode, *texts)
 
 
-def _begin(arguments: list[str], environment: dict[str, str], folder: Path, streams: list[str]) -> None:
+def _run(arguments: list[str], environment: dict[str, str], folder: Path, streams: list[str]) -> None:
     import torch
 
     for number, path in enumerate(streams, start=1):
@@ -55,7 +58,7 @@ def _begin(arguments: list[str], environment: dict[str, str], folder: Path, stre
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    # What an interpreter makes of the environment when it begins.
+    # An interpreter would do this at its start.
     sys.path[:0] = [part for part in environment.get("PYTHONPATH", "").split(os.pathsep) if part]
     torch.set_num_threads(int(environment.get("OMP_NUM_THREADS", "1")))
     sys.argv = ["sslkit", *arguments]

@@ -30,7 +30,7 @@ def test_failed_runs_can_be_resumed_and_finished_ones_cannot(tmp_path: Path) -> 
     second.write_status("failed", 6, 10, 1, 2)
     assert find_run(None, tmp_path, unfinished=True).path == second.path
     second.write_status("finished", 10, 10, 2, 2)
-    with pytest.raises(RunError, match="nothing to resume: every run .* is finished or still running"):
+    with pytest.raises(RunError, match=r"nothing to resume: every run .* is finished or still running"):
         find_run(None, tmp_path, unfinished=True)
 
 

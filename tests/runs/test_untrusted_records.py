@@ -1,4 +1,4 @@
-"""Run folders from strangers: whatever their JSON holds, it is refused with the file and the key, or does no harm."""
+"""Run folders may be untrusted: wrong values are refused with the file and the key, or do no harm."""
 
 from __future__ import annotations
 
@@ -24,39 +24,41 @@ from sslkit.export.export import export
 from sslkit.reporting.compare import run_metrics
 from sslkit.reporting.sections.provenance import provenance_rows
 from sslkit.reporting.sections.recipe import recipe_rows, summary
-from sslkit.reporting.sections.run import parse_table, read_text
+from sslkit.reporting.sections.run import read_table
 from sslkit.runs.class_names import read_class_names
-from sslkit.runs.metrics_file import read_metrics
 from sslkit.runs.evaluation_files import read_evaluations
 from sslkit.runs.loggers_file import read_logger_progress
+from sslkit.runs.metrics_file import read_metrics
 from sslkit.runs.provenance_file import read_provenance
 from sslkit.runs.weights import KEY, read_metadata
 from sslkit.trained.backbone import load_backbone
 from sslkit_backbones.convnet import ConvNet
 
-Wrong = Callable[[dict[str, Any], int], Iterator[tuple[str, dict[str, Any]]]]
+Corrupt = Callable[[dict[str, Any], int], Iterator[tuple[str, dict[str, Any]]]]
 
-WRONG: tuple[Any, ...] = (None, "\x1b[31m", -1, 1e300, [], [None], {}, {"a": {}}, float("nan"), True)
+WRONG_VALUES: tuple[Any, ...] = (None, "\x1b[31m", -1, 1e300, [], [None], {}, {"a": {}}, float("nan"), True)
+
+DEEPLY_NESTED = "[" * 100_000
 
 
-def every_wrong(tree: dict[str, Any], depth: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The tree with one value, at most so many tables down, replaced by each wrong one or gone; with its key."""
+def corruptions(tree: dict[str, Any], depth: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield a key and the tree without it or with a wrong value for it, for every key down to ``depth`` tables."""
     for key, value in tree.items():
         yield key, {name: other for name, other in tree.items() if name != key}
-        yield from ((key, tree | {key: other}) for other in WRONG)
+        yield from ((key, tree | {key: other}) for other in WRONG_VALUES)
         if depth and isinstance(value, dict):
-            yield from ((f"{key}.{inner}", tree | {key: changed}) for inner, changed in every_wrong(value, depth - 1))
+            yield from ((f"{key}.{inner}", tree | {key: changed}) for inner, changed in corruptions(value, depth - 1))
 
 
 @pytest.fixture(params=[pytest.param(37, id="some"), pytest.param(1, marks=pytest.mark.soak, id="all")])
-def wrong(request: pytest.FixtureRequest) -> Wrong:
-    """Some of those trees, or all."""
-    return lambda tree, depth: islice(every_wrong(tree, depth), 0, None, request.param)
+def corrupt(request: pytest.FixtureRequest) -> Corrupt:
+    """Yield some or all of the corruptions of a tree."""
+    return lambda tree, depth: islice(corruptions(tree, depth), 0, None, request.param)
 
 
 @pytest.fixture(scope="module")
 def evaluated(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    run = Run(shutil.copytree(finished_run, tmp_path_factory.mktemp("hostile") / "run"))
+    run = Run(shutil.copytree(finished_run, tmp_path_factory.mktemp("untrusted") / "run"))
     evaluate(run, build_evaluators({"cluster": {}}))
     return run
 
@@ -66,8 +68,8 @@ def run(evaluated: Run, tmp_path: Path) -> Run:
     return Run(shutil.copytree(evaluated.path, tmp_path / "run"))
 
 
-def carry_off(run: Run) -> str:
-    """What export says of the run; empty where it exports it."""
+def export_error(run: Run) -> str:
+    """Export the run and return the error message; empty if the export succeeds."""
     out = run.path / "out.safetensors"
     try:
         export(run, "safetensors", out)
@@ -80,36 +82,8 @@ def carry_off(run: Run) -> str:
     return ""
 
 
-def test_provenance(run: Run, wrong: Wrong) -> None:
-    record = json.loads(run.provenance.read_text())
-    for key, changed in wrong(record, 2):
-        run.provenance.write_text(json.dumps(changed))
-        said = carry_off(run)
-        assert not said or said.startswith(f"{run.provenance} is not a valid sslkit record: {key}"), said
-    without = {key: value for key, value in record.items() if key != "image_shape"}
-    run.provenance.write_text(json.dumps(without))
-    assert carry_off(run) == f"{run.provenance} is not a valid sslkit record: image_shape: Field required"
-
-
-@pytest.mark.parametrize("file", ["backbone", "heads"])
-def test_what_stands_beside_weights(run: Run, file: str, wrong: Wrong) -> None:
-    path = run.backbone if file == "backbone" else run.heads
-    weights, facts = load_file(path), read_metadata(path)
-    for key, changed in wrong(facts, 1):
-        save_file(weights, path, {KEY: json.dumps(changed)})
-        said = carry_off(run)
-        if key in ("mean", "image_size", "context.steps_per_epoch", "classifier") and said:
-            assert f"{path} is not a valid sslkit record: {key}" in said
-    save_file(weights, path, {KEY: json.dumps(facts | ({"mean": [0.5, 0.5]} if file == "backbone" else {"head": "x"}))})
-    reason = "mean: the images have 1 channels" if file == "backbone" else "head: the recipe has none called 'x'"
-    assert carry_off(run) == f"{path} is not a valid sslkit record: {reason}"
-
-
-DEEP = "[" * 100_000
-
-
-def refusal(read: Callable[[], object]) -> str:
-    """What a reader says; empty where it reads."""
+def read_error(read: Callable[[], object]) -> str:
+    """Return the message of a reader's error; empty if it succeeds."""
     try:
         read()
     except RunError as error:
@@ -117,19 +91,53 @@ def refusal(read: Callable[[], object]) -> str:
     return ""
 
 
-def pipe(path: Path) -> None:
+def replace_by_pipe(path: Path) -> None:
     path.unlink(missing_ok=True)
     os.mkfifo(path)
+
+
+def test_provenance(run: Run, corrupt: Corrupt) -> None:
+    record = json.loads(run.provenance.read_text())
+    for key, changed in corrupt(record, 2):
+        run.provenance.write_text(json.dumps(changed))
+        message = export_error(run)
+        assert not message or message.startswith(f"{run.provenance} is not a valid sslkit record: {key}"), message
+    without = {key: value for key, value in record.items() if key != "image_shape"}
+    run.provenance.write_text(json.dumps(without))
+    assert export_error(run) == f"{run.provenance} is not a valid sslkit record: image_shape: Field required"
+
+
+@pytest.mark.parametrize("file", ["backbone", "heads"])
+def test_metadata_of_weights(run: Run, file: str, corrupt: Corrupt) -> None:
+    path = run.backbone if file == "backbone" else run.heads
+    weights, metadata = load_file(path), read_metadata(path)
+    for key, changed in corrupt(metadata, 1):
+        save_file(weights, path, {KEY: json.dumps(changed)})
+        message = export_error(run)
+        if key == "format":
+            assert "\x1b" not in message
+            assert f"{path} has run format " in message
+        if key in ("mean", "image_size", "context.steps_per_epoch", "classifier") and message:
+            assert f"{path} is not a valid sslkit record: {key}" in message
+    wrong = {"mean": [0.5, 0.5]} if file == "backbone" else {"head": "x"}
+    save_file(weights, path, {KEY: json.dumps(metadata | wrong)})
+    reasons = {
+        "backbone": "mean: it must have one value for each of 1 channels",
+        "heads": "head: the recipe has no head 'x'",
+    }
+    assert export_error(run) == f"{path} is not a valid sslkit record: {reasons[file]}"
 
 
 def test_status(run: Run, fail_if_blocked: None) -> None:
     path = run.path / "status.json"
     record = json.loads(path.read_text())
     refused = 0
-    for _, changed in every_wrong(record, 0):
+    for key, changed in corruptions(record, 0):
         path.write_text(json.dumps(changed))
-        if said := refusal(lambda: run.status):
-            assert said.startswith(f"{run.path} is not a run folder: its status.json cannot be read (")
+        if message := read_error(lambda: run.status):
+            reason = "has run format " if key == "format" else "is not a run folder: its status.json cannot be read ("
+            assert message.startswith(f"{run.path} {reason}")
+            assert "\x1b" not in message
             refused += 1
         else:
             assert type(run.status.step) is type(run.status.epoch) is int
@@ -138,109 +146,112 @@ def test_status(run: Run, fail_if_blocked: None) -> None:
     path.write_text(json.dumps(record | {"step": "many"}))
     with pytest.raises(RunError, match=r"status.json cannot be read \(step: Input should be a valid integer\)"):
         _ = run.status
-    path.write_text(DEEP)
+    path.write_text(DEEPLY_NESTED)
     with pytest.raises(RunError, match=r"status.json cannot be read \("):
         _ = run.status
-    pipe(path)
+    replace_by_pipe(path)
     with pytest.raises(RunError, match=r"status.json cannot be read \(.*it is not a regular file"):
         _ = run.status
     assert not run.has_valid_status
 
 
-def test_pipes_in_place_of_records_are_not_waited_for(run: Run, fail_if_blocked: None) -> None:
+def test_pipes_instead_of_records_do_not_block(run: Run, fail_if_blocked: None) -> None:
     for path in (run.metrics, run.path / "classes.toml", run.path / "loggers.json", run.recipe, run.provenance):
-        pipe(path)
-    reads: dict[Path, Callable[[], object]] = {
+        replace_by_pipe(path)
+    readers: dict[Path, Callable[[], object]] = {
         run.metrics: lambda: list(read_metrics(run.metrics)),
         run.path / "classes.toml": lambda: read_class_names(run, 10),
         run.path / "loggers.json": lambda: read_logger_progress(run.path / "loggers.json"),
         run.provenance: lambda: read_provenance(run),
     }
-    for path, read in reads.items():
+    for path, read in readers.items():
         with pytest.raises(RunError, match=f"{path}.*it is not a regular file"):
             read()
     notes: list[str] = []
-    assert read_text(run.recipe, notes) == ""
+    assert read_table(run.recipe, tomllib.loads, notes) == ("", {})
     assert notes == [f"{run.recipe} cannot be read: [Errno 22] it is not a regular file: {str(run.recipe)!r}"]
 
 
-def test_what_loggers_were_sent(run: Run) -> None:
+def test_progress_of_loggers(run: Run) -> None:
     path = run.path / "loggers.json"
-    for key, changed in every_wrong({"tensorboard": {"rows": 3, "id": "x"}}, 1):
+    for key, changed in corruptions({"tensorboard": {"rows": 3, "id": "x"}}, 1):
         path.write_text(json.dumps(changed))
-        if said := refusal(lambda: read_logger_progress(path)):
-            assert said.startswith(f"{path} is not a valid sslkit record: {key.split('.')[0]}")
+        if message := read_error(lambda: read_logger_progress(path)):
+            assert message.startswith(f"{path} is not a valid sslkit record: {key.split('.')[0]}")
         else:
-            assert all(type(sent["rows"]) is int and sent["rows"] >= 0 for sent in read_logger_progress(path).values())
+            progress = read_logger_progress(path)
+            assert all(type(received["rows"]) is int and received["rows"] >= 0 for received in progress.values())
 
 
-def test_a_report_of_strange_records(run: Run) -> None:
+def test_report_of_corrupted_records(run: Run) -> None:
     record = json.loads(run.provenance.read_text())
     recipe = tomllib.loads(run.recipe.read_text())
-    for _, changed in every_wrong(record, 1):
+    for _, changed in corruptions(record, 1):
         recipe_rows(recipe, changed, 10)
         provenance_rows(changed)
-    for _, changed in every_wrong(recipe, 0):
+    for _, changed in corruptions(recipe, 0):
         recipe_rows(changed, record, 10)
         summary(changed, record, "1 of 2")
     notes: list[str] = []
-    assert parse_table(json.loads, DEEP, run.provenance, notes) == {}
+    assert parse_table(json.loads, DEEPLY_NESTED, run.provenance, notes) == {}
     assert notes[0].startswith(f"{run.provenance} cannot be read: ")
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "message"),
     [
         (
             "image_size",
             10**12,
-            "{path} is not a valid sslkit record: image_size: Input should be less than or equal to",
+            "{path} is not a valid sslkit record: image_size: Input should be",
         ),
         (
             "context.channels",
             10**15,
-            "{path} is not a valid sslkit record: context.channels: Input should be less than",
+            "{path} is not a valid sslkit record: context.channels: Input should be",
         ),
         ("backbone.width", 10**13, "tiny/.* was trained with options that backbone 'convnet' of .* no longer has"),
-        ("backbone.width", 4096, "the weights {path} cannot be used: .* has 2265124869 numbers, the file 139813"),
-        ("context.channels", 10**7, "the weights {path} cannot be used: backbone 'convnet' of .* numbers, the file "),
+        ("backbone.width", 4096, "the weights {path} cannot be used: .* has 2265124869 values, the file has 139813"),
+        (
+            "context.channels",
+            10**7,
+            "the weights {path} cannot be used: backbone 'convnet' .* values, the file has ",
+        ),
     ],
 )
-def test_absurd_sizes_beside_weights(run: Run, key: str, value: int, said: str) -> None:
-    weights, facts = load_file(run.backbone), read_metadata(run.backbone)
-    *above, last = key.split(".")
-    table = facts[above[0]] if above else facts
+def test_huge_sizes_in_metadata_are_refused(run: Run, key: str, value: int, message: str) -> None:
+    weights, metadata = load_file(run.backbone), read_metadata(run.backbone)
+    *parents, last = key.split(".")
+    table = metadata[parents[0]] if parents else metadata
     table[last] = value
-    save_file(weights, run.backbone, {KEY: json.dumps(facts)})
-    with pytest.raises(RunError, match=said.format(path=re.escape(str(run.backbone)))):
+    save_file(weights, run.backbone, {KEY: json.dumps(metadata)})
+    with pytest.raises(RunError, match=message.format(path=re.escape(str(run.backbone)))):
         load_backbone(run.backbone)
 
 
-def test_a_backbone_that_cannot_be_built_names_the_weights(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backbone_that_cannot_be_built_names_the_weights(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ConvNet, "__init__", lambda *args: torch.empty(2**60, device="cpu"))
-    with pytest.raises(RunError) as error:
+    message = rf"the weights {run.backbone} cannot be used: .*backbone 'convnet' of .* fails with RuntimeError: "
+    with pytest.raises(RunError, match=message):
         load_backbone(run.backbone)
-    assert str(error.value).startswith(f"the weights {run.backbone} cannot be used: building backbone 'convnet' of ")
-    assert " with the options beside them fails with RuntimeError: " in str(error.value)
 
 
-def test_evaluations(run: Run, wrong: Wrong) -> None:
+def test_evaluations(run: Run, corrupt: Corrupt) -> None:
     (path,) = run.evaluations.glob("*.json")
     saved = json.loads(path.read_text())
-    everything: list[Any] = [*WRONG, *(changed for _, changed in wrong(saved, 2))]
+    contents: list[Any] = [*WRONG_VALUES, *(changed for _, changed in corrupt(saved, 2))]
     left_out = 0
-    for changed in everything:
-        path.write_text(json.dumps(changed))
+    for content in contents:
+        path.write_text(json.dumps(content))
         results, damaged = read_evaluations(run)
         assert len(results) + len(damaged) == 1
         left_out += len(damaged)
-        assert not carry_off(run)
+        assert not export_error(run)
         if not results:
             with pytest.raises(RunError, match="has not been evaluated"):
                 run_metrics(run)
-    assert left_out > len(WRONG)
+    assert left_out > len(WRONG_VALUES)
     path.write_text("[]")
     exported = export(run, "safetensors", run.path / "out.safetensors")
-    assert exported.notes == (
-        f"{path} is left out of the card: it is not a valid sslkit record: top level: Input should be a dictionary",
-    )
+    (note,) = exported.notes
+    assert f"{path} is left out of the card: it is not a valid sslkit record: top level: Input should be" in note

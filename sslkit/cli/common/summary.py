@@ -16,7 +16,9 @@ from sslkit.runs.weights_metadata import read_head_metadata
 def print_interrupted_run(run: Run) -> None:
     """Print how far a run got and how to resume it."""
     status = run.status
-    _print_commands(f"interrupted after step {status.step} of {status.steps}; continue with:", [f"resume {_quote(run)}"])
+    _print_commands(
+        f"interrupted after step {status.step} of {status.steps}; continue with:", [f"resume {_quote(run)}"]
+    )
 
 
 def print_finished_run(run: Run) -> None:
