@@ -53,10 +53,10 @@ def test_outputs_and_gradients_equal_torch(
     images = torch.randn(4, 3, *size, dtype=torch.float64).contiguous(memory_format=memory_format)
     expected = output_and_gradients(layer, images)
     with SmallFeatureMaps():
-        found = output_and_gradients(layer, images)
-    assert has_fast_gradient(found[0]) == (expected[0][0, 0].numel() <= max_output_pixels(3))
-    assert torch.equal(found[0], expected[0])
-    for one, other in zip(found, expected, strict=True):
+        actual = output_and_gradients(layer, images)
+    assert has_fast_gradient(actual[0]) == (expected[0][0, 0].numel() <= max_output_pixels(3))
+    assert torch.equal(actual[0], expected[0])
+    for one, other in zip(actual, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 
@@ -104,12 +104,12 @@ def test_autocast_gives_the_data_types_of_torch(dtype: torch.dtype) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         expected = output_and_gradients(layer, images)
         with SmallFeatureMaps():
-            found = output_and_gradients(layer, images)
-    assert has_fast_gradient(found[0])
-    assert torch.equal(found[0], expected[0])
-    assert found[0].dtype == torch.bfloat16
-    assert [gradient.dtype for gradient in found[1:]] == [dtype, torch.float32, torch.float32]
-    for one, other in zip(found[1:], expected[1:], strict=True):
+            actual = output_and_gradients(layer, images)
+    assert has_fast_gradient(actual[0])
+    assert torch.equal(actual[0], expected[0])
+    assert actual[0].dtype == torch.bfloat16
+    assert [gradient.dtype for gradient in actual[1:]] == [dtype, torch.float32, torch.float32]
+    for one, other in zip(actual[1:], expected[1:], strict=True):
         assert (one - other).norm() <= 0.01 * other.norm()
 
 
@@ -132,8 +132,8 @@ def test_second_derivatives_and_per_image_gradients_are_right() -> None:
     with SmallFeatureMaps():
         assert has_fast_gradient(call(images, *values))
         assert torch.autograd.gradgradcheck(call, (images, *values))
-        found = per_image(values, images)
-    for one, other in zip(found, expected, strict=True):
+        actual = per_image(values, images)
+    for one, other in zip(actual, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 

@@ -1,4 +1,4 @@
-"""SIGKILL at random moments, resumed to the end, must change nothing; `make soak` repeats it more often."""
+"""A run killed by SIGKILL at random times and resumed ends in the same bits; ``make soak`` repeats it more often."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sslkit.training.checkpoint.files import load_checkpoint, newest_valid
+from sslkit.training.checkpoint.checkpoint_files import load_checkpoint, newest_valid
 
 SETTINGS = ["--set", "train.checkpoint_every=2 steps"]
-OPENING_S = 10.0
-"""Longer than it takes until a process that goes on has begun to train, on two cores."""
+
+STARTUP_S = 10.0
+"""Seconds: longer than a resumed process needs to start training on two cores."""
+
 METHODS = {
     "selfcls": ["--set", "loss.queue_size=512"],
     "swav": [
@@ -35,86 +37,90 @@ def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-def finish(arguments: list[str], folder: Path) -> None:
+def run_to_end(arguments: list[str], folder: Path) -> None:
     process = start(arguments, folder)
     _, err = process.communicate()
     assert process.returncode == 0, err
 
 
-def run_of(folder: Path) -> Path:
+def only_run(folder: Path) -> Path:
     (run,) = folder.glob("runs/tiny/*")
     return run
 
 
 def outcome(folder: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
-    """The trained weights, the queue with them, and every row of the history."""
-    run = run_of(folder)
+    """Return the trained weights, the last checkpoint's state with the queue, and the rows of metrics.csv."""
+    run = only_run(folder)
     rows = [line for line in (run / "metrics.csv").read_text().splitlines() if ",time/" not in line]
-    saved = load_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
-    return load_file(run / "backbone.safetensors") | load_file(run / "heads.safetensors") | saved, rows
+    state = load_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
+    return load_file(run / "backbone.safetensors") | load_file(run / "heads.safetensors") | state, rows
 
 
-def kill_at_random(arguments: list[str], folder: Path, moments: random.Random, longest_s: float) -> int | None:
-    """Kill a process at some moment; returns the last step that the run says it saved, None where it was finished.
+def save_times(folder: Path) -> dict[Path, int]:
+    return {path: path.lstat().st_mtime_ns for path in folder.glob("runs/tiny/*/checkpoints/last.ckpt")}
 
-    A first process is killed some time after it has saved for the first time.  One that goes on is as often killed
-    before, while it imports, looks for a checkpoint, cuts the history and loads.
+
+def kill_at_random_time(arguments: list[str], folder: Path, rng: random.Random, longest_s: float) -> int | None:
+    """Kill a process at a random time; return the last saved step by ``status.json``, None if the run was finished.
+
+    A first process is killed some time after its first checkpoint. Half of the resumed ones are killed before it, while
+    they import, search a checkpoint, cut the metrics file and load.
     """
     process = start(arguments, folder)
-    before = {path: path.lstat().st_mtime_ns for path in folder.glob("runs/tiny/*/checkpoints/last.ckpt")}
-    soon = bool(before) and moments.random() < 0.5
-    began = time.monotonic()
-    opening_s = moments.uniform(2, OPENING_S) if soon else float("inf")
-    while process.poll() is None and time.monotonic() - began < opening_s:
-        saved = {path: path.lstat().st_mtime_ns for path in folder.glob("runs/tiny/*/checkpoints/last.ckpt")}
-        if saved and saved != before:
+    before = save_times(folder)
+    during_startup = bool(before) and rng.random() < 0.5
+    started = time.monotonic()
+    startup_s = rng.uniform(2, STARTUP_S) if during_startup else float("inf")
+    while process.poll() is None and time.monotonic() - started < startup_s:
+        if (saved := save_times(folder)) and saved != before:
             break
         time.sleep(0.005)
-    if not soon:
-        time.sleep(moments.uniform(0, longest_s))
+    if not during_startup:
+        time.sleep(rng.uniform(0, longest_s))
     process.send_signal(signal.SIGKILL)
     process.communicate()
     if process.returncode == 0:
         return None
-    return int(json.loads((run_of(folder) / "status.json").read_text())["step"])
+    return int(json.loads((only_run(folder) / "status.json").read_text())["step"])
 
 
-def storm(tiny: Path, tmp_path: Path, method: str, kills: int, seed: int, epochs: int) -> dict[str, int]:
-    begin = ["train", str(tiny), "--set", f"train.epochs={epochs}", *SETTINGS, *METHODS[method]]
-    finish(begin, tmp_path / "calm")
-    weights, rows = outcome(tmp_path / "calm")
-    moments = random.Random(seed)
-    done = {"kills": 0, "runs": 0, "bit_identical": 0, "saved_steps_lost": 0}
-    while done["kills"] < kills:
-        folder = tmp_path / f"storm{done['runs']}"
-        arguments = begin
+def kill_storm(tiny: Path, tmp_path: Path, method: str, kills: int, seed: int, epochs: int) -> dict[str, int]:
+    """Train runs that are killed twice each, until there were enough kills; return counts."""
+    train = ["train", str(tiny), "--set", f"train.epochs={epochs}", *SETTINGS, *METHODS[method]]
+    run_to_end(train, tmp_path / "uninterrupted")
+    expected, expected_rows = outcome(tmp_path / "uninterrupted")
+    rng = random.Random(seed)
+    counts = {"kills": 0, "runs": 0, "bit_identical": 0, "saved_steps_lost": 0}
+    while counts["kills"] < kills:
+        folder = tmp_path / f"killed{counts['runs']}"
+        arguments = train
         for _ in range(2):
-            reached = kill_at_random(arguments, folder, moments, epochs / 12)
-            if reached is None:
+            reported_step = kill_at_random_time(arguments, folder, rng, epochs / 12)
+            if reported_step is None:
                 break
-            done["kills"] += 1
-            kept, _ = newest_valid(run_of(folder) / "checkpoints")
-            done["saved_steps_lost"] += max(0, reached - (kept.step if kept else 0))
-            arguments = ["resume", str(run_of(folder))]
-        if not (run_of(folder) / "backbone.safetensors").exists():
-            finish(["resume", str(run_of(folder))], folder)
-        done["runs"] += 1
-        found, found_rows = outcome(folder)
-        same = weights.keys() == found.keys() and all(torch.equal(weights[name], found[name]) for name in weights)
-        done["bit_identical"] += same and found_rows == rows
-    return done
+            counts["kills"] += 1
+            newest, _ = newest_valid(only_run(folder) / "checkpoints")
+            counts["saved_steps_lost"] += max(0, reported_step - (newest.step if newest else 0))
+            arguments = ["resume", str(only_run(folder))]
+        if not (only_run(folder) / "backbone.safetensors").exists():
+            run_to_end(["resume", str(only_run(folder))], folder)
+        counts["runs"] += 1
+        state, rows = outcome(folder)
+        equal = expected.keys() == state.keys() and all(torch.equal(expected[name], state[name]) for name in expected)
+        counts["bit_identical"] += equal and rows == expected_rows
+    return counts
 
 
 def test_a_killed_run_ends_in_the_same_bits(tiny: Path, tmp_path: Path) -> None:
-    done = storm(tiny, tmp_path, "swav", kills=1, seed=0, epochs=4)
-    assert done["bit_identical"] == done["runs"]
-    assert done["saved_steps_lost"] == 0
+    counts = kill_storm(tiny, tmp_path, "swav", kills=1, seed=0, epochs=4)
+    assert counts["bit_identical"] == counts["runs"]
+    assert counts["saved_steps_lost"] == 0
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("method", METHODS)
 def test_fifty_kills(method: str, tiny: Path, tmp_path: Path, record) -> None:
-    done = storm(tiny, tmp_path, method, kills=50, seed=1, epochs=12)
-    record(f"kill storm, {method}", done)
-    assert done["bit_identical"] == done["runs"]
-    assert done["saved_steps_lost"] == 0
+    counts = kill_storm(tiny, tmp_path, method, kills=50, seed=1, epochs=12)
+    record(f"kill storm, {method}", counts)
+    assert counts["bit_identical"] == counts["runs"]
+    assert counts["saved_steps_lost"] == 0

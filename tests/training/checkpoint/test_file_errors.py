@@ -96,7 +96,9 @@ def test_unreadable_images_are_reported_with_the_step(
         return gather(store, index)
 
     monkeypatch.setattr(TensorStore, "gather", failing_gather)
-    with pytest.raises(DataError, match=r"images of step 1 .*: Input/output error \(/data/images\)[.;] .*`sslkit resume`"):
+    with pytest.raises(
+        DataError, match=r"images of step 1 .*: Input/output error \(/data/images\)[.;] .*`sslkit resume`"
+    ):
         train(load_recipe(tiny), tmp_path / "runs")
     (run,) = all_runs(tmp_path / "runs")
     assert run.status.state == "failed"

@@ -99,9 +99,9 @@ def train_until_killed(recipe: Path, settings: Sequence[str], runs: Path, phase:
     """In a process of its own: start a run, or resume the one that is there."""
     torch.set_num_threads(1)
     kill_in_phase(phase, at)
-    found = list(all_runs(runs))
-    if found:
-        resume(found[0])
+    started = list(all_runs(runs))
+    if started:
+        resume(started[0])
     else:
         train(load_recipe(recipe, settings), runs)
 

@@ -163,11 +163,11 @@ def only_run(folder: Path) -> Run:
 def test_processes_train_like_one_on_the_global_batch(trained: Path, launch: str, name: str) -> None:
     folder = trained / launch
     one, several = (only_run(folder / which / name) for which in ("one", "several"))
-    expected, found = (torch.load(folder / f"{name}-{which}.pt") for which in ("one", "several"))
-    assert expected.keys() == found.keys()
+    expected, actual = (torch.load(folder / f"{name}-{which}.pt") for which in ("one", "several"))
+    assert expected.keys() == actual.keys()
     largest = max(float(gradient.abs().max()) for gradient in expected.values())
     for parameter, gradient in expected.items():
-        torch.testing.assert_close(found[parameter], gradient, rtol=0, atol=1e-6 * max(1, largest), msg=parameter)
+        torch.testing.assert_close(actual[parameter], gradient, rtol=0, atol=1e-6 * max(1, largest), msg=parameter)
 
     rows, others = (list(read_metrics(run.metrics)) for run in (one, several))
     assert [row[:3] for row in rows] == [row[:3] for row in others]
@@ -179,9 +179,9 @@ def test_processes_train_like_one_on_the_global_batch(trained: Path, launch: str
             assert other.value == pytest.approx(row.value, rel=1e-6, abs=1e-6), row
 
     for file in ("backbone", "heads"):
-        expected, found = load_file(getattr(one, file)), load_file(getattr(several, file))
+        expected, actual = load_file(getattr(one, file)), load_file(getattr(several, file))
         for parameter, value in expected.items():
-            torch.testing.assert_close(found[parameter], value, rtol=0, atol=1e-5, msg=parameter)
+            torch.testing.assert_close(actual[parameter], value, rtol=0, atol=1e-5, msg=parameter)
     record = json.loads(several.provenance.read_text())
     launcher, _, count = launch.partition("-")
     launcher_name = {"torchrun": "torchrun", "slurm": "SLURM"}[launcher]
