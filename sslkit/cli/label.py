@@ -38,10 +38,9 @@ def command(
 
     chosen = find_run(run, runs_folder(runs))
     if settings:
-        names, page = name_classes(chosen, settings), None
+        page, names = None, name_classes(chosen, settings)
     else:
-        written = write_label_page(chosen, choose_device(device))
-        names, page = written.names, written.path
+        page, names = write_label_page(chosen, choose_device(device))
     file = chosen.path / "classes.toml"
     if json:
         print_json({"run": str(chosen.path), "names": names, "file": str(file), "page": page and str(page)})

@@ -13,14 +13,7 @@ Protocols = Mapping[str, Mapping[str, Any]]
 
 
 def protocol_differences(name: str, protocols: Protocols, first: str, first_protocols: Protocols) -> list[str]:
-    """Return how a run's protocols differ from those of the first run.
-
-    Args:
-        name: name of the run.
-        protocols: its protocols.
-        first: name of the first run.
-        first_protocols: its protocols.
-    """
+    """Return how the protocols of the run ``name`` differ from those of the run ``first``."""
     groups: dict[str, list[str]] = {}
     for group in (group for group in first_protocols if group in protocols):
         other, own = first_protocols[group], protocols[group]

@@ -4,35 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from sslkit.runs.evaluation_result import EvaluationResult, EvaluatorResult
 
 
-class MetricGroup(NamedTuple):
-    """Metrics that were obtained with the same labels.
+def metric_groups(label: str, metrics: Mapping[str, Any]) -> list[tuple[str, float, dict[str, Any]]]:
+    """Split an evaluator's metrics into those on all labels, those of named classes and those of each fraction.
 
-    Attributes:
-        label: name of the group, such as ``linear``, ``linear 10 %`` or ``cluster as named``.
-        fraction: fraction of the labels that were used, in [0, 1].
-        metrics: values by metric name.
+    Returns:
+        For each group: its label, such as ``linear 10 %``; the fraction of the labels, in [0, 1]; values by metric.
     """
-
-    label: str
-    fraction: float
-    metrics: dict[str, Any]
-
-
-def metric_groups(label: str, metrics: Mapping[str, Any]) -> list[MetricGroup]:
-    """Split an evaluator's metrics into those on all labels, those of named classes and those of each fraction."""
     numbers = {name: value for name, value in metrics.items() if isinstance(value, (int, float))}
-    groups = [MetricGroup(label, 1.0, numbers)] if numbers else []
+    groups = [(label, 1.0, numbers)] if numbers else []
     if named := metrics.get("named"):
-        groups.append(MetricGroup(f"{label} as named", 1.0, dict(named)))
-    return groups + [
-        MetricGroup(f"{label} {100 * float(fraction):g} %", float(fraction), dict(own))
-        for fraction, own in metrics.get("fractions", {}).items()
-    ]
+        groups.append((f"{label} as named", 1.0, dict(named)))
+    fractions = metrics.get("fractions", {})
+    return groups + [(f"{label} {100 * float(part):g} %", float(part), dict(own)) for part, own in fractions.items()]
 
 
 def evaluator_table(name: str, result: EvaluatorResult) -> tuple[list[str], list[list[str]]]:

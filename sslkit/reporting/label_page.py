@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from sslkit import __version__
@@ -18,21 +17,11 @@ from sslkit.runs.run import Run
 from sslkit.trained.network import TrainedNetwork
 
 
-@dataclass(frozen=True)
-class LabelPage:
-    """The page for naming classes, and their current names.
-
-    Attributes:
-        names: name of each discovered class, ``""`` for those without.
-        path: the HTML file.
-    """
-
-    names: tuple[str, ...]
-    path: Path
-
-
-def write_label_page(run: Run, device: str = "cpu") -> LabelPage:
+def write_label_page(run: Run, device: str = "cpu") -> tuple[Path, tuple[str, ...]]:
     """Write ``label.html``, and ``classes.toml`` with a line for each class; existing names are kept.
+
+    Returns:
+        The page, and the name of each discovered class, ``""`` for those without.
 
     Raises:
         RunError: the run has not finished, has no classifier, or its ``classes.toml`` cannot be read.
@@ -54,7 +43,7 @@ def write_label_page(run: Run, device: str = "cpu") -> LabelPage:
     }
     write_atomic(path, render_page("label.html", "label.js", values))
     write_class_names(run, names)
-    return LabelPage(names, path)
+    return path, names
 
 
 def name_classes(run: Run, names: Mapping[int, str]) -> tuple[str, ...]:

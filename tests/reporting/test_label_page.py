@@ -30,11 +30,11 @@ def run(labelled_run: Run, tmp_path: Path) -> Run:
 
 def test_the_page_shows_every_class_and_the_file_has_a_line_for_each(run: Run) -> None:
     name_classes(run, {1: ' "quoted" <b>\n'})
-    written = write_label_page(run)
-    assert written.names == ("", '"quoted" <b>', "")
-    assert written.path == run.path / "label.html"
+    path, names = write_label_page(run)
+    assert names == ("", '"quoted" <b>', "")
+    assert path == run.path / "label.html"
     assert (run.path / "classes.toml").read_text().endswith('[names]\n0 = ""\n1 = "\\"quoted\\" <b>"\n2 = ""\n')
-    page = ParsedPage(written.path)
+    page = ParsedPage(path)
     page.require_self_contained()
     inputs = page.all("input")
     assert [(own["aria-label"], own["value"]) for own in inputs] == [

@@ -29,7 +29,7 @@ def pages(labelled_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         patch.setenv("SSLKIT_CACHE", str(labelled_run.path.parents[2] / "cache"))
         write_class_names(labelled_run, ("saved", "", ""))
         report, _ = write_report([labelled_run], folder / "report.html")
-        yield report, write_label_page(labelled_run).path
+        yield report, write_label_page(labelled_run)[0]
     (labelled_run.path / "classes.toml").unlink()
 
 

@@ -11,7 +11,6 @@ from sslkit.evaluation.discovered_classes import DiscoveredClasses
 from sslkit.reporting.charts import class_size_chart
 from sslkit.reporting.encoded_split import EncodedSplit
 from sslkit.reporting.page_elements import Chart, FigureWriter
-from sslkit.reporting.sections.tiles import tiles
 
 MAX_CLASSES = 60
 """Discovered classes that are shown; of more, the largest are."""
@@ -65,7 +64,7 @@ def _card(
     }
     for key, indices in (("most", most), ("least", least)):
         differs = None if majority is None else (classes.labels[indices] != majority[0]).tolist()  # type: ignore[index]  # a majority implies labels
-        card[f"{key}_confident"] = tiles(encoded, indices, differs)
+        card[f"{key}_confident"] = encoded.tiles(indices, differs)
         figures.grid(f"class-{number}-{key}-confident", encoded.split.images, indices)
     return card
 

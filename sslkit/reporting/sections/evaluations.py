@@ -54,11 +54,10 @@ def evaluation_section(
     columns, rows = evaluator_table(name, result)
     protocol = result.protocol
     images = f"{protocol.get('images', '?')} {protocol.get('split', '')} images of {protocol.get('data', '?')}"
-    charts = evaluator_charts(index, title, result.metrics.get("curves", []))
     return {
         "name": title,
         "table": Table(("", *columns), rows, f"{title}: {images}", highlight_first=True),
-        "charts": [chart.draw(figures) for chart in charts],
+        "charts": evaluator_charts(index, title, result.metrics.get("curves", []), figures),
         "protocol": [(key, format_value(value)) for key, value in flatten(full_protocol(result))],
     }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from sslkit.reporting.encoded_split import EncodedSplit
-from sslkit.reporting.sections.tiles import tiles
 
 
 def neighbours(encoded: EncodedSplit) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
@@ -14,7 +13,7 @@ def neighbours(encoded: EncodedSplit) -> list[tuple[dict[str, Any], list[dict[st
     rows = []
     for query, nearest in encoded.neighbours():
         differs = None if labels is None else [bool(labels[index] != labels[query]) for index in nearest]
-        rows.append((tiles(encoded, [query])[0], tiles(encoded, nearest, differs)))
+        rows.append((encoded.tiles([query])[0], encoded.tiles(nearest, differs)))
     return rows
 
 

@@ -47,11 +47,10 @@ def run_section(run: Run, figures: FigureWriter, reference: Reference | None, de
     """
     status = run.status
     notes: list[str] = []
-    recipe_text = read_text(run.recipe, notes)
-    recipe = parse_table(tomllib.loads, recipe_text, run.recipe, notes)
-    provenance = parse_table(json.loads, read_text(run.provenance, notes), run.provenance, notes)
+    recipe_text, recipe = read_table(run.recipe, tomllib.loads, notes)
+    _, provenance = read_table(run.provenance, json.loads, notes)
     history = by_metric(read_metrics(run.metrics)) if run.metrics.exists() else {}
-    charts = [(chart.main, chart.draw(figures)) for chart in run_charts(history)]
+    charts, more_charts = run_charts(history, figures)
     evaluations, damaged = read_evaluations(run)
     notes += [f"{path} is left out: {reason}" for path, reason in damaged.items()]
     latest = latest_results(evaluations, component_names(recipe, "data") if recipe else "")
@@ -65,8 +64,8 @@ def run_section(run: Run, figures: FigureWriter, reference: Reference | None, de
         "recipe": recipe_text.splitlines(),
         "settings": recipe,
         "history": history,
-        "charts": [chart for main, chart in charts if main],
-        "more_charts": [chart for main, chart in charts if not main],
+        "charts": charts,
+        "more_charts": more_charts,
         "curves_note": CURVES_NOTE if "monitor/knn" in history else "",
         "evaluations": [
             evaluation_section(index, title, name, result, figures)
@@ -81,23 +80,16 @@ def run_section(run: Run, figures: FigureWriter, reference: Reference | None, de
     return section | {"absent": [name for name in ("confusion", "map", "neighbours") if not section[name]]}
 
 
-def read_text(path: Path, notes: list[str]) -> str:
-    """Return a file's text; where it cannot be read, add the reason to ``notes`` and return an empty text."""
+def read_table(path: Path, parse: Callable[[str], Any], notes: list[str]) -> tuple[str, dict[str, Any]]:
+    """Return a file's text and content; where one cannot be read, it is empty and ``notes`` receives the reason."""
+    text = ""
     try:
-        return read_regular_file(path)
-    except (OSError, ValueError) as error:
+        text = read_regular_file(path)
+        table = parse(text)
+    except (OSError, ValueError, RecursionError) as error:
         notes.append(f"{path} cannot be read: {error}")
-        return ""
-
-
-def parse_table(parse: Callable[[str], Any], text: str, path: Path, notes: list[str]) -> dict[str, Any]:
-    """Parse a file's text; where it is damaged, add the reason to ``notes`` and return an empty table."""
-    try:
-        table = parse(text) if text else {}
-    except (ValueError, RecursionError) as error:
-        notes.append(f"{path} cannot be read: {error}")
-        return {}
-    return table if isinstance(table, dict) else {}
+        return text, {}
+    return text, table if isinstance(table, dict) else {}
 
 
 def _image_sections(run: Run, state: str, figures: FigureWriter, device: str, notes: list[str]) -> dict[str, Any]:

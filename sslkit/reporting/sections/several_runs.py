@@ -24,7 +24,6 @@ def comparison_section(
     """
     names = [section["name"] for section in sections]
     overview = [(section["name"], section["summary"], section["state"]) for section in sections]
-    charts = comparison_charts({section["name"]: section["history"] for section in sections})
     evaluated = [run for run, section in zip(runs, sections, strict=True) if section["evaluations"]]
     labels = [section["name"] for section in sections if section["evaluations"]]
     missing = [run.name for run in runs if run not in evaluated]
@@ -33,7 +32,7 @@ def comparison_section(
     rows = [(name, *(format_metric(row["metrics"].get(name)) for row in result["rows"])) for name in metrics]
     return {
         "overview": Table(("run", "training", "state"), overview, left_aligned=True),
-        "charts": [chart.draw(figures) for chart in charts],
+        "charts": comparison_charts({section["name"]: section["history"] for section in sections}, figures),
         "metrics": Table(("", *labels), rows) if metrics else None,
         "metrics_note": "Scores are in [0, 1]. Each run's section below has the protocols." if metrics else "",
         "differences": result["differences"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from sslkit.reporting.charts import Curve, line_chart
 from sslkit.reporting.page_elements import Chart, FigureWriter
@@ -38,44 +37,6 @@ METRICS = {
 VALIDATION = ("monitor/acc", "monitor/nmi", "monitor/knn")
 
 
-@dataclass(frozen=True)
-class CurvesChart:
-    """A line chart.
-
-    Attributes:
-        name: file name, unique within the run.
-        title: title of the chart.
-        unit: unit of the values.
-        curves: curves over epochs.
-        levels: horizontal lines by name.
-        main: whether the chart is always visible; the others are folded.
-    """
-
-    name: str
-    title: str
-    unit: str
-    curves: Sequence[Curve]
-    levels: Mapping[str, float] = field(default_factory=dict)
-    main: bool = True
-
-    @property
-    def description(self) -> str:
-        """Text for screen readers: first, last, least and greatest value of each curve."""
-        parts = [f"{curve.name}: {_range(curve)}" for curve in self.curves if not curve.faint]
-        return "; ".join([*parts, *(f"{name} is {level:.4g}" for name, level in self.levels.items())])
-
-    def draw(self, figures: FigureWriter) -> Chart:
-        """Draw the chart."""
-        figure = line_chart(self.curves, self.unit, self.levels)
-        return figures.chart(self.name, self.title, self.description, figure)
-
-
-def _range(curve: Curve) -> str:
-    if len(curve.y) < 2:
-        return ", ".join(f"{value:.4g}" for value in curve.y) or "no values"
-    return f"from {curve.y[0]:.4g} to {curve.y[-1]:.4g}, between {min(curve.y):.4g} and {max(curve.y):.4g}"
-
-
 def by_metric(rows: Iterable[MetricsRow]) -> dict[str, Points]:
     """Group rows of ``metrics.csv`` by metric, in order of first appearance."""
     history: dict[str, Points] = {}
@@ -86,44 +47,48 @@ def by_metric(rows: Iterable[MetricsRow]) -> dict[str, Points]:
     return history
 
 
-def run_charts(history: Mapping[str, Points]) -> list[CurvesChart]:
-    """Return the charts of one run: loss, validation metrics, learning rate, throughput, then all other metrics."""
+def run_charts(history: Mapping[str, Points], figures: FigureWriter) -> tuple[list[Chart], list[Chart]]:
+    """Return the charts of loss, validation metrics, learning rate and throughput, then those of all other metrics."""
     rest = dict(history)
     _, ln_k = rest.pop(LN_K, ([], []))
     levels = {"ln K": ln_k[-1]} if ln_k else {}
-    charts = []
+    main: list[Chart] = []
+    more: list[Chart] = []
     if "loss" in rest:
         # Each loss of a sum is a metric without a stroke in its name; further metrics of a loss have one.
         parts = [name for name in rest if "/" not in name and name not in ("loss", "epoch_loss", "lr")]
         curves = [Curve(_label("loss"), *rest.pop("loss"), faint=True)]
         curves += [Curve(_label(name), *rest.pop(name)) for name in ("epoch_loss", *parts) if name in rest]
-        charts.append(CurvesChart("loss", "Loss", "loss", curves, levels))
+        main.append(_draw(figures, "loss", "Loss", "loss", curves, levels))
     if validation := [Curve(_label(name), *rest.pop(name)) for name in VALIDATION if name in rest]:
-        charts.append(CurvesChart("validation", "Validation metrics during training", FRACTION, validation))
-    main = ("lr", "time/images_per_second")
-    for name in sorted(rest, key=lambda name: name not in main):
+        main.append(_draw(figures, "validation", "Validation metrics during training", FRACTION, validation))
+    for name, points in rest.items():
         uniform = {f"{text}, uniform": level for text, level in levels.items()} if name == "monitor/entropy" else {}
-        charts.append(_chart(name, [Curve(_label(name), *rest[name])], uniform, main=name in main))
-    return charts
+        chart = _draw_metric(figures, name, [Curve(_label(name), *points)], uniform)
+        (main if name in ("lr", "time/images_per_second") else more).append(chart)
+    return main, more
 
 
-def comparison_charts(histories: Mapping[str, Mapping[str, Points]]) -> list[CurvesChart]:
+def comparison_charts(histories: Mapping[str, Mapping[str, Points]], figures: FigureWriter) -> list[Chart]:
     """Return the charts of several runs, by run name: one for each known metric that at least one run has."""
     charts = []
     for name in METRICS:
         curves = [Curve(run, *history[name]) for run, history in histories.items() if name in history]
-        if curves and name not in ("loss", "time/data_wait"):
-            charts.append(_chart(name, curves, {}, main=True))
+        if curves and name not in ("loss", "time/waiting"):
+            charts.append(_draw_metric(figures, name, curves))
     return charts
 
 
-def evaluator_charts(index: int, title: str, rows: Sequence[Mapping[str, float | None]]) -> list[CurvesChart]:
+def evaluator_charts(
+    index: int, title: str, rows: Sequence[Mapping[str, float | None]], figures: FigureWriter
+) -> list[Chart]:
     """Return the charts of an evaluator's own training.
 
     Args:
         index: index of the evaluation among those of the run.
         title: name of the evaluator.
         rows: values of each epoch, by names such as ``train_loss``; names with the same ending share a chart.
+        figures: receives the charts.
     """
     curves: dict[str, list[Curve]] = {}
     for name in dict.fromkeys(name for row in rows for name in row):
@@ -131,21 +96,39 @@ def evaluator_charts(index: int, title: str, rows: Sequence[Mapping[str, float |
         split, _, metric = name.rpartition("_")
         curve = Curve(split or metric, [float(epoch) for epoch, _ in points], [value for _, value in points])
         curves.setdefault(metric, []).append(curve)
-    return [
-        CurvesChart(
-            f"evaluation-{index}-{number}-{re.sub(r'[^a-zA-Z0-9]+', '-', metric)}",
-            f"{title}: {metric}",
-            "loss" if metric == "loss" else FRACTION,
-            own,
-        )
-        for number, (metric, own) in enumerate(curves.items())
-    ]
-
-
-def _chart(name: str, curves: Sequence[Curve], levels: Mapping[str, float], *, main: bool) -> CurvesChart:
-    label, (_, unit) = _label(name), METRICS.get(name, ("", ""))
-    return CurvesChart(name.replace("/", "-"), label[:1].upper() + label[1:], unit, curves, levels, main)
+    charts = []
+    for number, (metric, own) in enumerate(curves.items()):
+        file = f"evaluation-{index}-{number}-{re.sub(r'[^a-zA-Z0-9]+', '-', metric)}"
+        charts.append(_draw(figures, file, f"{title}: {metric}", "loss" if metric == "loss" else FRACTION, own))
+    return charts
 
 
 def _label(name: str) -> str:
     return METRICS[name][0] if name in METRICS else name
+
+
+def _draw_metric(
+    figures: FigureWriter, name: str, curves: Sequence[Curve], levels: Mapping[str, float] | None = None
+) -> Chart:
+    label, (_, unit) = _label(name), METRICS.get(name, ("", ""))
+    return _draw(figures, name.replace("/", "-"), label[:1].upper() + label[1:], unit, curves, levels)
+
+
+def _draw(
+    figures: FigureWriter,
+    name: str,
+    title: str,
+    unit: str,
+    curves: Sequence[Curve],
+    levels: Mapping[str, float] | None = None,
+) -> Chart:
+    """Draw a line chart, described by the first, last, least and greatest value of each curve."""
+    parts = [f"{curve.name}: {_range(curve)}" for curve in curves if not curve.faint]
+    description = "; ".join([*parts, *(f"{name} is {level:.4g}" for name, level in (levels or {}).items())])
+    return figures.chart(name, title, description, line_chart(curves, unit, levels))
+
+
+def _range(curve: Curve) -> str:
+    if len(curve.y) < 2:
+        return ", ".join(f"{value:.4g}" for value in curve.y) or "no values"
+    return f"from {curve.y[0]:.4g} to {curve.y[-1]:.4g}, between {min(curve.y):.4g} and {max(curve.y):.4g}"

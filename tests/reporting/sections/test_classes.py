@@ -17,7 +17,7 @@ def test_cards_show_the_most_and_the_least_confident_images(
 ) -> None:
     logits = torch.zeros(60, 2)
     logits[:, 0] = torch.arange(60, 0, -1) / 10
-    monkeypatch.setattr(classes, "tiles", lambda encoded, indices, differs=None: indices.tolist())
+    monkeypatch.setattr(EncodedSplit, "tiles", lambda encoded, indices, differs=None: indices.tolist())
     discovered = DiscoveredClasses.from_logits(logits, None, 0)
     first, _ = classes.class_cards(encoded_split(logits), discovered, ["", ""], FigureWriter("x"))
     assert first["most_confident"] == list(range(20))
