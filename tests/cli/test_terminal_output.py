@@ -1,7 +1,7 @@
-"""How training and evaluation look: on wide and narrow terminals, without colour, and in a pipe.
+"""Output of training and evaluation on wide and narrow terminals, without colour, and in a pipe.
 
-The golden files beside this one are what a person sees at the end; figures and times, which differ from one
-machine or moment to the next, are replaced by #.  ``SSLKIT_GOLDEN=write`` writes them anew.
+The files in ``golden`` contain the final screen, with ``#`` for numbers and times that differ between machines.
+``SSLKIT_GOLDEN=write`` writes them again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pyte
 import pytest
@@ -20,7 +19,7 @@ from rich.console import Console
 
 from sslkit.api import Run
 from sslkit.cli import evaluate
-from sslkit.cli.common import console as streams
+from sslkit.cli.common import console as console_module
 from sslkit.cli.common import summary
 from sslkit.cli.common.progress import console_reporter
 from sslkit.recipe.load import load_recipe
@@ -30,7 +29,7 @@ from sslkit.training.train import train
 
 GOLDEN = Path(__file__).parent / "golden"
 
-NAMED = Path("runs/tiny/20260101-000000-abcd")
+FIXED_PATH = Path("runs/tiny/20260101-000000-abcd")
 
 COLOUR = re.compile(r"\x1b\[[\d;]*\b(3[0-8]|4[0-8]|9\d)\b[\d;]*m")
 
@@ -54,15 +53,15 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def trained(tiny_recipe_text: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
-    folder = tmp_path_factory.mktemp("look")
+    folder = tmp_path_factory.mktemp("trained")
     (folder / "tiny.toml").write_text(tiny_recipe_text)
     before = Path.cwd()
-    os.chdir(folder)  # so that the length of the paths does not depend on where tests run
+    os.chdir(folder)  # relative paths have the same length everywhere
     recorder = EventRecorder()
     run = train(load_recipe(Path("tiny.toml"), ["train.precision=float32"]), Path("runs"), recorder)
     result = Run(run.path).evaluate(["cluster", "knn"], random_baseline=True)
-    # What differs from one machine or moment to the next, and would be folded elsewhere.
-    result = replace(result, run=str(NAMED))
+    # Values that differ between machines would change the folding of lines.
+    result = replace(result, run=str(FIXED_PATH))
     cluster, knn = result.evaluators["cluster"], result.evaluators["knn"]
     for part in (cluster, cluster.baselines["random_weights"]):
         part.metrics["classes_used"] = 9
@@ -71,14 +70,14 @@ def trained(tiny_recipe_text: str, tmp_path_factory: pytest.TempPathFactory) -> 
     events = [_fixed(event, run.path) for event in recorder.events]
     rows = run.metrics.read_text()
     run.metrics.write_text(re.sub(r"classes_used,[0-9.]+", "classes_used,9.0", rows))
-    run.path.rename(NAMED)
-    yield Trained(events, Run(NAMED), result)
+    run.path.rename(FIXED_PATH)
+    yield Trained(events, Run(FIXED_PATH), result)
     os.chdir(before)
 
 
 def _fixed(event: Event, path: Path) -> Event:
     if isinstance(event, Note):
-        return Note(event.text.replace(str(path), str(NAMED)))
+        return Note(event.text.replace(str(path), str(FIXED_PATH)))
     if isinstance(event, EpochEnded) and "monitor/classes_used" in event.metrics:
         return replace(event, metrics={**event.metrics, "monitor/classes_used": 9.0})
     return event
@@ -86,14 +85,14 @@ def _fixed(event: Event, path: Path) -> Event:
 
 @dataclass
 class Screen:
-    """Standard output and standard error together, as a terminal or a pipe gets them."""
+    """Standard output and standard error together, as a terminal or a pipe receives them."""
 
     out: io.StringIO
     width: int
     terminal: bool
 
-    def shown(self) -> str:
-        """What can be read of it at the end."""
+    def text(self) -> str:
+        """Return the final text, with ``#`` for numbers that differ between machines."""
         text = self.out.getvalue()
         if self.terminal:
             screen = pyte.Screen(self.width, 200)
@@ -107,18 +106,18 @@ class Screen:
 
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Screen]:
-    """Both streams of the commands, on a terminal or in a pipe."""
+    """Return a function that redirects both streams of the commands to a terminal or a pipe."""
 
     def make(width: int, *, terminal: bool = True, colour: bool = True) -> Screen:
         monkeypatch.delenv("NO_COLOR", raising=False)
         if not colour:
             monkeypatch.setenv("NO_COLOR", "1")
-        made = Screen(io.StringIO(), width, terminal)
+        screen = Screen(io.StringIO(), width, terminal)
 
         def console() -> Console:
             kind = "truecolor" if terminal else None
             return Console(
-                file=made.out,
+                file=screen.out,
                 force_terminal=terminal,
                 width=width,
                 color_system=kind,
@@ -126,20 +125,20 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Screen]:
                 legacy_windows=False,
             )
 
-        for module in (streams, evaluate, summary):
-            for name in ("output", "messages"):
+        for module in (console_module, evaluate, summary):
+            for name in ("stdout_console", "stderr_console"):
                 if hasattr(module, name):
                     monkeypatch.setattr(module, name, console)
-        return made
+        return screen
 
     return make
 
 
 def show_training(trained: Trained) -> None:
-    shown = console_reporter(streams.messages())
+    reporter = console_reporter(console_module.stderr_console())
     for event in trained.events:
-        shown.on_event(event)
-    summary.tell_finished(trained.run)
+        reporter.on_event(event)
+    summary.print_finished_run(trained.run)
 
 
 def show_evaluation(trained: Trained) -> None:
@@ -151,31 +150,33 @@ SHOW = {"train": show_training, "eval": show_evaluation}
 
 @pytest.mark.parametrize("command", SHOW)
 @pytest.mark.parametrize("name", ["80", "40", "piped"])
-def test_what_is_seen(name: str, command: str, trained: Trained, screen: Callable[..., Screen]) -> None:
+def test_output_is_that_of_the_golden_file(
+    name: str, command: str, trained: Trained, screen: Callable[..., Screen]
+) -> None:
     seen = screen(80 if name == "piped" else int(name), terminal=name != "piped")
     SHOW[command](trained)
     golden = GOLDEN / f"{command}-{name}.txt"
     if os.environ.get("SSLKIT_GOLDEN") == "write":
         GOLDEN.mkdir(exist_ok=True)
-        golden.write_text(seen.shown())
-    assert seen.shown() == golden.read_text()
+        golden.write_text(seen.text())
+    assert seen.text() == golden.read_text()
     if name == "piped":
         assert "\x1b" not in seen.out.getvalue()
         assert "\r" not in seen.out.getvalue()
 
 
 @pytest.mark.parametrize("command", SHOW)
-def test_without_colour_the_same_is_seen(command: str, trained: Trained, screen: Callable[..., Screen]) -> None:
+def test_output_without_colour_has_the_same_text(command: str, trained: Trained, screen: Callable[..., Screen]) -> None:
     coloured = screen(80)
     SHOW[command](trained)
     plain = screen(80, colour=False)
     SHOW[command](trained)
-    assert plain.shown() == coloured.shown() == (GOLDEN / f"{command}-80.txt").read_text()
+    assert plain.text() == coloured.text() == (GOLDEN / f"{command}-80.txt").read_text()
     assert not COLOUR.search(plain.out.getvalue())
     assert COLOUR.search(coloured.out.getvalue()) or command == "eval"
 
 
-def test_a_line_is_never_wider_than_the_terminal_but_for_paths(trained: Trained, screen: Callable[..., Screen]) -> None:
+def test_only_lines_with_paths_are_wider_than_the_terminal(trained: Trained, screen: Callable[..., Screen]) -> None:
     for width in (40, 57, 79, 80, 120):
         seen = screen(width)
         show_evaluation(trained)
