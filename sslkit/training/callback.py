@@ -26,7 +26,7 @@ from sslkit.training.status import StatusWriter
 
 
 class RunCallback(pl.Callback):
-    """Lightning callback that connects a training with the parts that record it.
+    """Lightning callback that connects a training with the parts that measure, save and report it.
 
     Args:
         run: the run.
@@ -122,7 +122,7 @@ class RunCallback(pl.Callback):
             self.writer.resume(self.resumed_state["file_size"], step)
             self.policy.link(step)
             return
-        self.writer.create()
+        self.writer.file.create()
         metrics = self.epoch_metrics.measure_untrained()
         self.writer.write(0, _with_prefix(metrics))
         if "knn" in metrics:
@@ -183,11 +183,9 @@ class RunCallback(pl.Callback):
     def _log(self, step: int) -> None:
         losses = self.writer.write_losses(step) | {"lr": self.learning_rate}
         self.throughput.update(step)
-        speed = {
-            "time/images_per_second": self.throughput.images_per_second,
-            "time/data_wait": self.throughput.data_wait,
-        }
-        self.writer.write(step, {"lr": self.learning_rate, **speed})
+        speed = self.throughput
+        times = {"time/images_per_second": speed.images_per_second, "time/data_wait": speed.data_wait}
+        self.writer.write(step, {"lr": self.learning_rate, **times})
         self.reporter.on_event(LossesLogged(self.status.progress(step), losses))
 
     def _end_epoch(self, step: int) -> None:

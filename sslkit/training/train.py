@@ -40,8 +40,7 @@ def train(recipe: Recipe, runs: Path, reporter: Reporter | None = None, parent: 
         parent: a finished run whose backbone and heads initialise this one; optimizer and schedule start fresh.
 
     Returns:
-        The run; its status tells whether it finished or was interrupted. In a requeued SLURM job, it is the run that
-        the job started before.
+        The run, finished or interrupted. In a requeued SLURM job it is the run that the job started before.
 
     Raises:
         SslkitError: the data or the components cannot be used, or the parent's weights do not fit the recipe.

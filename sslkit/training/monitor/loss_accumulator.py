@@ -16,7 +16,7 @@ class LossAccumulator:
     Attributes:
         names: the loss and its terms, in the order of a row of ``pending``.
         pending: one row ``[names]`` for each step since the last log row.
-        epoch_loss: sum of the losses since the epoch started.
+        epoch_loss: sum of the steps' losses since the epoch started.
         classifier_loss: by head, the sums of the losses of its classifiers ``[classifiers]`` in the same time.
     """
 

@@ -36,20 +36,16 @@ class MetricsWriter:
         self.loggers = Loggers(run, assembly.recipe, reporter)
         self.losses = LossAccumulator()
 
-    def create(self) -> None:
-        """Create an empty ``metrics.csv``."""
-        self.file.create()
-
     def resume(self, size: int, step: int) -> None:
         """Cut ``metrics.csv`` to the ``size`` in bytes that it had at the checkpoint of ``step``."""
         if problem := self.file.resume_at(size, step):
             self.reporter.note(f"warning: {problem}")
 
     def add(self, output: MethodOutput, step: int) -> bool:
-        """Add the losses of ``step``; return whether their names are others than in the step before."""
+        """Add the losses of ``step``; return whether their names have changed."""
         names = ["loss", *output.terms]
         changed = names != self.losses.names
-        if changed:  # a row has one set of names: write what is pending under the old ones
+        if changed:  # write what is pending under the old names
             self.write_losses(step - 1)
             self.losses.names = names
         self.losses.add(output)
