@@ -1,7 +1,6 @@
-"""Self-supervised image learning: recipes, plugins, honest figures.
+"""Toolkit for self-supervised image learning.
 
-The names below are the public interface; each is imported when it is first used, so that ``import sslkit`` stays
-light.
+``sslkit.__all__`` is the public interface. Each name is imported at its first use, so ``import sslkit`` is fast.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_HOME = {
+_MODULES = {
     "Options": "sslkit.contracts.options",
     "NoOptions": "sslkit.contracts.options",
     "Context": "sslkit.contracts.context",
@@ -68,13 +67,13 @@ _HOME = {
     "NotSavedError": "sslkit.errors",
 }
 
-__all__ = ["__version__", *_HOME]
+__all__ = ["__version__", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module 'sslkit' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
+    value = getattr(import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
 

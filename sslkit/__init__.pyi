@@ -48,6 +48,7 @@ from sslkit.errors import RunError as RunError
 from sslkit.errors import SslkitError as SslkitError
 from sslkit.errors import TrainingError as TrainingError
 from sslkit.methods.joint_embedding import JointEmbedding as JointEmbedding
+from sslkit.methods.joint_embedding import forward_views as forward_views
 from sslkit.runs.evaluation_result import EvaluationResult as EvaluationResult
 from sslkit.trained.backbone import TrainedBackbone as TrainedBackbone
 from sslkit.trained.backbone import load_backbone as load_backbone

@@ -1,4 +1,4 @@
-"""What third parties rely on: the public names, and that our own plugins use nothing else."""
+"""The public interface: exported names, and the imports and dependencies of the bundled plugins."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def imports(folder: Path) -> Iterator[tuple[Path, str, tuple[str, ...]]]:
 
 
 def package(distribution: Path) -> Path:
-    (found,) = (path.parent for path in distribution.glob("sslkit*/__init__.py"))
-    return found
+    (folder,) = (path.parent for path in distribution.glob("sslkit*/__init__.py"))
+    return folder
 
 
-def test_every_public_name_is_there_and_the_stub_agrees() -> None:
+def test_every_public_name_exists_and_is_in_the_stub() -> None:
     stub = ast.parse((ROOT / "sslkit" / "__init__.pyi").read_text())
     named = {alias.asname for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert named | {"__version__"} == set(sslkit.__all__)
@@ -42,7 +42,7 @@ def test_every_public_name_is_there_and_the_stub_agrees() -> None:
         _ = sslkit.nothing
 
 
-def test_importing_sslkit_is_light() -> None:
+def test_importing_sslkit_does_not_import_torch() -> None:
     script = "import sys, sslkit; assert not {'torch', 'pydantic', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
 
@@ -56,7 +56,7 @@ def test_plugins_import_only_public_names(distribution: Path) -> None:
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS, ids=lambda path: path.name)
-def test_everything_imported_is_declared(distribution: Path) -> None:
+def test_every_import_is_a_declared_dependency(distribution: Path) -> None:
     metadata = tomllib.loads((distribution / "pyproject.toml").read_text())["project"]
     extras = [extra for name, extra in metadata.get("optional-dependencies", {}).items() if name != "dev"]
     wanted = sum(extras, metadata["dependencies"])
@@ -72,6 +72,6 @@ def test_everything_imported_is_declared(distribution: Path) -> None:
         assert {name.lower().replace("_", "-") for name in offers.get(top, [top])} & own, f"{path} imports {top}"
 
 
-def test_versions_agree() -> None:
+def test_the_version_equals_the_version_in_pyproject() -> None:
     metadata = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert metadata["version"] == sslkit.__version__

@@ -1,4 +1,4 @@
-"""``sslkit plugins new``: what it writes, for every kind, is a distribution that works as it is."""
+"""``sslkit plugins new``: the created distribution of every kind builds, installs, trains and passes its tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sslkit.components.kinds import KINDS, kind_named
+from sslkit.components.kinds import KINDS, find_kind
 from sslkit.errors import InputError
 from sslkit.scaffold import write_distribution
 
@@ -25,16 +25,16 @@ def run(*command: str | Path, **options: object) -> str:
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A distribution of every kind, by kind."""
-    root = tmp_path_factory.mktemp("written")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folder of a created distribution of every kind, by kind."""
+    root = tmp_path_factory.mktemp("distributions")
     return {
         kind.singular: write_distribution(f"my-{kind.singular}", kind, root / f"my-{kind.singular}") for kind in KINDS
     }
 
 
-def test_the_files_of_a_loss(written: dict[str, Path]) -> None:
-    folder = written["loss"]
+def test_a_loss_distribution_has_code_tests_recipe_and_packaging(distributions: dict[str, Path]) -> None:
+    folder = distributions["loss"]
     assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()) == [
         ".github/workflows/test.yml",
         ".gitignore",
@@ -49,9 +49,9 @@ def test_the_files_of_a_loss(written: dict[str, Path]) -> None:
     assert 'my-loss = "sslkit_my_loss.loss:MyLoss"' in (folder / "pyproject.toml").read_text()
 
 
-def test_every_kind_passes_our_own_lint_and_types(written: dict[str, Path]) -> None:
+def test_every_kind_passes_ruff_and_mypy(distributions: dict[str, Path]) -> None:
     settings = ROOT / "pyproject.toml"
-    folders = list(written.values())
+    folders = list(distributions.values())
     run(sys.executable, "-m", "ruff", "check", "--no-cache", "--config", settings, *folders)
     run(sys.executable, "-m", "ruff", "format", "--no-cache", "--check", "--config", settings, *folders)
     packages = [folder / f"sslkit_{folder.name.replace('-', '_')}" for folder in folders]
@@ -59,15 +59,15 @@ def test_every_kind_passes_our_own_lint_and_types(written: dict[str, Path]) -> N
 
 
 def test_every_kind_is_built_installed_tested_and_trained_in_a_clean_environment(
-    written: dict[str, Path], tmp_path: Path
+    distributions: dict[str, Path], tmp_path: Path
 ) -> None:
     wheels = tmp_path / "wheels"
-    for folder in written.values():
+    for folder in distributions.values():
         run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", wheels, folder)
     venv.create(tmp_path / "clean", with_pip=True)
     python, command = (tmp_path / "clean" / "bin" / name for name in ("python", "sslkit"))
     site = next((tmp_path / "clean" / "lib").glob("python*/site-packages"))
-    # What the wheels depend on is linked in rather than installed again.
+    # Link the dependencies instead of installing them again.
     for path in Path(sysconfig.get_paths()["purelib"]).iterdir():
         if not (site / path.name).exists():
             (site / path.name).symlink_to(path)
@@ -77,29 +77,28 @@ def test_every_kind_is_built_installed_tested_and_trained_in_a_clean_environment
 
     own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SSLKIT", "PYTEST"))}
     environment = own | {"OMP_NUM_THREADS": "1", "SSLKIT_RUNS": str(tmp_path / "runs")}
-    tests = [folder / "tests" for folder in written.values()]
+    tests = [folder / "tests" for folder in distributions.values()]
     options = ("-q", "--import-mode=importlib", "-p", "no:cacheprovider", "--rootdir", tmp_path)
     run(python, "-m", "pytest", *options, *tests, cwd=tmp_path, env=environment)
     listed = run(command, "plugins", "list", "--json", cwd=tmp_path, env=environment)
-    recipes = [folder / "recipes" / f"my-{kind}.toml" for kind, folder in written.items()]
-    assert all(f"sslkit-my-{kind}" in listed for kind in written)
+    recipes = [folder / "recipes" / f"my-{kind}.toml" for kind, folder in distributions.items()]
+    assert all(f"sslkit-my-{kind}" in listed for kind in distributions)
     run(command, "recipes", "check", *recipes, cwd=tmp_path, env=environment)
-    run(
-        command, "train", recipes[list(written).index("loss")], "--set", "train.epochs=1", cwd=tmp_path, env=environment
-    )
-    found = run(command, "eval", "--use", "my-evaluator", "--json", cwd=tmp_path, env=environment)
-    assert '"my-evaluator"' in found
-    run(command, "plugins", "check", *(f"sslkit-my-{kind}" for kind in written), cwd=tmp_path, env=environment)
+    loss_recipe = distributions["loss"] / "recipes" / "my-loss.toml"
+    run(command, "train", loss_recipe, "--set", "train.epochs=1", cwd=tmp_path, env=environment)
+    evaluation = run(command, "eval", "--use", "my-evaluator", "--json", cwd=tmp_path, env=environment)
+    assert '"my-evaluator"' in evaluation
+    run(command, "plugins", "check", *(f"sslkit-my-{kind}" for kind in distributions), cwd=tmp_path, env=environment)
 
 
 @pytest.mark.parametrize("name", ["My-Loss", "loss_2", "-loss", "2loss", "", "a--b", "../loss"])
-def test_names_that_cannot_be_are_refused(name: str, tmp_path: Path) -> None:
+def test_an_invalid_name_is_an_error(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be a component's name: use lower-case letters, digits and dashes"):
-        write_distribution(name, kind_named("loss"), tmp_path / "new")
+        write_distribution(name, find_kind("loss"), tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
-def test_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is there already: choose another name, or another folder with --out"):
-        write_distribution("my-loss", kind_named("loss"), tmp_path)
+def test_an_existing_folder_is_not_changed(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="already exists: choose another name, or another folder with --out"):
+        write_distribution("my-loss", find_kind("loss"), tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -1,7 +1,7 @@
-"""Writes a complete distribution with one component: what ``sslkit plugins new`` gives an author to begin with.
+"""Template of a plugin distribution, for ``sslkit plugins new``.
 
-The templates stand beside this file: ``common`` for every kind, and for each kind the component, its own test and a
-recipe.  They are ``string.Template`` texts.
+The folder ``templates`` contains ``string.Template`` files: ``common`` for all kinds, and one folder for each kind with
+the component, its test and a recipe.
 """
 
 from __future__ import annotations
@@ -19,39 +19,39 @@ from sslkit.contracts import API
 from sslkit.errors import InputError
 from sslkit.files import write_atomic
 
-NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+VALID_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
-SUFFIX = ".template"
+TEMPLATE_SUFFIX = ".template"
 
 SECTIONS = {"dataset": "data", "view": "views"}
-"""Sections of a recipe that are not called as their kind is."""
+"""Recipe sections whose name differs from the kind."""
 
 
 def write_distribution(name: str, kind: Kind, folder: Path | None = None) -> Path:
-    """Write the distribution ``sslkit-NAME``.
+    """Write a distribution ``sslkit-NAME`` with a working component.
 
     Args:
-        name: what recipes will call the component: lower case, digits and single dashes.
-        kind: its kind.
-        folder: folder to make; ``sslkit-NAME`` in the working directory where None.
+        name: name of the component in recipes: lower-case letters, digits and single dashes.
+        kind: kind of the component.
+        folder: folder to create; by default ``sslkit-NAME`` in the working directory.
 
     Returns:
         The folder.
 
     Raises:
-        InputError: the name cannot be used, or the folder is there already.
+        InputError: the name is invalid, or the folder exists.
     """
-    if not NAME.fullmatch(name):
+    if not VALID_NAME.fullmatch(name):
         raise InputError(
             f"{name!r} cannot be a component's name: use lower-case letters, digits and dashes, "
             f"such as my-{kind.singular}"
         )
     folder = folder or Path(f"sslkit-{name}")
     if folder.exists():
-        raise InputError(f"{folder} is there already: choose another name, or another folder with --out")
+        raise InputError(f"{folder} already exists: choose another name, or another folder with --out")
     major, minor, *_ = __version__.split(".")
     package = f"sslkit_{name.replace('-', '_')}"
-    words = {
+    variables = {
         "name": name,
         "package": package,
         "Class": "".join(word.capitalize() for word in name.split("-")),
@@ -69,21 +69,21 @@ def write_distribution(name: str, kind: Kind, folder: Path | None = None) -> Pat
         for parts, text in _read(root):
             target = folder.joinpath(*(renamed.get(part, part) for part in parts))
             target.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(target, Template(text).substitute(words))
+            write_atomic(target, Template(text).substitute(variables))
     return folder
 
 
 def _usage(name: str, kind: Kind) -> str:
-    """How it is named, for the README."""
+    """Return the README's example of how to use the component."""
     if kind.singular == "evaluator":
         return f"    sslkit eval --use {name}"
     return f'```toml\n[{SECTIONS.get(kind.singular, kind.singular)}]\nuse = "{name}"\n```'
 
 
-def _read(root: Traversable, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    """The templates below a folder: the parts of each one's path, and its text."""
+def _read(root: Traversable, parents: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield path parts and text of each template below a folder."""
     for item in sorted(root.iterdir(), key=lambda item: item.name):
         if item.is_dir():
-            yield from _read(item, (*above, item.name))
-        elif item.name.endswith(SUFFIX):
-            yield (*above, item.name.removesuffix(SUFFIX)), item.read_text(encoding="utf-8")
+            yield from _read(item, (*parents, item.name))
+        elif item.name.endswith(TEMPLATE_SUFFIX):
+            yield (*parents, item.name.removesuffix(TEMPLATE_SUFFIX)), item.read_text(encoding="utf-8")
