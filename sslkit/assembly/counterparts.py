@@ -39,12 +39,7 @@ def build_counterpart(counterpart: Counterpart) -> nn.Module:
 def feature_difference(backbone: Backbone, counterpart: Counterpart, images: Tensor) -> float:
     """Return the largest difference between the features of a backbone and of its counterpart.
 
-    The difference is relative where the backbone's value exceeds 1.
-
-    Args:
-        backbone: the backbone.
-        counterpart: its equivalent in another library.
-        images: normalised images ``[B, C, S, S]``.
+    The difference is relative where the backbone's value exceeds 1. Images are normalised, ``[B, C, S, S]``.
 
     Raises:
         InputError: the counterpart's library is not installed.

@@ -27,16 +27,9 @@ def protocol_differences(name: str, protocols: Protocols, first: str, first_prot
 def published_differences(
     name: str, settings: Mapping[str, Any], protocols: Protocols, rows: Sequence[Row], reference: Reference
 ) -> list[str]:
-    """Return how a run differs from published rows: first in its settings, then in its protocols.
+    """Return how the run ``name`` differs from published rows: first in its settings, then in its protocols.
 
     What the publication does not state is not compared.
-
-    Args:
-        name: name of the run.
-        settings: its recipe.
-        protocols: its protocols.
-        rows: rows of the reference that are shown.
-        reference: the reference.
     """
     published = [(row.label, reference.settings_of(row)) for row in rows]
     compared = [(key, *_compared(settings, key, stated), label) for label, stated in published for key in stated]
@@ -60,7 +53,7 @@ def setting(recipe: Mapping[str, Any], key: str) -> Any:
 
     Of several heads or losses, that is the first one's option. ``use`` is all their names, without distributions.
     """
-    section, option = key.split(".")
+    section, _, option = key.partition(".")
     table = recipe.get(section, {})
     tables = [each for each in (table if isinstance(table, list) else [table]) if isinstance(each, dict)]
     values = [each.get(option) for each in tables]

@@ -24,11 +24,7 @@ def metric_groups(label: str, metrics: Mapping[str, Any]) -> list[tuple[str, flo
 
 
 def evaluator_table(name: str, result: EvaluatorResult) -> tuple[list[str], list[list[str]]]:
-    """Tabulate one evaluator's metrics, with a column for each metric.
-
-    Args:
-        name: name of the evaluator.
-        result: its result.
+    """Tabulate the metrics of the evaluator ``name``, with a column for each metric.
 
     Returns:
         The names of the metrics, and the rows: of the run, of each fraction of the labels and of each baseline. A row
@@ -44,9 +40,6 @@ def evaluator_table(name: str, result: EvaluatorResult) -> tuple[list[str], list
 
 def metrics_table(results: Mapping[str, EvaluatorResult]) -> tuple[list[str], list[list[str]]]:
     """Tabulate the metrics of several evaluators, with a row for each metric and a column for each baseline.
-
-    Args:
-        results: results by name of the evaluator.
 
     Returns:
         The names of the columns, ``trained`` first, then the baselines; and the rows. A row is a name such as

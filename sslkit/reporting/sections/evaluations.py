@@ -42,15 +42,7 @@ def headline_metrics(latest: Mapping[str, tuple[str, EvaluatorResult]]) -> list[
 def evaluation_section(
     index: int, title: str, name: str, result: EvaluatorResult, figures: FigureWriter
 ) -> dict[str, Any]:
-    """Return the template values of one evaluator's result.
-
-    Args:
-        index: index of the evaluation among those of the run.
-        title: name of the evaluator, with the data set where it is not the run's own.
-        name: name of the evaluator.
-        result: its result.
-        figures: receives the curves.
-    """
+    """Return the template values of the evaluator ``name``; ``title`` also names a data set other than the run's."""
     columns, rows = evaluator_table(name, result)
     protocol = result.protocol
     images = f"{protocol.get('images', '?')} {protocol.get('split', '')} images of {protocol.get('data', '?')}"

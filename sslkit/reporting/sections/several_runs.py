@@ -15,13 +15,7 @@ from sslkit.runs.run import Run
 def comparison_section(
     runs: Sequence[Run], sections: Sequence[dict[str, Any]], figures: FigureWriter
 ) -> dict[str, Any]:
-    """Return the template values of the comparison.
-
-    Args:
-        runs: the runs.
-        sections: template values of each run, from ``run_section``, with distinct names.
-        figures: receives the figures.
-    """
+    """Return the template values of the comparison, from those of each run, which have distinct names."""
     names = [section["name"] for section in sections]
     overview = [(section["name"], section["summary"], section["state"]) for section in sections]
     evaluated = [run for run, section in zip(runs, sections, strict=True) if section["evaluations"]]

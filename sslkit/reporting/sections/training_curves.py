@@ -55,7 +55,7 @@ def run_charts(history: Mapping[str, Points], figures: FigureWriter) -> tuple[li
     main: list[Chart] = []
     more: list[Chart] = []
     if "loss" in rest:
-        # Each loss of a sum is a metric without a stroke in its name; further metrics of a loss have one.
+        # Each loss of a sum is a metric without a slash in its name; further metrics of a loss have one.
         parts = [name for name in rest if "/" not in name and name not in ("loss", "epoch_loss", "lr")]
         curves = [Curve(_label("loss"), *rest.pop("loss"), faint=True)]
         curves += [Curve(_label(name), *rest.pop(name)) for name in ("epoch_loss", *parts) if name in rest]
@@ -74,7 +74,7 @@ def comparison_charts(histories: Mapping[str, Mapping[str, Points]], figures: Fi
     charts = []
     for name in METRICS:
         curves = [Curve(run, *history[name]) for run, history in histories.items() if name in history]
-        if curves and name not in ("loss", "time/waiting"):
+        if curves and name not in ("loss", "time/data_wait"):
             charts.append(_draw_metric(figures, name, curves))
     return charts
 
