@@ -1,4 +1,4 @@
-"""Recipes changed at random either run or are refused, with the lines that are wrong, never with anything else."""
+"""Fuzz test of recipes: a randomly mutated recipe either trains or fails with located problems."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from sslkit.cli.main import app
 from sslkit.components.catalog import Catalog
 from sslkit.errors import RecipeError, SslkitError
-from sslkit.recipe.check import load_recipe
+from sslkit.recipe.load import load_recipe
 from sslkit.training.dry_run import dry_run
 from sslkit.training.events import Reporter
 
@@ -35,106 +35,107 @@ OTHERS = [
     *("method.use=momentum-teacher", "head.use=dino", "head.hidden_dim=16", "head.embedding_dim=8"),
     *("head.classifiers=[10]", "loss.use=dino", "optimizer.use=lars"),
 ]
-"""Other components than the recipe's own."""
+"""Overrides that select other components than those of the base recipe."""
 
-WHOLE = re.compile(r"is not valid TOML|is nested too deeply|: the section is missing")
-"""What has no line: it is about the file, or about what is not in it."""
+UNLOCATED = re.compile(r"is not valid TOML|is nested too deeply|: the section is missing")
+"""Problems without a line: they concern the whole file, or a missing part."""
 
 
-def places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def key_paths(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
-    return [path, *(place for key, value in items for place in places(value, (*path, key)))]
+    return [path, *(below for key, value in items for below in key_paths(value, (*path, key)))]
 
 
-def mutate(tables: dict[str, Any], chance: random.Random) -> dict[str, Any]:
+def mutate(tables: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+    """Delete, replace, add or rename one to four random values."""
     tables = copy.deepcopy(tables)
-    for _ in range(chance.choice((1, 1, 2, 4))):
-        *parents, last = chance.choice([place for place in places(tables) if place])
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        *parents, last = rng.choice([path for path in key_paths(tables) if path])
         parent: Any = tables
         for part in parents:
             parent = parent[part]
-        match chance.randrange(4):
+        match rng.randrange(4):
             case 0:
                 del parent[last]
             case 1:
-                parent[last] = copy.deepcopy(chance.choice(VALUES))
+                parent[last] = copy.deepcopy(rng.choice(VALUES))
             case 2 if isinstance(parent, dict):
-                parent[chance.choice(KEYS)] = copy.deepcopy(chance.choice(VALUES))
+                parent[rng.choice(KEYS)] = copy.deepcopy(rng.choice(VALUES))
             case 3 if isinstance(parent, dict):
-                parent[chance.choice(KEYS)] = parent.pop(last)
+                parent[rng.choice(KEYS)] = parent.pop(last)
     return tables
 
 
-def scramble(text: str, chance: random.Random) -> bytes:
-    """Now and then damage the file itself: its bytes rather than its meaning."""
+def corrupt_bytes(text: str, rng: random.Random) -> bytes:
+    """Replace up to three random bytes in every fifth file."""
     data = bytearray(text.encode())
-    if chance.random() < 0.2 and data:
-        for _ in range(chance.randint(1, 3)):
-            data[chance.randrange(len(data))] = chance.randrange(256)
+    if rng.random() < 0.2 and data:
+        for _ in range(rng.randint(1, 3)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
     return bytes(data)
 
 
-class Mutations:
-    """Changes a recipe, or one with every default written out, and tries what comes of it."""
+class RecipeFuzzer:
+    """Mutate a recipe, with and without its defaults written out, and try each mutation."""
 
     def __init__(self, text: str, folder: Path) -> None:
         self.path = folder / "mutated.toml"
         self.path.write_text(text)
         self.catalog = Catalog.scan()
-        written_out = [load_recipe(self.path, settings, self.catalog).resolved() for settings in ((), OTHERS)]
-        self.bases = [tomllib.loads(text), *written_out]
-        self.done = Counter[str]()
+        resolved = [load_recipe(self.path, settings, self.catalog).resolved() for settings in ((), OTHERS)]
+        self.bases = [tomllib.loads(text), *resolved]
+        self.counts = Counter[str]()
 
-    def write(self, chance: random.Random) -> None:
-        self.path.write_bytes(scramble(tomli_w.dumps(mutate(chance.choice(self.bases), chance)), chance))
+    def write_mutation(self, rng: random.Random) -> None:
+        self.path.write_bytes(corrupt_bytes(tomli_w.dumps(mutate(rng.choice(self.bases), rng)), rng))
 
-    def try_out(self) -> None:
-        """Build the recipe and take a batch through it, or see its refusal."""
-        self.done["mutated"] += 1
+    def try_mutation(self) -> None:
+        """Run the recipe on one batch, or check its error."""
+        self.counts["mutated"] += 1
         try:
             dry_run(load_recipe(self.path, catalog=self.catalog), Reporter())
         except SslkitError as error:
-            self.refused(error)
+            self.check_error(error)
             return
-        self.done["good"] += 1
+        self.counts["valid"] += 1
 
-    def refused(self, refusal: SslkitError) -> None:
-        self.done["refused"] += 1
-        assert refusal.exit_code == 2
-        if isinstance(refusal, RecipeError):
-            assert refusal.problems
-        for line in str(refusal).splitlines()[isinstance(refusal, RecipeError) :]:
-            self.located(line.strip())
+    def check_error(self, error: SslkitError) -> None:
+        self.counts["invalid"] += 1
+        assert error.exit_code == 2
+        if isinstance(error, RecipeError):
+            assert error.problems
+        for line in str(error).splitlines()[isinstance(error, RecipeError) :]:
+            self.check_location(line.strip())
 
-    def located(self, problem: str) -> None:
-        found = re.match(rf"{re.escape(str(self.path))}:(\d+): ", problem)
-        if found:
-            assert 1 <= int(found[1]) <= len(self.path.read_bytes().splitlines()) + 1, problem
+    def check_location(self, problem: str) -> None:
+        match = re.match(rf"{re.escape(str(self.path))}:(\d+): ", problem)
+        if match:
+            assert 1 <= int(match[1]) <= len(self.path.read_bytes().splitlines()) + 1, problem
         else:
             assert problem.startswith(f"{self.path}: "), problem
             key = problem.removeprefix(f"{self.path}: ").split(".")[0].split(":")[0]
-            assert WHOLE.search(problem) or key not in tomllib.loads(self.path.read_text()), problem
+            assert UNLOCATED.search(problem) or key not in tomllib.loads(self.path.read_text()), problem
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
-@given(chance=st.integers(0, 2**32))
-def slice_of_them(mutations: Mutations, chance: int) -> None:
-    mutations.write(random.Random(chance))
-    mutations.try_out()
+@given(seed=st.integers(0, 2**32))
+def try_mutations(fuzzer: RecipeFuzzer, seed: int) -> None:
+    fuzzer.write_mutation(random.Random(seed))
+    fuzzer.try_mutation()
 
 
-def test_mutated_recipes_pass_or_are_refused(tiny_text: str, tmp_path: Path) -> None:
-    mutations = Mutations(tiny_text, tmp_path)
-    slice_of_them(mutations)
-    assert mutations.done["good"] > 10
-    assert mutations.done["refused"] > 50
+def test_a_mutated_recipe_trains_or_fails_with_located_problems(tiny_recipe_text: str, tmp_path: Path) -> None:
+    fuzzer = RecipeFuzzer(tiny_recipe_text, tmp_path)
+    try_mutations(fuzzer)
+    assert fuzzer.counts["valid"] > 10
+    assert fuzzer.counts["invalid"] > 50
 
 
 @pytest.mark.parametrize(
     "setting",
     ["views.size=1099511627776", "backbone.width=1000000000000", "head.embedding_dim=4611686018427387904"],
 )
-def test_absurd_sizes_are_refused_with_their_line(tiny: Path, setting: str) -> None:
+def test_an_absurd_size_is_an_error_with_its_line(tiny: Path, setting: str) -> None:
     section, option, value = re.split("[.=]", setting)
     text = tiny.read_text().replace(f"[{section}]\n", f"[{section}]\n{option} = {value}\n")
     tiny.write_text(text)
@@ -145,9 +146,9 @@ def test_absurd_sizes_are_refused_with_their_line(tiny: Path, setting: str) -> N
 
 
 @pytest.mark.soak
-def test_five_thousand_mutated_recipes(tiny_text: str, tmp_path: Path, record) -> None:
-    mutations, chance = Mutations(tiny_text, tmp_path), random.Random(1)
+def test_five_thousand_mutated_recipes(tiny_recipe_text: str, tmp_path: Path, record) -> None:
+    fuzzer, rng = RecipeFuzzer(tiny_recipe_text, tmp_path), random.Random(1)
     for _ in range(5000):
-        mutations.write(chance)
-        mutations.try_out()
-    record("mutated recipes", dict(mutations.done))
+        fuzzer.write_mutation(rng)
+        fuzzer.try_mutation()
+    record("mutated recipes", dict(fuzzer.counts))
