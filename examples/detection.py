@@ -3,8 +3,8 @@
     sslkit train recipes/quickstart.toml
     python examples/detection.py                     # the latest run; or: python examples/detection.py RUN
 
-Single digits are found on textured backgrounds.  For pictures of your own, give :func:`detector` the classes, and its
-model images and boxes as torchvision documents them.
+The images are digits on textured backgrounds, from ``sslkit-segmentation``. For images of your own, pass
+:func:`detector` your number of classes, and the model images and boxes as torchvision documents them.
 """
 
 from __future__ import annotations
