@@ -145,4 +145,4 @@ def test_naming_the_model_twice_raises(tmp_path: Path) -> None:
     (tmp_path / "timm.toml").write_text(RECIPE)
     with pytest.raises(sslkit.RecipeError) as error:
         load_recipe(tmp_path / "timm.toml", ["backbone.model=test_vit"])
-    assert "backbone.model: is given twice: 'timm:test_resnet' says it already" in str(error.value)
+    assert "backbone.model: is set twice: 'timm:test_resnet' sets it already" in str(error.value)
