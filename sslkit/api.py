@@ -210,8 +210,8 @@ def resume(
         RunError: there is no such run; it is finished, still running or has no checkpoint; or the recipe, the data,
             the processes or the precision have changed.
     """
-    found = find.find_run(_spec(run), _root(runs), unfinished=True)
-    return _as_api_run(training.resume(found, reporter, allow))
+    interrupted = find.find_run(_spec(run), _root(runs), unfinished=True)
+    return _as_api_run(training.resume(interrupted, reporter, allow))
 
 
 def find_run(run: Folder = None, runs: Folder = None) -> Run:

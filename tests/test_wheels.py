@@ -1,4 +1,4 @@
-"""Core and plugins as a user gets them: wheels, in an environment that has never seen the repository."""
+"""Wheels of the core and the plugins work in an environment without the repository."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ DISTRIBUTIONS = [ROOT, *sorted((ROOT / "plugins").iterdir())]
 
 
 def run(*command: str | Path, **options: object) -> str:
+    """Run a command and return its standard output."""
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, **options)
     assert done.returncode == 0, done.stderr
     return str(done.stdout)
@@ -29,10 +30,10 @@ def test_wheels_work_in_a_clean_environment(tmp_path: Path, tiny: Path) -> None:
     venv.create(tmp_path / "clean", with_pip=True)
     python = tmp_path / "clean" / "bin" / "python"
     site = next((tmp_path / "clean" / "lib").glob("python*/site-packages"))
-    # What the wheels depend on is linked in rather than installed again; nothing of the repository is.
+    # Dependencies are linked instead of installed again.
     for path in Path(sysconfig.get_paths()["purelib"]).iterdir():
-        ours = "sslkit" in path.name.lower() or path.name.startswith("__editable__")
-        if not ours and not (site / path.name).exists():
+        is_sslkit = "sslkit" in path.name.lower() or path.name.startswith("__editable__")
+        if not is_sslkit and not (site / path.name).exists():
             (site / path.name).symlink_to(path)
     run(python, "-m", "pip", "install", "--no-deps", "--no-index", *wheels.glob("*.whl"))
 
@@ -46,8 +47,8 @@ def test_wheels_work_in_a_clean_environment(tmp_path: Path, tiny: Path) -> None:
         "sslkit-backbones",
         "sslkit-segmentation",
     }
-    where = run(python, "-c", "import sslkit, sslkit_selfcls; print(sslkit.__file__)", cwd=tmp_path, env=environment)
-    assert where.startswith(str(site))
+    location = run(python, "-c", "import sslkit, sslkit_selfcls; print(sslkit.__file__)", cwd=tmp_path, env=environment)
+    assert location.startswith(str(site))
     run(command, "train", tiny, "--json", cwd=tmp_path, env=environment)
     result = json.loads(run(command, "eval", "--cluster", "--json", cwd=tmp_path, env=environment))
-    assert 0 < result["cluster"]["acc"] <= 1
+    assert 0 < result["evaluators"]["cluster"]["metrics"]["acc"] <= 1

@@ -49,26 +49,27 @@ def show(run: RunArgument = None, runs: RunsOption = None, json: JsonOption = Fa
     from sslkit.runs.find import find_run, runs_folder
     from sslkit.runs.metrics_file import read_metrics
 
-    found = find_run(run, runs_folder(runs))
-    latest = {row.metric: row.value for row in read_metrics(found.metrics)} if found.metrics.exists() else {}
-    evaluations, damaged = read_evaluations(found)
+    selected = find_run(run, runs_folder(runs))
+    latest = {row.metric: row.value for row in read_metrics(selected.metrics)} if selected.metrics.exists() else {}
+    evaluations, damaged = read_evaluations(selected)
     for path, reason in damaged.items():
         stderr_console().print(f"warning: {path} is left out: {reason}", markup=False, soft_wrap=True)
-    status = found.status
+    status = selected.status
     if json:
         saved = [result.to_json() for result in evaluations]
-        print_json({"run": str(found.path), "status": asdict(status), "metrics": latest, "evaluations": saved})
+        print_json({"run": str(selected.path), "status": asdict(status), "metrics": latest, "evaluations": saved})
         return
     progress = f"{status.state}, step {status.step} of {status.steps}"
-    stdout_console().print(f"{found.path}\n{progress}", markup=False, soft_wrap=True)
+    stdout_console().print(f"{selected.path}\n{progress}", markup=False, soft_wrap=True)
     print_table("latest metrics", ("metric", "value"), [(name, f"{value:.5g}") for name, value in latest.items()])
-    stdout_console().print(f"{len(evaluations)} evaluations in {found.evaluations}", markup=False, soft_wrap=True)
+    stdout_console().print(f"{len(evaluations)} evaluations in {selected.evaluations}", markup=False, soft_wrap=True)
 
 
 @app.command()
 def rm(
     run: Annotated[
-        str, typer.Argument(help="The run: its folder, NAME/ID, NAME or ID.", autocompletion=completion.runs)
+        str,
+        typer.Argument(metavar="RUN", help="The run: its folder, NAME/ID, NAME or ID.", autocompletion=completion.runs),
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     runs: RunsOption = None,
@@ -77,8 +78,8 @@ def rm(
     from sslkit.runs.find import find_one_run, remove_run, runs_folder
 
     folder = runs_folder(runs)
-    found = find_one_run(run, folder)
+    selected = find_one_run(run, folder)
     if not yes:
-        typer.confirm(f"remove {found.path}?", abort=True, err=True)
-    remove_run(found, folder)
-    stdout_console().print(f"removed {found.path}", markup=False, soft_wrap=True)
+        typer.confirm(f"remove {selected.path}?", abort=True, err=True)
+    remove_run(selected, folder)
+    stdout_console().print(f"removed {selected.path}", markup=False, soft_wrap=True)

@@ -21,9 +21,9 @@ def require_run_format(record: dict[str, Any], path: Path) -> None:
     Raises:
         RunError: the format is not ``RUN_FORMAT``.
     """
-    found = record.get("format", 1)
-    if found != RUN_FORMAT:
+    version = record.get("format", 1)
+    if version != RUN_FORMAT:
         raise RunError(
-            f"{path} has run format {found!r}, but this version of sslkit reads format {RUN_FORMAT}: "
+            f"{path} has run format {version!r}, but this version of sslkit reads format {RUN_FORMAT}: "
             "train again, or use the sslkit version that wrote it"
         )

@@ -85,7 +85,7 @@ def record_resumed(run: Run, now: Mapping[str, Any], step: int, changed: Sequenc
     """
     record = json.loads(run.provenance.read_text())
     event = {
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "step": step,
         "command": now["command"],
         "git_commit": now["git_commit"],

@@ -24,7 +24,7 @@ SOURCES = {
     "syntax-error": ("def broken(:", "fails with SyntaxError"),
     "raises": ("raise RuntimeError('no licence')", "fails with RuntimeError: no licence"),
     "exits": ("import sys; sys.exit(3)", "fails with SystemExit: 3"),
-    "wrong-type": ("Good = 'a string'", "it is a str, which is not a subclass of sslkit.Loss"),
+    "wrong-type": ("Good = 'a string'", "type str, which is not a subclass of sslkit.Loss"),
     "stale": ("", "stale entry point, p_stale has no 'Good'"),
     "future": (GOOD.format(api=99), "needs contract version 99"),
 }

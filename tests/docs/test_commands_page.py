@@ -20,7 +20,7 @@ def test_page_is_up_to_date() -> None:
         "## `sslkit plugins check`\n\nImport components, check their contracts",
         "| `RECIPE` | | The recipe, a TOML file. |",
         "| `--yes`, `-y` |  | Do not ask for confirmation. |",
-        "| `--protocol` | `best, report` |",
+        "| `--device` | `auto, cpu, cuda, mps` |",
         "| `--data` | `NAME\\|RECIPE` |",
     ):
         assert text in page

@@ -63,14 +63,14 @@ def test_incomplete_status_is_refused(running: Run) -> None:
         _ = running.status
 
 
-@pytest.mark.parametrize("found", [1, RUN_FORMAT + 1])
-def test_status_of_another_run_format_is_refused(running: Run, found: int) -> None:
+@pytest.mark.parametrize("version", [1, RUN_FORMAT + 1])
+def test_status_of_another_run_format_is_refused(running: Run, version: int) -> None:
     path = running.path / "status.json"
     record = json.loads(path.read_text())
     assert record.pop("format") == RUN_FORMAT
-    path.write_text(json.dumps(record if found == 1 else {"format": found}))
+    path.write_text(json.dumps(record if version == 1 else {"format": version}))
     message = (
-        rf"{running.path} has run format {found}, .* reads format {RUN_FORMAT}: train again, or use the sslkit ver"
+        rf"{running.path} has run format {version}, .* reads format {RUN_FORMAT}: train again, or use the sslkit ver"
     )
     with pytest.raises(RunError, match=message):
         _ = running.status

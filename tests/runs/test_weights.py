@@ -46,9 +46,9 @@ def test_missing_damaged_and_unsuitable_weights_are_refused(tmp_path: Path) -> N
         read_metadata(path)
 
 
-@pytest.mark.parametrize(("metadata", "found"), [({}, "1"), ({"format": RUN_FORMAT + 1}, str(RUN_FORMAT + 1))])
-def test_weights_of_another_run_format_are_refused(tmp_path: Path, metadata: dict[str, int], found: str) -> None:
+@pytest.mark.parametrize(("metadata", "version"), [({}, "1"), ({"format": RUN_FORMAT + 1}, str(RUN_FORMAT + 1))])
+def test_weights_of_another_run_format_are_refused(tmp_path: Path, metadata: dict[str, int], version: str) -> None:
     path = tmp_path / "w.safetensors"
     save_file({"weight": torch.zeros(1)}, path, {KEY: json.dumps(metadata)})
-    with pytest.raises(RunError, match=rf"{path} has run format {found}, .* reads format {RUN_FORMAT}: train again"):
+    with pytest.raises(RunError, match=rf"{path} has run format {version}, .* reads format {RUN_FORMAT}: train again"):
         read_metadata(path)
