@@ -157,14 +157,7 @@ class Segment(sslkit.Evaluator):
 
 @dataclass(frozen=True)
 class SegmentationData:
-    """Images with masks.
-
-    Attributes:
-        name: name of the data set, for the protocol.
-        train: training images and masks.
-        test: test images and masks.
-        classes: names of the masks' values.
-    """
+    """Images with masks; ``name`` is the data set's, ``classes`` are the names of the masks' values."""
 
     name: str
     train: sslkit.Split

@@ -35,9 +35,6 @@ class Digits(Dataset):
 
     options: Options
 
-    def __init__(self, options: Options) -> None:
-        self.options = options
-
     @property
     def splits(self) -> tuple[str, ...]:
         return "train", "test"

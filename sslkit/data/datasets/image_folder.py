@@ -57,9 +57,6 @@ class ImageFolder(Dataset):
 
     options: Options
 
-    def __init__(self, options: Options) -> None:
-        self.options = options
-
     @property
     def splits(self) -> tuple[str, ...]:
         return tuple(self._scan.files)

@@ -28,6 +28,8 @@ from sslkit.locks import exclusive
 
 log = logging.getLogger(__name__)
 
+WAITING = "waiting: another process is downloading %s"
+
 
 class TorchvisionDataset(Dataset):
     """Base of data sets that wrap a class of ``torchvision.datasets``.
@@ -48,9 +50,6 @@ class TorchvisionDataset(Dataset):
     options: Options
     torchvision_class: ClassVar[str]
     """Name of the class in ``torchvision.datasets``."""
-
-    def __init__(self, options: Options) -> None:
-        self.options = options
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -87,7 +86,8 @@ class TorchvisionDataset(Dataset):
             if (source := self._open_existing(factory)) is not None:
                 return source
             # One process downloads at a time: two would write to the same files.
-            with exclusive(cache_folder() / "downloading" / f"{self.torchvision_class}.lock", self._log_waiting):
+            lock = cache_folder() / "downloading" / f"{self.torchvision_class}.lock"
+            with exclusive(lock, lambda: log.warning(WAITING, self.torchvision_class)):
                 source = self._open_existing(factory)
                 return factory(download=True) if source is None else source
         except MemoryError:
@@ -109,12 +109,12 @@ class TorchvisionDataset(Dataset):
         except Exception:
             return None
 
-    def _log_waiting(self) -> None:
-        log.warning("waiting: another process is downloading %s", self.torchvision_class)
-
 
 class LabelledImages(TorchvisionDataset):
     """Base of labelled data sets whose images have one size, held in memory as uint8 ``[N, C, H, W]``."""
+
+    def split_arguments(self, split: str) -> dict[str, Any]:
+        return {"train": split == "train"}
 
     def load(self, split: str) -> Split:
         images, labels = self._arrays(self.open_split(split))
@@ -134,9 +134,6 @@ class Cifar10(LabelledImages):
     api = 1
     torchvision_class = "CIFAR10"
 
-    def split_arguments(self, split: str) -> dict[str, Any]:
-        return {"train": split == "train"}
-
     def _arrays(self, source: Any) -> tuple[np.ndarray, Any]:
         return source.data.transpose(0, 3, 1, 2), source.targets
 
@@ -153,9 +150,6 @@ class FashionMnist(LabelledImages):
 
     api = 1
     torchvision_class = "FashionMNIST"
-
-    def split_arguments(self, split: str) -> dict[str, Any]:
-        return {"train": split == "train"}
 
     def _arrays(self, source: Any) -> tuple[np.ndarray, Any]:
         return source.data.numpy()[:, None], source.targets
@@ -193,16 +187,12 @@ class Stl10(LabelledImages):
     options: Options
     torchvision_class = "STL10"
 
-    def __init__(self, options: Options) -> None:
-        super().__init__(options)
-        self.pretrain = options.pretrain
-
     @property
     def splits(self) -> tuple[str, ...]:
-        return ("train", "test") if self.pretrain == "train" else ("train", "test", "pretrain")
+        return ("train", "test") if self.options.pretrain == "train" else ("train", "test", "pretrain")
 
     def split_arguments(self, split: str) -> dict[str, Any]:
-        return {"split": self.pretrain.replace("unlabelled", "unlabeled") if split == "pretrain" else split}
+        return {"split": self.options.pretrain.replace("unlabelled", "unlabeled") if split == "pretrain" else split}
 
     def _arrays(self, source: Any) -> tuple[np.ndarray, Any]:
         return source.data, source.labels

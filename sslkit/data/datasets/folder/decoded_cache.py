@@ -81,7 +81,8 @@ def _build(folder: Path, scan: FolderScan, channels: int, size: Size) -> None:
             index = _decode_all(file, scan, channels, (height, width))
     with (folder / "index.json").open("w", encoding="utf-8") as text:
         json.dump(asdict(index), text)
-        _flush(text.fileno())
+        text.flush()
+        os.fsync(text.fileno())
     check_unchanged(scan)
 
 
@@ -107,7 +108,8 @@ def _decode_all(file: BinaryIO, scan: FolderScan, channels: int, size: tuple[int
     if len(broken) == len(paths):
         raise no_readable_images(scan, broken)
     _write_header(file, (len(paths) - len(broken), channels, *size))
-    _flush(file.fileno())
+    file.flush()
+    os.fsync(file.fileno())  # otherwise a power failure after the rename could leave an incomplete entry
     return DecodedIndex(broken, dict(sorted(converted.items())), resized)
 
 
@@ -115,11 +117,6 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
     # Rewritten once the count is known: numpy pads the header, so its length does not depend on the count.
     file.seek(0)
     np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-
-
-def _flush(file: int) -> None:
-    # Without it, a power failure after the rename could leave an entry that looks complete.
-    os.fsync(file)
 
 
 def _auto_size(scan: FolderScan) -> tuple[int, int]:
