@@ -28,9 +28,7 @@ def mapped_store(path: Path, file_id: str = "", start: int = 0) -> MappedStore:
     return MappedStore(path / "images.npy", start, None, file_id)
 
 
-def test_the_checksum_depends_on_every_image_and_not_on_the_store(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_checksum_depends_on_the_images_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checksum_module, "BLOCK_BYTES", 16 * 300)
     known = checksum(TensorStore(IMAGES))
     assert len(known) == 16
@@ -41,9 +39,7 @@ def test_the_checksum_depends_on_every_image_and_not_on_the_store(
     assert checksum(TensorStore(IMAGES.flip(0))) != known
 
 
-def test_the_checksum_of_a_large_store_is_of_its_content_id_or_a_sample(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_store_is_identified_by_content_id_or_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checksum_module, "FULL_CHECK_BYTES", 15_999)
     store = mapped_store(tmp_path, "abc")
     known = checksum(store)
