@@ -66,33 +66,9 @@ def _nearest(queries: Tensor, bank: Tensor, k: int, rows: int) -> tuple[Tensor, 
     return similarity, indices
 
 
-def knn_predict(
-    train_features: Tensor,
-    train_labels: Tensor,
-    test_features: Tensor,
-    k: int,
-    temperature: float = 0.07,
-    *,
-    classes: int,
-    block: int | None = None,
-) -> Tensor:
-    """Return ``[M]`` int64: the class of each test feature with the most votes, see ``knn_scores``."""
-    return knn_scores(train_features, train_labels, test_features, k, temperature, classes=classes, block=block).argmax(
-        dim=1
-    )
-
-
 def knn_accuracy(
-    train_features: Tensor,
-    train_labels: Tensor,
-    test_features: Tensor,
-    test_labels: Tensor,
-    k: int,
-    temperature: float = 0.07,
-    *,
-    classes: int,
-    block: int | None = None,
+    train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor, k: int, *, classes: int
 ) -> float:
-    """Return the accuracy in [0, 1] of ``knn_predict``."""
-    predicted = knn_predict(train_features, train_labels, test_features, k, temperature, classes=classes, block=block)
+    """Return the accuracy in [0, 1] of the class with the most votes, see ``knn_scores``."""
+    predicted = knn_scores(train_features, train_labels, test_features, k, classes=classes).argmax(dim=1)
     return float((predicted == test_labels).double().mean())

@@ -88,10 +88,8 @@ class EvaluationResult:
             ValueError: another format version; ``pydantic.ValidationError`` for a wrong or missing value.
         """
         if isinstance(tree, Mapping) and tree.get("format") != EVALUATION_FORMAT:
-            found = tree.get("format")
-            raise ValueError(
-                f"its format is {found!r}, supported is {EVALUATION_FORMAT}: evaluate the run again with `sslkit eval`"
-            )
+            message = "its format is {!r}, supported is {}: evaluate the run again with `sslkit eval`"
+            raise ValueError(message.format(tree.get("format"), EVALUATION_FORMAT))
         return _ADAPTER.validate_python(tree)
 
 

@@ -68,15 +68,15 @@ class Subject:
 @pytest.mark.parametrize("evaluator", [Linear(Linear.Options()), Knn(Knn.Options())], ids=["linear", "knn"])
 def test_every_test_image_counts_once(evaluator: Evaluator) -> None:
     subject = Subject()
-    found = evaluator.evaluate(subject)
+    result = evaluator.evaluate(subject)
     assert subject.network.batch_sizes[-2:] == [512, 1]
-    assert found.protocol["images"] == COUNT
-    assert found.metrics["top1"] == (COUNT - len(MISTAKEN)) / COUNT
+    assert result.protocol["images"] == COUNT
+    assert result.metrics["top1"] == (COUNT - len(MISTAKEN)) / COUNT
 
 
 def test_every_test_image_counts_once_in_clusters() -> None:
-    found = Cluster(Cluster.Options()).evaluate(Subject())
-    assert found.protocol["images"] == COUNT
-    for metrics in (found.metrics, found.baselines["kmeans_features"], found.baselines["kmeans_pixels"]):
+    result = Cluster(Cluster.Options()).evaluate(Subject())
+    assert result.protocol["images"] == COUNT
+    for metrics in (result.metrics, result.baselines["kmeans_features"], result.baselines["kmeans_pixels"]):
         assert metrics["acc"] == (COUNT - len(MISTAKEN)) / COUNT
         assert metrics["classes_used"] == CLASSES

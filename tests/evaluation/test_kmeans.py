@@ -18,9 +18,9 @@ def blobs(count: int = 200, groups: int = 4, seed: int = 0) -> tuple[Tensor, Ten
 
 def test_separate_groups_are_found() -> None:
     points, labels = blobs()
-    found = nearest_centre(points, fit_centres(points, 4, seed=0))
-    assert found.dtype == torch.int64
-    assert len({(int(a), int(b)) for a, b in zip(found, labels, strict=True)}) == 4
+    clusters = nearest_centre(points, fit_centres(points, 4, seed=0))
+    assert clusters.dtype == torch.int64
+    assert len({(int(a), int(b)) for a, b in zip(clusters, labels, strict=True)}) == 4
 
 
 def test_the_same_seed_gives_the_same_clusters() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sslkit.evaluation import knn_classifier
-from sslkit.evaluation.knn_classifier import knn_accuracy, knn_predict
+from sslkit.evaluation.knn_classifier import knn_accuracy, knn_scores
 
 
 def data(train: int = 60, test: int = 25, classes: int = 4) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -45,9 +45,8 @@ def test_equals_a_plain_loop(
 ) -> None:
     monkeypatch.setattr(knn_classifier, "MAX_NORMALISED", 8 * rows)
     train, labels, test, _ = data()
-    found = knn_predict(train, labels, test, k, temperature, classes=4, block=block)
-    assert found.dtype == torch.int64
-    assert found.tolist() == plain_loop(train, labels, test, k, temperature, 4)
+    predicted = knn_scores(train, labels, test, k, temperature, classes=4, block=block).argmax(1)
+    assert predicted.tolist() == plain_loop(train, labels, test, k, temperature, 4)
 
 
 def test_equals_scikit_learn() -> None:
@@ -56,7 +55,7 @@ def test_equals_scikit_learn() -> None:
     train, labels, test, truth = data(200, 80)
     model = KNeighborsClassifier(9, metric="cosine", weights=lambda distance: np.exp(-distance / 0.07))
     expected = model.fit(train.numpy(), labels.numpy()).predict(test.numpy())
-    assert knn_predict(train, labels, test, 9, classes=4).tolist() == expected.tolist()
+    assert knn_scores(train, labels, test, 9, classes=4).argmax(1).tolist() == expected.tolist()
     accuracy = float((torch.from_numpy(expected) == truth).double().mean())
     assert knn_accuracy(train, labels, test, truth, 9, classes=4) == accuracy
     assert 0.5 < accuracy < 1
@@ -64,8 +63,8 @@ def test_equals_scikit_learn() -> None:
 
 def test_with_a_small_temperature_only_the_nearest_neighbour_counts() -> None:
     train, labels, test, _ = data()
-    cold = knn_predict(train, labels, test, 60, 1e-6, classes=4)
-    assert torch.equal(cold, knn_predict(train, labels, test, 1, classes=4))
+    cold = knn_scores(train, labels, test, 60, 1e-6, classes=4).argmax(1)
+    assert torch.equal(cold, knn_scores(train, labels, test, 1, classes=4).argmax(1))
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +81,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     train, labels, test, _ = data(300, 500)
     monkeypatch.setattr(knn_classifier, "MAX_SIMILARITIES", 6000)
     with LargestTensor():
-        knn_predict(train, labels, test, 5, classes=4)
+        knn_scores(train, labels, test, 5, classes=4)
     assert largest <= 6000
 
 
@@ -90,4 +89,4 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_impossible_k_is_refused(k: int) -> None:
     train, labels, test, _ = data()
     with pytest.raises(ValueError, match="1 to 60"):
-        knn_predict(train, labels, test, k, classes=4)
+        knn_scores(train, labels, test, k, classes=4)

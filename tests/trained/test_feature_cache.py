@@ -95,8 +95,8 @@ def test_entries_are_computed_once_and_damaged_ones_again_with_a_note(
         return {"features": torch.arange(6.0).view(3, 2), "logits": torch.ones(3, 4)}
 
     for _ in range(2):
-        found = load_or_compute("abc", compute, notes)
-        assert {key: value.tolist() for key, value in found.items()} == {k: v.tolist() for k, v in compute().items()}
+        tensors = load_or_compute("abc", compute, notes)
+        assert {key: value.tolist() for key, value in tensors.items()} == {k: v.tolist() for k, v in compute().items()}
     assert (len(calls), notes) == (3, [])  # once by load_or_compute, twice by the line above
     with monkeypatch.context() as patch:
         patch.setattr(os, "utime", refuse)  # the entry is of another user

@@ -129,8 +129,8 @@ def test_k_means_has_the_protocol_s_number_of_restarts(monkeypatch: pytest.Monke
         return original(points, clusters, seed, count)
 
     monkeypatch.setattr(cluster, "fit_centres", recording)
-    found = Cluster(Cluster.Options(kmeans_restarts=2)).evaluate(ThreeClasses())
-    assert found.protocol["kmeans"]["restarts"] == 2
+    result = Cluster(Cluster.Options(kmeans_restarts=2)).evaluate(ThreeClasses())
+    assert result.protocol["kmeans"]["restarts"] == 2
     assert restarts == [2, 2]
 
 

@@ -58,15 +58,15 @@ def test_the_learning_rate_is_chosen_on_the_fraction_s_own_labels(monkeypatch: p
         return train_classifier(backbone, images, targets, classes, context, settings, seed)
 
     monkeypatch.setattr("sslkit.evaluation.evaluators.finetune.train_classifier", recording)
-    found = finetune(fractions=(0.6,), lr_backbones=(1e-9, 0.05)).evaluate(subject)
+    result = finetune(fractions=(0.6,), lr_backbones=(1e-9, 0.05)).evaluate(subject)
     (slow, slow_images), (fast, fast_images), (best, all_images) = trainings
     assert (slow, fast, best) == (1e-9, 0.05, 0.05)
     assert slow_images == fast_images
     assert sorted(all_images) == sorted(few.tolist())
     assert set(slow_images) < set(all_images)
     assert len(all_images) - len(slow_images) == pytest.approx(len(few) / 5, abs=len(labels.unique()))
-    assert found.protocol["lr_backbone_chosen"] == {"0.6": [0.05]}
-    assert found.protocol["lr_backbones"] == [1e-9, 0.05]
+    assert result.protocol["lr_backbone_chosen"] == {"0.6": [0.05]}
+    assert result.protocol["lr_backbones"] == [1e-9, 0.05]
 
 
 def test_an_untrained_network_chooses_among_the_same_learning_rates() -> None:
@@ -81,18 +81,18 @@ def test_an_untrained_network_chooses_among_the_same_learning_rates() -> None:
 
 
 def test_single_images_of_a_class_are_not_held_out() -> None:
-    found = finetune(fractions=(1e-6,), lr_backbones=(0.03, 0.05), epochs=1).evaluate(SquareSubject())
-    assert found.protocol["lr_backbone_chosen"] == {"1e-06": [0.03]}
+    result = finetune(fractions=(1e-6,), lr_backbones=(0.03, 0.05), epochs=1).evaluate(SquareSubject())
+    assert result.protocol["lr_backbone_chosen"] == {"1e-06": [0.03]}
 
 
 def test_few_labels_increase_the_epochs() -> None:
     subject = SquareSubject()
     labels = torch.cat([subject.split("train").labels, subject.split("validation").labels])
     few, steps = len(nested_subsets(labels, [0.1], 0)[0.1]), len(labels) // 8
-    found = finetune(fractions=(0.1, 1.0), epochs=1, batch_size=8, min_steps=steps).evaluate(subject)
-    assert found.protocol["epochs"] == {"0.1": math.ceil(steps / (few // 8)), "1": 1}
-    assert found.protocol["epochs"]["0.1"] > 5
-    assert found.protocol["min_steps"] == steps
+    result = finetune(fractions=(0.1, 1.0), epochs=1, batch_size=8, min_steps=steps).evaluate(subject)
+    assert result.protocol["epochs"] == {"0.1": math.ceil(steps / (few // 8)), "1": 1}
+    assert result.protocol["epochs"]["0.1"] > 5
+    assert result.protocol["min_steps"] == steps
 
 
 def test_backbone_and_classifier_have_their_own_learning_rate_and_only_weights_decay(

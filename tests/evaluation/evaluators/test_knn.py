@@ -29,8 +29,8 @@ def test_the_number_of_neighbours_is_chosen_on_validation() -> None:
 
 
 def test_the_smallest_number_with_equal_accuracy_is_chosen() -> None:
-    found = knn(neighbours=(10, 1, 5)).evaluate(FeatureSubject(noise=0.0))
-    assert found.protocol["neighbours_chosen"] == 1
+    result = knn(neighbours=(10, 1, 5)).evaluate(FeatureSubject(noise=0.0))
+    assert result.protocol["neighbours_chosen"] == 1
 
 
 def test_one_neighbour_votes_for_one_class() -> None:

@@ -54,9 +54,9 @@ def test_a_fraction_uses_only_its_own_labels() -> None:
     changed.parts["validation"] = replace(validation, features=features[len(train.features) :])
     torch.testing.assert_close(features.mean(0), mean)
     torch.testing.assert_close(features.std(0), std)
-    found = evaluator.evaluate(changed)
-    assert found.metrics == expected.metrics
-    assert found.protocol == expected.protocol
+    result = evaluator.evaluate(changed)
+    assert result.metrics == expected.metrics
+    assert result.protocol == expected.protocol
 
 
 def test_the_best_penalty_is_chosen_and_fitted_on_all_labels(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,8 +119,8 @@ def test_without_validation_images_the_default_penalty_is_used_and_the_protocol_
 
 
 def test_the_strongest_penalty_with_equal_accuracy_is_chosen() -> None:
-    found = linear(penalties=(1e-4, 1e-2, 1e-3)).evaluate(FeatureSubject(noise=0.0))
-    assert found.protocol["penalty_chosen"] == {"1": [1e-2]}
+    result = linear(penalties=(1e-4, 1e-2, 1e-3)).evaluate(FeatureSubject(noise=0.0))
+    assert result.protocol["penalty_chosen"] == {"1": [1e-2]}
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
