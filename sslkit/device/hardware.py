@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -78,6 +79,12 @@ def device_name(device: str) -> str:
     return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device
 
 
+def cpu_capabilities() -> Mapping[str, object]:
+    """Return the capabilities that torch detects in this CPU by name; empty in torch releases that detect none (2.10)."""
+    capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return capabilities
+
+
 def _supports_bfloat16(device: str) -> tuple[bool, str]:
     """Return whether a device computes in bfloat16 natively and reliably, and the reason."""
     if device == "cuda":
@@ -86,7 +93,9 @@ def _supports_bfloat16(device: str) -> tuple[bool, str]:
         return False, f"{torch.cuda.get_device_name()} has no bfloat16 arithmetic"
     if device == "mps":
         return False, "bfloat16 is not reliable on mps"
-    capabilities = torch.cpu.get_capabilities()
+    capabilities = cpu_capabilities()
+    if not capabilities:
+        return False, f"torch {torch.__version__} cannot tell whether this CPU computes in bfloat16"
     if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"):
         return True, "this CPU computes in bfloat16"
     return False, "this CPU has no bfloat16 arithmetic, and emulation would be slower"

@@ -17,7 +17,7 @@ import torch
 
 from sslkit.assembly.assemble import Assembly
 from sslkit.data.checksum import checksum
-from sslkit.device.hardware import Hardware
+from sslkit.device.hardware import Hardware, cpu_capabilities
 from sslkit.files import to_json, write_atomic
 from sslkit.runs.run import Run
 from sslkit.training.distributed import slurm
@@ -102,7 +102,7 @@ def versions() -> dict[str, str]:
 
 
 def _cpu_name() -> str:
-    name = torch.cpu.get_capabilities().get("cpu_name")
+    name = cpu_capabilities().get("cpu_name")
     return str(name or platform.processor() or platform.machine())
 
 

@@ -10,7 +10,7 @@ from sslkit.errors import InputError
 @pytest.fixture
 def cpu_capabilities(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """Capabilities of the CPU, to be set by the test, on a machine without an accelerator."""
-    capabilities: dict[str, object] = {}
+    capabilities: dict[str, object] = {"avx2": True}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
@@ -29,6 +29,15 @@ def test_auto_precision_is_float32_where_bfloat16_would_be_emulated(cpu_capabili
     hardware = choose_hardware("auto", "auto")
     assert (hardware.precision, hardware.channels_last) == ("float32", True)
     assert hardware.reason == "this CPU has no bfloat16 arithmetic, and emulation would be slower"
+
+
+def test_auto_precision_is_float32_where_torch_detects_no_capabilities(
+    cpu_capabilities: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    hardware = choose_hardware("auto", "auto")
+    assert hardware.precision == "float32"
+    assert "cannot tell" in hardware.reason
 
 
 def test_the_recipe_overrides_the_automatic_precision(cpu_capabilities: dict[str, object]) -> None:
