@@ -80,7 +80,7 @@ def device_name(device: str) -> str:
 
 
 def cpu_capabilities() -> Mapping[str, object]:
-    """Return the capabilities that torch detects in this CPU by name; empty in torch releases that detect none (2.10)."""
+    """Return the CPU capabilities that torch detects, by name; empty with torch 2.10, which detects none."""
     capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return capabilities
 
