@@ -62,6 +62,15 @@ def _tables(path: str, facts: FolderFacts) -> list[_Table]:
     start_epoch = Choice(
         epochs.value // 2, "Starts half-way: from the first epoch on, it would group images by their raw pixels."
     )
+
+    def head(name: str, classifiers: Choice) -> dict[str, Choice]:
+        return {
+            "name": Choice(name),
+            "use": Choice("selfcls-mlp"),
+            "hidden_dims": hidden,
+            "classifiers": classifiers,
+        }
+
     run = {"name": Choice(run_name(Path(path)), "Name of the run's folder.")}
     train = {
         "epochs": epochs,
@@ -74,18 +83,6 @@ def _tables(path: str, facts: FolderFacts) -> list[_Table]:
         "channels": rules.channels(facts),
         "size": rules.stored_size(facts),
         **({"broken_limit": limit} if limit else {}),
-    }
-    classes_head = {
-        "name": Choice("classes"),
-        "use": Choice("selfcls-mlp"),
-        "hidden_dims": hidden,
-        "classifiers": rules.classifiers(facts),
-    }
-    styles_head = {
-        "name": Choice("styles"),
-        "use": Choice("selfcls-mlp"),
-        "hidden_dims": hidden,
-        "classifiers": rules.styles(facts),
     }
     classes_loss = {
         "name": Choice("classes"),
@@ -111,8 +108,12 @@ def _tables(path: str, facts: FolderFacts) -> list[_Table]:
             rules.views(facts),
         ),
         _Table("[backbone]", "The network that computes an image's features.", rules.backbone(facts)),
-        _Table("[[head]]", "Classifiers on the features. They discover the classes.", classes_head),
-        _Table("[[head]]", "Auxiliary classifiers, for the training only.", styles_head),
+        _Table(
+            "[[head]]",
+            "Classifiers on the features. They discover the classes.",
+            head("classes", rules.classifiers(facts)),
+        ),
+        _Table("[[head]]", "Auxiliary classifiers, for the training only.", head("styles", rules.styles(facts))),
         _Table("[[loss]]", "Trains the classifiers that discover the classes.", classes_loss),
         _Table("[[loss]]", "Trains the auxiliary classifiers, from the first epoch on.", styles_loss),
         _Table("[optimizer]", "", optimizer),
