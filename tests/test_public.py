@@ -59,8 +59,8 @@ def test_plugins_import_only_public_names(distribution: Path) -> None:
 def test_every_import_is_a_declared_dependency(distribution: Path) -> None:
     metadata = tomllib.loads((distribution / "pyproject.toml").read_text())["project"]
     extras = [extra for name, extra in metadata.get("optional-dependencies", {}).items() if name != "dev"]
-    wanted = sum(extras, metadata["dependencies"])
-    declared = {dependency.partition(">")[0].strip().lower() for dependency in wanted}
+    dependencies = sum(extras, metadata["dependencies"])
+    declared = {dependency.partition(">")[0].strip().lower() for dependency in dependencies}
     own = {metadata["name"], *declared}
     if "mlflow" in own:
         own.add("mlflow-skinny")  # a part of it, all that is tested with

@@ -150,7 +150,7 @@ class _Checker:
             else:
                 sections[name] = result
         for name in self.tables:
-            self.component_tables[name] = [found for item in self._tables(name) if (found := self._find_entry(*item))]
+            self.component_tables[name] = [entry for item in self._tables(name) if (entry := self._find_entry(*item))]
         return sections
 
     def _tables(self, section: str) -> list[tuple[KeyPath, dict[str, Any]]]:

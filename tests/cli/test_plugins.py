@@ -20,9 +20,9 @@ OURS = {
 def test_list_shows_every_component_of_sslkit_and_its_plugins(cli) -> None:
     for kind, names in OURS.items():
         done = cli("plugins", "list", "--kind", kind, "--json")
-        found = json.loads(done.stdout)
-        assert {entry["name"] for entry in found} == names
-        assert set(found[0]) == {"kind", "name", "distribution", "version", "target"}
+        entries = json.loads(done.stdout)
+        assert {entry["name"] for entry in entries} == names
+        assert set(entries[0]) == {"kind", "name", "distribution", "version", "target"}
 
 
 def test_list_accepts_singular_and_plural_and_rejects_an_unknown_kind(cli) -> None:
