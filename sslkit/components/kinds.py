@@ -15,6 +15,7 @@ class Kind:
     Attributes:
         singular: name of a single component, such as ``loss``.
         plural: name of the kind, such as ``losses``; the entry-point group is ``sslkit.<plural>``.
+        section: its section in a recipe; empty for evaluators, which are not in the recipe.
         base: ``module:Class`` that components of the kind inherit from.
         reserved: keys of its recipe table that sslkit reads itself, in addition to ``use``. No option may have such a
             name.
@@ -22,6 +23,7 @@ class Kind:
 
     singular: str
     plural: str
+    section: str
     base: str
     reserved: frozenset[str] = frozenset()
 
@@ -36,20 +38,17 @@ class Kind:
         return f"sslkit.{self.plural}"
 
 
+LOSS_KEYS = frozenset({"name", "weight", "head", "start_epoch"})
+
 KINDS = (
-    Kind("dataset", "datasets", "sslkit.contracts.dataset:Dataset"),
-    Kind("view", "views", "sslkit.contracts.views:Views"),
-    Kind("backbone", "backbones", "sslkit.contracts.backbone:Backbone"),
-    Kind("head", "heads", "sslkit.contracts.head:Head", frozenset({"name"})),
-    Kind(
-        "loss",
-        "losses",
-        "sslkit.contracts.loss:Loss",
-        frozenset({"name", "weight", "head", "start_epoch"}),
-    ),
-    Kind("method", "methods", "sslkit.contracts.method:Method"),
-    Kind("optimizer", "optimizers", "sslkit.contracts.optimizer:Optimizer"),
-    Kind("evaluator", "evaluators", "sslkit.contracts.evaluator:Evaluator"),
+    Kind("dataset", "datasets", "data", "sslkit.contracts.dataset:Dataset"),
+    Kind("view", "views", "views", "sslkit.contracts.views:Views"),
+    Kind("backbone", "backbones", "backbone", "sslkit.contracts.backbone:Backbone"),
+    Kind("head", "heads", "head", "sslkit.contracts.head:Head", frozenset({"name"})),
+    Kind("loss", "losses", "loss", "sslkit.contracts.loss:Loss", LOSS_KEYS),
+    Kind("method", "methods", "method", "sslkit.contracts.method:Method"),
+    Kind("optimizer", "optimizers", "optimizer", "sslkit.contracts.optimizer:Optimizer"),
+    Kind("evaluator", "evaluators", "", "sslkit.contracts.evaluator:Evaluator"),
 )
 
 BY_GROUP = {kind.group: kind for kind in KINDS}

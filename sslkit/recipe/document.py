@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sslkit.components.kinds import KINDS
 from sslkit.errors import Problem, RecipeError
 from sslkit.recipe.line_numbers import KeyPath, line_numbers
 
-COMPONENT_TABLES = ("data", "views", "backbone", "head", "loss", "method", "optimizer")
-"""Sections whose table holds ``use`` and the options of a component."""
+COMPONENT_TABLES = {kind.section: kind for kind in KINDS if kind.section}
+"""Kind of component of each section whose table holds ``use`` and the options of a component."""
 
 MAX_BYTES = 1_000_000
 """Maximum size of a recipe file."""

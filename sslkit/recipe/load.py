@@ -6,13 +6,12 @@ components and validates their options. All problems of a stage are reported tog
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from sslkit.components.catalog import Catalog, Entry
 from sslkit.components.importer import load_component, variant_options
-from sslkit.components.kinds import find_kind
 from sslkit.contracts.options import Options
 from sslkit.errors import ComponentError, Problem, RecipeError
 from sslkit.recipe.document import COMPONENT_TABLES, Document, read_document
@@ -28,17 +27,6 @@ CORE_SECTIONS: dict[str, type[Options]] = {
     "monitor": MonitorSection,
     "evaluation": EvaluationSection,
 }
-
-SECTION_KINDS = {
-    "data": "dataset",
-    "views": "view",
-    "backbone": "backbone",
-    "head": "head",
-    "loss": "loss",
-    "method": "method",
-    "optimizer": "optimizer",
-}
-"""Kind of component of each section."""
 
 ARRAY_SECTIONS = ("head", "loss")
 """Sections that may be an array of tables."""
@@ -103,7 +91,7 @@ def load_network_recipe(path: Path, *, heads: bool = True) -> NetworkRecipe:
 
 
 class _Checker:
-    def __init__(self, document: Document, catalog: Catalog, tables: Sequence[str] = COMPONENT_TABLES) -> None:
+    def __init__(self, document: Document, catalog: Catalog, tables: Iterable[str] = COMPONENT_TABLES) -> None:
         self.document = document
         self.catalog = catalog
         self.tables = tables
@@ -169,7 +157,7 @@ class _Checker:
         return []
 
     def _find_entry(self, path: KeyPath, table: dict[str, Any]) -> ComponentTable | None:
-        kind = find_kind(SECTION_KINDS[str(path[0])])
+        kind = COMPONENT_TABLES[str(path[0])]
         use = table.get("use")
         if not isinstance(use, str):
             names = ", ".join(entry.name for entry in self.catalog.of_kind(kind))

@@ -23,9 +23,6 @@ VALID_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 TEMPLATE_SUFFIX = ".template"
 
-SECTIONS = {"dataset": "data", "view": "views"}
-"""Recipe sections whose name differs from the kind."""
-
 
 def write_distribution(name: str, kind: Kind, folder: Path | None = None) -> Path:
     """Write a distribution ``sslkit-NAME`` with a working component.
@@ -75,9 +72,9 @@ def write_distribution(name: str, kind: Kind, folder: Path | None = None) -> Pat
 
 def _usage(name: str, kind: Kind) -> str:
     """Return the README's example of how to use the component."""
-    if kind.singular == "evaluator":
+    if not kind.section:
         return f"    sslkit eval --use {name}"
-    return f'```toml\n[{SECTIONS.get(kind.singular, kind.singular)}]\nuse = "{name}"\n```'
+    return f'```toml\n[{kind.section}]\nuse = "{name}"\n```'
 
 
 def _read(root: Traversable, parents: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:

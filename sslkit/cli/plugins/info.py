@@ -92,20 +92,16 @@ def _recipes(entry: Entry) -> list[str]:
     """Return the recipes in the working directory that use the component."""
     import tomllib
 
-    from sslkit.recipe.load import SECTION_KINDS
-
     recipes = []
     for path in sorted(Path(RECIPES).rglob("*.toml")):
         try:
             tables = tomllib.loads(path.read_text())
         except (OSError, ValueError):
             continue
-        for section, kind in SECTION_KINDS.items():
-            value = tables.get(section, [])
-            items = value if isinstance(value, list) else [value]
-            uses = {table.get("use") for table in items if isinstance(table, dict)}
-            if kind == entry.kind.singular and uses & {entry.name, entry.qualified}:
-                recipes.append(str(path))
+        value = tables.get(entry.kind.section, [])
+        items = value if isinstance(value, list) else [value]
+        if {table.get("use") for table in items if isinstance(table, dict)} & {entry.name, entry.qualified}:
+            recipes.append(str(path))
     return recipes
 
 
