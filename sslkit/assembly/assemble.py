@@ -16,7 +16,7 @@ from sslkit.contracts.method import Method, Parts, WeightedLoss
 from sslkit.contracts.optimizer import Optimizer
 from sslkit.contracts.views import Views
 from sslkit.data.loader import Loader
-from sslkit.data.placement import place, streams
+from sslkit.data.placement import place_images, should_prefetch
 from sslkit.data.seeds import seed_global
 from sslkit.device.out_of_memory import explain_out_of_memory
 from sslkit.errors import DataError, RecipeError
@@ -78,10 +78,10 @@ def assemble(
     world = world or World()
     dataset = build_dataset(recipe)
     with explain_out_of_memory(recipe.document, ("data",), "the data set"):
-        images, placement_note = place(_training_images(dataset), device, world.size // recipe.train.nodes)
+        images, placement_note = place_images(_training_images(dataset), device, world.size // recipe.train.nodes)
     loader = _build_loader(recipe, images, world, steps_before)
-    loader.streamed = streams(images, device)
-    loader.pinned = loader.streamed and device == "cuda"
+    loader.prefetch = should_prefetch(images, device)
+    loader.pin_memory = loader.prefetch and device == "cuda"
     mean, std = channel_statistics(images)
     context = Context(
         channels=images.shape[0],

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sslkit.cli.common.console import print_json, print_table, print_text, reserve_stdout, stderr_console, stdout_console
+from sslkit.cli.common.console import (
+    print_json,
+    print_table,
+    print_text,
+    reserve_stdout,
+    stderr_console,
+    stdout_console,
+)
 from sslkit.cli.common.options import JsonOption, RunArgument, RunsOption
 
 if TYPE_CHECKING:
