@@ -109,15 +109,15 @@ class Method(Component, nn.Module):
 
     def __init__(self, options: Options, context: Context, parts: Parts) -> None:
         super().__init__()
-        self.backbone = parts.backbone
-        self.heads = dict(parts.heads)
-        self.losses = {item.name: item.loss for item in parts.losses}
+        self.backbone: Backbone = parts.backbone
+        self.heads: dict[str, Head] = dict(parts.heads)
+        self.losses: dict[str, Loss] = {item.name: item.loss for item in parts.losses}
         # Registered by index, because a name in a recipe may equal an attribute of nn.Module.
-        self.head_modules = nn.ModuleList(self.heads.values())
-        self.loss_modules = nn.ModuleList(self.losses.values())
-        self.loss_weights = {item.name: item.weight for item in parts.losses}
-        self.loss_heads = {item.name: item.head for item in parts.losses}
-        self.start_epochs = {item.name: item.start_epoch for item in parts.losses}
+        self.head_modules: nn.ModuleList = nn.ModuleList(self.heads.values())
+        self.loss_modules: nn.ModuleList = nn.ModuleList(self.losses.values())
+        self.loss_weights: dict[str, float] = {item.name: item.weight for item in parts.losses}
+        self.loss_heads: dict[str, str] = {item.name: item.head for item in parts.losses}
+        self.start_epochs: dict[str, int] = {item.name: item.start_epoch for item in parts.losses}
 
     @abstractmethod
     def forward(self, batch: Batch) -> MethodOutput:
