@@ -15,8 +15,12 @@ from torch import Tensor
 import sslkit
 from sslkit_selfcls.queue import NeighbourQueue
 
-EPSILON = 1e-8
-"""Constant that guards the two normalisations and the logarithm, as in the paper's code."""
+EPSILON = 1e-12
+"""Constant that guards the two normalisations and the logarithm: what the authors' train.py passes to their loss.
+
+Their loss.py has another default, 1e-8, which no training of theirs uses. The two differ for sharp logits: a certain and
+wrong prediction costs up to ``-ln(EPSILON)``.
+"""
 
 
 class SelfClassifierLoss(sslkit.Loss):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 import sslkit
 from sslkit_selfcls.loss import SelfClassifierLoss
@@ -40,7 +41,7 @@ def draw(*sizes: int, views: int = 2, batch: int = 6, seed: int = 0) -> Logits:
 
 def formula(logits: Logits, global_views: int, row: float = 0.1, column: float = 0.05) -> float:
     """Compute the paper's formula with Python floats."""
-    eps = 1e-8
+    eps = 1e-12
     classifier_losses = []
     for views in logits:
         values = [view.tolist() for view in views]
@@ -95,6 +96,36 @@ def test_equals_the_formula_where_eps_matters() -> None:
     assert output.total.item() == pytest.approx(formula(logits, 2), abs=1e-10)
 
 
+def authors_loss(logits: Logits, row: float = 0.1, column: float = 0.05, eps: float = 1e-12) -> Tensor:
+    """Compute the loss as the authors' ``loss.py``, with the ``eps`` that their ``train.py`` passes."""
+    terms = []
+    for views in logits:
+        targets = [normalize((view / column).softmax(0), p=1, dim=1, eps=eps) for view in views]
+        for j, view in enumerate(views):
+            predicted = normalize((view / row).softmax(1), p=1, dim=0, eps=eps)
+            logarithm = (len(view) / view.shape[1] * predicted + eps).log()
+            for i, target in enumerate(targets):
+                if i != j and (i < 2 or j < 2):
+                    terms.append(-(target * logarithm).sum(1).mean())
+    return torch.stack(terms).mean()
+
+
+@pytest.mark.parametrize("gain", [1, 3, 10])
+def test_equals_the_authors_code_with_trained_gains(gain: int) -> None:
+    """Gains scale the logits, which are cosines; from about 3 on, eps decides the loss of a wrong prediction."""
+    logits = [[(gain * view).requires_grad_() for view in views] for views in draw(4, 6, views=4)]
+    expected = authors_loss(logits)
+    output = make_loss(4)(outputs(logits))
+    assert output.total.item() == pytest.approx(expected.item(), abs=1e-11)
+    flat = [view for views in logits for view in views]
+    gradients = [torch.autograd.grad(total, flat) for total in (output.total, expected)]
+    for own, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-9, atol=1e-11)
+    if gain == 3:
+        other_eps = authors_loss(logits, eps=1e-8).item()
+        assert abs(expected.item() - other_eps) > 0.1, "eps has no influence, so the test proves nothing"
+
+
 def test_gradients() -> None:
     logits = [view.requires_grad_() for per_view in draw(3, 3, 4, views=3, batch=4) for view in per_view]
     loss = make_loss(3, row_temperature=0.4, column_temperature=0.3)
@@ -113,7 +144,7 @@ def test_targets_are_not_detached() -> None:
     detached = [view.detach().requires_grad_() for view in per_view]
     q = (detached[0] / 0.05).softmax(0).detach()
     p = (detached[1] / 0.1).softmax(1)
-    (-((q / q.sum(1, keepdim=True)) * (p / p.sum(0) * 2 + 1e-8).log()).sum(1).mean() / 2).backward()
+    (-((q / q.sum(1, keepdim=True)) * (p / p.sum(0) * 2 + 1e-12).log()).sum(1).mean() / 2).backward()
     # The gradient through the prediction alone is not the whole gradient of the view.
     assert per_view[1].grad is not None
     assert detached[1].grad is not None
