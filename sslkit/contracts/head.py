@@ -31,6 +31,9 @@ class Head(Component, nn.Module):
     Subclasses set ``embedding_dim`` in ``__init__`` and implement ``embed``. A head with classifiers (prototypes) also
     sets ``classifiers`` and implements ``classify``.
 
+    In training a head receives the features of all views of a batch in one call: B is then the number of views times
+    the batch size, and BatchNorm normalises over all views.
+
     Attributes:
         embedding_dim: int, length E of an embedding.
         classifiers: tuple of int, the number of classes K of each classifier, in the order of ``HeadOutput.logits``.
@@ -57,7 +60,7 @@ class Head(Component, nn.Module):
         return HeadOutput(embedding, self.classify(embedding))
 
     def after_backward(self, step: int) -> None:
-        """Modify the gradients of optimizer step ``step`` (from 0), for example set those of frozen prototypes to 0."""
+        """Modify the gradients of step ``step`` (as in ``ViewOutputs``), for example of frozen prototypes."""
 
     def after_step(self) -> None:
         """Modify the weights after an optimizer step, for example renormalise prototypes."""

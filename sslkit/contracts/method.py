@@ -92,6 +92,9 @@ class Method(Component, nn.Module):
     teacher. Subclass ``sslkit.JointEmbedding`` to change the branches only; subclass ``Method`` to write the whole
     step.
 
+    A step calls each head at most once, with the features of all views, so that its BatchNorm sees them together.
+    ``sslkit.forward_views`` does this.
+
     Attributes:
         branches: frozenset of str, names of the branches in the ``ViewOutputs`` that losses receive. Default:
             ``{"student"}``.

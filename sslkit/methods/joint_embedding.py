@@ -59,31 +59,26 @@ class JointEmbedding(Method):
 def forward_views(backbone: Backbone, heads: Mapping[str, Head], groups: Sequence[Tensor]) -> OutputsByHead:
     """Encode views with a backbone and its heads.
 
+    As in the code of SwAV, DINO and Self-Classifier, each head receives the features of all views in one call, so that
+    its BatchNorm layers normalise global and local views together.
+
     Args:
         backbone: called once per view group, with all views of the group.
-        heads: by name.
+        heads: by name; each is called once.
         groups: ``[V, B, C, S, S]`` of each view group.
 
     Returns:
         Outputs by head name; without heads, the features alone under ``""``.
     """
-    features = [backbone(views.flatten(0, 1)) for views in groups]
-    counts = [len(views) for views in groups]
-    outputs = {name: _forward_head(head, features, counts) for name, head in heads.items()}
-    return outputs or {"": BranchOutputs(_split_views(features, counts))}
+    by_group = [backbone(views.flatten(0, 1)) for views in groups]
+    features = by_group[0] if len(by_group) == 1 else torch.cat(by_group)
+    count = sum(len(views) for views in groups)
+    outputs = {name: _forward_head(head, features, count) for name, head in heads.items()}
+    return outputs or {"": BranchOutputs(features.chunk(count))}
 
 
-def _forward_head(head: Head, features: Sequence[Tensor], counts: Sequence[int]) -> BranchOutputs:
-    outputs = [head(group) for group in features]
-    classifiers = range(len(outputs[0].logits))
-    return BranchOutputs(
-        _split_views(features, counts),
-        _split_views([output.embedding for output in outputs], counts),
-        tuple(_split_views([output.logits[index] for output in outputs], counts) for index in classifiers),
-        head.classify,
-    )
-
-
-def _split_views(groups: Sequence[Tensor], counts: Sequence[int]) -> tuple[Tensor, ...]:
-    """Split ``[V * B, ...]`` of each view group into ``[B, ...]`` of each view."""
-    return tuple(view for group, count in zip(groups, counts, strict=True) for view in group.chunk(count))
+def _forward_head(head: Head, features: Tensor, count: int) -> BranchOutputs:
+    """Return the outputs of ``count`` views from their features ``[count * B, D]``."""
+    output = head(features)
+    logits = tuple(each.chunk(count) for each in output.logits)
+    return BranchOutputs(features.chunk(count), output.embedding.chunk(count), logits, head.classify)

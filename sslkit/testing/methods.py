@@ -179,6 +179,18 @@ class MethodTests(ComponentTests):
             )
             require(same, f"classify of the branch {name!r} must give the logits of its head: set it to head.classify")
 
+    def test_heads_receive_all_views_in_one_call(self) -> None:
+        """BatchNorm in a head then normalises global and local views together."""
+        method = self.build()
+        rows: list[int] = []
+        method.heads["head"].register_forward_hook(lambda module, inputs, output: rows.append(len(inputs[0])))
+        method(self.batch())
+        require(
+            len(rows) <= 1,
+            f"the head is called {len(rows)} times, with {rows} features: concatenate the features of all views and "
+            "call it once, as sslkit.forward_views does",
+        )
+
     def test_frozen_parameters_get_no_gradient(self) -> None:
         method = self.build()
         self.train_step(method, 0)

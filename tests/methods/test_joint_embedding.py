@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import ClassVar
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.context import Context
@@ -14,7 +16,7 @@ from sslkit.contracts.head import Head
 from sslkit.contracts.loss import Loss, LossOutput, ViewOutputs
 from sslkit.contracts.method import Batch, Parts, WeightedLoss
 from sslkit.contracts.options import NoOptions
-from sslkit.methods.joint_embedding import JointEmbedding
+from sslkit.methods.joint_embedding import JointEmbedding, forward_views
 
 CONTEXT = Context(channels=1, image_size=2, mean=(0.5,), std=(0.5,), batch_size=3, steps_per_epoch=1, epochs=1)
 OPTIONS = NoOptions()
@@ -137,3 +139,50 @@ def test_hooks_are_called_on_every_head(batch: Batch) -> None:
     method.after_backward(5)
     method.after_step()
     assert calls == [5, "after_step"]
+
+
+class BatchNormHead(Head):
+    """Head as in SwAV, DINO and Self-Classifier: BatchNorm in an MLP, then unit embeddings and prototypes."""
+
+    api = 1
+    embedding_dim = 3
+    classifiers = (4,)
+
+    def __init__(self) -> None:
+        super().__init__(OPTIONS, CONTEXT)
+        self.mlp = nn.Sequential(nn.Linear(2, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3))
+        self.prototypes = nn.Linear(3, 4, bias=False)
+
+    def embed(self, features: Tensor) -> Tensor:
+        return normalize(self.mlp(features))
+
+    def classify(self, embedding: Tensor) -> tuple[Tensor, ...]:
+        return (self.prototypes(embedding),)
+
+
+def authors_forward(backbone: Backbone, head: BatchNormHead, views: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Encode views as SwAV's ``ResNet.forward``, DINO's ``MultiCropWrapper`` and Self-Classifier's ``Model`` do."""
+    sizes = torch.tensor([view.shape[-1] for view in views])
+    ends = torch.unique_consecutive(sizes, return_counts=True)[1].cumsum(0).tolist()
+    starts = [0, *ends[:-1]]
+    features = torch.cat([backbone(torch.cat(views[start:end])) for start, end in zip(starts, ends, strict=True)])
+    embedding = normalize(head.mlp(features))
+    return embedding, head.prototypes(embedding)
+
+
+def test_batch_norm_in_a_head_sees_global_and_local_views_together_as_in_the_authors_code(batch: Batch) -> None:
+    torch.manual_seed(0)
+    backbone, head = SumBackbone().double(), BatchNormHead().double()
+    copy = deepcopy(head)
+    groups = tuple(group.double() for group in batch.views)
+    branch = forward_views(backbone, {"head": head}, groups)["head"]
+    embedding, logits = authors_forward(backbone, copy, [view for group in groups for view in group])
+    torch.testing.assert_close(torch.cat(branch.embeddings), embedding, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(torch.cat(branch.logits[0]), logits, rtol=1e-12, atol=1e-12)
+    for one, other in zip(head.buffers(), copy.buffers(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+    assert head.mlp[1].num_batches_tracked == 1
+    (branch.logits[0][0] * branch.logits[0][4]).sum().backward()
+    (logits[:3] * logits[-3:]).sum().backward()
+    for one, other in zip(head.parameters(), copy.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-10, atol=1e-12)

@@ -138,6 +138,15 @@ def test_the_teacher_has_its_own_batch_norm_statistics(batch: Batch) -> None:
     assert not torch.equal(method.teacher.norm.running_mean, method.backbone.norm.running_mean)
 
 
+def test_each_head_of_student_and_teacher_gets_its_views_in_one_call(batch: Batch) -> None:
+    method = make_method()
+    rows: dict[str, list[int]] = {"student": [], "teacher": []}
+    for branch, head in (("student", method.heads["unit"]), ("teacher", method.teacher_heads["unit"])):
+        head.register_forward_hook(lambda module, inputs, output, branch=branch: rows[branch].append(len(inputs[0])))
+    method(replace(batch, global_views=3))
+    assert rows == {"student": [15], "teacher": [9]}, "3 images; of the 5 views 3 are global, in two groups"
+
+
 def test_the_state_includes_the_teacher_and_training_continues_identically(batch: Batch) -> None:
     first, second = make_method(), make_method()
     train_step(first, batch)

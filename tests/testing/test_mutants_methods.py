@@ -8,7 +8,7 @@ from typing import Any
 import numpy
 import torch
 from mutants import Mutants, MutantTests
-from torch import nn
+from torch import Tensor, nn
 
 import sslkit
 
@@ -27,11 +27,13 @@ class ValidMethod(sslkit.Method):
         return sslkit.MethodOutput(total, {"total": total.detach()})
 
     def encode(self, batch: sslkit.Batch) -> sslkit.ViewOutputs:
-        features = tuple(self.backbone(view) for group in batch.views for view in group)
-        head = self.heads["head"]
-        result = [head(feature) for feature in features]
-        logits = tuple(own.logits[0] for own in result)
-        branch = sslkit.BranchOutputs(features, tuple(own.embedding for own in result), (logits,), head.classify)
+        by_view = [self.backbone(view) for group in batch.views for view in group]
+        return self.outputs(batch, self.heads["head"], by_view)
+
+    def outputs(self, batch: sslkit.Batch, head: sslkit.Head, features: list[Tensor]) -> sslkit.ViewOutputs:
+        result = head(torch.cat(features))
+        embeddings, logits = result.embedding.chunk(len(features)), result.logits[0].chunk(len(features))
+        branch = sslkit.BranchOutputs(tuple(features), embeddings, (logits,), head.classify)
         return sslkit.ViewOutputs({"student": branch}, batch.global_views, batch.index, batch.step, batch.epoch)
 
 
@@ -52,17 +54,23 @@ class MethodThatRenamesHeads(ValidMethod):
 @MUTANTS.fails("test_gradients_reach_backbone_and_head")
 class MethodThatDetachesTheBackbone(ValidMethod):
     def encode(self, batch: sslkit.Batch) -> sslkit.ViewOutputs:
-        views = tuple(group.detach() for group in batch.views)
         with torch.no_grad():
-            features = [self.backbone(view) for group in views for view in group]
-        outputs = super().encode(batch)
-        result = [self.heads["head"](feature) for feature in features]
-        branch = replace(
-            outputs.student,
-            embeddings=tuple(own.embedding for own in result),
-            logits=(tuple(own.logits[0] for own in result),),
+            features = [self.backbone(view) for group in batch.views for view in group]
+        return self.outputs(batch, self.heads["head"], features)
+
+
+@MUTANTS.fails("test_heads_receive_all_views_in_one_call")
+class MethodThatCallsTheHeadForEachGroup(ValidMethod):
+    def encode(self, batch: sslkit.Batch) -> sslkit.ViewOutputs:
+        by_group = [ValidMethod.encode(self, replace(batch, views=(group,))) for group in batch.views]
+        branches = [outputs.student for outputs in by_group]
+        student = sslkit.BranchOutputs(
+            tuple(view for branch in branches for view in branch.features),
+            tuple(view for branch in branches for view in branch.embeddings),
+            (tuple(view for branch in branches for view in branch.logits[0]),),
+            self.heads["head"].classify,
         )
-        return replace(outputs, branches={"student": branch})
+        return replace(by_group[0], branches={"student": student})
 
 
 @MUTANTS.fails("test_losses_receive_every_announced_branch")
