@@ -18,8 +18,8 @@ from sslkit_selfcls.queue import NeighbourQueue
 EPSILON = 1e-12
 """Constant that guards the two normalisations and the logarithm: what the authors' train.py passes to their loss.
 
-Their loss.py has another default, 1e-8, which no training of theirs uses. The two differ for sharp logits: a certain and
-wrong prediction costs up to ``-ln(EPSILON)``.
+Their loss.py has another default, 1e-8, which no training of theirs uses. The two differ for sharp logits: a prediction
+that is certain and wrong costs up to ``-ln(EPSILON)``.
 """
 
 
