@@ -120,20 +120,26 @@ class Lars(Sgd):
         lr: float = Field(default=0.6, gt=0)
         """Peak learning rate; it is not scaled with the batch size (0.6 suits a batch of 256)."""
         weight_decay: float = Field(default=1e-6, ge=0)
-        """Weight decay of weights; biases and normalisation layers have none."""
+        """Weight decay of weights; biases and normalisation layers have none if they are excluded."""
         trust_coefficient: float = Field(default=0.001, gt=0)
         """Factor of the ratio of a weight's norm to its gradient's norm; 0.02 is usual for CIFAR-10."""
         eps: float = Field(default=1e-8, gt=0)
         """Constant added to the denominator of the ratio."""
         clip: bool = False
         """Use the learning rate as the upper bound of the ratio (LARC), not as its factor."""
+        exclude_bias_and_norm: bool = True
+        """Train biases and normalisation layers by plain SGD without decay, as is usual; false: ratio and decay for all
+        parameters, as in the authors' code of SwAV and Self-Classifier."""
 
     options: Options
 
     def build(self, groups: tuple[ParameterGroup, ...]) -> LarsSgd:
-        pairs = zip(self.named_groups(groups), groups, strict=True)
+        adapted = [group.decay or not self.options.exclude_bias_and_norm for group in groups]
         return LarsSgd(
-            [{**settings, "adapt": group.decay} for settings, group in pairs],
+            [
+                {**settings, "adapt": adapt, "weight_decay": self.options.weight_decay if adapt else 0.0}
+                for settings, adapt in zip(self.named_groups(groups), adapted, strict=True)
+            ],
             lr=self.options.lr,
             momentum=self.options.momentum,
             nesterov=self.options.nesterov,

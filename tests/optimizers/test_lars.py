@@ -144,14 +144,44 @@ def test_other_precisions(dtype: torch.dtype) -> None:
     assert all(p.dtype == dtype and p.isfinite().all() for p in params)
 
 
+CONTEXT = Context(channels=3, image_size=8, mean=(0.5,) * 3, std=(0.2,) * 3, batch_size=4, steps_per_epoch=7, epochs=10)
+
+
 def test_the_component_uses_plain_sgd_for_biases() -> None:
     weight, bias = nn.Parameter(torch.ones(4)), nn.Parameter(torch.ones(4))
-    context = Context(
-        channels=3, image_size=8, mean=(0.5,) * 3, std=(0.2,) * 3, batch_size=4, steps_per_epoch=7, epochs=10
-    )
     groups = ParameterGroup("weights", (weight,), True), ParameterGroup("bias-and-norm", (bias,), False)
-    optimizer = Lars(Lars.Options(lr=1.0, weight_decay=0.0, trust_coefficient=0.02), context).build(groups)
+    optimizer = Lars(Lars.Options(lr=1.0, weight_decay=0.0, trust_coefficient=0.02), CONTEXT).build(groups)
     weight.grad, bias.grad = torch.full((4,), 0.5), torch.full((4,), 0.5)
     optimizer.step()
     torch.testing.assert_close(weight.detach(), torch.full((4,), 1 - 0.02))
     torch.testing.assert_close(bias.detach(), torch.full((4,), 0.5))
+
+
+@torch.no_grad()
+def larc_step(sgd: torch.optim.Optimizer, decay: float, trust: float, clip: bool, eps: float = 1e-8) -> None:
+    """Take a step of ``sgd`` (without decay) as apex's LARC does, which the authors of both reports' methods use."""
+    for group in sgd.param_groups:
+        for p in group["params"]:
+            if p.grad is not None and p.norm() != 0 and p.grad.norm() != 0:
+                rate = trust * p.norm() / (p.grad.norm() + decay * p.norm() + eps)
+                p.grad = (p.grad + decay * p) * (min(rate / group["lr"], 1) if clip else rate)
+    sgd.step()
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_all_parameters_equal_the_authors_larc_in_float64(clip: bool) -> None:
+    actual, expected = ([nn.Parameter(p.detach().double()) for p in make_parameters()] for _ in range(2))
+    groups = (
+        ParameterGroup("weights", tuple(actual[:4]), True),
+        ParameterGroup("bias-and-norm", tuple(actual[4:]), False),
+    )
+    options = Lars.Options(lr=0.5, weight_decay=1e-2, clip=clip, exclude_bias_and_norm=False)
+    optimizer, sgd = Lars(options, CONTEXT).build(groups), torch.optim.SGD(expected, lr=0.5, momentum=0.9)
+    for step in range(8):
+        for params in (actual, expected):
+            for parameter, gradient in zip(params, make_gradients(step), strict=True):
+                parameter.grad = None if gradient is None else gradient.double()
+        optimizer.step()
+        larc_step(sgd, 1e-2, 0.001, clip)
+    for a, b in zip(actual, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
