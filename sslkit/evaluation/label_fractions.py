@@ -18,7 +18,8 @@ class LabelFractionOptions(options.Options):
     """Options of an evaluator that can train on a fraction of the labels."""
 
     fractions: tuple[Fraction, ...] = Field((1.0,), min_length=1)
-    """Fractions of the training labels. Subsets are class-balanced, and each contains the smaller ones."""
+    """Fractions of the training labels. Subsets are class-balanced, with one image of each class at least, and each
+    contains the smaller ones. The protocol names fractions whose subsets are equal."""
     seeds: int = Field(1, ge=1)
     """Random subsets for each fraction below 1. The results are their mean and standard deviation."""
 
@@ -39,6 +40,27 @@ class LabelFractionOptions(options.Options):
     def trainings(self) -> dict[str, int]:
         """Return the number of trainings that the metrics of each fraction are averaged over."""
         return {f"{fraction:g}": len(self.seeds_of(fraction, 0)) for fraction in self.fractions}
+
+
+def same_labels(labels_used: Mapping[str, int]) -> dict[str, dict[str, str]]:
+    """Return the protocol entry ``same_labels_as``; nothing if all fractions have different labels.
+
+    With few images, rounding and the one image that each class keeps make subsets of several fractions equal. Subsets
+    of one seed are nested, so those of equal size are equal.
+
+    Args:
+        labels_used: number of labels by fraction.
+
+    Returns:
+        Under ``same_labels_as``, by fraction, the other fractions with the same labels; ``none`` without any.
+    """
+    same = {
+        fraction: [other for other, used in labels_used.items() if used == own and other != fraction]
+        for fraction, own in labels_used.items()
+    }
+    if not any(same.values()):
+        return {}
+    return {"same_labels_as": {fraction: ", ".join(others) or "none" for fraction, others in same.items()}}
 
 
 def aggregate_seeds(by_fraction: Mapping[float, Sequence[Mapping[str, float]]]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from sslkit.data.label_subsets import nested_subsets
 from sslkit.data.splits import stratified_split
 from sslkit.data.store import ConcatStore, SubsetStore
 from sslkit.evaluation.accuracy import topk_accuracy
-from sslkit.evaluation.label_fractions import LabelFractionOptions, aggregate_seeds
+from sslkit.evaluation.label_fractions import LabelFractionOptions, aggregate_seeds, same_labels
 from sslkit.evaluation.labels import count_classes, require_labels
 from sslkit.evaluation.supervised_training import TrainingSettings, predict_logits, train_classifier
 from sslkit.views.option_types import AreaRange
@@ -89,6 +89,7 @@ class Finetune(Evaluator):
             "images": len(test.images),
             "train_images": len(images),
             "labels_used": labels_used,
+            **same_labels(labels_used),
             "classes": classes,
             "trained": "backbone and linear classifier, end to end, float32; the last epoch counts",
             "optimizer": "SGD, momentum 0.9 (Nesterov), cosine to 0",

@@ -12,7 +12,7 @@ from torch import Tensor
 from sslkit.contracts.evaluator import Evaluation, Evaluator, Features, Subject
 from sslkit.data.label_subsets import nested_subsets, stratified_folds
 from sslkit.evaluation.accuracy import topk_accuracy
-from sslkit.evaluation.label_fractions import LabelFractionOptions, aggregate_seeds
+from sslkit.evaluation.label_fractions import LabelFractionOptions, aggregate_seeds, same_labels
 from sslkit.evaluation.labels import count_classes, join_features, require_labels
 from sslkit.evaluation.logistic_regression import StandardScaler, fit_regularisation_path
 
@@ -46,8 +46,8 @@ class Linear(Evaluator):
             DataError: training or test images have no labels.
         """
         train, validation, test = (subject.features(name) for name in ("train", "validation", "test"))
-        classes = count_classes(subject.class_names, require_labels(train, "train"), require_labels(test, "test"))
         labelled = join_features(train, validation)
+        classes = count_classes(subject.class_names, require_labels(labelled, "train"), require_labels(test, "test"))
         scaler = StandardScaler.fit(labelled.features)
         labelled, test = _scaled(labelled, scaler), _scaled(test, scaler)
         chosen: dict[str, list[float]] = {}
@@ -78,6 +78,7 @@ class Linear(Evaluator):
             "probe": "logistic regression (L-BFGS) on frozen features, unaugmented, scaled to mean 0 and std 1",
             "penalties": list(self.options.penalties),
             "labels_used": labels_used,
+            **same_labels(labels_used),
             "penalty_chosen_on": chosen_on,
             "penalty_chosen": chosen,
             "trainings": self.options.trainings(),

@@ -85,6 +85,12 @@ def test_single_images_of_a_class_are_not_held_out() -> None:
     assert result.protocol["lr_backbone_chosen"] == {"1e-06": [0.03]}
 
 
+def test_fractions_with_equal_subsets_are_named() -> None:
+    result = finetune(fractions=(1e-6, 1e-5), lr_backbones=(0.05,), epochs=1, min_steps=0).evaluate(SquareSubject())
+    assert result.protocol["same_labels_as"] == {"1e-06": "1e-05", "1e-05": "1e-06"}
+    assert result.metrics["fractions"]["1e-06"] == result.metrics["fractions"]["1e-05"]
+
+
 def test_few_labels_increase_the_epochs() -> None:
     subject = SquareSubject()
     labels = torch.cat([subject.split("train").labels, subject.split("validation").labels])

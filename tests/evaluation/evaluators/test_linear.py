@@ -98,6 +98,18 @@ def test_one_image_for_each_class_gives_the_default_penalty() -> None:
     assert result.protocol["labels_used"] == {"0.001": CLASSES}
 
 
+def test_fractions_with_equal_subsets_are_named() -> None:
+    result = linear(fractions=(0.001, 0.002, 0.1, 0.9999, 1.0)).evaluate(FeatureSubject())
+    assert result.metrics["fractions"]["0.001"] == result.metrics["fractions"]["0.002"]
+    assert result.protocol["labels_used"] == {
+        "0.001": CLASSES, "0.002": CLASSES, "0.1": 5 * CLASSES, "0.9999": 350, "1": 350,
+    }  # fmt: skip
+    assert result.protocol["same_labels_as"] == {
+        "0.001": "0.002", "0.002": "0.001", "0.1": "none", "0.9999": "1", "1": "0.9999",
+    }  # fmt: skip
+    assert "same_labels_as" not in linear(fractions=(0.1, 1.0)).evaluate(FeatureSubject()).protocol
+
+
 def test_the_protocol_has_the_numbers_of_labels_and_folds() -> None:
     protocol = linear(fractions=(0.04, 0.2, 1.0), seeds=2).evaluate(FeatureSubject()).protocol
     assert protocol["labels_used"] == {"0.04": 2 * CLASSES, "0.2": 10 * CLASSES, "1": 350}

@@ -21,9 +21,11 @@ def probe(**options: object) -> LinearSgd:
     return LinearSgd(LinearSgd.Options.model_validate(given | options))
 
 
-def test_default_epochs_and_batch_size() -> None:
+def test_the_defaults_are_those_of_report_a_and_of_the_authors_linear_evaluation() -> None:
     options = LinearSgd.Options()
-    assert (options.epochs, options.batch_size) == (100, 64)
+    assert (options.epochs, options.batch_size, options.trust_coefficient) == (100, 64, 0.001)
+    assert options.lr == pytest.approx(0.8 * 64 / 4096)
+    assert (options.crop_scale, options.flip_p) == ((0.08, 1.0), 0.5)
 
 
 def test_only_the_classifier_is_trained_and_its_curves_are_recorded() -> None:
@@ -52,6 +54,24 @@ def test_validation_labels_change_only_their_curves() -> None:
     assert original["curves"] != other["curves"]
 
 
+def test_without_validation_curves_no_labelled_image_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[tuple[int, list[int]]] = []
+    original = linear_sgd.fit
+
+    def recording(probe: object, optimizer: object, images: object, labels: torch.Tensor, *rest: object) -> object:
+        trained.append((len(images), labels.tolist()))
+        return original(probe, optimizer, images, labels, *rest)
+
+    monkeypatch.setattr(linear_sgd, "fit", recording)
+    subject = SquareSubject()
+    held_out = probe(epochs=1).evaluate(subject)
+    result = probe(epochs=1, validation_curves=False).evaluate(subject)
+    train, validation = subject.splits["train"].labels.tolist(), subject.splits["validation"].labels.tolist()
+    assert trained == [(180, train), (216, train + validation)]
+    assert (held_out.protocol["train_images"], result.protocol["train_images"]) == (180, 216)
+    assert [set(row) for row in result.metrics["curves"]] == [{"train_loss", "train_top1"}]
+
+
 def test_the_optimizer_is_that_of_the_protocol_and_validation_batches_have_256_images(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -72,7 +92,7 @@ def test_the_optimizer_is_that_of_the_protocol_and_validation_batches_have_256_i
     monkeypatch.setattr(linear_sgd, "predict_logits", recording)
     probe(epochs=2, batch_size=45, lr=0.4).evaluate(SquareSubject())
     assert [rate for rate, _ in steps] == pytest.approx([0.4 * (1 + math.cos(math.pi * k / 8)) / 2 for k in range(8)])
-    assert all(groups == [(0.9, 0.0, 0.05, True), (0.9, 0.0, 0.05, False)] for _, groups in steps)
+    assert all(groups == [(0.9, 0.0, 0.05, True)] for _, groups in steps), "weight and bias, as in the authors' code"
     assert batches == [256, 256, None]
 
 
