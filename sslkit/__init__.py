@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "sslkit.contracts.options": "Options NoOptions",
+    "sslkit.contracts.duration": "Duration duration_steps",
     "sslkit.contracts.context": "Context World",
     "sslkit.contracts.backbone": "Backbone Counterpart",
     "sslkit.contracts.head": "Head HeadOutput",

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch.optim.lr_scheduler import LRScheduler
 
 from sslkit.contracts.context import Context
+from sslkit.contracts.duration import Epochs, count_epochs
 from sslkit.contracts.optimizer import Optimizer, ParameterGroup
 from sslkit.contracts.options import Options
 from sslkit.contracts.schedule import cosine_decay
@@ -24,8 +25,9 @@ class ScheduledOptions(Options):
     """Weight decay of weights; biases and normalisation layers have none."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """After the warm-up: cosine decays from lr to final_lr along half a cosine, constant keeps lr."""
-    warmup_epochs: float = Field(default=0.0, ge=0)
-    """Length of the linear warm-up from warmup_lr to lr, in epochs; fractions such as 0.5 are allowed."""
+    warmup_epochs: Epochs = 0.0
+    """Length of the linear warm-up from warmup_lr to lr: epochs, such as 0.5, or a percentage of the training, such as
+    "10%"."""
     warmup_lr: float = Field(default=0.0, ge=0)
     """Learning rate of the first step of the warm-up."""
     final_lr: float = Field(default=0.0, ge=0)
@@ -42,7 +44,7 @@ class Schedule(LRScheduler):
     def __init__(self, optimizer: torch.optim.Optimizer, options: ScheduledOptions, context: Context) -> None:
         self.options = options
         self.total_steps = context.total_steps
-        self.warmup_steps = round(options.warmup_epochs * context.steps_per_epoch)
+        self.warmup_steps = round(count_epochs(options.warmup_epochs, context.epochs) * context.steps_per_epoch)
         super().__init__(optimizer)
 
     def lr_at(self, step: int) -> float:
@@ -78,7 +80,7 @@ class ScheduledOptimizer(Optimizer):
     """Base class of the built-in optimizers.
 
     Raises:
-        OptionError: the schedule's options contradict each other or do not fit the number of epochs.
+        OptionError: the schedule's options contradict each other.
     """
 
     api = 1
@@ -86,12 +88,7 @@ class ScheduledOptimizer(Optimizer):
 
     def __init__(self, options: ScheduledOptions, context: Context) -> None:
         super().__init__(options, context)
-        if options.warmup_epochs > context.epochs:
-            raise OptionError(
-                "warmup_epochs",
-                f"a warm-up of {options.warmup_epochs:g} epochs is longer than the training ({context.epochs} epochs)",
-            )
-        if options.warmup_lr and not options.warmup_epochs:
+        if options.warmup_lr and not count_epochs(options.warmup_epochs, context.epochs):
             raise OptionError("warmup_lr", "has no effect without a warm-up: set warmup_epochs, or remove warmup_lr")
         if options.final_lr and options.schedule == "constant":
             raise OptionError("final_lr", 'has no effect with the constant schedule: use schedule = "cosine"')

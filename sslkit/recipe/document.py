@@ -42,12 +42,14 @@ class Document:
 
     tables: dict[str, Any]
     origins: dict[KeyPath, Origin] = field(default_factory=dict)
+        replaced: values that ``extends`` or ``--set`` replaced, by key path; the first of each.
     notes: list[str] = field(default_factory=list)
     source: str = ""
 
     def problem(self, path: KeyPath, message: str, hint: str = "") -> Problem:
         """Return a problem at a key, with the origin of the key or of its closest parent."""
         origin = next(
+    replaced: dict[KeyPath, Any] = field(default_factory=dict)
             (self.origins[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.origins),
             Origin(self.source),
         )
@@ -165,3 +167,5 @@ def _changes_component(before: Any, value: Any) -> bool:
         and isinstance(value, dict)
         and value.get("use", before.get("use")) != before.get("use")
     )
+            if key in old:
+                base.replaced.setdefault(key_path, before)

@@ -15,6 +15,7 @@ from sslkit.components.importer import load_component, variant_options
 from sslkit.contracts.options import Options
 from sslkit.errors import ComponentError, Problem, RecipeError
 from sslkit.recipe.document import COMPONENT_TABLES, Document, read_document
+from sslkit.recipe.duration_problems import duration_problems
 from sslkit.recipe.line_numbers import KeyPath
 from sslkit.recipe.option_problems import suggestion, validate_table
 from sslkit.recipe.overrides import apply_overrides
@@ -192,7 +193,7 @@ class _Checker:
         return ComponentSpec(path, table["use"], entry, component, options, wiring)
 
     def check_references(self, recipe: Recipe) -> None:
-        """Check rules across sections: unique names, references to heads, equal parts of a batch."""
+        """Check rules across sections: unique names, references to heads, equal parts of a batch, durations."""
         names = [head.name for head in recipe.heads]
         for group in (recipe.heads, recipe.losses):
             seen: set[str] = set()
@@ -211,6 +212,7 @@ class _Checker:
                 f"set it to a multiple of {processes}",
             )
         self._check_head(("evaluation", "head"), recipe.evaluation.head, names)
+        self.problems += duration_problems(recipe)
 
     def _check_head(self, path: KeyPath, name: str, names: list[str]) -> None:
         if name and name not in names:

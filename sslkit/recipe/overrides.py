@@ -72,6 +72,8 @@ def _assign(document: Document, table: dict[str, Any], path: KeyPath, value: Any
         for option in dropped:
             del table[option]
             document.drop_origins((*path[:-1], option))
+    if key in table:
+        document.replaced.setdefault(path, table[key])
     table[key] = value
     document.drop_origins(path)
     document.origins[path] = Origin(source)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from sslkit.contracts.duration import MAX_EPOCHS, Interval, StartEpoch, WholeEpochs
 from sslkit.contracts.options import Options
 
 
@@ -28,7 +29,7 @@ class RunSection(Options):
 class TrainSection(Options):
     """``[train]``: duration, batch size, hardware and checkpoints."""
 
-    epochs: int = Field(ge=1, le=10_000_000)
+    epochs: int = Field(ge=1, le=MAX_EPOCHS)
     """Number of passes over the training images."""
 
     batch_size: int = Field(ge=2, le=10_000_000)
@@ -55,8 +56,9 @@ class TrainSection(Options):
     """Compile the backbone with ``torch.compile``: faster steps on GPUs, but hardly on CPUs, where it needs a C++
     compiler. The first step takes up to minutes longer; the time is reported after the second step."""
 
-    checkpoint_every: str = Field(default="1 epochs", pattern=r"^[1-9][0-9]{0,8} (steps|epochs|minutes)$")
-    """Interval between checkpoints in steps, epochs or minutes, such as ``"500 steps"``."""
+    checkpoint_every: Interval = "1 epochs"
+    """Interval between checkpoints in steps, epochs or minutes, such as ``"500 steps"``, or a percentage of the
+    training, such as ``"10%"``."""
 
     keep_checkpoints: int = Field(default=2, ge=1, le=1_000_000)
     """Number of newest checkpoints to keep, in addition to the best; a resume skips damaged ones."""
@@ -68,8 +70,9 @@ class MonitorSection(Options):
     log_every_steps: int = Field(default=10, ge=1, le=1_000_000_000)
     """Interval in steps between two logged values of loss and learning rate."""
 
-    every_epochs: int = Field(default=1, ge=0, le=10_000_000)
-    """Interval in epochs between two measurements on the validation split; 0: never."""
+    every_epochs: WholeEpochs = 1
+    """Interval in epochs between two measurements on the validation split, or a percentage of the training, such as
+    ``"10%"``; 0: never."""
 
     collapse: Literal["warn", "stop", "off"] = "warn"
     """Reaction when the features collapse: ``warn`` with the likely remedy, ``stop`` training too, or ``off``."""
@@ -107,5 +110,6 @@ class Wiring(Options):
     head: str = ""
     """Name of the head whose outputs this loss reads; empty: the first head."""
 
-    start_epoch: int = Field(default=0, ge=0)
-    """Number of completed epochs after which this loss joins the sum. A head is not trained before a loss reads it."""
+    start_epoch: StartEpoch = 0
+    """Number of completed epochs after which this loss joins the sum, or a percentage of the training, such as
+    ``"50%"``. A head is not trained before a loss reads it."""

@@ -128,6 +128,14 @@ def test_cosine_has_its_mean_value_in_the_middle() -> None:
     assert rates(make_component(Sgd, epochs=1, steps=101, lr=1.0, final_lr=0.5), 101)[50] == pytest.approx(0.75)
 
 
+def test_a_warm_up_may_be_a_percentage_of_the_training() -> None:
+    options = {"lr": 0.3, "schedule": "constant"}
+    for share, epochs in (("15%", 1.5), ("12.5 %", 1.25), ("0%", 0)):
+        assert rates(make_component(Sgd, warmup_epochs=share, **options), 70) == rates(
+            make_component(Sgd, warmup_epochs=epochs, **options), 70
+        )
+
+
 def test_constant_keeps_lr_after_the_warm_up() -> None:
     lrs = rates(make_component(AdamW, lr=0.3, warmup_epochs=0.5, schedule="constant"), 70)
     assert lrs[0] == 0.0
@@ -141,7 +149,6 @@ def test_a_training_of_one_step_uses_the_peak_rate() -> None:
 @pytest.mark.parametrize(
     ("option", "options"),
     [
-        ("warmup_epochs", {"warmup_epochs": 10.5}),
         ("warmup_lr", {"warmup_lr": 0.01}),
         ("final_lr", {"final_lr": 0.01, "schedule": "constant"}),
         ("final_lr", {"final_lr": 0.2, "lr": 0.1}),

@@ -41,9 +41,6 @@ def test_the_recipe_trains(name: str, image_folder: Path, tmp_path: Path, monkey
         settings += ["data.use=image-folder", f"data.root={image_folder}"]
     else:
         settings += ["train.batch_size=256"]
-    if "start_epoch" in path.read_text():
-        settings += ["loss.classes.start_epoch=1"]
-    settings += ["optimizer.warmup_epochs=0"]
     recipe = load_recipe(path, settings)
     run = train(recipe, tmp_path / "runs")
     losses = [row.value for row in read_metrics(run.metrics) if row.metric == "loss"]

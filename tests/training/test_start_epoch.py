@@ -81,6 +81,10 @@ def test_a_head_is_untrained_until_its_loss_starts_also_when_resumed(two_losses:
     [
         (["loss.late.start_epoch=2"], "loss.0.start_epoch: this loss never starts: the training ends after 2 epochs"),
         (
+            ["loss.late.start_epoch=100%"],
+            "loss.0.start_epoch: this loss never starts: the training ends after 2 epochs",
+        ),
+        (
             ["loss.early.start_epoch=1"],
             "loss: no loss is active in the first epoch: leave start_epoch of one loss at 0",
         ),
