@@ -184,8 +184,9 @@ def train(
         >>> run = sslkit.train("recipes/quickstart.toml", settings=["train.epochs=10"])
         >>> run.evaluate().evaluators["cluster"].metrics["acc"]
     """
-    parent = find_run(continue_from, runs) if continue_from is not None else None
-    return _as_api_run(training.train(load_recipe(Path(recipe), settings), _root(runs), reporter, parent))
+    root = _root(runs)
+    parent = find.find_finished_run(_spec(continue_from), root)[0] if continue_from is not None else None
+    return _as_api_run(training.train(load_recipe(Path(recipe), settings), root, reporter, parent))
 
 
 def resume(
@@ -210,7 +211,7 @@ def resume(
         RunError: there is no such run; it is finished, still running or has no checkpoint; or the recipe, the data,
             the processes or the precision have changed.
     """
-    interrupted = find.find_run(_spec(run), _root(runs), unfinished=True)
+    interrupted = find.find_unfinished_run(_spec(run), _root(runs))
     return _as_api_run(training.resume(interrupted, reporter, allow))
 
 

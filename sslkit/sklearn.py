@@ -19,7 +19,7 @@ from sslkit.device.hardware import DeviceName, choose_device
 from sslkit.errors import InputError
 from sslkit.evaluation.class_groups import group_by_name, predict_group
 from sslkit.runs.class_names import read_class_names
-from sslkit.runs.find import find_run, runs_folder
+from sslkit.runs.find import find_finished_run, runs_folder
 from sslkit.trained.network import TrainedNetwork
 from sslkit.views.preprocess import preprocess
 
@@ -42,7 +42,7 @@ class _ImageEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
 
     def _load(self) -> TrainedNetwork:
         root = runs_folder(None if self.runs is None else Path(self.runs))
-        run = find_run(None if self.run is None else str(self.run), root)
+        run = find_finished_run(None if self.run is None else str(self.run), root)[0]
         network = TrainedNetwork(run, choose_device(self.device))
         self.backbone_ = network.backbone
         self.channels_: int = network.metadata["channels"]
@@ -111,7 +111,7 @@ class SSLFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _ImageEstim
     ``fit`` loads the network and learns nothing from X.
 
     Args:
-        run: the run's folder, ``NAME/ID``, ``NAME`` or ``ID``; None means the latest run.
+        run: the run's folder, ``NAME/ID``, ``NAME`` or ``ID``; None means the newest finished run.
         runs: the folder of all runs; None means ``$SSLKIT_RUNS``, else ``./runs``.
         image_shape: ``(height, width)`` or ``(height, width, channels)`` of flattened rows.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.

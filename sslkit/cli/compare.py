@@ -9,6 +9,7 @@ import typer
 
 from sslkit.cli.common import completion
 from sslkit.cli.common.console import print_json, print_table, print_text, stderr_console, stdout_console
+from sslkit.cli.common.finished_run import find_finished
 from sslkit.cli.common.options import JsonOption, RunsOption
 
 
@@ -27,10 +28,10 @@ def command(
     from sslkit.reporting.compare import compare
     from sslkit.reporting.evaluation_tables import format_metric
     from sslkit.reporting.references import read_reference
-    from sslkit.runs.find import find_run, runs_folder
+    from sslkit.runs.find import runs_folder
 
     published = read_reference(reference) if reference else None
-    result = compare([find_run(each, runs_folder(runs)) for each in run], published)
+    result = compare([find_finished(each, runs_folder(runs)) for each in run], published)
     for note in result["notes"]:
         print_text(stderr_console(), f"note: {note}")
     if json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sslkit.cli.common.console import reserve_stdout
+from sslkit.cli.common.finished_run import find_finished
 from sslkit.cli.common.image_files import ImagesArgument, OutOption, RequiredRunArgument, print_result, progress_bar
 from sslkit.cli.common.options import DeviceOption, JsonOption, RunsOption
 
@@ -19,8 +20,9 @@ def command(
     """Write the features of each image as Parquet. An interrupted call is resumed."""
     from sslkit.device.hardware import choose_device
     from sslkit.inference.predict import embed
-    from sslkit.runs.find import find_run, runs_folder
+    from sslkit.runs.find import runs_folder
 
+    chosen = find_finished(run, runs_folder(runs))
     with reserve_stdout(json), progress_bar(disable=json) as on_progress:
-        result = embed(find_run(run, runs_folder(runs)), images, out, choose_device(device), on_progress)
+        result = embed(chosen, images, out, choose_device(device), on_progress)
     print_result(result, as_json=json)

@@ -14,7 +14,8 @@ from sslkit.cli.common.console import (
     stderr_console,
     stdout_console,
 )
-from sslkit.cli.common.options import JsonOption, RunArgument, RunsOption
+from sslkit.cli.common.finished_run import find_finished
+from sslkit.cli.common.options import FinishedRunArgument, JsonOption, RunsOption
 
 if TYPE_CHECKING:
     from sslkit.runs.evaluation_result import EvaluationResult
@@ -33,7 +34,7 @@ ALL_LABELS = "sslkit:linear-sgd"
 
 
 def command(
-    run: RunArgument = None,
+    run: FinishedRunArgument = None,
     cluster: Annotated[
         bool,
         typer.Option("--cluster", help="Clustering accuracy on the test images, compared with k-means (the default)."),
@@ -86,7 +87,7 @@ def command(
     from sslkit.errors import NotSavedError
     from sslkit.evaluation.build_evaluators import build_evaluators, build_other_dataset
     from sslkit.evaluation.evaluate import evaluate
-    from sslkit.runs.find import find_run, runs_folder
+    from sslkit.runs.find import runs_folder
     from sslkit.training.distributed.environment import require_single_process
 
     require_single_process("sslkit eval")
@@ -94,7 +95,7 @@ def command(
         data_settings = [setting for setting in set_ or [] if data and setting.startswith("data.")]
         evaluators = build_evaluators(asked, [setting for setting in set_ or [] if setting not in data_settings])
         other = build_other_dataset(data, data_settings) if data else None
-        finished = find_run(run, runs_folder(runs))
+        finished = find_finished(run, runs_folder(runs))
         not_saved = None
         try:
             result = evaluate(

@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from sslkit.cli.common.console import print_json, reserve_stdout, stderr_console, stdout_console
-from sslkit.cli.common.options import JsonOption, RunArgument, RunsOption
+from sslkit.cli.common.finished_run import find_finished
+from sslkit.cli.common.options import FinishedRunArgument, JsonOption, RunsOption
 
 
 def command(
-    run: RunArgument = None,
+    run: FinishedRunArgument = None,
     *,
     to: Annotated[
         str,
@@ -33,10 +34,10 @@ def command(
 ) -> None:
     """Export a finished run's network to another library, verify the export, and write a model card."""
     from sslkit.export.export import export
-    from sslkit.runs.find import find_run, runs_folder
+    from sslkit.runs.find import runs_folder
 
     with reserve_stdout(json):
-        exported = export(find_run(run, runs_folder(runs)), to, out)
+        exported = export(find_finished(run, runs_folder(runs)), to, out)
     if json:
         print_json({"file": str(exported.file), "card": str(exported.card), "contents": exported.contents})
         return

@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from sslkit.cli.common.console import print_json, print_table, stdout_console
-from sslkit.cli.common.options import DeviceOption, JsonOption, RunArgument, RunsOption
+from sslkit.cli.common.finished_run import find_finished
+from sslkit.cli.common.options import DeviceOption, FinishedRunArgument, JsonOption, RunsOption
 
 
 def command(
-    run: RunArgument = None,
+    run: FinishedRunArgument = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -34,9 +35,9 @@ def command(
     from sslkit.device.hardware import choose_device
     from sslkit.reporting.escape import escape_controls
     from sslkit.reporting.label_page import name_classes, write_label_page
-    from sslkit.runs.find import find_run, runs_folder
+    from sslkit.runs.find import runs_folder
 
-    chosen = find_run(run, runs_folder(runs))
+    chosen = find_finished(run, runs_folder(runs))
     if settings:
         page, names = None, name_classes(chosen, settings)
     else:

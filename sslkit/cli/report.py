@@ -9,6 +9,7 @@ import typer
 
 from sslkit.cli.common import completion
 from sslkit.cli.common.console import stderr_console, stdout_console
+from sslkit.cli.common.finished_run import find_finished
 from sslkit.cli.common.options import DeviceOption, RunsOption
 
 
@@ -16,7 +17,7 @@ def command(
     run: Annotated[
         list[str] | None,
         typer.Argument(
-            help="The run: its folder, NAME/ID, NAME or ID (default: the latest). Several runs are compared.",
+            help="The run: its folder, NAME/ID, NAME or ID (default: the newest finished). Several runs are compared.",
             autocompletion=completion.runs,
         ),
     ] = None,
@@ -40,10 +41,10 @@ def command(
     """Write a report as one HTML file: training curves, discovered classes, evaluations and provenance."""
     from sslkit.device.hardware import choose_device
     from sslkit.reporting.report_page import write_report
-    from sslkit.runs.find import find_run, runs_folder
+    from sslkit.runs.find import runs_folder
 
     root = runs_folder(runs)
-    chosen = [find_run(each, root) for each in run] if run else [find_run(None, root)]
+    chosen = [find_finished(each, root) for each in run or (None,)]
     page, notes = write_report(chosen, out, figures=figures, reference=reference, device=choose_device(device))
     for note in notes:
         stderr_console().print(f"note: {note}", markup=False, soft_wrap=True)

@@ -42,10 +42,10 @@ def command(
 ) -> None:
     """Continue a run that was stopped, from its last checkpoint."""
     from sslkit.cli.common.resilient_reporter import stderr_reporter
-    from sslkit.runs.find import find_run, runs_folder
+    from sslkit.runs.find import find_unfinished_run, runs_folder
     from sslkit.training.train import resume
 
-    stopped = find_run(run, runs_folder(runs), unfinished=True)
+    stopped = find_unfinished_run(run, runs_folder(runs))
     with reserve_stdout(json):
         resumed = resume(stopped, stderr_reporter(), [change.value for change in allow or ()])
     print_outcome(resumed, as_json=json)

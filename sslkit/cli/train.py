@@ -9,6 +9,7 @@ import typer
 
 from sslkit.cli.common import completion
 from sslkit.cli.common.console import print_json, reserve_stdout
+from sslkit.cli.common.finished_run import find_finished
 from sslkit.cli.common.options import JsonOption, RunsOption, SetOption
 
 if TYPE_CHECKING:
@@ -36,12 +37,12 @@ def command(
     """Train a recipe."""
     from sslkit.cli.common.resilient_reporter import stderr_reporter
     from sslkit.recipe.load import load_recipe
-    from sslkit.runs.find import find_run, runs_folder
+    from sslkit.runs.find import runs_folder
 
     if dry_run and continue_from:
         raise typer.BadParameter("--dry-run trains nothing: remove --continue-from")
     # Report a wrong run or recipe before importing torch, which takes seconds.
-    parent = find_run(continue_from, runs_folder(runs)) if continue_from else None
+    parent = find_finished(continue_from, runs_folder(runs)) if continue_from else None
     with reserve_stdout(json):
         checked = load_recipe(recipe, set_ or [])
     if dry_run:

@@ -23,34 +23,85 @@ def all_runs(root: Path) -> Iterator[Run]:
     yield from (Run(path) for path in sorted(folders, key=lambda path: path.name))
 
 
-def find_run(spec: str | None, root: Path, *, unfinished: bool = False) -> Run:
+def find_run(spec: str | None, root: Path) -> Run:
     """Return the run that the user names.
 
     Args:
         spec: a folder, ``NAME/ID``, ``NAME``, ``ID`` or ``latest``; None means the latest run. A name with several
             runs means its newest.
         root: the folder of all runs.
-        unfinished: if several runs match, choose only among those that can be resumed.
 
     Raises:
         RunError: no run matches.
     """
+    if _means_any(spec) and (root / LATEST / "status.json").is_file():
+        return Run((root / LATEST).resolve())
+    return _matching_runs(spec, root)[-1]
+
+
+def find_finished_run(spec: str | None, root: Path) -> tuple[Run, str]:
+    """Return the run that the user names, for a command that needs a finished one.
+
+    Args:
+        spec: as for ``find_run``; if it names several runs, it means the newest that is finished.
+        root: the folder of all runs.
+
+    Returns:
+        The run, and a sentence about a newer run that is skipped; empty without one.
+
+    Raises:
+        RunError: no run matches, or several match and none of them is finished.
+    """
+    runs = _matching_runs(spec, root)
+    newest = find_run(spec, root)
+    if newest.has_valid_status and newest.status.state == "finished":
+        return newest, ""
+    if len(runs) == 1 and not _means_any(spec):
+        return newest, ""
+    finished = [run for run in runs if run.has_valid_status and run.status.state == "finished"]
+    if not finished:
+        raise RunError(f"there is no finished run in {root}: {newest.describe_state()}")
+    return finished[-1], f"{finished[-1].name} is used, the newest finished run: {newest.describe_state(advice=False)}"
+
+
+def find_unfinished_run(spec: str | None, root: Path) -> Run:
+    """Return the run to resume.
+
+    Args:
+        spec: as for ``find_run``; if it names several runs, it means the newest that can be resumed.
+        root: the folder of all runs.
+
+    Raises:
+        RunError: no run matches, or several match and none of them can be resumed.
+    """
+    runs = _matching_runs(spec, root)
+    if len(runs) == 1 and not _means_any(spec):
+        return runs[0]
+    valid = [run for run in runs if run.has_valid_status]
+    stopped = [run for run in valid if run.status.state in ("interrupted", "failed")]
+    if stopped:
+        return stopped[-1]
+    running = [f"; {run.describe_state(advice=False)}" for run in valid if run.status.state == "running"]
+    raise RunError(f"there is nothing to resume in {root}: no run was stopped before its end{''.join(running)}")
+
+
+def _means_any(spec: str | None) -> bool:
+    return not spec or spec == LATEST
+
+
+def _matching_runs(spec: str | None, root: Path) -> list[Run]:
+    """Return the runs that a user's name may mean, oldest first; at least one."""
     if spec and (Path(spec) / "status.json").is_file():
-        return Run(Path(spec).resolve())
-    if spec == LATEST or (not spec and not unfinished):
-        spec = None
-        if (root / LATEST / "status.json").is_file():
-            return Run((root / LATEST).resolve())
-    runs = [run for run in all_runs(root) if not spec or spec in (run.name, run.path.parent.name, run.path.name)]
-    if not runs and spec:
-        raise RunError(f"there is no run {spec!r} in {root}: list the runs with `sslkit runs list`")
-    if not runs:
-        raise RunError(f"there are no runs in {root}: train one with `sslkit train RECIPE`, or set --runs")
-    if unfinished and len(runs) > 1:
-        runs = [run for run in runs if run.has_valid_status and run.status.state in ("interrupted", "failed")]
+        return [Run(Path(spec).resolve())]
+    runs = list(all_runs(root))
+    if _means_any(spec):
         if not runs:
-            raise RunError(f"there is nothing to resume: every run in {root} is finished or still running")
-    return runs[-1]
+            raise RunError(f"there are no runs in {root}: train one with `sslkit train RECIPE`, or set --runs")
+        return runs
+    matches = [run for run in runs if spec in (run.name, run.path.parent.name, run.path.name)]
+    if not matches:
+        raise RunError(f"there is no run {spec!r} in {root}: list the runs with `sslkit runs list`")
+    return matches
 
 
 def find_one_run(spec: str, root: Path) -> Run:

@@ -150,6 +150,24 @@ class Run:
         except RunError:
             return False
 
+    def describe_state(self, *, advice: bool = True) -> str:
+        """Return a sentence about an unfinished run, such as ``a/1 is still running, at step 4 of 9``.
+
+        Args:
+            advice: whether to add what completes the run.
+        """
+        if not self.has_valid_status:
+            return f"{self.name} has no valid status.json"
+        status = self.status
+        phrase, remedy = {
+            "running": ("is still running, at", "wait until it has finished"),
+            "interrupted": ("was interrupted at", f"`sslkit resume {self.path}` completes it"),
+            "failed": ("failed at", f"`sslkit resume {self.path}` continues it"),
+            "finished": ("is finished, at", f"`sslkit resume {self.path}` writes its weights"),
+        }[status.state]
+        sentence = f"{self.name} {phrase} step {status.step} of {status.steps}"
+        return f"{sentence}; {remedy}" if advice else sentence
+
     @property
     def has_weights(self) -> bool:
         """Whether the weights of a finished training exist."""

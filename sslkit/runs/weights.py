@@ -14,6 +14,7 @@ from torch import nn
 
 from sslkit.errors import RunError
 from sslkit.files import open_regular_file, write_atomic
+from sslkit.runs.run import Run
 from sslkit.runs.run_format import RUN_FORMAT, require_run_format
 
 KEY = "sslkit"
@@ -72,7 +73,9 @@ def read_metadata(path: Path) -> dict[str, Any]:
         if not isinstance(metadata, dict):
             raise TypeError("its metadata are not a JSON object")
     except FileNotFoundError:
-        raise RunError(f"{path} does not exist: the run has not finished; `sslkit resume` completes it") from None
+        run = Run(path.parent)
+        reason = f": {run.describe_state()}" if (run.path / "status.json").exists() else ""
+        raise RunError(f"{path} does not exist{reason}") from None
     except (OSError, SafetensorError, TypeError, KeyError, ValueError, RecursionError) as error:
         raise RunError(f"the weights {path} cannot be read: {error}") from error
     require_run_format(metadata, path)

@@ -17,7 +17,7 @@ from sslkit.components.kinds import find_kind
 from sslkit.contracts.backbone import Backbone
 from sslkit.device.out_of_memory import first_line
 from sslkit.errors import RunError, SslkitError
-from sslkit.runs.find import find_run, runs_folder
+from sslkit.runs.find import find_finished_run, runs_folder
 from sslkit.runs.weights import count_values, load_weights
 from sslkit.runs.weights_metadata import context_from_metadata, read_backbone_metadata
 
@@ -45,7 +45,7 @@ def load_backbone(run: str | Path | None = None, runs: str | Path | None = None)
     """Return the backbone of a finished run, or of a file written by ``sslkit export --to safetensors``.
 
     Args:
-        run: a run folder, ``NAME/ID``, ``NAME`` or ``ID``, or such a file; None for the latest run.
+        run: a run folder, ``NAME/ID``, ``NAME`` or ``ID``, or such a file; None for the newest finished run.
         runs: the folder of all runs; None for the command line's default.
 
     Raises:
@@ -56,7 +56,7 @@ def load_backbone(run: str | Path | None = None, runs: str | Path | None = None)
         weights = Path(run)
     else:
         root = runs_folder(Path(runs) if runs is not None else None)
-        weights = find_run(str(run) if run is not None else None, root).backbone
+        weights = find_finished_run(str(run) if run is not None else None, root)[0].backbone
     metadata = read_backbone_metadata(weights)
     context = context_from_metadata(metadata["context"], restoring=True)
     table = dict(metadata["backbone"])

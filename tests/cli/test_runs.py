@@ -138,3 +138,25 @@ def test_tables_fit_the_terminal(root: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "  state          finished" in invoke("runs", "list").stdout, "at 40 columns a row is a block"
     monkeypatch.setattr(console, "stdout_console", lambda: Console(force_terminal=False, width=40))
     assert "sslkit.data.datasets.torchvision:FashionMnist" in invoke("plugins", "list").stdout, "whole lines for grep"
+
+
+@pytest.mark.parametrize("command", ["eval", "label", "report", "export --to safetensors --out x.safetensors"])
+def test_unfinished_latest_run_is_skipped_with_a_note(root: Path, command: str) -> None:
+    finished = create_finished(root, "a", "20260101-000000-aaaa")
+    failed = Run.create(root, "b")
+    failed.write_status("failed", 4, 10, 0, 2)
+    done = invoke(*command.split())
+    note = f"{finished.name} is used, the newest finished run: {failed.name} failed at step 4 of 10"
+    assert done.stderr.startswith(f"note: {note}\n")
+
+
+def test_running_run_is_never_advised_to_be_resumed(root: Path, tmp_path: Path) -> None:
+    run = Run.create(root, "a")
+    run.write_status("running", 4, 10, 0, 2)
+    (tmp_path / "image.png").write_bytes(b"")
+    with run.locked():
+        for command in ("eval", "label", f"eval {run.path}", f"label {run.path}", "predict a image.png --out x.csv"):
+            done = invoke(*command.split())
+            assert done.exit_code == 2
+            assert "is still running, at step 4 of 10; wait until it has finished" in done.stderr
+            assert "sslkit resume" not in done.stderr

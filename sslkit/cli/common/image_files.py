@@ -19,7 +19,7 @@ RequiredRunArgument = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="The run: its folder, NAME/ID, NAME or ID, or latest.",
+        help="The run: its folder, NAME/ID, NAME or ID, or latest: the newest finished.",
         autocompletion=completion.runs,
     ),
 ]

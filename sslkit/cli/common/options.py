@@ -24,6 +24,15 @@ RunArgument = Annotated[
     ),
 ]
 
+FinishedRunArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RUN",
+        help="The run: its folder, NAME/ID, NAME or ID (default: the newest finished).",
+        autocompletion=completion.runs,
+    ),
+]
+
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Change a value of the recipe. Repeatable; the last one wins."),
