@@ -16,6 +16,9 @@ from sslkit.scaffold import write_distribution
 TUTORIAL = Path(__file__).parents[2] / "docs" / "plugins" / "tutorial.md"
 CHANGED_LINE = "sslkit_coding_rate/loss.py, the line"
 
+NUMBER = re.compile(r"-?\d+\.\d+")
+"""Losses in the conformance tests' message, which depend on the platform's rounding."""
+
 
 @pytest.fixture
 def blocks() -> dict[str, str]:
@@ -49,8 +52,9 @@ def test_tutorial_works_as_printed(blocks: dict[str, str], tmp_path: Path, insta
     assert re.findall(r"^FAILED \S+::(\w+)", done.stdout, re.MULTILINE) == [
         "test_several_processes_give_the_loss_of_the_global_batch"
     ]
-    (message,) = re.findall(r"```text\n(.*)\n```", TUTORIAL.read_text())
-    assert f"AssertionError: {message}" in done.stdout
+    (message,) = re.findall(r"```text\n(.*?)\n```", TUTORIAL.read_text(), re.DOTALL)
+    expected = NUMBER.sub("NUMBER", message.replace("\n", " "))
+    assert expected in NUMBER.sub("NUMBER", done.stdout)
 
     loss = folder / "sslkit_coding_rate" / "loss.py"
     loss.write_text(re.sub(r"^ +each = .*\n", blocks[CHANGED_LINE], loss.read_text(), count=1, flags=re.MULTILINE))
