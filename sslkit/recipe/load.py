@@ -20,6 +20,7 @@ from sslkit.recipe.line_numbers import KeyPath
 from sslkit.recipe.option_problems import suggestion, validate_table
 from sslkit.recipe.overrides import apply_overrides
 from sslkit.recipe.recipe import ComponentSpec, NetworkRecipe, Recipe
+from sslkit.recipe.run_name import NAME_RULE, is_run_name
 from sslkit.recipe.sections import EvaluationSection, MonitorSection, RunSection, TrainSection, Wiring
 
 CORE_SECTIONS: dict[str, type[Options]] = {
@@ -193,7 +194,11 @@ class _Checker:
         return ComponentSpec(path, table["use"], entry, component, options, wiring)
 
     def check_references(self, recipe: Recipe) -> None:
-        """Check rules across sections: unique names, references to heads, equal parts of a batch, durations."""
+        """Check rules across sections: names, references to heads, equal parts of a batch, durations."""
+        if not is_run_name(recipe.run_name):
+            source = "" if recipe.run.name else "the recipe file's name "
+            message = f"{source}{recipe.run_name!r} cannot be the name of the run"
+            self.add_problem(("run", "name"), message, f"set it to {NAME_RULE}")
         names = [head.name for head in recipe.heads]
         for group in (recipe.heads, recipe.losses):
             seen: set[str] = set()

@@ -44,11 +44,23 @@ def _problems(
             messages[key] = ["is required"]
         else:
             text = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+            text = "should be a path" if detail["type"] == "path_type" else text
             messages.setdefault(key, []).append(text[:1].lower() + text[1:])
+            if detail["type"] in ("string_type", "path_type") and isinstance(_value_at(table, key), (int, float)):
+                hints[key] = _quoting_hint(document, (*path, *key), _value_at(table, key))
     return [
         document.problem((*path, *key), _message(table, key, texts), hints.get(key, ""))
         for key, texts in messages.items()
     ]
+
+
+def _quoting_hint(document: Document, path: KeyPath, value: float) -> str:
+    """Return how to write a number or a truth value as a string."""
+    source = document.problem(path, "").source
+    if source.startswith("--set ") and path in document.origins:
+        setting, _, text = source.removeprefix("--set ").partition("=")
+        return f"to set a string, quote it: --set '{setting}=\"{text}\"'"
+    return f'to set a string, quote it: {path[-1]} = "{json.dumps(value)}"'
 
 
 def _is_below(location: tuple[int | str, ...], other: tuple[int | str, ...]) -> bool:

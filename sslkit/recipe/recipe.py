@@ -72,6 +72,11 @@ class Recipe(NetworkRecipe):
     optimizer: ComponentSpec
 
     @property
+    def run_name(self) -> str:
+        """Name of the run: that of the recipe file, unless ``run.name`` is set."""
+        return self.run.name or Path(self.document.source).stem
+
+    @property
     def components(self) -> Iterator[ComponentSpec]:
         """All components, in the order in which they are built."""
         yield from (self.data, self.views, self.backbone, *self.heads, *self.losses, self.method, self.optimizer)

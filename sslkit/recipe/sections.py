@@ -13,7 +13,7 @@ from sslkit.contracts.options import Options
 class RunSection(Options):
     """``[run]``: name, seed and loggers of the run."""
 
-    name: str = Field(default="", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$|^$")
+    name: str = ""
     """Name of the run's folder; empty: name of the recipe file. "latest" is reserved for the link to the newest run."""
 
     seed: int = Field(default=0, ge=0, lt=2**63)

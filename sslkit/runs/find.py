@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from sslkit.errors import RunError
-from sslkit.runs.run import LATEST, RUNS_VARIABLE, Run
+from sslkit.recipe.run_name import LATEST
+from sslkit.runs.run import RUNS_VARIABLE, Run
 
 
 def runs_folder(folder: Path | None = None) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,19 +12,14 @@ from pathlib import Path
 from sslkit.errors import RunError
 from sslkit.files import remove_partial_files, replace_symlink
 from sslkit.locks import is_locked, try_lock
+from sslkit.recipe.run_name import LATEST, NAME_RULE, is_run_name
 from sslkit.runs.status import State, Status, read_status, write_status
 
 RUNS_VARIABLE = "SSLKIT_RUNS"
 """Environment variable with the folder of all runs; unset means ``./runs``."""
 
-LATEST = "latest"
-"""Name of the symbolic link to the newest run."""
-
 TIME_FORMAT = "%Y%m%d-%H%M%S"
 """Format of the time in a run's ID."""
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""Valid names of a run."""
 
 
 class Run:
@@ -52,11 +46,8 @@ class Run:
         Raises:
             RunError: the name is invalid, or the folder cannot be created.
         """
-        if not NAME.fullmatch(name) or name == LATEST:
-            raise RunError(
-                f"{name!r} is not a valid run name: set run.name to at most 64 letters, digits, '.', '_' and '-'; "
-                f"it must start with a letter or digit and must not be {LATEST!r}"
-            )
+        if not is_run_name(name):
+            raise RunError(f"{name!r} is not a valid run name: set run.name to {NAME_RULE}")
         time = datetime.now(UTC).strftime(TIME_FORMAT)
         try:
             while True:

@@ -95,12 +95,34 @@ def test_a_broken_plugin_does_not_hide_other_problems(tiny: Path, install) -> No
         ("loss.head=none-such", "loss.head: no head is called 'none-such' (available: selfcls-mlp)"),
         ("evaluation.head=x", "evaluation.head: no head is called 'x' (available: selfcls-mlp)"),
         ("evaluation.classifier=best", "evaluation.classifier: should be a valid integer, or should be 'lowest-loss'"),
-        ("run.name=../up", "run.name: string should match pattern"),
+        ("run.name=../up", "run.name: '../up' cannot be the name of the run (set it to at most 64 letters"),
+        ("run.name=latest", "run.name: 'latest' cannot be the name of the run (set it to "),
+        (
+            "run.name=123",
+            "run.name: should be a valid string, found 123 (to set a string, quote it: --set 'run.name=\"123\"')",
+        ),
+        (
+            "loss.head=true",
+            "loss.head: should be a valid string, found true (to set a string, quote it: --set 'loss.head=\"true\"')",
+        ),
+        (
+            "data={use = 'image-folder', root = 2024}",
+            'data.root: should be a path, found 2024 (to set a string, quote it: root = "2024")',
+        ),
     ],
 )
 def test_a_problem_names_the_key_and_the_allowed_values(tiny: Path, setting: str, message: str) -> None:
     (_, line) = reported_problems(tiny, setting)
     assert line.startswith(f"  --set {setting}: {message}")
+
+
+def test_a_recipe_file_whose_name_cannot_be_that_of_a_run_needs_run_name(tiny: Path) -> None:
+    for name in ("latest.toml", "my recipe.toml"):
+        path = tiny.rename(tiny.with_name(name))
+        (_, line) = reported_problems(path)
+        assert f"run.name: the recipe file's name {path.stem!r} cannot be the name of the run (set it to " in line
+        assert load_recipe(path, ["run.name=mine"]).run_name == "mine"
+        tiny = path
 
 
 def test_two_losses_with_the_same_name_are_an_error(tmp_path: Path, tiny: Path) -> None:
