@@ -1,4 +1,4 @@
-"""Differences in settings and protocol between two results, as sentences."""
+"""Differences in settings and protocol between two results, as lines such as ``run: epochs = 3, but 5 in other``."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sslkit.reporting.references import Reference, Row, Value, format_published, matches
+from sslkit.reporting.references import Reference, Row, Value, format_published, format_setting, matches
 
 Protocols = Mapping[str, Mapping[str, Any]]
 """Protocols by metric group, such as ``linear 10 %``."""
+
+NOT_COMPARED = frozenset({"same_labels_as"})
+"""Protocol entries that say what else was evaluated, not how a metric was obtained."""
 
 
 def protocol_differences(name: str, protocols: Protocols, first: str, first_protocols: Protocols) -> list[str]:
     """Return how the protocols of the run ``name`` differ from those of the run ``first``."""
     groups: dict[str, list[str]] = {}
     for group in (group for group in first_protocols if group in protocols):
-        other, own = first_protocols[group], protocols[group]
-        for key in sorted(other.keys() | own.keys()):
+        other, own = _flatten(first_protocols[group]), _flatten(protocols[group])
+        for key in sorted((other.keys() | own.keys()) - NOT_COMPARED):
             if other.get(key) != own.get(key):
-                sentence = f"{key} is {own.get(key)!r} in {name}, but {other.get(key)!r} in {first}"
-                groups.setdefault(sentence, []).append(group)
-    return [f"{', '.join(names)}: {sentence}" for sentence, names in groups.items()]
+                line = f"{_assignment(key, own.get(key))} in {name}, but {format_setting(other.get(key))} in {first}"
+                groups.setdefault(line, []).append(group)
+    return [f"{', '.join(names)}: {line}" for line, names in groups.items()]
 
 
 def published_differences(
@@ -62,6 +65,18 @@ def setting(recipe: Mapping[str, Any], key: str) -> Any:
     return values[0] if values else None
 
 
+def _assignment(key: str, value: Any) -> str:
+    return f"{key} is not set" if value is None else f"{key} = {format_setting(value)}"
+
+
+def _flatten(protocol: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested tables by dotted key, such as ``data_options.size``."""
+    flat: dict[str, Any] = {}
+    for key, value in protocol.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
 def _compared(recipe: Mapping[str, Any], key: str, published: Mapping[str, Value]) -> tuple[Any, Any]:
     """Return the run's and the published value of a setting.
 
@@ -80,8 +95,8 @@ def _sentences(name: str, compared: Iterable[tuple[str, Any, Any, str]]) -> list
     for key, own, published, label in compared:
         rows[key] += 1
         if not matches(published, own):
-            sentence = f"{name}: {key} is {own!r}, but {format_published(published)} in "
-            labels.setdefault((key, sentence), []).append(repr(label))
+            sentence = f"{name}: {_assignment(key, own)}, but {format_published(published)} in "
+            labels.setdefault((key, sentence), []).append(format_setting(label))
     return sorted(
         sentence + ("every row" if len(found) == rows[key] > 1 else " and ".join(found))
         for (key, sentence), found in labels.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -90,9 +91,16 @@ def matches(published: Value, value: Any) -> bool:
     return bool(published == value)
 
 
+def format_setting(value: Any) -> str:
+    """Format a value as in a recipe, such as ``"sgd"``, ``true`` or ``[10, 20]``; None is ``not set``."""
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(format_setting, value))}]"
+    return "not set" if value is None else json.dumps(value, ensure_ascii=False)
+
+
 def format_published(published: Value) -> str:
-    """Format a published value for a sentence."""
-    return published if isinstance(published, str) and ABOVE.fullmatch(published) else repr(published)
+    """Format a published value as in a recipe; a bound is ``above X``."""
+    return published if isinstance(published, str) and ABOVE.fullmatch(published) else format_setting(published)
 
 
 def read_reference(path: Path) -> Reference:

@@ -46,14 +46,14 @@ def test_a_reference_adds_published_rows_and_differences(cli, tiny: Path, tmp_pa
     assert result["rows"][3]["metrics"] == {
         "cluster acc": 0.465, "cluster nmi": 0.419, "cluster ami": 0.418, "cluster ari": 0.284,
     }  # fmt: skip
-    assert f"{run.name}: data.use is 'digits', but 'cifar10' in every row" in result["differences"]
-    assert f"{run.name}: train.epochs is 2, but 200 in 'AlexNet, continued'" in result["differences"]
+    assert f'{run.name}: data.use = "digits", but "cifar10" in every row' in result["differences"]
+    assert f'{run.name}: train.epochs = 2, but 200 in "AlexNet, continued"' in result["differences"]
     assert not any("hidden_dims" in line and "1 hidden" in line for line in result["differences"]), "both have none"
 
     table = cli("compare", "mine", "--reference", REFERENCE, COLUMNS="160").stdout
     assert "0.465" in table
     assert "(KTH)" in table
-    assert "backbone.use is 'convnet', but 'resnet18' in 'ResNet-18, 1 hidden layer' and" in table
+    assert 'backbone.use = "convnet", but "resnet18" in "ResNet-18, 1 hidden layer" and' in table
 
 
 def test_an_unusable_reference_exits_with_2(cli, tiny: Path, tmp_path: Path) -> None:

@@ -50,7 +50,31 @@ def test_differences_between_protocols_are_listed(tiny: Path, tmp_path: Path) ->
     fewer_folds = linear({"top1": 0.75, "fractions": FEW_LABELS}, folds=3, seeds=2)
     second = create_evaluated_run(tiny, tmp_path, "b", fewer_folds)
     assert compare([first, second])["differences"] == [
-        f"linear, linear 1 %: folds is 3 in {second.name}, but 5 in {first.name}"
+        f"linear, linear 1 %: folds = 3 in {second.name}, but 5 in {first.name}"
+    ]
+
+
+def test_differences_are_settings_as_in_a_recipe_and_no_python_values(tmp_path: Path, tiny: Path) -> None:
+    first = create_evaluated_run(
+        tiny, tmp_path, "a", linear({"top1": 0.5}, probe="one layer", steps=None, used={"1": 3, "0.5": 2})
+    )
+    options = {"size": 16, "nested": {"names": ["x", "ü"], "on": False}}
+    second = create_evaluated_run(
+        tiny,
+        tmp_path,
+        "b",
+        linear({"top1": 0.5}, probe="two", steps=[1, 2.5], options=options, used={}, same_labels_as={"1": "0.99"}),
+    )
+    assert compare([first, second])["differences"] == [
+        f"linear: {line} in {first.name}"
+        for line in (
+            f'options.nested.names = ["x", "ü"] in {second.name}, but not set',
+            f"options.nested.on = false in {second.name}, but not set",
+            f"options.size = 16 in {second.name}, but not set",
+            f'probe = "two" in {second.name}, but "one layer"',
+            f"steps = [1, 2.5] in {second.name}, but not set",
+            f"used is not set in {second.name}, but 3",
+        )
     ]
 
 

@@ -45,29 +45,29 @@ def test_a_run_of_a_paper_recipe_matches_its_row_and_no_other(
 ) -> None:
     run = create_evaluated_run(PAPER / f"{recipe}.toml", tmp_path, "a", as_published(evaluator))
     differences = compare([run], REFERENCES[report])["differences"]
-    assert not [line for line in differences if repr(row) in line]
+    assert not [line for line in differences if f'"{row}"' in line]
     others = [other for other in REFERENCES[report].rows if other.label != row]
-    assert all(any(repr(other.label) in line for line in differences) for other in others)
+    assert all(any(f'"{other.label}"' in line for line in differences) for other in others)
     assert not any("every row" in line for line in differences)
 
 
 @pytest.mark.parametrize(
     ("recipe", "setting", "difference"),
     [
-        ("selfcls-alexnet", "loss.row_temperature=0.2", "loss.row_temperature is 0.2, but 0.1"),
-        ("selfcls-alexnet", "loss.column_temperature=0.1", "loss.column_temperature is 0.1, but 0.05"),
-        ("selfcls-alexnet", "head.embedding_dim=64", "head.embedding_dim is 64, but 128"),
-        ("selfcls-alexnet", "head.classifiers=[10, 20]", "head.classifiers is [10, 20], but [10]"),
-        ("selfcls-alexnet", "optimizer={use='sgd', lr=0.1}", "optimizer.use is 'sgd', but 'lars'"),
-        ("selfcls-alexnet", "optimizer.schedule=constant", "optimizer.schedule is 'constant', but 'cosine'"),
-        ("swav-augmentation-1", "head.prototypes=[300]", "head.prototypes is [300], but [3000]"),
-        ("swav-augmentation-1", "head.hidden_dim=64", "head.hidden_dim is 64, but 'linear'"),
-        ("swav-augmentation-1", "optimizer.lr=0.6", "optimizer.lr is 0.6, but 0.001"),
-        ("swav-augmentation-1", "views.views=3", "views.views is 3, but 2"),
-        ("swav-augmentation-1", "views.jitter_p=0.0", "views.jitter_p is 0.0, but above 0"),
-        ("swav-augmentation-2", "views.jitter_p=0.8", "views.jitter_p is 0.8, but 0.0"),
-        ("swav-augmentation-2", "views={use='crops'}", "views.jitter_p is 0.8, but 0.0"),
-        ("swav-augmentation-2", "views={use='crops'}", "views.use is 'crops', but 'flip'"),
+        ("selfcls-alexnet", "loss.row_temperature=0.2", "loss.row_temperature = 0.2, but 0.1"),
+        ("selfcls-alexnet", "loss.column_temperature=0.1", "loss.column_temperature = 0.1, but 0.05"),
+        ("selfcls-alexnet", "head.embedding_dim=64", "head.embedding_dim = 64, but 128"),
+        ("selfcls-alexnet", "head.classifiers=[10, 20]", "head.classifiers = [10, 20], but [10]"),
+        ("selfcls-alexnet", "optimizer={use='sgd', lr=0.1}", 'optimizer.use = "sgd", but "lars"'),
+        ("selfcls-alexnet", "optimizer.schedule=constant", 'optimizer.schedule = "constant", but "cosine"'),
+        ("swav-augmentation-1", "head.prototypes=[300]", "head.prototypes = [300], but [3000]"),
+        ("swav-augmentation-1", "head.hidden_dim=64", 'head.hidden_dim = 64, but "linear"'),
+        ("swav-augmentation-1", "optimizer.lr=0.6", "optimizer.lr = 0.6, but 0.001"),
+        ("swav-augmentation-1", "views.views=3", "views.views = 3, but 2"),
+        ("swav-augmentation-1", "views.jitter_p=0.0", "views.jitter_p = 0.0, but above 0"),
+        ("swav-augmentation-2", "views.jitter_p=0.8", "views.jitter_p = 0.8, but 0.0"),
+        ("swav-augmentation-2", "views={use='crops'}", "views.jitter_p = 0.8, but 0.0"),
+        ("swav-augmentation-2", "views={use='crops'}", 'views.use = "crops", but "flip"'),
     ],
 )  # fmt: skip
 def test_each_published_setting_is_compared(tmp_path: Path, recipe: str, setting: str, difference: str) -> None:
@@ -75,12 +75,12 @@ def test_each_published_setting_is_compared(tmp_path: Path, recipe: str, setting
     run = create_evaluated_run(PAPER / f"{recipe}.toml", tmp_path, "a", as_published(evaluator), settings=(setting,))
     differences = compare([run], REFERENCES[report])["differences"]
     assert any(line.startswith(f"{run.name}: {difference} in ") for line in differences)
-    assert not any(" is None" in line for line in differences), "options that only another component has are ignored"
+    assert not any("not set" in line for line in differences), "options that only another component has are ignored"
 
 
 def test_an_alias_shows_a_published_metric_with_the_difference_in_protocol(tmp_path: Path) -> None:
-    row = "'ResNet-18, 1 hidden layer'"
-    probe = f"probe is 'logistic regression', but {REFERENCES['report-a'].protocols['linear']['probe']!r} in {row}"
+    row = '"ResNet-18, 1 hidden layer"'
+    probe = f'probe = "logistic regression", but "{REFERENCES["report-a"].protocols["linear"]["probe"]}" in {row}'
     assert "trained for 100 epochs by SGD with LARS" in probe
     assert "no held-out part is mentioned" in REFERENCES["report-a"].protocol
     recipe = PAPER / "selfcls-resnet18-1-hidden.toml"
@@ -95,7 +95,7 @@ def test_an_alias_shows_a_published_metric_with_the_difference_in_protocol(tmp_p
     metrics = result["rows"][1]["metrics"]
     assert metrics["linear top1"] == metrics["linear-sgd top1"] == 0.8789
     assert sorted(result["differences"]) == [
-        f"{run.name}: linear-sgd: train_images is 45000, but 50000 in {row}",
+        f"{run.name}: linear-sgd: train_images = 45000, but 50000 in {row}",
         f"{run.name}: linear: {probe}",
     ]
 
@@ -105,10 +105,10 @@ def test_a_run_that_continues_another_has_the_epochs_of_both(tmp_path: Path) -> 
     parent = {"run": "parent/1", "steps": 78_100, "epochs": 100}
     run.provenance.write_text(json.dumps({**PROVENANCE, "continued_from": parent}))
     differences = compare([run], REFERENCES["report-a"])["differences"]
-    assert not any("'AlexNet, continued'" in line for line in differences)
-    rows = "'ResNet-18, 1 hidden layer' and 'ResNet-18, 2 hidden layers' and 'AlexNet, 2 hidden layers'"
-    assert f"{run.name}: train.epochs is 200, but 100 in {rows}" in differences
-    assert f"{run.name}: continued_from.epochs is 100, but 0 in {rows}" in differences
+    assert not any("AlexNet, continued" in line for line in differences)
+    rows = '"ResNet-18, 1 hidden layer" and "ResNet-18, 2 hidden layers" and "AlexNet, 2 hidden layers"'
+    assert f"{run.name}: train.epochs = 200, but 100 in {rows}" in differences
+    assert f"{run.name}: continued_from.epochs = 100, but 0 in {rows}" in differences
 
 
 def test_the_shipped_references_hold_the_published_metrics() -> None:

@@ -190,6 +190,6 @@ def test_several_runs_may_be_unfinished_or_without_images(
     assert "unfinished/1: from " in loss
     assert "; without_images/1: from " in loss
     assert "0.520" in parsed.row("AlexNet, continued"), "published metrics are next to the run's own"
-    assert "unfinished/1: data.use is 'image-folder', but 'cifar10' in every row" in parsed.text
+    assert 'unfinished/1: data.use = "image-folder", but "cifar10" in every row' in parsed.text
     folders = {path.name for path in (tmp_path / "figures").iterdir() if path.is_dir()}
     assert folders == {"0-unfinished-1", "1-without_images-1"}
