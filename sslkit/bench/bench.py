@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from sslkit.assembly.assemble import Assembly
-from sslkit.bench.costs import ADVICE, END_TO_END, costs, find_bottleneck
+from sslkit.bench.costs import ADVICE, END_TO_END, costs, find_bottleneck, shares
 from sslkit.bench.stages import STAGES, StageRunner
 from sslkit.device.hardware import Hardware
 from sslkit.recipe.recipe import Recipe
@@ -49,8 +49,9 @@ def bench(recipe: Recipe, rounds: int, seconds: float, reporter: Reporter | None
         reporter: receives messages about choices.
 
     Returns:
-        ``images_per_second`` of ceiling and training and their ``ratio`` (medians over the rounds), ``ratios`` of the
-        rounds, ``seconds_per_step`` by stage, ``cost`` by part, ``bottleneck``, ``advice`` and ``protocol``.
+        ``images_per_second`` of ceiling and training and their ``ratio``, at most 1 (medians over the rounds),
+        ``ratios`` of the rounds, which noise can take above 1, ``seconds_per_step`` by stage, ``cost`` and ``share`` of
+        a step by part, ``bottleneck``, ``advice`` and ``protocol``.
     """
     hardware, assembly, processes = prepare(_without_end(recipe), reporter or Reporter())
     measurement = _Measurement(StageRunner(assembly, hardware), rounds, seconds)
@@ -120,7 +121,7 @@ def _summary(measurement: _Measurement, assembly: Assembly, hardware: Hardware) 
     rounds = measurement.times
     times = {name: median(seconds) for name, seconds in rounds.items()}
     ratios = [backbone / training for backbone, training in zip(rounds["backbone"], rounds[END_TO_END], strict=True)]
-    cost, ratio, batch_size = costs(rounds), median(ratios), assembly.context.batch_size
+    cost, ratio, batch_size = costs(rounds), min(1.0, median(ratios)), assembly.context.batch_size
     bottleneck = find_bottleneck(ratio, cost)
     return {
         "images_per_second": {"ceiling": batch_size / times["backbone"], END_TO_END: batch_size / times[END_TO_END]},
@@ -128,6 +129,7 @@ def _summary(measurement: _Measurement, assembly: Assembly, hardware: Hardware) 
         "ratios": ratios,
         "seconds_per_step": times,
         "cost": cost,
+        "share": shares(cost, times[END_TO_END]),
         "bottleneck": bottleneck,
         "advice": ADVICE[bottleneck],
         "protocol": {

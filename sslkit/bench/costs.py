@@ -36,6 +36,18 @@ def costs(times: dict[str, list[float]]) -> dict[str, float]:
     return {"model": median(times["backbone"]), **added}
 
 
+def shares(cost: dict[str, float], step: float) -> dict[str, float]:
+    """Return the share of each part in a step; together at most 1.
+
+    Args:
+        cost: seconds per step by part.
+        step: seconds per step of the training. The parts are measured one by one and can sum to more; then the shares
+            are those of this sum.
+    """
+    total = max(step, sum(cost.values()))
+    return {part: seconds / total for part, seconds in cost.items()}
+
+
 def find_bottleneck(ratio: float, cost: dict[str, float]) -> str:
     """Return the part that limits a training: the model near the ceiling, else the costliest other part.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -21,7 +22,11 @@ STAGES = ("backbone", "model", "views", "data")
 
 
 class StageRunner:
-    """Runs steps of each stage on a copy of an assembly's network."""
+    """Runs steps of each stage on a copy of an assembly's network.
+
+    The steps of each stage count from 0, as in a training: frozen prototypes, or a loss that starts later, change after
+    the same number of steps.
+    """
 
     def __init__(self, assembly: Assembly, hardware: Hardware) -> None:
         self.assembly = replace(assembly, method=copy.deepcopy(assembly.method))
@@ -34,7 +39,8 @@ class StageRunner:
         self.batches = self._fetch()
         self.images, self.indices = next(self.batches)
         self.views = self.learner.make_views(self.images, step=0)
-        self.steps = 0
+        self.steps = Counter[str]()
+        """Steps taken of each stage."""
 
     def _fetch(self) -> Iterator[tuple[Tensor, Tensor]]:
         while True:
@@ -43,9 +49,10 @@ class StageRunner:
 
     def step(self, stage: str) -> None:
         """Run one step of a stage; parts that the stage leaves out reuse the first batch."""
+        step = self.steps[stage]
+        self.steps[stage] += 1
         images, indices = next(self.batches) if stage == "data" else (self.images, self.indices)
-        views = self.learner.make_views(images, self.steps) if stage in ("views", "data") else self.views
-        self.steps += 1
+        views = self.learner.make_views(images, step) if stage in ("views", "data") else self.views
         method = self.learner.method
         self.optimizer.zero_grad()
         autocast = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast)
@@ -53,10 +60,11 @@ class StageRunner:
             if stage == "backbone":
                 loss = torch.stack([method.backbone(group.flatten(0, 1)).float().mean() for group in views]).sum()
             else:
-                loss = method(Batch(views, self.assembly.views.global_views, indices, self.steps, 0)).loss
+                epoch = step // self.assembly.context.steps_per_epoch
+                loss = method(Batch(views, self.assembly.views.global_views, indices, step, epoch)).loss
         loss.backward()
         if stage != "backbone":
-            method.after_backward(self.steps)
+            method.after_backward(step)
         self.optimizer.step()
         if stage != "backbone":
             method.after_step()

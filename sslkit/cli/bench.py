@@ -47,14 +47,14 @@ def command(
 
 def print_result(result: Mapping[str, Any]) -> None:
     """Print both speeds and their ratio, the cost of each part of a step, the bottleneck and the protocol."""
-    speed, step = result["images_per_second"], result["seconds_per_step"]["end_to_end"]
+    speed = result["images_per_second"]
     rows = [
         ("ceiling", f"{speed['ceiling']:.1f} images/s"),
         ("training", f"{speed['end_to_end']:.1f} images/s"),
         ("of the ceiling", f"{result['ratio']:.1%} ({min(result['ratios']):.1%} to {max(result['ratios']):.1%})"),
     ]
     print_table("", ("measurement", "value"), rows)
-    costs = [(name, f"{1000 * cost:.1f} ms", f"{cost / step:.1%}") for name, cost in result["cost"].items()]
+    costs = [(part, f"{1000 * cost:.1f} ms", f"{result['share'][part]:.1%}") for part, cost in result["cost"].items()]
     print_table("time per step", ("part", "time", "share"), costs)
     stdout_console().print(f"limited by {result['bottleneck']}: {result['advice']}", markup=False, soft_wrap=True)
     for name, value in result["protocol"].items():

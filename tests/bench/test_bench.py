@@ -12,7 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from sslkit.bench import bench
-from sslkit.bench.costs import ADVICE, find_bottleneck
+from sslkit.bench.costs import ADVICE, find_bottleneck, shares
+from sslkit.bench.stages import StageRunner
 from sslkit.cli.bench import print_result
 from sslkit.cli.main import app
 from sslkit.data.store import TensorStore
@@ -20,7 +21,9 @@ from sslkit.errors import TrainingError
 from sslkit.recipe.load import load_recipe
 from sslkit.training import fit
 from sslkit.training.callback import RunCallback
+from sslkit.training.events import Reporter
 from sslkit.training.learner import Learner
+from sslkit.training.preparation import prepare
 from sslkit_backbones.convnet import ConvNet
 from sslkit_selfcls.head import SelfClassifierHead
 
@@ -63,6 +66,38 @@ def test_the_slow_part_is_the_bottleneck(owner: type, name: str, cost: str, tiny
     assert (result["bottleneck"], result["advice"]) == (cost, ADVICE[cost])
 
 
+def test_shares_of_a_step_sum_to_at_most_1() -> None:
+    assert shares({"model": 0.5, "views": 0.25}, step=1.0) == {"model": 0.5, "views": 0.25}
+    # The backbone alone was measured slower than the training, as happens on a shared machine.
+    assert shares({"model": 1.5, "views": 0.5, "data": 0.0}, step=1.0) == {"model": 0.75, "views": 0.25, "data": 0.0}
+
+
+def test_no_share_is_above_1_where_the_stages_are_measured_slower_than_the_training(tiny: Path, slow_down: Any) -> None:
+    slow_down(ConvNet, "forward", 1.0)
+    slow_down(StageRunner, "step", 3.0)
+    result = bench.bench(load_recipe(tiny), rounds=2, seconds=8.0)
+    assert result["ratios"] == [4.0, 4.0]
+    assert result["ratio"] == 1.0
+    assert result["share"] == {"model": 1.0, "heads and losses": 0, "views": 0, "data": 0, "logging": 0}
+
+
+def test_steps_of_each_stage_count_from_0_as_in_training(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = load_recipe(tiny)
+    hardware, assembly, _ = prepare(recipe, Reporter())
+    runner = StageRunner(assembly, hardware)
+    method, calls = runner.learner.method, []
+    forward, after_backward = method.forward, method.after_backward
+    monkeypatch.setattr(method, "forward", lambda batch: calls.append((batch.step, batch.epoch)) or forward(batch))
+    monkeypatch.setattr(method, "after_backward", lambda step: calls.append(step) or after_backward(step))
+    per_epoch = assembly.context.steps_per_epoch
+    for stage in ("backbone", "model", "data"):
+        calls.clear()
+        for _ in range(per_epoch + 1):
+            runner.step(stage)
+        expected = [call for step in range(per_epoch + 1) for call in ((step, step // per_epoch), step)]
+        assert calls == ([] if stage == "backbone" else expected)
+
+
 def test_near_the_ceiling_the_model_is_the_bottleneck() -> None:
     assert find_bottleneck(0.95, {"model": 1.0, "views": 0.05}) == "model"
 
@@ -72,7 +107,8 @@ def test_the_command_prints_the_result_and_leaves_no_files(
 ) -> None:
     options = ["--set", "train.precision=float32", "--rounds", "2", "--seconds", "0", "--json"]
     result = json.loads(CliRunner().invoke(app, ["bench", str(tiny), *options]).stdout)
-    assert result["ratio"] == pytest.approx(sum(result["ratios"]) / 2)
+    assert result["ratio"] == pytest.approx(min(1, sum(result["ratios"]) / 2))
+    assert sum(result["share"].values()) <= 1 + 1e-9
     assert set(result["seconds_per_step"]) == {"backbone", "model", "views", "data", "end_to_end"}
     assert result["protocol"]["precision"] == "float32"
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.toml"]
