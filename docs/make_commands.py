@@ -1,4 +1,4 @@
-"""Writes docs/commands.md, every command's help, from the commands themselves.
+"""Write docs/commands.md, the help of every command, from the commands themselves.
 
 python docs/make_commands.py
 """
@@ -18,22 +18,33 @@ from sslkit.cli.main import app
 PAGE = Path(__file__).parent / "commands.md"
 
 HEAD = """\
-# Every command
+# Commands
 
-Written by `python docs/make_commands.py`; do not edit it here.  `sslkit COMMAND --help` shows the same.
+    sslkit COMMAND --help
 
-Runs are named by their folder, `NAME/ID`, `NAME` or `ID`.  Exit codes: 0 done, 1 failed, 2 the input is wrong, 130
-interrupted.
+prints the same text as this page. A run is named by its folder, `NAME/ID`, `NAME` or `ID`; `latest` is the newest run.
+
+| Exit code | Meaning |
+| --- | --- |
+| 0 | success |
+| 1 | failure |
+| 2 | wrong input |
+| 130 | interrupted by Ctrl-C |
+
+`sslkit --install-completion` lets the shell complete commands, runs, recipes and components.
+
+<!-- Written by `python docs/make_commands.py`; edit the commands instead. -->
 """
+"""Top of the page."""
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the page as Markdown."""
     return "\n".join([HEAD, *_commands(app, "sslkit")])
 
 
 def _commands(commands: Typer, name: str) -> Iterator[str]:
-    """A section for each command, then those of the groups."""
+    """Yield a section for each command, then those of the command groups."""
     for command in commands.registered_commands:
         assert command.callback is not None
         yield _section(command.callback, f"{name} {command.name or command.callback.__name__}")
@@ -43,19 +54,22 @@ def _commands(commands: Typer, name: str) -> Iterator[str]:
 
 
 def _section(callback: Callable[..., Any], name: str) -> str:
+    """Return the section of a command: its help and a table of its parameters."""
     hints = get_type_hints(callback, include_extras=True)
     rows = [
         _row(parameter.name, *get_args(hints[parameter.name]), required=parameter.default is parameter.empty)
         for parameter in signature(callback).parameters.values()
     ]
     text = " ".join((getdoc(callback) or "").split())
-    return "\n".join([f"## `{name}`", "", text, "", "| | | |", "| --- | --- | --- |", *rows, ""])
+    table = ["| Argument or option | Value | Meaning |", "| --- | --- | --- |", *rows]
+    return "\n".join([f"## `{name}`", "", text, "", *table, ""])
 
 
 def _row(name: str, takes: Any, info: Any, *, required: bool) -> str:
+    """Return the table row of a parameter."""
     meaning = (info.help or "").replace("|", "\\|")
     if isinstance(info, ArgumentInfo):
-        shown = info.metavar or name.upper()
+        shown = (info.metavar or name.upper()).replace("|", "\\|")
         return f"| `{shown if required else f'[{shown}]'}` | | {meaning} |"
     # Inside Annotated, typer keeps the first name where the default would be.
     names = [info.default, *(info.param_decls or ())] if isinstance(info.default, str) else [f"--{name}"]
@@ -64,7 +78,7 @@ def _row(name: str, takes: Any, info: Any, *, required: bool) -> str:
 
 
 def _value(name: str, takes: Any, metavar: str | None) -> str:
-    """What an option takes: nothing, one of several words, or something by name."""
+    """Return what an option takes: nothing for a flag, its choices, or the name of its value."""
     if takes is bool:
         return ""
     choices = list(_choices(takes))
@@ -73,7 +87,7 @@ def _value(name: str, takes: Any, metavar: str | None) -> str:
 
 
 def _choices(kind: Any) -> Iterator[str]:
-    """The words of every ``Literal`` in a type."""
+    """Yield the values of every ``Literal`` in a type."""
     for part in get_args(kind):
         if get_origin(kind) is Literal:
             yield part

@@ -1,9 +1,9 @@
-"""Makes the README's pictures from a finished run of the quick start.
+"""Make the README's pictures from a finished run of the quick start.
 
     python docs/make_pictures.py RUN TERMINAL
 
-RUN is the run's folder; TERMINAL a text file with ANSI colours, captured from a terminal of 100 columns while
-`sslkit train recipes/quickstart.toml` ran (`tmux capture-pane -ep`).
+RUN is the run folder. TERMINAL is a text file with ANSI colours, captured from a terminal of 100 columns during
+`sslkit train recipes/quickstart.toml` (`tmux capture-pane -ep`).
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ from PIL import Image
 from rich.console import Console
 from rich.text import Text
 
-from sslkit.evaluation.subject import RunSubject
+from sslkit.evaluation.run_subject import RunSubject
 from sslkit.runs.run import Run
 
 IMAGES = Path(__file__).parent / "images"
 COLUMNS = 24
+"""Images in a row."""
+
 SIDE = 32
+"""Side of an image in pixels."""
 
 
-def classes(run: Run, path: Path) -> None:
-    """A row for each discovered class: test images by falling confidence, first to last of the class evenly spread."""
+def draw_classes(run: Run, path: Path) -> None:
+    """Draw a row of test images for each discovered class, evenly spaced from the most to the least confident."""
     subject = RunSubject(run, "cpu")
     images = subject.split("test").images
     logits = subject.features("test").logits
@@ -44,13 +47,13 @@ def classes(run: Run, path: Path) -> None:
     sheet.save(path)
 
 
-def terminal(text: Path, path: Path) -> None:
-    """The captured terminal as SVG."""
+def draw_terminal(text: Path, path: Path) -> None:
+    """Draw a captured terminal as SVG."""
     console = Console(record=True, width=100, file=io.StringIO())
     console.print(Text.from_ansi(text.read_text().rstrip()))
     console.save_svg(str(path), title="sslkit train recipes/quickstart.toml")
 
 
 if __name__ == "__main__":
-    classes(Run(Path(sys.argv[1])), IMAGES / "quickstart-classes.png")
-    terminal(Path(sys.argv[2]), IMAGES / "quickstart-terminal.svg")
+    draw_classes(Run(Path(sys.argv[1])), IMAGES / "quickstart-classes.png")
+    draw_terminal(Path(sys.argv[2]), IMAGES / "quickstart-terminal.svg")

@@ -3,8 +3,8 @@
     sslkit train recipes/quickstart.toml
     python examples/detection.py                     # the latest run; or: python examples/detection.py RUN
 
-The images are digits on textured backgrounds, from ``sslkit-segmentation``. For images of your own, pass
-:func:`detector` your number of classes, and the model images and boxes as torchvision documents them.
+The images show digits on textured backgrounds, from ``sslkit-segmentation``. For your own images, pass the number of
+classes to ``build_detector``, and images and boxes to its model as torchvision documents them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,14 @@ from sslkit_segmentation.digit_scenes import DigitScenes
 
 
 class Pyramid(nn.Module):
-    """The backbone's maps at the given strides, through a feature pyramid: what Faster R-CNN wants of a backbone."""
+    """Feature pyramid on a backbone's feature maps, as Faster R-CNN expects it.
+
+    Args:
+        backbone: the trained backbone.
+        strides: strides of the feature maps to use.
+        channels: channels of the images.
+        width: channels of each map of the pyramid.
+    """
 
     def __init__(self, backbone: sslkit.Backbone, strides: Sequence[int], channels: int, width: int = 64) -> None:
         super().__init__()
@@ -36,21 +43,21 @@ class Pyramid(nn.Module):
 
     def forward(self, images: Tensor) -> Mapping[str, Tensor]:
         maps = self.backbone.feature_maps(images)
-        found: Mapping[str, Tensor] = self.pyramid({str(stride): maps[stride] for stride in self.strides})
-        return found
+        outputs: Mapping[str, Tensor] = self.pyramid({str(stride): maps[stride] for stride in self.strides})
+        return outputs
 
 
-def detector(
+def build_detector(
     trained: sslkit.TrainedBackbone, classes: int, side: int, strides: Sequence[int], anchors: Sequence[int]
 ) -> FasterRCNN:
-    """Faster R-CNN on a trained backbone.
+    """Return Faster R-CNN on a trained backbone.
 
     Args:
-        trained: from ``sslkit.load_backbone``.
-        classes: classes of objects, the background included.
-        side: shorter side that images are scaled to, in pixels.
-        strides: of the backbone's maps to look for objects on.
-        anchors: side of the boxes that are tried on each of these, in pixels.
+        trained: the backbone, from ``sslkit.load_backbone``.
+        classes: number of object classes, including the background.
+        side: shorter side in pixels that images are resized to.
+        strides: strides of the feature maps on which objects are detected.
+        anchors: side in pixels of the anchor boxes, for each stride.
     """
     names = [str(stride) for stride in strides]
     return FasterRCNN(
@@ -62,7 +69,7 @@ def detector(
         image_std=list(trained.std),
         rpn_anchor_generator=AnchorGenerator(tuple((anchor,) for anchor in anchors), ((0.7, 1.0, 1.4),) * len(strides)),
         box_roi_pool=MultiScaleRoIAlign(featmap_names=names, output_size=7, sampling_ratio=2),
-        # Small images hold few objects: torchvision's thousands of proposals would be for nothing.
+        # Small images hold few objects, so torchvision's thousands of proposals would only cost time.
         rpn_pre_nms_top_n_train=200,
         rpn_post_nms_top_n_train=50,
         rpn_pre_nms_top_n_test=200,
@@ -72,7 +79,7 @@ def detector(
 
 
 def scenes(split: str, channels: int, count: int) -> list[tuple[Tensor, dict[str, Tensor]]]:
-    """Images in 0..1 of one digit each, with its box and its class as torchvision wants them."""
+    """Return images in [0, 1] of one digit each, with its box and class in torchvision's format."""
     data = DigitScenes(DigitScenes.Options(train=count, test=count, most_digits=1, channels=channels)).load(split)
     assert data.masks is not None
     images = data.images.gather(torch.arange(count)).float() / 255
@@ -85,12 +92,12 @@ def scenes(split: str, channels: int, count: int) -> list[tuple[Tensor, dict[str
 
 
 def train(model: FasterRCNN, examples: Sequence[tuple[Tensor, dict[str, Tensor]]], epochs: int) -> None:
-    """Train a detector, all of it, eight images a step."""
+    """Train all parameters of a detector, with eight images per step."""
     model.train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3)
     for _ in range(epochs):
-        for places in torch.randperm(len(examples)).split(8):
-            batch = [examples[place] for place in places.tolist()]
+        for indices in torch.randperm(len(examples)).split(8):
+            batch = [examples[index] for index in indices.tolist()]
             losses = model([image for image, _ in batch], [target for _, target in batch])
             optimizer.zero_grad()
             torch.stack(list(losses.values())).sum().backward()
@@ -99,25 +106,28 @@ def train(model: FasterRCNN, examples: Sequence[tuple[Tensor, dict[str, Tensor]]
 
 @torch.no_grad()
 def evaluate(model: FasterRCNN, examples: Sequence[tuple[Tensor, dict[str, Tensor]]]) -> tuple[float, float]:
-    """Of images of one object: part whose best box overlaps it by over a half, and part that also has its class."""
+    """Return recall and accuracy on images of one object, both in [0, 1].
+
+    Recall is the fraction of images whose best box has an IoU above 0.5; accuracy also requires the right class.
+    """
     model.eval()
-    found = named = 0
+    detected = correct = 0
     for image, target in examples:
         (best,) = model([image])
         if len(best["boxes"]) and box_iou(best["boxes"][:1], target["boxes"]).item() > 0.5:
-            found += 1
-            named += int(best["labels"][0] == target["labels"][0])
-    return found / len(examples), named / len(examples)
+            detected += 1
+            correct += int(best["labels"][0] == target["labels"][0])
+    return detected / len(examples), correct / len(examples)
 
 
 def main() -> None:
-    """Train on 400 scenes and look for digits in 200 others, of digits that no training has seen."""
+    """Train on 400 scenes, and evaluate on 200 scenes of digits from the test split."""
     trained = sslkit.load_backbone(sys.argv[1] if len(sys.argv) > 1 else None)
     torch.manual_seed(0)
-    model = detector(trained, classes=11, side=48, strides=(2, 4), anchors=(16, 24))
+    model = build_detector(trained, classes=11, side=48, strides=(2, 4), anchors=(16, 24))
     train(model, scenes("train", trained.channels, 400), epochs=5)
-    found, named = evaluate(model, scenes("test", trained.channels, 200))
-    print(f"digits found {found:.3f}, found and named {named:.3f}, of 200 test scenes")
+    recall, accuracy = evaluate(model, scenes("test", trained.channels, 200))
+    print(f"200 test scenes: recall {recall:.3f}, accuracy {accuracy:.3f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The examples work on a run that these tests train."""
+"""The examples run on a backbone that these tests train."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_faster_rcnn_learns_to_detect_digits_with_a_trained_backbone(run: Run, m
     detection = load_example("detection", monkeypatch)
     trained = sslkit.load_backbone(run.path)
     torch.manual_seed(0)
-    model = detection.detector(trained, classes=11, side=48, strides=(2, 4), anchors=(16, 24))
+    model = detection.build_detector(trained, classes=11, side=48, strides=(2, 4), anchors=(16, 24))
     before = next(trained.backbone.parameters()).clone()
     scenes = detection.scenes("test", trained.channels, 40)
     recall_before, _ = detection.evaluate(model, scenes)
