@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires
 from typing import Any
@@ -14,6 +15,7 @@ from packaging.utils import canonicalize_name
 from sslkit.components.catalog import THIS_PROCESS, Entry, registered_components
 from sslkit.contracts import API, OLDEST_API
 from sslkit.contracts.component import Component
+from sslkit.contracts.needs import KNOWN_NEEDS
 from sslkit.contracts.options import Options
 from sslkit.errors import BrokenComponentError, IncompatibleComponentError, UnknownComponentError
 
@@ -26,8 +28,8 @@ def load_component(entry: Entry) -> type[Component]:
 
     Raises:
         BrokenComponentError: the module or the class does not exist, a dependency is missing, or the import fails.
-        IncompatibleComponentError: the object is not a subclass of its kind's base, lacks a method, or is written for
-            another contract version.
+        IncompatibleComponentError: the object is not a subclass of its kind's base, lacks a method, is written for
+            another contract version, or has unknown names in ``needs``.
         UnknownComponentError: ``use`` names a variant, but the component has none.
     """
     imported = _import(entry)
@@ -46,6 +48,7 @@ def load_component(entry: Entry) -> type[Component]:
         raise IncompatibleComponentError(
             f"{entry}: it does not implement {', '.join(missing)}, which every {entry.kind.singular} needs; {report}"
         )
+    _check_needs(entry, imported)
     options = getattr(imported, "Options", None)
     if not (isinstance(options, type) and issubclass(options, Options)):
         raise IncompatibleComponentError(f"{entry}: its Options must be a subclass of sslkit.Options; {report}")
@@ -110,6 +113,25 @@ def _requirement(package: str, distribution: str) -> str:
             if extra and canonicalize_name(requirement.name) == canonicalize_name(package):
                 return f"'{distribution}[{extra[1]}]'"
     return package
+
+
+def _check_needs(entry: Entry, imported: Any) -> None:
+    known = KNOWN_NEEDS.get(entry.kind.singular)
+    if known is None:
+        return
+    needs = imported.needs
+    if not isinstance(needs, (set, frozenset)):
+        raise IncompatibleComponentError(
+            f"{entry}: its needs must be a frozenset of names, such as frozenset({{{known[0]!r}}}), not {needs!r}"
+        )
+    unknown = sorted(str(name) for name in needs if name not in known)
+    if unknown:
+        close = get_close_matches(unknown[0], known, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise IncompatibleComponentError(
+            f"{entry}: its needs contain {unknown[0]!r}: {hint}the known names are {', '.join(known)}; "
+            f"report this to the author of {entry.distribution}"
+        )
 
 
 def _check_api(entry: Entry, api: object) -> None:

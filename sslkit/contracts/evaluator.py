@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
@@ -13,9 +13,8 @@ from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.component import Component
 from sslkit.contracts.context import Context
 from sslkit.contracts.dataset import Split
+from sslkit.contracts.needs import EvaluatorNeed
 from sslkit.contracts.options import Options
-
-Requirement = Literal["labels", "test"]
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,10 @@ class Evaluation:
             of the evaluator's training. In a report, curves with the same last word, such as ``train_loss`` and
             ``validation_loss``, share a chart.
         protocol: every setting that the metrics depend on; ``split`` is required.
-        baselines: metrics of simpler methods, by name of the baseline.
+        baselines: metrics of simpler methods, by name of the baseline. ``random_weights`` is reserved.
+
+    All values are saved as JSON: finite Python numbers, strings, booleans, None, and lists and mappings of these.
+    ``float(value)`` converts a scalar of numpy or torch. Only numbers in ``curves`` may be NaN or infinite.
     """
 
     metrics: Mapping[str, Any]
@@ -98,8 +100,12 @@ class Evaluation:
 class Evaluator(Component, ABC):
     """Measures a frozen backbone, or trains a copy of it; makes no choice on the test split."""
 
-    needs: ClassVar[frozenset[Requirement]] = frozenset({"labels", "test"})
-    """What the data set must have: test images, and labels for them; checked before the evaluation."""
+    needs: ClassVar[frozenset[EvaluatorNeed]] = frozenset({"labels", "test"})
+    """What the data set must have, checked before the evaluation.
+
+    ``"test"``: test images. ``"labels"``: labels of the test images; without ``"test"``, labels of the training or the
+    validation images.
+    """
 
     def __init__(self, options: Options) -> None:
         self.options = options

@@ -5,17 +5,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from sslkit.contracts.component import Component
 from sslkit.contracts.context import Context
+from sslkit.contracts.needs import LossNeed
 from sslkit.contracts.options import Options
 from sslkit.errors import IncompatibleComponentError
-
-Need = Literal["features", "embeddings", "logits", "teacher"]
 
 
 def _wide(tensor: Tensor) -> Tensor:
@@ -57,7 +56,7 @@ class ViewOutputs:
         branches: mapping from branch name to its outputs; always contains ``"student"``.
         global_views: int, number of global views. They come first, local views follow.
         index: int64 tensor ``[B]``, the index of each image in the training set.
-        step: int, optimizer steps taken so far.
+        step: int, optimizer steps taken so far, from 0 to ``context.total_steps - 1``; see ``Context.step_offset``.
         epoch: int, epochs completed so far.
     """
 
@@ -126,7 +125,7 @@ class Loss(Component, nn.Module):
 
     Attributes:
         needs: frozenset, what the loss reads: ``"features"``, ``"embeddings"``, ``"logits"`` or ``"teacher"``. sslkit
-            checks it before training. Default: empty.
+            checks it before training, and refuses unknown names. Default: empty.
         uses_global_batch: bool, whether several processes give the loss of one process on the global batch. Set it to
             False if they do not, for example because of BatchNorm inside the loss. Default: True.
         syncs_device: bool, whether the host reads values from the device in each step, which slows training. Default:
@@ -135,7 +134,7 @@ class Loss(Component, nn.Module):
             softmax(logits / logit_temperature). Default: 1.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset()
+    needs: ClassVar[frozenset[LossNeed]] = frozenset()
     uses_global_batch: ClassVar[bool] = True
     syncs_device: ClassVar[bool] = False
     logit_temperature: float = 1.0

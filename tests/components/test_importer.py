@@ -90,13 +90,34 @@ def test_a_class_that_violates_the_contract_is_an_error(install, request, source
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("needs", "message"),
+    [
+        ('frozenset({"embeddings", "logit"})', "contain 'logit': did you mean 'logits'? the known names are features,"),
+        ('{"zzz"}', "its needs contain 'zzz': the known names are features, embeddings, logits, teacher; report this"),
+        ('"logits"', "its needs must be a frozenset of names, such as frozenset({'features'}), not 'logits'"),
+    ],
+)
+def test_unknown_needs_are_an_error(install, request, needs: str, message: str) -> None:
+    module = f"n{abs(hash(request.node.name))}"
+    source = GOOD.format(api=1) + f"    needs = {needs}\n"
+    with pytest.raises(IncompatibleComponentError) as error:
+        install_and_load(install, f"{module}:Good", **{module: source})
+    assert message in str(error.value)
+
+
+def test_unknown_needs_of_an_evaluator_are_an_error(install) -> None:
+    source = "import sslkit\nclass E(sslkit.Evaluator):\n    api = 1\n    needs = {'label'}\n    evaluate = print\n"
+    install("plug", "[sslkit.evaluators]\nthing = n_evaluator:E\n", n_evaluator=source)
+    with pytest.raises(IncompatibleComponentError, match=r"contain 'label': did you mean 'labels'\? .* labels, test"):
+        load_component(Catalog.scan().find(find_kind("evaluator"), "thing"))
+
+
 def test_an_option_with_a_reserved_name_is_an_error(install) -> None:
     source = GOOD.format(api=1).replace(
         "    def", "    class Options(sslkit.Options):\n        weight: float = 25.0\n    def"
     )
-    message = (
-        r"its option .weight. has a name that sslkit reserves .* of every loss; .* author of plug, who must"
-    )
+    message = r"its option .weight. has a name that sslkit reserves .* of every loss; .* author of plug, who must"
     with pytest.raises(IncompatibleComponentError, match=message):
         install_and_load(install, "p20:Good", p20=source)
 
