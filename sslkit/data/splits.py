@@ -14,17 +14,28 @@ def load_split(dataset: Dataset, name: str) -> Split:
     """Load a split and check its labels, if it has any.
 
     Raises:
-        DataError: a label is not an index into the data set's class names.
+        DataError: the labels are not int64, or one is negative or not an index into the data set's class names.
     """
     split = dataset.load(name)
-    names = dataset.class_names
-    if split.labels is not None and len(split.labels) and names:
-        smallest, largest = int(split.labels.min()), int(split.labels.max())
-        if smallest < 0 or largest >= len(names):
-            raise DataError(
-                f"the labels of the split {name!r} are {smallest} to {largest}, but the data set names "
-                f"{len(names)} classes. Correct the data set: labels must be 0 to {len(names) - 1}."
-            )
+    labels, names = split.labels, dataset.class_names
+    if labels is None or not len(labels):
+        return split
+    if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.ndim != 1:
+        shape = f"{labels.dtype} {list(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
+        raise DataError(
+            f"the labels of the split {name!r} are {shape}. Correct the data set: they must be a tensor int64 [N]."
+        )
+    smallest, largest = int(labels.min()), int(labels.max())
+    if names and (smallest < 0 or largest >= len(names)):
+        raise DataError(
+            f"the labels of the split {name!r} are {smallest} to {largest}, but the data set names "
+            f"{len(names)} classes. Correct the data set: labels must be 0 to {len(names) - 1}."
+        )
+    if smallest < 0:
+        raise DataError(
+            f"the labels of the split {name!r} are {smallest} to {largest}. Correct the data set: labels must be 0 or "
+            "more. Put images without a label into a split 'pretrain'."
+        )
     return split
 
 

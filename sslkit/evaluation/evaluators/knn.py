@@ -40,7 +40,7 @@ class Knn(Evaluator):
         train, validation, test = (subject.features(name) for name in ("train", "validation", "test"))
         train_labels, test_labels = require_labels(train, "train"), require_labels(test, "test")
         validation_labels = require_labels(validation, "validation")
-        classes = count_classes(subject.class_names, train_labels, test_labels)
+        classes = count_classes(subject.class_names, train_labels, validation_labels, test_labels)
         temperature = self.options.temperature
         candidates = [k for k in self.options.neighbours if k <= len(train.features)] or [1]
         accuracy = {}

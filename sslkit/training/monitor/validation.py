@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sslkit.assembly.assemble import Assembly
 from sslkit.contracts.dataset import ImageStore, Split
+from sslkit.contracts.duration import count_whole_epochs
 from sslkit.contracts.evaluator import Features
 from sslkit.contracts.head import Head
 from sslkit.data.splits import evenly_spaced_indices, load_split, stratified_split
@@ -24,8 +25,9 @@ from sslkit.trained.feature_extraction import extract_features
 class ValidationMonitor:
     """Metrics of the network on a validation split.
 
-    With labels: cluster accuracy (one-to-one) and NMI of the classifier, and kNN accuracy. Without labels: the number
-    of classes in use and the entropy of the assignments, on training images.
+    With labels: cluster accuracy (one-to-one) and NMI of the classifier, and kNN accuracy. If only the validation
+    images have labels, there is no kNN accuracy. Without labels: the number of classes in use and the entropy of the
+    assignments, on training images.
 
     A validation split cut from the training labels holds images that pre-training uses without their labels.
 
@@ -35,7 +37,8 @@ class ValidationMonitor:
 
     def __init__(self, assembly: Assembly) -> None:
         self.assembly = assembly
-        self.every = assembly.recipe.monitor.every_epochs
+        every = assembly.recipe.monitor.every_epochs
+        self.every = max(1, count_whole_epochs(every, assembly.context.epochs)) if every else 0
         self.labelled = load_split(assembly.dataset, "train") if self.every else None
         if self.labelled is not None and self.labelled.labels is None:
             self.labelled = None
@@ -45,6 +48,10 @@ class ValidationMonitor:
         """Return the indices of the kNN bank in ``train``, those of the queries, and the split of the queries."""
         settings, context = self.assembly.recipe.monitor, self.assembly.context
         if train is None or train.labels is None:
+            if self.every and "validation" in self.assembly.dataset.splits:
+                validation = load_split(self.assembly.dataset, "validation")
+                if validation.labels is not None:
+                    return torch.empty(0, dtype=torch.int64), torch.arange(len(validation.images)), validation
             count = min(len(self.assembly.images), settings.max_images)
             return torch.empty(0, dtype=torch.int64), evenly_spaced_indices(len(self.assembly.images), count), None
         if "validation" in self.assembly.dataset.splits:
