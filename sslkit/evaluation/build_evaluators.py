@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sslkit.assembly.build_component import build_dataset
-from sslkit.components.catalog import Catalog, Entry
+from sslkit.components.catalog import CORE, Catalog, Entry
 from sslkit.components.importer import load_component, variant_options
 from sslkit.components.kinds import find_kind
 from sslkit.contracts.dataset import Dataset
 from sslkit.contracts.evaluator import Evaluator
-from sslkit.errors import InputError, RecipeError
+from sslkit.errors import RecipeError
 from sslkit.recipe.document import Document
 from sslkit.recipe.load import load_recipe
 from sslkit.recipe.option_problems import suggestion, validate_table
@@ -23,7 +24,7 @@ SOURCE = "sslkit eval"
 
 
 def build_evaluators(asked: Mapping[str, Mapping[str, Any]], settings: Sequence[str] = ()) -> dict[str, Evaluator]:
-    """Return evaluators by name.
+    """Return evaluators by name, ``distribution:name`` where the name alone could mean another evaluator.
 
     Args:
         asked: options by evaluator, such as ``{"cluster": {}, "linear": {"fractions": [0.1]}}``. Names may be
@@ -32,21 +33,19 @@ def build_evaluators(asked: Mapping[str, Mapping[str, Any]], settings: Sequence[
 
     Raises:
         ComponentError: an evaluator is not installed, or cannot be imported.
-        InputError: two evaluators have the same name.
         RecipeError: lists every invalid option.
     """
     catalog = Catalog.scan()
-    entries: dict[str, Entry] = {}
-    tables: dict[str, dict[str, Any]] = {}
+    found = {name: catalog.find(find_kind("evaluator"), name) for name in asked}
+    names = {entry: _result_name(entry, set(found.values()), catalog) for entry in found.values()}
+    entries = {name: entry for entry, name in names.items()}
+    tables: dict[str, dict[str, Any]] = {name: {} for name in entries}
     for name, options in asked.items():
-        entry = catalog.find(find_kind("evaluator"), name)
-        if entries.setdefault(entry.name, entry) != entry:
-            raise InputError(f"two evaluators are called {entry.name!r}: evaluate with one after the other")
-        tables[entry.name] = tables.get(entry.name, {}) | dict(options)
+        tables[names[found[name]]] |= dict(options)
     document = Document(tables, source=SOURCE)
-    apply_overrides(document, settings)
+    apply_overrides(document, [_with_result_name(setting, entries) for setting in settings])
     problems = [
-        document.problem((name,), "is not one of the requested evaluators", suggestion(name, list(entries)))
+        document.problem((name,), "is not one of the requested evaluators", _hint(name, entries))
         for name in document.tables
         if name not in entries
     ]
@@ -60,6 +59,30 @@ def build_evaluators(asked: Mapping[str, Mapping[str, Any]], settings: Sequence[
     if problems:
         raise RecipeError(problems, "the evaluation's options")
     return evaluators
+
+
+def _result_name(entry: Entry, requested: Collection[Entry], catalog: Catalog) -> str:
+    """Return the name of an evaluator's results.
+
+    It is qualified where another requested evaluator has the same name. That of a plugin is also qualified where
+    another installed evaluator has the same name, so that results of several calls do not replace each other.
+    """
+    same = requested if entry.distribution == CORE else {*requested, *catalog.of_kind(entry.kind)}
+    ambiguous = any(other.name == entry.name and other.distribution != entry.distribution for other in same)
+    name = entry.qualified if ambiguous else entry.name
+    return f"{name}:{entry.variant}" if entry.variant else name
+
+
+def _with_result_name(setting: str, entries: Mapping[str, Entry]) -> str:
+    """Return a setting that starts with the name of the evaluator's results, as far as its own name is clear."""
+    asked, rest = re.fullmatch(r"([^.=]*)(.*)", setting, flags=re.DOTALL).groups()  # type: ignore[union-attr]
+    meant = [name for name, entry in entries.items() if asked.strip() in (name, entry.name, entry.qualified)]
+    return meant[0] + rest if len(meant) == 1 else setting
+
+
+def _hint(name: str, entries: Mapping[str, Entry]) -> str:
+    meant = [repr(key) for key, entry in entries.items() if entry.name == name]
+    return f"write {' or '.join(meant)}" if meant else suggestion(name, list(entries))
 
 
 def build_other_dataset(asked: str, settings: Sequence[str] = ()) -> tuple[str, Dataset]:

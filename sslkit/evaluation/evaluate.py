@@ -11,11 +11,15 @@ import sslkit
 from sslkit.contracts.dataset import Dataset
 from sslkit.contracts.evaluator import Evaluator
 from sslkit.device.hardware import device_name
-from sslkit.errors import DataError, NotSavedError
+from sslkit.errors import DataError, IncompatibleComponentError, NotSavedError
 from sslkit.evaluation.run_subject import RunSubject
 from sslkit.runs.evaluation_files import save_evaluation
 from sslkit.runs.evaluation_result import BaselineResult, EvaluationResult, EvaluatorResult
+from sslkit.runs.returned_evaluation import evaluator_result
 from sslkit.runs.run import Run
+
+RANDOM_WEIGHTS = "random_weights"
+"""Baseline that sslkit measures itself."""
 
 
 def evaluate(
@@ -42,6 +46,7 @@ def evaluate(
 
     Raises:
         NotSavedError: the result could not be written; the error holds it.
+        IncompatibleComponentError: an evaluator returns a value that JSON cannot hold.
         SslkitError: the run has not finished, or the data lack what an evaluator needs.
     """
     subject = RunSubject(run, device, other=other)
@@ -54,14 +59,10 @@ def evaluate(
     try:
         for name, evaluator in evaluators.items():
             common = shared | ({"test_data": subject.checksum("test")} if "test" in evaluator.needs else {})
-            evaluation = evaluator.evaluate(subject)
-            baselines = {baseline: BaselineResult(dict(metrics)) for baseline, metrics in evaluation.baselines.items()}
-            own = EvaluatorResult(dict(evaluation.metrics), common | dict(evaluation.protocol), baselines)
-            result.evaluators[name] = own
+            result.evaluators[name] = own = _evaluate(name, evaluator, subject, common)
             if untrained is not None:
-                evaluation = evaluator.evaluate(untrained)
-                random_weights = BaselineResult(dict(evaluation.metrics), common | dict(evaluation.protocol))
-                own.baselines["random_weights"] = random_weights
+                random = _evaluate(name, evaluator, untrained, common)
+                own.baselines[RANDOM_WEIGHTS] = BaselineResult(random.metrics, random.protocol)
     finally:
         # Results that took hours are saved even when a later evaluator fails or is interrupted.
         cache_notes = [*subject.cache_notes, *([] if untrained is None else untrained.cache_notes)]
@@ -93,6 +94,26 @@ def _save(run: Run, result: EvaluationResult) -> None:
 
 def _check_needs(name: str, evaluator: Evaluator, subject: RunSubject) -> None:
     if "test" in evaluator.needs:
-        test = subject.split("test")
-        if "labels" in evaluator.needs and test.labels is None:
-            raise DataError(f"the {name} evaluation needs labels, but the test images have none")
+        subject.split("test")
+    if "labels" not in evaluator.needs:
+        return
+    usable = ("test",) if "test" in evaluator.needs else ("train", "validation")
+    splits = [split for split in usable if split in subject.dataset.splits]
+    if all(subject.split(split).labels is None for split in splits):
+        raise DataError(
+            f"the {name} evaluation needs labels, but the {' and '.join(splits)} images of {subject.data_name!r} have "
+            "none"
+        )
+
+
+def _evaluate(name: str, evaluator: Evaluator, subject: RunSubject, protocol: Mapping[str, Any]) -> EvaluatorResult:
+    returned = evaluator.evaluate(subject)
+    try:
+        result = evaluator_result(returned, protocol)
+        if RANDOM_WEIGHTS in result.baselines:
+            raise ValueError(f"baselines[{RANDOM_WEIGHTS!r}] is reserved for the option --baseline random: rename it")
+    except ValueError as error:
+        raise IncompatibleComponentError(
+            f"the evaluator {name!r} returned a result that cannot be saved: {error}"
+        ) from error
+    return result

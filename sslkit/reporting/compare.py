@@ -16,6 +16,9 @@ from sslkit.runs.evaluation_files import read_evaluations
 from sslkit.runs.provenance_file import parent_epochs
 from sslkit.runs.run import Run
 
+BASELINE = " baseline "
+"""Words between a group of metrics and the name of its baseline."""
+
 
 @dataclass(frozen=True)
 class RunMetrics:
@@ -25,7 +28,8 @@ class RunMetrics:
         name: name of the run.
         settings: its recipe. ``train.epochs`` includes the epochs of the runs that it continues from, which are also
             in ``continued_from.epochs``.
-        metrics: latest value of each metric, such as ``cluster acc``, ``linear 10 % top1`` or ``linear on svhn top1``.
+        metrics: latest value of each metric, such as ``cluster acc``, ``linear 10 % top1``, ``linear on svhn top1`` or
+            ``cluster baseline kmeans pixels acc``.
         protocols: protocol by metric group, which is a metric's name without its last word.
         notes: files that are left out, and why.
     """
@@ -47,17 +51,30 @@ def run_metrics(run: Run) -> RunMetrics:
     notes = [f"{path} is left out: {reason}" for path, reason in damaged.items()]
     settings = _settings(run, notes)
     run_data = str(setting(settings, "data.use") or "")
-    metrics: dict[str, float] = {}
+    groups: dict[str, dict[str, Any]] = {}
     protocols: dict[str, dict[str, Any]] = {}
     for evaluation in evaluations:
         for name, result in evaluation.evaluators.items():
             title = evaluator_title(name, result.protocol, run_data)
-            for label, fraction, values in metric_groups(title, result.metrics):
-                latest = {f"{label} {metric}": value for metric, value in values.items() if isinstance(value, float)}
-                # A deviation or named-class metric of an older evaluation does not belong to the latest values.
-                replaced = (label, f"{label} as named")
-                metrics = {key: old for key, old in metrics.items() if key.rpartition(" ")[0] not in replaced} | latest
+            own = metric_groups(title, result.metrics)
+            for label, fraction, values in own:
+                # What else an older evaluation measured for this group does not belong to the latest values.
+                older = (label, f"{label} as named")
+                groups = {
+                    group: old
+                    for group, old in groups.items()
+                    if group not in older and not group.startswith(f"{label}{BASELINE}")
+                } | {label: values}
                 protocols[label] = _protocol_at(result.protocol, fraction)
+            for baseline, other in result.baselines.items():
+                for label, _, values in metric_groups(title, other.metrics):
+                    groups[f"{label}{BASELINE}{baseline.replace('_', ' ')}"] = values
+    metrics = {
+        f"{group} {metric}": value
+        for group, values in groups.items()
+        for metric, value in values.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
     if not metrics:
         reasons = "".join(f"; {note}" for note in notes)
         raise RunError(f"{run.name} has not been evaluated; run `sslkit eval {run.path}`{reasons}")

@@ -8,6 +8,9 @@ from typing import Any
 
 from sslkit.runs.evaluation_result import EvaluationResult, EvaluatorResult
 
+TRAINED = "trained"
+"""Title of the trained network's metrics, next to those of baselines."""
+
 
 def metric_groups(label: str, metrics: Mapping[str, Any]) -> list[tuple[str, float, dict[str, Any]]]:
     """Split an evaluator's metrics into those on all labels, those of named classes and those of each fraction.
@@ -32,7 +35,7 @@ def evaluator_table(name: str, result: EvaluatorResult) -> tuple[list[str], list
     """
     groups = metric_groups(name, result.metrics)
     for baseline, other in result.baselines.items():
-        groups += metric_groups(_words(baseline), other.metrics)
+        groups += metric_groups(baseline_title(baseline), other.metrics)
     columns = list(dict.fromkeys(metric for *_, metrics in groups for metric in _shown(metrics)))
     rows = [[label, *(_cell(metrics, metric) for metric in columns)] for label, _, metrics in groups]
     return [_words(metric) for metric in columns], rows
@@ -47,9 +50,9 @@ def metrics_table(results: Mapping[str, EvaluatorResult]) -> tuple[list[str], li
     """
     cells: dict[str, dict[str, str]] = {}
     for name, result in results.items():
-        networks = {"trained": result.metrics}
-        networks |= {_words(baseline): other.metrics for baseline, other in result.baselines.items()}
-        for column, all_metrics in networks.items():
+        networks = [(TRAINED, result.metrics)]
+        networks += [(baseline_title(baseline), other.metrics) for baseline, other in result.baselines.items()]
+        for column, all_metrics in networks:
             for label, _, metrics in metric_groups(name, all_metrics):
                 for metric in _shown(metrics):
                     cells.setdefault(f"{label} {_words(metric)}", {})[column] = _cell(metrics, metric)
@@ -57,12 +60,18 @@ def metrics_table(results: Mapping[str, EvaluatorResult]) -> tuple[list[str], li
     return columns, [[name, *(row.get(column, "") for column in columns)] for name, row in cells.items()]
 
 
+def baseline_title(name: str) -> str:
+    """Return the title of a baseline, which is never that of the trained network."""
+    words = _words(name)
+    return f"baseline {words}" if words == TRAINED else words
+
+
 def full_protocol(result: EvaluatorResult) -> dict[str, Any]:
     """Return an evaluator's protocol and, by baseline name, the entries in which a baseline's protocol differs."""
     protocol = dict(result.protocol)
     for name, baseline in result.baselines.items():
         differs = {key: value for key, value in baseline.protocol.items() if value != result.protocol.get(key)}
-        protocol |= {_words(name): differs} if differs else {}
+        protocol |= {baseline_title(name): differs} if differs else {}
     return protocol
 
 
@@ -84,11 +93,14 @@ def format_value(value: Any) -> str:
 def evaluator_title(name: str, protocol: Mapping[str, Any], run_data: str) -> str:
     """Return an evaluator's name, with the data set unless it is the run's own, such as ``linear on svhn``.
 
+    The built-in evaluators have the same title whether their name is qualified or not.
+
     Args:
         name: name of the evaluator.
         protocol: its protocol.
         run_data: name of the run's data set; empty where it is unknown.
     """
+    name = name.removeprefix("sslkit:")
     data, options = str(protocol.get("data", "")), protocol.get("data_options")
     if isinstance(options, Mapping):
         settings = ", ".join(f"{key}={value}" for key, value in options.items())
@@ -118,8 +130,8 @@ def latest_results(evaluations: Iterable[EvaluationResult], run_data: str) -> di
 
 
 def format_metric(value: float | None) -> str:
-    """Format a metric with three decimals; None is empty."""
-    return "" if value is None else f"{value:.3f}"
+    """Format a metric with three decimals; an integer has none, None is empty."""
+    return "" if value is None else str(value) if isinstance(value, int) else f"{value:.3f}"
 
 
 def _words(name: str) -> str:

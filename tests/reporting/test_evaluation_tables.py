@@ -40,3 +40,9 @@ def test_evaluators_with_equal_metric_and_baseline_names_stay_apart() -> None:
     columns, rows = metrics_table(evaluation_result(**both).evaluators)
     assert columns == ["trained", "mean"]
     assert rows == [["depth score", "0.500", "0.250"], ["pose score", "0.250", "0.125"]]
+
+
+def test_a_baseline_called_trained_does_not_replace_the_run() -> None:
+    own = {"metrics": {"score": 0.5}, "baselines": {"trained": {"metrics": {"score": 0.25}}}}
+    columns, rows = metrics_table(evaluation_result(depth=own).evaluators)
+    assert (columns, rows) == (["trained", "baseline trained"], [["depth score", "0.500", "0.250"]])
