@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -108,12 +109,61 @@ def read_metrics(path: Path) -> Iterator[MetricsRow]:
     """
     try:
         text = read_regular_file(path)
-        complete_lines = text[: text.rfind("\n") + 1]
-        if complete_lines and complete_lines.splitlines()[0] != HEADER.strip():
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} is damaged: {error!r}") from error
+    yield from _parse_rows(path, text[: text.rfind("\n") + 1], has_header=True)
+
+
+class MetricsTail:
+    """Reader of a growing ``metrics.csv`` that does not read earlier rows again.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        rows: rows that the caller has not removed yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: deque[MetricsRow] = deque()
+        self._start, self._last_line = 0, b""
+
+    def read(self) -> bool:
+        """Append the new rows to ``rows``; return whether the file was restarted, and ``rows`` has all of its rows.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        try:
+            with open_regular_file(self.path) as file:
+                file.seek(self._start)
+                data = file.read()
+                restarted = not data.startswith(self._last_line)
+                if restarted:
+                    self.rows.clear()
+                    self._start, self._last_line = 0, b""
+                    file.seek(0)
+                    data = file.read()
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be read: {error.strerror or error}") from error
+        lines = data[: data.rfind(b"\n") + 1]
+        new = lines[len(self._last_line) :]
+        if new:
+            self.rows.extend(_parse_rows(self.path, new.decode(errors="replace"), has_header=not self._last_line))
+            last = lines.rfind(b"\n", 0, -1) + 1
+            self._start, self._last_line = self._start + last, lines[last:]
+        return restarted
+
+
+def _parse_rows(path: Path, lines: str, *, has_header: bool) -> Iterator[MetricsRow]:
+    """Yield the rows of complete lines."""
+    try:
+        if has_header and lines and lines.splitlines()[0] != HEADER.strip():
             raise ValueError(f"its first line is not {HEADER.strip()}")
-        for fields in csv.DictReader(io.StringIO(complete_lines)):
+        for fields in csv.DictReader(io.StringIO(lines), None if has_header else MetricsRow._fields):
             yield _parse_row(fields)
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise RunError(f"{path} is damaged: {error!r}") from error
 
 

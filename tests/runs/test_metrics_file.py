@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sslkit.errors import RunError
-from sslkit.runs.metrics_file import HEADER, MetricsFile, MetricsRow, read_metrics
+from sslkit.runs.metrics_file import HEADER, MetricsFile, MetricsRow, MetricsTail, read_metrics
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x00"), min_size=1)
 """Any name of a metric."""
@@ -87,6 +87,24 @@ def test_resuming_does_not_block_on_a_pipe(three_rows: tuple[MetricsFile, int], 
     os.mkfifo(file.path)
     with pytest.raises(RunError, match=r"metrics.csv cannot be read: it is not a regular file; delete it"):
         file.resume_at(size, 4)
+
+
+def test_tail_reads_each_row_once_and_notices_a_restarted_file(three_rows: tuple[MetricsFile, int]) -> None:
+    file, _ = three_rows
+    tail = MetricsTail(file.path)
+    assert not tail.read()
+    assert [row.step for row in tail.rows] == [2, 4, 6]
+    tail.rows.popleft()
+    file.path.write_bytes(file.path.read_bytes().replace(b"2,0.5", b"?????"))  # an earlier row of the same length
+    file.append(8, 2.0, {"a\nname": 1.0, "loss": 0.1})
+    assert not tail.read()
+    assert [(row.step, row.metric) for row in tail.rows] == [(4, "loss"), (6, "loss"), (8, "a\nname"), (8, "loss")]
+    assert not tail.read()
+    assert len(tail.rows) == 4
+    file.create()
+    file.append(1, 0.1, {"loss": 9.0})
+    assert tail.read()
+    assert list(tail.rows) == [MetricsRow(1, 0.1, "loss", 9.0)]
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ rows are sent after the next checkpoint, or at the end.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
@@ -22,7 +23,7 @@ from sslkit.errors import RecipeError
 from sslkit.files import to_json, write_atomic
 from sslkit.recipe.recipe import Recipe
 from sslkit.runs.loggers_file import read_logger_progress
-from sslkit.runs.metrics_file import read_metrics
+from sslkit.runs.metrics_file import MetricsRow, MetricsTail
 from sslkit.runs.run import Run
 from sslkit.training.checkpoint.random_state import get_random_state, set_random_state
 from sslkit.training.events import Reporter
@@ -98,6 +99,7 @@ class Loggers:
         self.failing: set[str] = set()
         self.progress_file = run.path / "loggers.json"
         self.progress: dict[str, dict[str, Any]] = {}
+        self.tails: dict[str, MetricsTail] = {}
 
     def send(self) -> None:
         """Send the rows that were not sent yet; call it only when a checkpoint has made them permanent."""
@@ -124,19 +126,34 @@ class Loggers:
             self.loggers[name] = FACTORIES[name](self.run, progress)
             if not progress["rows"]:
                 self.loggers[name].log_hyperparams(self.recipe.resolved())
-        rows = list(read_metrics(self.run.metrics))
-        sent = rows[: progress["rows"]]
-        if len(sent) < progress["rows"] or (sent and sent[-1].step != progress["step"]):
-            progress["rows"] = 0  # metrics.csv was restarted
-        for step, group in groupby(rows[progress["rows"] :], key=lambda row: row.step):
+        rows = self._unsent_rows(name, progress)
+        while rows:
+            step, group = next(groupby(rows, key=lambda row: row.step))
             step_rows = list(group)
             self.loggers[name].log_metrics({row.metric: row.value for row in step_rows}, step=step)
             progress["rows"] += len(step_rows)
             progress["step"] = step
+            for _ in step_rows:
+                rows.popleft()
         if isinstance(self.loggers[name], TensorBoardLogger):
             self.loggers[name].save()
         write_atomic(self.progress_file, to_json(self.progress))
         self.failing.discard(name)
+
+    def _unsent_rows(self, name: str, progress: dict[str, Any]) -> deque[MetricsRow]:
+        """Return the rows that a logger has not received; earlier ones are read once in a process."""
+        tail = self.tails.get(name) or MetricsTail(self.run.metrics)
+        restarted = tail.read()
+        if name not in self.tails:
+            self.tails[name] = tail
+            sent = list(islice(tail.rows, progress["rows"]))
+            restarted = len(sent) < progress["rows"] or bool(sent and sent[-1].step != progress["step"])
+            if not restarted:
+                for _ in sent:
+                    tail.rows.popleft()
+        if restarted:
+            progress["rows"] = 0
+        return tail.rows
 
     @contextmanager
     def _isolated(self, name: str) -> Iterator[None]:
