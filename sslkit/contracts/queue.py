@@ -45,6 +45,15 @@ class Queue(nn.Module):
         """Whether every slot is used; does not sync the device."""
         return self.pushed >= len(self.index)
 
+    def newest(self, count: int) -> Tensor:
+        """Return the ``count`` rows that were pushed last, in any order; at most ``size``."""
+        size = len(self.index)
+        if count == size:
+            return self.rows
+        end = self.pushed % size
+        start = end - count
+        return self.rows[start:end] if start >= 0 else torch.cat([self.rows[start + size :], self.rows[:end]])
+
     @torch.no_grad()
     def push(self, rows: Tensor, index: Tensor) -> None:
         """Replace the oldest rows by the rows of the global batch; collective.
