@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from sslkit.assembly.build_component import build_component, build_dataset
 from sslkit.assembly.build_network import build_network
 from sslkit.assembly.channel_statistics import channel_statistics
+from sslkit.assembly.position import Position
+from sslkit.assembly.start import Start
 from sslkit.contracts.context import Context, World
 from sslkit.contracts.dataset import Dataset, ImageStore
+from sslkit.contracts.duration import count_whole_epochs
 from sslkit.contracts.head import Head
 from sslkit.contracts.loss import Loss
 from sslkit.contracts.method import Method, Parts, WeightedLoss
@@ -20,10 +22,8 @@ from sslkit.data.placement import place_images, should_prefetch
 from sslkit.data.seeds import seed_global
 from sslkit.device.out_of_memory import explain_out_of_memory
 from sslkit.errors import DataError, RecipeError
+from sslkit.recipe.duration_problems import duration_problems
 from sslkit.recipe.recipe import ComponentSpec, Recipe
-
-Restoring = Literal["nothing", "network", "everything"]
-"""Which saved state will be loaded: none, that of backbone and heads, or that of losses and method as well."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Assembly:
         optimizer: the optimizer.
         head: name of the head that monitors and evaluation use; empty without heads.
         notes: sentences about the data for the user.
+        start: what the training starts from.
+        position: where the training starts; that of the checkpoint, in steps of the present length.
     """
 
     recipe: Recipe
@@ -53,14 +55,26 @@ class Assembly:
     optimizer: Optimizer
     head: str
     notes: tuple[str, ...]
+    start: Start
+    position: Position
+
+    @property
+    def length_changed(self) -> bool:
+        """Whether the checkpoint to resume from is of a training of another length."""
+        return self.start.position is not None and not self.start.position.same_length(self.position)
+
+    @property
+    def epoch_scale(self) -> float:
+        """Steps that the trained part of the current epoch is worth now, for each step that was taken."""
+        before = self.start.position.epoch_step if self.start.position is not None else 0
+        return self.position.epoch_step / before if before else 1.0
 
 
 def assemble(
     recipe: Recipe,
     device: str = "cpu",
     world: World | None = None,
-    steps_before: int = 0,
-    restoring: Restoring = "nothing",
+    start: Start | None = None,
 ) -> Assembly:
     """Read the data and build every component; every process of the world gets the same.
 
@@ -68,18 +82,20 @@ def assemble(
         recipe: a checked recipe.
         device: device of the training; the images are stored there if they fit.
         world: the processes that train together.
-        steps_before: optimizer steps of the runs that this one continues from.
-        restoring: which saved state will be loaded into the components.
+        start: what the training starts from; None means new weights.
 
     Raises:
         DataError: the images cannot be used.
         RecipeError: components do not fit each other, the data or the memory.
     """
-    world = world or World()
+    world, start = world or World(), start or Start()
     dataset = build_dataset(recipe)
     with explain_out_of_memory(recipe.document, ("data",), "the data set"):
         images, placement_note = place_images(_training_images(dataset), device, world.size // recipe.train.nodes)
-    loader = _build_loader(recipe, images, world, steps_before)
+    loader = _build_loader(recipe, images, world, start.epochs_before)
+    position = (start.position or Position(0, 0, 1, 1)).resize(loader.steps_per_epoch, recipe.train.epochs)
+    if problems := duration_problems(recipe, position.steps if position.taken <= position.steps else 0):
+        raise RecipeError(problems)
     loader.prefetch = should_prefetch(images, device)
     loader.pin_memory = loader.prefetch and device == "cuda"
     mean, std = channel_statistics(images)
@@ -93,15 +109,16 @@ def assemble(
         epochs=recipe.train.epochs,
         seed=recipe.run.seed,
         world=world,
-        steps_before=steps_before,
-        restoring=restoring == "everything",
+        steps_before=start.steps_before,
+        step_offset=position.offset,
+        restoring=start.restoring == "everything",
     )
-    loader.stop = context.total_steps
+    loader.start, loader.stop, loader.step_offset = position.step, context.total_steps, position.offset
     # Seeded here, so that initial weights do not depend on random numbers drawn while reading the data.
     seed_global(recipe.run.seed)
     views = build_component(recipe, recipe.views, Views, context)
     context = replace(context, view_size=views.size, view_count=views.count, global_view_count=views.global_views)
-    network_context, backbone, heads = build_network(recipe, replace(context, restoring=restoring != "nothing"))
+    network_context, backbone, heads = build_network(recipe, replace(context, restoring=start.restoring != "nothing"))
     context = replace(network_context, restoring=context.restoring)
     losses = tuple(_build_loss(recipe, spec, heads, context) for spec in recipe.losses)
     if losses and all(loss.start_epoch for loss in losses):
@@ -109,12 +126,12 @@ def assemble(
         raise RecipeError([recipe.document.problem(("loss",), message)])
     method = build_component(recipe, recipe.method, Method, context, Parts(backbone, heads, losses))
     optimizer = build_component(recipe, recipe.optimizer, Optimizer, context)
-    if world.rank or steps_before:
+    if world.rank or start.steps_before:
         # Random numbers of the training (dropout) must differ between processes and from those of earlier runs.
-        seed_global(recipe.run.seed, world.rank, steps_before)
+        seed_global(recipe.run.seed, world.rank, start.steps_before)
     notes = (placement_note, *dataset.notes())
     head = _evaluation_head(recipe, heads)
-    return Assembly(recipe, context, dataset, images, loader, views, method, optimizer, head, notes)
+    return Assembly(recipe, context, dataset, images, loader, views, method, optimizer, head, notes, start, position)
 
 
 def _training_images(dataset: Dataset) -> ImageStore:
@@ -122,9 +139,9 @@ def _training_images(dataset: Dataset) -> ImageStore:
     return dataset.load("pretrain" if "pretrain" in dataset.splits else "train").images
 
 
-def _build_loader(recipe: Recipe, images: ImageStore, world: World, steps_before: int) -> Loader:
+def _build_loader(recipe: Recipe, images: ImageStore, world: World, epochs_before: int) -> Loader:
     try:
-        return Loader(images, recipe.train.batch_size, recipe.run.seed, world.rank, world.size, steps_before)
+        return Loader(images, recipe.train.batch_size, recipe.run.seed, world.rank, world.size, epochs_before)
     except DataError as error:
         if len(images) < 2:
             raise
@@ -149,16 +166,13 @@ def _build_loss(recipe: Recipe, spec: ComponentSpec, heads: dict[str, Head], con
     if missing:
         message = f"the loss {spec.use!r} {missing}"
         raise RecipeError([recipe.document.problem((*spec.path, "use"), message)])
-    start_epoch = spec.wiring.start_epoch
-    if start_epoch >= recipe.train.epochs:
-        message = f"this loss never starts: the training ends after {recipe.train.epochs} epochs"
-        raise RecipeError([recipe.document.problem((*spec.path, "start_epoch"), message)])
     loss_context = replace(
         context,
         embedding_dim=head.embedding_dim if head is not None else 0,
         classifiers=tuple(head.classifiers) if head is not None else (),
     )
     loss = build_component(recipe, spec, Loss, loss_context)
+    start_epoch = count_whole_epochs(spec.wiring.start_epoch, recipe.train.epochs)
     return WeightedLoss(spec.name, loss, spec.wiring.weight, head_name, start_epoch)
 
 

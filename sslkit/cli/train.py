@@ -39,8 +39,6 @@ def command(
     from sslkit.recipe.load import load_recipe
     from sslkit.runs.find import runs_folder
 
-    if dry_run and continue_from:
-        raise typer.BadParameter("--dry-run trains nothing: remove --continue-from")
     # Report a wrong run or recipe before importing torch, which takes seconds.
     parent = find_finished(continue_from, runs_folder(runs)) if continue_from else None
     with reserve_stdout(json):
@@ -51,7 +49,7 @@ def command(
         from sslkit.training.dry_run import dry_run as run_dry
 
         with reserve_stdout(json):
-            result = run_dry(checked, stderr_reporter())
+            result = run_dry(checked, stderr_reporter(), parent)
         if is_main_process():
             print_dry_run(result, as_json=json)
         return

@@ -118,6 +118,9 @@ class Context:
             download pretrained weights.
         steps_before: int, optimizer steps of the earlier runs that this run continues. Batches and views differ from
             those of the earlier runs.
+        step_offset: int, optimizer steps taken minus the ``step`` that components receive. It is 0 unless the run was
+            resumed with another batch size or number of images: ``step`` then follows the trained epochs. A duration of
+            300 optimizer steps ends at step ``300 - step_offset``.
     """
 
     channels: int
@@ -137,8 +140,9 @@ class Context:
     classifiers: tuple[int, ...] = ()
     restoring: bool = False
     steps_before: int = 0
+    step_offset: int = 0
 
     @property
     def total_steps(self) -> int:
-        """Optimizer steps of the training."""
+        """Optimizer steps of the training: ``steps_per_epoch * epochs``."""
         return self.steps_per_epoch * self.epochs

@@ -50,6 +50,6 @@ class Optimizer(Component, ABC):
     def schedule(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
         """Return the learning-rate schedule over all steps.
 
-        ``state_dict`` of the schedule should hold the current step, but not its settings. torch's own schedulers save
-        their settings, too; a run that is resumed with a changed recipe then follows the old schedule.
+        The schedule must be a function of the step. When a run is resumed with other options of the optimizer or
+        another length of the training, sslkit builds a new schedule and steps it to the run's position.
         """

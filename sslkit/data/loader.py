@@ -36,7 +36,7 @@ class Loader:
     A batch depends on seed and step alone. Each epoch is one permutation of all images, cut into global batches; images
     that do not fill a batch are left out of that epoch. Each global batch is cut into equal parts, one per process. A
     resume therefore needs the step only. A run that continues another run counts epochs from that run's last one, so
-    its batches differ.
+    its batches differ. The order of an epoch does not depend on the batch size.
 
     Args:
         images: training images.
@@ -44,11 +44,12 @@ class Loader:
         seed: the run's seed.
         rank: rank of this process.
         processes: number of processes.
-        steps_before: optimizer steps of the runs that this run continues.
+        epochs_before: epochs of the runs that this run continues.
 
     Attributes:
         start: first step.
         stop: step after the last.
+        step_offset: optimizer steps taken minus the loader's steps, for messages.
         started: whether iteration has started.
         wait_seconds: time spent waiting for batches so far.
         prefetch: whether a background thread fetches ``PREFETCH_BATCHES`` batches in advance.
@@ -66,7 +67,7 @@ class Loader:
         seed: int,
         rank: int = 0,
         processes: int = 1,
-        steps_before: int = 0,
+        epochs_before: int = 0,
     ) -> None:
         if len(images) < 2:
             raise DataError(
@@ -85,11 +86,12 @@ class Loader:
         self.images = images
         self.batch_size = batch_size
         self.seed = seed
-        self.epochs_before = -(-steps_before // self.steps_per_epoch)
+        self.epochs_before = epochs_before
         self.rank = rank
         self.local_batch_size = batch_size // processes
         self.start = 0
         self.stop = 0
+        self.step_offset = 0
         self.started = False
         self.wait_seconds = 0.0
         self.prefetch = False
@@ -128,8 +130,9 @@ class Loader:
                 images = self.images.gather(indices)
             except OSError as error:
                 where = f" ({error.filename})" if error.filename else ""
+                taken = step + self.step_offset
                 raise DataError(
-                    f"the images of step {step + 1} cannot be read: {error.strerror or error}{where}. Make them "
+                    f"the images of step {taken + 1} cannot be read: {error.strerror or error}{where}. Make them "
                     "readable again; then `sslkit resume` continues from the last checkpoint."
                 ) from error
             yield ImageBatch(images.pin_memory() if self.pin_memory else images, indices)

@@ -54,7 +54,7 @@ class RunCallback(pl.Callback):
         settings = self.assembly.recipe
         self.log_every = settings.monitor.log_every_steps
         self.stops_at_collapse = settings.monitor.collapse == "stop"
-        self.policy = CheckpointPolicy(run.checkpoints, settings.train, self.context.steps_per_epoch)
+        self.policy = CheckpointPolicy(run.checkpoints, settings.train, self.context)
         self.writer = MetricsWriter(run, self.assembly, processes, reporter)
         self.selection = ClassifierSelection(learner)
         self.epoch_metrics = EpochMetrics(learner, monitor, self.selection)
@@ -82,9 +82,12 @@ class RunCallback(pl.Callback):
         # A resume with --allow processes may have more processes than before.
         own = state_dict["processes"][self.context.world.rank % len(state_dict["processes"])]
         self.writer.losses.load_state_dict(own)
+        self.writer.losses.rescale(self.assembly.epoch_scale)
         self.writer.losses.names = list(state_dict["loss_names"])
         self.selection.losses = dict(state_dict["classifier_losses"])
         self.policy.load_state_dict(state_dict["checkpoint_policy"])
+        if self.assembly.length_changed:  # losses of another batch size cannot be compared
+            self.policy.forget_losses()
         self.epoch_metrics.detector.load_state_dict(state_dict["collapse_detector"])
         self.resumed_state = {"file_size": state_dict["metrics_file_size"], "random_state": own["random_state"]}
 
@@ -111,10 +114,10 @@ class RunCallback(pl.Callback):
 
     def _check_restored(self, step: int) -> None:
         """Raise if Lightning restored another step, because it ignores loop state of a layout that it does not know."""
-        if step != self.assembly.loader.start:
+        if step != self.assembly.position.taken:
             raise RunError(
                 f"{self.run.name} cannot be resumed: Lightning restored step {step} from a checkpoint of step "
-                f"{self.assembly.loader.start}; install the version of pytorch-lightning in {self.run.provenance}"
+                f"{self.assembly.position.taken}; install the version of pytorch-lightning in {self.run.provenance}"
             )
 
     def _open_files(self, step: int) -> None:
@@ -138,13 +141,14 @@ class RunCallback(pl.Callback):
         step = int(trainer.global_step)
         self._report_compilation()
         self._add_losses(pl_module, step)
-        finished, epoch_ended = step == self.context.total_steps, step % self.context.steps_per_epoch == 0
+        position, steps_per_epoch = pl_module.position, self.context.steps_per_epoch
+        finished, epoch_ended = step == self.assembly.position.steps, position % steps_per_epoch == 0
         if self._logs(step) or epoch_ended:
             self._check_finite(pl_module, step)
         if self._logs(step):
             self._log(step)
         if epoch_ended:
-            self._end_epoch(step)
+            self._end_epoch(step, position // steps_per_epoch)
         self.reporter.on_event(StepEnded(self.status.progress(step)))
         # Clocks and signals differ between processes, and all must save after the same step.
         stop, due = self.processes.any_process(
@@ -156,7 +160,7 @@ class RunCallback(pl.Callback):
             trainer.should_stop = True
 
     def _logs(self, step: int) -> bool:
-        return step % self.log_every == 0 or step == self.context.total_steps
+        return step % self.log_every == 0 or step == self.assembly.position.steps
 
     def _report_compilation(self) -> None:
         if self.compiled is not None and (cost := self.compiled.step_ended()):
@@ -188,12 +192,12 @@ class RunCallback(pl.Callback):
         self.writer.write(step, {"lr": self.learning_rate, **times})
         self.reporter.on_event(LossesLogged(self.status.progress(step), losses))
 
-    def _end_epoch(self, step: int) -> None:
+    def _end_epoch(self, step: int, epoch: int) -> None:
         self.throughput.update(step)
         loss, self.selection.losses = self.writer.end_epoch()
         measured, warnings = {}, []
         if self.processes.is_main:
-            measured = self.epoch_metrics.measure(step // self.context.steps_per_epoch)
+            measured = self.epoch_metrics.measure(epoch)
             warnings = self.epoch_metrics.detect_collapse(measured, step)
         metrics = {"epoch_loss": loss, **_with_prefix(measured)}
         self.writer.write(step, metrics)

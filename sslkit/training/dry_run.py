@@ -10,10 +10,12 @@ from typing import Any
 import torch
 
 from sslkit.assembly.assemble import Assembly
-from sslkit.contracts.method import Batch
+from sslkit.contracts.method import Batch, Method
 from sslkit.device.hardware import Hardware
 from sslkit.device.out_of_memory import explain_out_of_memory
 from sslkit.recipe.recipe import Recipe
+from sslkit.runs.run import Run
+from sslkit.training.continuation import load_parent, start_after
 from sslkit.training.distributed.launch import launch
 from sslkit.training.distributed.processes import Processes
 from sslkit.training.events import Reporter
@@ -22,19 +24,27 @@ from sslkit.training.learner import Learner
 from sslkit.training.preparation import prepare
 
 
-def dry_run(recipe: Recipe, reporter: Reporter) -> dict[str, Any]:
+def dry_run(recipe: Recipe, reporter: Reporter, parent: Run | None = None) -> dict[str, Any]:
     """Return shapes, parameter counts, memory and steps of a recipe.
 
+    Args:
+        recipe: a checked recipe.
+        reporter: receives notes.
+        parent: a finished run whose backbone and heads initialise the network.
+
     Returns:
-        ``hardware``, ``processes``, ``data``, ``views``, ``modules`` (parameters by part), ``outputs`` (shapes),
-        ``loss`` of the first batch, ``memory_bytes`` (peak of one forward and backward pass; on a CPU, of the whole
-        process), ``steps_per_epoch`` and ``steps``. With several processes, shapes and memory are the main one's.
+        ``hardware``, ``processes``, ``data``, ``views``, ``modules`` (parameters by part; ``method``: those of no other
+        part, such as a teacher's), ``outputs`` (shapes), ``loss`` of the first batch, ``memory_bytes`` (peak of one
+        forward and backward pass; on a CPU, of the whole process), ``steps_per_epoch`` and ``steps``. With several
+        processes, shapes and memory are the main one's.
     """
-    return launch(_dry_run, recipe, reporter)
+    return launch(_dry_run, recipe, reporter, parent)
 
 
-def _dry_run(recipe: Recipe, reporter: Reporter) -> dict[str, Any]:
-    hardware, assembly, processes = prepare(recipe, reporter)
+def _dry_run(recipe: Recipe, reporter: Reporter, parent: Run | None) -> dict[str, Any]:
+    hardware, assembly, processes = prepare(recipe, reporter, start=start_after(parent))
+    if parent is not None:
+        reporter.note(load_parent(assembly, parent))
     with explain_out_of_memory(recipe.document, MEMORY_OPTION, "a step"):
         return _run_batch(hardware, assembly, processes)
 
@@ -62,6 +72,7 @@ def _run_batch(hardware: Hardware, assembly: Assembly, processes: Processes) -> 
             "backbone": _count_parameters(method.backbone),
             **{f"head {name}": _count_parameters(head) for name, head in method.heads.items()},
             **{f"loss {name}": _count_parameters(loss) for name, loss in method.losses.items()},
+            "method": _count_own_parameters(method),
         },
         "outputs": {
             "features": features,
@@ -73,6 +84,13 @@ def _run_batch(hardware: Hardware, assembly: Assembly, processes: Processes) -> 
         "steps_per_epoch": context.steps_per_epoch,
         "steps": context.total_steps,
     }
+
+
+def _count_own_parameters(method: Method) -> int:
+    """Return the number of the method's parameters that belong to no backbone, head or loss."""
+    parts = torch.nn.ModuleList([method.backbone, method.head_modules, method.loss_modules])
+    others = {id(parameter) for parameter in parts.parameters()}
+    return sum(parameter.numel() for parameter in method.parameters() if id(parameter) not in others)
 
 
 def _count_parameters(module: torch.nn.Module) -> int:

@@ -12,9 +12,11 @@ class Progress:
 
     Attributes:
         step: optimizer steps taken.
-        steps: optimizer steps in total.
+        steps: optimizer steps at the end of the training.
         epoch: epochs completed.
         epochs: epochs in total.
+        steps_per_epoch: optimizer steps in an epoch. The epochs before a resume with another batch size or number of
+            images had other numbers of steps.
         images_per_second: throughput since the last report.
         data_wait: share of that time spent waiting for data, in [0, 1].
     """
@@ -23,6 +25,7 @@ class Progress:
     steps: int
     epoch: int
     epochs: int
+    steps_per_epoch: int
     images_per_second: float = 0.0
     data_wait: float = 0.0
 

@@ -17,6 +17,7 @@ from sslkit.device.out_of_memory import is_out_of_memory, out_of_memory_error
 from sslkit.errors import RunError, TrainingError
 from sslkit.files import to_json, write_atomic
 from sslkit.runs.run import Run
+from sslkit.runs.status import State
 from sslkit.runs.weights import save_weights
 from sslkit.training.callback import RunCallback
 from sslkit.training.checkpoint.checkpoint_files import AtomicCheckpointIO
@@ -56,7 +57,7 @@ def fit(
         with stop_signal.restore_handlers(), quiet_lightning():
             trainer.fit(learner, assembly.loader, ckpt_path=checkpoint, weights_only=True)
         step = int(trainer.global_step)
-        finished = step >= assembly.context.total_steps
+        finished = step >= assembly.position.steps
         if finished and processes.is_main:
             _save_network(run, assembly, callback.selection)
         status.write("finished" if finished else "interrupted", step)
@@ -69,7 +70,11 @@ def fit(
         reporter.on_event(TrainingEnded(status.progress(step)))
         loggers.close(finished=False)
         with suppress(OSError):
-            status.write("interrupted" if stopped else "failed", step)
+            state: State = "interrupted" if stopped else "failed"
+            if callback.started:
+                status.write(state, step)
+            else:
+                status.write_state(state)
         if stopped:
             raise KeyboardInterrupt from error
         if is_out_of_memory(error):
@@ -105,7 +110,7 @@ def _trainer(
             precision="bf16-mixed" if hardware.precision == "bfloat16" else "32-true",
             deterministic="warn" if assembly.recipe.run.deterministic else None,
             max_epochs=-1,
-            max_steps=assembly.context.total_steps,
+            max_steps=assembly.position.steps,
             callbacks=[callback],
             plugins=[AtomicCheckpointIO()],
             default_root_dir=run.path,
@@ -132,7 +137,8 @@ def _record_third_party_callbacks(trainer: pl.Trainer, own: RunCallback, run: Ru
 def _save_network(run: Run, assembly: Assembly, selection: ClassifierSelection) -> None:
     """Save the trained weights, with the metadata to use them without the rest of the run."""
     recipe, views, method = assembly.recipe, assembly.views, assembly.method
-    context = {name: value for name, value in asdict(assembly.context).items() if name not in ("world", "restoring")}
+    of_this_process = ("world", "restoring", "step_offset")
+    context = {name: value for name, value in asdict(assembly.context).items() if name not in of_this_process}
     common = {
         "sslkit": 1,
         "context": context,
@@ -141,7 +147,7 @@ def _save_network(run: Run, assembly: Assembly, selection: ClassifierSelection) 
         "channels": assembly.context.channels,
         "mean": list(views.mean),
         "std": list(views.std),
-        "step": assembly.context.total_steps,
+        "step": assembly.position.steps,
     }
     backbone = {"backbone": recipe.resolved()["backbone"], "feature_dim": method.backbone.feature_dim}
     save_weights(method.backbone, run.backbone, common | backbone)

@@ -20,6 +20,7 @@ from sslkit.optimizers.parameter_groups import parameter_groups
 from sslkit.training.compilation import CompiledBackbones
 from sslkit.training.first_batch_checks import check_heads, check_images, check_views
 from sslkit.training.guard import NonFiniteGuard
+from sslkit.training.schedule_restart import restart_schedule
 
 
 class Learner(pl.LightningModule):
@@ -45,18 +46,21 @@ class Learner(pl.LightningModule):
         if hardware.channels_last:
             self.method.to(memory_format=torch.channels_last)
         self.compiled = CompiledBackbones(self.method) if assembly.recipe.train.compile else None
-        self.group_options: list[dict[str, Any]] = []
-        """The recipe's options of each parameter group, without the learning rate."""
         self.optimizer_changed = False
         """Whether the recipe's optimizer differs from that of the checkpoint."""
 
     @property
+    def position(self) -> int:
+        """Step that schedules and losses follow; see ``Position.step``."""
+        return int(self.global_step) - self.assembly.context.step_offset
+
+    @property
     def epochs_completed(self) -> int:
         """Number of completed epochs."""
-        return int(self.global_step) // self.assembly.context.steps_per_epoch
+        return self.position // self.assembly.context.steps_per_epoch
 
     def make_views(self, images: Tensor, step: int) -> tuple[Tensor, ...]:
-        """Return the views of this process's images ``[B, C, H, W]`` of the batch of a step.
+        """Return the views of this process's images ``[B, C, H, W]``, after ``step`` optimizer steps.
 
         Every process draws parameters for the global batch and uses its own part, so that views do not depend on the
         number of processes.
@@ -81,15 +85,14 @@ class Learner(pl.LightningModule):
         )
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
-        step = int(self.global_step)
         self.guard = self.guard or NonFiniteGuard(self.method, self.assembly.context.world)
         self.guard.before_step()
         try:
             inputs = Batch(
-                views=self.make_views(batch.images, step),
+                views=self.make_views(batch.images, int(self.global_step)),
                 global_views=self.assembly.views.global_views,
                 index=batch.indices,
-                step=step,
+                step=self.position,
                 epoch=self.epochs_completed,
             )
             with small_map_gradients(self.hardware.device):
@@ -100,10 +103,9 @@ class Learner(pl.LightningModule):
         return self.last_output.loss
 
     def on_after_backward(self) -> None:
-        step = int(self.global_step)
-        self.method.after_backward(step)
+        self.method.after_backward(self.position)
         assert self.guard is not None
-        self.guard.check(self.last_output.loss, step + 1)
+        self.guard.check(self.last_output.loss, int(self.global_step) + 1)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
@@ -114,24 +116,31 @@ class Learner(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["recipe"] = self.assembly.recipe.to_toml()
-        checkpoint["processes"] = self.assembly.context.world.size
+        context = self.assembly.context
+        checkpoint["processes"] = context.world.size
+        checkpoint["position"] = {
+            "step": self.position,
+            "steps_per_epoch": context.steps_per_epoch,
+            "epochs": context.epochs,
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         before, now = tomllib.loads(checkpoint["recipe"]), self.assembly.recipe.resolved()
         self.optimizer_changed = before.get("optimizer") != now["optimizer"]
 
     def on_train_start(self) -> None:
-        # torch restores the options of the checkpoint's recipe. Without a change they stay: a schedule may have moved
-        # more than the learning rate.
-        if self.optimizer_changed:
-            for group, options in zip(self.trainer.optimizers[0].param_groups, self.group_options, strict=True):
-                group.update(options)
+        # torch has restored the options of the checkpoint's recipe and the schedule of the old length.
+        if self.optimizer_changed or self.assembly.length_changed:
+            restart_schedule(
+                self.trainer.optimizers[0],
+                self.trainer.lr_scheduler_configs[0].scheduler,
+                self.assembly.optimizer,
+                parameter_groups(self.method),
+                self.position,
+                replace_options=self.optimizer_changed,
+            )
 
     def configure_optimizers(self) -> Any:
         optimizer = self.assembly.optimizer.build(parameter_groups(self.method))
         scheduler = self.assembly.optimizer.schedule(optimizer)
-        self.group_options = [
-            {name: value for name, value in group.items() if name not in ("params", "lr")}
-            for group in optimizer.param_groups
-        ]
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

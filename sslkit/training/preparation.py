@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 
-from sslkit.assembly.assemble import Assembly, Restoring, assemble
+from sslkit.assembly.assemble import Assembly, assemble
+from sslkit.assembly.start import Start
 from sslkit.device.allocator import retain_freed_memory
 from sslkit.device.hardware import Hardware, choose_device, choose_hardware
 from sslkit.recipe.recipe import Recipe
@@ -23,8 +24,7 @@ def prepare(
     recipe: Recipe,
     reporter: Reporter,
     processes: Processes | None = None,
-    steps_before: int = 0,
-    restoring: Restoring = "nothing",
+    start: Start | None = None,
 ) -> tuple[Hardware, Assembly, Processes]:
     """Choose the hardware and assemble the recipe, with a note for each choice and each warning.
 
@@ -32,8 +32,7 @@ def prepare(
         recipe: a checked recipe.
         reporter: receives the notes.
         processes: the connected processes; None connects them.
-        steps_before: optimizer steps of the run that this one continues.
-        restoring: which weights are about to be loaded into the network.
+        start: what the training starts from; None means new weights.
     """
     processes = processes or connect_processes(recipe)
     hardware = choose_hardware(recipe.train.device, recipe.train.precision)
@@ -46,7 +45,7 @@ def prepare(
         )
     with processes.local_main_process_first(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        assembly = assemble(recipe, hardware.device, processes.world, steps_before, restoring)
+        assembly = assemble(recipe, hardware.device, processes.world, start)
     for warning in caught:
         if issubclass(warning.category, UserWarning):
             reporter.note(f"warning: {warning.message}")

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from sslkit.assembly.assemble import Assembly
+from sslkit.assembly.position import Position
 from sslkit.data.checksum import checksum
 from sslkit.device.hardware import Hardware, cpu_capabilities
 from sslkit.files import to_json, write_atomic
@@ -74,19 +75,23 @@ def provenance(assembly: Assembly, hardware: Hardware) -> dict[str, Any]:
     }
 
 
-def record_resumed(run: Run, now: Mapping[str, Any], step: int, changed: Sequence[str]) -> None:
+def record_resumed(
+    run: Run, now: Mapping[str, Any], saved: Position, position: Position, changed: Sequence[str]
+) -> None:
     """Record that a run is resumed in ``provenance.json``.
 
     Args:
         run: the run.
         now: the new ``provenance``; it replaces the recorded one, except for ``START_KEYS``.
-        step: step of the checkpoint.
+        saved: position of the checkpoint.
+        position: the same position in the training's present length.
         changed: differences between ``now`` and the recorded provenance.
     """
     record = json.loads(run.provenance.read_text())
     event = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "step": step,
+        "step": saved.taken,
+        "position": {"before": saved.as_record(), "now": position.as_record()},
         "command": now["command"],
         "git_commit": now["git_commit"],
         "changed": list(changed),

@@ -28,10 +28,18 @@ class StatusWriter:
     def progress(self, step: int) -> Progress:
         """Return the progress after ``step``."""
         context, speed = self.context, (self.throughput.images_per_second, self.throughput.data_wait)
-        return Progress(step, context.total_steps, step // context.steps_per_epoch, context.epochs, *speed)
+        steps = context.total_steps + context.step_offset
+        epoch = (step - context.step_offset) // context.steps_per_epoch
+        return Progress(step, steps, epoch, context.epochs, context.steps_per_epoch, *speed)
 
     def write(self, state: State, step: int) -> None:
         """Write ``status.json``."""
         if self.writes:
             progress = self.progress(step)
             self.run.write_status(state, progress.step, progress.steps, progress.epoch, progress.epochs)
+
+    def write_state(self, state: State) -> None:
+        """Write another state with the progress that ``status.json`` has: the training has not started."""
+        if self.writes:
+            status = self.run.status
+            self.run.write_status(state, status.step, status.steps, status.epoch, status.epochs)

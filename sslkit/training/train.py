@@ -6,19 +6,17 @@ from collections.abc import Collection
 from contextlib import nullcontext
 from pathlib import Path
 
-from torch import nn
-
-from sslkit.assembly.assemble import Assembly
+from sslkit.assembly.position import Position
+from sslkit.assembly.start import Start
 from sslkit.errors import RunError
 from sslkit.files import to_json, write_atomic
 from sslkit.recipe.load import load_recipe
 from sslkit.recipe.recipe import Recipe
-from sslkit.runs.provenance_file import parent_epochs, read_provenance
+from sslkit.runs.provenance_file import read_provenance
 from sslkit.runs.run import Run
-from sslkit.runs.weights import load_weights
-from sslkit.runs.weights_metadata import read_backbone_metadata
-from sslkit.training.checkpoint.changes import Change, refuse_changes
+from sslkit.training.checkpoint.changes import Change, refuse_changes, refuse_end_before
 from sslkit.training.checkpoint.checkpoint_files import Checkpoint, load_checkpoint, newest_valid
+from sslkit.training.continuation import load_parent, parent_record, start_after
 from sslkit.training.determinism import deterministic_algorithms
 from sslkit.training.distributed import slurm
 from sslkit.training.distributed.launch import launch
@@ -59,19 +57,12 @@ def _train(recipe: Recipe, reporter: Reporter, runs: Path, parent: Run | None) -
             return earlier if finished else resume(earlier, reporter)
         reporter.note(f"this job was requeued: {earlier.name} has no checkpoint, so training starts again")
     check_installed(recipe)
-    steps_before = _trained_steps(parent) if parent is not None else 0
-    hardware, assembly, processes = prepare(
-        recipe, reporter, steps_before=steps_before, restoring="nothing" if parent is None else "network"
-    )
+    hardware, assembly, processes = prepare(recipe, reporter, start=start_after(parent))
     record = provenance(assembly, hardware) if processes.is_main else {}
     if parent is not None:
-        load_weights(assembly.method.backbone, parent.backbone)
-        load_weights(nn.ModuleList(assembly.method.heads.values()), parent.heads)
-        assembly.method.on_weights_loaded()
-        epochs = parent_epochs(parent) + read_backbone_metadata(parent.backbone)["context"]["epochs"]
-        record["continued_from"] = {"run": parent.name, "steps": steps_before, "epochs": epochs}
-        reporter.note(f"continues from {parent.name}: {_describe_transfer(assembly)}")
-    name = recipe.run.name or Path(recipe.document.source).stem
+        record["continued_from"] = parent_record(parent)
+        reporter.note(load_parent(assembly, parent))
+    name = recipe.run_name
     run = processes.broadcast(Run.create(runs, name) if processes.is_main else None)
     assert run is not None
     with run.locked() if processes.is_main else nullcontext():
@@ -94,8 +85,8 @@ def resume(run: Run, reporter: Reporter | None = None, allow: Collection[Change]
         allow: what may have changed since the checkpoint.
 
     Raises:
-        RunError: the run is finished, still running, or has no checkpoint; or recipe, data, precision or the number of
-            processes have changed.
+        RunError: the run is finished, still running, or has no checkpoint; recipe, data, precision or the number of
+            processes have changed; or the recipe has fewer epochs than are trained.
     """
     _check_unfinished(run)
     return launch(_resume, load_recipe(run.recipe), reporter or Reporter(), run, allow)
@@ -116,20 +107,23 @@ def _resume(recipe: Recipe, reporter: Reporter, run: Run, allow: Collection[Chan
         _check_unfinished(run)
         check_installed(recipe)
         newest = _newest_valid_checkpoint(run, reporter).path if processes.is_main else None
-        hardware, assembly, _ = prepare(recipe, reporter, processes, _parent_steps(run), "everything")
         checkpoint = processes.broadcast(newest)
         assert checkpoint is not None
-        record = processes.broadcast(provenance(assembly, hardware) if processes.is_main else {})
         content = load_checkpoint(checkpoint)
-        assembly.loader.start = step = content["global_step"]
+        saved = Position(content["global_step"], **content["position"])
+        hardware, assembly, _ = prepare(recipe, reporter, processes, _resume_start(run, saved))
+        record = processes.broadcast(provenance(assembly, hardware) if processes.is_main else {})
         changes = refuse_changes(run, content, assembly, record, allow)
+        refuse_end_before(saved, run, recipe)
         del content  # Lightning reads it again: do not hold two copies during the training
         for change in changes.notes:
             reporter.note(f"warning: {change}: results may differ in their bits")
+        if assembly.length_changed:
+            reporter.note(_describe_move(saved, assembly.position))
         if processes.is_main:
-            with explain_file_errors(run, step):
+            with explain_file_errors(run, saved.taken):
                 if changes.allowed or changes.notes:
-                    record_resumed(run, record, step, (*changes.allowed, *changes.notes))
+                    record_resumed(run, record, saved, assembly.position, (*changes.allowed, *changes.notes))
                 run.mark_latest()
         reporter.note(f"run folder: {run.path}")
         with deterministic_algorithms(recipe.run.deterministic, reporter):
@@ -157,19 +151,15 @@ def _newest_valid_checkpoint(run: Run, reporter: Reporter) -> Checkpoint:
     return newest
 
 
-def _trained_steps(parent: Run) -> int:
-    """Return the optimizer steps of a finished run's weights, including the runs that it continued."""
-    metadata = read_backbone_metadata(parent.backbone)
-    return metadata["step"] + metadata["context"].get("steps_before", 0)
+def _resume_start(run: Run, saved: Position) -> Start:
+    """Return the start of a resume from a checkpoint."""
+    parent = read_provenance(run).get("continued_from", {"steps": 0, "epochs": 0})
+    return Start("everything", parent["steps"], parent["epochs"], saved)
 
 
-def _parent_steps(run: Run) -> int:
-    """Return the optimizer steps of the run that a run continues; 0 if it continues none."""
-    parent = read_provenance(run).get("continued_from")
-    return parent["steps"] if parent is not None else 0
-
-
-def _describe_transfer(assembly: Assembly) -> str:
-    fresh = ["optimizer", "schedule"]
-    fresh += [f"loss {name!r}" for name, loss in assembly.method.losses.items() if loss.state_dict()]
-    return f"backbone and heads are loaded, {', '.join(fresh[:-1])} and {fresh[-1]} start fresh"
+def _describe_move(saved: Position, now: Position) -> str:
+    return (
+        f"the training's length has changed: it continues after {now.epoch:.2f} of {now.epochs} epochs, at step "
+        f"{now.taken} of {now.steps} with {now.steps_per_epoch} steps per epoch (before: {saved.epoch:.2f} of "
+        f"{saved.epochs} epochs, step {saved.taken} of {saved.steps} with {saved.steps_per_epoch} steps per epoch)"
+    )

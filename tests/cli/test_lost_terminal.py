@@ -60,10 +60,10 @@ def test_nothing_is_written_to_a_lost_terminal(terminal: bool) -> None:
     reporter = ResilientReporter(console_reporter(console), console)
     reporter.note("first")
     for event in (TrainingStarted, StepEnded, TrainingEnded):
-        reporter.on_event(event(Progress(1, 4, 0, 2)))
+        reporter.on_event(event(Progress(1, 4, 0, 2, 2)))
     attempts = screen.attempts
     for logged in (LossesLogged, EpochEnded):
-        reporter.on_event(logged(Progress(2, 4, 1, 2), {"loss": 1.0}))
+        reporter.on_event(logged(Progress(2, 4, 1, 2, 2), {"loss": 1.0}))
     reporter.note("last")
     assert screen.getvalue() == "first\n"
     assert screen.attempts == attempts

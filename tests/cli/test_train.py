@@ -64,6 +64,10 @@ def test_new_run_continues_from_a_finished_one(cli, tiny: Path) -> None:
     assert record == {"run": f"tiny/{parent.name}", "steps": 5, "epochs": 1}
     before, after = (load_file(run / "heads.safetensors") for run in (parent, child))
     assert all((after[name] - before[name]).abs().max() < 1e-6 for name in before if "running" not in name)
+    dry = cli("train", tiny, "--json", *settings, "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert f"continues from tiny/{child.name}: " in dry.stderr
+    assert json.loads(dry.stdout)["steps"] == 5
 
 
 def test_resume_completes_a_run_interrupted_by_ctrl_c(cli, tiny: Path, tmp_path: Path, environment) -> None:

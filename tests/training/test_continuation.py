@@ -12,6 +12,7 @@ from recording_reporter import RecordingReporter
 from safetensors.torch import load_file
 
 from sslkit.assembly.assemble import assemble
+from sslkit.assembly.start import Start
 from sslkit.device.hardware import choose_hardware
 from sslkit.errors import RunError
 from sslkit.recipe.load import load_recipe
@@ -34,7 +35,8 @@ def test_a_new_run_continues_from_a_finished_one(tiny: Path, tmp_path: Path) -> 
 
 
 def test_a_continued_run_has_other_batches_and_views(tiny: Path) -> None:
-    fresh, continued = assemble(load_recipe(tiny)), assemble(load_recipe(tiny), steps_before=5)
+    fresh = assemble(load_recipe(tiny))
+    continued = assemble(load_recipe(tiny), start=Start(steps_before=5, epochs_before=1))
     assert fresh.context.steps_per_epoch == 5
     assert torch.equal(continued.loader.order(0), fresh.loader.order(1))
     images = fresh.images.gather(torch.arange(fresh.context.batch_size))

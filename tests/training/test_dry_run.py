@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from recording_reporter import RecordingReporter
 
-from sslkit.errors import RecipeError
+from sslkit.errors import RecipeError, RunError
 from sslkit.recipe.load import load_recipe
+from sslkit.runs.run import Run
 from sslkit.training.dry_run import dry_run
 from sslkit.training.events import Reporter
 from sslkit.training.learner import Learner
@@ -50,3 +52,21 @@ def test_the_backbone_runs_with_gradients_only_in_the_step(tiny: Path, monkeypat
     monkeypatch.setattr(ConvNet, "forward", record_pass)
     assert dry_run(load_recipe(tiny), Reporter())["outputs"]["features"][0] == 512
     assert passes == [(512, False), (512, True)]
+
+
+def test_parameters_of_the_method_alone_are_counted(tiny: Path) -> None:
+    settings = ["head={use='projection', hidden_dim=16, embedding_dim=8}", "loss={use='byol'}"]
+    teacher = dry_run(load_recipe(tiny, [*settings, "method.use='momentum-teacher'"]), Reporter())["modules"]
+    assert teacher["method"] == teacher["backbone"] + teacher["head projection"] > 0
+    assert dry_run(load_recipe(tiny), Reporter())["modules"]["method"] == 0
+
+
+def test_a_dry_run_starts_from_the_weights_of_a_finished_run(tiny: Path, finished_run: Path) -> None:
+    reporter = RecordingReporter()
+    fresh, continued = (dry_run(load_recipe(tiny), reporter, parent) for parent in (None, Run(finished_run)))
+    assert continued["loss"] < fresh["loss"] - 0.01
+    assert continued["modules"] == fresh["modules"]
+    (note,) = (note for note in reporter.notes if note.startswith("continues from "))
+    assert "backbone and heads are loaded" in note
+    with pytest.raises(RunError, match="cannot be used"):
+        dry_run(load_recipe(tiny, ["backbone.width=8"]), reporter, Run(finished_run))

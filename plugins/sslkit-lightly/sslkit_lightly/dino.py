@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import sslkit
-from sslkit_lightly.duration import DURATION, to_steps
+from sslkit_lightly.duration import Duration
 
 Prototypes = Annotated[int, Field(ge=1, le=10_000_000)]
 
@@ -42,14 +42,14 @@ class DinoHead(sslkit.Head):
         batch_norm: bool = True
         """Use BatchNorm in the hidden layers: for convolutional backbones, not for transformers."""
 
-        freeze_prototypes: str = Field("1 epochs", pattern=DURATION)
-        """How long prototypes keep their initial values: "1 epochs", "0.5 epochs" or "300 steps"."""
+        freeze_prototypes: sslkit.Duration = "1 epochs"
+        """How long prototypes keep their initial values: "1 epochs", "300 steps", or "1%" of the training."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
         self.embedding_dim = options.embedding_dim
         self.classifiers = options.classifiers
-        self.frozen_steps = to_steps(options.freeze_prototypes, context.steps_per_epoch)
+        self.freezing = Duration(options.freeze_prototypes, context)
         # Not lightly's DINOProjectionHead: deepcopy to a teacher fails on the weight_norm of its last layer.
         hidden = options.hidden_dim
         norms = [nn.BatchNorm1d(hidden) if options.batch_norm else None for _ in range(2)]
@@ -84,7 +84,7 @@ class DinoHead(sslkit.Head):
 
     def after_backward(self, step: int) -> None:
         """Set the prototypes' gradients to None while they are frozen."""
-        if step < self.frozen_steps:
+        if not self.freezing.is_over(step):
             for parameter in self.prototypes:
                 parameter.grad = None
 
@@ -108,7 +108,8 @@ class Dino(sslkit.Loss):
 
     It is the cross-entropy between the teacher's centred softmax of a global view and the student's softmax of another
     view, over all such pairs. The centre is the moving average of the teacher's logits over the global batch. The
-    teacher's temperature rises linearly during the warm-up.
+    teacher's temperature rises by equal amounts, once per epoch, and reaches its final value in the last epoch of the
+    warm-up; if the warm-up is in steps, once per step. This is the schedule of the authors' code.
 
     Source: Caron et al., ICCV 2021, arXiv 2104.14294, equations 1 to 4.
 
@@ -129,8 +130,8 @@ class Dino(sslkit.Loss):
         warmup_teacher_temperature: float = Field(0.04, gt=0)
         """Temperature of the teacher's softmax at the start."""
 
-        warmup: str = Field("30 epochs", pattern=DURATION)
-        """Length of the warm-up of the teacher's temperature, in epochs or steps."""
+        warmup: sslkit.Duration = "30%"
+        """Length of the warm-up of the teacher's temperature: "30 epochs", "300 steps", or "30%" of the training."""
 
         center_momentum: float = Field(0.9, ge=0, lt=1)
         """Momentum of the moving average of the centre."""
@@ -141,7 +142,7 @@ class Dino(sslkit.Loss):
             raise sslkit.InputError("the dino loss compares views and needs at least two views of each image")
         self.options = options
         self.logit_temperature = options.temperature
-        self.warmup_steps = to_steps(options.warmup, context.steps_per_epoch)
+        self.warmup = Duration(options.warmup, context)
         self.losses = nn.ModuleList(
             DistributedDinoLoss(
                 context.world, count, student_temp=options.temperature, center_momentum=options.center_momentum
@@ -152,8 +153,7 @@ class Dino(sslkit.Loss):
     def teacher_temperature(self, step: int) -> float:
         """Return the temperature of the teacher's softmax in optimizer step ``step`` (from 0)."""
         start, end = self.options.warmup_teacher_temperature, self.options.teacher_temperature
-        progress = min(step / self.warmup_steps, 1.0) if self.warmup_steps else 1.0
-        return start + progress * (end - start)
+        return start + self.warmup.ramp(step) * (end - start)
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
         """Return the loss of this process's part of the batch; for shapes see ``sslkit.ViewOutputs``."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import sslkit
-from sslkit_lightly.duration import DURATION, to_steps
+from sslkit_lightly.duration import Duration
 
 Prototypes = Annotated[int, Field(ge=2, le=10_000_000)]
 
@@ -41,8 +41,8 @@ class SwavHead(sslkit.Head):
         embedding_dim: int = Field(128, ge=1, le=100_000)
         """Dimension of the embedding."""
 
-        freeze_prototypes: str = Field("1 epochs", pattern=DURATION)
-        """How long prototypes keep their initial values: "1 epochs", "0.5 epochs" or "300 steps"."""
+        freeze_prototypes: sslkit.Duration = "1 epochs"
+        """How long prototypes keep their initial values: "1 epochs", "300 steps", or "1%" of the training."""
 
         bias: bool = False
         """Add a bias to the cosines, as in lightly; the paper has none."""
@@ -51,7 +51,7 @@ class SwavHead(sslkit.Head):
         super().__init__(options, context)
         self.embedding_dim = options.embedding_dim
         self.classifiers = options.prototypes
-        self.frozen_steps = to_steps(options.freeze_prototypes, context.steps_per_epoch)
+        self.freezing = Duration(options.freeze_prototypes, context)
         self.projection: nn.Module
         if options.hidden_dim == "linear":
             self.projection = nn.Linear(context.feature_dim, options.embedding_dim)
@@ -75,7 +75,7 @@ class SwavHead(sslkit.Head):
 
     def after_backward(self, step: int) -> None:
         """Set the prototypes' gradients to None while they are frozen."""
-        if step < self.frozen_steps:
+        if not self.freezing.is_over(step):
             for parameter in self.prototypes.parameters():
                 parameter.grad = None
 

@@ -6,12 +6,14 @@ arXiv 2006.09882, equations 1 to 5.
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 import sslkit
-from sslkit_lightly.duration import DURATION, to_steps
+from sslkit_lightly.duration import Duration
 
 
 class SwavLoss(sslkit.Loss):
@@ -23,7 +25,11 @@ class SwavLoss(sslkit.Loss):
 
     Once the queue is full, assignments of a global view are computed over the batch and the past embeddings of the same
     view. This allows equal shares with more prototypes than images in a batch (section 4.2 of the paper). Only the
-    batch's assignments are predicted.
+    batch's assignments are predicted. As in the authors' code, the queue is shortened to a multiple of the global
+    batch size.
+
+    Warns:
+        UserWarning: the queue is shortened.
 
     Raises:
         sslkit.InputError: there are fewer than two views.
@@ -44,10 +50,10 @@ class SwavLoss(sslkit.Loss):
         """Iterations of normalising prototypes, then images."""
 
         queue_size: int = Field(0, ge=0, le=10_000_000)
-        """Past embeddings of each global view used for assignments; 0: no queue."""
+        """Past embeddings of each global view used for assignments, rounded down to whole batches; 0: no queue."""
 
-        queue_start: str = Field("0 epochs", pattern=DURATION)
-        """When the queue starts to fill, in epochs or steps, such as "15 epochs"."""
+        queue_start: sslkit.Duration = "0 epochs"
+        """When the queue starts to fill: "15 epochs", "300 steps", or "15%" of the training."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
@@ -56,7 +62,7 @@ class SwavLoss(sslkit.Loss):
         self.options = options
         self.logit_temperature = options.temperature
         self.world = context.world
-        self.queue_start = to_steps(options.queue_start, context.steps_per_epoch)
+        self.queue_delay = Duration(options.queue_start, context)
         if options.queue_size and options.queue_size < context.batch_size:
             raise sslkit.OptionError(
                 "queue_size",
@@ -69,6 +75,15 @@ class SwavLoss(sslkit.Loss):
             for _ in range(context.global_view_count if options.queue_size else 0)
         ]
         self.queue_modules = nn.ModuleList(self.queues)
+        # The buffers keep queue_size rows, so that a checkpoint fits after a resume with another batch size.
+        self.queue_length = options.queue_size - options.queue_size % context.batch_size
+        if self.queue_length < options.queue_size:
+            warnings.warn(
+                f"queue_size = {options.queue_size} is not a multiple of the batch size {context.batch_size}: "
+                f"the queue has {self.queue_length} embeddings, as in the authors' code",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
         """Return the loss of this process's part of the batch; for shapes see ``sslkit.ViewOutputs``."""
@@ -77,7 +92,7 @@ class SwavLoss(sslkit.Loss):
             self._swapped_prediction(torch.stack(logits), queued, views.global_views)
             for logits, queued in zip(views.student.logits, past, strict=True)
         ]
-        if self.training and views.step >= self.queue_start:
+        if self.training and self.queue_delay.is_over(views.step):
             for queue, embedding in zip(self.queues, views.student.embeddings, strict=False):
                 queue.push(embedding, views.index)
         return sslkit.LossOutput(
@@ -88,12 +103,12 @@ class SwavLoss(sslkit.Loss):
     def _queue_logits(self, views: sslkit.ViewOutputs) -> list[Tensor | None]:
         """Return logits ``[G, Q, K]`` of this process's share of full queues, for each set of prototypes."""
         student = views.student
-        if not self.queues or not all(queue.full for queue in self.queues):
+        if not self.queues or any(queue.pushed < self.queue_length for queue in self.queues):
             return [None] * len(student.logits)
         if student.classify is None:
             raise sslkit.InputError("queue_size: the method does not set BranchOutputs.classify, which a queue needs")
         # Every process holds the whole queue; each uses its own share, so that sums count each image once.
-        shares = [queue.rows[self.world.rank :: self.world.size] for queue in self.queues]
+        shares = [queue.newest(self.queue_length)[self.world.rank :: self.world.size] for queue in self.queues]
         by_view = [student.classify(share) for share in shares]
         return [torch.stack(logits) for logits in zip(*by_view, strict=True)]
 

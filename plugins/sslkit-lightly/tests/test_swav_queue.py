@@ -74,6 +74,66 @@ def test_a_resumed_loss_has_the_queue_in_order(stopped_after: int) -> None:
     assert second.queues[1].index.tolist() == uninterrupted.queues[1].index.tolist()
 
 
+class AuthorsSwav:
+    """The training step of the authors' ``main_swav.py``: queue, Sinkhorn and loss, for two global views."""
+
+    def __init__(self, queue_length: int, batch_size: int) -> None:
+        self.queue = torch.zeros(2, queue_length - queue_length % batch_size, 6, dtype=torch.float64)
+        self.used = False
+
+    def loss(self, embeddings: Tensor, prototypes: Tensor) -> Tensor:
+        size, output = embeddings.shape[1], embeddings @ prototypes.T
+        total = torch.zeros((), dtype=torch.float64)
+        for view in (0, 1):
+            targets = output[view]
+            if self.used or bool((self.queue[view, -1] != 0).any()):
+                self.used = True
+                targets = torch.cat([self.queue[view] @ prototypes.T, targets])
+            self.queue[view, size:] = self.queue[view, :-size].clone()
+            self.queue[view, :size] = embeddings[view]
+            assignment = self.sinkhorn((targets / 0.05).exp().T)[-size:]
+            others = [other for other in range(len(output)) if other != view]
+            for other in others:
+                total -= (assignment * (output[other] / 0.1).softmax(1).log()).sum(1).mean() / len(others)
+        return total / 2
+
+    @staticmethod
+    def sinkhorn(weights: Tensor) -> Tensor:
+        weights = weights / weights.sum()
+        for _ in range(3):
+            weights = weights / weights.sum(1, keepdim=True) / len(weights)
+            weights = weights / weights.sum(0) / weights.shape[1]
+        return (weights / weights.sum(0)).T
+
+
+@pytest.mark.parametrize("size", [8, 11])
+def test_equals_the_authors_code_with_a_queue_of_whole_batches(size: int, recwarn: pytest.WarningsRecorder) -> None:
+    prototypes, authors = PROTOTYPES.double(), AuthorsSwav(size, batch_size=4)
+    loss = make_loss(queue_size=size).double()
+    messages = [str(warning.message) for warning in recwarn]
+    assert len(messages) == (size == 11)
+    assert all("queue_size = 11 is not a multiple of the batch size 4" in text and "has 8" in text for text in messages)
+    for step in range(9):
+        embeddings = batch(step).double()
+        logits = (tuple(embeddings @ prototypes.T),)
+        branch = sslkit.BranchOutputs(tuple(embeddings), tuple(embeddings), logits, lambda past: (past @ prototypes.T,))
+        total = loss(sslkit.ViewOutputs({"student": branch}, 2, torch.arange(4) + 4 * step, step)).total
+        torch.testing.assert_close(total, authors.loss(embeddings, prototypes), rtol=1e-12, atol=1e-12)
+        assert authors.used == (step >= 2)
+
+
+def test_a_checkpoint_fits_a_resume_with_another_batch_size() -> None:
+    first = make_loss(queue_size=9)
+    for step in range(4):
+        first(views(step))
+    second = SwavLoss(SwavLoss.Options(queue_size=9), context(batch_size=3))
+    second.load_state_dict(first.state_dict())
+    assert (first.queue_length, second.queue_length) == (8, 9)
+    expected = torch.cat([batch(step)[0] for step in (1, 2, 3)])[-9:]
+    assert set(map(tuple, second.queues[0].newest(9).tolist())) == set(map(tuple, expected.tolist()))
+    assert set(map(tuple, first.queues[0].newest(8).tolist())) == set(map(tuple, expected[1:].tolist()))
+
+
 def test_the_queue_does_not_change_in_eval_mode() -> None:
     loss = make_loss().eval()
     loss(views(0))
@@ -85,5 +145,5 @@ def test_invalid_queue_options_raise() -> None:
         SwavLoss(SwavLoss.Options(queue_size=3), context())
     with pytest.raises(sslkit.OptionError, match="needs a head with embeddings"):
         SwavLoss(SwavLoss.Options(queue_size=8), context(embedding_dim=0))
-    with pytest.raises(ValueError, match="should match pattern"):
+    with pytest.raises(ValueError, match="must be a duration"):
         SwavLoss.Options(queue_start="soon")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -73,7 +75,7 @@ def dino_formula(
 
 def test_dino_equals_equation_3_with_the_centre_of_equation_4() -> None:
     options = Dino.Options(
-        warmup="20 steps",
+        warmup="21 steps",
         center_momentum=0.8,
         temperature=0.3,
         warmup_teacher_temperature=0.05,
@@ -91,6 +93,29 @@ def test_dino_equals_equation_3_with_the_centre_of_equation_4() -> None:
         centre = 0.8 * centre + 0.2 * torch.cat(teacher).mean(0)
     torch.testing.assert_close(loss.losses[0].center.flatten(), centre.flatten().float(), check_dtype=False)
     assert "losses.0.center" in loss.state_dict()
+
+
+@pytest.mark.parametrize(("warmup", "epochs"), [("4 epochs", 4), ("1 epochs", 1), ("0 epochs", 0), ("30%", 3)])
+def test_the_temperature_follows_the_authors_schedule(warmup: str, epochs: int) -> None:
+    context = replace(CONTEXT, steps_per_epoch=3, epochs=10)
+    loss = Dino(Dino.Options(warmup=warmup, warmup_teacher_temperature=0.04, teacher_temperature=0.07), context)
+    # As in main_dino.py: one temperature for each epoch.
+    schedule = np.concatenate([np.linspace(0.04, 0.07, epochs), np.ones(10 - epochs) * 0.07])
+    actual = [loss.teacher_temperature(step) for step in range(30)]
+    np.testing.assert_allclose(actual, schedule.repeat(3), rtol=1e-14)
+
+
+@pytest.mark.parametrize(("warmup", "count"), [("5 steps", 5), ("0.5 epochs", 5), ("1 steps", 1)])
+def test_a_warm_up_in_steps_or_within_an_epoch_rises_with_each_step(warmup: str, count: int) -> None:
+    loss = Dino(Dino.Options(warmup=warmup, warmup_teacher_temperature=0.04, teacher_temperature=0.07), CONTEXT)
+    actual = [loss.teacher_temperature(step) for step in range(9)]
+    np.testing.assert_allclose(actual, [*np.linspace(0.04, 0.07, count), *[0.07] * (9 - count)], rtol=1e-14)
+
+
+def test_a_warm_up_of_a_fraction_of_an_epoch_more_ends_in_its_last_epoch() -> None:
+    loss = Dino(Dino.Options(warmup="2.5 epochs", warmup_teacher_temperature=0.04, teacher_temperature=0.07), CONTEXT)
+    actual = [loss.teacher_temperature(step) for step in (0, 10, 20, 30)]
+    np.testing.assert_allclose(actual, [0.04, 0.06, 0.07, 0.07], rtol=1e-14)
 
 
 def test_dino_never_trains_the_teacher() -> None:

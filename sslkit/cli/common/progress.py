@@ -101,17 +101,18 @@ class TerminalReporter(Reporter):
 
     def _start(self, progress: Progress) -> None:
         self.epochs = self.bars.add_task("epochs", total=progress.epochs, completed=progress.epoch, speed="")
-        self.steps = self.bars.add_task("steps", total=progress.steps // progress.epochs, speed="")
+        self.steps = self.bars.add_task("steps", total=progress.steps_per_epoch, speed="")
         self.bars.start()
         self._update(progress)
 
     def _update(self, progress: Progress) -> None:
         speed = f"{progress.images_per_second:.0f} images/s, waiting {progress.data_wait:.0%}"
-        per_epoch = progress.steps // progress.epochs
-        self.bars.update(self.epochs, completed=progress.step / per_epoch)
+        per_epoch = progress.steps_per_epoch
+        position = progress.epochs * per_epoch - (progress.steps - progress.step)
+        self.bars.update(self.epochs, completed=position / per_epoch)
         self.bars.update(
             self.steps,
-            completed=progress.step - (progress.step - 1) // per_epoch * per_epoch if progress.step else 0,
+            completed=position - (position - 1) // per_epoch * per_epoch if position else 0,
             speed=speed if progress.images_per_second else "",
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from typing import Any, Literal
 from torch import Tensor
 
 from sslkit.assembly.assemble import Assembly
+from sslkit.assembly.position import Position
 from sslkit.errors import RunError
+from sslkit.recipe.recipe import Recipe
 from sslkit.runs.provenance_file import read_provenance
 from sslkit.runs.run import Run
 from sslkit.training.provenance import DATA_KEYS
@@ -99,6 +102,19 @@ def refuse_changes(
         *_differences(_subset(hardware, HARDWARE), _subset(now["hardware"], HARDWARE), "hardware"),
     )
     return Changes(tuple(f"{kind}: {line}" for kind, lines in changed.items() for line in lines), notes)
+
+
+def refuse_end_before(saved: Position, run: Run, recipe: Recipe) -> None:
+    """Refuse a recipe that ends before the position of the checkpoint.
+
+    Raises:
+        RunError: it does.
+    """
+    if recipe.train.epochs < saved.epoch:
+        raise RunError(
+            f"{run.name} cannot be resumed with train.epochs = {recipe.train.epochs}: {saved.epoch:.2f} epochs are "
+            f"trained already; set train.epochs in {run.recipe} to at least {math.ceil(saved.epoch)}"
+        )
 
 
 def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from sslkit.contracts.context import Context
+from sslkit.contracts.duration import duration_steps, parse_duration
 from sslkit.errors import TrainingError
 from sslkit.files import replace_symlink
 from sslkit.recipe.sections import TrainSection
@@ -22,7 +24,7 @@ class CheckpointPolicy:
     Args:
         folder: the folder of the run's checkpoints.
         settings: the recipe's section ``train``.
-        steps_per_epoch: optimizer steps in an epoch.
+        context: runtime facts of the training.
 
     Attributes:
         epoch_loss: mean loss of the last complete epoch.
@@ -30,8 +32,8 @@ class CheckpointPolicy:
         best_step: step of that checkpoint; 0 before the first checkpoint.
     """
 
-    def __init__(self, folder: Path, settings: TrainSection, steps_per_epoch: int) -> None:
-        self.interval = CheckpointInterval(settings.checkpoint_every, steps_per_epoch)
+    def __init__(self, folder: Path, settings: TrainSection, context: Context) -> None:
+        self.interval = CheckpointInterval(settings.checkpoint_every, context)
         self.saver = CheckpointSaver(folder, settings.keep_checkpoints)
         self.epoch_loss = self.best_loss = math.inf
         self.best_step = 0
@@ -61,18 +63,19 @@ class CheckpointPolicy:
 
 
 class CheckpointInterval:
-    """Interval between checkpoints: ``"500 steps"``, ``"2 epochs"`` or ``"10 minutes"``."""
+    """Interval between checkpoints: ``"500 steps"``, ``"2 epochs"``, ``"10 minutes"`` or ``"10%"``."""
 
-    def __init__(self, text: str, steps_per_epoch: int) -> None:
-        count, _, unit = text.partition(" ")
+    def __init__(self, text: str, context: Context) -> None:
+        count, unit = parse_duration(text)
         self.minutes = int(count) if unit == "minutes" else 0
-        self.steps = {"steps": int(count), "epochs": int(count) * steps_per_epoch}.get(unit, 0)
+        self.steps = 0 if unit == "minutes" else max(1, duration_steps(text, context))
+        self.offset = 0 if unit == "steps" else context.step_offset
         self.last_save = time.monotonic()
 
     def due(self, step: int) -> bool:
         """Return whether a checkpoint is due after ``step`` steps."""
         if self.steps:
-            return step % self.steps == 0
+            return (step - self.offset) % self.steps == 0
         return time.monotonic() - self.last_save >= 60 * self.minutes
 
     def restart(self) -> None:

@@ -90,6 +90,12 @@ class _Optimizer(TypedDict):
     param_groups: Annotated[list[Table], Field(min_length=1)]
 
 
+class _Position(TypedDict):
+    step: Count
+    steps_per_epoch: Annotated[int, Field(ge=1)]
+    epochs: Annotated[int, Field(ge=1)]
+
+
 class _Checkpoint(TypedDict):
     state_dict: Annotated[Table, AfterValidator(_check_tensors)]
     optimizer_states: Annotated[list[_Optimizer], Field(min_length=1, max_length=1)]
@@ -99,6 +105,7 @@ class _Checkpoint(TypedDict):
     global_step: Annotated[int, Field(ge=1)]
     recipe: str
     processes: Annotated[int, Field(ge=1)]
+    position: _Position
 
 
 # A setting of pydantic that TypedDict does not declare.

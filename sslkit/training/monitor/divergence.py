@@ -28,7 +28,7 @@ def divergence_error(
         names: names of the loss and its terms.
         losses: their values in that step; empty if they are not known.
     """
-    epoch, batch = divmod(step - 1, assembly.context.steps_per_epoch)
+    epoch, batch = divmod(step - 1 - assembly.context.step_offset, assembly.context.steps_per_epoch)
     size = assembly.context.batch_size
     images = assembly.loader.order(epoch)[batch * size : (batch + 1) * size].tolist()
     shown = ", ".join(map(str, images[:SHOWN_IMAGES])) + (", ..." if size > SHOWN_IMAGES else "")

@@ -26,6 +26,7 @@ class EpochMetrics:
 
     def __init__(self, learner: Learner, monitor: ValidationMonitor, selection: ClassifierSelection) -> None:
         self.method, self.context = learner.method, learner.assembly.context
+        self.last_step = learner.assembly.position.steps
         self.compiled = learner.compiled
         self.detects_collapse = learner.assembly.recipe.monitor.collapse != "off"
         self.monitor = monitor
@@ -65,7 +66,7 @@ class EpochMetrics:
         index, losses = self.selection.index, self.selection.losses.get(self.selection.head)
         loss = None if losses is None else float(losses[index]) / self.context.steps_per_epoch
         classes = self.selection.classifiers[index] if losses is not None or "view_entropy" in metrics else 0
-        return self.detector.update(metrics, loss, classes, step=step, last=step == self.context.total_steps)
+        return self.detector.update(metrics, loss, classes, step=step, last=step == self.last_step)
 
     def _uncompiled(self) -> AbstractContextManager[None]:
         """Measure without compilation: other shapes than in training would compile the backbone again."""

@@ -55,6 +55,11 @@ class LossAccumulator:
         self.epoch_loss, self.classifier_loss = torch.zeros_like(self.epoch_loss), {}
         return sums
 
+    def rescale(self, factor: float) -> None:
+        """Multiply the epoch's sums, so that they count as if the epoch always had its present number of steps."""
+        self.epoch_loss = self.epoch_loss * factor
+        self.classifier_loss = {name: loss * factor for name, loss in self.classifier_loss.items()}
+
     def state_dict(self) -> dict[str, Any]:
         """Return this process's part of a checkpoint."""
         return {

@@ -30,6 +30,7 @@ class MetricsWriter:
 
     def __init__(self, run: Run, assembly: Assembly, processes: Processes, reporter: Reporter) -> None:
         self.context = assembly.context
+        self.epoch_before = assembly.start.position.epoch if assembly.start.position else 0.0
         self.writes = processes.is_main
         self.reporter = reporter
         self.file = MetricsFile(run.metrics, lambda text: reporter.note(f"warning: {text}"))
@@ -62,7 +63,9 @@ class MetricsWriter:
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Write a row for each metric."""
         if self.writes:
-            self.file.append(step, step / self.context.steps_per_epoch, metrics)
+            epoch = (step - self.context.step_offset) / self.context.steps_per_epoch
+            # A resume with other steps per epoch may start up to half a step before the rows that are written.
+            self.file.append(step, max(epoch, self.epoch_before), metrics)
 
     def end_epoch(self) -> tuple[float, dict[str, Tensor]]:
         """Return the epoch's mean loss, and by head the sums of its classifiers' losses, over all processes."""
