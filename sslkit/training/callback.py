@@ -190,6 +190,7 @@ class RunCallback(pl.Callback):
         speed = self.throughput
         times = {"time/images_per_second": speed.images_per_second, "time/data_wait": speed.data_wait}
         self.writer.write(step, {"lr": self.learning_rate, **times})
+        self.status.write_live(step)
         self.reporter.on_event(LossesLogged(self.status.progress(step), losses))
 
     def _end_epoch(self, step: int, epoch: int) -> None:

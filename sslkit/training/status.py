@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
+
 from sslkit.contracts.context import Context
 from sslkit.runs.run import Run
 from sslkit.runs.status import State
 from sslkit.training.events import Progress
 from sslkit.training.monitor.throughput import Throughput
+
+LIVE_SECONDS = 2.0
+"""Least time in seconds between two updates of the step while training, because each one waits for the disk."""
 
 
 class StatusWriter:
@@ -24,6 +30,7 @@ class StatusWriter:
         self.context = context
         self.throughput = throughput
         self.writes = writes
+        self.last_write = -LIVE_SECONDS
 
     def progress(self, step: int) -> Progress:
         """Return the progress after ``step``."""
@@ -37,6 +44,13 @@ class StatusWriter:
         if self.writes:
             progress = self.progress(step)
             self.run.write_status(state, progress.step, progress.steps, progress.epoch, progress.epochs)
+            self.last_write = time.monotonic()
+
+    def write_live(self, step: int) -> None:
+        """Write the step of a running training for ``sslkit runs list``, unless it was written just before."""
+        if time.monotonic() - self.last_write >= LIVE_SECONDS:
+            with suppress(OSError):  # only checkpoints need a disk that can be written
+                self.write("running", step)
 
     def write_state(self, state: State) -> None:
         """Write another state with the progress that ``status.json`` has: the training has not started."""

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 
 import pytest
 from rich.console import Console
 
-from sslkit.cli.common import progress
+from sslkit.cli.common import remaining_time
 from sslkit.cli.common.progress import LineReporter, TerminalReporter, console_reporter
-from sslkit.training.events import EpochEnded, LossesLogged, Progress, StepEnded, TrainingEnded, TrainingStarted
+from sslkit.training.events import (
+    EpochEnded,
+    LossesLogged,
+    Progress,
+    Reporter,
+    StepEnded,
+    TrainingEnded,
+    TrainingStarted,
+)
 
 METRICS = {
     "epoch_loss": 1.25,
@@ -22,25 +29,55 @@ METRICS = {
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    times: Iterator[float] = iter([100.0, 130.0])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(times))
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return a list whose only item is the time in seconds."""
+    now = [100.0]
+    monkeypatch.setattr(remaining_time.time, "monotonic", lambda: now[0])
+    return now
 
 
-def test_a_pipe_gets_one_plain_line_per_epoch(clock: None) -> None:
+def train_steps(reporter: Reporter, clock: list[float], step: int, seconds: float) -> None:
+    """Send the events of a step that takes ``seconds``; each tenth step ends an epoch and is measured for 3 seconds."""
+    ends_epoch = step % 10 == 0
+    clock[0] += seconds + 3 * ends_epoch
+    progress = Progress(step, 40, step // 10, 4, 10, images_per_second=512.4, data_wait=0.034)
+    if ends_epoch:
+        reporter.on_event(EpochEnded(progress, METRICS))
+    reporter.on_event(StepEnded(progress))
+
+
+def test_a_pipe_gets_one_plain_line_per_epoch(clock: list[float]) -> None:
     out = io.StringIO()
     reporter = console_reporter(Console(file=out, width=40))
     assert type(reporter) is LineReporter
     reporter.note("data: 5 images [of] 1x8x8")
     reporter.on_event(TrainingStarted(Progress(10, 40, 1, 4, 10)))
-    reporter.on_event(StepEnded(Progress(11, 40, 1, 4, 10)))
-    reporter.on_event(EpochEnded(Progress(20, 40, 2, 4, 10, images_per_second=512.4, data_wait=0.034), METRICS))
+    train_steps(reporter, clock, 11, 60.0)  # compiles
+    for step in range(12, 21):
+        train_steps(reporter, clock, step, 2.0)
     reporter.on_event(TrainingEnded(Progress(40, 40, 4, 4, 10)))
     assert out.getvalue().splitlines() == [
         "data: 5 images [of] 1x8x8",
         "training: 4 epochs, 40 steps, from step 10",
-        "epoch 2/4  loss 1.250 (ln K 2.303)  acc 0.500  knn 0.875  classes used 9  512 images/s  waiting 3%  left 60 s",
+        "epoch 2/4  loss 1.250 (ln K 2.303)  acc 0.500  knn 0.875  classes used 9  512 images/s  waiting 3%  left 40 s",
     ]
+
+
+def test_remaining_time_is_steady_despite_slow_steps(clock: list[float]) -> None:
+    reporter = TerminalReporter(Console(file=io.StringIO(), force_terminal=True))
+    reporter.on_event(TrainingStarted(Progress(0, 40, 0, 4, 10)))
+    assert [task.fields["left"] for task in reporter.bars.tasks] == ["-:--:--", "-:--:--"]
+    left = []
+    for step in range(1, 31):
+        slow = {1: 100.0, 13: 50.0}  # the first step compiles; the disk is busy in another one
+        train_steps(reporter, clock, step, slow.get(step, 2.0))
+        left.append(tuple(task.fields["left"] for task in reporter.bars.tasks))
+    reporter.on_event(TrainingEnded(Progress(40, 40, 4, 4, 10)))
+    assert left[0] == ("-:--:--", "-:--:--")
+    assert left[1] == ("0:01:16", "0:00:16")  # 38 steps of 2 s
+    assert left[9] == ("0:01:09", "0:00:00")  # 30 steps of 2 s, measured for 3 s after each of 3 epochs
+    assert left[12] == ("0:01:03", "0:00:17")
+    assert left[29] == ("0:00:23", "0:00:00")
 
 
 def test_a_terminal_gets_bars_and_the_latest_metrics() -> None:

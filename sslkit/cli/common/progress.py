@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
 from sslkit.cli.common.console import print_text
+from sslkit.cli.common.remaining_time import RemainingTime, format_seconds
 from sslkit.training.events import (
     EpochEnded,
     Event,
@@ -54,24 +54,26 @@ class LineReporter(Reporter):
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.start_time = 0.0
-        self.start_step = 0
+        self.remaining = RemainingTime()
 
     def on_event(self, event: Event) -> None:
         match event:
             case Note(text):
                 print_text(self.console, text)
             case TrainingStarted(progress):
-                self.start_time, self.start_step = time.monotonic(), progress.step
+                self.remaining.start()
                 self.note(f"training: {progress.epochs} epochs, {progress.steps} steps, from step {progress.step}")
             case EpochEnded(progress, metrics):
+                self.remaining.end_epoch()
                 self._print_epoch(progress, metrics)
+            case StepEnded():
+                self.remaining.end_step()
 
     def _print_epoch(self, progress: Progress, metrics: Mapping[str, float]) -> None:
-        seconds, steps = time.monotonic() - self.start_time, progress.step - self.start_step
-        left = seconds / max(steps, 1) * (progress.steps - progress.step)
+        seconds = self.remaining.estimate(progress.steps - progress.step, progress.epochs - progress.epoch)
+        left = "" if seconds is None else f"  left {seconds:.0f} s"
         speed = f"{progress.images_per_second:.0f} images/s  waiting {progress.data_wait:.0%}"
-        self.note(f"epoch {progress.epoch}/{progress.epochs}  {format_metrics(metrics)}  {speed}  left {left:.0f} s")
+        self.note(f"epoch {progress.epoch}/{progress.epochs}  {format_metrics(metrics)}  {speed}{left}")
 
 
 class TerminalReporter(Reporter):
@@ -81,6 +83,7 @@ class TerminalReporter(Reporter):
         self.console = console
         self.losses: dict[str, float] = {}
         self.epoch_metrics: dict[str, float] = {}
+        self.remaining = RemainingTime()
         self.bars = _Bars(self)
 
     def on_event(self, event: Event) -> None:
@@ -90,18 +93,21 @@ class TerminalReporter(Reporter):
             case TrainingStarted(progress):
                 self._start(progress)
             case StepEnded(progress):
+                self.remaining.end_step()
                 self._update(progress)
             case LossesLogged(_, losses):
                 self.losses = dict(losses)
             case EpochEnded(_, metrics):
+                self.remaining.end_epoch()
                 # Epochs without a measurement keep showing the values of the last one.
                 self.epoch_metrics |= {name: value for name, value in metrics.items() if name.startswith("monitor/")}
             case TrainingEnded():
                 self.bars.stop()
 
     def _start(self, progress: Progress) -> None:
-        self.epochs = self.bars.add_task("epochs", total=progress.epochs, completed=progress.epoch, speed="")
-        self.steps = self.bars.add_task("steps", total=progress.steps_per_epoch, speed="")
+        self.epochs = self.bars.add_task("epochs", total=progress.epochs, completed=progress.epoch, speed="", left="")
+        self.steps = self.bars.add_task("steps", total=progress.steps_per_epoch, speed="", left="")
+        self.remaining.start()
         self.bars.start()
         self._update(progress)
 
@@ -109,12 +115,19 @@ class TerminalReporter(Reporter):
         speed = f"{progress.images_per_second:.0f} images/s, waiting {progress.data_wait:.0%}"
         per_epoch = progress.steps_per_epoch
         position = progress.epochs * per_epoch - (progress.steps - progress.step)
-        self.bars.update(self.epochs, completed=position / per_epoch)
+        done = position - (position - 1) // per_epoch * per_epoch if position else 0
+        left = self._left(progress.steps - progress.step, progress.epochs - progress.epoch)
+        self.bars.update(self.epochs, completed=position / per_epoch, left=left)
         self.bars.update(
             self.steps,
-            completed=position - (position - 1) // per_epoch * per_epoch if position else 0,
+            completed=done,
             speed=speed if progress.images_per_second else "",
+            left=self._left(per_epoch - done, int(done < per_epoch)),
         )
+
+    def _left(self, steps: int, epochs: int) -> str:
+        seconds = self.remaining.estimate(steps, epochs)
+        return "-:--:--" if seconds is None else format_seconds(seconds)
 
 
 class _Bars(RichProgress):
@@ -122,7 +135,6 @@ class _Bars(RichProgress):
 
     def __init__(self, reporter: TerminalReporter) -> None:
         self.reporter = reporter
-        self.time_remaining = TimeRemainingColumn()  # one instance: it smooths its estimate over calls
         super().__init__(console=reporter.console, refresh_per_second=4)
 
     def get_renderables(self) -> Iterable[RenderableType]:
@@ -132,7 +144,7 @@ class _Bars(RichProgress):
             TextColumn("{task.description:<6}"),
             BarColumn(bar_width=8 if narrow else 24),
             MofNCompleteColumn(),
-            self.time_remaining,
+            TextColumn("{task.fields[left]}", style="progress.remaining"),
             *(() if narrow else (speed,)),
         )
         yield self.make_tasks_table(self.tasks)

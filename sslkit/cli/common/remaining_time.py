@@ -1,0 +1,70 @@
+"""Estimate of a training's remaining time."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from statistics import mean, median
+
+WINDOW_SECONDS = 1.0
+"""Least length of a window; a step alone may be too short, because a GPU computes several steps behind the host."""
+
+WINDOWS = 30
+"""Number of recent windows whose median is the time of a step."""
+
+
+class RemainingTime:
+    """Remaining time by the median rate of recent steps; the last steps of epochs, with their metrics, count apart.
+
+    Call ``start``, and after each step ``end_step``, before it ``end_epoch`` if the step ends an epoch. The first step
+    does not count, because it may include compilation.
+    """
+
+    def __init__(self) -> None:
+        self.windows: deque[float] = deque(maxlen=WINDOWS)
+        self.epoch_ends: deque[float] = deque(maxlen=WINDOWS)
+
+    def start(self) -> None:
+        """Forget all measured times; the next step is the first."""
+        self.windows.clear()
+        self.epoch_ends.clear()
+        self.last: float | None = None
+        self.seconds, self.steps = 0.0, 0
+        self.ends_epoch = False
+
+    def end_epoch(self) -> None:
+        """Count the current step as the last one of an epoch."""
+        self.ends_epoch = True
+
+    def end_step(self) -> None:
+        """Count a step that ends now."""
+        now = time.monotonic()
+        elapsed, self.last = (None if self.last is None else now - self.last), now
+        ends_epoch, self.ends_epoch = self.ends_epoch, False
+        if elapsed is None:
+            return
+        if ends_epoch:
+            self.epoch_ends.append(elapsed)
+            return
+        self.seconds, self.steps = self.seconds + elapsed, self.steps + 1
+        if self.seconds >= WINDOW_SECONDS:
+            self.windows.append(self.seconds / self.steps)
+            self.seconds, self.steps = 0.0, 0
+
+    def estimate(self, steps: int, epochs: int) -> float | None:
+        """Return the seconds that ``steps`` take, of which ``epochs`` end an epoch; None before the second step."""
+        if self.windows:
+            step = median(self.windows)
+        elif self.steps:
+            step = self.seconds / self.steps
+        elif self.epoch_ends:
+            step = mean(self.epoch_ends)
+        else:
+            return None
+        return (steps - epochs) * step + epochs * (mean(self.epoch_ends) if self.epoch_ends else step)
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a time as ``h:mm:ss``."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
