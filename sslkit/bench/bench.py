@@ -24,6 +24,7 @@ from sslkit.bench.stages import STAGES, StageRunner
 from sslkit.device.hardware import Hardware
 from sslkit.recipe.recipe import Recipe
 from sslkit.runs.run import Run
+from sslkit.training.distributed.processes import Processes
 from sslkit.training.events import Event, Reporter, StepEnded
 from sslkit.training.fit import fit
 from sslkit.training.preparation import prepare
@@ -35,7 +36,7 @@ WARM_UP_STEPS = 3
 """Steps of the training and of each stage before the measurement."""
 
 
-class _MeasurementComplete(BaseException):
+class MeasurementComplete(BaseException):
     """Raised to stop the training once everything is measured."""
 
 
@@ -53,18 +54,23 @@ def bench(recipe: Recipe, rounds: int, seconds: float, reporter: Reporter | None
         ``ratios`` of the rounds, which noise can take above 1, ``seconds_per_step`` by stage, ``cost`` and ``share`` of
         a step by part, ``bottleneck``, ``advice`` and ``protocol``.
     """
-    hardware, assembly, processes = prepare(_without_end(recipe), reporter or Reporter())
+    hardware, assembly, processes = prepare(without_end(recipe), reporter or Reporter())
     measurement = _Measurement(StageRunner(assembly, hardware), rounds, seconds)
+    train_until_complete(assembly, hardware, processes, measurement)
+    return _summary(measurement, assembly, hardware)
+
+
+def train_until_complete(assembly: Assembly, hardware: Hardware, processes: Processes, reporter: Reporter) -> None:
+    """Train in a temporary run folder until the reporter raises ``MeasurementComplete``."""
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(Path(folder), "bench")
         run.provenance.write_text("{}")
         run.write_status("running", 0, assembly.context.total_steps, 0, assembly.context.epochs)
-        with suppress(_MeasurementComplete):
-            fit(run, assembly, hardware, processes, measurement, checkpoint=None)
-    return _summary(measurement, assembly, hardware)
+        with suppress(MeasurementComplete):
+            fit(run, assembly, hardware, processes, reporter, checkpoint=None)
 
 
-def _without_end(recipe: Recipe) -> Recipe:
+def without_end(recipe: Recipe) -> Recipe:
     """Return the recipe for one process, without an end, checkpoints or monitors."""
     changes = {"epochs": MANY_EPOCHS, "checkpoint_every": f"{MANY_EPOCHS} epochs", "devices": 1, "nodes": 1}
     return replace(
@@ -103,7 +109,7 @@ class _Measurement(Reporter):
             for stage in STAGES:
                 self.times[stage].append(self._time(stage, self.steps_per_round))
         if len(self.times[END_TO_END]) == self.rounds:
-            raise _MeasurementComplete
+            raise MeasurementComplete
         self.stages.synchronize()
         self.started = time.perf_counter()
 

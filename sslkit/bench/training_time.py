@@ -1,0 +1,156 @@
+"""How long a training takes on this machine, from a few of its steps on real images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from statistics import median
+
+import torch
+
+from sslkit.assembly.assemble import Assembly
+from sslkit.bench.bench import MANY_EPOCHS, MeasurementComplete, train_until_complete, without_end
+from sslkit.contracts.duration import count_whole_epochs
+from sslkit.device.hardware import Hardware
+from sslkit.recipe.recipe import Recipe
+from sslkit.training.events import Event, Reporter, StepEnded
+from sslkit.training.learner import Learner
+from sslkit.training.monitor.classifier_selection import ClassifierSelection
+from sslkit.training.monitor.epoch_metrics import EpochMetrics
+from sslkit.training.monitor.validation import ValidationMonitor
+from sslkit.training.preparation import prepare
+
+WARM_UP_STEPS = 3
+"""Steps before the measurement."""
+
+WINDOWS = 7
+"""Number of windows whose median is the time of a step."""
+
+WINDOW_SECONDS = 0.3
+"""Least length of a window; it has at least one step."""
+
+
+@dataclass(frozen=True)
+class TrainingTime:
+    """Measured times of a recipe's training.
+
+    Attributes:
+        recipe: the recipe.
+        steps_per_epoch: optimizer steps in an epoch.
+        step_seconds: by start of a loss, the time of a step from then on.
+        epoch_seconds: time of the metrics that are measured after each epoch.
+        validation_seconds: time of the validation metrics.
+        start_seconds: time until the first step, with cached images.
+    """
+
+    recipe: Recipe
+    steps_per_epoch: int
+    step_seconds: dict[int | str, float]
+    epoch_seconds: float
+    validation_seconds: float
+    start_seconds: float
+
+    def seconds(self, epochs: int) -> float:
+        """Return the time of a training of ``epochs``."""
+        starts = sorted((count_whole_epochs(start, epochs), step) for start, step in self.step_seconds.items())
+        ends = [start for start, _ in starts[1:]] + [epochs]
+        steps = sum((end - start) * step for (start, step), end in zip(starts, ends, strict=True))
+        every = self.recipe.monitor.every_epochs
+        validations = 1 + -(-epochs // max(1, count_whole_epochs(every, epochs))) if every else 0
+        return (
+            self.start_seconds
+            + self.steps_per_epoch * steps
+            + epochs * self.epoch_seconds
+            + validations * self.validation_seconds
+        )
+
+    def most_epochs(self, seconds: float, limit: int) -> int:
+        """Return the most epochs, from 1 to ``limit``, whose training takes at most ``seconds``."""
+        return next((epochs for epochs in range(limit, 1, -1) if self.seconds(epochs) <= seconds), 1)
+
+
+def measure_training_time(recipe: Recipe, reporter: Reporter | None = None) -> TrainingTime:
+    """Train a recipe for a few steps, once for each set of losses that it has over time.
+
+    Args:
+        recipe: a checked recipe; one process trains it.
+        reporter: receives messages about choices.
+    """
+    starts = sorted({loss.wiring.start_epoch for loss in recipe.losses}, key=_position)
+    prepare(recipe, reporter or Reporter())  # reads the images, which are cached from now on
+    step_seconds: dict[int | str, float] = {}
+    for start in starts:
+        began = time.perf_counter()
+        hardware, assembly, processes = prepare(without_end(_with_losses_until(recipe, start)), Reporter())
+        start_seconds = time.perf_counter() - began
+        steps = _StepTimes(hardware)
+        train_until_complete(assembly, hardware, processes, steps)
+        step_seconds[start] = median(steps.windows)
+    epoch_seconds, validation_seconds = _measure_metrics(replace(assembly, recipe=recipe), hardware)
+    steps_per_epoch = assembly.context.steps_per_epoch
+    return TrainingTime(recipe, steps_per_epoch, step_seconds, epoch_seconds, validation_seconds, start_seconds)
+
+
+def _position(start: int | str) -> int:
+    return count_whole_epochs(start, MANY_EPOCHS)
+
+
+def _with_losses_until(recipe: Recipe, start: int | str) -> Recipe:
+    """Return the recipe with the losses that are active from ``start`` on; the others never start."""
+
+    def begin(own: int | str) -> int:
+        return 0 if _position(own) <= _position(start) else MANY_EPOCHS - 1
+
+    losses = tuple(
+        replace(loss, wiring=loss.wiring.model_copy(update={"start_epoch": begin(loss.wiring.start_epoch)}))
+        for loss in recipe.losses
+    )
+    return replace(recipe, losses=losses)
+
+
+class _StepTimes(Reporter):
+    """Reporter that measures the time of steps in windows, and stops the training after the last one."""
+
+    def __init__(self, hardware: Hardware) -> None:
+        self.device = torch.device(hardware.device)
+        self.windows: list[float] = []
+        self.steps = -WARM_UP_STEPS
+        self.started = 0.0
+
+    def on_event(self, event: Event) -> None:
+        if not isinstance(event, StepEnded):
+            return
+        self.steps += 1
+        if self.steps < 0:
+            return
+        _synchronize(self.device)
+        now = time.perf_counter()
+        if self.steps and now - self.started >= WINDOW_SECONDS:
+            self.windows.append((now - self.started) / self.steps)
+        elif self.steps:
+            return
+        if len(self.windows) == WINDOWS:
+            raise MeasurementComplete
+        self.started, self.steps = now, 0
+
+
+def _measure_metrics(assembly: Assembly, hardware: Hardware) -> tuple[float, float]:
+    """Return the seconds of the metrics after each epoch, and of the validation metrics."""
+    learner = Learner(assembly, hardware).to(hardware.device)
+    metrics = EpochMetrics(learner, ValidationMonitor(assembly), ClassifierSelection(learner))
+    classifier = metrics.selection.index if metrics.selection.head else None
+
+    def seconds(measure: Callable[[int | None], object]) -> float:
+        began = time.perf_counter()
+        measure(classifier)
+        _synchronize(torch.device(hardware.device))
+        return time.perf_counter() - began
+
+    after_epoch = seconds(metrics.collapse_metrics.measure) if metrics.detects_collapse else 0.0
+    return after_epoch, seconds(metrics.monitor.measure) if metrics.monitor.every else 0.0
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type != "cpu":
+        torch.get_device_module(device).synchronize()

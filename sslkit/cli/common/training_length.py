@@ -1,0 +1,62 @@
+"""Choose the length of a proposed training by the time that it takes on this machine."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sslkit.cli.common.console import print_text, stderr_console, stdout_console
+
+if TYPE_CHECKING:
+    from sslkit.bench.training_time import TrainingTime
+    from sslkit.proposal.rules import Choice
+
+USED_SHARE = 0.95
+"""Share of the given time that the steps and metrics may take; the rest is for checkpoints and imports."""
+
+
+def measure_length(recipe: str, minutes: float) -> tuple[Choice, TrainingTime]:
+    """Return the number of epochs that fit into some minutes, with the reason, and the measured times.
+
+    Args:
+        recipe: the recipe as TOML.
+        minutes: the time for the training.
+    """
+    from sslkit.bench.training_time import measure_training_time
+    from sslkit.cli.common.progress import LineReporter
+    from sslkit.proposal.rules import EPOCHS, Choice
+    from sslkit.recipe.load import load_recipe
+
+    console = stderr_console()
+    print_text(console, "measuring a few steps of the proposed recipe")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "recipe.toml"
+        path.write_text(recipe, encoding="utf-8")
+        times = measure_training_time(load_recipe(path), LineReporter(console))
+    epochs = times.most_epochs(60 * minutes * USED_SHARE, EPOCHS[1])
+    return Choice(epochs, describe_length(times, epochs, minutes)), times
+
+
+def describe_length(times: TrainingTime, epochs: int, minutes: float) -> str:
+    """Return a sentence about the time that the epochs take."""
+    slowest = max(times.step_seconds.values())
+    measured = f"measured here: up to {1000 * slowest:.3g} ms a step, {times.steps_per_epoch} steps in an epoch"
+    estimate = times.seconds(epochs) / 60
+    limit = "More than" if estimate > minutes else "Fits into"
+    return f"{limit} the {minutes:g} minutes of --minutes: about {estimate:.2g} minutes, {measured}."
+
+
+def print_length(times: TrainingTime, epochs: Choice) -> None:
+    """Print the proposed length with its estimated duration, and a note if it is short."""
+    from sslkit.proposal.rules import EPOCHS
+
+    count = epochs.value
+    print_text(stdout_console(), f"length: {count} epoch{'s' if count > 1 else ''}. {epochs.reason}")
+    if count < EPOCHS[0]:
+        usual = times.seconds(EPOCHS[0]) / 60
+        print_text(
+            stdout_console(),
+            f"note: {count} epochs are few. {EPOCHS[0]} epochs take about {usual:.2g} minutes; a GPU, or fewer images, "
+            "are faster.",
+        )
