@@ -13,7 +13,7 @@ from sslkit.errors import InputError
 
 
 def build_counterpart(counterpart: Counterpart) -> nn.Module:
-    """Build the other library's model with the backbone's weights, in eval mode.
+    """Build the counterpart (a torchvision or timm model) with the backbone's weights, in eval mode.
 
     Raises:
         InputError: the library is not installed.
@@ -53,7 +53,7 @@ def feature_difference(backbone: Backbone, counterpart: Counterpart, images: Ten
 
 
 def loading_code(counterpart: Counterpart, file: str) -> str:
-    """Return Python code that builds the other library's model and loads the weights from ``file``."""
+    """Return Python code that builds the counterpart and loads the weights from ``file``."""
     module = counterpart.constructor.rpartition(".")[0]
     arguments = ", ".join(f"{name}={value!a}" for name, value in counterpart.arguments.items())
     lines = [

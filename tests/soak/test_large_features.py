@@ -23,7 +23,7 @@ def memory(what: str) -> int:
 
 
 @pytest.mark.soak
-@pytest.mark.skipif(not RESET.exists(), reason="peak memory is told by Linux alone")
+@pytest.mark.skipif(not RESET.exists(), reason="only Linux reports peak memory")
 def test_200_000_features(record: Callable[[str, dict[str, Any]], None]) -> None:
     generator = torch.Generator().manual_seed(0)
     centres = torch.randn(CLASSES, WIDTH, generator=generator)
