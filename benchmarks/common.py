@@ -1,62 +1,84 @@
-"""What the benchmarks share: made-up images, sides that take turns, tables, and dated records."""
+"""Shared parts of the benchmarks: options, interleaved rounds, tables and dated records."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 os.environ.setdefault("SSLKIT_RETAIN_FREED_MEMORY", "1")  # as the sslkit command does
 
 ROOT = Path(__file__).parents[1]
 
+Result = TypeVar("Result")
 
-def sslkit(*arguments: str) -> Any:
-    """What a command prints with ``--json``."""
+
+def option_parser(description: str | None, rounds: int | None = None) -> argparse.ArgumentParser:
+    """Return a parser with ``--no-record`` and, where a default is given, ``--rounds``."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--no-record", action="store_true", help="print the results, write no record")
+    if rounds is not None:
+        parser.add_argument("--rounds", type=int, default=rounds, help="measurements of each variant")
+    return parser
+
+
+def run_sslkit(*arguments: str) -> Any:
+    """Run an sslkit command with ``--json`` and return what it prints."""
     command = [sys.executable, "-m", "sslkit.cli", *arguments, "--json"]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def take_turns(sides: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """What each side measures in each round; each round begins with another side.
+def run_in_child(program: str, *arguments: object) -> Any:
+    """Start a benchmark as a process of its own and return the JSON value on its last line."""
+    command = [sys.executable, program, *map(str, arguments)]
+    completed = subprocess.run(command, capture_output=True, text=True)
+    if completed.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{completed.stderr[-4000:]}")
+    return json.loads(completed.stdout.strip().splitlines()[-1])
 
-    A machine that becomes slower, or is used by others for a while, is so for all sides alike.
+
+def measure_interleaved(measures: Mapping[str, Callable[[], Result]], rounds: int) -> dict[str, list[Result]]:
+    """Measure all variants in each round, and return each variant's results in the order of the rounds.
+
+    A machine that slows down for a while does so for all variants. Each round starts with another variant.
     """
-    found: dict[str, list[float]] = {name: [] for name in sides}
-    names = list(sides)
+    results: dict[str, list[Result]] = {name: [] for name in measures}
+    names = list(measures)
     for number in range(rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            found[name].append(sides[name]())
-            print(f"round {number + 1} of {rounds}: {name} {found[name][-1]:.4g}", file=sys.stderr, flush=True)
-    return found
+            result = measures[name]()
+            results[name].append(result)
+            value = f" {result:.4g}" if isinstance(result, float) else ""
+            print(f"round {number + 1} of {rounds}: {name}{value}", file=sys.stderr, flush=True)
+    return results
 
 
-def ratio(over: Sequence[float], under: Sequence[float]) -> dict[str, Any]:
-    """The ratio of two sides: median of the rounds' own ratios, and all of them."""
-    each = [a / b for a, b in zip(over, under, strict=True)]
-    return {"median": median(each), "rounds": each}
+def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> dict[str, Any]:
+    """Return the ratio within each round, and the median of these ratios."""
+    ratios = [a / b for a, b in zip(numerators, denominators, strict=True)]
+    return {"median": median(ratios), "rounds": ratios}
 
 
-def in_process(program: str, *arguments: object) -> Any:
-    """The JSON value that a benchmark prints last when it is started as a process of its own."""
-    command = [sys.executable, program, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-4000:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+def seconds_of(work: Callable[[], object]) -> float:
+    """Return the seconds that a call takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on standard output."""
+    """Print a table on standard output."""
     from rich.console import Console
     from rich.table import Table
 
@@ -66,53 +88,62 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     Console().print(table)
 
 
-def machine() -> dict[str, Any]:
-    """What the figures were measured on: processor or GPU, threads, and what arithmetic it is fast in."""
+def describe_machine() -> dict[str, Any]:
+    """Return the CPU or GPU, its threads and its fast precision, and the load average at the end."""
     import torch
 
     from sslkit.device.hardware import choose_hardware
 
-    chosen = choose_hardware("auto", "auto")
+    hardware = choose_hardware("auto", "auto")
     name = torch.cpu.get_capabilities().get("cpu_name") or platform.processor()
-    found: dict[str, Any] = {
+    machine: dict[str, Any] = {
         "platform": platform.platform(),
-        "processors": os.cpu_count(),
-        "name": torch.cuda.get_device_name() if chosen.device == "cuda" else str(name),
-        "device": chosen.device,
-        "precision": chosen.precision,
-        "why": chosen.reason,
+        "cpu_count": os.cpu_count(),
+        "name": torch.cuda.get_device_name() if hardware.device == "cuda" else str(name),
+        "device": hardware.device,
+        "precision": hardware.precision,
+        "precision_reason": hardware.reason,
         "threads": torch.get_num_threads(),
     }
     if hasattr(os, "getloadavg"):
-        found["load_at_the_end"] = round(os.getloadavg()[0], 1)
-    return found
+        machine["load_average"] = round(os.getloadavg()[0], 1)
+    return machine
 
 
-def versions(*others: str) -> dict[str, str]:
-    """Versions of what was measured, where it is installed."""
-    found = {}
-    for name in ("sslkit", "torch", "pytorch-lightning", *others):
+def installed_versions(*libraries: str) -> dict[str, str]:
+    """Return the installed versions of sslkit, torch, Lightning and further packages."""
+    versions = {}
+    for name in ("sslkit", "torch", "pytorch-lightning", *libraries):
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            versions[name] = "not installed"
+    return versions
 
 
-def by_device(name: str) -> str:
-    """A record's name; on an accelerator it ends in ``-cuda`` or ``-mps``, so that it replaces no processor's."""
-    device = machine()["device"]
+def name_with_device(name: str) -> str:
+    """Return a record's name, with ``-cuda`` or ``-mps`` on an accelerator, so that it replaces no record of a CPU."""
+    device = describe_machine()["device"]
     return name if device == "cpu" else f"{name}-{device}"
 
 
-def write_record(name: str, command: str, found: Mapping[str, Any], libraries: Sequence[str] = ()) -> None:
-    """Write ``benchmarks/records/<name>.json``: the figures, with command, date, machine and versions."""
+def write_record(
+    name: str, results: Mapping[str, Any], libraries: Sequence[str] = (), *, command: str | None = None
+) -> None:
+    """Write ``benchmarks/records/<name>.json``: the results, with command, date, machine and versions.
+
+    Args:
+        name: file name without suffix, may start with a folder.
+        results: contents of the record.
+        libraries: further packages whose versions matter.
+        command: the command to record; None takes this program's command line.
+    """
     record = {
-        "command": command,
+        "command": command or command_line(),
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": machine(),
-        "versions": versions(*libraries),
-        **found,
+        "machine": describe_machine(),
+        "versions": installed_versions(*libraries),
+        **results,
     }
     path = ROOT / "benchmarks" / "records" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,5 +151,5 @@ def write_record(name: str, command: str, found: Mapping[str, Any], libraries: S
 
 
 def command_line() -> str:
-    """How this program was started."""
+    """Return the command that started this program."""
     return " ".join(["python", str(Path(sys.argv[0]).resolve().relative_to(ROOT)), *sys.argv[1:]])

@@ -1,4 +1,4 @@
-"""Images of noise for the benchmarks: a data set that recipes may name, as many as asked and without a download."""
+"""Data set of noise images for the benchmarks: any number of images, without a download."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import Field
 
 import sslkit
+from benchmarks.common import ROOT
 from sslkit.data.store import TensorStore
 from sslkit.recipe.load import load_recipe
+from sslkit.recipe.recipe import Recipe
 from sslkit.training.events import Event, Reporter, StepEnded
 from sslkit.training.train import train
 
-SWAV = Path(__file__).parents[1] / "recipes" / "swav.toml"
+SWAV = ROOT / "recipes" / "swav.toml"
 
 
 class Noise(sslkit.Dataset):
@@ -27,9 +28,9 @@ class Noise(sslkit.Dataset):
 
     class Options(sslkit.Options):
         images: int = Field(4096, ge=2)
-        """How many."""
+        """Number of images."""
         size: int = Field(32, ge=4)
-        """Side in pixels."""
+        """Side of an image in pixels."""
 
     options: Options
 
@@ -44,11 +45,27 @@ class Noise(sslkit.Dataset):
         return sslkit.Split(TensorStore(pixels))
 
 
-def recipe(*settings: str, images: int = 4096, size: int = 32, batch: int = 256) -> Any:
-    """SwAV as the repository has it, on noise, with SGD; neither monitors nor checkpoints while it is measured."""
+def noise_recipe(
+    *settings: str,
+    recipe: Path = SWAV,
+    optimizer: str | None = "{use='sgd', lr=0.05}",
+    images: int = 4096,
+    size: int = 32,
+    batch: int = 256,
+) -> Recipe:
+    """Return a recipe on noise images, without monitors or checkpoints.
+
+    Args:
+        settings: further settings, ``key=value``.
+        recipe: file of the recipe.
+        optimizer: replaces the recipe's; None keeps it.
+        images: number of images.
+        size: side of an image in pixels.
+        batch: images per batch.
+    """
     sslkit.register("noise", Noise)
     return load_recipe(
-        SWAV,
+        recipe,
         [
             f"data={{use='noise', images={images}, size={size}}}",
             f"train.batch_size={batch}",
@@ -56,25 +73,25 @@ def recipe(*settings: str, images: int = 4096, size: int = 32, batch: int = 256)
             "train.checkpoint_every=1000000 epochs",
             "monitor.every_epochs=0",
             "monitor.collapse=off",
-            "optimizer={use='sgd', lr=0.05}",
+            *([] if optimizer is None else [f"optimizer={optimizer}"]),
             *settings,
         ],
     )
 
 
-class _Enough(BaseException):
-    """So many steps were asked for."""
+class _StepsComplete(BaseException):
+    """Raised to stop the training after the last step."""
 
 
-def train_some(own: Any, steps: int, after_step: Callable[[], None] = lambda: None) -> None:
-    """The first steps of a training, with everything; its run folder is dropped."""
+def train_steps(recipe: Recipe, steps: int, after_step: Callable[[], None] = lambda: None) -> None:
+    """Train for some steps, with Lightning and all callbacks, and delete the run folder."""
 
     class StepListener(Reporter):
         def on_event(self, event: Event) -> None:
             if isinstance(event, StepEnded):
                 after_step()
                 if event.progress.step == steps:
-                    raise _Enough
+                    raise _StepsComplete
 
-    with tempfile.TemporaryDirectory() as folder, suppress(_Enough):
-        train(own, Path(folder), StepListener())
+    with tempfile.TemporaryDirectory() as folder, suppress(_StepsComplete):
+        train(recipe, Path(folder), StepListener())

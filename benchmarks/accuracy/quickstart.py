@@ -1,52 +1,53 @@
-"""Trains and evaluates the quick start for several seeds, one after the other, and records what came out.
+"""Train and evaluate the quick start for several seeds.
 
-    python benchmarks/accuracy/quickstart.py [SEED ...]        # seeds 0 to 4 unless told otherwise
+    python benchmarks/accuracy/quickstart.py [SEED ...] [--no-record]       # default: seeds 0 to 4
 
-Writes ``benchmarks/records/quickstart.json``: for each seed the figures on the held-out digits, next to k-means on
-their pixels, and the seconds that ``sslkit train`` took, with everything it imports.
+Reports for each seed the metrics on the held-out digits, the accuracy of k-means on their pixels, and the seconds that
+``sslkit train`` took, imports included. Writes ``benchmarks/records/quickstart.json``.
 """
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from statistics import mean
 from typing import Any
 
-from benchmarks.common import ROOT, by_device, sslkit, write_record
+from benchmarks.common import ROOT, name_with_device, option_parser, run_sslkit, write_record
 
 
 def measure(seed: int, runs: str) -> dict[str, Any]:
-    """One seed, trained and evaluated."""
-    began = time.perf_counter()
-    trained = sslkit("train", str(ROOT / "recipes" / "quickstart.toml"), "--set", f"run.seed={seed}", "--runs", runs)
-    seconds = time.perf_counter() - began
-    found = sslkit("eval", trained["run"], "--cluster")
-    cluster = found["evaluators"]["cluster"]
-    figures = {name: cluster["metrics"][name] for name in ("acc", "acc_many_to_one", "nmi", "ami", "ari")}
-    pixels = cluster["baselines"]["kmeans_pixels"]["metrics"]["acc"]
-    return {"seed": seed, **figures, "kmeans_pixels_acc": pixels, "seconds": round(seconds, 1)}
+    """Train and evaluate one seed."""
+    recipe = str(ROOT / "recipes" / "quickstart.toml")
+    started = time.perf_counter()
+    trained = run_sslkit("train", recipe, "--set", f"run.seed={seed}", "--runs", runs)
+    seconds = time.perf_counter() - started
+    cluster = run_sslkit("eval", trained["run"], "--cluster")["evaluators"]["cluster"]
+    metrics = {name: cluster["metrics"][name] for name in ("acc", "acc_many_to_one", "nmi", "ami", "ari")}
+    kmeans_pixels = cluster["baselines"]["kmeans_pixels"]["metrics"]["acc"]
+    return {"seed": seed, **metrics, "kmeans_pixels_acc": kmeans_pixels, "seconds": round(seconds, 1)}
 
 
 def main() -> None:
     """Measure every seed and write the record."""
-    seeds = [int(seed) for seed in sys.argv[1:]] or [0, 1, 2, 3, 4]
+    parser = option_parser(__doc__)
+    parser.add_argument("seeds", nargs="*", type=int, default=[0, 1, 2, 3, 4])
+    options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as runs:
-        for seed in seeds:
+        for seed in options.seeds:
             rows.append(measure(seed, runs))
             print(rows[-1], flush=True)
     accuracies = [row["acc"] for row in rows]
-    found = {
-        "protocol": "accuracy one-to-one on the held-out digits; seconds of `sslkit train`, imports included",
-        "seeds": rows,
-        "mean_acc": mean(accuracies),
-        "worst_acc": min(accuracies),
-    }
-    write_record(
-        by_device("quickstart"), "python benchmarks/accuracy/quickstart.py " + " ".join(map(str, seeds)), found
-    )
+    if not options.no_record:
+        record = {
+            "protocol": "one-to-one accuracy on the held-out digits; seconds of `sslkit train`, imports included",
+            "n": len(rows),
+            "seeds": rows,
+            "mean_acc": mean(accuracies),
+            "worst_acc": min(accuracies),
+        }
+        write_record(name_with_device("quickstart"), record)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,22 @@
-"""Variants of a recipe side by side, judged by labels of some training images: how values for a recipe are chosen.
+"""Compare variants of a recipe on held-out training images, to choose the values of a recipe.
 
     python benchmarks/accuracy/screen.py SCREEN.toml [--images DIR] [--only NAME ...] [--no-record]
 
-SCREEN.toml names a ``recipe`` (relative to itself), ``settings`` that all trainings share, a ``seed``, and a table
-``jobs`` of further settings by name.  With ``finetune = {labels = 4600, epochs = 35, lr = 0.05, seeds = [11, 12]}``
-each network, and one with random weights, is also trained further on so many labels.  Test images are not read:
-figures are those of the validation split, a tenth of the training images, which pre-training has seen, but nothing else
-their labels.  The seed should be none that results are reported with.
+SCREEN.toml has a ``recipe`` (path relative to itself), ``settings`` that all trainings share, a ``seed``, and a table
+``variants`` with further settings by name. With ``finetune = {labels = 4600, epochs = 35, lr = 0.05, seeds = [11]}``
+each trained network, and one with random weights, is fine-tuned on that many labels. Choose a seed that no reported
+result uses.
 
-Several processes share a screen if they are started with the same one: each takes jobs that are not in the folder
-``SCREEN.claims`` beside it.  Results are lines of ``SCREEN.jsonl``, the record ``records/screens/SCREEN.json``.  A job
-whose recipe or settings were changed is another one; what was found with others is left out.
-``--images`` is a folder ``train/<class>`` of such images as the recipe's.
+Metrics are those of the validation split, a tenth of the training images. Pre-training sees these images, but nothing
+else reads their labels. Test images are not used.
+
+Several processes can share a screen: each trains variants that have no file in the folder ``SCREEN.claims``. Results
+are lines of ``SCREEN.jsonl`` and the record ``records/screens/SCREEN.json``. Results of earlier settings are ignored.
+``--images`` is a folder ``train/<class>`` of images like the recipe's.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import tempfile
@@ -27,72 +27,79 @@ from pathlib import Path
 from typing import Any
 
 import sslkit
-from benchmarks.common import command_line, print_table, write_record
+from benchmarks.common import command_line, option_parser, print_table, write_record
 from sslkit.data.label_subsets import nested_subsets
 from sslkit.data.store import SubsetStore
 from sslkit.device.hardware import choose_device
 from sslkit.evaluation.accuracy import topk_accuracy
 from sslkit.evaluation.evaluators.finetune import Finetune
+from sslkit.evaluation.labels import require_labels
 from sslkit.evaluation.logistic_regression import StandardScaler, fit_regularisation_path
 from sslkit.evaluation.run_subject import RunSubject
 from sslkit.evaluation.supervised_training import TrainingSettings, predict_logits, train_classifier
 from sslkit.recipe.load import load_recipe
 
 MONITORED = ("knn", "acc", "nmi", "effective_rank")
+"""Metrics of the training's monitor to report."""
+
 PENALTIES = (1e-1, 1e-2, 1e-3)
-SCRATCH = "random weights"
+"""L2 penalties of the linear probe."""
+
+RANDOM_WEIGHTS = "random weights"
+"""Name of the baseline for fine-tuning."""
 
 
 def main() -> None:
-    """Take jobs until none is left, then print what all have found."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Train the variants that no process has claimed, then print all results."""
+    parser = option_parser(__doc__)
     parser.add_argument("screen", type=Path)
     parser.add_argument("--images")
-    parser.add_argument("--only", nargs="*")
-    parser.add_argument("--no-record", action="store_true")
-    asked = parser.parse_args()
-    screen = tomllib.loads(asked.screen.read_text())
-    found, claims = asked.screen.with_suffix(".jsonl"), asked.screen.with_suffix(".claims")
+    parser.add_argument("--only", nargs="*", help="names of variants")
+    options = parser.parse_args()
+    screen = tomllib.loads(options.screen.read_text())
+    results_file, claims = options.screen.with_suffix(".jsonl"), options.screen.with_suffix(".claims")
     claims.mkdir(exist_ok=True)
-    recipe = asked.screen.parent / screen["recipe"]
-    current = {name: identity(recipe, screen, name) for name in screen["jobs"]}
-    for name in asked.only or screen["jobs"]:
+    recipe = options.screen.parent / screen["recipe"]
+    hashes = {name: hash_variant(recipe, screen, name) for name in screen["variants"]}
+    for name in options.only or screen["variants"]:
         try:
-            (claims / f"{name}-{current[name]}").touch(exist_ok=False)
+            (claims / f"{name}-{hashes[name]}").touch(exist_ok=False)
         except FileExistsError:
             continue
-        for row in job(recipe, screen, name, asked.images):
+        for row in measure(recipe, screen, name, options.images):
             print(row, flush=True)
-            with found.open("a") as file:
-                file.write(json.dumps(row | {"of": current[name]}) + "\n")
-    rows = [json.loads(line) for line in found.read_text().splitlines()] if found.exists() else []
-    by_job: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        if row.pop("of", "") in current.values():
-            by_job.setdefault(row.pop("job"), {}).update(row)
-    if missing := [name for name in current if "linear" not in by_job.get(name, {})]:
-        print(f"not done, or still being done by another process: {', '.join(missing)}")
+            with results_file.open("a") as file:
+                file.write(json.dumps(row | {"hash": hashes[name]}) + "\n")
+    lines = results_file.read_text().splitlines() if results_file.exists() else []
+    results: dict[str, dict[str, Any]] = {}
+    for row in map(json.loads, lines):
+        if row.pop("hash", "") in hashes.values():
+            results.setdefault(row.pop("variant"), {}).update(row)
+    if missing := [name for name in hashes if "linear" not in results.get(name, {})]:
+        print(f"not complete, or claimed by another process: {', '.join(missing)}")
     columns = (*MONITORED, "linear", "finetuned")
     print_table(
-        f"{asked.screen.stem}: validation split",
-        ("job", *columns),
-        [(name, *(_shown(each.get(column)) for column in columns)) for name, each in by_job.items()],
+        f"{options.screen.stem}: validation split",
+        ("variant", *columns),
+        [(name, *(format_cell(result.get(column)) for column in columns)) for name, result in results.items()],
     )
-    if not asked.no_record:
-        command = command_line().replace(asked.images or "DIR", "DIR").replace(str(asked.screen), asked.screen.name)
-        write_record(f"screens/{asked.screen.stem}", command, {"screen": screen, "split": "validation", "jobs": by_job})
+    if not options.no_record:
+        command = command_line().replace(options.images or "DIR", "DIR")
+        command = command.replace(str(options.screen), options.screen.name)
+        record = {"screen": screen, "split": "validation", "variants": results}
+        write_record(f"screens/{options.screen.stem}", record, command=command)
 
 
-def identity(recipe: Path, screen: dict[str, Any], name: str) -> str:
-    """A name for all that a job's figures depend on, as far as the screen decides it."""
+def hash_variant(recipe: Path, screen: dict[str, Any], name: str) -> str:
+    """Return a hash of the settings in the screen and the recipe that a variant's metrics depend on."""
     resolved = load_recipe(recipe, screen["settings"]).to_toml()
-    parts = [resolved, screen["seed"], screen["jobs"][name], screen.get("finetune")]
+    parts = [resolved, screen["seed"], screen["variants"][name], screen.get("finetune")]
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=6).hexdigest()
 
 
-def job(recipe: Path, screen: dict[str, Any], name: str, images: str | None) -> Iterator[dict[str, Any]]:
-    """Train one variant, and judge it."""
-    settings = [f"run.seed={screen['seed']}", *screen["settings"], *screen["jobs"][name]]
+def measure(recipe: Path, screen: dict[str, Any], name: str, images: str | None) -> Iterator[dict[str, Any]]:
+    """Train one variant, and yield its metrics as they become available."""
+    settings = [f"run.seed={screen['seed']}", *screen["settings"], *screen["variants"][name]]
     if images is not None:
         settings += ["data.use=image-folder", f"data.root={images}"]
     device = choose_device("auto")
@@ -101,54 +108,58 @@ def job(recipe: Path, screen: dict[str, Any], name: str, images: str | None) -> 
         history = [row for row in run.read_metrics() if row.metric.startswith("monitor/")]
         last = {row.metric.removeprefix("monitor/"): row.value for row in history}
         yield {
-            "job": name,
+            "variant": name,
             "steps": run.status.step,
             "knn_by_epoch": [[row.epoch, row.value] for row in history if row.metric == "monitor/knn"],
-            **{figure: last[figure] for figure in MONITORED if figure in last},
+            **{metric: last[metric] for metric in MONITORED if metric in last},
         }
-        yield {"job": name, "linear": linear(RunSubject(run, device))}
-        tuning = screen.get("finetune")
-        if tuning:
-            yield {"job": name, "finetuned": finetuned(RunSubject(run, device), tuning)}
-            if name == next(iter(screen["jobs"])):
-                yield {"job": SCRATCH, "finetuned": finetuned(RunSubject(run, device, untrained=True), tuning)}
+        yield {"variant": name, "linear": linear_accuracy(RunSubject(run, device))}
+        if tuning := screen.get("finetune"):
+            yield {"variant": name, "finetuned": finetuned_accuracies(RunSubject(run, device), tuning)}
+            if name == next(iter(screen["variants"])):
+                baseline = RunSubject(run, device, untrained=True)
+                yield {"variant": RANDOM_WEIGHTS, "finetuned": finetuned_accuracies(baseline, tuning)}
 
 
-def linear(subject: RunSubject) -> float:
-    """A linear probe's accuracy, with the best of a few penalties."""
+def linear_accuracy(subject: RunSubject) -> float:
+    """Return the validation accuracy of a linear probe with the best of a few penalties."""
     train, validation = subject.features("train"), subject.features("validation")
-    assert train.labels is not None
-    assert validation.labels is not None
-    scaling = StandardScaler.fit(train.features)
-    fitted = fit_regularisation_path(scaling(train.features), train.labels, len(subject.class_names), PENALTIES)
-    held_out = scaling(validation.features)
-    return max(topk_accuracy(each.logits(held_out), validation.labels)["top1"] for each in fitted.values())
+    labels, validation_labels = require_labels(train, "train"), require_labels(validation, "validation")
+    scaler = StandardScaler.fit(train.features)
+    path = fit_regularisation_path(scaler(train.features), labels, len(subject.class_names), PENALTIES)
+    features = scaler(validation.features)
+    return max(topk_accuracy(classifier.logits(features), validation_labels)["top1"] for classifier in path.values())
 
 
-def finetuned(subject: RunSubject, tuning: dict[str, Any]) -> list[float]:
-    """Accuracy after training on a few labels, by seed."""
+def finetuned_accuracies(subject: RunSubject, tuning: dict[str, Any]) -> list[float]:
+    """Return the validation accuracy after fine-tuning on a few labels, for each seed."""
     train, validation = subject.split("train"), subject.split("validation")
     assert train.labels is not None
     assert validation.labels is not None
     labels, fraction = train.labels.cpu(), min(1.0, tuning["labels"] / len(train.images))
-    own = Finetune.Options.model_validate({})
+    defaults = Finetune.Options.model_validate({})
     settings = TrainingSettings(
-        tuning["epochs"], own.batch_size, tuning["lr"], own.lr_head, own.weight_decay, own.crop_scale, own.flip_p
+        tuning["epochs"],
+        defaults.batch_size,
+        tuning["lr"],
+        defaults.lr_head,
+        defaults.weight_decay,
+        defaults.crop_scale,
+        defaults.flip_p,
     )
-    right = []
+    accuracies = []
     for seed in tuning["seeds"]:
-        places = nested_subsets(labels, [fraction], seed)[fraction]
-        network = train_classifier(
-            deepcopy(subject.backbone()), SubsetStore(train.images, places), labels[places], len(subject.class_names),
-            subject.context, settings, seed,
-        )  # fmt: skip
-        right.append(
-            topk_accuracy(predict_logits(network, validation.images, subject.context), validation.labels.cpu())["top1"]
-        )
-    return right
+        indices = nested_subsets(labels, [fraction], seed)[fraction]
+        images, classes = SubsetStore(train.images, indices), len(subject.class_names)
+        backbone = deepcopy(subject.backbone())
+        network = train_classifier(backbone, images, labels[indices], classes, subject.context, settings, seed)
+        logits = predict_logits(network, validation.images, subject.context)
+        accuracies.append(topk_accuracy(logits, validation.labels.cpu())["top1"])
+    return accuracies
 
 
-def _shown(value: Any) -> str:
+def format_cell(value: Any) -> str:
+    """Format a number or a list of numbers; empty without a value."""
     values = value if isinstance(value, list) else [] if value is None else [value]
     return ", ".join(f"{each:.3f}" if each < 2 else f"{each:.0f}" for each in values)
 

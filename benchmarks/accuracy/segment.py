@@ -1,43 +1,45 @@
-"""Transfer of the quick start's backbone to segmentation, beside the same network with random weights.
+"""Evaluate segmentation with the quick start's backbone, and with random weights as the baseline.
 
-    python benchmarks/accuracy/segment.py [SEED ...]           # seeds 0 to 2 unless told otherwise
+    python benchmarks/accuracy/segment.py [SEED ...] [--no-record]          # default: seeds 0 to 2
 
-Trains the quick start for each seed, evaluates it with ``sslkit eval --segment --baseline random``, and writes
+Trains the quick start for each seed and evaluates it with ``sslkit eval --segment --baseline random``. Writes
 ``benchmarks/records/segment.json``.
 """
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from statistics import mean
 from typing import Any
 
-from benchmarks.common import ROOT, by_device, sslkit, write_record
+from benchmarks.common import ROOT, name_with_device, option_parser, run_sslkit, write_record
 
 
 def main() -> None:
     """Measure every seed and write the record."""
-    seeds = [int(seed) for seed in sys.argv[1:]] or [0, 1, 2]
+    parser = option_parser(__doc__)
+    parser.add_argument("seeds", nargs="*", type=int, default=[0, 1, 2])
+    options = parser.parse_args()
     rows = []
     protocol: dict[str, Any] = {}
+    recipe = str(ROOT / "recipes" / "quickstart.toml")
     with tempfile.TemporaryDirectory() as runs:
-        for seed in seeds:
-            recipe = str(ROOT / "recipes" / "quickstart.toml")
-            run = sslkit("train", recipe, "--set", f"run.seed={seed}", "--runs", runs)["run"]
-            found = sslkit("eval", run, "--segment", "--baseline", "random")
-            segment = found["evaluators"]["segment"]
-            protocol = segment["protocol"]
-            floor = segment["baselines"]["random_weights"]["metrics"]
-            rows.append({"seed": seed, **segment["metrics"], "random_weights": floor})
+        for seed in options.seeds:
+            run = run_sslkit("train", recipe, "--set", f"run.seed={seed}", "--runs", runs)["run"]
+            result = run_sslkit("eval", run, "--segment", "--baseline", "random")["evaluators"]["segment"]
+            protocol = result["protocol"]
+            baseline = result["baselines"]["random_weights"]["metrics"]
+            rows.append({"seed": seed, **result["metrics"], "random_weights": baseline})
             print(rows[-1], flush=True)
-    found = {
-        "protocol": protocol,
-        "seeds": rows,
-        "mean_miou": mean(row["miou"] for row in rows),
-        "mean_miou_random_weights": mean(row["random_weights"]["miou"] for row in rows),
-    }
-    write_record(by_device("segment"), "python benchmarks/accuracy/segment.py " + " ".join(map(str, seeds)), found)
+    if not options.no_record:
+        record = {
+            "protocol": protocol,
+            "n": len(rows),
+            "seeds": rows,
+            "mean_miou": mean(row["miou"] for row in rows),
+            "mean_miou_random_weights": mean(row["random_weights"]["miou"] for row in rows),
+        }
+        write_record(name_with_device("segment"), record)
 
 
 if __name__ == "__main__":

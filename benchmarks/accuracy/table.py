@@ -1,8 +1,8 @@
-"""Prints the records of CIFAR-10 as tables: every try, the best ones and the failed ones alike, and published rows.
+"""Print the records of CIFAR-10 as tables: every training, failed ones too, and published results.
 
-python benchmarks/accuracy/table.py
+    python benchmarks/accuracy/table.py
 
-Minutes in brackets are more than a try of this repository may take.
+Minutes in brackets exceed the 90 that a training in this repository may take.
 """
 
 from __future__ import annotations
@@ -17,24 +17,30 @@ from benchmarks.common import ROOT
 from sslkit.reporting.references import read_reference
 
 RECORDS = ROOT / "benchmarks" / "records" / "cifar10"
-NARROWEST = 160
-"""Columns below which figures would be cut off; in a narrower terminal, lines are broken."""
-LONGEST = 90
-"""Minutes of training that a try may take."""
+
+MIN_WIDTH = 160
+"""Width of the tables in columns, which keeps every number complete; a narrower terminal wraps the lines."""
+
+MAX_MINUTES = 90
+"""Minutes that a training may take."""
+
 PUBLISHED = ("cluster acc", "cluster nmi", "cluster ami", "cluster ari", "knn top1", "linear-sgd top1")
-"""Figures of a publication, in the order of the columns."""
+"""Metrics of published results, in the order of the columns."""
 
 
-def figures(record: dict[str, Any], evaluator: str, *names: str) -> list[str]:
-    """Newest figures of an evaluator on the run's own data in percent, beside those of random weights; blank: none."""
+def metric_cells(record: dict[str, Any], evaluator: str, *names: str) -> list[str]:
+    """Return an evaluator's latest metrics on the run's own data in percent, with those of random weights in brackets.
+
+    A cell is empty without a value.
+    """
     results = [each["evaluators"][evaluator] for each in record["evaluations"] if evaluator in each["evaluators"]]
     own = [each for each in results if names[0] in each["metrics"] and "data_options" not in each["protocol"]]
-    found, floor = (own[-1]["metrics"], random_weights(own[-1])) if own else ({}, {})
-    shown = []
+    metrics, baseline = (own[-1]["metrics"], random_weights(own[-1])) if own else ({}, {})
+    cells = []
     for name in names:
-        beside = f" ({100 * floor[name]:.1f})" if name in floor else ""
-        shown.append(f"{100 * found[name]:.1f}{beside}" if name in found else "")
-    return shown
+        in_brackets = f" ({100 * baseline[name]:.1f})" if name in baseline else ""
+        cells.append(f"{100 * metrics[name]:.1f}{in_brackets}" if name in metrics else "")
+    return cells
 
 
 def random_weights(result: dict[str, Any]) -> dict[str, Any]:
@@ -42,24 +48,24 @@ def random_weights(result: dict[str, Any]) -> dict[str, Any]:
     return dict(result["baselines"].get("random_weights", {}).get("metrics", {}))
 
 
-def tries(records: dict[str, dict[str, Any]]) -> Table:
-    """A row for each try."""
-    columns = ("try", "backbone", "epochs", "minutes", "seed", "state", "ACC", "NMI", "AMI", "ARI", "kNN", "linear")
+def training_table(records: dict[str, dict[str, Any]]) -> Table:
+    """Return a table with a row for each record and each published result."""
+    columns = ("record", "backbone", "epochs", "minutes", "seed", "state", "ACC", "NMI", "AMI", "ARI", "kNN", "linear")
     table = Table(*columns, title="CIFAR-10 test, % (with random weights)", title_justify="left")
     for name, record in records.items():
         recipe = record["recipe"]
-        parts = lineage(record, records)
+        parts = continued_records(record, records)
         minutes = sum(part["minutes"] for part in parts)
         table.add_row(
             name,
             recipe["backbone"]["use"].rpartition(":")[2],
             " + ".join(str(part["recipe"]["train"]["epochs"]) for part in parts),
-            f"{minutes:.0f}" if minutes <= LONGEST else f"({minutes:.0f})",
+            f"{minutes:.0f}" if minutes <= MAX_MINUTES else f"({minutes:.0f})",
             str(record["seed"]),
             record["state"],
-            *figures(record, "cluster", "acc", "nmi", "ami", "ari"),
-            *figures(record, "knn", "top1"),
-            *figures(record, "linear", "top1"),
+            *metric_cells(record, "cluster", "acc", "nmi", "ami", "ari"),
+            *metric_cells(record, "knn", "top1"),
+            *metric_cells(record, "linear", "top1"),
         )
     published = read_reference(ROOT / "recipes" / "paper" / "references" / "report-a.toml")
     for row in published.rows:
@@ -72,46 +78,51 @@ def tries(records: dict[str, dict[str, Any]]) -> Table:
     return table
 
 
-def lineage(record: dict[str, Any], records: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """The record, after those of the trainings that it continues: of the same seed, with as many steps."""
-    before = (record.get("trained_with", {}).get("continued_from") or {}).get("steps")
-    parents = [each for each in records.values() if (each["seed"], each["steps"]) == (record["seed"], before)]
-    return [*(lineage(parents[0], records) if parents else []), record]
+def continued_records(record: dict[str, Any], records: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the records that this one continues, oldest first, and itself.
+
+    A parent is recognised by its seed and its number of steps.
+    """
+    steps_before = (record.get("trained_with", {}).get("continued_from") or {}).get("steps")
+    parents = [each for each in records.values() if (each["seed"], each["steps"]) == (record["seed"], steps_before)]
+    return [*(continued_records(parents[0], records) if parents else []), record]
 
 
-def fractions(records: dict[str, dict[str, Any]]) -> Table:
-    """A row for each fraction of the labels, with the untrained network's figure beside it."""
-    table = Table("try", "evaluation", "labels", "top-1", "untrained", title="Few labels, %", title_justify="left")
+def fraction_table(records: dict[str, dict[str, Any]]) -> Table:
+    """Return a table with a row for each fraction of the labels, with the result of random weights."""
+    columns = ("record", "evaluation", "labels", "top-1", "random weights")
+    table = Table(*columns, title="Few labels, %", title_justify="left")
     for name, record in records.items():
         for evaluation in record["evaluations"]:
             for evaluator in (name for name in ("linear", "finetune") if name in evaluation["evaluators"]):
                 result = evaluation["evaluators"][evaluator]
-                floor = random_weights(result).get("fractions", {})
-                for part, found in result["metrics"].get("fractions", {}).items():
-                    table.add_row(name, evaluator, f"{100 * float(part):g} %", top1(found), top1(floor.get(part, {})))
+                baseline = random_weights(result).get("fractions", {})
+                for fraction, metrics in result["metrics"].get("fractions", {}).items():
+                    accuracies = (top1_cell(metrics), top1_cell(baseline.get(fraction, {})))
+                    table.add_row(name, evaluator, f"{100 * float(fraction):g} %", *accuracies)
     table.columns[0].no_wrap = True
     return table
 
 
-def top1(found: dict[str, float]) -> str:
-    """Mean and deviation in percent."""
-    if "top1" not in found:
+def top1_cell(metrics: dict[str, float]) -> str:
+    """Return mean and standard deviation in percent; empty without a value."""
+    if "top1" not in metrics:
         return ""
-    spread = f" ± {100 * found['top1_std']:.1f}" if "top1_std" in found else ""
-    return f"{100 * found['top1']:.1f}{spread}"
+    deviation = f" ± {100 * metrics['top1_std']:.1f}" if "top1_std" in metrics else ""
+    return f"{100 * metrics['top1']:.1f}{deviation}"
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the tables and the note of each record."""
     records = {path.stem: json.loads(path.read_text()) for path in sorted(RECORDS.glob("*.json"))}
     if not records:
-        print(f"there are no records in {RECORDS}")
+        print(f"no records in {RECORDS}: write one with benchmarks/accuracy/cifar10.py")
         return
-    console = Console(width=max(Console().width, NARROWEST))
-    console.print(tries(records))
+    console = Console(width=max(Console().width, MIN_WIDTH))
+    console.print(training_table(records))
     for name, record in records.items():
         console.print(f"{name}: {record['note']}", markup=False, highlight=False)
-    few = fractions(records)
+    few = fraction_table(records)
     if few.row_count:
         console.print(few)
 

@@ -1,11 +1,12 @@
-"""Whether fast views cost accuracy: the same training with sslkit's views and with torchvision's own transforms.
+"""Compare the accuracy of trainings with sslkit's views and with torchvision's own transforms.
 
-    python benchmarks/accuracy/views_accuracy.py affine|crops [SEED ...] [--epochs E] [--images DIR] [--at-once N] [--no-record]
+    python benchmarks/accuracy/views_accuracy.py affine|crops [SEED ...] [--epochs E] [--images DIR] [--parallel N]
+                                                 [--no-record]
 
-Seeds are 0 to 2 unless told otherwise.  ``affine`` is the quick start, on digits; ``crops`` is ``recipes/cpu/``'s
-AlexNet, on CIFAR-10 or, with ``--images``, on a folder ``train/<class>``, ``test/<class>`` of such images.  Only
-``[views]`` differs: torchvision's transforms take the recipe's strengths and make one view after the other.  Figures
-are those of held-out images.  Each training is a process of its own, N of them at once.
+``affine`` is the quick start, on digits; ``crops`` is AlexNet of ``recipes/cpu/``, on CIFAR-10 or, with ``--images``,
+on a folder ``train/<class>``, ``test/<class>`` of such images. Only ``[views]`` differs: torchvision's transforms have
+the recipe's strengths and make one view at a time. Metrics are those of held-out images. Each training is a process of
+its own; N run at the same time. Without arguments the seeds are 0 to 2.
 
 Writes ``benchmarks/records/views-accuracy-OPERATIONS.json``.
 """
@@ -25,15 +26,24 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 import sslkit
-from benchmarks.common import ROOT, by_device, command_line, in_process, print_table, write_record
+from benchmarks.common import (
+    ROOT,
+    command_line,
+    name_with_device,
+    option_parser,
+    print_table,
+    run_in_child,
+    write_record,
+)
 
 RECIPES = {"affine": ("quickstart.toml", 50), "crops": ("cpu/selfcls-alexnet.toml", 4)}
-"""By operations: the recipe, and for how many epochs unless told otherwise."""
-SIDES = ("sslkit", "torchvision")
+"""Recipe and default number of epochs, by operations."""
+
+LIBRARIES = ("sslkit", "torchvision")
 
 
 def affine() -> list[Any]:
-    """As ``recipes/quickstart.toml`` has it."""
+    """Return torchvision's transforms with the settings of ``recipes/quickstart.toml``."""
     return [
         v2.RandomAffine(15, (0.1, 0.1), (0.8, 1.2), (-10, 10, -10, 10), v2.InterpolationMode.BILINEAR),
         v2.ColorJitter(brightness=0.5, contrast=0.5),
@@ -42,7 +52,7 @@ def affine() -> list[Any]:
 
 
 def crops() -> list[Any]:
-    """As ``recipes/cpu/selfcls-alexnet.toml`` has it."""
+    """Return torchvision's transforms with the settings of ``recipes/cpu/selfcls-alexnet.toml``."""
     return [
         v2.RandomResizedCrop(24, (0.3, 1.0), antialias=True),
         v2.RandomHorizontalFlip(),
@@ -52,13 +62,13 @@ def crops() -> list[Any]:
 
 
 class TorchvisionViews(sslkit.Views):
-    """Two views of each image, made one by one by torchvision with a seed each."""
+    """Two views of each image, made one at a time by torchvision, each with its own seed."""
 
     api = 1
 
     class Options(sslkit.Options):
         operations: Literal["affine", "crops"]
-        """Which transforms."""
+        """Transforms to apply."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
@@ -68,17 +78,17 @@ class TorchvisionViews(sslkit.Views):
         self.transform = v2.Compose([scaled, *own, normalised])
 
     def draw(self, n: int, generator: torch.Generator) -> tuple[dict[str, Tensor], ...]:
-        """A seed for each view."""
+        """Draw a seed for each view."""
         return ({"seed": torch.randint(0, 2**31, (n, 2), generator=generator)},)
 
     def apply(self, images: Tensor, parameters: tuple[dict[str, Tensor], ...]) -> tuple[Tensor, ...]:
-        """The views."""
+        """Return the views."""
         with torch.random.fork_rng(devices=[]):
-            made = [
+            views_of_images = [
                 [self._one(image, int(seed)) for seed in seeds]
                 for image, seeds in zip(images, parameters[0]["seed"], strict=True)
             ]
-        return (torch.stack([torch.stack(views) for views in zip(*made, strict=True)]),)
+        return (torch.stack([torch.stack(views) for views in zip(*views_of_images, strict=True)]),)
 
     def _one(self, image: Tensor, seed: int) -> Tensor:
         torch.manual_seed(seed)
@@ -86,81 +96,86 @@ class TorchvisionViews(sslkit.Views):
         return view
 
 
-def _deviation(value: float | None) -> str:
-    return "" if value is None else f" ± {value:.3f}"
-
-
-def trained(asked: argparse.Namespace) -> dict[str, float]:
-    """One training with one side's views, and what held-out images say of it."""
-    recipe, _ = RECIPES[asked.operations]
+def train(options: argparse.Namespace) -> dict[str, float]:
+    """Train once with the views of one library, and return the metrics on held-out images."""
+    recipe, _ = RECIPES[options.operations]
     settings = [
-        f"run.seed={asked.seeds[0]}",
-        f"train.epochs={asked.epochs}",
-        f"loss.classes.start_epoch={asked.epochs // 2}",
+        f"run.seed={options.seeds[0]}",
+        f"train.epochs={options.epochs}",
+        f"loss.classes.start_epoch={options.epochs // 2}",
         "monitor.every_epochs=0",
     ]
-    if asked.images is not None:
-        settings += ["data.use=image-folder", f"data.root={asked.images}"]
-    if asked.side == "torchvision":
+    if options.images is not None:
+        settings += ["data.use=image-folder", f"data.root={options.images}"]
+    if options.child == "torchvision":
         sslkit.register("torchvision-views", TorchvisionViews)
-        settings += [f"views={{use='torchvision-views', operations='{asked.operations}'}}"]
+        settings += [f"views={{use='torchvision-views', operations='{options.operations}'}}"]
     with tempfile.TemporaryDirectory() as folder:
         run = sslkit.train(ROOT / "recipes" / recipe, settings=settings, runs=Path(folder))
-        found = run.evaluate(["sslkit:cluster", "sslkit:knn"]).evaluators
-    return {"acc": found["cluster"].metrics["acc"], "knn": found["knn"].metrics["top1"]}
+        results = run.evaluate(["sslkit:cluster", "sslkit:knn"]).evaluators
+    return {"acc": results["cluster"].metrics["acc"], "knn": results["knn"].metrics["top1"]}
 
 
 def main() -> None:
-    """Train with both, seed by seed; with ``--side``, once, in this process."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Train with both libraries for each seed, or, with ``--child``, train once in this process."""
+    parser = option_parser(__doc__)
     parser.add_argument("operations", choices=RECIPES)
     parser.add_argument("seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--images")
-    parser.add_argument("--at-once", type=int, default=1, help="trainings beside each other")
-    parser.add_argument("--side", choices=SIDES, help="that one alone, with the first seed, in this process")
-    parser.add_argument("--no-record", action="store_true")
-    asked = parser.parse_args()
-    asked.epochs = epochs = asked.epochs or RECIPES[asked.operations][1]
-    if asked.side:
-        print(json.dumps(trained(asked)))
+    parser.add_argument("--parallel", type=int, default=1, help="trainings at the same time")
+    parser.add_argument(
+        "--child", choices=LIBRARIES, help="train with this library and the first seed, in this process"
+    )
+    options = parser.parse_args()
+    options.epochs = options.epochs or RECIPES[options.operations][1]
+    if options.child:
+        print(json.dumps(train(options)))
         return
-    own = ["--epochs", epochs, *([] if asked.images is None else ["--images", asked.images])]
+    settings = ["--epochs", options.epochs, *([] if options.images is None else ["--images", options.images])]
 
-    def one(job: tuple[int, str]) -> dict[str, float]:
-        seed, side = job
-        found: dict[str, float] = in_process(__file__, asked.operations, seed, "--side", side, *own)
-        print(side, seed, found, flush=True)
-        return found
+    def train_in_child(job: tuple[str, int]) -> dict[str, float]:
+        library, seed = job
+        metrics: dict[str, float] = run_in_child(__file__, options.operations, seed, "--child", library, *settings)
+        print(library, seed, metrics, flush=True)
+        return metrics
 
-    with ThreadPoolExecutor(asked.at_once) as pool:
-        rows = list(pool.map(one, [(seed, side) for side in SIDES for seed in asked.seeds]))
-    figures = {side: rows[place * len(asked.seeds) :][: len(asked.seeds)] for place, side in enumerate(SIDES)}
+    jobs = [(library, seed) for library in LIBRARIES for seed in options.seeds]
+    metrics: dict[str, list[dict[str, float]]] = {library: [] for library in LIBRARIES}
+    with ThreadPoolExecutor(options.parallel) as pool:
+        for (library, _), result in zip(jobs, pool.map(train_in_child, jobs), strict=True):
+            metrics[library].append(result)
     summary = {
-        side: {
-            name: {"mean": mean(own := [row[name] for row in rows]), "std": stdev(own) if len(own) > 1 else None}
-            for name in ("acc", "knn")
-        }
-        for side, rows in figures.items()
+        library: {name: mean_and_deviation([row[name] for row in rows]) for name in ("acc", "knn")}
+        for library, rows in metrics.items()
     }
     print_table(
-        f"held-out images after {epochs} epochs, {len(asked.seeds)} seeds",
+        f"held-out images after {options.epochs} epochs, {len(options.seeds)} seeds",
         ("views", "ACC", "kNN"),
-        [
-            (side, *(f"{each['mean']:.3f}" + _deviation(each["std"]) for each in by_name.values()))
-            for side, by_name in summary.items()
-        ],
+        [(library, *map(format_summary, by_metric.values())) for library, by_metric in summary.items()],
     )
-    if not asked.no_record:
+    if not options.no_record:
         record = {
-            "n": len(asked.seeds),
-            "seeds": asked.seeds,
-            "epochs": epochs,
-            "figures": figures,
+            "n": len(options.seeds),
+            "seeds": options.seeds,
+            "epochs": options.epochs,
+            "metrics": metrics,
             "summary": summary,
         }
-        command = command_line().replace(asked.images or "DIR", "DIR")
-        write_record(by_device(f"views-accuracy-{asked.operations}"), command, record, ("torchvision",))
+        command = command_line().replace(options.images or "DIR", "DIR")
+        name = name_with_device(f"views-accuracy-{options.operations}")
+        write_record(name, record, ("torchvision",), command=command)
+
+
+def mean_and_deviation(values: list[float]) -> dict[str, float | None]:
+    """Return the mean and the standard deviation; None for a single value."""
+    return {"mean": mean(values), "std": stdev(values) if len(values) > 1 else None}
+
+
+def format_summary(summary: dict[str, float | None]) -> str:
+    """Format a mean and its standard deviation."""
+    deviation = "" if summary["std"] is None else f" ± {summary['std']:.3f}"
+    return f"{summary['mean']:.3f}{deviation}"
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""What broken plugins cost the commands that do not ask for them.
+"""Measure how broken plugins slow down commands that do not use them.
 
-    python benchmarks/speed/broken_plugins.py [N]           # N rounds, 15 unless told otherwise
+    python benchmarks/speed/broken_plugins.py [--rounds 15] [--no-record]
 
-Installs every broken and ill-behaved plugin of ``tests/cli/test_isolation.py`` into a folder, runs light commands with
-and without that folder on the path, alternating, and writes medians of seconds into
-``benchmarks/records/broken-plugins.json``.
+Installs every plugin of ``PLUGINS`` into a folder, and runs light commands with and without that folder on the path,
+in interleaved rounds. Writes ``benchmarks/records/broken-plugins.json``.
 """
 
 from __future__ import annotations
@@ -13,62 +12,94 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 from statistics import median
 
-from benchmarks.common import ROOT, by_device, write_record
-
-sys.path.insert(0, str(ROOT / "tests" / "cli"))
-from test_isolation import LIVELY, SOURCES
+from benchmarks.common import (
+    ROOT,
+    measure_interleaved,
+    name_with_device,
+    option_parser,
+    print_table,
+    seconds_of,
+    write_record,
+)
 
 COMMANDS = (("--help",), ("plugins", "list"), ("recipes", "check", str(ROOT / "recipes" / "quickstart.toml")))
 
+LOSS = """
+import sslkit
+class Example(sslkit.Loss):
+    api = {api}
+    needs = frozenset({{"embeddings"}})
+    def forward(self, views):
+        return sslkit.LossOutput(views.student.embeddings[0].square().mean())
+"""
 
-def install(site: Path) -> int:
-    """Put each plugin into the folder, as pip would; returns how many."""
-    sources = {name: source for name, (source, _) in SOURCES.items()} | LIVELY
-    for name, source in sources.items():
-        module = f"p_{name.replace('-', '_')}"
-        (site / f"{module}.py").write_text(source)
-        info = site / f"dist_{module}-0.7.dist-info"
+PLUGINS = {
+    "import-error": "from os import no_such_name",
+    "slow-import": "import time; time.sleep(10)\n" + LOSS.format(api=1),
+    "wrong-contract-version": LOSS.format(api=99),
+    "missing-module": None,
+    "endless-import": "import threading; threading.Event().wait()",
+    "prints-on-import": "print('noise')\n" + LOSS.format(api=1),
+    "huge-metadata": LOSS.format(api=1),
+}
+"""Source of each plugin's module, by component name; None: the module of the entry point does not exist."""
+
+HUGE = 5_000_000
+"""Characters of the description in the metadata of ``huge-metadata``."""
+
+
+def install(site: Path) -> None:
+    """Write each plugin into a folder, as pip would install it."""
+    for name, source in PLUGINS.items():
+        module = f"example_{name.replace('-', '_')}"
+        if source is not None:
+            (site / f"{module}.py").write_text(source)
+        info = site / f"{module}-0.7.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: dist-{name}\nVersion: 0.7\n")
-        (info / "entry_points.txt").write_text(f"[sslkit.losses]\n{name} = {module}:Good\n")
-    return len(sources)
+        description = "word " * (HUGE // 5) if name == "huge-metadata" else ""
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 0.7\n\n{description}\n")
+        (info / "entry_points.txt").write_text(f"[sslkit.losses]\n{name} = {module}:Example\n")
 
 
-def seconds(command: tuple[str, ...], site: Path | None) -> float:
-    """How long one command takes."""
+def run_command(command: tuple[str, ...], site: Path | None) -> None:
+    """Run an sslkit command, with a folder of plugins on the path or without."""
     environment = os.environ | ({"PYTHONPATH": str(site)} if site else {})
-    begun = time.perf_counter()
     subprocess.run([sys.executable, "-m", "sslkit.cli", *command], env=environment, check=True, capture_output=True)
-    return time.perf_counter() - begun
 
 
 def main() -> None:
-    """Measure and write the record."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+    """Measure each command, print a table and write the record."""
+    options = option_parser(__doc__, rounds=15).parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         site = Path(folder)
-        count = install(site)
+        install(site)
         for command in COMMANDS:
-            seconds(command, site)
-            pairs = [(seconds(command, None), seconds(command, site)) for _ in range(rounds)]
+            run_command(command, site)
+            measures = {
+                "without": partial(seconds_of, partial(run_command, command, None)),
+                "with": partial(seconds_of, partial(run_command, command, site)),
+            }
+            seconds = measure_interleaved(measures, options.rounds)
             row = {
                 "command": " ".join(["sslkit", *(Path(word).name for word in command)]),
-                "seconds": round(median(without for without, _ in pairs), 3),
-                "seconds_with_broken_plugins": round(median(broken for _, broken in pairs), 3),
-                "median_difference": round(median(broken - without for without, broken in pairs), 3),
+                "seconds": median(seconds["without"]),
+                "seconds_with_broken_plugins": median(seconds["with"]),
+                "median_difference": median(b - a for a, b in zip(seconds["without"], seconds["with"], strict=True)),
             }
             rows.append(row)
-            print(row, flush=True)
-    write_record(
-        by_device("broken-plugins"),
-        f"python benchmarks/speed/broken_plugins.py {rounds}",
-        {"plugins": count, "n": rounds, "rows": rows},
+    print_table(
+        f"seconds, medians of {options.rounds} rounds",
+        ("command", "without broken plugins", "with", "difference"),
+        [(str(command), *(f"{value:.3f}" for value in values)) for command, *values in (row.values() for row in rows)],
     )
+    if not options.no_record:
+        record = {"plugins": list(PLUGINS), "n": options.rounds, "rows": rows}
+        write_record(name_with_device("broken-plugins"), record)
 
 
 if __name__ == "__main__":

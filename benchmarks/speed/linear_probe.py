@@ -1,29 +1,36 @@
-"""The linear probe with its sweep against scikit-learn's, on made-up features.
+"""Compare sslkit's linear probe, with its sweep of penalties, with scikit-learn's on synthetic features.
 
     python benchmarks/speed/linear_probe.py [--images 50000] [--width 512] [--classes 10] [--rounds 3] [--no-record]
 
-Features are overlapping Gaussian classes, a tenth as many for the test, a tenth held out to choose the
-penalty.  Both sides fit the same penalties, choose on the held-out images, fit again on all, and score the same
-test images.  Writes ``benchmarks/records/linear-probe.json``.
+Features are overlapping Gaussian classes. A tenth of the images is held out to choose the penalty, and there are a
+tenth as many test images. Both libraries fit the same penalties, choose on the held-out images, fit again on all, and
+score the same test images. Writes ``benchmarks/records/linear-probe.json``.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
+from functools import partial
 from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.common import by_device, command_line, print_table, ratio, take_turns, write_record
+from benchmarks.common import (
+    measure_interleaved,
+    name_with_device,
+    option_parser,
+    print_table,
+    ratio,
+    write_record,
+)
 from sslkit.contracts.evaluator import Features
-from sslkit.evaluation.linear import Linear
+from sslkit.evaluation.evaluators.linear import Linear
 
 
-class Made:
-    """What the evaluator asks of a run."""
+class SyntheticSubject:
+    """Gaussian features, as the evaluator reads them of a run."""
 
     seed = 0
     other_data = ""
@@ -41,72 +48,74 @@ class Made:
             return Features((centres[labels] + noise) @ mixing, labels)
 
         self.class_names = tuple(map(str, range(classes)))
-        held = images // 10
-        self.splits = {"train": draw(images - held), "validation": draw(held), "test": draw(max(held, 1000))}
+        held_out = images // 10
+        self.splits = {
+            "train": draw(images - held_out),
+            "validation": draw(held_out),
+            "test": draw(max(held_out, 1000)),
+        }
 
     def features(self, split: str) -> Features:
-        """A split."""
+        """Return the features of a split."""
         return self.splits[split]
 
 
-def scikit_learn(made: Made, penalties: tuple[float, ...]) -> float:
-    """Accuracy of ``LogisticRegression`` with the best of the penalties."""
+def probe_with_scikit_learn(subject: SyntheticSubject, penalties: tuple[float, ...]) -> float:
+    """Return the test accuracy of scikit-learn's ``LogisticRegression`` with the best of the penalties."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
     def arrays(*splits: str) -> tuple[Any, Any]:
-        parts = [made.features(name) for name in splits]
+        parts = [subject.features(name) for name in splits]
         labels: list[Tensor] = [part.labels for part in parts if part.labels is not None]
         return torch.cat([part.features for part in parts]).numpy(), torch.cat(labels).numpy()
 
     scaler = StandardScaler().fit(arrays("train", "validation")[0])
 
-    def score(penalty: float, known: tuple[str, ...], asked: str) -> float:
-        x, y = arrays(*known)
+    def score(penalty: float, fitted_on: tuple[str, ...], scored_on: str) -> float:
+        x, y = arrays(*fitted_on)
         model = LogisticRegression(C=1 / (penalty * len(x)), max_iter=1000).fit(scaler.transform(x), y)
-        other, wanted = arrays(asked)
-        return float(model.score(scaler.transform(other), wanted))
+        test_x, test_y = arrays(scored_on)
+        return float(model.score(scaler.transform(test_x), test_y))
 
-    chosen = max(penalties, key=lambda penalty: (score(penalty, ("train",), "validation"), penalty))
-    return score(chosen, ("train", "validation"), "test")
+    best = max(penalties, key=lambda penalty: (score(penalty, ("train",), "validation"), penalty))
+    return score(best, ("train", "validation"), "test")
 
 
 def main() -> None:
-    """Measure both."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Compare both libraries, print a table and write the record."""
+    parser = option_parser(__doc__, rounds=3)
     parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--classes", type=int, default=10)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--no-record", action="store_true")
-    asked = parser.parse_args()
-    made: Any = Made(asked.images, asked.width, asked.classes)
-    evaluator = Linear(Linear.Options())
+    options = parser.parse_args()
+    subject: Any = SyntheticSubject(options.images, options.width, options.classes)
+    evaluator = Linear(Linear.Options.model_validate({}))
+    penalties = evaluator.options.penalties
     accuracy: dict[str, float] = {}
 
-    def timed(name: str) -> float:
-        began = time.perf_counter()
-        if name == "sslkit":
-            accuracy[name] = evaluator.evaluate(made).metrics["top1"]
+    def measure(library: str) -> float:
+        started = time.perf_counter()
+        if library == "sslkit":
+            accuracy[library] = evaluator.evaluate(subject).metrics["top1"]
         else:
-            accuracy[name] = scikit_learn(made, evaluator.options.penalties)
-        return time.perf_counter() - began
+            accuracy[library] = probe_with_scikit_learn(subject, penalties)
+        return time.perf_counter() - started
 
-    found = take_turns({name: lambda name=name: timed(name) for name in ("sslkit", "scikit-learn")}, asked.rounds)
-    rows = [(name, f"{median(each):.1f}", f"{accuracy[name]:.4f}") for name, each in found.items()]
-    print_table(
-        f"{asked.images} x {asked.width}, sweep of {len(evaluator.options.penalties)}", ("side", "s", "top-1"), rows
-    )
-    if not asked.no_record:
+    libraries = ("sslkit", "scikit-learn")
+    seconds = measure_interleaved({name: partial(measure, name) for name in libraries}, options.rounds)
+    rows = [(name, f"{median(seconds[name]):.1f}", f"{accuracy[name]:.4f}") for name in libraries]
+    print_table(f"{options.images} x {options.width}, {len(penalties)} penalties", ("library", "s", "top-1"), rows)
+    if not options.no_record:
         record = {
-            "n": asked.rounds,
+            "n": options.rounds,
             "seed": 0,
-            "settings": vars(asked),
-            "seconds": found,
+            "settings": vars(options),
+            "seconds": seconds,
             "top1": accuracy,
-            "scikit_learn_over_sslkit": ratio(found["scikit-learn"], found["sslkit"]),
+            "scikit_learn_over_sslkit": ratio(seconds["scikit-learn"], seconds["sslkit"]),
         }
-        write_record(by_device("linear-probe"), command_line(), record, ("scikit-learn", "numpy", "scipy"))
+        write_record(name_with_device("linear-probe"), record, ("scikit-learn", "numpy", "scipy"))
 
 
 if __name__ == "__main__":

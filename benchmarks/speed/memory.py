@@ -1,12 +1,14 @@
-"""Peak memory of a training: resident beside its bare model, and from a folder of files, 1, 4 and 16 times as many.
+"""Measure the peak memory of a training: bare model, data in memory, and streamed with 1, 4 and 16 times the files.
 
-    python benchmarks/speed/memory.py [--images 50000] [--size 32] [--files 10000] [--batch 256] [--steps 30] [--no-record]
+    python benchmarks/speed/memory.py [--images 50000] [--size 32] [--files 10000] [--batch 256] [--steps 30]
+                                      [--no-record]
 
-Each side is a process of its own.  The folder's files are decoded into the cache and streamed from there, as those are
-that do not fit into memory.  What counts is memory that belongs to the process and its workers alone (Pss_Anon of
-Linux's smaps_rollup, sampled 20 times a second): pages of a mapped file are the system's cache, which it drops when
-anybody needs memory; the ordinary peak (VmHWM, with those pages) is recorded beside it.  Writes
-``benchmarks/records/memory.json``.
+Each variant is a process of its own and is measured once. Streamed variants decode a folder of files into the cache
+and stream them from it, as data do that do not fit into memory.
+
+The measured memory belongs to the process and its workers alone (Pss_Anon of Linux's smaps_rollup, 20 samples a
+second): the system drops cached pages of a mapped file when memory is short. The ordinary peak (VmHWM, with these
+pages) is recorded, too. Writes ``benchmarks/records/memory.json``.
 """
 
 from __future__ import annotations
@@ -21,37 +23,38 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import by_device, command_line, in_process, print_table, write_record
+from benchmarks.common import name_with_device, option_parser, print_table, run_in_child, write_record
 
-TIMES = (1, 4, 16)
+FACTORS = (1, 4, 16)
+"""Multiples of ``--files``."""
 
-DIFFERENT = 100
-"""Files of the folder that are not links to others."""
+DISTINCT_FILES = 100
+"""Files of the folder that are not links to other ones."""
 
 
-def family(pid: int) -> list[int]:
-    """A process and all below it."""
-    found = [pid]
-    for parent in found:
+def process_tree(pid: int) -> list[int]:
+    """Return the ids of a process and all its descendants."""
+    pids = [pid]
+    for parent in pids:
         for task in Path(f"/proc/{parent}/task").glob("*/children"):
-            found += [int(child) for child in task.read_text().split()]
-    return found
+            pids += [int(child) for child in task.read_text().split()]
+    return pids
 
 
-def anonymous() -> int:
-    """Bytes of this process and its workers that are no file's."""
+def anonymous_bytes() -> int:
+    """Return the memory of this process and its workers that belongs to no file, in bytes."""
     total = 0
-    for pid in family(os.getpid()):
+    for pid in process_tree(os.getpid()):
         try:
             text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        except OSError:  # it has just ended
+        except OSError:  # the process has ended
             continue
         total += 1024 * int(re.findall(r"Pss_Anon:\s+(\d+)", text)[0])
     return total
 
 
-class Peak(threading.Thread):
-    """The largest ``anonymous`` so far."""
+class PeakMemory(threading.Thread):
+    """Thread that records the maximum of ``anonymous_bytes``."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -59,12 +62,12 @@ class Peak(threading.Thread):
 
     def run(self) -> None:
         while True:
-            self.bytes = max(self.bytes, anonymous())
+            self.bytes = max(self.bytes, anonymous_bytes())
             time.sleep(0.05)
 
 
-def fill(folder: Path, files: int, size: int) -> None:
-    """Pictures of noise; after the first hundred, links to these, which take no room."""
+def write_images(folder: Path, files: int, size: int) -> None:
+    """Write PNG files of noise; after the first hundred, hard links to them, which take no disk space."""
     import numpy as np
     from PIL import Image
 
@@ -72,81 +75,77 @@ def fill(folder: Path, files: int, size: int) -> None:
     random = np.random.default_rng(0)
     for number in range(files):
         file = folder / f"{number:07}.png"
-        if number < DIFFERENT:
+        if number < DISTINCT_FILES:
             Image.fromarray(random.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(file)
         else:
-            file.hardlink_to(folder / f"{number % DIFFERENT:07}.png")
+            file.hardlink_to(folder / f"{number % DISTINCT_FILES:07}.png")
 
 
-def work(asked: argparse.Namespace) -> None:
-    """Some steps of a training, as ``--side`` says; ``bare`` is its network on views that lie ready."""
-    from benchmarks.noise import recipe, train_some
+def run_steps(options: argparse.Namespace) -> None:
+    """Run some steps of a training; ``bare`` runs its backbone on precomputed views."""
+    from benchmarks.noise import noise_recipe, train_steps
     from sslkit.bench.stages import StageRunner
     from sslkit.data import placement
     from sslkit.training.events import Reporter
     from sslkit.training.preparation import prepare
 
     settings = ["backbone.stem=imagenet"]
-    if asked.side == "streamed":
+    if options.child == "streamed":
         placement.MEMORY_FRACTION = 0.0
-        settings.append(f"data={{use='image-folder', root='{asked.folder}'}}")
-    own = recipe(*settings, images=asked.images, size=asked.size, batch=asked.batch)
-    if asked.side != "bare":
-        train_some(own, asked.steps)
+        settings.append(f"data={{use='image-folder', root='{options.folder}'}}")
+    recipe = noise_recipe(*settings, images=options.images, size=options.size, batch=options.batch)
+    if options.child != "bare":
+        train_steps(recipe, options.steps)
         return
-    hardware, assembly, _ = prepare(own, Reporter())
+    hardware, assembly, _ = prepare(recipe, Reporter())
     stages = StageRunner(assembly, hardware)
-    del assembly  # with its network, of which the stages have a copy
-    for _ in range(asked.steps):
+    del assembly  # its network: the stages have a copy
+    for _ in range(options.steps):
         stages.step("backbone")
 
 
 def main() -> None:
-    """All sides, or with ``--side`` one in this process."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Measure all variants, or, with ``--child``, one in this process."""
+    parser = option_parser(__doc__)
     parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--side", choices=("bare", "resident", "streamed"))
-    parser.add_argument("--folder", default="")
-    parser.add_argument("--no-record", action="store_true")
-    asked = parser.parse_args()
-    if asked.side:
-        peak = Peak()
+    parser.add_argument("--child", choices=("bare", "resident", "streamed"), help="measure this one, in this process")
+    parser.add_argument("--folder", default="", help="with --child streamed: the folder of images")
+    options = parser.parse_args()
+    if options.child:
+        peak = PeakMemory()
         peak.start()
-        work(asked)
-        whole = 1024 * int(re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[0])
-        print(json.dumps({"anonymous": max(peak.bytes, anonymous()), "with_file_pages": whole}))
+        run_steps(options)
+        total = 1024 * int(re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[0])
+        print(json.dumps({"anonymous": max(peak.bytes, anonymous_bytes()), "with_file_pages": total}))
         return
-    shared = ("--size", asked.size, "--batch", asked.batch, "--steps", asked.steps)
-    found: dict[str, Any] = {
-        # Few images: what the bare side holds of the data is not the model's.
-        "bare": in_process(__file__, "--side", "bare", "--images", asked.batch, *shared),
-        "resident": in_process(__file__, "--side", "resident", "--images", asked.images, *shared),
+    shared = ("--size", options.size, "--batch", options.batch, "--steps", options.steps)
+    peaks: dict[str, Any] = {
+        # Few images, so that the bare variant holds the model and no data.
+        "bare": run_in_child(__file__, "--child", "bare", "--images", options.batch, *shared),
+        "resident": run_in_child(__file__, "--child", "resident", "--images", options.images, *shared),
     }
-    for times in TIMES:
-        with tempfile.TemporaryDirectory() as aside:
-            pictures = Path(aside) / "pictures"
-            fill(pictures, times * asked.files, asked.size)
-            os.environ["SSLKIT_CACHE"] = str(Path(aside) / "cache")
-            own = ("--side", "streamed", "--folder", pictures)
-            found[f"streamed, {times}x"] = in_process(__file__, *own, *shared)
-    first = found["streamed, 1x"]["anonymous"]
+    for factor in FACTORS:
+        with tempfile.TemporaryDirectory() as temporary:
+            images = Path(temporary) / "images"
+            write_images(images, factor * options.files, options.size)
+            os.environ["SSLKIT_CACHE"] = str(Path(temporary) / "cache")
+            peaks[f"streamed, {factor}x"] = run_in_child(__file__, "--child", "streamed", "--folder", images, *shared)
     rows = [
-        (name, f"{each['anonymous'] / 1e6:.0f}", f"{each['with_file_pages'] / 1e6:.0f}") for name, each in found.items()
+        (name, f"{peak['anonymous'] / 1e6:.0f}", f"{peak['with_file_pages'] / 1e6:.0f}") for name, peak in peaks.items()
     ]
-    print_table("peak memory, MB", ("side", "its own", "with file pages"), rows)
-    compared = {
-        "resident_beyond_bare_bytes": found["resident"]["anonymous"] - found["bare"]["anonymous"],
-        "streamed_16x_over_1x": found["streamed, 16x"]["anonymous"] / first,
+    print_table("peak memory, MB", ("variant", "anonymous", "with file pages"), rows)
+    differences = {
+        "resident_beyond_bare_bytes": peaks["resident"]["anonymous"] - peaks["bare"]["anonymous"],
+        "streamed_16x_over_1x": peaks["streamed, 16x"]["anonymous"] / peaks["streamed, 1x"]["anonymous"],
     }
-    print(compared)
-    if not asked.no_record:
-        write_record(
-            by_device("memory"), command_line(), {"n": 1, "seed": 0, "settings": vars(asked), "peak": found, **compared}
-        )
+    print(differences)
+    if not options.no_record:
+        record = {"n": 1, "seed": 0, "settings": vars(options), "peak": peaks, **differences}
+        write_record(name_with_device("memory"), record)
 
 
 if __name__ == "__main__":

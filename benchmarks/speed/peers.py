@@ -1,24 +1,21 @@
-"""The same SwAV training by others and by sslkit: same backbone, batch, crops, head, loss, optimizer and steps.
+"""Compare the same SwAV training by other libraries and by sslkit: equal backbone, batch, crops, head, loss, optimizer.
 
     python benchmarks/speed/peers.py [--stem small|imagenet] [--crops 2x32|multi] [--rounds 5] [--steps 8] [--batch 256]
-                               [--sides SIDE ...]
+                                     [--trainings NAME ...] [--no-record]
 
-Sides, each in a process of its own, in turns:
+Trainings, each a process of its own, in interleaved rounds:
 
-- ``lightly``: the loop that lightly's documentation shows for SwAV, float32, PIL transform and DataLoader, as many
-  workers as processors;
-- ``careful``: the same with what a careful user adds: bfloat16 where the hardware computes it fast, channels-last,
-  workers that stay;
-- ``kornia``: the careful loop, with views made by kornia for whole batches;
-- ``bare``: the careful loop on views that lie ready, the most that better loading alone can give;
+- ``lightly``: the loop of lightly's documentation for SwAV: float32, PIL transform, a DataLoader worker per CPU core;
+- ``tuned``: the same with bfloat16 where the hardware computes it fast, channels-last and persistent workers;
+- ``kornia``: the tuned loop, with views made by kornia for whole batches;
+- ``precomputed``: the tuned loop on precomputed views, the limit of what faster loading can give;
 - ``sslkit``: ``sslkit train``, with everything;
 - ``compiled``: the same with ``train.compile = true``;
-- ``spread``, without a GPU: the same with as many ``train.devices`` as processors, each with a thread and a part of the
-  batch; the loss is that of the whole batch, BatchNorm sees the parts.
+- ``processes``, without a GPU: the same with ``train.devices`` set to the number of CPU cores. Each process has one
+  thread and a part of the batch; the loss is that of the global batch, BatchNorm sees the parts.
 
-Not here: *solo-learn* 1.0.2, whose package pins torch 1.9.1, which no Python has that sslkit runs on;
-*lightly-train* 0.18, which has no SwAV (DINO, DenseCL, DetCon, SimCLR and distillation are other jobs); and
-*stable-pretraining* 0.1.8, whose SwAV always has a queue, so that it is not the same job.
+Not compared: *solo-learn* 1.0.2, which pins torch 1.9.1, while no Python version runs both that and sslkit;
+*lightly-train* 0.18, which has no SwAV; and *stable-pretraining* 0.1.8, whose SwAV always has a queue.
 
 Writes ``benchmarks/records/peers-STEM-CROPS.json``.
 """
@@ -28,32 +25,47 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.common import by_device, command_line, in_process, machine, print_table, ratio, take_turns, write_record
+from benchmarks.common import (
+    describe_machine,
+    measure_interleaved,
+    name_with_device,
+    option_parser,
+    print_table,
+    ratio,
+    run_in_child,
+    write_record,
+)
 
-PEERS = ("lightly", "careful", "kornia", "bare")
+PEERS = ("lightly", "tuned", "kornia", "precomputed")
 OURS = {
     "sslkit": [],
     "compiled": ["train.compile=true"],
-    "spread": [f"train.devices={os.cpu_count()}"],
+    "processes": [f"train.devices={os.cpu_count()}"],
 }
-"""Settings by side."""
+"""Settings of each training by sslkit."""
+
 PROTOTYPES = 300
+
 CROPS = {"2x32": ((32,), (2,)), "multi": ((32, 18), (2, 6))}
+"""Sizes in pixels and numbers of crops."""
+
 SCALES = ((0.2, 1.0), (0.05, 0.2))
+"""Share of the image in a crop of each size."""
+
 COLOUR = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1}
-"""Operations are those of sslkit's ``crops`` with its defaults: no blur."""
+"""Strengths of the colour jitter. All views are those of sslkit's ``crops`` with its defaults: no blur."""
 
 
-class Pictures:
-    """Noise as torchvision's CIFAR holds it: arrays that become PIL images one by one."""
+class NoiseImages:
+    """Data set of noise: arrays that become PIL images one by one, as in torchvision's CIFAR."""
 
     def __init__(self, count: int, transform: Any) -> None:
         import numpy as np
@@ -64,14 +76,14 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def __getitem__(self, place: int) -> Any:
+    def __getitem__(self, index: int) -> Any:
         from PIL import Image
 
-        return self.transform(Image.fromarray(self.pixels[place]))
+        return self.transform(Image.fromarray(self.pixels[index]))
 
 
-def network(stem: str) -> Any:
-    """Backbone, projection head and prototypes."""
+def build_network(stem: str) -> Any:
+    """Return backbone, projection head and prototypes."""
     import torchvision
     from lightly.models.modules.heads import SwaVProjectionHead, SwaVPrototypes
     from torch import nn
@@ -95,12 +107,12 @@ def network(stem: str) -> Any:
     return Network()
 
 
-def pil_batches(asked: argparse.Namespace, *, careful: bool) -> Iterator[list[Any]]:
-    """lightly's transform in workers."""
+def pil_batches(options: argparse.Namespace, *, tuned: bool) -> Iterator[list[Any]]:
+    """Yield batches of lightly's transform, made in workers."""
     from lightly.transforms import SwaVTransform
     from torch.utils.data import DataLoader
 
-    sizes, counts = CROPS[asked.crops]
+    sizes, counts = CROPS[options.crops]
     transform = SwaVTransform(
         crop_sizes=sizes,
         crop_counts=counts,
@@ -113,28 +125,28 @@ def pil_batches(asked: argparse.Namespace, *, careful: bool) -> Iterator[list[An
         gaussian_blur=0.0,
     )
     loader: Any = DataLoader(
-        Pictures(asked.images, transform),  # type: ignore[arg-type]  # torch asks for a subclass
-        batch_size=asked.batch,
+        NoiseImages(options.images, transform),  # type: ignore[arg-type]  # torch declares a subclass
+        batch_size=options.batch,
         shuffle=True,
         drop_last=True,
         num_workers=os.cpu_count() or 1,
-        persistent_workers=careful,
+        persistent_workers=tuned,
     )
     while True:
         yield from loader
 
 
-def kornia_batches(asked: argparse.Namespace, device: str) -> Iterator[list[Any]]:
-    """Whole batches through kornia, one crop after the other."""
+def kornia_batches(options: argparse.Namespace, device: str) -> Iterator[list[Any]]:
+    """Yield whole batches made by kornia, one crop after the other."""
     import kornia.augmentation as K
     import torch
 
-    pixels = torch.randint(0, 256, (asked.images, 3, 32, 32), dtype=torch.uint8).to(device)
+    pixels = torch.randint(0, 256, (options.images, 3, 32, 32), dtype=torch.uint8).to(device)
     views = []
-    for size, count, scale in zip(*CROPS[asked.crops], SCALES, strict=False):
+    for size, count, scale in zip(*CROPS[options.crops], SCALES, strict=False):
         views += [
             torch.nn.Sequential(
-                # Its default crops image by image, in a Python loop.
+                # The default cropping mode is a Python loop over images.
                 K.RandomResizedCrop((size, size), scale=scale, cropping_mode="resample"),
                 K.RandomHorizontalFlip(),
                 K.ColorJitter(*COLOUR.values(), p=0.8),
@@ -143,69 +155,73 @@ def kornia_batches(asked: argparse.Namespace, device: str) -> Iterator[list[Any]
             )
         ] * count
     while True:
-        for part in torch.randperm(len(pixels)).split(asked.batch):
-            if len(part) == asked.batch:
+        for part in torch.randperm(len(pixels)).split(options.batch):
+            if len(part) == options.batch:
                 images = pixels[part.to(device)].float() / 255
                 with torch.no_grad():
-                    made = [view(images) for view in views]
-                yield made
+                    batch = [view(images) for view in views]
+                yield batch
 
 
-def ready_batches(asked: argparse.Namespace) -> Iterator[list[Any]]:
-    """Always the same views."""
+def precomputed_batches(options: argparse.Namespace) -> Iterator[list[Any]]:
+    """Yield the same views again and again."""
     import torch
 
-    sizes, counts = CROPS[asked.crops]
+    sizes, counts = CROPS[options.crops]
     views = [
-        torch.randn(asked.batch, 3, size, size) for size, count in zip(sizes, counts, strict=True) for _ in range(count)
+        torch.randn(options.batch, 3, size, size)
+        for size, count in zip(sizes, counts, strict=True)
+        for _ in range(count)
     ]
     while True:
         yield views
 
 
-def loop(asked: argparse.Namespace) -> list[float]:
-    """When each step of a peer's loop ended."""
+def train_peer(options: argparse.Namespace) -> list[float]:
+    """Train with a loop that does not use sslkit, and return the times at which its steps ended."""
     import torch
     from lightly.loss import SwaVLoss
 
     from sslkit.device.hardware import choose_hardware
 
-    hardware, careful = choose_hardware("auto", "auto"), asked.side != "lightly"
+    hardware, tuned = choose_hardware("auto", "auto"), options.child != "lightly"
     device = hardware.device
-    model, loss_of = network(asked.stem).to(device), SwaVLoss()
-    if careful:
+    model, criterion = build_network(options.stem).to(device), SwaVLoss()
+    if tuned:
         model = model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
-    half = careful and hardware.precision == "bfloat16"
-    if asked.side == "kornia":
-        batches = kornia_batches(asked, device)
+    bfloat16 = tuned and hardware.precision == "bfloat16"
+    if options.child == "kornia":
+        batches = kornia_batches(options, device)
+    elif options.child == "precomputed":
+        batches = precomputed_batches(options)
     else:
-        batches = ready_batches(asked) if asked.side == "bare" else pil_batches(asked, careful=careful)
+        batches = pil_batches(options, tuned=tuned)
     ends = []
     for step, views in enumerate(batches):
         model.prototypes.normalize()
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
-            if careful:
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16):
+            if tuned:
                 views = [view.to(device).contiguous(memory_format=torch.channels_last) for view in views]
-            made = [model(view.to(device)) for view in views]
-            loss = loss_of([own.float() for own in made[:2]], [own.float() for own in made[2:]])
+            logits = [model(view.to(device)).float() for view in views]
+            loss = criterion(logits[:2], logits[2:])
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         if device == "cuda":
             torch.cuda.synchronize()
         ends.append(time.perf_counter())
-        if step == asked.warm + asked.steps:
-            return ends
+        if step == options.warm_up + options.steps:
+            break
     return ends
 
 
-def ours(asked: argparse.Namespace) -> list[float]:
-    """When each step of ``sslkit train`` ended."""
+def train_sslkit(options: argparse.Namespace) -> list[float]:
+    """Train with sslkit, and return the times at which its steps ended."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command does, before torch is imported
     import torch
 
-    from benchmarks.noise import recipe
+    from benchmarks.noise import noise_recipe
     from sslkit.training.events import Event, Reporter, StepEnded
     from sslkit.training.train import train
 
@@ -218,75 +234,75 @@ def ours(asked: argparse.Namespace) -> list[float]:
                     torch.cuda.synchronize()
                 ends.append(time.perf_counter())
 
-    local = ["views.local_crops=6", "views.local_size=18"] if asked.crops == "multi" else []
-    own = recipe(
-        f"backbone.stem={asked.stem}",
+    local_crops = ["views.local_crops=6", "views.local_size=18"] if options.crops == "multi" else []
+    recipe = noise_recipe(
+        f"backbone.stem={options.stem}",
         f"head.prototypes=[{PROTOTYPES}]",
         "optimizer={use='sgd', lr=0.05, weight_decay=1e-4}",
         "train.epochs=1",
-        *local,
-        *OURS[asked.side],
-        images=asked.batch * (asked.warm + asked.steps + 1),
-        batch=asked.batch,
+        *local_crops,
+        *OURS[options.child],
+        images=options.batch * (options.warm_up + options.steps + 1),
+        batch=options.batch,
     )
     with tempfile.TemporaryDirectory() as folder:
-        train(own, Path(folder), StepListener())
+        train(recipe, Path(folder), StepListener())
     return ends
 
 
 def main() -> None:
-    """All sides in turns, or, with ``--side``, one of them in this process."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Compare all trainings, or, with ``--child``, measure one in this process."""
+    parser = option_parser(__doc__, rounds=5)
     parser.add_argument("--stem", choices=("small", "imagenet"), default="imagenet")
     parser.add_argument("--crops", choices=CROPS, default="2x32")
-    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--warm", type=int, default=5, help="steps before, in which workers' queues run empty")
+    parser.add_argument("--warm-up", type=int, default=5, help="steps before, which use up the workers' prefetch")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--images", type=int, default=4096)
-    parser.add_argument("--sides", nargs="*", choices=(*PEERS, *OURS), default=[*PEERS, *OURS])
-    parser.add_argument("--side", choices=(*PEERS, *OURS), help="that one alone, in this process")
-    parser.add_argument("--no-record", action="store_true")
-    asked = parser.parse_args()
-    if asked.side:
-        ends = ours(asked) if asked.side in OURS else loop(asked)
-        views = sum(CROPS[asked.crops][1]) * asked.batch * asked.steps
-        print(json.dumps(views / (ends[-1] - ends[-1 - asked.steps])))
+    parser.add_argument("--trainings", nargs="*", choices=(*PEERS, *OURS), default=[*PEERS, *OURS])
+    parser.add_argument("--child", choices=(*PEERS, *OURS), help="measure this training only, in this process")
+    options = parser.parse_args()
+    if options.child:
+        ends = train_sslkit(options) if options.child in OURS else train_peer(options)
+        views = sum(CROPS[options.crops][1]) * options.batch * options.steps
+        print(json.dumps(views / (ends[-1] - ends[-1 - options.steps])))
         return
-    own = [
+    settings = [
         word
-        for name in ("stem", "crops", "steps", "warm", "batch", "images")
-        for word in (f"--{name}", getattr(asked, name))
+        for name in ("stem", "crops", "steps", "warm-up", "batch", "images")
+        for word in (f"--{name}", getattr(options, name.replace("-", "_")))
     ]
-
-    def side(name: str) -> float:
-        return float(in_process(__file__, "--side", name, *own))
-
-    sides = asked.sides
-    if machine()["device"] != "cpu" or os.cpu_count() == 1:
-        sides = [name for name in sides if name != "spread"]
-    found = take_turns({name: lambda name=name: side(name) for name in sides}, asked.rounds)
+    names = options.trainings
+    if describe_machine()["device"] != "cpu" or os.cpu_count() == 1:
+        names = [name for name in names if name != "processes"]
+    measures = {name: partial(run_in_child, __file__, "--child", name, *settings) for name in names}
+    speeds = measure_interleaved(measures, options.rounds)
     against = {
-        own: {name: ratio(found[own], found[name]) for name in PEERS if name in sides} for own in OURS if own in sides
+        ours: {name: ratio(speeds[ours], speeds[name]) for name in PEERS if name in names}
+        for ours in OURS
+        if ours in names
     }
     rows = [
-        (name, f"{median(each):.0f}", *(f"{by[name]['median']:.2f}" if name in by else "" for by in against.values()))
-        for name, each in found.items()
+        (
+            name,
+            f"{median(each):.0f}",
+            *(f"{ratios[name]['median']:.2f}" if name in ratios else "" for ratios in against.values()),
+        )
+        for name, each in speeds.items()
     ]
-    columns = ("side", "views/s", *(f"{own} is × as fast" for own in against))
-    print_table(f"resnet18, {asked.stem} stem, {asked.crops}", columns, rows)
-    if not asked.no_record:
+    columns = ("training", "views/s", *(f"{ours} is × as fast" for ours in against))
+    print_table(f"resnet18, {options.stem} stem, {options.crops}", columns, rows)
+    if not options.no_record:
         record = {
-            "n": asked.rounds,
+            "n": options.rounds,
             "seed": 0,
-            "settings": vars(asked),
-            "views_per_second": found,
+            "settings": vars(options),
+            "views_per_second": speeds,
             "over": against,
         }
-        write_record(
-            by_device(f"peers-{asked.stem}-{asked.crops}"), command_line(), record, ("lightly", "kornia", "torchvision")
-        )
+        name = name_with_device(f"peers-{options.stem}-{options.crops}")
+        write_record(name, record, ("lightly", "kornia", "torchvision"))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

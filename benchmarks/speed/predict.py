@@ -1,18 +1,15 @@
-"""``sslkit predict`` on many small files, beside the bare forward pass of the same network.
+"""Compare ``sslkit predict`` on many small files with the bare forward pass of the same network.
 
-    python benchmarks/speed/predict.py [PAIRS]              # five pairs unless told otherwise
+    python benchmarks/speed/predict.py [--rounds 5] [--images 10000] [--no-record]
 
-Writes 10 000 PNG files of 32 pixels, trains AlexNet on 512 others for an epoch, and times in turn the whole of
-``predict`` (loading, reading, decoding, forward pass, table) and the forward pass of backbone and head alone, in
-batches of the same size on images that lie prepared in memory.  Writes ``benchmarks/records/predict.json``.
+Trains AlexNet for one epoch on 512 images and writes PNG files of 32 pixels. Measures ``predict`` as a whole (loading,
+reading, decoding, forward pass, table) and the forward pass of backbone and head alone, with batches of the same size
+on images prepared in memory. Writes ``benchmarks/records/predict.json``.
 """
 
 from __future__ import annotations
 
-import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -21,71 +18,74 @@ import torch
 from PIL import Image
 
 import sslkit
-from benchmarks.common import ROOT, write_record
-from sslkit.inference.forward import BATCH
+from benchmarks.common import ROOT, measure_interleaved, option_parser, ratio, seconds_of, write_record
+from sslkit.inference.forward import BATCH_SIZE
 from sslkit.inference.predict import predict
 from sslkit.trained.network import TrainedNetwork
 
-IMAGES = 10_000
-
-TRAINED_ON = 512
+TRAINING_IMAGES = 512
 
 
 def write_images(folder: Path, count: int) -> None:
-    """Colour gradients with some noise: PNG packs them about as well as photographs of that size."""
+    """Write colour gradients with some noise, which PNG compresses about as well as photographs of that size."""
     random = numpy.random.default_rng(0)
     folder.mkdir()
-    for place in range(count):
+    for number in range(count):
         small = Image.fromarray(random.integers(0, 256, (4, 4, 3), dtype=numpy.uint8))
         pixels = numpy.asarray(small.resize((32, 32), Image.Resampling.BICUBIC)).astype(numpy.int16)
         noisy = (pixels + random.integers(-6, 7, pixels.shape)).clip(0, 255).astype(numpy.uint8)
-        Image.fromarray(noisy).save(folder / f"{place:05}.png")
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """How long it takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+        Image.fromarray(noisy).save(folder / f"{number:05}.png")
 
 
 def main() -> None:
-    """Measure the pairs and write the record."""
-    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    rows = []
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        write_images(folder / "images", IMAGES)
-        write_images(folder / "some", TRAINED_ON)
-        settings = ["train.epochs=1", f"data={{use='image-folder', root='{folder / 'some'}'}}"]
+    """Measure both in interleaved rounds and write the record."""
+    parser = option_parser(__doc__, rounds=5)
+    parser.add_argument("--images", type=int, default=10_000)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_images(folder / "images", options.images)
+        write_images(folder / "training", TRAINING_IMAGES)
+        settings = ["train.epochs=1", f"data={{use='image-folder', root='{folder / 'training'}'}}"]
         run = sslkit.train(ROOT / "recipes" / "selfcls.toml", settings=settings, runs=folder / "runs")
         network = TrainedNetwork(run, "cpu")
         assert network.head is not None
         head = network.head
-        prepared = torch.randn(IMAGES, 3, 32, 32)
+        prepared = torch.randn(options.images, 3, 32, 32)
 
-        def bare() -> None:
+        def run_predict() -> None:
+            table = folder / "predictions.csv"
+            table.unlink(missing_ok=True)
+            predict(run, folder / "images", table)
+
+        def run_forward() -> None:
             with torch.no_grad():
-                for batch in prepared.split(BATCH):
+                for batch in prepared.split(BATCH_SIZE):
                     head(network.backbone(batch))
 
-        bare()
-        for pair in range(pairs):
-            out = folder / f"{pair}.csv"
-            own = IMAGES / seconds(lambda out=out: predict(run, folder / "images", out))
-            alone = IMAGES / seconds(bare)
-            rows.append({"predict": own, "bare": alone, "ratio": own / alone})
-            print({name: round(value, 3) for name, value in rows[-1].items()}, flush=True)
-    found = {
-        "protocol": f"{IMAGES} PNG files of 32 x 32 pixels, AlexNet with the small stem and the recipe's head, float32 "
-        f"on the CPU, batches of {BATCH}; images a second of the whole of predict, and of the bare forward pass",
-        "threads": torch.get_num_threads(),
-        "pairs": rows,
-        "median_ratio": median(row["ratio"] for row in rows),
-        "n": pairs,
-    }
-    print(f"median ratio {found['median_ratio']:.3f}")
-    write_record("predict", f"python benchmarks/speed/predict.py {pairs}", found)
+        run_forward()
+        measures = {
+            "predict": lambda: options.images / seconds_of(run_predict),
+            "forward": lambda: options.images / seconds_of(run_forward),
+        }
+        speeds = measure_interleaved(measures, options.rounds)
+    against = ratio(speeds["predict"], speeds["forward"])
+    protocol = (
+        f"{options.images} PNG files of 32 x 32 pixels, AlexNet with the small stem and the recipe's head, float32 on "
+        f"the CPU, batches of {BATCH_SIZE}; images per second of predict as a whole and of the bare forward pass"
+    )
+    print(
+        f"predict {median(speeds['predict']):.0f} images/s, {against['median']:.3f} times the speed of a forward pass"
+    )
+    if not options.no_record:
+        record = {
+            "n": options.rounds,
+            "protocol": protocol,
+            "threads": torch.get_num_threads(),
+            "images_per_second": speeds,
+            "predict_over_forward": against,
+        }
+        write_record("predict", record)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,27 @@
-"""What a step costs as one thing grows: batch, prototypes, sets of prototypes, classes, crops, images.
+"""Measure what a step costs as one setting grows: batch, prototypes, sets of prototypes, classes, crops, images.
 
-    python benchmarks/speed/scaling.py [--rounds 3] [--seconds 2] [--only batch] [--no-record]
+    python benchmarks/speed/scaling.py [--rounds 3] [--seconds 2] [--axis batch] [--batch 256] [--no-record]
 
-SwAV, for classes Self-Classifier, with the small ``convnet``, so that what is not the backbone shows; the seconds are
-those of `sslkit bench`.
-Writes ``benchmarks/records/scaling.json``.
+SwAV, and Self-Classifier for the classes, train the small ``convnet``, so that the parts other than the backbone show.
+Each measurement is one round of `sslkit bench`; all settings are measured in interleaved rounds. Writes
+``benchmarks/records/scaling.json``.
 """
 
 from __future__ import annotations
 
-import argparse
+from functools import partial
+from statistics import median
 from typing import Any
 
-from benchmarks.common import by_device, command_line, print_table, write_record
-from benchmarks.noise import recipe
+from benchmarks.common import measure_interleaved, name_with_device, option_parser, print_table, write_record
+from benchmarks.noise import noise_recipe
 from sslkit.bench.bench import bench
+from sslkit.bench.costs import costs
 
 BASE = {"batch": 256, "prototypes": 300, "sets of prototypes": 1, "classes": 0, "local crops": 0, "images": 4096}
-GROWS = {
+"""Value of each axis while another one grows; 0 classes: SwAV."""
+
+AXES = {
     "batch": (64, 256, 1024),
     "prototypes": (30, 300, 3000),
     "sets of prototypes": (1, 4, 16),
@@ -25,54 +29,67 @@ GROWS = {
     "local crops": (0, 4, 8),
     "images": (4096, 65_536),
 }
+"""Measured values of each axis."""
+
+Setting = tuple[tuple[str, int], ...]
+"""A value for each axis."""
 
 
-def step(rounds: int, seconds: float, **changed: int) -> dict[str, Any]:
-    """One setting, measured."""
-    now = BASE | changed
-    if now["classes"]:
-        method = [f"head={{use='selfcls-mlp', classifiers=[{now['classes']}]}}", "loss={use='selfcls'}"]
+def measure(setting: Setting, seconds: float) -> dict[str, float]:
+    """Return the seconds per step of each stage and of the training, for one setting and one round."""
+    values = dict(setting)
+    if values["classes"]:
+        method = [f"head={{use='selfcls-mlp', classifiers=[{values['classes']}]}}", "loss={use='selfcls'}"]
     else:
-        method = [f"head.prototypes={[now['prototypes']] * now['sets of prototypes']}"]
-    own = recipe(
+        method = [f"head.prototypes={[values['prototypes']] * values['sets of prototypes']}"]
+    recipe = noise_recipe(
         "backbone={use='convnet'}",
         *method,
-        f"views.local_crops={now['local crops']}",
-        images=now["images"],
-        batch=now["batch"],
+        f"views.local_crops={values['local crops']}",
+        images=values["images"],
+        batch=values["batch"],
     )
-    return bench(own, rounds, seconds)
+    times: dict[str, float] = bench(recipe, 1, seconds)["seconds_per_step"]
+    return times
 
 
 def main() -> None:
-    """Measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--only", choices=GROWS)
-    parser.add_argument("--batch", type=int, default=BASE["batch"], help="where not the batch grows")
-    parser.add_argument("--no-record", action="store_true")
-    asked = parser.parse_args()
-    BASE["batch"] = asked.batch
-    found = {
-        what: {str(value): step(asked.rounds, asked.seconds, **{what: value}) for value in values}
-        for what, values in GROWS.items()
-        if asked.only in (None, what)
+    """Measure all settings in interleaved rounds, print a table and write the record."""
+    parser = option_parser(__doc__, rounds=3)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each stage in a round")
+    parser.add_argument("--axis", choices=AXES, help="measure that axis only")
+    parser.add_argument("--batch", type=int, default=BASE["batch"], help="images per batch on the other axes")
+    options = parser.parse_args()
+    base = BASE | {"batch": options.batch}
+    settings: dict[tuple[str, int], Setting] = {
+        (axis, value): tuple((base | {axis: value}).items())
+        for axis, values in AXES.items()
+        if options.axis in (None, axis)
+        for value in values
     }
+    names = {setting: f"{axis} {value}" for (axis, value), setting in settings.items()}  # equal settings run once
+    measures = {name: partial(measure, setting, options.seconds) for setting, name in names.items()}
+    measured = measure_interleaved(measures, options.rounds)
+    results: dict[str, dict[str, Any]] = {}
+    for (axis, value), setting in settings.items():
+        rounds = measured[names[setting]]
+        seconds = {stage: [times[stage] for times in rounds] for stage in rounds[0]}
+        results.setdefault(axis, {})[str(value)] = {"seconds_per_step": seconds, "cost": costs(seconds)}
     rows = [
         (
-            what,
+            axis,
             value,
-            f"{1000 * each['seconds_per_step']['end_to_end']:.1f}",
-            *(f"{1000 * own:.1f}" for own in each["cost"].values()),
+            f"{1000 * median(result['seconds_per_step']['end_to_end']):.1f}",
+            *(f"{1000 * cost:.1f}" for cost in result["cost"].values()),
         )
-        for what, by_value in found.items()
-        for value, each in by_value.items()
+        for axis, by_value in results.items()
+        for value, result in by_value.items()
     ]
-    columns = ("what", "is", "a step", "backbone", "heads and losses", "views", "data", "logging")
-    print_table("ms, medians", columns, rows)
-    if not asked.no_record:
-        write_record(by_device("scaling"), command_line(), {"n": asked.rounds, "base": BASE, "found": found})
+    columns = ("axis", "value", "a step", "backbone", "heads and losses", "views", "data", "training loop")
+    print_table(f"ms, medians of {options.rounds} rounds", columns, rows)
+    if not options.no_record:
+        record = {"n": options.rounds, "settings": vars(options), "base": base, "results": results}
+        write_record(name_with_device("scaling"), record)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,15 @@
-"""Gradients of convolutions' weights on a processor: torch's own, and sslkit's products for results of few places.
+"""Compare weight gradients of convolutions with small output maps on a CPU: torch's and sslkit's matrix products.
 
     python benchmarks/speed/small_feature_maps.py [--rounds 5] [--batch 512] [--no-record]
 
-First a whole pass of ResNet-18 and AlexNet on small views, forward and backward, as a training takes it, in float32
-and in bfloat16.  Then each of their convolutions whose result has at most 64 places, which tells up to how many places
-products are the faster way: ``sslkit.device.small_feature_maps.max_positions``.
-
-Writes ``benchmarks/records/small-feature-maps.json``.
+First a forward and backward pass of ResNet-18 and AlexNet on small views, as a training runs it, in float32 and in
+bfloat16. Then each of their convolutions with at most 64 output pixels. They show up to how many output pixels matrix
+products are faster: ``sslkit.device.small_feature_maps.max_output_pixels``. Writes
+``benchmarks/records/small-feature-maps.json``.
 """
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -24,8 +21,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 import sslkit
-from benchmarks.common import command_line, print_table, ratio, take_turns, write_record
-from sslkit.device import small_feature_maps as convolution
+from benchmarks.common import measure_interleaved, option_parser, print_table, ratio, seconds_of, write_record
+from sslkit.device import small_feature_maps
 from sslkit_backbones.alexnet import AlexNet
 from sslkit_backbones.resnet import ResNet18
 
@@ -35,113 +32,115 @@ NETWORKS: tuple[tuple[str, Any, str, int], ...] = (
     ("ResNet-18, small stem, 32 px", ResNet18, "small", 32),
     ("AlexNet, small stem, 24 px", AlexNet, "small", 24),
 )
+"""Title, backbone, stem and size of the views in pixels."""
+
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-MOST = 64
-"""Places of the largest results measured."""
+
+MAX_OUTPUT_PIXELS = 64
+"""Output pixels of the largest maps to measure."""
 
 Shape = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]
-"""Of a convolution: input without images, weights, stride and padding."""
+"""Of a convolution: an image, weights, stride and padding."""
 
 
-class Shapes(TorchFunctionMode):
-    """Notes the convolutions of few places."""
+class ShapeRecorder(TorchFunctionMode):
+    """Context that records the convolutions with small output maps."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: dict[Shape, int] = {}
+        self.output_pixels: dict[Shape, int] = {}
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = function(*args, **(kwargs or {}))
-        if function is torch.conv2d and result[0, 0].numel() <= MOST:
+        if function is torch.conv2d and result[0, 0].numel() <= MAX_OUTPUT_PIXELS:
             images, weight, _, stride, padding = args[:5]
             shape = tuple(images.shape[1:]), tuple(weight.shape), tuple(stride), tuple(padding)
-            self.found[shape] = result[0, 0].numel()
+            self.output_pixels[shape] = result[0, 0].numel()
         return result
 
 
-def images_of(*shape: int) -> Tensor:
-    """Noise, channels last."""
+def channels_last_noise(*shape: int) -> Tensor:
+    """Return noise in channels-last memory order."""
     return torch.randn(shape).contiguous(memory_format=torch.channels_last)
 
 
-def timed(work: Callable[[], Any]) -> float:
-    """Seconds it takes."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
-def weights_alone(shape: Shape, dtype: torch.dtype, batch: int, within: AbstractContextManager[Any]) -> float:
-    """Seconds of the backward pass of one convolution, of its weights' gradient alone."""
-    image, weight, stride, padding = shape
-    trained = images_of(*weight).to(dtype).requires_grad_()
-    with within:
-        result = torch.conv2d(images_of(batch, *image).to(dtype), trained, None, stride, padding)
+def time_weight_gradient(shape: Shape, dtype: torch.dtype, batch: int, context: AbstractContextManager[Any]) -> float:
+    """Return the seconds of a convolution's backward pass with the gradient of its weights alone."""
+    image, weight_shape, stride, padding = shape
+    weight = channels_last_noise(*weight_shape).to(dtype).requires_grad_()
+    with context:
+        result = torch.conv2d(channels_last_noise(batch, *image).to(dtype), weight, None, stride, padding)
     gradient = torch.ones_like(result)
     result.backward(gradient, retain_graph=True)
-    return timed(partial(result.backward, gradient))
+    return seconds_of(partial(result.backward, gradient))
 
 
-def network_pass(network: sslkit.Backbone, images: Tensor, half: bool, within: AbstractContextManager[Any]) -> float:
-    """Seconds of a pass forward and backward."""
+def time_network(
+    network: sslkit.Backbone, images: Tensor, bfloat16: bool, context: AbstractContextManager[Any]
+) -> float:
+    """Return the seconds of a forward and backward pass."""
 
-    def both_ways() -> None:
-        with within, torch.autocast("cpu", torch.bfloat16, enabled=half):
+    def run() -> None:
+        with context, torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             features = network(images)
         features.float().mean().backward()
 
     network.zero_grad()
-    return timed(both_ways)
+    return seconds_of(run)
 
 
-def in_turns(measure: Callable[[AbstractContextManager[Any]], float], rounds: int) -> dict[str, Any]:
-    """Both ways' seconds, and how many times as fast products are."""
-    ways: dict[str, AbstractContextManager[Any]] = {"torch": nullcontext(), "products": convolution.SmallFeatureMaps()}
-    seconds = take_turns({way: partial(measure, within) for way, within in ways.items()}, rounds)
-    return {"seconds": seconds, "faster": ratio(seconds["torch"], seconds["products"])}
+def compare(measure: Callable[[AbstractContextManager[Any]], float], rounds: int) -> dict[str, Any]:
+    """Return the seconds of both gradients, and how many times as fast matrix products are."""
+    contexts: dict[str, AbstractContextManager[Any]] = {
+        "torch": nullcontext(),
+        "products": small_feature_maps.SmallFeatureMaps(),
+    }
+    seconds = measure_interleaved({name: partial(measure, context) for name, context in contexts.items()}, rounds)
+    return {"seconds": seconds, "speedup": ratio(seconds["torch"], seconds["products"])}
 
 
 def main() -> None:
-    """Measure, in turns, and write the record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    """Compare networks and convolutions, print tables and write the record."""
+    parser = option_parser(__doc__, rounds=5)
     parser.add_argument("--batch", type=int, default=512)
-    parser.add_argument("--no-record", action="store_true")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     convolutions: list[dict[str, Any]] = []
     networks: list[dict[str, Any]] = []
-    shapes = Shapes()
-    for title, kind, stem, size in NETWORKS:
-        context = sslkit.Context(3, size, (0.5,) * 3, (0.25,) * 3, asked.batch, 1, 1, view_size=size)
-        network = kind(kind.Options(stem=stem), context).to(memory_format=torch.channels_last)
-        images = images_of(asked.batch, 3, size, size)
+    shapes = ShapeRecorder()
+    for title, backbone, stem, size in NETWORKS:
+        context = sslkit.Context(3, size, (0.5,) * 3, (0.25,) * 3, options.batch, 1, 1, view_size=size)
+        network = backbone(backbone.Options(stem=stem), context).to(memory_format=torch.channels_last)
+        images = channels_last_noise(options.batch, 3, size, size)
         with shapes, torch.no_grad():
             network(images[:2])
         for precision in PRECISIONS:
-            measure = partial(network_pass, network, images, precision == "bfloat16")
+            measure = partial(time_network, network, images, precision == "bfloat16")
             measure(nullcontext())
-            networks.append({"network": title, "precision": precision, **in_turns(measure, asked.rounds)})
-    with mock.patch.object(convolution, "max_positions", return_value=MOST):
-        for shape, places in sorted(shapes.found.items(), key=lambda item: item[1]):
+            networks.append({"network": title, "precision": precision, **compare(measure, options.rounds)})
+    with mock.patch.object(small_feature_maps, "max_output_pixels", return_value=MAX_OUTPUT_PIXELS):
+        for shape, pixels in sorted(shapes.output_pixels.items(), key=lambda item: item[1]):
             for precision, dtype in PRECISIONS.items():
-                found = in_turns(partial(weights_alone, shape, dtype, asked.batch), asked.rounds)
-                convolutions.append({"places": places, "shape": shape, "precision": precision, **found})
-    protocol = f"{asked.batch} images, {asked.rounds} rounds, medians"
+                result = compare(partial(time_weight_gradient, shape, dtype, options.batch), options.rounds)
+                convolutions.append({"output_pixels": pixels, "shape": shape, "precision": precision, **result})
+    protocol = f"{options.batch} images, {options.rounds} rounds, medians"
     print_table(
-        f"gradient of the weights: {protocol}",
-        ("places", "image, weights, stride, padding", "precision", "times as fast"),
-        [(str(c["places"]), str(c["shape"]), c["precision"], f"{c['faster']['median']:.2f}") for c in convolutions],
+        f"weight gradient: {protocol}",
+        ("output pixels", "image, weights, stride, padding", "precision", "× as fast"),
+        [
+            (str(each["output_pixels"]), str(each["shape"]), each["precision"], f"{each['speedup']['median']:.2f}")
+            for each in convolutions
+        ],
     )
     print_table(
         f"forward and backward pass: {protocol}",
-        ("network", "precision", "times as fast"),
-        [(each["network"], each["precision"], f"{each['faster']['median']:.2f}") for each in networks],
+        ("network", "precision", "× as fast"),
+        [(each["network"], each["precision"], f"{each['speedup']['median']:.2f}") for each in networks],
     )
-    if not asked.no_record:
-        record = {"n": asked.rounds, "settings": vars(asked), "networks": networks, "convolutions": convolutions}
-        write_record("small-feature-maps", command_line(), record, ("torchvision",))
+    if not options.no_record:
+        record = {"n": options.rounds, "settings": vars(options), "networks": networks, "convolutions": convolutions}
+        write_record("small-feature-maps", record, ("torchvision",))
 
 
 if __name__ == "__main__":

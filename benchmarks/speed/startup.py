@@ -1,66 +1,73 @@
-"""How long commands take to start, and a training to its first step.
+"""Measure the start of light commands, and of a training up to its first step.
 
     python benchmarks/speed/startup.py [--rounds 5] [--no-record]
 
-Each in a process of its own, in turns.  Beside the light commands: importing torch, importing torch and all of
-Lightning, and the quick start up to the end of its first step, which imports less of Lightning and can so be faster.
+Each measurement is a process of its own, in interleaved rounds. For comparison: importing torch, and importing torch
+and all of Lightning. The quick start imports only parts of Lightning, so it can reach its first step sooner than that.
 Writes ``benchmarks/records/startup.json``.
 """
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
-import time
+from functools import partial
 from statistics import median
 
-from benchmarks.common import ROOT, by_device, command_line, print_table, take_turns, write_record
+from benchmarks.common import (
+    ROOT,
+    measure_interleaved,
+    name_with_device,
+    option_parser,
+    print_table,
+    seconds_of,
+    write_record,
+)
 
 FIRST_STEP = """
 import os, sys
 import sslkit.cli.common.progress as progress
 from sslkit.training.events import Reporter, StepEnded
-class Leave(Reporter):
+class ExitAfterStep(Reporter):
     def on_event(self, event):
         if isinstance(event, StepEnded):
             os._exit(0)
-progress.console_reporter = lambda console: Leave()
+progress.console_reporter = lambda console: ExitAfterStep()
 from sslkit.cli.__main__ import main
 main()
 """
-"""The command line, left at the end of the first step."""
+"""Program that runs the command line and exits after the first training step."""
+
+LIGHTNING = "import torch, pytorch_lightning"
+TRAINING = "sslkit train quickstart, to its first step"
 
 
 def main() -> None:
-    """Measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--no-record", action="store_true")
-    asked = parser.parse_args()
+    """Measure all commands, print a table and write the record."""
+    options = option_parser(__doc__, rounds=5).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         train = ("train", str(ROOT / "recipes" / "quickstart.toml"), "--runs", folder)
         commands = {
             "sslkit --help": ("-m", "sslkit.cli", "--help"),
             "sslkit plugins list": ("-m", "sslkit.cli", "plugins", "list"),
             "import torch": ("-c", "import torch"),
-            "import torch, pytorch_lightning": ("-c", "import torch, pytorch_lightning"),
-            "sslkit train quickstart, to its first step": ("-c", FIRST_STEP, *train),
+            LIGHTNING: ("-c", LIGHTNING),
+            TRAINING: ("-c", FIRST_STEP, *train),
         }
 
-        def seconds(name: str) -> float:
-            began = time.perf_counter()
+        def run(name: str) -> None:
             subprocess.run([sys.executable, *commands[name]], check=True, capture_output=True, cwd=folder)
-            return time.perf_counter() - began
 
-        found = take_turns({name: lambda name=name: seconds(name) for name in commands}, asked.rounds)
-    steps, imports = found["sslkit train quickstart, to its first step"], found["import torch, pytorch_lightning"]
-    found["first step beyond torch and Lightning"] = [a - b for a, b in zip(steps, imports, strict=True)]
-    rows = [(name, f"{min(each):.2f}", f"{median(each):.2f}") for name, each in found.items()]
-    print_table("seconds", ("what", "best", "median"), rows)
-    if not asked.no_record:
-        write_record(by_device("startup"), command_line(), {"n": asked.rounds, "seconds": found})
+        measures = {name: partial(seconds_of, partial(run, name)) for name in commands}
+        seconds = measure_interleaved(measures, options.rounds)
+    seconds["first step beyond torch and Lightning"] = [
+        training - imports for training, imports in zip(seconds[TRAINING], seconds[LIGHTNING], strict=True)
+    ]
+    rows = [(name, f"{min(each):.2f}", f"{median(each):.2f}") for name, each in seconds.items()]
+    print_table("seconds", ("command", "best", "median"), rows)
+    if not options.no_record:
+        write_record(name_with_device("startup"), {"n": options.rounds, "seconds": seconds})
 
 
 if __name__ == "__main__":

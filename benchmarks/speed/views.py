@@ -1,97 +1,103 @@
-"""Views alone, the same operations on the same cores: sslkit's, kornia's, and lightly's PIL transform in a DataLoader.
+"""Compare the speed of views alone: sslkit's, kornia's, and lightly's PIL transform in a DataLoader.
 
     python benchmarks/speed/views.py [--rounds 5] [--batch 256] [--batches 40] [--no-record]
 
-Two crops of 32 px, mirrored, colour jitter, grayscale, normalised, of images that each side fetches itself.  The PIL
-transform has a worker for each processor, the others the threads that torch takes.  Each turn is a process of its own,
-so that no side's workers are still busy when another's turn begins.  Writes ``benchmarks/records/views.json``.
+All make the same views on the same cores: two crops of 32 px with flips, colour jitter, grayscale and normalisation,
+from images that they fetch themselves. The PIL transform has a worker per CPU core, the others use torch's threads.
+Each measurement is a process of its own, so that workers of one library do not slow down the next. Writes
+``benchmarks/records/views.json``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Iterator
+from functools import partial
 from statistics import median
 from typing import Any
 
 import torch
 
-from benchmarks.common import by_device, command_line, in_process, print_table, ratio, take_turns, write_record
+from benchmarks.common import (
+    measure_interleaved,
+    name_with_device,
+    option_parser,
+    print_table,
+    ratio,
+    run_in_child,
+    write_record,
+)
 from benchmarks.speed.peers import kornia_batches, pil_batches
 from sslkit.contracts.context import Context
 from sslkit.contracts.views import move_parameters
-from sslkit.device.hardware import choose
+from sslkit.device.hardware import choose_device
 from sslkit.views.crops import Crops
 
-SIDES = ("sslkit", "kornia", "lightly (PIL)")
+LIBRARIES = ("sslkit", "kornia", "lightly (PIL)")
 
 
-def our_batches(asked: argparse.Namespace, device: torch.device) -> Iterator[Any]:
-    """Views of gathered images, as a training makes them."""
-    policy = Crops(Crops.Options(), Context(3, 32, (0.5,) * 3, (0.25,) * 3, asked.batch, 1, 1))
-    pixels = torch.randint(0, 256, (asked.images, 3, 32, 32), dtype=torch.uint8, device=device)
+def sslkit_batches(options: argparse.Namespace, device: torch.device) -> Iterator[Any]:
+    """Yield views of gathered images, as a training makes them."""
+    policy = Crops(Crops.Options(), Context(3, 32, (0.5,) * 3, (0.25,) * 3, options.batch, 1, 1))
+    pixels = torch.randint(0, 256, (options.images, 3, 32, 32), dtype=torch.uint8, device=device)
     generator = torch.Generator().manual_seed(0)
     while True:
-        for part in torch.randperm(len(pixels)).split(asked.batch):
-            drawn = move_parameters(policy.draw(asked.batch, generator), device)
-            yield policy.apply(pixels[part.to(device)], drawn)
+        for part in torch.randperm(len(pixels)).split(options.batch):
+            parameters = move_parameters(policy.draw(options.batch, generator), device)
+            yield policy.apply(pixels[part.to(device)], parameters)
 
 
-def views_per_second(asked: argparse.Namespace) -> float:
-    """Of one side, once its workers' queues have run empty."""
-    device = torch.device(choose("auto", "auto").device)
-    if asked.side == "sslkit":
-        batches = our_batches(asked, device)
-    elif asked.side == "kornia":
-        batches = kornia_batches(asked, device.type)
+def views_per_second(options: argparse.Namespace) -> float:
+    """Return the speed of one library, after the prefetched batches of its workers."""
+    device = torch.device(choose_device("auto"))
+    if options.child == "sslkit":
+        batches = sslkit_batches(options, device)
+    elif options.child == "kornia":
+        batches = kornia_batches(options, device.type)
     else:
-        batches = pil_batches(asked, careful=True)
-    # Workers have two batches ready, each.
-    for _ in range(2 * (torch.multiprocessing.cpu_count() or 1) + 1):
+        batches = pil_batches(options, tuned=True)
+    for _ in range(2 * (os.cpu_count() or 1) + 1):  # a worker prefetches two batches
         next(batches)
-    began = time.perf_counter()
-    for _ in range(asked.batches):
+    started = time.perf_counter()
+    for _ in range(options.batches):
         next(batches)
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return float(2 * asked.batch * asked.batches / (time.perf_counter() - began))
+    return float(2 * options.batch * options.batches / (time.perf_counter() - started))
 
 
 def main() -> None:
-    """All sides in turns, or, with ``--side``, one of them in this process."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    """Compare all libraries, or, with ``--child``, measure one in this process."""
+    parser = option_parser(__doc__, rounds=5)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--batches", type=int, default=40)
-    parser.add_argument("--side", choices=SIDES)
-    parser.add_argument("--no-record", action="store_true")
-    asked = parser.parse_args()
-    asked.images, asked.crops = 16 * asked.batch, "2x32"
-    if asked.side:
-        print(json.dumps(views_per_second(asked)))
+    parser.add_argument("--child", choices=LIBRARIES, help="measure this library only, in this process")
+    options = parser.parse_args()
+    options.images, options.crops = 16 * options.batch, "2x32"
+    if options.child:
+        print(json.dumps(views_per_second(options)))
         return
-
-    def side(name: str) -> float:
-        return float(in_process(__file__, "--side", name, "--batch", asked.batch, "--batches", asked.batches))
-
-    found = take_turns({name: lambda name=name: side(name) for name in SIDES}, asked.rounds)
-    against = {name: ratio(found["sslkit"], found[name]) for name in found if name != "sslkit"}
+    sizes = ("--batch", options.batch, "--batches", options.batches)
+    measures = {name: partial(run_in_child, __file__, "--child", name, *sizes) for name in LIBRARIES}
+    speeds = measure_interleaved(measures, options.rounds)
+    against = {name: ratio(speeds["sslkit"], speeds[name]) for name in LIBRARIES if name != "sslkit"}
     rows = [
         (name, f"{median(each):.0f}", f"{against[name]['median']:.1f}" if name in against else "")
-        for name, each in found.items()
+        for name, each in speeds.items()
     ]
-    print_table("views alone", ("side", "views/s", "sslkit is × as fast"), rows)
-    if not asked.no_record:
+    print_table("views alone", ("library", "views/s", "sslkit is × as fast"), rows)
+    if not options.no_record:
         record = {
-            "n": asked.rounds,
+            "n": options.rounds,
             "seed": 0,
-            "settings": vars(asked),
-            "views_per_second": found,
+            "settings": vars(options),
+            "views_per_second": speeds,
             "sslkit_over": against,
         }
-        write_record(by_device("views"), command_line(), record, ("lightly", "kornia", "torchvision"))
+        write_record(name_with_device("views"), record, ("lightly", "kornia", "torchvision"))
 
 
 if __name__ == "__main__":

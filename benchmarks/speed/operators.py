@@ -1,0 +1,116 @@
+"""Count the operators that PyTorch dispatches in a training step, stage by stage.
+
+    python benchmarks/speed/operators.py [RECIPE ...] [--backbone resnet18] [--batch 16] [--size 32] [--no-record]
+
+On a GPU, the host limits a small network: it launches about one kernel for each operator. They are counted on the CPU,
+without operators that only return a view of their input, and without sslkit's gradients for small feature maps, which
+only the CPU uses.
+
+The stages are those of `sslkit bench`, and each adds one part: backbone alone, heads and losses, views, data,
+Lightning's training loop. Without arguments, the recipes are ``selfcls`` and ``swav``. Writes
+``benchmarks/records/operators.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+from unittest import mock
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from benchmarks.common import ROOT, option_parser, print_table, write_record
+from benchmarks.noise import noise_recipe, train_steps
+from sslkit.bench.stages import STAGES, StageRunner
+from sslkit.device import small_feature_maps
+from sslkit.recipe.recipe import Recipe
+from sslkit.training.events import Reporter
+from sslkit.training.preparation import prepare
+
+WARM_UP_STEPS = 2
+"""Steps before the count: the first ones also create the state of the optimizer."""
+
+COUNTED_STEPS = 3
+"""Steps that are counted; the median is reported."""
+
+
+class OperatorCounter(TorchDispatchMode):
+    """Context that counts dispatched operators, without those that only return a view."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, operator: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.count += not operator.is_view
+        return operator(*args, **(kwargs or {}))
+
+
+def count_stage(runner: StageRunner, stage: str) -> float:
+    """Return the operators of a step of one stage."""
+
+    def run_steps(after_step: Callable[[], None]) -> None:
+        for _ in range(WARM_UP_STEPS + COUNTED_STEPS):
+            runner.step(stage)
+            after_step()
+
+    return count_steps(run_steps)
+
+
+def count_training(recipe: Recipe) -> float:
+    """Return the operators of a step of the training, from the end of one step to the end of the next."""
+    return count_steps(lambda after_step: train_steps(recipe, WARM_UP_STEPS + COUNTED_STEPS, after_step))
+
+
+def count_steps(run_steps: Callable[[Callable[[], None]], None]) -> float:
+    """Return the median number of operators between two calls of ``after_step``."""
+    counts: list[int] = []
+    with OperatorCounter() as counter:
+        run_steps(lambda: counts.append(counter.count))
+    pairs = zip(counts[WARM_UP_STEPS - 1 :], counts[WARM_UP_STEPS:], strict=False)
+    return median(after - before for before, after in pairs)
+
+
+def main() -> None:
+    """Count each recipe's operators, print a table and write the record."""
+    parser = option_parser(__doc__)
+    parser.add_argument("recipes", nargs="*", default=["selfcls", "swav"], help="names in recipes/, or TOML files")
+    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--size", type=int, default=32)
+    options = parser.parse_args()
+    torch.set_num_threads(1)  # more threads do not change the count
+    results: dict[str, dict[str, float]] = {}
+    for name in options.recipes:
+        recipe = noise_recipe(
+            f"backbone={{use='{options.backbone}'}}",
+            "train.device=cpu",
+            "train.precision=float32",
+            recipe=Path(name) if name.endswith(".toml") else ROOT / "recipes" / f"{name}.toml",
+            optimizer=None,
+            images=16 * options.batch,
+            size=options.size,
+            batch=options.batch,
+        )
+        hardware, assembly, _ = prepare(recipe, Reporter())
+        runner = StageRunner(assembly, hardware)
+        with mock.patch.object(small_feature_maps, "max_output_pixels", return_value=0):
+            counts = {stage: count_stage(runner, stage) for stage in STAGES}
+            results[Path(name).stem] = counts | {"end_to_end": count_training(recipe)}
+    print_table(
+        f"operators per step: {options.backbone}, {options.batch} images of {options.size} px",
+        ("recipe", "backbone", "+ heads and losses", "+ views", "+ data", "+ training loop"),
+        [(name, *(f"{count:.0f}" for count in counts.values())) for name, counts in results.items()],
+    )
+    if not options.no_record:
+        record = {"n": COUNTED_STEPS, "settings": vars(options), "operators_per_step": results}
+        write_record("operators", record, ("torchvision",))
+
+
+if __name__ == "__main__":
+    main()
