@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
 
 from sslkit.contracts.options import NoOptions
 from sslkit.contracts.options import Options as BaseOptions
@@ -26,8 +28,31 @@ class Component:
         Options: subclass of ``sslkit.Options`` that declares the options. Default: no options.
         variant_option: name of the option that ``use = "name:variant"`` sets, for a family of components such as
             ``timm:resnet50``. Default: empty, the component has no variants.
+        check_context: mapping, facts of the ``Context`` in which conformance tests build the component, such as
+            ``{"classifiers": (5,)}``. Default: empty, those of a small training.
     """
 
     api: ClassVar[int]
     Options: ClassVar[type[BaseOptions]] = NoOptions
     variant_option: ClassVar[str] = ""
+    check_context: ClassVar[Mapping[str, Any]] = {}
+
+    @classmethod
+    def check_options(cls, folder: Path) -> Mapping[str, Any] | None:
+        """Return options with which ``sslkit plugins check`` tests the component in seconds, as in a recipe.
+
+        With them, it also runs the tests that read images or evaluate a network. A data set may write a few images
+        into ``folder``, which is empty and deleted afterwards::
+
+            @classmethod
+            def check_options(cls, folder):
+                torch.save(torch.zeros(8, 1, 32, 32, dtype=torch.uint8), folder / "images.pt")
+                return {"root": str(folder)}
+
+        Args:
+            folder: temporary folder.
+
+        Returns:
+            The options, ``{}`` for the default ones. None, the default, leaves out slow tests.
+        """
+        return None

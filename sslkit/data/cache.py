@@ -20,6 +20,9 @@ from uuid import uuid4
 
 from sslkit.errors import DataError
 
+CACHE_VARIABLE = "SSLKIT_CACHE"
+"""Environment variable that sets the cache folder."""
+
 TEMPORARY_PREFIX = ".building-"
 
 STALE_SECONDS = 24 * 3600.0
@@ -28,7 +31,7 @@ STALE_SECONDS = 24 * 3600.0
 
 def cache_folder() -> Path:
     """Return the folder of caches and downloads, which may not exist yet."""
-    if chosen := os.environ.get("SSLKIT_CACHE"):
+    if chosen := os.environ.get(CACHE_VARIABLE):
         return Path(chosen).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sslkit"
 

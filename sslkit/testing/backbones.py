@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -11,6 +12,7 @@ from sslkit.assembly.counterparts import feature_difference
 from sslkit.contracts.backbone import Backbone, Counterpart
 from sslkit.testing.base import ComponentTests, no_global_randomness, require
 from sslkit.testing.fake_device import fake_device
+from sslkit.testing.graphs import own_gradients, require_no_kept_graph
 
 
 class BackboneTests(ComponentTests):
@@ -69,6 +71,21 @@ class BackboneTests(ComponentTests):
             if value.requires_grad:
                 finite = value.grad is not None and bool(value.grad.isfinite().all())
                 require(finite, f"no finite gradient reaches {name}")
+
+    def test_gradients_reach_every_image(self) -> None:
+        images = self.images().requires_grad_()
+        reached = own_gradients(self.build().train()(images), images)
+        missing = ", ".join(str(image) for image, has_gradient in enumerate(reached) if not has_gradient)
+        require(not any(reached) or not missing, f"no gradient of their features reaches the images {missing}")
+
+    def test_no_graph_is_kept_after_a_step(self) -> None:
+        backbone = self.build().train()
+
+        def step(mark: Callable[[Tensor], Tensor], number: int) -> Tensor:
+            features: Tensor = backbone(mark(self.images(seed=number).requires_grad_()))
+            return features.square().mean()
+
+        require_no_kept_graph("the backbone", step)
 
     def test_channels_last_images_give_the_same_features(self) -> None:
         """Training uses channels-last images and weights."""

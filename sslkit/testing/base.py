@@ -18,6 +18,7 @@ from sslkit.contracts import API, OLDEST_API
 from sslkit.contracts.component import Component
 from sslkit.contracts.context import Context, World
 from sslkit.contracts.options import Options
+from sslkit.errors import ComponentError, InputError
 
 IMPORT = """
 import importlib, json, os, random, runpy, sys, time
@@ -63,6 +64,24 @@ def no_global_randomness(subject: str) -> Iterator[None]:
     require(torch.equal(torch.get_rng_state(), before[2]), f"{subject} must not use torch's global random state")
 
 
+@contextmanager
+def works_or_refuses(subject: str) -> Iterator[None]:
+    """Raise ``AssertionError`` unless the block works, or raises ``InputError`` with a message.
+
+    Args:
+        subject: what is tested, such as "with 2 views, the loss", for the message.
+    """
+    try:
+        yield
+    except (AssertionError, ComponentError):
+        raise
+    except InputError as error:
+        require(str(error).strip(), f"{subject} raises {type(error).__name__} without a message")
+    except Exception as error:
+        advice = "it must work, or the constructor must raise sslkit.InputError"
+        raise AssertionError(f"{subject} raises {type(error).__name__}: {error}; {advice}") from error
+
+
 def _numpy_state() -> tuple[list[int], int]:
     _, keys, position, *_ = numpy.random.get_state(legacy=True)
     return numpy.asarray(keys).tolist(), int(position)
@@ -75,13 +94,17 @@ class ComponentTests:
         component: the component class under test. Required.
         options: mapping with the options that differ from their defaults, as in a recipe.
         import_seconds: float, maximum import time of the component's module in seconds, without torch and sslkit.
-        slow: names of the tests that ``sslkit plugins check`` leaves out.
+        slow: names of the tests that ``sslkit plugins check`` leaves out, unless the component has ``check_options``.
+        draws_weights: whether the constructor may draw initial weights from torch's global generator.
     """
 
     component: ClassVar[type[Component]]
     options: ClassVar[Mapping[str, Any]] = {}
     import_seconds: ClassVar[float] = 20.0
     slow: ClassVar[frozenset[str]] = frozenset({"test_import_is_fast_and_has_no_side_effects"})
+    draws_weights: ClassVar[bool] = True
+    _seed_offset = 0
+    _generator_use = ""
 
     def make_options(self) -> Options:
         """Return the validated options."""
@@ -106,14 +129,25 @@ class ComponentTests:
             "embedding_dim": 6,
             "classifiers": (7, 3),
         }
-        return Context(**defaults | facts)
+        return Context(**defaults | dict(self.component.check_context) | facts)
 
     def make(self, *arguments: Any, seed: int = 0) -> Any:
         """Build the component with torch's global generator seeded, as sslkit does, and restore its state."""
         build: Any = self.component
+        seed += self._seed_offset
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return build(self.make_options(), *arguments)
+            before = torch.get_rng_state()
+            built = build(self.make_options(), *arguments)
+            if torch.initial_seed() != seed:
+                self._generator_use = "seeds"
+            elif not torch.equal(torch.get_rng_state(), before):
+                self._generator_use = "draws from"
+            return built
+
+    def build(self) -> Any:
+        """Build the component in the context of a small training."""
+        raise NotImplementedError
 
     def test_contract_version_is_declared(self) -> None:
         api = getattr(self.component, "api", None)
@@ -125,6 +159,15 @@ class ComponentTests:
         undocumented = [name for name, field in fields.items() if not (field.description or "").strip()]
         require(not undocumented, f"these options need a docstring below them: {', '.join(undocumented)}")
         require((self.component.__doc__ or "").strip(), f"{self.component.__name__} needs a docstring")
+
+    def test_constructor_neither_seeds_nor_draws_except_for_initial_weights(self) -> None:
+        """Seeds and draws would change the weights of components that are built later."""
+        self._seed_offset = 3_141_592_653  # a component will hardly seed with this value
+        with no_global_randomness("the constructor"):
+            self.build()
+        allowed = ("", "draws from") if self.draws_weights else ("",)
+        message = f"the constructor {self._generator_use} torch's global generator: use a torch.Generator of your own"
+        require(self._generator_use in allowed, message)
 
     def test_import_is_fast_and_has_no_side_effects(self) -> None:
         """Import the module in a new process."""

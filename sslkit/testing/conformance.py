@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -12,11 +16,18 @@ from pydantic import ValidationError
 from sslkit.components.catalog import Entry
 from sslkit.components.importer import load_component, variant_options
 from sslkit.contracts.component import Component
+from sslkit.data.cache import CACHE_VARIABLE
 from sslkit.errors import ComponentError, SslkitError
 from sslkit.testing import KITS
 from sslkit.testing.base import ComponentTests
 
 IMPORT_TEST = "it can be imported and has the interface of its kind"
+OTHER_TESTS = "all other tests"
+
+REFUSED = "the component refuses the options, context or data of the test: "
+ADVICE = "give the component check_options"
+
+ComponentStatus = Literal["passed", "failed", "not checked"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +36,7 @@ class ConformanceResult:
 
     Attributes:
         test: name of the test in words.
-        status: ``passed``, ``failed``, or ``skipped`` if it cannot run with default options.
+        status: ``passed``, ``failed``, or ``skipped`` if it did not run.
         reason: why it did not pass.
     """
 
@@ -50,6 +61,9 @@ def _first_definition(kit: type, name: str) -> type:
 def run_kit(kit: type[ComponentTests], *, fast: bool = False) -> list[ConformanceResult]:
     """Run the tests of a kit.
 
+    A test is skipped where the component refuses its options, its context or its data: it raises an ``SslkitError``
+    other than a ``ComponentError``.
+
     Args:
         kit: the kit with its component.
         fast: whether to leave out the tests in ``kit.slow``.
@@ -58,41 +72,101 @@ def run_kit(kit: type[ComponentTests], *, fast: bool = False) -> list[Conformanc
     for name, test in kit_tests(kit):
         if fast and name in kit.slow:
             continue
-        words = name.removeprefix("test_").replace("_", " ")
+        words = _words(name)
         try:
             test(kit())
         except AssertionError as error:
             results.append(ConformanceResult(words, "failed", str(error) or "an assertion without a message"))
+        except ComponentError as error:
+            results.append(ConformanceResult(words, "failed", str(error)))
         except SslkitError as error:
-            results.append(ConformanceResult(words, "skipped", f"with default options: {error}"))
+            results.append(ConformanceResult(words, "skipped", f"{REFUSED}{error}"))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # A component may even call sys.exit.
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            results.append(ConformanceResult(words, "failed", reason))
+            results.append(ConformanceResult(words, "failed", _describe(error)))
         else:
             results.append(ConformanceResult(words, "passed"))
     return results
 
 
 def check_component(entry: Entry) -> list[ConformanceResult]:
-    """Import a component, check the contract of its kind, and run the fast tests with default options."""
+    """Import a component, check the contract of its kind, and run its tests with its ``check_options``.
+
+    Without ``check_options``, the options are the default ones, and slow tests are skipped.
+    """
     try:
         component = load_component(entry)
     except ComponentError as error:
         return [ConformanceResult(IMPORT_TEST, "failed", str(error))]
     first = ConformanceResult(IMPORT_TEST, "passed")
-    options = variant_options(entry, component)
-    try:
-        component.Options.model_validate(options)
-    except ValidationError as error:
-        missing = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
-        return [first, ConformanceResult("all other tests", "skipped", f"there is no default for {missing}")]
-    return [first, *run_kit(kit_for(entry.kind.singular, component, options), fast=True)]
+    declared: Mapping[str, Any] | None = None
+    with TemporaryDirectory() as folder, _private_cache(Path(folder) / "cache"):
+        try:
+            (own := Path(folder) / "own").mkdir()
+            declared = component.check_options(own)
+            kit = kit_for(entry.kind.singular, component, {**(declared or {}), **variant_options(entry, component)})
+            kit().make_options()
+        except ValidationError as error:
+            if declared is None and all(problem["type"] == "missing" for problem in error.errors()):
+                missing = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
+                reason = f"there is no default for {missing}: {ADVICE}"
+                return [first, ConformanceResult(OTHER_TESTS, "skipped", reason)]
+            return [first, ConformanceResult("the options of the check are valid", "failed", _describe(error))]
+        except Exception as error:
+            return [first, ConformanceResult("check_options returns options", "failed", _describe(error))]
+        try:
+            kit().build()
+        except ComponentError:
+            pass  # every test reports it
+        except SslkitError as error:
+            return [first, ConformanceResult(OTHER_TESTS, "skipped", f"{REFUSED}{error}: {ADVICE}")]
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+        return [first, *_run_affordable(kit, declared is not None)]
 
 
-def kit_for(kind: str, component: type[Component], options: dict[str, str]) -> type[ComponentTests]:
+def component_status(results: Sequence[ConformanceResult]) -> ComponentStatus:
+    """Return ``failed`` if a test failed, ``not checked`` if at least half of them were skipped, else ``passed``."""
+    statuses = [result.status for result in results if result.test != IMPORT_TEST]
+    if any(result.status == "failed" for result in results):
+        return "failed"
+    return "not checked" if 2 * statuses.count("skipped") >= len(statuses) else "passed"
+
+
+def _run_affordable(kit: type[ComponentTests], quick: bool) -> list[ConformanceResult]:
+    """Run all tests but the import test of a kit, or only the fast ones unless the options make the others quick."""
+    if quick:
+        return run_kit(type(kit.__name__, (kit,), {"slow": ComponentTests.slow}), fast=True)
+    left_out = [name for name, _ in kit_tests(kit) if name in kit.slow - ComponentTests.slow]
+    reason = f"it may take long or need data: {ADVICE}"
+    return run_kit(kit, fast=True) + [ConformanceResult(_words(name), "skipped", reason) for name in left_out]
+
+
+def kit_for(kind: str, component: type[Component], options: Mapping[str, Any]) -> type[ComponentTests]:
     """Return the kit of a kind, as a subclass for a component."""
     kit = KITS[kind]
     own = {"component": component, "options": options, "__module__": __name__, "__doc__": inspect.getdoc(kit)}
     return type(f"{component.__name__}Tests", (kit,), own)
+
+
+@contextmanager
+def _private_cache(folder: Path) -> Iterator[None]:
+    """Let data sets cache images in a folder that is deleted after the check."""
+    before = os.environ.get(CACHE_VARIABLE)
+    os.environ[CACHE_VARIABLE] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ[CACHE_VARIABLE]
+        if before is not None:
+            os.environ[CACHE_VARIABLE] = before
+
+
+def _words(name: str) -> str:
+    return name.removeprefix("test_").replace("_", " ")
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from typing import ClassVar
 
 import torch
@@ -13,7 +14,9 @@ from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.context import Context
 from sslkit.contracts.dataset import Split
 from sslkit.contracts.evaluator import Evaluation, Evaluator, Features
+from sslkit.contracts.needs import KNOWN_NEEDS
 from sslkit.data.store import TensorStore
+from sslkit.runs.returned_evaluation import evaluator_result
 from sslkit.testing.base import ComponentTests, no_global_randomness, require
 
 CLASSES = 3
@@ -50,6 +53,7 @@ class PatternSubject:
         self.seed = seed
         self.context = context
         self.requests: Counter[str] = Counter()
+        self._features: dict[str, Features] = {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self._backbone = _Backbone().eval().requires_grad_(False)
@@ -64,12 +68,22 @@ class PatternSubject:
         return self._splits[split]
 
     def features(self, split: str) -> Features:
-        """Return the features of a split."""
+        """Return the features of a split; computed once."""
         self.requests[split] += 1
-        images = self._splits[split]
-        with torch.no_grad():
-            features = self._backbone(images.images.gather(torch.arange(len(images.images))).float() / 255)
-        return Features(features, images.labels, features[:, :CLASSES])
+        if split not in self._features:
+            images = self._splits[split]
+            with torch.no_grad():
+                features = self._backbone(images.images.gather(torch.arange(len(images.images))).float() / 255)
+            self._features[split] = Features(features, images.labels, features[:, :CLASSES].clone())
+        return self._features[split]
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield what evaluators share, each with its name."""
+        for split in self._splits:
+            part, images = self.features(split), self._splits[split]
+            named = {"features": part.features, "logits": part.logits, "labels": images.labels, "masks": images.masks}
+            yield f"the images of {split}", images.images.gather(torch.arange(len(images.images)))
+            yield from ((f"the {name} of {split}", tensor) for name, tensor in named.items() if tensor is not None)
 
     def backbone(self) -> Backbone:
         """Return the backbone."""
@@ -94,11 +108,13 @@ class EvaluatorTests(ComponentTests):
     """
 
     component: ClassVar[type[Evaluator]]
+    draws_weights = False
 
     slow = ComponentTests.slow | {
         "test_metrics_are_finite_and_valid_json",
         "test_the_protocol_names_the_split",
         "test_the_backbone_is_unchanged",
+        "test_features_labels_and_images_are_not_modified",
         "test_it_is_deterministic_and_uses_no_global_randomness",
         "test_test_labels_change_no_choice",
     }
@@ -107,18 +123,25 @@ class EvaluatorTests(ComponentTests):
         """Return a run to evaluate."""
         return PatternSubject(self.make_context(image_size=SIDE, view_size=SIDE))
 
+    def build(self) -> Evaluator:
+        """Build the evaluator."""
+        evaluator: Evaluator = self.make()
+        return evaluator
+
     def evaluate(self, subject: PatternSubject | None = None) -> Evaluation:
         """Return the evaluator's result."""
-        evaluator: Evaluator = self.make()
-        return evaluator.evaluate(subject or self.subject())
+        return self.build().evaluate(subject or self.subject())
 
     def test_needs_are_known(self) -> None:
-        unknown = set(self.component.needs) - {"labels", "test"}
-        require(not unknown, f"needs may hold 'labels' and 'test', not {sorted(unknown)}")
+        unknown = sorted(set(self.component.needs) - set(KNOWN_NEEDS["evaluator"]))
+        require(not unknown, f"needs may contain {', '.join(KNOWN_NEEDS['evaluator'])}, not {', '.join(unknown)}")
 
     def test_metrics_are_finite_and_valid_json(self) -> None:
         result = self.evaluate()
-        require(isinstance(result, Evaluation), "evaluate must return an Evaluation")
+        try:
+            evaluator_result(result, {})
+        except ValueError as error:
+            raise AssertionError(f"the result of evaluate cannot be saved: {error}") from error
         require(result.metrics, "metrics must not be empty")
         for part in (result.metrics, result.protocol, result.baselines):
             try:
@@ -144,10 +167,18 @@ class EvaluatorTests(ComponentTests):
         unchanged = all(torch.equal(value, after[name]) for name, value in before.items())
         require(unchanged and not subject.backbone().training, "train only a copy of the backbone")
 
+    def test_features_labels_and_images_are_not_modified(self) -> None:
+        """Evaluators of one run share them."""
+        subject = self.subject()
+        before = {name: tensor.clone() for name, tensor in subject.tensors()}
+        self.evaluate(subject)
+        for name, tensor in subject.tensors():
+            require(torch.equal(tensor, before[name]), f"an evaluator must not modify {name}: other evaluators read it")
+
     def test_it_is_deterministic_and_uses_no_global_randomness(self) -> None:
-        first = self.evaluate()
+        first, evaluator, subject = self.evaluate(), self.build(), self.subject()
         with no_global_randomness("an evaluator"):
-            again = self.evaluate()
+            again = evaluator.evaluate(subject)
         require(dict(first.metrics) == dict(again.metrics), "the same run must give equal metrics")
 
     def test_test_labels_change_no_choice(self) -> None:

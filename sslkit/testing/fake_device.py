@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from sslkit.errors import SslkitError
+
 SYNCING_OPERATORS = frozenset({"aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::equal"})
 """Operators that copy a value from the device to the host."""
 
@@ -94,7 +96,7 @@ def fake_device(*modules: nn.Module) -> Iterator[tuple[FakeDevice, tuple[Any, ..
                 device.move(module)
             with ForbidDeviceSync():  # type: ignore[no-untyped-call]  # TorchDispatchMode is untyped
                 yield device, copies
-    except DeviceSyncError:
+    except (DeviceSyncError, SslkitError):
         raise
     except Exception as error:
         cause = " ".join(str(error).split())

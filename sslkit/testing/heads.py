@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from sslkit.contracts.head import Head, HeadOutput
 from sslkit.testing.base import ComponentTests, no_global_randomness, require
 from sslkit.testing.fake_device import fake_device
+from sslkit.testing.graphs import own_gradients, require_no_kept_graph
 
 
 class HeadTests(ComponentTests):
@@ -84,6 +86,29 @@ class HeadTests(ComponentTests):
                 finite = value.grad is not None and bool(value.grad.isfinite().all())
                 require(finite, f"no finite gradient reaches {name}")
         require(features.grad is not None and bool(features.grad.any()), "no gradient reaches the features")
+
+    def test_gradients_reach_every_image(self) -> None:
+        features = self.features().requires_grad_()
+        reached = own_gradients(self.build()(features).embedding, features)
+        missing = ", ".join(str(image) for image, has_gradient in enumerate(reached) if not has_gradient)
+        require(not any(reached) or not missing, f"no gradient of their embedding reaches the images {missing}")
+
+    def test_input_features_are_not_modified(self) -> None:
+        """Other heads read the same features."""
+        head, features = self.build(), self.features()
+        for training in (True, False):
+            with torch.no_grad():
+                head.train(training)(features)
+            require(torch.equal(features, self.features()), "the head must not modify its input features")
+
+    def test_no_graph_is_kept_after_a_step(self) -> None:
+        head = self.build()
+
+        def step(mark: Callable[[Tensor], Tensor], number: int) -> Tensor:
+            output = head(mark(self.features(number).requires_grad_()))
+            return torch.cat([output.embedding, *output.logits], 1).mean()
+
+        require_no_kept_graph("the head", step)
 
     def test_eval_embeddings_do_not_depend_on_other_images(self) -> None:
         head, features = self.build().eval(), self.features()

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from sslkit.contracts.context import Context, World
+from sslkit.contracts.context import World
 from sslkit.contracts.loss import BranchOutputs, Loss, LossOutput, ViewOutputs
-from sslkit.testing.base import ComponentTests, no_global_randomness, require
+from sslkit.contracts.needs import KNOWN_NEEDS
+from sslkit.testing.base import no_global_randomness, require, works_or_refuses
 from sslkit.testing.fake_device import fake_device
+from sslkit.testing.graphs import require_no_kept_graph
+from sslkit.testing.loss_inputs import LossInputs, map_tensors, named_tensors
 from sslkit.testing.random_branch import (
     RandomBranch,
     reverse_classes,
+    reverse_first_views,
     reverse_images,
     rotate_embeddings,
     scale_embeddings,
@@ -33,7 +38,7 @@ GLOBAL_BATCH_ADVICE = (
 )
 
 
-class LossTests(ComponentTests):
+class LossTests(LossInputs):
     """Conformance tests for a loss. Set ``component`` and, if needed, ``options``.
 
     Attributes:
@@ -45,40 +50,9 @@ class LossTests(ComponentTests):
     component: ClassVar[type[Loss]]
     invariances: ClassVar[frozenset[Invariance]] = frozenset({"images"})
 
-    def make_context(self, **facts: Any) -> Context:
-        """Return the context of a small training, with classifiers only if the loss reads logits."""
-        own = {} if "logits" in self.component.needs else {"classifiers": ()}
-        return super().make_context(**own | facts)
-
-    def build(self, world: World | None = None, **facts: Any) -> Loss:
-        """Build the loss in float64."""
-        loss: Loss = self.make(self.make_context(world=world or World(), **facts))
-        return loss.double()
-
-    def random_branches(self, seed: int = 0, dtype: torch.dtype = torch.float64) -> dict[str, RandomBranch]:
-        """Return random outputs of student and teacher for the global batch."""
-        context = self.make_context()
-        student = RandomBranch(context, context.view_count, seed, dtype)
-        teacher = RandomBranch(context, context.global_view_count, seed + 1000, dtype)
-        teacher.prototypes = student.prototypes
-        return {"student": student, "teacher": teacher}
-
-    def view_outputs(
-        self, branches: dict[str, RandomBranch], step: int = 0, images: slice = slice(None)
-    ) -> ViewOutputs:
-        """Return the input of the loss for a slice of the images."""
-        context = self.make_context()
-        outputs = {name: branch.outputs(images) for name, branch in branches.items()}
-        if "teacher" not in self.component.needs:
-            del outputs["teacher"]
-        index = torch.arange(context.batch_size)[images]
-        return ViewOutputs(outputs, context.global_view_count, index, step, step // context.steps_per_epoch)
-
-    def leaves(self, branch: RandomBranch) -> list[Tensor]:
-        """Return the leaf tensors of a branch that the loss reads, one for each view."""
-        needs = self.component.needs
-        reads_embeddings = needs & {"embeddings", "logits"} or not needs - {"teacher"}
-        return list(branch.embeddings if reads_embeddings else branch.features)
+    def test_needs_are_known(self) -> None:
+        unknown = sorted(set(self.component.needs) - set(KNOWN_NEEDS["loss"]))
+        require(not unknown, f"needs may contain {', '.join(KNOWN_NEEDS['loss'])}, not {', '.join(unknown)}")
 
     def test_loss_is_a_finite_scalar(self) -> None:
         for step in range(3):
@@ -117,6 +91,69 @@ class LossTests(ComponentTests):
             finite = gradient is not None and bool(gradient.isfinite().all())
             require(finite, f"the gradient of view {view} is not finite")
 
+    def test_gradients_reach_every_image(self) -> None:
+        """A view without any gradient is reported by the test above."""
+        reached = torch.zeros(self.make_context().view_count, self.make_context().batch_size, dtype=torch.bool)
+        for seed in range(3):
+            branches = self.random_branches(seed)
+            self.build()(self.view_outputs(branches)).total.backward()
+            for view, leaf in enumerate(self.leaves(branches["student"])):
+                if leaf.grad is not None:
+                    reached[view] |= leaf.grad.any(1)
+        for view, images in enumerate(reached.tolist()):
+            missing = ", ".join(str(image) for image, has_gradient in enumerate(images) if not has_gradient)
+            require(not any(images) or not missing, f"no gradient reaches view {view} of the images {missing}")
+
+    def test_works_with_any_number_of_views(self) -> None:
+        _, expected = self._total_and_last_gradient()
+        for views, global_views in ((2, 2), (3, 3), (6, 2)):
+            case = f"with {views} views, of which {global_views} are global,"
+            with works_or_refuses(f"{case} the loss"):
+                total, reached = self._total_and_last_gradient(view_count=views, global_view_count=global_views)
+                require(bool(total.isfinite()), f"{case} the loss must be finite, not {total.item()}")
+                require(reached or not expected, f"{case} no gradient reaches the last view")
+
+    def _total_and_last_gradient(self, **facts: Any) -> tuple[Tensor, bool]:
+        branches = self.random_branches(**facts)
+        total = self.build(**facts)(self.view_outputs(branches, **facts)).total
+        total.backward()
+        gradient = self.leaves(branches["student"])[-1].grad
+        return total, gradient is not None and bool(gradient.any())
+
+    def test_equal_views_give_a_finite_loss_and_gradient(self) -> None:
+        branches = self.random_branches(dtype=torch.float32)
+        student = branches["student"]
+        with torch.no_grad():
+            for branch in branches.values():
+                for own, first in ((branch.features, student.features[0]), (branch.embeddings, student.embeddings[0])):
+                    for view in own:
+                        view.copy_(first)
+        total = self.build().float()(self.view_outputs(branches)).total
+        total.backward()
+        require(bool(total.isfinite()), f"if all views are equal, the loss must be finite, not {total.item()}")
+        for leaf in self.leaves(student):
+            finite = leaf.grad is None or bool(leaf.grad.isfinite().all())
+            require(
+                finite, "if all views are equal, the gradient must be finite; the gradient of a square root at 0 is not"
+            )
+
+    def test_inputs_are_not_modified(self) -> None:
+        """Other losses read the same features, embeddings, logits and index."""
+        loss = self.build()
+        for step in range(3):
+            outputs = self.view_outputs(self.random_branches(step), step)
+            before = {name: tensor.detach().clone() for name, tensor in named_tensors(outputs)}
+            loss(outputs)
+            changed = [name for name, tensor in named_tensors(outputs) if not torch.equal(tensor, before[name])]
+            require(not changed, f"the loss must not modify its inputs, but it changes {', '.join(changed)}")
+
+    def test_no_graph_is_kept_after_a_step(self) -> None:
+        loss = self.build()
+        require_no_kept_graph(
+            "the loss",
+            lambda mark, step: loss(map_tensors(self.view_outputs(self.random_branches(step), step), mark)).total,
+        )
+
     def test_no_gradient_reaches_the_teacher(self) -> None:
         branches = self.random_branches()
         self.build()(self.view_outputs(branches)).total.backward()
@@ -130,7 +167,7 @@ class LossTests(ComponentTests):
 
     def test_state_dict_restores_the_full_state(self) -> None:
         """A resumed run must continue exactly."""
-        one, other = self.build(), self.make(self.make_context(), seed=1).double()
+        one, other = self.build(), self.build(seed=1)
         for step in range(3):
             one(self.view_outputs(self.random_branches(step), step))
         other.load_state_dict(one.state_dict())
@@ -194,7 +231,7 @@ class LossTests(ComponentTests):
     def test_declared_invariances_hold(self) -> None:
         transformations: dict[Invariance, Callable[[dict[str, RandomBranch]], None]] = {
             "images": reverse_images,
-            "global views": self._reverse_global_views,
+            "global views": partial(reverse_first_views, count=self.make_context().global_view_count),
             "classes": reverse_classes,
             "rotation": rotate_embeddings,
             "scale": scale_embeddings,
@@ -208,9 +245,3 @@ class LossTests(ComponentTests):
             before, after = (self.build()(self.view_outputs(branches)).total for branches in (original, changed))
             close = torch.allclose(before, after, rtol=TOLERANCE, atol=TOLERANCE)
             require(close, f"the loss must not depend on {name}: {before.item():.6f} becomes {after.item():.6f}")
-
-    def _reverse_global_views(self, branches: dict[str, RandomBranch]) -> None:
-        count = self.make_context().global_view_count
-        for branch in branches.values():
-            for views in (branch.features, branch.embeddings):
-                views[:count] = views[:count][::-1]

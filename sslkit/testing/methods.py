@@ -2,72 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
-from sslkit.contracts.backbone import Backbone
-from sslkit.contracts.head import Head
-from sslkit.contracts.loss import Loss, LossOutput, ViewOutputs
 from sslkit.contracts.method import Batch, Method, MethodOutput, Parts, WeightedLoss
-from sslkit.testing.base import ComponentTests, no_global_randomness, require
+from sslkit.testing.base import ComponentTests, no_global_randomness, require, works_or_refuses
 from sslkit.testing.fake_device import fake_device
-
-
-class _Backbone(Backbone):
-    api = 1
-    feature_dim = 12
-
-    def __init__(self) -> None:
-        nn.Module.__init__(self)
-        self.layers = nn.Sequential(nn.Conv2d(3, 12, 8, 8), nn.BatchNorm2d(12), nn.ReLU())
-
-    def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.layers(images).mean((2, 3))
-        return features
-
-    def feature_maps(self, images: Tensor) -> dict[int, Tensor]:
-        return {8: self.layers(images)}
-
-
-class _Head(Head):
-    api = 1
-    embedding_dim = 6
-    classifiers = (5,)
-
-    def __init__(self) -> None:
-        nn.Module.__init__(self)
-        self.projection = nn.Linear(12, 6)
-        self.prototypes = nn.Linear(6, 5, bias=False)
-
-    def embed(self, features: Tensor) -> Tensor:
-        return normalize(self.projection(features))
-
-    def classify(self, embedding: Tensor) -> tuple[Tensor, ...]:
-        return (self.prototypes(embedding),)
-
-
-class _Loss(Loss):
-    """Distance between views plus entropy of the class probabilities. It records its inputs."""
-
-    api = 1
-    needs = frozenset({"embeddings", "logits"})
-
-    def __init__(self) -> None:
-        nn.Module.__init__(self)
-        self.inputs: list[ViewOutputs] = []
-
-    def forward(self, views: ViewOutputs) -> LossOutput:
-        self.inputs.append(views)
-        embeddings, (logits,) = views.student.embeddings, views.student.logits
-        distances = [(embeddings[i] - embeddings[j]).square().sum(1).mean() for i, j in views.pairs()]
-        distance = torch.stack(distances).mean()
-        entropy = torch.stack([-(view.softmax(1) * view.log_softmax(1)).sum(1).mean() for view in logits]).mean()
-        return LossOutput(distance + entropy, {"distance": distance})
+from sslkit.testing.graphs import require_no_kept_graph
+from sslkit.testing.method_parts import RecordingLoss, SmallBackbone, SmallHead
 
 
 class MethodTests(ComponentTests):
@@ -78,30 +24,32 @@ class MethodTests(ComponentTests):
 
     component: ClassVar[type[Method]]
 
-    def build(self, seed: int = 0, losses: Mapping[str, tuple[float, int]] | None = None) -> Method:
+    def build(self, seed: int = 0, losses: Mapping[str, tuple[float, int]] | None = None, **facts: Any) -> Method:
         """Build the method with its parts.
 
         Args:
             seed: seed of the weights.
             losses: weight and start epoch of each loss, by name; by default one loss, "agree".
+            facts: facts of the context that differ from the default.
         """
         settings = losses or {"agree": (1.0, 0)}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             weighted = (
-                WeightedLoss(name, _Loss(), weight, "head", start) for name, (weight, start) in settings.items()
+                WeightedLoss(name, RecordingLoss(), weight, "head", start) for name, (weight, start) in settings.items()
             )
-            parts = Parts(_Backbone(), {"head": _Head()}, tuple(weighted))
+            parts = Parts(SmallBackbone(), {"head": SmallHead()}, tuple(weighted))
         # As in training, only losses receive the facts of a head.
-        context = self.make_context(embedding_dim=0, classifiers=())
+        context = self.make_context(embedding_dim=0, classifiers=(), **facts)
         method: Method = self.make(context, parts, seed=seed)
         return method
 
-    def batch(self, step: int = 0) -> Batch:
-        """Return two global and two local random views of eight images."""
+    def batch(self, step: int = 0, global_views: int = 2, local_views: tuple[int, ...] = (2,)) -> Batch:
+        """Return random views of eight images: a group of global views, and groups of local views."""
         context, generator = self.make_context(), torch.Generator().manual_seed(step)
-        groups = (torch.randn(2, 8, 3, 32, 32, generator=generator), torch.randn(2, 8, 3, 16, 16, generator=generator))
-        return Batch(groups, 2, torch.arange(8), step, step // context.steps_per_epoch)
+        sizes = [(global_views, 32), *((count, 16) for count in local_views)]
+        groups = tuple(torch.randn(count, 8, 3, side, side, generator=generator) for count, side in sizes)
+        return Batch(groups, global_views, torch.arange(8), step, step // context.steps_per_epoch)
 
     def train_step(self, method: Method, step: int) -> Tensor:
         """Take an optimizer step and return its loss."""
@@ -125,7 +73,7 @@ class MethodTests(ComponentTests):
 
     def test_backbone_and_heads_are_attributes(self) -> None:
         method = self.build()
-        require(isinstance(method.backbone, _Backbone), "method.backbone must be the trained backbone")
+        require(isinstance(method.backbone, SmallBackbone), "method.backbone must be the trained backbone")
         require(list(method.heads) == ["head"], "method.heads must map names to the heads of the recipe")
 
     def test_gradients_reach_backbone_and_head(self) -> None:
@@ -137,11 +85,61 @@ class MethodTests(ComponentTests):
         for name, value in method.named_parameters():
             require(value.grad is None or bool(value.grad.isfinite().all()), f"the gradient of {name} is not finite")
 
+    def test_gradients_reach_every_image(self) -> None:
+        batch = self.batch()
+        views = tuple(group.requires_grad_() for group in batch.views)
+        method = self.build()
+        for module in method.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()  # its batch statistics would pass the gradients of other images on
+        method(replace(batch, views=views)).loss.backward()
+        for group, own in enumerate(views):
+            for view, images in enumerate([] if own.grad is None else own.grad.flatten(2).any(2).tolist()):
+                missing = ", ".join(str(image) for image, has_gradient in enumerate(images) if not has_gradient)
+                message = f"no gradient reaches view {view} of group {group} of the images {missing}"
+                require(not any(images) or not missing, message)
+
+    def test_works_with_any_number_of_views(self) -> None:
+        for global_views, local_views in ((2, ()), (3, ()), (2, (4,)), (1, (1, 2))):
+            count = global_views + sum(local_views)
+            case = f"with {global_views} global views and {len(local_views)} groups of local views {local_views}"
+            with works_or_refuses(f"{case}, the method"):
+                method = self.build(view_count=count, global_view_count=global_views)
+                loss = method(self.batch(0, global_views, local_views)).loss
+                loss.backward()
+                require(bool(loss.isfinite()), f"{case}, the loss must be finite, not {loss.item()}")
+                recorded = method.losses["agree"]
+                assert isinstance(recorded, RecordingLoss)
+                received = len(recorded.inputs[0].student.features) if recorded.inputs else count
+                require(received == count, f"{case}, losses receive {received} views of the student, not {count}")
+
+    def test_inputs_are_not_modified(self) -> None:
+        method, batch = self.build(), self.batch()
+        views, index = [group.clone() for group in batch.views], batch.index.clone()
+        method(batch).loss.backward()
+        method.after_step()
+        same = all(map(torch.equal, views, batch.views)) and torch.equal(index, batch.index)
+        require(same, "the method must not modify the views or the index of the batch")
+
+    def test_no_graph_is_kept_after_a_step(self) -> None:
+        method = self.build()
+
+        def step(mark: Callable[[Tensor], Tensor], number: int) -> Tensor:
+            batch = self.batch(number)
+            views = tuple(mark(group.requires_grad_()) for group in batch.views)
+            loss: Tensor = method(replace(batch, views=views)).loss
+            for recorded in method.losses.values():
+                assert isinstance(recorded, RecordingLoss)
+                recorded.inputs.clear()
+            return loss
+
+        require_no_kept_graph("the method", step)
+
     def test_losses_receive_every_announced_branch(self) -> None:
         method = self.build()
         method(self.batch())
         loss = method.losses["agree"]
-        assert isinstance(loss, _Loss)
+        assert isinstance(loss, RecordingLoss)
         require(loss.inputs, "the method must call the losses of the recipe")
         actual, announced = sorted(loss.inputs[0].branches), sorted(method.branches)
         require(actual == announced, f"losses receive the branches {actual}, but method.branches is {announced}")
@@ -159,7 +157,7 @@ class MethodTests(ComponentTests):
     def test_losses_start_at_their_start_epoch(self) -> None:
         method = self.build(losses={"agree": (1.0, 0), "later": (1.0, 1)})
         later = method.losses["later"]
-        assert isinstance(later, _Loss)
+        assert isinstance(later, RecordingLoss)
         method(self.batch(0))
         require(not later.inputs, "a loss must not be called before its start_epoch")
         method(self.batch(self.make_context().steps_per_epoch))
@@ -170,7 +168,7 @@ class MethodTests(ComponentTests):
         method = self.build()
         method(self.batch())
         loss = method.losses["agree"]
-        assert isinstance(loss, _Loss)
+        assert isinstance(loss, RecordingLoss)
         for name, branch in loss.inputs[0].branches.items():
             expected = [views[0] for views in branch.logits]
             actual = branch.classify(branch.embeddings[0]) if branch.classify is not None else ()

@@ -19,6 +19,7 @@ class OptimizerTests(ComponentTests):
     """Conformance tests for an optimizer. Set ``component`` and, if needed, ``options``."""
 
     component: ClassVar[type[Optimizer]]
+    draws_weights = False
 
     def build(self) -> Training:
         """Return a small linear layer, its torch optimizer and its schedule."""

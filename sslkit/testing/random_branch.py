@@ -52,6 +52,13 @@ def reverse_images(branches: dict[str, RandomBranch]) -> None:
             views[:] = [view.flip(0) for view in views]
 
 
+def reverse_first_views(branches: dict[str, RandomBranch], count: int) -> None:
+    """Reverse the order of the first ``count`` views."""
+    for branch in branches.values():
+        for views in (branch.features, branch.embeddings):
+            views[:count] = views[:count][::-1]
+
+
 def reverse_classes(branches: dict[str, RandomBranch]) -> None:
     """Reverse the order of the classes."""
     for branch in branches.values():

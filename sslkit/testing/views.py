@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import ClassVar
 
 import torch
@@ -20,6 +21,7 @@ class ViewsTests(ComponentTests):
     """
 
     component: ClassVar[type[Views]]
+    draws_weights = False
     channels: ClassVar[int] = 3
 
     def build(self) -> Views:
@@ -84,6 +86,15 @@ class ViewsTests(ComponentTests):
         views, images = self.build(), self.images()
         views.apply(images, self.draw(views))
         require(torch.equal(images, self.images()), "apply must not modify its input images")
+
+    def test_parameters_are_not_modified(self) -> None:
+        views = self.build()
+        drawn = self.draw(views)
+        before = deepcopy(drawn)
+        views.apply(self.images(), drawn)
+        for own, expected in zip(drawn, before, strict=True):
+            changed = [name for name in expected if not torch.equal(own[name], expected[name])]
+            require(not changed, f"apply must not modify the parameters {', '.join(changed)}")
 
     def test_works_on_any_device_without_a_device_sync(self) -> None:
         views, images = self.build(), self.images()

@@ -168,6 +168,27 @@ class BackboneThatSyncsInTraining(ValidBackbone):
         return features * bool(features.detach().isfinite().all()) if self.training else features
 
 
+@MUTANTS.fails("test_constructor_neither_seeds_nor_draws_except_for_initial_weights")
+class BackboneThatSeedsTorchInItsConstructor(ValidBackbone):
+    def __init__(self, options: Any, context: sslkit.Context) -> None:
+        torch.manual_seed(0)
+        super().__init__(options, context)
+
+
+@MUTANTS.fails("test_gradients_reach_every_image")
+class BackboneThatDetachesHalfOfTheImages(ValidBackbone):
+    def forward(self, images: Tensor) -> Tensor:
+        features, half = super().forward(images), len(images) // 2
+        return torch.cat([features[:half], features[half:].detach()])
+
+
+@MUTANTS.fails("test_no_graph_is_kept_after_a_step")
+class BackboneThatKeepsItsFeatures(ValidBackbone):
+    def forward(self, images: Tensor) -> Tensor:
+        self.features = super().forward(images)
+        return self.features
+
+
 class TestMutants(MutantTests):
     kind = "backbone"
     valid = (

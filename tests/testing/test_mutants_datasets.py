@@ -87,6 +87,20 @@ class DatasetThatUsesGlobalRandomnessGlobally(ValidDataset):
         return super().make()
 
 
+@MUTANTS.fails("test_constructor_neither_seeds_nor_draws_except_for_initial_weights")
+class DatasetThatDrawsInItsConstructor(ValidDataset):
+    def __init__(self, options: Any) -> None:
+        super().__init__(options)
+        torch.rand(1)
+
+
+@MUTANTS.fails("test_constructor_neither_seeds_nor_draws_except_for_initial_weights")
+class DatasetThatSeedsPythonInItsConstructor(ValidDataset):
+    def __init__(self, options: Any) -> None:
+        super().__init__(options)
+        random.seed(0)
+
+
 class TestMutants(MutantTests):
     kind = "dataset"
     valid = (ValidDataset,)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from typing import Any
+
 import torch
 from mutants import Mutants, MutantTests
 
@@ -67,6 +70,21 @@ class EvaluatorThatSelectsOnTest(ValidEvaluator):
         evaluation = super().evaluate(subject)
         chosen = "this" if evaluation.metrics["top1"] > 0.5 else "that"
         return sslkit.Evaluation(evaluation.metrics, {"split": "test", "chosen": chosen})
+
+
+@MUTANTS.fails("test_constructor_neither_seeds_nor_draws_except_for_initial_weights")
+class EvaluatorThatDrawsInItsConstructor(ValidEvaluator):
+    def __init__(self, options: Any) -> None:
+        super().__init__(options)
+        random.random()
+
+
+@MUTANTS.fails("test_features_labels_and_images_are_not_modified")
+class EvaluatorThatScalesFeaturesInPlace(ValidEvaluator):
+    def evaluate(self, subject: sslkit.Subject) -> sslkit.Evaluation:
+        evaluation = super().evaluate(subject)
+        subject.features("train").features.mul_(2)
+        return evaluation
 
 
 class TestMutants(MutantTests):

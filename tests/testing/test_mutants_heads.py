@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy
 import torch
 from mutants import Mutants, MutantTests
 from torch import Tensor, nn
@@ -95,6 +96,36 @@ class HeadWithUnsavedState(ValidHead):
 class HeadThatSyncs(ValidHead):
     def embed(self, features: Tensor) -> Tensor:
         return super().embed(features if bool(features.isfinite().all()) else features * 0)
+
+
+@MUTANTS.fails("test_constructor_neither_seeds_nor_draws_except_for_initial_weights")
+class HeadThatDrawsFromNumpyInItsConstructor(ValidHead):
+    def __init__(self, options: Any, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        numpy.random.rand()
+
+
+@MUTANTS.fails("test_gradients_reach_every_image")
+class HeadThatDetachesHalfOfTheImages(ValidHead):
+    def embed(self, features: Tensor) -> Tensor:
+        embedding, half = super().embed(features), len(features) // 2
+        return torch.cat([embedding[:half], embedding[half:].detach()])
+
+
+@MUTANTS.fails("test_input_features_are_not_modified")
+class HeadThatModifiesFeatures(ValidHead):
+    def embed(self, features: Tensor) -> Tensor:
+        embedding = super().embed(features)
+        if self.training and not torch.is_grad_enabled():
+            features += 1
+        return embedding
+
+
+@MUTANTS.fails("test_no_graph_is_kept_after_a_step")
+class HeadThatKeepsItsEmbedding(ValidHead):
+    def embed(self, features: Tensor) -> Tensor:
+        self.kept = {"embedding": super().embed(features)}
+        return self.kept["embedding"]
 
 
 class TestMutants(MutantTests):

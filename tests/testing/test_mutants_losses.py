@@ -6,39 +6,13 @@ from typing import Any
 
 import numpy
 import torch
+from loss_mutants import INPUT_MUTANTS, ValidLoss
 from mutants import Mutants, MutantTests
 from torch import Tensor
 
 import sslkit
-from sslkit.contracts import options
 
-MUTANTS = Mutants()
-
-
-class ValidLoss(sslkit.Loss):
-    """Distance between views plus negative entropy of the class usage over the global batch."""
-
-    api = 1
-    needs = frozenset({"embeddings", "logits"})
-
-    class Options(options.Options):
-        weight: float = 1.0
-        """Weight of the class usage, 0 or more."""
-
-    def __init__(self, options: Options, context: sslkit.Context) -> None:
-        super().__init__(options, context)
-        self.weight, self.world = options.weight, context.world
-        self.register_buffer("mean", torch.zeros(context.embedding_dim))
-
-    def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
-        student = views.student
-        pairs = [(student.embeddings[i] - student.embeddings[j]).square().sum(1).mean() for i, j in views.pairs()]
-        shares = [self.world.sum(own[0].softmax(1).mean(0)) / self.world.size for own in student.logits]
-        usage = torch.stack([(share * share.log()).sum() for share in shares]).sum()
-        centre = self.world.sum(student.embeddings[0].detach().mean(0)) / self.world.size
-        drift = (student.embeddings[1] - self.mean).square().sum(1).mean()
-        self.mean = (0.9 * self.mean + 0.1 * centre).to(self.mean.dtype)
-        return sslkit.LossOutput(torch.stack(pairs).mean() + self.weight * usage + drift, {"usage": usage})
+MUTANTS = Mutants(INPUT_MUTANTS)
 
 
 @MUTANTS.fails("test_contract_version_is_declared")
@@ -169,6 +143,18 @@ class LossThatDependsOnTheFirstImage(ValidLoss):
         result = super().forward(views)
         embeddings = self.world.gather(views.student.embeddings[0])
         return sslkit.LossOutput(result.total + embeddings[0].square().sum() + embeddings[0, 0])
+
+
+@MUTANTS.fails("test_constructor_neither_seeds_nor_draws_except_for_initial_weights")
+class LossThatSeedsNumpyInItsConstructor(ValidLoss):
+    def __init__(self, options: Any, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        numpy.random.seed(0)
+
+
+@MUTANTS.fails("test_needs_are_known")
+class LossWithAnUnknownNeed(ValidLoss):
+    needs = ValidLoss.needs | {"patience"}
 
 
 class TestMutants(MutantTests):

@@ -146,6 +146,54 @@ class MethodWithAStaleCopy(ValidMethod):
         return sslkit.MethodOutput(super().forward(batch).loss + self.first.square().sum())
 
 
+@MUTANTS.fails("test_constructor_neither_seeds_nor_draws_except_for_initial_weights")
+class MethodThatDrawsFromNumpyInItsConstructor(ValidMethod):
+    def __init__(self, options: Any, context: sslkit.Context, parts: sslkit.Parts) -> None:
+        super().__init__(options, context, parts)
+        numpy.random.rand()
+
+
+@MUTANTS.fails("test_gradients_reach_every_image")
+class MethodThatDetachesHalfOfTheImages(ValidMethod):
+    def encode(self, batch: sslkit.Batch) -> sslkit.ViewOutputs:
+        outputs, half = super().encode(batch), len(batch.index) // 2
+
+        def part(tensor: torch.Tensor) -> torch.Tensor:
+            return torch.cat([tensor[:half], tensor[half:].detach()])
+
+        embeddings, (logits,) = outputs.student.embeddings, outputs.student.logits
+        branch = replace(outputs.student, embeddings=tuple(map(part, embeddings)), logits=(tuple(map(part, logits)),))
+        return replace(outputs, branches={"student": branch})
+
+
+@MUTANTS.fails("test_works_with_any_number_of_views")
+class MethodThatNeedsLocalViews(ValidMethod):
+    def encode(self, batch: sslkit.Batch) -> sslkit.ViewOutputs:
+        global_views, local_views = batch.views
+        return super().encode(replace(batch, views=(global_views, local_views)))
+
+
+@MUTANTS.fails("test_works_with_any_number_of_views")
+class MethodThatEncodesTheFirstTwoGroups(ValidMethod):
+    def encode(self, batch: sslkit.Batch) -> sslkit.ViewOutputs:
+        return super().encode(replace(batch, views=batch.views[:2]))
+
+
+@MUTANTS.fails("test_inputs_are_not_modified")
+class MethodThatModifiesTheIndex(ValidMethod):
+    def forward(self, batch: sslkit.Batch) -> sslkit.MethodOutput:
+        batch.index.add_(1)
+        return super().forward(batch)
+
+
+@MUTANTS.fails("test_no_graph_is_kept_after_a_step")
+class MethodThatKeepsItsLoss(ValidMethod):
+    def forward(self, batch: sslkit.Batch) -> sslkit.MethodOutput:
+        result = super().forward(batch)
+        self.last = result.loss
+        return result
+
+
 class TestMutants(MutantTests):
     kind = "method"
     valid = (ValidMethod,)

@@ -112,6 +112,13 @@ class OptimizerThatUsesGlobalRandomness(ValidOptimizer):
         return optimizer
 
 
+@MUTANTS.fails("test_constructor_neither_seeds_nor_draws_except_for_initial_weights")
+class OptimizerThatDrawsInItsConstructor(ValidOptimizer):
+    def __init__(self, options: Any, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        torch.rand(1)
+
+
 class TestMutants(MutantTests):
     kind = "optimizer"
     valid = (ValidOptimizer,)

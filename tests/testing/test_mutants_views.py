@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from mutants import Mutants, MutantTests
 from torch import Tensor
@@ -80,6 +82,24 @@ class ViewsThatModifyImages(ValidViews):
 class ViewsThatSync(ValidViews):
     def apply(self, images: Tensor, parameters: sslkit.Parameters) -> tuple[Tensor, ...]:
         return super().apply(images if images.max() > 1 else images * 255, parameters)
+
+
+@MUTANTS.fails("test_constructor_neither_seeds_nor_draws_except_for_initial_weights")
+class ViewsThatDrawInTheirConstructor(ValidViews):
+    def __init__(self, options: Any, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        self.shift = torch.rand(1)
+
+
+@MUTANTS.fails("test_parameters_are_not_modified")
+class ViewsThatModifyParameters(ValidViews):
+    def draw(self, n: int, generator: torch.Generator) -> sslkit.Parameters:
+        return tuple({**own, "uses": torch.zeros_like(own["light"])} for own in super().draw(n, generator))
+
+    def apply(self, images: Tensor, parameters: sslkit.Parameters) -> tuple[Tensor, ...]:
+        for own in parameters:
+            own["uses"].add_(1)
+        return super().apply(images, parameters)
 
 
 class TestMutants(MutantTests):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -57,6 +59,10 @@ class Timm(sslkit.Backbone):
             if reserved:
                 raise ValueError(f"{', '.join(reserved)} cannot be set here")
             return arguments
+
+    @classmethod
+    def check_options(cls, folder: Path) -> Mapping[str, Any]:
+        return {"model": "test_resnet"}
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -41,6 +45,10 @@ class DigitScenes(sslkit.Dataset):
         """Seed of all random draws."""
 
     options: Options
+
+    @classmethod
+    def check_options(cls, folder: Path) -> Mapping[str, Any]:
+        return {"train": 8, "test": 3}
 
     @property
     def splits(self) -> tuple[str, ...]:

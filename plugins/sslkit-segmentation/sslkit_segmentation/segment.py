@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -75,6 +77,10 @@ class Segment(sslkit.Evaluator):
         """Also train the backbone, with the same learning rate."""
 
     options: Options
+
+    @classmethod
+    def check_options(cls, folder: Path) -> Mapping[str, Any]:
+        return {"epochs": 1}
 
     def evaluate(self, subject: sslkit.Subject) -> sslkit.Evaluation:
         """Return ``miou``, the mean intersection over union of the classes, and ``pixel_accuracy``, on the test images.

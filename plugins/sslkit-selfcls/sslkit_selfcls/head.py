@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -48,6 +50,10 @@ class SelfClassifierHead(sslkit.Head):
 
         train_gain: bool = True
         """Train the gain of each class; false keeps gains at 1, so that logits are cosines."""
+
+    @classmethod
+    def check_options(cls, folder: Path) -> Mapping[str, Any]:
+        return {"classifiers": [7, 3], "hidden_dims": [16]}
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)

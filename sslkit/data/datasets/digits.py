@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
 from pydantic import Field
@@ -34,6 +38,10 @@ class Digits(Dataset):
         """Side in pixels. The digits have 8; they are scaled up (bicubic) so that deeper networks can be used."""
 
     options: Options
+
+    @classmethod
+    def check_options(cls, folder: Path) -> Mapping[str, Any]:
+        return {}
 
     @property
     def splits(self) -> tuple[str, ...]:

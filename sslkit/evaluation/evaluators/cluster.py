@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -69,6 +70,10 @@ class Cluster(Evaluator):
         """Largest number of random training images that k-means is fitted on; fewer if they take more than 1 GiB."""
 
     options: Options
+
+    @classmethod
+    def check_options(cls, folder: Path) -> Mapping[str, Any]:
+        return {"kmeans_restarts": 1}
 
     def evaluate(self, subject: Subject) -> Evaluation:
         """Score the test images.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -56,6 +58,10 @@ class Finetune(Evaluator):
         """Probability of a horizontal flip; 0 for images whose meaning a flip changes, such as digits."""
 
     options: Options
+
+    @classmethod
+    def check_options(cls, folder: Path) -> Mapping[str, Any]:
+        return {"epochs": 2, "min_steps": 0}
 
     def evaluate(self, subject: Subject) -> Evaluation:
         """Return ``top1`` and, with more than five classes, ``top5`` of the test images, by fraction.

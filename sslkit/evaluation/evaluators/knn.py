@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -30,6 +32,10 @@ class Knn(Evaluator):
         """Temperature of the votes: a smaller one gives the nearest neighbours more weight."""
 
     options: Options
+
+    @classmethod
+    def check_options(cls, folder: Path) -> Mapping[str, Any]:
+        return {}
 
     def evaluate(self, subject: Subject) -> Evaluation:
         """Return ``top1`` and, with more than five classes, ``top5`` of the test images.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -38,6 +39,10 @@ class Linear(Evaluator):
         """Largest number of folds of the cross-validation; fewer if the smallest class has fewer images."""
 
     options: Options
+
+    @classmethod
+    def check_options(cls, folder: Path) -> Mapping[str, Any]:
+        return {}
 
     def evaluate(self, subject: Subject) -> Evaluation:
         """Return ``top1`` and, with more than five classes, ``top5`` of the test images, by fraction.

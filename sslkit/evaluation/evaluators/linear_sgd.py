@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -68,6 +70,10 @@ class LinearSgd(Evaluator):
         curves. A publication that mentions no held-out images has probably trained on all."""
 
     options: Options
+
+    @classmethod
+    def check_options(cls, folder: Path) -> Mapping[str, Any]:
+        return {"epochs": 2}
 
     def evaluate(self, subject: Subject) -> Evaluation:
         """Return ``top1`` and, with more than five classes, ``top5`` of the test images; and ``curves`` by epoch.

@@ -1,0 +1,82 @@
+"""Builders of losses and of their inputs, for the tests of losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from sslkit.contracts.context import Context, World
+from sslkit.contracts.loss import BranchOutputs, Loss, ViewOutputs
+from sslkit.testing.base import ComponentTests
+from sslkit.testing.random_branch import RandomBranch
+
+
+class LossInputs(ComponentTests):
+    """Base class of ``LossTests``: builds the loss and random inputs."""
+
+    component: ClassVar[type[Loss]]
+
+    def make_context(self, **facts: Any) -> Context:
+        """Return the context of a small training, with classifiers only if the loss reads logits."""
+        own = {} if "logits" in self.component.needs else {"classifiers": ()}
+        return super().make_context(**own | facts)
+
+    def build(self, world: World | None = None, seed: int = 0, **facts: Any) -> Loss:
+        """Build the loss in float64."""
+        loss: Loss = self.make(self.make_context(world=world or World(), **facts), seed=seed)
+        return loss.double()
+
+    def random_branches(
+        self, seed: int = 0, dtype: torch.dtype = torch.float64, **facts: Any
+    ) -> dict[str, RandomBranch]:
+        """Return random outputs of student and teacher for the global batch."""
+        context = self.make_context(**facts)
+        student = RandomBranch(context, context.view_count, seed, dtype)
+        teacher = RandomBranch(context, context.global_view_count, seed + 1000, dtype)
+        teacher.prototypes = student.prototypes
+        return {"student": student, "teacher": teacher}
+
+    def view_outputs(
+        self, branches: dict[str, RandomBranch], step: int = 0, images: slice = slice(None), **facts: Any
+    ) -> ViewOutputs:
+        """Return the input of the loss for a slice of the images."""
+        context = self.make_context(**facts)
+        outputs = {name: branch.outputs(images) for name, branch in branches.items()}
+        if "teacher" not in self.component.needs:
+            del outputs["teacher"]
+        index = torch.arange(context.batch_size)[images]
+        return ViewOutputs(outputs, context.global_view_count, index, step, step // context.steps_per_epoch)
+
+    def leaves(self, branch: RandomBranch) -> list[Tensor]:
+        """Return the leaf tensors of a branch that the loss reads, one for each view."""
+        needs = self.component.needs
+        reads_embeddings = needs & {"embeddings", "logits"} or not needs - {"teacher"}
+        return list(branch.embeddings if reads_embeddings else branch.features)
+
+
+def map_tensors(outputs: ViewOutputs, change: Callable[[Tensor], Tensor]) -> ViewOutputs:
+    """Return a copy with ``change`` applied to the tensors of all branches."""
+
+    def changed(branch: BranchOutputs) -> BranchOutputs:
+        return replace(
+            branch,
+            features=tuple(map(change, branch.features)),
+            embeddings=tuple(map(change, branch.embeddings)),
+            logits=tuple(tuple(map(change, views)) for views in branch.logits),
+        )
+
+    return replace(outputs, branches={name: changed(branch) for name, branch in outputs.branches.items()})
+
+
+def named_tensors(outputs: ViewOutputs) -> Iterator[tuple[str, Tensor]]:
+    """Yield each tensor with its name."""
+    for name, branch in outputs.branches.items():
+        yield from ((f"{name}.features[{view}]", tensor) for view, tensor in enumerate(branch.features))
+        yield from ((f"{name}.embeddings[{view}]", tensor) for view, tensor in enumerate(branch.embeddings))
+        for classifier, views in enumerate(branch.logits):
+            yield from ((f"{name}.logits[{classifier}][{view}]", tensor) for view, tensor in enumerate(views))
+    yield "index", outputs.index

@@ -1,0 +1,67 @@
+"""Backbone, head and loss for the tests of methods."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from sslkit.contracts.backbone import Backbone
+from sslkit.contracts.head import Head
+from sslkit.contracts.loss import Loss, LossOutput, ViewOutputs
+
+
+class SmallBackbone(Backbone):
+    """A convolution with BatchNorm and ReLU."""
+
+    api = 1
+    feature_dim = 12
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+        self.layers = nn.Sequential(nn.Conv2d(3, 12, 8, 8), nn.BatchNorm2d(12), nn.ReLU())
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.layers(images).mean((2, 3))
+        return features
+
+    def feature_maps(self, images: Tensor) -> dict[int, Tensor]:
+        return {8: self.layers(images)}
+
+
+class SmallHead(Head):
+    """A linear layer and a classifier."""
+
+    api = 1
+    embedding_dim = 6
+    classifiers = (5,)
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+        self.projection = nn.Linear(12, 6)
+        self.prototypes = nn.Linear(6, 5, bias=False)
+
+    def embed(self, features: Tensor) -> Tensor:
+        return normalize(self.projection(features))
+
+    def classify(self, embedding: Tensor) -> tuple[Tensor, ...]:
+        return (self.prototypes(embedding),)
+
+
+class RecordingLoss(Loss):
+    """Distance between views plus entropy of the class probabilities. It records its inputs."""
+
+    api = 1
+    needs = frozenset({"embeddings", "logits"})
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+        self.inputs: list[ViewOutputs] = []
+
+    def forward(self, views: ViewOutputs) -> LossOutput:
+        self.inputs.append(views)
+        embeddings, (logits,) = views.student.embeddings, views.student.logits
+        distances = [(embeddings[i] - embeddings[j]).square().sum(1).mean() for i, j in views.pairs()]
+        distance = torch.stack(distances).mean()
+        entropy = torch.stack([-(view.softmax(1) * view.log_softmax(1)).sum(1).mean() for view in logits]).mean()
+        return LossOutput(distance + entropy, {"distance": distance})
