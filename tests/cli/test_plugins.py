@@ -83,7 +83,7 @@ def test_check_reports_the_failed_tests(cli, install) -> None:
     }
     shown = cli("plugins", "check", "bad-dist")
     assert shown.returncode == 1
-    assert "of 14 tests passed" in shown.stdout
+    assert "failed: 17 of 21 tests passed" in shown.stdout
     assert "options need a docstring" in shown.stdout
 
 
@@ -100,9 +100,91 @@ def test_check_continues_after_a_broken_import_and_rejects_unknown_names(cli, in
     assert "no installed component or distribution is called 'flop': did you mean 'flip'?" in unknown.stderr
 
 
-def test_check_reports_skipped_tests(cli) -> None:
-    rows = json.loads(cli("plugins", "check", "image-folder", "--json").stdout)
-    assert [(row["status"], row["reason"]) for row in rows[1:]] == [("skipped", "there is no default for root")]
+REQUIRED = """
+import sslkit
+class Margin(sslkit.Loss):
+    '''Mean of the embeddings above a margin.'''
+    api = 1
+    needs = frozenset({"embeddings"})
+    class Options(sslkit.Options):
+        margin: float
+        '''The margin.'''
+    def __init__(self, options, context):
+        super().__init__(options, context)
+        if context.embedding_dim % 5:
+            raise sslkit.OptionError("margin", "works for embeddings of 5 n dimensions")
+    def forward(self, views):
+        return sslkit.LossOutput(sum(view.square().sum(1).mean() for view in views.student.embeddings))
+"""
+
+
+def test_a_component_whose_tests_are_skipped_is_not_checked_with_its_own_exit_code(cli, install) -> None:
+    install("strict-dist", "[sslkit.losses]\nstrict = strict_module:Margin\n", strict_module=REQUIRED)
+    defaults = REQUIRED.replace("margin: float", "margin: float = 1.0")
+    install("refuses-dist", "[sslkit.losses]\nrefuses = refuses_module:Margin\n", refuses_module=defaults)
+    done = cli("plugins", "check", "strict", "refuses", "cifar10", "flip", "--json")
+    assert done.returncode == 3
+    rows = json.loads(done.stdout)
+    assert {row["name"]: row["component"] for row in rows} == {
+        "strict": "not checked",
+        "refuses": "not checked",
+        "cifar10": "not checked",
+        "flip": "passed",
+    }
+    skipped = {(row["name"], row["test"]): row["reason"] for row in rows if row["status"] == "skipped"}
+    assert skipped["strict", "all other tests"] == "there is no default for margin: give the component check_options"
+    assert "margin: works for embeddings of 5 n dimensions" in skipped["refuses", "all other tests"]
+    assert "may take long or need data" in skipped["cifar10", "loading is repeatable"]
+    shown = cli("plugins", "check", "refuses", COLUMNS="300")
+    assert shown.returncode == 3
+    assert "not checked: 1 of 2 tests passed" in shown.stdout
+    assert "Exit code: 0 if every component passed, 1 if one failed, 3 if" in cli("plugins", "check", "--help").stdout
+
+
+def test_check_options_and_context_of_a_component_are_used(cli, install) -> None:
+    source = (
+        REQUIRED
+        + """
+    check_context = {"embedding_dim": 10}
+    @classmethod
+    def check_options(cls, folder):
+        assert list(folder.iterdir()) == []
+        (folder / "some.txt").touch()
+        return {"margin": 2.0}
+"""
+    )
+    install("ready-dist", "[sslkit.losses]\nready = ready_module:Margin\n", ready_module=source)
+    rows = json.loads(cli("plugins", "check", "ready", "image-folder", "cluster", "--json").stdout)
+    assert [row for row in rows if row["status"] != "passed"] == []
+    assert {row["component"] for row in rows} == {"passed"}
+    tests = {
+        name: {row["test"] for row in rows if row["name"] == name} for name in ("ready", "image-folder", "cluster")
+    }
+    assert "several processes give the loss of the global batch" in tests["ready"]
+    assert "loading is repeatable" in tests["image-folder"]
+    assert "test labels change no choice" in tests["cluster"]
+
+    wrong = source.replace("2.0}", "'two'}")
+    install("wrong-dist", "[sslkit.losses]\nwrong = wrong_module:Margin\n", wrong_module=wrong)
+    failed = cli("plugins", "check", "wrong", "--json")
+    assert failed.returncode == 1
+    (row,) = json.loads(failed.stdout)[1:]
+    assert (row["test"], row["status"]) == ("the options of the check are valid", "failed")
+
+
+def test_every_test_treats_an_error_of_the_component_alike(cli, install) -> None:
+    source = BAD.replace("self.calls += 1", "raise sslkit.InputError('needs embeddings of 5 n dimensions')")
+    install("alike-dist", "[sslkit.losses]\nalike = alike_module:Bad\n", alike_module=source)
+    rows = json.loads(cli("plugins", "check", "alike", "--json").stdout)
+    called = {row["test"]: row for row in rows if "5 n dimensions" in row["reason"]}
+    assert {row["status"] for row in called.values()} == {"skipped"}
+    assert "works on any device without a device sync" in called
+    wrong = BAD.replace("sslkit.LossOutput(", "(")
+    install("tuple-dist", "[sslkit.losses]\ntuple = tuple_module:Bad\n", tuple_module=wrong)
+    rows = json.loads(cli("plugins", "check", "tuple", "--json").stdout)
+    (row,) = [row for row in rows if row["test"] == "loss is a finite scalar"]
+    assert row["status"] == "failed"
+    assert "must return a LossOutput" in row["reason"]
 
 
 def test_info_describes_options_and_lists_recipes(cli, tmp_path) -> None:
@@ -116,6 +198,10 @@ def test_info_describes_options_and_lists_recipes(cli, tmp_path) -> None:
     assert option.pop("documentation").startswith("Temperature of the softmax over similarities")
     assert option == {"name": "temperature", "type": "float", "default": 0.5}
     assert description["recipes"] == ["recipes/mine.toml"]
+    known = ["features", "embeddings", "logits", "teacher"]
+    assert (description["needs"], description["known_needs"]) == (["embeddings"], known)
+    assert "needs: labels, test (known: labels, test)" in cli("plugins", "info", "knn").stdout
+    assert "needs" not in json.loads(cli("plugins", "info", "flip", "--json").stdout)[0]
     both = json.loads(cli("plugins", "info", "swav", "--json").stdout)
     assert [item["kind"] for item in both] == ["head", "loss"]
     assert "Temperature of the softmax" in cli("plugins", "info", "simclr").stdout

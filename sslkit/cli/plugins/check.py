@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,10 @@ from sslkit.cli.common.options import JsonOption
 
 if TYPE_CHECKING:
     from sslkit.components.catalog import Entry
-    from sslkit.testing.conformance import ConformanceResult
+    from sslkit.testing.conformance import ComponentStatus, ConformanceResult
+
+NOT_CHECKED = 3
+"""Exit code if no component failed, but one was not checked."""
 
 
 def command(
@@ -26,16 +30,21 @@ def command(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Import components, check their contracts, and run the fast conformance tests with default options."""
+    """Import components, check their contracts, and run conformance tests with their check_options.
+
+    A component is "not checked" if at least half of its tests were skipped: it has required options, refuses those of
+    the check, or its tests are slow and it has no check_options.
+
+    Exit code: 0 if every component passed, 1 if one failed, 3 if none failed but one was not checked.
+    """
     from sslkit.components.catalog import Catalog
-    from sslkit.testing.conformance import check_component
+    from sslkit.testing.conformance import check_component, component_status
 
     catalog = Catalog.scan()
     entries = list(dict.fromkeys(entry for name in names for entry in catalog.find_all(name))) if names else None
-    rows = []
     with reserve_stdout(json):
-        for entry in catalog.entries if entries is None else entries:
-            rows += [(entry, result) for result in check_component(entry)]
+        checked = {entry: check_component(entry) for entry in (catalog.entries if entries is None else entries)}
+    statuses = {entry: component_status(results) for entry, results in checked.items()}
     if json:
         print_json(
             [
@@ -44,30 +53,33 @@ def command(
                     "name": entry.name,
                     "distribution": entry.distribution,
                     "version": entry.version,
+                    "component": statuses[entry],
                     "test": result.test,
                     "status": result.status,
                     "reason": result.reason,
                 }
-                for entry, result in rows
+                for entry, results in checked.items()
+                for result in results
             ]
         )
     else:
-        _print(rows)
-    if any(result.status == "failed" for _, result in rows):
+        _print(checked, statuses)
+    if "failed" in statuses.values():
         raise typer.Exit(1)
+    if "not checked" in statuses.values():
+        raise typer.Exit(NOT_CHECKED)
 
 
-def _print(rows: list[tuple[Entry, ConformanceResult]]) -> None:
-    """Print a row for each component, followed by one for each test that did not pass."""
-    by_entry: dict[Entry, list[ConformanceResult]] = {}
-    for entry, result in rows:
-        by_entry.setdefault(entry, []).append(result)
+def _print(checked: Mapping[Entry, Sequence[ConformanceResult]], statuses: Mapping[Entry, ComponentStatus]) -> None:
+    """Print a row for each component, followed by one for each reason why tests did not pass."""
     table = []
-    for entry, results in by_entry.items():
+    for entry, results in checked.items():
         passed = sum(result.status == "passed" for result in results)
-        summary = f"{passed} of {len(results)} tests passed"
+        summary = f"{statuses[entry]}: {passed} of {len(results)} tests passed"
         table.append((entry.name, entry.kind.singular, f"{entry.distribution} {entry.version}".strip(), summary))
+        problems: dict[tuple[str, str], list[str]] = {}
         for result in results:
             if result.status != "passed":
-                table.append(("", result.status, result.test, result.reason))
+                problems.setdefault((result.status, result.reason), []).append(result.test)
+        table += [("", status, "; ".join(tests), reason) for (status, reason), tests in problems.items()]
     print_table("", ("name", "kind", "distribution", ""), table)

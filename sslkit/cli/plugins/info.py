@@ -60,6 +60,7 @@ def _describe(entry: Entry) -> dict[str, Any]:
         "file": inspect.getsourcefile(component),
         "api": component.api,
         "documentation": inspect.getdoc(component) or "",
+        **_needs(entry, component),
         "options": [
             {
                 "name": name,
@@ -71,6 +72,14 @@ def _describe(entry: Entry) -> dict[str, Any]:
         ],
         "recipes": _recipes(entry),
     }
+
+
+def _needs(entry: Entry, component: Any) -> dict[str, list[str]]:
+    """Return what the component needs, and the names that its kind knows; empty for kinds without ``needs``."""
+    from sslkit.contracts.needs import KNOWN_NEEDS
+
+    known = KNOWN_NEEDS.get(entry.kind.singular)
+    return {} if known is None else {"needs": sorted(component.needs), "known_needs": list(known)}
 
 
 def _type(annotation: Any) -> str:
@@ -112,6 +121,9 @@ def _print(facts: dict[str, Any]) -> None:
     console.print(f"{facts['target']}  {facts['file']}", markup=False, style="dim", soft_wrap=True)
     console.print()
     console.print(facts["documentation"], markup=False)
+    if "needs" in facts:
+        needs, known = (", ".join(facts[key]) for key in ("needs", "known_needs"))
+        console.print(f"\nneeds: {needs or 'nothing'} (known: {known})", markup=False)
     if facts["options"]:
         columns = ("name", "type", "default", "documentation")
         rows = [tuple(str(option[column]) for column in columns) for option in facts["options"]]
