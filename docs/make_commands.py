@@ -29,6 +29,7 @@ prints the same text as this page. A run is named by its folder, `NAME/ID`, `NAM
 | 0 | success |
 | 1 | failure |
 | 2 | wrong input |
+| 3 | `sslkit plugins check` could not check a component |
 | 130 | interrupted by Ctrl-C |
 
 `sslkit --install-completion` lets the shell complete commands, runs, recipes and components.
