@@ -12,6 +12,7 @@ from equal_runs import metric_rows
 from square_images import Squares, squares
 
 import sslkit
+from sslkit.cli.common.summary import print_finished_run
 from sslkit.components.catalog import registered_components
 from sslkit.data.splits import load_split
 from sslkit.errors import DataError
@@ -40,10 +41,14 @@ def monitored(run: sslkit.Run) -> set[str]:
     return {row.metric.removeprefix("monitor/") for row in metric_rows(run)} & {"acc", "nmi", "knn", "classes_used"}
 
 
-def test_classes_without_names_are_measured_evaluated_reported_and_named(train: Train) -> None:
+def test_classes_without_names_are_measured_evaluated_reported_and_named(
+    train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
     splits = ["train", "validation", "test"]
     run = train(made=splits, labelled=splits, **{"classes.train": 3})
     assert monitored(run) == {"acc", "nmi", "knn", "classes_used"}
+    print_finished_run(run)
+    assert "--cluster" in capsys.readouterr().out, "the next step is the evaluation, as the data have labels"
     # A class of the validation images alone counts as a class.
     result = run.evaluate({"cluster": {}, "linear": {}, "knn": {}, "linear-sgd": {"epochs": 1}})
     assert result.evaluators["linear"].protocol["classes"] == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -39,6 +40,26 @@ class ValidLoss(sslkit.Loss):
         drift = (student.embeddings[1] - self.mean).square().sum(1).mean()
         self.mean = (0.9 * self.mean + 0.1 * centre).to(self.mean.dtype)
         return sslkit.LossOutput(torch.stack(pairs).mean() + self.weight * usage + drift, {"usage": usage})
+
+
+class LossWithoutState(sslkit.Loss):
+    """Squared distance of neighbouring views plus a random number of the constructor."""
+
+    api = 1
+    needs = frozenset({"embeddings"})
+
+    def __init__(self, options: Any, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        self.shift = float(torch.rand(1))
+
+    def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
+        embeddings = views.student.embeddings
+        pairs = itertools.pairwise(embeddings)
+        distance = torch.stack([(one - other).square().sum(1).mean() for one, other in pairs]).mean()
+        return sslkit.LossOutput(distance + 0 * self.shift)
+
+
+INPUT_MUTANTS.fails("test_constructor_neither_seeds_nor_draws_except_for_initial_weights")(LossWithoutState)
 
 
 @INPUT_MUTANTS.fails("test_gradients_reach_every_image")

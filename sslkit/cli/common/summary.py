@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sslkit.cli.common.console import print_text, stdout_console
 from sslkit.cli.common.progress import format_metrics
@@ -26,11 +26,12 @@ def print_finished_run(run: Run) -> None:
     latest = {row.metric: row.value for row in read_metrics(run.metrics)}
     stdout_console().print(f"finished: {run.path}", markup=False, soft_wrap=True)
     print_text(stdout_console(), format_metrics(latest))
-    _print_commands("next steps:", _next_commands(run))
+    _print_commands("next steps:", _next_commands(run, latest))
 
 
-def _next_commands(run: Run) -> list[str]:
-    has_labels = bool(read_provenance(run)["class_names"])
+def _next_commands(run: Run, latest: Mapping[str, float]) -> list[str]:
+    # The kNN accuracy shows that there are labels, even if they have no names.
+    has_labels = bool(read_provenance(run)["class_names"]) or "monitor/knn" in latest
     has_classifiers = bool(read_head_metadata(run.heads).get("classifiers"))
     commands = {
         (True, True): [f"eval {_quote(run)} --cluster"],
