@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
+from PIL import Image
 from pydantic import Field
 
 from sslkit.contracts.dataset import Dataset, Split
@@ -56,6 +58,15 @@ class ImageFolder(Dataset):
         """Largest fraction of unreadable files. Up to it they are skipped and reported; more are an error."""
 
     options: Options
+
+    @classmethod
+    def check_options(cls, folder: Path) -> Mapping[str, Any]:
+        """Write images of two classes and return their folder."""
+        for split, label, count in itertools.product(("train", "test"), ("bright", "dark"), range(3)):
+            path = folder / "images" / split / label / f"{count}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (16, 16), (80 * count, 100, 200 if label == "bright" else 0)).save(path)
+        return {"root": str(folder / "images")}
 
     @property
     def splits(self) -> tuple[str, ...]:
