@@ -202,14 +202,15 @@ def resume(
         run: the run's folder, ``NAME/ID``, ``NAME`` or ``ID``; None means the latest unfinished run.
         runs: the folder of all runs; None means ``$SSLKIT_RUNS``, else ``./runs``.
         reporter: receives progress events; None means no output.
-        allow: changes since the interruption that are accepted.
+        allow: changes since the interruption that are accepted. With another batch size, number of images or number of
+            epochs, the run continues at the same epoch.
 
     Returns:
         The run.
 
     Raises:
         RunError: there is no such run; it is finished, still running or has no checkpoint; or the recipe, the data,
-            the processes or the precision have changed.
+            the processes or the precision have changed; or the recipe has fewer epochs than are trained.
     """
     interrupted = find.find_unfinished_run(_spec(run), _root(runs))
     return _as_api_run(training.resume(interrupted, reporter, allow))

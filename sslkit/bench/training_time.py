@@ -81,9 +81,9 @@ def measure_training_time(recipe: Recipe, reporter: Reporter | None = None) -> T
     prepare(recipe, reporter or Reporter())  # reads the images, which are cached from now on
     step_seconds: dict[int | str, float] = {}
     for start in starts:
-        began = time.perf_counter()
+        started = time.perf_counter()
         hardware, assembly, processes = prepare(without_end(_with_losses_until(recipe, start)), Reporter())
-        start_seconds = time.perf_counter() - began
+        start_seconds = time.perf_counter() - started
         steps = _StepTimes(hardware)
         train_until_complete(assembly, hardware, processes, steps)
         step_seconds[start] = median(steps.windows)
@@ -142,10 +142,10 @@ def _measure_metrics(assembly: Assembly, hardware: Hardware) -> tuple[float, flo
     classifier = metrics.selection.index if metrics.selection.head else None
 
     def seconds(measure: Callable[[int | None], object]) -> float:
-        began = time.perf_counter()
+        started = time.perf_counter()
         measure(classifier)
         _synchronize(torch.device(hardware.device))
-        return time.perf_counter() - began
+        return time.perf_counter() - started
 
     after_epoch = seconds(metrics.collapse_metrics.measure) if metrics.detects_collapse else 0.0
     return after_epoch, seconds(metrics.monitor.measure) if metrics.monitor.every else 0.0

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sslkit.cli.common.console import print_json, print_table, stderr_console, stdout_console
+from sslkit.cli.common.console import print_json, print_table, reserve_stdout, stderr_console, stdout_console
 from sslkit.cli.common.options import JsonOption
 
 if TYPE_CHECKING:
     from sslkit.data.datasets.folder.survey import FolderSurvey
+
+LabelMode = Literal["folders", "none"]
 
 MAX_LISTED = 5
 """Files or groups of each kind to list; the others are counted."""
@@ -23,6 +26,22 @@ def command(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Recipe to write.")] = Path("recipe.toml"),
     classes: Annotated[
         int | None, typer.Option("--classes", metavar="N", min=2, help="Number of classes, if you know it.")
+    ] = None,
+    labels: Annotated[
+        LabelMode | None,
+        typer.Option("--labels", metavar="folders|none", help="Whether the sub-folders are classes, for evaluation."),
+    ] = None,
+    hold_out: Annotated[
+        float,
+        typer.Option(
+            "--hold-out", metavar="FRACTION", help="Part of each class folder to use as test images, such as 0.2."
+        ),
+    ] = 0,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            "--minutes", metavar="N", help="Time for the training: a few steps are measured to choose its length."
+        ),
     ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Open every image, not only 20 000 spread evenly over the folder.")
@@ -38,6 +57,16 @@ def command(
     if not out.parent.is_dir():
         raise InputError(f"the folder {out.parent} does not exist: create it, or choose another file with --out")
 
+    if not 0 <= hold_out < 1:
+        raise InputError(f"--hold-out {hold_out:g} must be at least 0 and less than 1")
+    if hold_out and labels != "folders":
+        raise InputError("--hold-out needs class folders: add --labels folders")
+
+    if minutes is not None and not 0 < minutes < float("inf"):
+        raise InputError(f"--minutes {minutes:g} must be greater than 0")
+
+    from sslkit.cli.common.training_length import measure_length, print_length
+    from sslkit.data.datasets.folder.labels import may_be_classes
     from sslkit.data.datasets.folder.survey import survey_folder
     from sslkit.device.hardware import choose_device
     from sslkit.files import write_atomic
@@ -46,16 +75,31 @@ def command(
     from sslkit.proposal.write_recipe import propose_recipe
 
     stderr_console().print(f"reading the images in {folder}", markup=False, soft_wrap=True)
-    survey = survey_folder(folder, every=every)
-    facts = FolderFacts.from_survey(survey, has_gpu=choose_device("auto") != "cpu", classes=classes or 0)
-    write_atomic(out, propose_recipe(folder, facts))
+    mode = labels or "auto"
+    survey = survey_folder(folder, every=every, labels=mode, hold_out_fraction=hold_out)
+    has_gpu = choose_device("auto") != "cpu"
+    facts = FolderFacts.from_survey(survey, has_gpu=has_gpu, classes=classes or 0, labels=mode, hold_out=hold_out)
+    text, length = propose_recipe(folder, facts), {}
+    if minutes is not None:
+        with reserve_stdout(json):
+            epochs, times = measure_length(text, minutes)
+        text = propose_recipe(folder, facts, epochs)
+        length = {"epochs": epochs.value, "estimated_seconds": round(times.seconds(epochs.value), 1)}
+    write_atomic(out, text)
     if json:
-        print_json({"recipe": str(out), **survey_json(survey)})
+        print_json({"recipe": str(out), **length, **survey_json(survey)})
         return
     print_survey(survey)
+    if minutes is not None:
+        print_length(times, epochs)
     if facts.images < FEW_IMAGES:
         _print(
             f"note: {facts.images} images are few. Below {FEW_IMAGES}, classes learned from scratch are rarely useful."
+        )
+    if mode == "auto" and may_be_classes(survey.scan):
+        _print(
+            "note: the sub-folders may be classes. If they are, use them for evaluation and hold out test images with\n"
+            f"  sslkit init {shlex.quote(str(folder))} --labels folders --hold-out 0.2 --force"
         )
     _print(f"\nwrote {out}, with a reason for each choice; next step:")
     _print(f"  sslkit train {shlex.quote(str(out))}")
@@ -63,8 +107,9 @@ def command(
 
 def survey_json(survey: FolderSurvey) -> dict[str, Any]:
     """Return the survey as a tree for JSON."""
-    from sslkit.data.datasets.folder.duplicates import count_across_splits
+    from sslkit.data.datasets.folder.duplicate_groups import across_classes, across_splits
 
+    exact, near = survey.exact_duplicates, survey.near_duplicates
     return {
         "images": {split: len(files) for split, files in survey.scan.files.items()},
         "opened": survey.opened,
@@ -77,16 +122,21 @@ def survey_json(survey: FolderSurvey) -> dict[str, Any]:
         "broken": [{"file": path, "reason": reason} for path, reason in survey.broken.items()],
         "ignored": dict(survey.scan.ignored),
         "unread_folders": list(survey.scan.unread_folders),
-        "exact_duplicates": [list(group) for group in survey.exact_duplicates],
-        "near_duplicates": [list(group) for group in survey.near_duplicates],
-        "across_splits": count_across_splits(survey.exact_duplicates, survey.scan)
-        + count_across_splits(survey.near_duplicates, survey.scan),
+        "unread_images": survey.scan.unread_images,
+        "values": [asdict(extent) for extent in survey.extents],
+        "exact_duplicates": [list(group) for group in exact],
+        "near_duplicates": [list(group) for group in near],
+        "across_splits": len(across_splits(exact, survey.scan)) + len(across_splits(near, survey.scan)),
+        "across_classes": [list(group) for group in across_classes(exact, survey.scan, survey.labels)],
     }
 
 
 def print_survey(survey: FolderSurvey) -> None:
     """Print the survey as a table, and list broken files and duplicates."""
-    from sslkit.data.datasets.folder.duplicates import count_across_splits
+    from sslkit.data.datasets.folder.duplicate_groups import across_splits
+    from sslkit.data.datasets.folder.notes import describe_duplicates, format_range
+    from sslkit.data.datasets.folder.scan import describe_ignored
+    from sslkit.data.value_range import suggest_range
 
     scan = survey.scan
     total = len(scan.all_files)
@@ -105,19 +155,28 @@ def print_survey(survey: FolderSurvey) -> None:
     )
     if survey.converted:
         rows.append(("formats", ", ".join(f"{count} {form}" for form, count in survey.converted.items())))
+    suggested = suggest_range(survey.extents)
+    scaled = f"; the recipe scales {format_range(suggested)} to all levels" if suggested else ""
+    for extent in survey.extents:
+        counts = f"{extent.kind}s {extent} in {extent.images} images: {extent.levels} of 256 levels"
+        rows.append(("values", counts + scaled))
     level = survey.background_level
     rows.append(("background", "varies" if level is None else f"level {level} of 255 in nearly all images"))
     rows.append(("broken files", str(len(survey.broken))))
     for name, groups in (("duplicates", survey.exact_duplicates), ("near-duplicates", survey.near_duplicates)):
         extra = sum(len(group) - 1 for group in groups)
         counts = f"{extra} files, of {len(groups)} images" if extra else "none"
-        between = count_across_splits(groups, scan)
-        rows.append((name, f"{counts}; {between} images are in training and evaluation" if between else counts))
+        between = len(across_splits(groups, scan))
+        rows.append((name, f"{counts}; {between} images are in several splits" if between else counts))
     if scan.ignored:
-        rows.append(("other files", ", ".join(f"{count} {_printable(kind)}" for kind, count in scan.ignored.items())))
-    if scan.unread_folders:
-        rows.append(("not read", _join(list(scan.unread_folders))))
+        rows.append(("other files", describe_ignored(scan.ignored)))
+    unread = [*map(_printable, scan.unread_folders)]
+    unread += [f"{scan.unread_images} images next to the split folders"] * (scan.unread_images > 0)
+    if unread:
+        rows.append(("not read", ", ".join(unread)))
     print_table("", ("property", "value"), rows)
+    for note in describe_duplicates(survey.exact_duplicates, scan, survey.labels):
+        _print(note)
     _print_list("broken", [f"{_printable(path)}: {reason}" for path, reason in survey.broken.items()])
     _print_list("duplicates", [_join(list(group)) for group in survey.exact_duplicates])
     _print_list("near-duplicates", [_join(list(group)) for group in survey.near_duplicates])

@@ -58,7 +58,7 @@ class Batch:
         views: tuple of tensors ``[V, B, C, S, S]``, one for each view group, global groups first.
         global_views: int, number of global views over all groups.
         index: int64 tensor ``[B]``, the index of each image in the training set.
-        step: int, optimizer steps taken so far.
+        step: int, optimizer steps taken so far, from 0 to ``context.total_steps - 1``; see ``Context.step_offset``.
         epoch: int, epochs completed so far.
     """
 
@@ -131,7 +131,7 @@ class Method(Component, nn.Module):
         return [name for name, start in self.start_epochs.items() if epoch >= start]
 
     def after_backward(self, step: int) -> None:
-        """Modify the gradients of optimizer step ``step`` (from 0); calls the heads' ``after_backward``."""
+        """Modify the gradients of step ``step`` (as in ``Batch``); calls the heads' ``after_backward``."""
         for head in self.heads.values():
             head.after_backward(step)
 

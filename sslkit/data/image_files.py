@@ -2,10 +2,11 @@
 
 The rules are the same for every image; no image is scaled by its own content:
 
-* EXIF orientation is applied. Of several frames, the first is used. Colour profiles are ignored.
-* Transparency (RGBA, LA, palette or key colour) is composited on white.
-* 16-bit integers are divided by 257 and rounded (65535 becomes 255); 32-bit integers are read as 16-bit values.
-* Floats are read as values in [0, 1] and multiplied by 255. Values outside the range make the file broken.
+* The EXIF orientation is applied, or without one the XMP orientation. Of several frames, the first is used. Colour
+  profiles are ignored.
+* Transparency (RGBA, LA, palette or key colour) is composited on white. An additional channel of a TIFF is transparency
+  if its tag ExtraSamples says so, and is ignored otherwise; the fourth channel of a PNG always is transparency.
+* Pixels of more than 8 bits are scaled by the range of their data type, or by a stated range; see ``value_range``.
 * Colour becomes grey by ITU-R 601 luma. CMYK, YCbCr and similar modes become RGB by Pillow's plain formulas.
 * An image of another size is scaled (bicubic, antialiased) until it covers the requested size, then centre-cropped.
 
@@ -20,13 +21,17 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
+from sslkit.data.orientation import transposition, upright_size
+from sslkit.data.unreadable_images import UnreadableImageError, describe_unreadable
+from sslkit.data.value_range import Extent, Scaling, raw_mode, scale_to_8_bits
 from sslkit.errors import DataError
 from sslkit.files import open_regular_file
 
@@ -42,17 +47,6 @@ MAX_PIXELS = 100_000_000
 P = ParamSpec("P")
 Result = TypeVar("Result")
 
-_TRANSPOSE_BY_ORIENTATION = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-
 TRANSIENT_ERRORS = frozenset(
     getattr(errno, name)
     for name in (
@@ -62,9 +56,8 @@ TRANSIENT_ERRORS = frozenset(
 )
 """Error numbers of a machine, disk or network problem that may pass; the file itself may be valid."""
 
-
-class UnreadableImageError(Exception):
-    """A file is not a readable image; the message is the reason."""
+ALPHA_SAMPLES = (1, 2, 999)
+"""Values of a TIFF's tag ExtraSamples that say that its additional channel is transparency."""
 
 
 @dataclass(frozen=True)
@@ -75,22 +68,30 @@ class DecodedImage:
         pixels: uint8 ``[C, H, W]``.
         conversions: conversions that users may want to know of, such as ``RGBA`` or ``EXIF orientation``.
         resized: whether the file had another size.
+        extent: extent of the values of an image of more than 8 bits.
     """
 
     pixels: NDArray[np.uint8]
     conversions: tuple[str, ...]
     resized: bool
+    extent: Extent | None = None
 
 
-def decode_image(path: Path, channels: int, size: tuple[int, int]) -> DecodedImage:
+def decode_image(path: Path, channels: int, size: tuple[int, int], scaling: Scaling = "dtype") -> DecodedImage:
     """Decode an image file to ``channels`` (1 or 3) channels of ``size`` ``(H, W)``.
+
+    Args:
+        path: the file.
+        channels: 1 or 3.
+        size: height and width of the result.
+        scaling: range of the values of an image of more than 8 bits.
 
     Raises:
         UnreadableImageError: the file is not an image, is damaged, or may not be read.
         DataError: the file cannot be read now, because of its disk, the network or this machine.
     """
     with _open(path) as image:
-        return _explain_errors(_decode, image, "RGB" if channels == 3 else "L", size)
+        return _explain_errors(_decode, image, "RGB" if channels == 3 else "L", size, scaling)
 
 
 def read_image_size(path: Path) -> tuple[int, int]:
@@ -101,7 +102,7 @@ def read_image_size(path: Path) -> tuple[int, int]:
         DataError: the file cannot be read now, because of its disk, the network or this machine.
     """
     with _open(path) as image:
-        return _explain_errors(_read_image_size, image)
+        return _explain_errors(upright_size, image)
 
 
 def unreachable_error(path: Path, error: OSError) -> DataError:
@@ -116,12 +117,19 @@ def _open(path: Path) -> Iterator[Image.Image]:
         with _explain_errors(open_regular_file, path) as file:
             if os.fstat(file.fileno()).st_size == 0:
                 raise UnreadableImageError("empty file")
-            image = _explain_errors(Image.open, file, formats=FORMATS)
+            image = _explain_errors(_identify, file)
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableImageError(f"{image.width}x{image.height} pixels, the limit is {MAX_PIXELS:,}")
             yield image
     except OSError as error:
         raise unreachable_error(path, error) from error
+
+
+def _identify(file: BufferedReader) -> Image.Image:
+    try:
+        return Image.open(file, formats=FORMATS)
+    except (UnidentifiedImageError, LookupError, ValueError):  # Pillow raises KeyError for unknown compressions
+        raise UnreadableImageError(describe_unreadable(file)) from None
 
 
 def _explain_errors(function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
@@ -130,8 +138,6 @@ def _explain_errors(function: Callable[P, Result], *args: P.args, **kwargs: P.kw
         return function(*args, **kwargs)
     except (UnreadableImageError, MemoryError):
         raise
-    except UnidentifiedImageError:
-        raise UnreadableImageError("not an image, or its header is damaged") from None
     except Image.DecompressionBombError:
         raise UnreadableImageError(f"more than the limit of {MAX_PIXELS:,} pixels") from None
     except OSError as error:
@@ -142,7 +148,7 @@ def _explain_errors(function: Callable[P, Result], *args: P.args, **kwargs: P.kw
         raise UnreadableImageError(f"damaged ({error})") from error
 
 
-def _decode(image: Image.Image, mode: str, size: tuple[int, int]) -> DecodedImage:
+def _decode(image: Image.Image, mode: str, size: tuple[int, int], scaling: Scaling) -> DecodedImage:
     conversions = [image.mode] if image.mode != mode else []
     if getattr(image, "is_animated", False):
         conversions.append("first of several frames")
@@ -150,8 +156,16 @@ def _decode(image: Image.Image, mode: str, size: tuple[int, int]) -> DecodedImag
     full_size = image.size
     image.draft(None, (2 * max(size), 2 * max(size)))
     drafted = image.size != full_size
-    flat = _flatten(image, mode)
-    transpose = _TRANSPOSE_BY_ORIENTATION.get(_orientation(image))
+    raw, file = raw_mode(image), getattr(image, "fp", None)
+    _load(image, raw)
+    scaled = scale_to_8_bits(image, raw, file, scaling)
+    if scaled and scaled.clipped:
+        conversions.append("values outside value_range clipped")
+    opaque, ignores_channel = _additional_channels(image)
+    if ignores_channel:
+        conversions.append("additional channel ignored")
+    flat = _flatten(scaled.image if scaled else image, mode, opaque=opaque)
+    transpose = transposition(image)
     if transpose is not None:
         flat = flat.transpose(transpose)
         conversions.append("EXIF orientation")
@@ -159,37 +173,41 @@ def _decode(image: Image.Image, mode: str, size: tuple[int, int]) -> DecodedImag
     resized = drafted or flat.size != (width, height)
     if resized:
         flat = ImageOps.fit(flat, (width, height), method=Image.Resampling.BICUBIC)
-    pixels = np.asarray(flat).reshape(height, width, -1).transpose(2, 0, 1)
-    return DecodedImage(np.ascontiguousarray(pixels), tuple(conversions), resized)
+    pixels = np.ascontiguousarray(np.asarray(flat).reshape(height, width, -1).transpose(2, 0, 1))
+    return DecodedImage(pixels, tuple(conversions), resized, scaled.extent if scaled else None)
 
 
-def _flatten(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode.startswith("I"):
-        values = _require_range(np.asarray(image).astype(np.int64), 65535)
-        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
-    elif image.mode == "F":
-        values = _require_range(np.asarray(image).astype(np.float64), 1)
-        image = Image.fromarray(np.round(values * 255).astype(np.uint8))
-    elif image.has_transparency_data:
-        colours = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours).convert("RGB")
-    return image.convert(mode)
+def _load(image: Image.Image, raw: str) -> None:
+    tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
+    bits = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+    if tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2 and bits > 8 and len(raw) == 1:
+        # Pillow would read the first half of the file as 8-bit pixels.
+        raise UnreadableImageError(f"a TIFF of {bits}-bit channels in separate planes; store them interleaved")
+    try:
+        image.load()
+    except OSError as error:
+        if not tags or error.errno is not None:
+            raise
+        compression = image.info.get("compression")
+        raise UnreadableImageError(
+            f"a TIFF whose pixels are damaged, or compressed in a way that Pillow cannot read here ({compression})"
+        ) from error
 
 
-def _require_range(values: NDArray[Any], top: int) -> NDArray[Any]:
-    low, high = values.min(), values.max()
-    if not (low >= 0 and high <= top):
-        raise UnreadableImageError(f"its values are {low} to {high}, but must be 0 to {top}")
-    return values
+def _flatten(image: Image.Image, mode: str, *, opaque: bool) -> Image.Image:
+    try:
+        if image.has_transparency_data and not opaque:
+            colours = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours).convert("RGB")
+        return image.convert(mode)
+    except ValueError as error:
+        raise UnreadableImageError(f"an image in mode {image.mode}, which cannot become RGB or grey") from error
 
 
-def _orientation(image: Image.Image) -> int:
-    # For TIFFs Pillow applies the orientation itself and reports 1.
-    return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-
-
-def _read_image_size(image: Image.Image) -> tuple[int, int]:
-    # Requesting EXIF data that a PNG's header does not have would decode the whole file.
-    swapped = "exif" in image.info and _orientation(image) >= 5
-    width, height = image.size
-    return (width, height) if swapped else (height, width)
+def _additional_channels(image: Image.Image) -> tuple[bool, bool]:
+    """Return whether a TIFF's last channel only looks like transparency, and whether any channel is ignored."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return False, False
+    stated = image.tag_v2.get(TiffImagePlugin.EXTRASAMPLES, ())
+    opaque = image.mode in ("RGBA", "LA", "La", "PA") and not set(stated) & set(ALPHA_SAMPLES)
+    return opaque, opaque or image.tag_v2.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) > len(image.getbands())

@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sslkit.data.datasets.folder.scan import ImageFile
-from sslkit.data.image_files import UnreadableImageError, decode_image
+from sslkit.data.datasets.image_folder import ImageFolder
+from sslkit.data.image_files import decode_image
 from sslkit.data.threads import map_in_threads
+from sslkit.data.unreadable_images import UnreadableImageError
+from sslkit.data.value_range import Scaling
 from sslkit.errors import InputError
 from sslkit.runs.provenance_file import read_provenance
 from sslkit.runs.run import Run
@@ -58,6 +61,12 @@ def stored_image_size(run: Run) -> tuple[int, tuple[int, int]]:
     return channels, (height, width)
 
 
+def value_scaling(network: TrainedNetwork) -> Scaling:
+    """Return how the run's data set scaled images of more than 8 bits; new images are scaled alike."""
+    options = network.recipe.data.options
+    return options.value_range if isinstance(options, ImageFolder.Options) else "dtype"
+
+
 def compute_chunks(
     run: Run,
     network: TrainedNetwork,
@@ -84,11 +93,12 @@ def compute_chunks(
     channels, size = stored_image_size(run)
     metadata = network.metadata
     mean, std = tuple(metadata["mean"]), tuple(metadata["std"])
+    scaling = value_scaling(network)
     head = network.head if output == "logits" else None
 
     def decode(file: ImageFile) -> NDArray[np.uint8] | str:
         try:
-            return decode_image(root / file.path, channels, size).pixels
+            return decode_image(root / file.path, channels, size, scaling).pixels
         except UnreadableImageError as error:
             return str(error)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,10 +13,11 @@ import torch
 
 from sslkit import __version__
 from sslkit.data.datasets.folder.scan import find_images, printable
+from sslkit.data.pillow_messages import quiet_pillow
 from sslkit.errors import DataError, InputError
 from sslkit.evaluation.class_groups import group_by_name, predict_group
 from sslkit.files import open_atomic, require_new_file
-from sslkit.inference.forward import Output, compute_chunks
+from sslkit.inference.forward import Output, compute_chunks, value_scaling
 from sslkit.inference.resumable_job import ResumableJob, hash_weights, job_folder
 from sslkit.inference.tables import ParquetFile, file_cell, require_parquet, text_cell, write_rows
 from sslkit.runs.class_names import read_class_names
@@ -149,7 +149,7 @@ def _run_job(
     require_new_file(out, *([] if job_folder(out).exists() else [broken_file]))
     root, files = find_images(images)
     identity: dict[str, Any] = {"output": output, "weights": hash_weights(run), "device": device}
-    identity |= network.identity
+    identity |= {**network.identity, "value_range": value_scaling(network)}
     job = ResumableJob(out, identity | {"sslkit": __version__, "torch": torch.__version__}, files)
     with job.locked():
         already_done = job.files_done
@@ -163,8 +163,7 @@ def _run_job(
                 on_progress(already_done + count, len(files))
 
         report(0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's warnings; files that matter are among the broken ones
+        with quiet_pillow():
             for chunk in compute_chunks(run, network, device, root, files[already_done:], output, report):
                 job.save_chunk(chunk)
         broken, examples = _write_broken_file(broken_file, job, images)
@@ -188,14 +187,14 @@ def _write_broken_file(path: Path, job: ResumableJob, images: Path) -> tuple[int
     examples: list[tuple[str, str]] = []
     with ExitStack() as stack:
         file: BinaryIO | None = None
-        for _, chunk in job.load_chunks():
-            if chunk.broken and file is None:
+        for broken in job.load_broken():
+            if broken and file is None:
                 file = stack.enter_context(open_atomic(path))
                 write_rows(file, [("file", "reason")])
             if file is not None:
-                write_rows(file, ((file_cell(name), text_cell(reason)) for name, reason in chunk.broken.items()))
-            examples += list(chunk.broken.items())[: MAX_EXAMPLES - len(examples)]
-            count += len(chunk.broken)
+                write_rows(file, ((file_cell(name), text_cell(reason)) for name, reason in broken.items()))
+            examples += list(broken.items())[: MAX_EXAMPLES - len(examples)]
+            count += len(broken)
         if count == len(job.files):
             job.delete_chunks()
             first = ": ".join(map(printable, examples[0]))

@@ -35,6 +35,7 @@ class ResumableJob:
 
     Attributes:
         restarted: whether chunks with another identity were deleted.
+        chunks: number of saved chunks, counted when the folder is locked.
     """
 
     def __init__(self, out: Path, identity: Mapping[str, Any], files: Sequence[ImageFile]) -> None:
@@ -42,6 +43,7 @@ class ResumableJob:
         self.identity = to_json({**identity, "chunk_size": CHUNK_SIZE, "files": _hash_files(files)})
         self.files = files
         self.restarted = False
+        self.chunks = 0
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -78,35 +80,54 @@ class ResumableJob:
                 for chunk in self.folder.glob("*.safetensors"):
                     chunk.unlink()
                 write_atomic(identity_file, self.identity)
+            self.chunks = self._count_chunks()
             yield
+
+    def _count_chunks(self) -> int:
+        chunks = 0
+        while self._path(chunks).exists():
+            chunks += 1
+        return chunks
 
     @property
     def files_done(self) -> int:
         """Number of files with saved results."""
-        chunks = 0
-        while self._path(chunks).exists():
-            chunks += 1
-        return min(chunks * CHUNK_SIZE, len(self.files))
+        return min(self.chunks * CHUNK_SIZE, len(self.files))
 
     def save_chunk(self, chunk: Chunk) -> None:
         """Save the next chunk."""
         values = {"values": chunk.values.contiguous()}
-        write_atomic(self._path(-(-self.files_done // CHUNK_SIZE)), save(values, {"broken": json.dumps(chunk.broken)}))
+        write_atomic(self._path(self.chunks), save(values, {"broken": json.dumps(chunk.broken)}))
+        self.chunks += 1
+
+    def load_broken(self) -> Iterator[dict[str, str]]:
+        """Yield the reasons for the unreadable files of each chunk, without reading the results."""
+        for index in range(-(-len(self.files) // CHUNK_SIZE)):
+            with self._explain_damage(index), safe_open(self._path(index), framework="pt") as file:
+                broken = json.loads(file.metadata()["broken"])
+            yield broken
 
     def load_chunks(self) -> Iterator[tuple[list[str], Chunk]]:
         """Yield the paths of each chunk's readable files, and the chunk."""
         for start in range(0, len(self.files), CHUNK_SIZE):
-            stored = self._path(start // CHUNK_SIZE)
+            index = start // CHUNK_SIZE
             paths = [image.path for image in self.files[start : start + CHUNK_SIZE]]
-            try:
-                with safe_open(stored, framework="pt") as file:
+            with self._explain_damage(index):
+                with safe_open(self._path(index), framework="pt") as file:
                     chunk = Chunk(file.get_tensor("values"), json.loads(file.metadata()["broken"]))
                 readable = [path for path in paths if path not in chunk.broken]
                 if len(readable) != len(chunk.values):
                     raise ValueError(f"it has {len(chunk.values)} results for {len(readable)} files")
-            except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
-                raise InputError(f"{stored} is damaged ({error}): delete {self.folder} and start again") from error
             yield readable, chunk
+
+    @contextmanager
+    def _explain_damage(self, index: int) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
+            raise InputError(
+                f"{self._path(index)} is damaged ({error}): delete {self.folder} and start again"
+            ) from error
 
     def delete_chunks(self) -> None:
         """Delete the chunks after the output file is written; the folder is deleted when the lock is released."""

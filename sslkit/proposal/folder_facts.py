@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sslkit.data.datasets.folder.labels import LabelMode
 from sslkit.data.datasets.folder.survey import FolderSurvey
+from sslkit.data.value_range import Extent
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,9 @@ class FolderFacts:
         broken: share of unreadable files, in [0, 1].
         has_gpu: whether a GPU is available.
         square: whether all images are square.
+        extents: extents of the values of images of more than 8 bits.
+        labels: which sub-folders are classes.
+        hold_out: fraction of each class to hold out as test images.
     """
 
     images: int
@@ -32,15 +37,28 @@ class FolderFacts:
     broken: float
     has_gpu: bool
     square: bool = True
+    extents: tuple[Extent, ...] = ()
+    labels: LabelMode = "auto"
+    hold_out: float = 0
 
     @classmethod
-    def from_survey(cls, survey: FolderSurvey, *, has_gpu: bool, classes: int = 0) -> FolderFacts:
+    def from_survey(
+        cls,
+        survey: FolderSurvey,
+        *,
+        has_gpu: bool,
+        classes: int = 0,
+        labels: LabelMode = "auto",
+        hold_out: float = 0,
+    ) -> FolderFacts:
         """Return the facts of a surveyed folder.
 
         Args:
             survey: the survey.
             has_gpu: whether a GPU is available.
             classes: number of classes; 0 means the number of class folders, if there are any.
+            labels: the option ``labels`` that the folder was surveyed with.
+            hold_out: fraction of each class that was held out.
         """
         return cls(
             images=survey.images,
@@ -52,6 +70,9 @@ class FolderFacts:
             broken=survey.broken_share,
             has_gpu=has_gpu,
             square=all(height == width for height, width in survey.sizes),
+            extents=survey.extents,
+            labels=labels,
+            hold_out=hold_out,
         )
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from sslkit.data.value_range import TOP, suggest_range
 from sslkit.proposal.folder_facts import FolderFacts
 
 MIN_IMAGES = 8
@@ -109,6 +110,35 @@ def broken_limit(facts: FolderFacts) -> Choice | None:
         return None
     limit = min(1.0, round(facts.broken + 0.01, 2))
     return Choice(limit, f"{facts.broken:.1%} of the files cannot be read. Check them before you train without them.")
+
+
+def value_range(facts: FolderFacts) -> Choice | None:
+    """Choose the range of images of more than 8 bits, if the range of their data type would lose most levels."""
+    suggested = suggest_range(facts.extents)
+    if suggested is None:
+        return None
+    (extent,) = facts.extents
+    return Choice(
+        list(suggested),
+        f"These values become black and white. The images' values are {extent}, of {TOP[extent.kind]} that the files "
+        f"can hold: without this range, {extent.levels} of 256 levels would be used.",
+    )
+
+
+def labels(facts: FolderFacts) -> dict[str, Choice]:
+    """Choose the class folders and the held-out test images, if the user asks for them."""
+    if facts.labels == "auto":
+        return {}
+    reason = "Each sub-folder is a class, from --labels. Labels are used for evaluation only."
+    choices = {"labels": Choice(facts.labels, reason if facts.labels == "folders" else "From --labels.")}
+    if facts.hold_out:
+        share = f"{facts.hold_out:.0%}" if facts.hold_out >= 0.01 else f"{facts.hold_out:g}"
+        choices["hold_out"] = Choice(
+            facts.hold_out,
+            f"Part of each class that becomes the test images ({share}), from --hold-out. They are never trained on; "
+            "add hold_out_seed = 1 for other ones.",
+        )
+    return choices
 
 
 def views(facts: FolderFacts) -> dict[str, Choice]:

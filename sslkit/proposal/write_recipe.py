@@ -24,8 +24,13 @@ class _Table(NamedTuple):
     choices: dict[str, Choice]
 
 
-def propose_recipe(root: Path, facts: FolderFacts) -> str:
+def propose_recipe(root: Path, facts: FolderFacts, epochs: Choice | None = None) -> str:
     """Return a complete recipe for the images in a folder.
+
+    Args:
+        root: the folder.
+        facts: facts about it.
+        epochs: the number of epochs; None: that of the rules.
 
     Raises:
         InputError: there are too few images, or the folder's path cannot be written as TOML.
@@ -44,7 +49,7 @@ def propose_recipe(root: Path, facts: FolderFacts) -> str:
         f"# Proposed by `sslkit init` for {facts.images} images. Comments give reasons; change what you know better.\n"
         "# `sslkit recipes check FILE` finds mistakes, `sslkit train FILE --dry-run` tries one batch.\n"
     )
-    return "\n".join([head, *map(_format_table, _tables(path, facts))])
+    return "\n".join([head, *map(_format_table, _tables(path, facts, epochs or rules.epochs(facts)))])
 
 
 def run_name(root: Path) -> str:
@@ -53,15 +58,10 @@ def run_name(root: Path) -> str:
     return "images" if name in ("", "latest") else name
 
 
-def _tables(path: str, facts: FolderFacts) -> list[_Table]:
-    epochs, batch = rules.epochs(facts), rules.batch_size(facts)
-    steps_per_epoch = max(1, facts.images // batch.value)
-    checkpoint_epochs = max(1, round(200 / steps_per_epoch))
-    limit = rules.broken_limit(facts)
+def _tables(path: str, facts: FolderFacts, epochs: Choice) -> list[_Table]:
+    limit, values = rules.broken_limit(facts), rules.value_range(facts)
     hidden = Choice([256 if rules.backbone(facts)["use"].value == "convnet" else 4096])
-    start_epoch = Choice(
-        epochs.value // 2, "Starts half-way: from the first epoch on, it would group images by their raw pixels."
-    )
+    start_epoch = Choice("50%", "Starts half-way: from the first epoch on, it would group images by their raw pixels.")
 
     def head(name: str, classifiers: Choice) -> dict[str, Choice]:
         return {
@@ -74,14 +74,16 @@ def _tables(path: str, facts: FolderFacts) -> list[_Table]:
     run = {"name": Choice(run_name(Path(path)), "Name of the run's folder.")}
     train = {
         "epochs": epochs,
-        "batch_size": batch,
-        "checkpoint_every": Choice(f"{checkpoint_epochs} epochs", "About 200 steps; `sslkit resume` continues there."),
+        "batch_size": rules.batch_size(facts),
+        "checkpoint_every": Choice("5%", "Of the training; `sslkit resume` continues there."),
     }
     data = {
         "use": Choice("image-folder"),
         "root": Choice(path),
+        **rules.labels(facts),
         "channels": rules.channels(facts),
         "size": rules.stored_size(facts),
+        **({"value_range": values} if values else {}),
         **({"broken_limit": limit} if limit else {}),
     }
     classes_loss = {
@@ -94,9 +96,9 @@ def _tables(path: str, facts: FolderFacts) -> list[_Table]:
     optimizer = {
         "use": Choice("adamw"),
         "lr": rules.learning_rate(facts),
-        "warmup_epochs": Choice(min(3, epochs.value - 1)),
+        "warmup_epochs": Choice("5%"),
     }
-    monitor = {"every_epochs": Choice(max(1, epochs.value // 10), "About ten times during the training.")}
+    monitor = {"every_epochs": Choice("10%", "About ten times during the training.")}
     evaluation = {"classifier": Choice("lowest-loss", "Needs no labels.")}
     return [
         _Table("[run]", "", run),

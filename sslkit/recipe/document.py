@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import stat
 import tomllib
 from collections.abc import Mapping
@@ -16,6 +17,9 @@ from sslkit.recipe.line_numbers import KeyPath, line_numbers
 
 COMPONENT_TABLES = {kind.section: kind for kind in KINDS if kind.section}
 """Kind of component of each section whose table holds ``use`` and the options of a component."""
+
+BACKSLASH_HINT = "in double quotes a backslash starts an escape: write paths with / or in single quotes"
+"""What to do about a Windows path that TOML reads as escapes."""
 
 MAX_BYTES = 1_000_000
 """Maximum size of a recipe file."""
@@ -38,18 +42,18 @@ class Document:
         origins: mapping from key path to file and line.
         notes: messages to the user, such as which options ``--set`` dropped.
         source: name of the recipe file.
+        replaced: values that ``extends`` or ``--set`` replaced, by key path; the first of each.
     """
 
     tables: dict[str, Any]
     origins: dict[KeyPath, Origin] = field(default_factory=dict)
-        replaced: values that ``extends`` or ``--set`` replaced, by key path; the first of each.
     notes: list[str] = field(default_factory=list)
     source: str = ""
+    replaced: dict[KeyPath, Any] = field(default_factory=dict)
 
     def problem(self, path: KeyPath, message: str, hint: str = "") -> Problem:
         """Return a problem at a key, with the origin of the key or of its closest parent."""
         origin = next(
-    replaced: dict[KeyPath, Any] = field(default_factory=dict)
             (self.origins[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.origins),
             Origin(self.source),
         )
@@ -106,7 +110,9 @@ def _is_file(path: Path) -> bool:
 def _parse(path: Path) -> Document:
     try:
         status = path.stat()
-        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        if stat.S_ISDIR(status.st_mode):
+            raise _error(path, "is a folder, not a recipe", hint=_folder_hint(path))
+        if not stat.S_ISREG(status.st_mode):
             raise _error(path, "is not a file")
         if status.st_size > MAX_BYTES:
             raise _error(path, f"is larger than {MAX_BYTES} bytes, the limit for a recipe")
@@ -125,7 +131,8 @@ def _parse(path: Path) -> Document:
     except tomllib.TOMLDecodeError as error:
         match = re.search(r"line (\d+)", str(error))
         line = int(match[1]) if match else text.count("\n") + 1
-        raise _error(path, f"is not valid TOML: {error}", line) from None
+        hint = BACKSLASH_HINT if re.search(r"Unescaped '\\\\'|Invalid hex|Escaped", str(error)) else ""
+        raise _error(path, f"is not valid TOML: {error}", line, hint=hint) from None
     except RecursionError:
         raise _error(path, "is nested too deeply for a recipe") from None
     except ValueError as error:
@@ -133,6 +140,12 @@ def _parse(path: Path) -> Document:
         raise _error(path, f"is not valid TOML: {error}") from None
     origins = {key: Origin(str(path), line) for key, line in lines.items()}
     return Document(tables, origins, source=str(path))
+
+
+def _folder_hint(path: Path) -> str:
+    if (path / "recipe.toml").is_file():
+        return f"its recipe is {path / 'recipe.toml'}"
+    return f"`sslkit init {shlex.quote(str(path))}` proposes a recipe for its images"
 
 
 def _error(path: Path, message: str, line: int = 0, key: str = "", hint: str = "") -> RecipeError:
@@ -155,6 +168,8 @@ def _merge(base: Document, over: Document, old: dict[str, Any], new: Mapping[str
             _merge(base, over, before, value, key_path)
         else:
             base.drop_origins(key_path)
+            if key in old:
+                base.replaced.setdefault(key_path, before)
             old[key] = value
             base.origins |= {
                 other: origin for other, origin in over.origins.items() if other[: len(key_path)] == key_path
@@ -167,5 +182,3 @@ def _changes_component(before: Any, value: Any) -> bool:
         and isinstance(value, dict)
         and value.get("use", before.get("use")) != before.get("use")
     )
-            if key in old:
-                base.replaced.setdefault(key_path, before)

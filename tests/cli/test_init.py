@@ -10,8 +10,11 @@ from sklearn.datasets import load_digits
 from typer.testing import CliRunner
 
 from sslkit.api import Run
+from sslkit.bench import training_time
+from sslkit.bench.training_time import TrainingTime
 from sslkit.cli.main import app
 from sslkit.recipe.load import load_recipe
+from sslkit.recipe.recipe import Recipe
 from sslkit.training.dry_run import dry_run
 from sslkit.training.events import Reporter
 from sslkit.training.train import train
@@ -56,8 +59,7 @@ def test_proposed_recipe_for_unlabelled_digits_trains(folder: Path) -> None:
     result = dry_run(recipe, Reporter())
     assert result["data"] == {"images": 200, "shape": [1, 16, 16]}
     assert result["outputs"]["classifiers"] == {"classes": [10] * 40, "styles": [10, 10]}
-    short = ["train.epochs=2", "loss.classes.start_epoch=1", "optimizer.warmup_epochs=0"]
-    assert train(load_recipe(folder / "recipe.toml", short), folder / "runs").has_weights
+    assert train(load_recipe(folder / "recipe.toml", ["train.epochs=2"]), folder / "runs").has_weights
 
 
 @pytest.mark.soak
@@ -125,3 +127,87 @@ def test_existing_recipe_is_overwritten_only_with_force(folder: Path) -> None:
     assert (folder / "recipe.toml").read_text() != "mine"
     assert "the folder nowhere does not exist" in init(folder / "digits", "--out", "nowhere/r.toml").stderr
     assert "the image folder missing does not exist" in init("missing", "--force").stderr
+
+
+@pytest.mark.parametrize(
+    ("minutes", "epochs", "words"),
+    [
+        # Half of the epochs take 20 steps of 0.1 s, the other half 20 of 0.2 s, each epoch 1 s, each validation 2 s.
+        ("8", 107, "length: 107 epochs. Fits into the 8 minutes of --minutes: about 7.6 minutes, measured"),
+        ("1", 8, "note: 8 epochs are few. 30 epochs take about 2.4 minutes"),
+        ("0.1", 1, "length: 1 epoch. More than the 0.1 minutes of --minutes: about 0.17 minutes"),
+        ("10000", 400, "length: 400 epochs. Fits into the 10000 minutes"),
+    ],
+)  # fmt: skip
+def test_the_length_fits_into_the_given_minutes(
+    folder: Path, minutes: str, epochs: int, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = []
+
+    def measure(recipe: Recipe, reporter: Reporter) -> TrainingTime:
+        measured.append(recipe.data.options.root)
+        return TrainingTime(recipe, 20, {0: 0.1, "50%": 0.2}, 1.0, 2.0, 1.0)
+
+    monkeypatch.setattr(training_time, "measure_training_time", measure)
+    root = save_digits(folder / "digits", 200, labelled=False)
+    done = init(root, "--minutes", minutes)
+    assert done.exit_code == 0, done.output
+    assert measured == [root]
+    assert words in done.stdout
+    assert load_recipe(folder / "recipe.toml").train.epochs == epochs
+    result = json.loads(init(root, "--minutes", minutes, "--force", "--json").stdout)
+    assert (result["epochs"], result["estimated_seconds"] > 0) == (epochs, True)
+
+
+def test_minutes_must_be_positive(folder: Path) -> None:
+    done = init(save_digits(folder / "digits", 20, labelled=False), "--minutes", "0")
+    assert (done.exit_code, done.stderr) == (2, "error: --minutes 0 must be greater than 0\n")
+    assert not (folder / "recipe.toml").exists()
+
+
+def test_class_folders_become_labels_with_held_out_test_images(folder: Path) -> None:
+    save_digits(folder / "digits", 100, labelled=True)
+    classes = folder / "digits" / "train"
+    done = init(classes)
+    assert f"\n  sslkit init {classes} --labels folders --hold-out 0.2 --force\n" in done.stdout
+    assert "labels =" not in (folder / "recipe.toml").read_text()
+    done = init(classes, "--labels", "folders", "--hold-out", "0.25", "--force", "--json")
+    assert done.exit_code == 0, done.output
+    survey = json.loads(done.stdout)
+    assert survey["images"] == {"train": 60, "test": 20}
+    assert len(survey["classes"]) == 10
+    recipe = load_recipe(folder / "recipe.toml")
+    assert (recipe.data.options.labels, recipe.data.options.hold_out) == ("folders", 0.25)
+    assert recipe.heads[0].options.classifiers == (10,) * 40
+    result = dry_run(recipe, Reporter())
+    assert result["data"]["images"] == 60
+    assert "they are never trained on" in (folder / "recipe.toml").read_text().replace("\n# ", " ").lower()
+    assert (
+        "--hold-out needs class folders: add --labels folders" in init(classes, "--hold-out", "0.2", "--force").stderr
+    )
+    for wrong in ("1", "-0.1"):
+        assert (
+            "must be at least 0 and less than 1"
+            in init(classes, "--labels", "folders", f"--hold-out={wrong}", "--force").stderr
+        )
+
+
+def test_contradicting_and_leaking_copies_values_and_unread_images_are_reported(folder: Path) -> None:
+    root = save_digits(folder / "digits", 60, labelled=True)
+    for source, target in (("train/1/0001.png", "train/2/copy.png"), ("train/3/0003.png", "test/3/copy.png")):
+        (root / target).write_bytes((root / source).read_bytes())
+    (root / "loose.png").write_bytes((root / "train/1/0001.png").read_bytes())
+    Image.fromarray(np.full((8, 8), 4000, np.uint16)).save(root / "train/1/deep.png")
+    Image.fromarray(np.full((8, 8), 9, np.uint16)).save(root / "train/1/deep2.png")
+    done = init(root)
+    for line in (
+        "1 identical image is in several of train and test, so results on them are too good: train/3/0003.png = test/3",
+        "1 identical image is in several classes, so their labels contradict each other: train/1/0001.png = train/2",
+        "values            integers 9 to 4000 in 2 images: 17 of 256 levels; the recipe scales [0, 4095]",
+        "not read          1 images next to the split folders",
+    ):
+        assert line in done.stdout
+    survey = json.loads(init(root, "--json", "--force").stdout)
+    assert survey["across_classes"] == [["train/1/0001.png", "train/2/copy.png"]]
+    assert survey["values"] == [{"kind": "integer", "low": 9.0, "high": 4000.0, "images": 2}]
+    assert survey["unread_images"] == 1

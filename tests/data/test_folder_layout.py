@@ -75,7 +75,7 @@ def test_links_are_followed_but_not_in_circles(root: Path, tmp_path: Path) -> No
 
 def test_links_to_parents_and_circular_links_are_not_followed(root: Path, tmp_path: Path) -> None:
     touch(root, "a.png", "inside/b.png")
-    touch(tmp_path, "elsewhere/c.png", "beside.png")
+    touch(tmp_path, "elsewhere/c.png", "next-to-it.png")
     (root / "up").symlink_to(tmp_path)
     (root / "inside" / "up").symlink_to(root / "inside")
     (root / "linked").symlink_to(tmp_path / "elsewhere")
@@ -90,10 +90,12 @@ def test_missing_images_and_folders_are_errors(root: Path) -> None:
     extensions = ".bmp, .gif, .jpeg, .jpg, .pbm, .pgm, .png, .ppm, .tif, .tiff, .webp"
     remedy = f"Image files end with {extensions}."
     assert read_error(root) == f"no images in {root} (found: no files at all). {remedy}"
-    touch(root, "train/a.npy", "train/b.npy", "train/c.txt")
-    assert read_error(root) == f"no images in {root / 'train'} (found: 2 .npy, 1 .txt). {remedy}"
+    touch(root, "train/a.npy", "train/b.heic", "train/c.HEIC", "train/c.txt")
+    found = "2 .heic (HEIC, convert to PNG or JPEG), 1 .npy, 1 .txt"
+    assert read_error(root) == f"no images in {root / 'train'} (found: {found}). {remedy}"
     assert read_error(root / "nowhere") == (
-        f"the image folder {root / 'nowhere'} does not exist (relative paths start at {Path.cwd()})"
+        f"the image folder {root / 'nowhere'} does not exist (relative paths start at the working directory, "
+        f"{Path.cwd()})"
     )
     assert "is a file, not a folder" in read_error(root / "train/a.npy")
 

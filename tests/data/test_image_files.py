@@ -9,7 +9,8 @@ import pytest
 from PIL import Image, ImageChops
 
 from sslkit.data import image_files
-from sslkit.data.image_files import UnreadableImageError, decode_image, read_image_size
+from sslkit.data.image_files import decode_image, read_image_size
+from sslkit.data.unreadable_images import UnreadableImageError
 
 GREY_OF_RED = 76  # 0.299 * 255
 
@@ -162,11 +163,11 @@ def test_reasons_of_broken_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     image("L", 0, (20, 20)).save(tmp_path / "bomb.png")
     assert reason("empty.png") == "empty file"
     assert reason("text.jpg") == "not an image, or its header is damaged"
-    assert reason("postscript.png") == "not an image, or its header is damaged"
+    assert reason("postscript.png").startswith("a PostScript drawing; JPEG, PNG, ")
     assert reason("gone.png") == "No such file or directory"
-    assert reason("bright.tif") == "its values are 1.5 to 1.5, but must be 0 to 1"
-    assert reason("nan.tif") == "its values are nan to nan, but must be 0 to 1"
-    assert reason("negative.tif") == "its values are -1 to -1, but must be 0 to 65535"
+    assert reason("bright.tif") == "its values are 1.5 to 1.5, but without value_range they must be 0 to 1"
+    assert reason("nan.tif") == "its values are nan to nan, but must be finite"
+    assert reason("negative.tif") == "its values are -1 to -1, but without value_range they must be 0 to 65535"
     monkeypatch.setattr(image_files, "MAX_PIXELS", 399)
     assert reason("bomb.png") == "20x20 pixels, the limit is 399"
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)

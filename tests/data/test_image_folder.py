@@ -79,6 +79,7 @@ def test_a_labelled_folder(labelled_folder: Path) -> None:
         "ignored": {},
         "unread": [],
         "converted": {},
+        "values": [],
         "size": [3, 10, 12],
         "resized": 0,
     }

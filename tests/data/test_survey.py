@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from sslkit.data.datasets.folder import survey as survey_module
-from sslkit.data.datasets.folder.duplicates import count_across_splits
+from sslkit.data.datasets.folder.duplicate_groups import across_splits
 from sslkit.data.datasets.folder.survey import survey_folder
 from sslkit.errors import DataError
 
@@ -50,8 +50,8 @@ def test_exact_and_near_duplicates_are_found_also_across_splits(root: Path) -> N
         ("test/smaller.png", "train/05.png", "train/saved again.jpg"),
         ("train/06.png", "train/paler.png"),
     )
-    assert count_across_splits(survey.exact_duplicates, survey.scan) == 1
-    assert count_across_splits(survey.near_duplicates, survey.scan) == 1
+    assert across_splits(survey.exact_duplicates, survey.scan) == survey.exact_duplicates
+    assert across_splits(survey.near_duplicates, survey.scan) == survey.near_duplicates[:1]
 
 
 def test_files_of_one_size_with_different_bytes_are_not_exact_duplicates(tmp_path: Path) -> None:

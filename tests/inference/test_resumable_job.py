@@ -15,15 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from csv_tables import read_rows
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from sslkit.api import Run
+from sslkit.data.datasets.folder.scan import ImageFile
 from sslkit.errors import InputError
 from sslkit.inference import predict as predict_module
 from sslkit.inference import resumable_job
+from sslkit.inference.forward import Chunk
 from sslkit.inference.predict import embed, predict
+from sslkit.inference.resumable_job import ResumableJob
 from sslkit.runs.weights import read_metadata
 from sslkit.trained.network import TrainedNetwork
 
@@ -148,6 +152,31 @@ def test_killed_process_loses_at_most_one_chunk(run: Run, digits: Path, tmp_path
     assert out.read_bytes() == (tmp_path / "uninterrupted.csv").read_bytes()
 
 
+def test_work_on_saved_chunks_grows_linearly_with_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resumable_job, "CHUNK_SIZE", 1)
+    files = [ImageFile(f"{index}.png", (1, 1, 1)) for index in range(60)]
+    opened: list[str] = []
+    path_of = ResumableJob._path
+
+    def record(job: ResumableJob, index: int) -> Path:
+        opened.append(str(index))
+        return path_of(job, index)
+
+    monkeypatch.setattr(ResumableJob, "_path", record)
+    for first, last in ((0, 30), (30, 60)):
+        job = ResumableJob(tmp_path / "out", {}, files)
+        with job.locked():
+            assert job.files_done == first
+            for index in range(first, last):
+                broken = {f"{index}.png": "empty file"} if index == 40 else {}
+                job.save_chunk(Chunk(torch.full((1 - len(broken), 2), float(index)), broken))
+            assert job.files_done == last
+    with job.locked():
+        assert [broken for broken in job.load_broken() if broken] == [{"40.png": "empty file"}]
+        assert [paths for paths, _ in job.load_chunks()][39:42] == [["39.png"], [], ["41.png"]]
+    assert len(opened) < 6 * len(files)
+
+
 def test_locked_and_damaged_jobs_are_refused(run: Run, digits: Path, tmp_path: Path) -> None:
     out, folder = tmp_path / "classes.csv", tmp_path / "classes.csv.unfinished"
     folder.mkdir()
@@ -163,9 +192,7 @@ def test_locked_and_damaged_jobs_are_refused(run: Run, digits: Path, tmp_path: P
     with pytest.raises(KeyboardInterrupt):
         predict(run, digits, out, on_progress=interrupt_at_the_end)
     (folder / "000000.safetensors").write_bytes(b"damaged")
-    with pytest.raises(
-        InputError, match=r"000000\.safetensors is damaged \(.*\): delete .*\.unfinished"
-    ):
+    with pytest.raises(InputError, match=r"000000\.safetensors is damaged \(.*\): delete .*\.unfinished"):
         predict(run, digits, out)
 
 

@@ -112,7 +112,9 @@ def test_proposed_recipe_is_valid_and_gives_reasons(tmp_path: Path) -> None:
 
         keys = [line for line in text.splitlines() if " = " in line and not line.startswith("#")]
         assert sum(line.startswith("# ") for line in text.splitlines()) > len(keys) / 3
-        assert recipe.losses[0].wiring.start_epoch * 2 in (recipe.train.epochs, recipe.train.epochs - 1)
+        assert recipe.losses[0].wiring.start_epoch == "50%"
+        for epochs in (1, 2, 24):
+            load_recipe(path, [f"train.epochs={epochs}"])
         tables = tomllib.loads(text)
         assert tables["run"]["name"] == "odd-name"
 

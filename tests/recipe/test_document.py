@@ -71,7 +71,7 @@ def test_binary_and_missing_files_are_errors(tmp_path: Path) -> None:
         read_document(tmp_path / "image.toml")
     with pytest.raises(RecipeError, match=r"gone.toml: there is no such file \(the folder has .*image.toml\)"):
         read_document(tmp_path / "gone.toml")
-    with pytest.raises(RecipeError, match="cannot be read"):
+    with pytest.raises(RecipeError, match=r"is a folder, not a recipe \(`sslkit init .*` proposes a recipe"):
         read_document(tmp_path)
 
 

@@ -112,6 +112,16 @@ def test_a_warm_up_in_steps_or_within_an_epoch_rises_with_each_step(warmup: str,
     np.testing.assert_allclose(actual, [*np.linspace(0.04, 0.07, count), *[0.07] * (9 - count)], rtol=1e-14)
 
 
+def test_a_warm_up_in_steps_counts_the_steps_before_a_resume_with_another_batch_size() -> None:
+    # 40 steps were taken, which are worth 10 steps of the new batch size.
+    context = replace(CONTEXT, step_offset=30)
+    options = {"warmup_teacher_temperature": 0.04, "teacher_temperature": 0.07}
+    in_steps, in_epochs = (Dino(Dino.Options(warmup=text, **options), context) for text in ("61 steps", "3 epochs"))
+    before = Dino(Dino.Options(warmup="61 steps", **options), CONTEXT)
+    assert in_steps.teacher_temperature(10) == before.teacher_temperature(40) == pytest.approx(0.06)
+    assert in_epochs.teacher_temperature(10) == pytest.approx(0.055)
+
+
 def test_a_warm_up_of_a_fraction_of_an_epoch_more_ends_in_its_last_epoch() -> None:
     loss = Dino(Dino.Options(warmup="2.5 epochs", warmup_teacher_temperature=0.04, teacher_temperature=0.07), CONTEXT)
     actual = [loss.teacher_temperature(step) for step in (0, 10, 20, 30)]

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from PIL import Image
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from sslkit.contracts.dataset import Dataset, Split
 from sslkit.contracts.options import Options as BaseOptions
-from sslkit.data.datasets.folder.decoded_cache import DecodedIndex, decode_folder, no_readable_images
+from sslkit.data.datasets.folder import notes
+from sslkit.data.datasets.folder.content_hash import FolderContent, read_content
+from sslkit.data.datasets.folder.decoded_cache import DecodedIndex, decode_folder, entries_folder, no_readable_images
+from sslkit.data.datasets.folder.hold_out import hold_out
 from sslkit.data.datasets.folder.labels import FolderLabels, LabelMode, read_labels
 from sslkit.data.datasets.folder.scan import FolderScan, printable, scan_folder
 from sslkit.data.datasets.paths import FolderPath
@@ -24,14 +28,19 @@ from sslkit.errors import DataError
 LISTED_IN_ERROR = 10
 """Broken files that an error lists; the others are counted."""
 
-LISTED_IN_NOTES = 100
-"""Broken files that are listed when a training starts; the others are counted, and listed in the run's record."""
+
+def _check_order(limits: tuple[float, float]) -> tuple[float, float]:
+    low, high = limits
+    if low >= high:
+        raise ValueError("the first value must be smaller than the second")
+    return limits
 
 
 class ImageFolder(Dataset):
     """Images of a folder, decoded once into the cache and memory-mapped from there.
 
-    ``folder.scan`` describes the splits, ``folder.labels`` the labels, and ``image_files`` the conversion to uint8.
+    ``folder.scan`` describes the splits, ``folder.labels`` the labels, ``folder.hold_out`` a test split cut from them,
+    and ``image_files`` the conversion to uint8.
     """
 
     api = 1
@@ -40,11 +49,20 @@ class ImageFolder(Dataset):
         """Folder to read, and format of the images."""
 
         root: FolderPath
-        """Folder of images. Optional sub-folders: train, validation (or val), test."""
+        """Folder of images; a relative path starts at the working directory. Optional sub-folders: train, validation
+        (val, valid), test; other usual spellings such as Train or testing are recognised, too."""
 
         labels: LabelMode = "auto"
         """folders: the folder below train (or below root, if it has no train) is the class. none: no labels are read.
         auto: train/<class>/<file> are classes unless there is one folder only or one per image; else no labels."""
+
+        hold_out: float = Field(default=0, ge=0, lt=1)
+        """Fraction of each class folder that becomes the split test instead of training, for a folder without one;
+        0.2 is usual. Needs labels = "folders". Identical files stay together."""
+
+        hold_out_seed: int = Field(default=0, ge=0)
+        """Another seed holds out other images. It does not depend on run.seed, so runs are evaluated on the same
+        images."""
 
         channels: Literal[1, 3] = 3
         """3: every image becomes RGB; 1: every image becomes grey."""
@@ -54,8 +72,18 @@ class ImageFolder(Dataset):
         square is cut out. auto: the images' own size if all have the same and its shorter side is at most 256; else
         their median shorter side, at most 256."""
 
+        value_range: Literal["dtype"] | Annotated[tuple[float, float], AfterValidator(_check_order)] = "dtype"
+        """Values that become black and white, for images of more than 8 bits: [0, 4095] suits 12-bit images in 16-bit
+        files. Values outside are clipped. dtype: 0 to 65535 for integers, 0 to 1 for floats."""
+
         broken_limit: float = Field(default=0.05, ge=0, le=1)
         """Largest fraction of unreadable files. Up to it they are skipped and reported; more are an error."""
+
+        @model_validator(mode="after")
+        def _hold_out_needs_labels(self) -> Self:
+            if self.hold_out and self.labels != "folders":
+                raise ValueError('hold_out needs labels = "folders"')
+            return self
 
     options: Options
 
@@ -70,7 +98,7 @@ class ImageFolder(Dataset):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        return tuple(self._scan.files)
+        return (*self._folder.files, "test") if self.options.hold_out else tuple(self._folder.files)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -107,8 +135,8 @@ class ImageFolder(Dataset):
 
         ``read``: for each split, whether it has labels and why. ``broken``: skipped files, with the reason.
         ``ignored``: number of files that are not images, by extension. ``unread``: sub-folders next to the splits.
-        ``converted``: number of images by conversion. ``size``: ``[C, H, W]`` as stored. ``resized``: number of images
-        that had another size.
+        ``converted``: number of images by conversion. ``values``: extents of the values of images of more than 8 bits.
+        ``size``: ``[C, H, W]`` as stored. ``resized``: number of images that had another size.
         """
         path, index = self._decoded
         return {
@@ -117,30 +145,39 @@ class ImageFolder(Dataset):
             "ignored": dict(self._scan.ignored),
             "unread": list(self._scan.unread_folders),
             "converted": index.converted,
+            "values": [asdict(extent) for extent in index.extents],
             "size": list(MappedStore(path).shape),
             "resized": index.resized,
         }
 
     def notes(self) -> tuple[str, ...]:
-        report = self.report()
-        notes = [f"{split}: {reason}" for split, reason in report["read"].items()]
-        broken = report["broken"]
-        if broken:
-            limit = f"broken_limit = {self.options.broken_limit:g} allows it"
-            notes.append(
-                f"{len(broken)} of {len(self._scan.all_files)} images cannot be read and are skipped, {limit}:"
-            )
-            notes += [f"  {printable(item['file'])}: {item['reason']}" for item in broken[:LISTED_IN_NOTES]]
-            unlisted = len(broken) - LISTED_IN_NOTES
-            notes += [f"  and {unlisted} more, all in the run's provenance.json"] * (unlisted > 0)
-        if report["ignored"]:
-            counts = ", ".join(f"{count} {printable(extension)}" for extension, count in report["ignored"].items())
-            notes.append(f"files that are not images are ignored: {counts}")
-        return tuple(notes)
+        _, index = self._decoded
+        options, scan = self.options, self._scan
+        duplicates = tuple(group for group in self._content.duplicates if not index.broken.keys() & set(group))
+        return (
+            *(f"{split}: {reason}" for split, reason in self._labels.reasons.items()),
+            *notes.describe_broken(index, len(scan.all_files), options.broken_limit),
+            *notes.describe_files(scan, index),
+            *notes.describe_values(index.extents, options.value_range),
+            *notes.describe_duplicates(duplicates, scan, self._labels),
+        )
+
+    @cached_property
+    def _folder(self) -> FolderScan:
+        return scan_folder(self.options.root)
+
+    @cached_property
+    def _content(self) -> FolderContent:
+        return read_content(self._folder, entries_folder() / "hashes")
 
     @cached_property
     def _scan(self) -> FolderScan:
-        return scan_folder(self.options.root)
+        """The files of each split, after some of them are held out."""
+        fraction = self.options.hold_out
+        if not fraction:
+            return self._folder
+        read_labels(self._folder, self.options.labels)  # before any file is read
+        return hold_out(self._folder, fraction, self.options.hold_out_seed, self._content.duplicates)
 
     @cached_property
     def _labels(self) -> FolderLabels:
@@ -148,7 +185,9 @@ class ImageFolder(Dataset):
 
     @cached_property
     def _decoded(self) -> tuple[Path, DecodedIndex]:
-        path, index = decode_folder(self._scan, self.options.channels, self.options.size)
+        options = self.options
+        content = self._content.hash
+        path, index = decode_folder(self._scan, content, options.channels, options.size, options.value_range)
         self._check_broken(index)
         return path, index
 

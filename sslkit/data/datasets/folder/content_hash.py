@@ -1,7 +1,7 @@
-"""Content hash of an image folder, which names its cache entry.
+"""Content of an image folder: the hash that names its cache entries, and files with the same bytes.
 
-The hash covers the purpose that the images are decoded for, and each image's path below the root and bytes. A copied,
-moved or touched folder keeps its hash. A changed, added or renamed file gives another one.
+The hash covers each image's path below the root and bytes. A copied, moved or touched folder keeps its hash. A changed,
+added or renamed file gives another one.
 
 Hashing reads every byte. A cached record spares it while location, paths, sizes and time stamps stay the same. The
 stamps include the status-change time, which copy tools cannot restore.
@@ -12,38 +12,64 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sslkit.data.cache import write_file
-from sslkit.data.datasets.folder.scan import FolderScan, scan_folder
+from sslkit.data.datasets.folder.duplicate_groups import DuplicateGroups, group_by_digest
+from sslkit.data.datasets.folder.scan import FolderScan, ImageFile, scan_folder
 from sslkit.data.image_files import TRANSIENT_ERRORS, unreachable_error
 from sslkit.data.threads import map_in_threads
 from sslkit.errors import DataError
 from sslkit.files import open_regular_file
 
+RECORD_FORMAT = 1
+"""Version of the cached records; increases when their content changes."""
 
-def content_hash(scan: FolderScan, purpose: str, records: Path) -> str:
-    """Return the hash of a folder's content and ``purpose``; it is cached in the folder ``records``.
+
+@dataclass(frozen=True)
+class FolderContent:
+    """Content of an image folder.
+
+    Attributes:
+        hash: hash of all paths and bytes.
+        duplicates: paths of files with the same bytes, one group per content.
+    """
+
+    hash: str
+    duplicates: DuplicateGroups
+
+
+def read_content(scan: FolderScan, records: Path) -> FolderContent:
+    """Return the content of a folder; its record is cached in the folder ``records``.
 
     Raises:
         DataError: a file cannot be read now, or files were added, removed or changed meanwhile.
     """
-    record = records / _hash([purpose, str(scan.root.resolve()), _stamps(scan)])
-    with suppress(OSError):
-        return record.read_text(encoding="utf-8")
-    paths = [file.path for file in scan.all_files]
-    digests = map_in_threads(lambda path: file_hash(scan.root / path), paths)
-    content = _hash([purpose, list(zip(paths, digests, strict=True))])
+    record = records / json_hash([RECORD_FORMAT, str(scan.root.resolve()), _stamps(scan)])
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        stored = json.loads(record.read_text(encoding="utf-8"))
+        return FolderContent(stored["hash"], tuple(map(tuple, stored["duplicates"])))
+    files = scan.all_files
+    paths = [file.path for file in files]
+    digests = list(map_in_threads(lambda path: file_hash(scan.root / path), paths))
+    filled = [index for index, file in enumerate(files) if file.stamp[0] > 0]
+    duplicates = group_by_digest([paths[index] for index in filled], [digests[index] for index in filled])
+    content = FolderContent(json_hash(list(zip(paths, digests, strict=True))), duplicates)
     check_unchanged(scan)
     with suppress(DataError):  # a cache that cannot be written may still contain the entry
-        write_file(record, content)
+        write_file(record, json.dumps(asdict(content)))
     return content
 
 
 def check_unchanged(scan: FolderScan) -> None:
     """Raise ``DataError`` if files were added, removed or changed since the scan."""
-    if scan_folder(scan.root).all_files != scan.all_files:
+    if _sorted_files(scan_folder(scan.root)) != _sorted_files(scan):
         raise DataError(f"the files of {scan.root} changed while they were read. Try again when all files are there.")
+
+
+def _sorted_files(scan: FolderScan) -> list[ImageFile]:
+    return sorted(scan.all_files, key=lambda file: file.path)
 
 
 def file_hash(path: Path) -> str:
@@ -66,6 +92,7 @@ def _stamps(scan: FolderScan) -> object:
     return [[file.path, *file.stamp] for file in scan.all_files]
 
 
-def _hash(value: object) -> str:
+def json_hash(value: object) -> str:
+    """Return a hash of a JSON value."""
     # JSON escapes file names that are not valid text.
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:32]

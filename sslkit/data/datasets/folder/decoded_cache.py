@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import warnings
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,14 +19,17 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from sslkit.data.cache import cache_folder, get_or_build, require_free_space
-from sslkit.data.datasets.folder.content_hash import check_unchanged, content_hash
+from sslkit.data.datasets.folder.content_hash import check_unchanged, json_hash
 from sslkit.data.datasets.folder.scan import FolderScan, printable
-from sslkit.data.image_files import DecodedImage, UnreadableImageError, decode_image, read_image_size
+from sslkit.data.image_files import DecodedImage, decode_image, read_image_size
+from sslkit.data.pillow_messages import quiet_pillow
 from sslkit.data.store import MappedStore
 from sslkit.data.threads import map_in_threads
+from sslkit.data.unreadable_images import UnreadableImageError
+from sslkit.data.value_range import Extent, Kind, Scaling, merge_extents
 from sslkit.errors import DataError
 
-FORMAT = 1
+FORMAT = 2
 """Version of entries; increases when the same file gives other pixels, or the files of an entry change."""
 
 MAX_AUTO_SIDE = 256
@@ -46,22 +48,37 @@ class DecodedIndex:
         broken: reason for each broken file, by path; all other files are in ``images.npy``, in order.
         converted: number of images by conversion.
         resized: number of images that had another size.
+        values: kind, low, high and images of each ``Extent`` of the images of more than 8 bits.
     """
 
     broken: dict[str, str]
     converted: dict[str, int]
     resized: int
+    values: list[tuple[Kind, float, float, int]]
+
+    @property
+    def extents(self) -> tuple[Extent, ...]:
+        """Extents of the images of more than 8 bits, one for each kind of values."""
+        return tuple(Extent(*values) for values in self.values)
 
 
-def decode_folder(scan: FolderScan, channels: int, size: Size) -> tuple[Path, DecodedIndex]:
+def decode_folder(
+    scan: FolderScan, content: str, channels: int, size: Size, scaling: Scaling
+) -> tuple[Path, DecodedIndex]:
     """Return the file of all readable images of a folder and its index; decode the folder if it is not cached.
+
+    Args:
+        scan: the folder.
+        content: hash of its content.
+        channels: 1 or 3.
+        size: side of the stored images in pixels.
+        scaling: range of the values of images of more than 8 bits.
 
     Raises:
         DataError: no image can be read, the folder changes meanwhile, or the cache cannot be written or is damaged.
     """
-    folder = cache_folder() / "image-folder"
-    name = content_hash(scan, f"{FORMAT} {channels} {size}", folder / "hashes")
-    entry = get_or_build(folder, name, lambda temporary: _build(temporary, scan, channels, size))
+    name = json_hash([FORMAT, channels, size, scaling, content, [file.path for file in scan.all_files]])
+    entry = get_or_build(entries_folder(), name, lambda folder: _build(folder, scan, channels, size, scaling))
     try:
         index = DecodedIndex(**json.loads((entry / "index.json").read_text(encoding="utf-8")))
         if len(MappedStore(entry / "images.npy")) != len(scan.all_files) - len(index.broken):
@@ -71,14 +88,18 @@ def decode_folder(scan: FolderScan, channels: int, size: Size) -> tuple[Path, De
     return entry / "images.npy", index
 
 
-def _build(folder: Path, scan: FolderScan, channels: int, size: Size) -> None:
+def entries_folder() -> Path:
+    """Return the folder of all entries, which may not exist yet."""
+    return cache_folder() / "image-folder"
+
+
+def _build(folder: Path, scan: FolderScan, channels: int, size: Size, scaling: Scaling) -> None:
     log.info("decoding %d images of %s, once", len(scan.all_files), scan.root)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of unusual files; problems that matter are in the index
+    with quiet_pillow():
         height, width = _auto_size(scan) if size == "auto" else (size, size)
         require_free_space(folder, len(scan.all_files) * channels * height * width)
         with (folder / "images.npy").open("wb") as file:
-            index = _decode_all(file, scan, channels, (height, width))
+            index = _decode_all(file, scan, channels, (height, width), scaling)
     with (folder / "index.json").open("w", encoding="utf-8") as text:
         json.dump(asdict(index), text)
         text.flush()
@@ -86,10 +107,12 @@ def _build(folder: Path, scan: FolderScan, channels: int, size: Size) -> None:
     check_unchanged(scan)
 
 
-def _decode_all(file: BinaryIO, scan: FolderScan, channels: int, size: tuple[int, int]) -> DecodedIndex:
+def _decode_all(
+    file: BinaryIO, scan: FolderScan, channels: int, size: tuple[int, int], scaling: Scaling
+) -> DecodedIndex:
     def decode_or_reason(path: str) -> DecodedImage | str:
         try:
-            return decode_image(scan.root / path, channels, size)
+            return decode_image(scan.root / path, channels, size, scaling)
         except UnreadableImageError as error:
             return str(error)
 
@@ -97,6 +120,7 @@ def _decode_all(file: BinaryIO, scan: FolderScan, channels: int, size: tuple[int
     broken: dict[str, str] = {}
     converted: Counter[str] = Counter()
     resized = 0
+    extents: tuple[Extent, ...] = ()
     _write_header(file, (len(paths), channels, *size))
     for path, result in zip(paths, map_in_threads(decode_or_reason, paths), strict=True):
         if isinstance(result, str):
@@ -105,12 +129,14 @@ def _decode_all(file: BinaryIO, scan: FolderScan, channels: int, size: tuple[int
             file.write(result.pixels.tobytes())
             converted.update(result.conversions)
             resized += result.resized
+            extents = merge_extents([*extents, result.extent])
     if len(broken) == len(paths):
         raise no_readable_images(scan, broken)
     _write_header(file, (len(paths) - len(broken), channels, *size))
     file.flush()
     os.fsync(file.fileno())  # otherwise a power failure after the rename could leave an incomplete entry
-    return DecodedIndex(broken, dict(sorted(converted.items())), resized)
+    values = [(extent.kind, extent.low, extent.high, extent.images) for extent in extents]
+    return DecodedIndex(broken, dict(sorted(converted.items())), resized, values)
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sslkit.data.datasets.folder.content_hash import file_hash
+from sslkit.data.datasets.folder.duplicate_groups import DuplicateGroups, group_by_digest
 from sslkit.data.datasets.folder.scan import FolderScan
 from sslkit.data.threads import map_in_threads
 
@@ -22,25 +23,17 @@ BLOCKS = 4
 NEIGHBOURS = 8
 """Number of nearest thumbnails that are compared with each thumbnail."""
 
-DuplicateGroups = tuple[tuple[str, ...], ...]
-"""Paths of the images of each group of duplicates."""
 
-
-def exact_duplicates(scan: FolderScan, broken: Container[str] = ()) -> DuplicateGroups:
-    """Return the paths of files with the same bytes, one group per content, without the broken files.
+def exact_duplicates(scan: FolderScan) -> DuplicateGroups:
+    """Return the paths of files with the same bytes, one group per content.
 
     Only files of equal size are read.
     """
     by_size: dict[int, list[str]] = defaultdict(list)
     for file in scan.all_files:
-        if file.path not in broken:
-            by_size[file.stamp[0]].append(file.path)
+        by_size[file.stamp[0]].append(file.path)
     candidates = [path for size, paths in by_size.items() if size > 0 and len(paths) > 1 for path in paths]
-    by_content: dict[str, list[str]] = defaultdict(list)
-    digests = map_in_threads(lambda path: file_hash(scan.root / path), candidates)
-    for path, digest in zip(candidates, digests, strict=True):
-        by_content[digest].append(path)
-    return tuple(tuple(paths) for digest, paths in by_content.items() if len(paths) > 1 and ":" not in digest)
+    return group_by_digest(candidates, map_in_threads(lambda path: file_hash(scan.root / path), candidates))
 
 
 def near_duplicates(paths: Sequence[str], thumbnails: NDArray[np.uint8], exact: DuplicateGroups) -> DuplicateGroups:
@@ -82,9 +75,3 @@ def near_duplicates(paths: Sequence[str], thumbnails: NDArray[np.uint8], exact: 
     for index, number in zip(compared, group.tolist(), strict=True):
         groups[number].append(paths[index])
     return tuple(sorted(tuple(sorted(members)) for members in groups.values() if len(members) > 1))
-
-
-def count_across_splits(groups: DuplicateGroups, scan: FolderScan) -> int:
-    """Return the number of groups with both a training image and an image of another split."""
-    split = {file.path: name for name, files in scan.files.items() for file in files}
-    return sum({split[path] for path in group} > {"train"} for group in groups)

@@ -7,6 +7,7 @@ meant, and gives the reason of its decision for each split.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -53,12 +54,25 @@ def read_labels(scan: FolderScan, mode: LabelMode) -> FolderLabels:
         else:
             classes[split] = [path.parts[0] for path in paths]
             reasons[split] = f"labelled: {len(set(classes[split]))} class folders"
+        if split == "test" and scan.split_folders["test"] == scan.split_folders["train"]:
+            reasons[split] += ", held out of the training images"
+        elif (folder := scan.split_folders[split]) not in ("", split):
+            reasons[split] += f", read from {printable(folder)}/"
     names = tuple(sorted(set(classes["train"]) if "train" in classes else set().union(*classes.values())))
     for split, of_split in classes.items():
         _check_known(scan, split, set(of_split) - set(names), names)
     index = {name: number for number, name in enumerate(names)}
     by_split = {split: tuple(index[name] for name in of_split) for split, of_split in classes.items()}
     return FolderLabels(names, by_split, reasons)
+
+
+def may_be_classes(scan: FolderScan) -> bool:
+    """Return whether a folder without splits has the layout ``<class>/<file>``, with several images in each class."""
+    if scan.split_folders != {"train": ""}:
+        return False
+    paths = scan.paths_in_split("train")
+    counts = Counter(path.parts[0] for path in paths)
+    return all(len(path.parts) == 2 for path in paths) and len(counts) > 1 and min(counts.values()) > 1
 
 
 def _why_unlabelled(
@@ -76,7 +90,8 @@ def _why_unlabelled(
         return ""
     classes = {path.parts[0] for path in paths}
     if not scan.split_folders[split]:
-        return "there are no train and test folders (labels = 'folders' reads the sub-folders as classes)"
+        hint = " (labels = 'folders' reads the sub-folders as classes)"
+        return "there are no train and test folders" + hint * any(len(path.parts) > 1 for path in paths)
     if misplaced := sum(len(path.parts) != 2 for path in paths):
         return f"{misplaced} of {len(paths)} images are not in {scan.split_folders[split]}/<class>/<file>"
     if train_labelled:  # so the folders of this split are classes, even if there is only one

@@ -1,27 +1,32 @@
 """Scan of an image folder: finds the files of each split without opening any.
 
-A folder with a sub-folder ``train`` has the splits ``train``, ``validation`` (or ``val``) and ``test``; its other
-sub-folders and files are not read. In any other folder, all images belong to ``train``.
+A folder with a sub-folder ``train`` has splits; ``split_folders`` describes their names. Its other sub-folders and
+files are not read. In any other folder, all images belong to ``train``.
 
 Files are images by extension. Hidden files and folders (leading dot) are ignored. Links to files are read like files.
-Links to folders are followed, except links to a parent folder.
+Links to folders are followed, except links to a parent folder. In a split, a folder is read once: by its own path, or
+else by the first link to it.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from sslkit.data.datasets.folder.split_folders import find_split_folders
 from sslkit.data.image_files import EXTENSIONS, TRANSIENT_ERRORS
+from sslkit.data.unreadable_images import UNREADABLE_EXTENSIONS
 from sslkit.errors import DataError
-
-SPLIT_FOLDERS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
-"""Split that is read from each sub-folder."""
+from sslkit.recipe.document import BACKSLASH_HINT
 
 HIDDEN = "hidden"
+"""Key of hidden files and folders among the ignored ones."""
+
+REPEATED = "links to folders that are read already"
+"""Key of these links among the ignored files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +50,9 @@ class FolderScan:
         root: the folder.
         split_folders: sub-folder of each split; ``""`` for ``train`` if there are no split folders.
         files: image files of each split, sorted by path.
-        ignored: number of ignored files by extension; ``hidden`` counts hidden files and folders.
+        ignored: number of ignored files by extension, ``HIDDEN`` or ``REPEATED``.
         unread_folders: sub-folders next to the split folders.
+        unread_images: number of images next to the split folders.
     """
 
     root: Path
@@ -54,6 +60,7 @@ class FolderScan:
     files: Mapping[str, tuple[ImageFile, ...]]
     ignored: Mapping[str, int]
     unread_folders: tuple[str, ...]
+    unread_images: int = 0
 
     @property
     def all_files(self) -> tuple[ImageFile, ...]:
@@ -100,7 +107,11 @@ def scan_folder(root: Path) -> FolderScan:
     """
     if not root.is_dir():
         problem = "is a file, not a folder" if root.exists() else "does not exist"
-        raise DataError(f"the image folder {root} {problem} (relative paths start at {Path.cwd()})")
+        hint = "" if str(root).isprintable() else f"; {BACKSLASH_HINT}"
+        name = printable(str(root))
+        raise DataError(
+            f"the image folder {name} {problem} (relative paths start at the working directory, {Path.cwd()}){hint}"
+        )
     try:
         return _scan(root)
     except OSError as error:
@@ -109,22 +120,21 @@ def scan_folder(root: Path) -> FolderScan:
 
 def _scan(root: Path) -> FolderScan:
     ignored: Counter[str] = Counter()
-    visible = sorted(entry.name for entry in os.scandir(root) if _is_folder(entry) and not entry.name.startswith("."))
-    present = [name for name in SPLIT_FOLDERS if name in visible]
-    folders = {SPLIT_FOLDERS[name]: name for name in present} or {"train": ""}
-    if len(folders) < len(present) and present:
-        raise DataError(f"{root} has both val and validation. Keep one of them.")
-    if "train" not in folders:
-        raise DataError(
-            f"{root} has {' and '.join(present)}, but no train folder. Add {root / 'train'}, "
-            "or set root to the folder of the training images."
-        )
+    with os.scandir(root) as listing:
+        entries = sorted((entry.name, _is_folder(entry)) for entry in listing if not entry.name.startswith("."))
+    visible = [name for name, is_folder in entries if is_folder]
+    folders = find_split_folders(root, visible)
+    unread: tuple[str, ...] = ()
+    unread_images = 0
+    if folders:
+        unread = tuple(name for name in visible if name not in folders.values())
+        unread_images = sum(not is_folder and _extension(name) in EXTENSIONS for name, is_folder in entries)
+    folders = folders or {"train": ""}
     files = {split: _images(root, folder, ignored) for split, folder in folders.items()}
     for split, of_split in files.items():
         if not of_split:
             raise _no_images(root / folders[split], ignored)
-    unread = tuple(name for name in visible if name not in present) if present else ()
-    return FolderScan(root, folders, files, dict(sorted(ignored.items())), unread)
+    return FolderScan(root, folders, files, dict(sorted(ignored.items())), unread, unread_images)
 
 
 def _cannot_list(folder: Path, error: OSError) -> DataError:
@@ -132,33 +142,68 @@ def _cannot_list(folder: Path, error: OSError) -> DataError:
 
 
 def _no_images(folder: Path, ignored: Mapping[str, int]) -> DataError:
-    others = ", ".join(f"{count} {printable(kind)}" for kind, count in sorted(ignored.items())) or "no files at all"
-    return DataError(f"no images in {folder} (found: {others}). Image files end with {', '.join(sorted(EXTENSIONS))}.")
+    found = describe_ignored(ignored) or "no files at all"
+    return DataError(f"no images in {folder} (found: {found}). Image files end with {', '.join(sorted(EXTENSIONS))}.")
+
+
+def describe_ignored(ignored: Mapping[str, int]) -> str:
+    """Return the number of ignored files of each kind; empty without any."""
+    counts = []
+    for kind, count in sorted(ignored.items()):
+        name = UNREADABLE_EXTENSIONS.get(kind)
+        counts.append(f"{count} {printable(kind)}" + (f" ({name}, convert to PNG or JPEG)" if name else ""))
+    return ", ".join(counts)
 
 
 def _images(root: Path, folder: str, ignored: Counter[str]) -> tuple[ImageFile, ...]:
     start = root / folder
-    resolved = start.resolve()
-    files = _walk(start, f"{folder}/" if folder else "", ignored, {resolved, *resolved.parents})
-    return tuple(sorted(files, key=lambda file: file.path))
-
-
-def _walk(folder: Path, prefix: str, ignored: Counter[str], parents: set[Path]) -> Iterator[ImageFile]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122  # a Path per file doubles the time
-            if entry.name.startswith("."):
-                ignored[HIDDEN] += 1
-            elif _is_folder(entry):
-                inside = Path(entry.path)
-                if not entry.is_symlink():
-                    yield from _walk(inside, f"{prefix}{entry.name}/", ignored, parents | {inside.resolve()})
-                elif (target := inside.resolve()) not in parents:
-                    yield from _walk(inside, f"{prefix}{entry.name}/", ignored, parents | {target})
-            elif suffix in EXTENSIONS:
-                yield ImageFile(prefix + entry.name, _stamp(entry))
+    real = start.resolve()
+    walk = _Walk(ignored, {real, *real.parents})
+    walk.read(start, real, f"{folder}/" if folder else "")
+    while walk.links:
+        links, walk.links = sorted(walk.links), []
+        for prefix, target in links:
+            if target in walk.seen:
+                ignored[REPEATED] += 1
             else:
-                ignored[suffix or "no extension"] += 1
+                walk.seen.add(target)
+                walk.read(target, target, prefix)
+    return tuple(sorted(walk.files, key=lambda file: file.path))
+
+
+class _Walk:
+    """Walk through folders; links to folders wait until all real folders are read, so that these come first."""
+
+    def __init__(self, ignored: Counter[str], seen: set[Path]) -> None:
+        self.ignored = ignored
+        self.seen = seen
+        self.files: list[ImageFile] = []
+        self.links: list[tuple[str, Path]] = []
+
+    def read(self, folder: Path, real: Path, prefix: str) -> None:
+        """Read a folder, whose resolved path is ``real``; ``prefix`` is its path below the root."""
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                suffix = _extension(entry.name)
+                if entry.name.startswith("."):
+                    self.ignored[HIDDEN] += 1
+                elif _is_folder(entry):
+                    inside = real / entry.name
+                    if entry.is_symlink():
+                        self.links.append((f"{prefix}{entry.name}/", inside.resolve()))
+                    elif inside not in self.seen:
+                        self.seen.add(inside)
+                        self.read(Path(entry.path), inside, f"{prefix}{entry.name}/")
+                    else:
+                        self.ignored[REPEATED] += 1
+                elif suffix in EXTENSIONS:
+                    self.files.append(ImageFile(prefix + entry.name, _stamp(entry)))
+                else:
+                    self.ignored[suffix or "no extension"] += 1
+
+
+def _extension(name: str) -> str:
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122  # a Path per file doubles the time
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

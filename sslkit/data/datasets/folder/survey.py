@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,11 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sslkit.data.datasets.folder.decoded_cache import no_readable_images
-from sslkit.data.datasets.folder.duplicates import DuplicateGroups, exact_duplicates, near_duplicates
-from sslkit.data.datasets.folder.labels import FolderLabels, read_labels
+from sslkit.data.datasets.folder.duplicate_groups import DuplicateGroups
+from sslkit.data.datasets.folder.duplicates import exact_duplicates, near_duplicates
+from sslkit.data.datasets.folder.hold_out import hold_out
+from sslkit.data.datasets.folder.labels import FolderLabels, LabelMode, read_labels
 from sslkit.data.datasets.folder.scan import FolderScan, scan_folder
-from sslkit.data.image_files import UnreadableImageError, decode_image, read_image_size
+from sslkit.data.image_files import DecodedImage, decode_image, read_image_size
+from sslkit.data.pillow_messages import quiet_pillow
 from sslkit.data.threads import map_in_threads
+from sslkit.data.unreadable_images import UnreadableImageError
+from sslkit.data.value_range import TOP, Extent, merge_extents, rescale, suggest_range
 
 MAX_OPENED = 20_000
 """Images that are opened unless all are requested, evenly spaced over the folder."""
@@ -48,6 +52,7 @@ class FolderSurvey:
         converted: number of images that are not plain RGB, by kind.
         colour_share: share of the images with any colour, in [0, 1].
         background_level: level, 0 to 255, of the edges of nearly all images; None if they have no common level.
+        extents: extents of the values of images of more than 8 bits, by kind of values.
         exact_duplicates: paths of files with the same bytes, among all.
         near_duplicates: paths of images that look the same but differ in bytes, among those opened.
     """
@@ -60,6 +65,7 @@ class FolderSurvey:
     converted: Mapping[str, int]
     colour_share: float
     background_level: int | None
+    extents: tuple[Extent, ...]
     exact_duplicates: DuplicateGroups
     near_duplicates: DuplicateGroups
 
@@ -82,26 +88,34 @@ class FolderSurvey:
         return min(sides), median_low(sides.elements()), max(sides)
 
 
-def survey_folder(root: Path, *, every: bool = False) -> FolderSurvey:
+def survey_folder(
+    root: Path, *, every: bool = False, labels: LabelMode = "auto", hold_out_fraction: float = 0
+) -> FolderSurvey:
     """Survey an image folder.
 
     Args:
         root: the folder.
         every: open every image instead of at most ``MAX_OPENED``.
+        labels: which sub-folders are classes.
+        hold_out_fraction: fraction of each class to hold out as test images.
 
     Raises:
         DataError: there are no images, or none that can be read.
     """
     scan = scan_folder(root)
-    labels = read_labels(scan, "auto")
+    read = read_labels(scan, labels)
+    exact = exact_duplicates(scan)
+    if hold_out_fraction:
+        scan = hold_out(scan, hold_out_fraction, 0, exact)
+        read = read_labels(scan, labels)
     paths = [file.path for file in scan.all_files]
     if not every and len(paths) > MAX_OPENED:
         paths = [paths[index * len(paths) // MAX_OPENED] for index in range(MAX_OPENED)]
 
-    def open_image(path: str) -> tuple[tuple[int, int], tuple[str, ...], NDArray[np.uint8]] | str:
+    def open_image(path: str) -> tuple[tuple[int, int], DecodedImage] | str:
         try:
-            thumbnail = decode_image(root / path, 3, (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-            return read_image_size(root / path), thumbnail.conversions, thumbnail.pixels
+            thumbnail = decode_image(root / path, 3, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), "image")
+            return read_image_size(root / path), thumbnail
         except UnreadableImageError as error:
             return str(error)
 
@@ -109,30 +123,39 @@ def survey_folder(root: Path, *, every: bool = False) -> FolderSurvey:
     readable: list[str] = []
     sizes: Counter[tuple[int, int]] = Counter()
     converted: Counter[str] = Counter()
+    deep: dict[int, Extent] = {}
     thumbnails = np.empty((len(paths), 3, THUMBNAIL_SIDE, THUMBNAIL_SIDE), dtype=np.uint8)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of unusual files
+    with quiet_pillow():
         for path, result in zip(paths, map_in_threads(open_image, paths), strict=True):
             if isinstance(result, str):
                 broken[path] = result
                 continue
-            size, conversions, thumbnails[len(readable)] = result
+            size, decoded = result
+            index = len(readable)
+            thumbnails[index] = decoded.pixels
+            if decoded.extent:
+                deep[index] = decoded.extent
             sizes[size] += 1
-            converted.update(conversions)
+            converted.update(decoded.conversions)
             readable.append(path)
     if not readable:
         raise no_readable_images(scan, broken)
     thumbnails = thumbnails[: len(readable)]
-    exact = exact_duplicates(scan, broken)
+    extents = merge_extents(deep.values())
+    suggested = suggest_range(extents)
+    for index, extent in deep.items():
+        thumbnails[index] = rescale(thumbnails[index], extent, suggested or (0, TOP[extent.kind]))
+    exact = tuple(group for group in exact if not broken.keys() & set(group))
     return FolderSurvey(
         scan,
-        labels,
+        read,
         opened=len(paths),
         broken=broken,
         sizes=sizes,
         converted=dict(sorted(converted.items())),
         colour_share=float(((thumbnails.max(1) - thumbnails.min(1)).max((1, 2)) > COLOUR_THRESHOLD).mean()),
         background_level=_background_level(thumbnails),
+        extents=extents,
         exact_duplicates=exact,
         near_duplicates=near_duplicates(readable, thumbnails, exact),
     )

@@ -1,0 +1,36 @@
+"""Groups of files with the same bytes, and what is wrong with groups across splits or classes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from sslkit.data.datasets.folder.labels import FolderLabels
+from sslkit.data.datasets.folder.scan import FolderScan
+
+DuplicateGroups = tuple[tuple[str, ...], ...]
+"""Paths of the images of each group of duplicates."""
+
+
+def group_by_digest(paths: Sequence[str], digests: Iterable[str]) -> DuplicateGroups:
+    """Return the paths of files with the same digest; files that could not be read are in no group."""
+    by_content: dict[str, list[str]] = defaultdict(list)
+    for path, digest in zip(paths, digests, strict=True):
+        by_content[digest].append(path)
+    return tuple(tuple(group) for digest, group in by_content.items() if len(group) > 1 and ":" not in digest)
+
+
+def across_splits(groups: DuplicateGroups, scan: FolderScan) -> DuplicateGroups:
+    """Return the groups with images of several splits: training images that are also evaluated."""
+    split = {file.path: name for name, files in scan.files.items() for file in files}
+    return tuple(group for group in groups if len({split[path] for path in group}) > 1)
+
+
+def across_classes(groups: DuplicateGroups, scan: FolderScan, labels: FolderLabels) -> DuplicateGroups:
+    """Return the groups with images of several classes, of which at most one label is right."""
+    label = {
+        file.path: number
+        for name, numbers in labels.by_split.items()
+        for file, number in zip(scan.files[name], numbers, strict=True)
+    }
+    return tuple(group for group in groups if len({label[path] for path in group if path in label}) > 1)

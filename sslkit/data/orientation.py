@@ -1,0 +1,72 @@
+"""Orientation of images: decoding and the survey of sizes read it here, so they agree.
+
+The EXIF orientation counts, and without one the XMP orientation. Values other than 1 to 8 and damaged metadata count as
+upright.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+
+from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngImageFile
+
+TRANSPOSE_BY_ORIENTATION = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""Transposition that makes an image upright, by orientation."""
+
+SWAPPED = (5, 6, 7, 8)
+"""Orientations that swap height and width."""
+
+_PNG_METADATA = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
+
+
+def transposition(image: Image.Image) -> Image.Transpose | None:
+    """Return what makes a loaded image upright; None if it is upright, as loaded TIFFs always are."""
+    return TRANSPOSE_BY_ORIENTATION.get(_orientation(image))
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return the size ``(H, W)`` of the upright image, for an image that was opened but not loaded.
+
+    Only a PNG with metadata after its pixels is loaded.
+    """
+    if isinstance(image, PngImageFile) and _has_late_metadata(image):
+        image.load()
+    width, height = image.size
+    # Pillow has swapped the size of a TIFF already if its own tag says so.
+    tags = getattr(image, "tag_v2", {})
+    swapped = tags.get(ExifTags.Base.Orientation) not in SWAPPED and _orientation(image) in SWAPPED
+    return (width, height) if swapped else (height, width)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        # Not the PNG's own method, which would decode the pixels.
+        value = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
+    except (SyntaxError, ValueError, TypeError, LookupError, struct.error):
+        return 1
+    return value if isinstance(value, int) and value in TRANSPOSE_BY_ORIENTATION else 1
+
+
+def _has_late_metadata(image: PngImageFile) -> bool:
+    """Return whether chunks of metadata follow the pixels of a PNG, reading chunk headers only."""
+    assert image.fp is not None
+    descriptor, position, late = image.fp.fileno(), 8, False
+    while len(header := os.pread(descriptor, 8, position)) == 8:
+        length, kind = struct.unpack(">I4s", header)
+        if kind == b"IEND":
+            break
+        if late and kind in _PNG_METADATA:
+            return True
+        late |= kind == b"IDAT"
+        position += length + 12
+    return False

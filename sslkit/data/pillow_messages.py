@@ -1,0 +1,38 @@
+"""Messages of Pillow and of the library that it reads TIFFs with, which must not reach the user's terminal."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+
+import PIL
+
+
+@contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Hide warnings and log messages about unusual image files; the reason of an unreadable file says what matters."""
+    _silence_libtiff()
+    logger = logging.getLogger("PIL")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@cache
+def _silence_libtiff() -> None:
+    """Switch off libtiff's messages, which it writes to standard error itself. Pillow's wheels contain the library."""
+    package = Path(PIL.__file__).parent
+    for folder in (package.parent / "pillow.libs", package / ".dylibs"):
+        for library in folder.glob("libtiff*"):
+            with suppress(OSError, AttributeError):
+                ctypes.CDLL(str(library)).TIFFSetErrorHandler(None)

@@ -1,0 +1,196 @@
+"""Scaling of pixels of more than 8 bits to uint8: the same for every image, never by an image's own content.
+
+Without a value range, 16-bit integers are divided by 257 and rounded (65535 becomes 255), 32-bit integers are read as
+16-bit values, and floats are multiplied by 255; values outside make the file unreadable. With a value range, its ends
+become 0 and 255, and values outside are clipped.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import ceil, floor, isfinite, log10
+from typing import IO, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.ImageFile import ImageFile
+
+from sslkit.data.unreadable_images import UnreadableImageError
+
+ValueRange = tuple[float, float]
+"""Values that become 0 and 255."""
+
+Scaling = Literal["dtype", "image"] | ValueRange
+"""``dtype``: the range of the file's data type. ``image``: the image's own range, for surveys only."""
+
+Kind = Literal["integer", "float"]
+
+TOP: dict[str, int] = {"integer": 65535, "float": 1}
+"""Value that becomes 255 without a value range, by kind of values."""
+
+_OTHER_BYTE = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
+"""Endings of Pillow's raw modes that read the low byte of 16-bit colour instead of the high one."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Smallest and largest value of images of more than 8 bits.
+
+    Attributes:
+        kind: kind of the values.
+        low: the smallest value.
+        high: the largest value.
+        images: number of images.
+    """
+
+    kind: Kind
+    low: float
+    high: float
+    images: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}"
+
+    def __or__(self, other: Extent) -> Extent:
+        return Extent(self.kind, min(self.low, other.low), max(self.high, other.high), self.images + other.images)
+
+    @property
+    def levels(self) -> int:
+        """How many of the 256 levels of uint8 the values use without a value range."""
+        return min(256, round((self.high - self.low) / TOP[self.kind] * 255) + 1)
+
+
+def merge_extents(extents: Iterable[Extent | None]) -> tuple[Extent, ...]:
+    """Return the common extent of each kind of values."""
+    merged: dict[Kind, Extent] = {}
+    for extent in extents:
+        if extent is not None:
+            merged[extent.kind] = merged[extent.kind] | extent if extent.kind in merged else extent
+    return tuple(merged.values())
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """An image of 8 bits made from one of more bits.
+
+    Attributes:
+        image: the image, in the mode of the original; grey for a single channel.
+        extent: extent of the original's values, without transparency.
+        clipped: whether values were outside the value range.
+    """
+
+    image: Image.Image
+    extent: Extent
+    clipped: bool = False
+
+
+def raw_mode(image: Image.Image) -> str:
+    """Return how the pixels of an image that is not loaded yet are stored, such as ``RGB;16B``; empty if unknown."""
+    tiles = getattr(image, "tile", [])
+    arguments = tiles[0].args if tiles else None
+    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return first if isinstance(first, str) else ""
+
+
+def scale_to_8_bits(image: Image.Image, raw: str, file: IO[bytes] | None, scaling: Scaling) -> Scaled | None:
+    """Return an 8-bit version of a loaded image of more bits; None if the image has 8 bits.
+
+    Args:
+        image: the image.
+        raw: its raw mode before it was loaded.
+        file: its file.
+        scaling: range of the values.
+
+    Raises:
+        UnreadableImageError: values are not finite or outside the data type's range, or Pillow reads 8 bits only.
+    """
+    if image.mode[0] not in "IF":
+        return _scale_colour(image, raw, file, scaling) if ";16" in raw else None
+    kind: Kind = "float" if image.mode == "F" else "integer"
+    values = np.asarray(image).astype(np.float64 if kind == "float" else np.int64)
+    extent = Extent(kind, float(values.min()), float(values.max()))
+    if not (isfinite(extent.low) and isfinite(extent.high)):
+        raise UnreadableImageError(f"its values are {extent}, but must be finite")
+    if scaling != "dtype":
+        return Scaled(Image.fromarray(_scale(values, extent, scaling)), extent, _clips(extent, scaling))
+    top = TOP[kind]
+    if extent.low < 0 or extent.high > top:
+        raise UnreadableImageError(f"its values are {extent}, but without value_range they must be 0 to {top}")
+    pixels = (values + 128) // 257 if kind == "integer" else np.round(values * 255)
+    return Scaled(Image.fromarray(pixels.astype(np.uint8)), extent)
+
+
+def rescale(pixels: NDArray[np.uint8], extent: Extent, scaling: ValueRange) -> NDArray[np.uint8]:
+    """Scale pixels that were scaled by their image's own extent to another range."""
+    return _scale(extent.low + pixels.astype(np.float64) * ((extent.high - extent.low) / 255), extent, scaling)
+
+
+def suggest_range(extents: Sequence[Extent]) -> ValueRange | None:
+    """Return a value range that fits all images; None if they use at least half of their data type's range.
+
+    None also for integers mixed with floats: no single range fits them. The ends are whole numbers where possible.
+    """
+    if len(extents) != 1:
+        return None
+    (extent,) = extents
+    low, high, top = extent.low, extent.high, TOP[extent.kind]
+    if low == high or (low >= 0 and high <= top and high - low > top / 2):
+        return None
+    if low >= 0 and low <= high / 2:
+        low = 0
+        full_bits = 2 ** int(high).bit_length() - 1
+        rounded = _round_up(high) if extent.kind == "float" else full_bits
+        high = min(rounded, full_bits) if full_bits >= high else rounded
+    return _whole(low), _whole(high)
+
+
+def _round_up(value: float) -> float:
+    """Return the smallest number of two significant digits that is not below a positive value."""
+    step = 10.0 ** (floor(log10(value)) - 1)
+    return float(f"{ceil(value / step - 1e-9) * step:.2g}")
+
+
+def _whole(value: float) -> float:
+    return int(value) if value == int(value) else value
+
+
+def _scale(values: NDArray[Any], extent: Extent, scaling: Literal["image"] | ValueRange) -> NDArray[np.uint8]:
+    low, high = (extent.low, extent.high) if scaling == "image" else scaling
+    scaled = (values - low) * (255 / (high - low or 1))
+    return np.round(scaled.clip(0, 255)).astype(np.uint8)
+
+
+def _clips(extent: Extent, scaling: Literal["image"] | ValueRange) -> bool:
+    return scaling != "image" and (extent.low < scaling[0] or extent.high > scaling[1])
+
+
+def _scale_colour(image: Image.Image, raw: str, file: IO[bytes] | None, scaling: Scaling) -> Scaled:
+    high = np.asarray(image)
+    colours = high.shape[2] - (image.mode == "RGBA")
+    if scaling == "dtype":
+        smallest, largest = high[..., :colours].min(), high[..., :colours].max()
+        return Scaled(image, Extent("integer", 256.0 * smallest, 256.0 * largest + 255))
+    low = _read_low_bytes(image, raw, file)
+    if low is None and scaling != "image":
+        raise UnreadableImageError(f"its 16-bit pixels ({raw}) can only be read as 8 bits, without value_range")
+    values = high[..., :colours].astype(np.uint16) * 256 + (high if low is None else low)[..., :colours]
+    extent = Extent("integer", float(values.min()), float(values.max()))
+    pixels = np.concatenate([_scale(values, extent, scaling), high[..., colours:]], axis=2)
+    return Scaled(Image.fromarray(pixels, image.mode), extent, _clips(extent, scaling))
+
+
+def _read_low_bytes(image: Image.Image, raw: str, file: IO[bytes] | None) -> NDArray[np.uint8] | None:
+    """Return the low bytes of 16-bit colour, of which Pillow reads the high ones; None if it cannot."""
+    channels, _, ending = raw.partition(";")
+    if channels not in ("RGB", "RGBA", "RGBX", "CMYK") or ending not in _OTHER_BYTE or file is None:
+        return None
+    other = f"{channels};{_OTHER_BYTE[ending]}"
+    low = Image.open(file, formats=[image.format or ""])
+    assert isinstance(low, ImageFile)
+    low.tile = [
+        tile._replace(args=(other, *tile.args[1:]) if isinstance(tile.args, tuple) else other) for tile in low.tile
+    ]
+    return np.asarray(low)
