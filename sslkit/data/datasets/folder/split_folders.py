@@ -24,7 +24,7 @@ NAMES_NEXT_TO_TRAIN = ("valid", "dev")
 """Names that count only next to a training folder, because they may be classes."""
 
 FILLERS = ("set", "data", "dataset", "split", "image", "images", "img", "imgs")
-"""Words that do not change the split that a name stands for."""
+"""Words that do not change the split that a name denotes."""
 
 
 def find_split_folders(root: Path, names: Sequence[str]) -> dict[str, str]:
