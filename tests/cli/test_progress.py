@@ -64,7 +64,7 @@ def test_a_pipe_gets_one_plain_line_per_epoch(clock: list[float]) -> None:
 
 
 def test_remaining_time_is_steady_despite_slow_steps(clock: list[float]) -> None:
-    reporter = TerminalReporter(Console(file=io.StringIO(), force_terminal=True))
+    reporter = TerminalReporter(Console(file=io.StringIO(), force_terminal=True, color_system=None))
     reporter.on_event(TrainingStarted(Progress(0, 40, 0, 4, 10)))
     assert [task.fields["left"] for task in reporter.bars.tasks] == ["-:--:--", "-:--:--"]
     left = []
@@ -102,7 +102,7 @@ def test_a_terminal_gets_bars_and_the_latest_metrics() -> None:
 
 
 def test_the_last_step_of_an_epoch_fills_the_bar() -> None:
-    reporter = TerminalReporter(Console(file=io.StringIO(), force_terminal=True))
+    reporter = TerminalReporter(Console(file=io.StringIO(), force_terminal=True, color_system=None))
     reporter.on_event(TrainingStarted(Progress(0, 40, 0, 4, 10)))
     for step, step_in_epoch in ((1, 1), (10, 10), (11, 1), (40, 10)):
         reporter.on_event(StepEnded(Progress(step, 40, step // 10, 4, 10)))
@@ -111,7 +111,7 @@ def test_the_last_step_of_an_epoch_fills_the_bar() -> None:
 
 
 def test_bars_follow_the_epochs_after_a_resume_with_another_batch_size() -> None:
-    reporter = TerminalReporter(Console(file=io.StringIO(), force_terminal=True))
+    reporter = TerminalReporter(Console(file=io.StringIO(), force_terminal=True, color_system=None))
     # 61 steps are 4 of 10 epochs; 3 steps make an epoch from now on.
     reporter.on_event(TrainingStarted(Progress(61, 79, 4, 10, 3)))
     for step, epochs, step_in_epoch in ((61, 4, 3), (62, 13 / 3, 1), (64, 5, 3), (79, 10, 3)):
