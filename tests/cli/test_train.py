@@ -99,7 +99,7 @@ def test_resume_completes_a_run_interrupted_by_ctrl_c(cli, tiny: Path, tmp_path:
     assert f"training: {epochs} epochs, {5 * epochs} steps, from step {step}" in done.stderr
     again = cli("resume")
     assert again.returncode == 2
-    assert again.stderr.startswith("error: tiny/")
+    assert again.stderr.startswith("error: there is nothing to resume")
 
 
 def test_invalid_input_exits_with_2_and_no_traceback(cli, tiny: Path, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_unusual_image_folder_trains_and_lists_each_broken_file_once(cli, tiny: 
     assert "3 of 100 images cannot be read and are skipped, broken_limit = 0.05 allows it:" in done.stderr
     for name in ("empty.png", "cut.png", r"no\nimage.jpg"):
         assert done.stderr.count(name) == 1
-    assert "files that are not images are ignored: 1 .txt" in done.stderr
+    assert "other files are ignored: 1 .txt" in done.stderr
     record = json.loads((Path(json.loads(done.stdout)["run"]) / "provenance.json").read_text())
     assert sorted(item["file"] for item in record["data"]["broken"]) == sorted(f"deep/{name}" for name in broken)
     assert record["training_images"] == 97

@@ -77,5 +77,5 @@ def test_a_run_without_classes_or_weights_is_refused(run: Run, monkeypatch: pyte
     with pytest.raises(RunError, match="mine/1 has no classes to name: its network has no classifier"):
         name_classes(run, {0: "cat"})
     run.backbone.unlink()
-    with pytest.raises(RunError, match=r"has not finished.*`sslkit resume"):
+    with pytest.raises(RunError, match=r"does not exist.*`sslkit resume"):
         write_label_page(run)
