@@ -208,7 +208,7 @@ def test_the_validation_split_of_the_data_is_used(
 
 def test_linear_sgd_and_fine_tuning_with_random_weights_as_baseline(cli, trained: Path, others: Path) -> None:
     asked = ["--use", "linear-sgd", "--finetune", "--baseline", "random"]
-    asked += ["--set", "linear-sgd.epochs=5", "--set", "linear-sgd.trust_coefficient=1"]
+    asked += ["--set", "linear-sgd.epochs=5", "--set", "linear-sgd.trust_coefficient=1", "--set", "linear-sgd.lr=0.025"]
     asked += ["--set", "finetune.epochs=5", "--set", "finetune.min_steps=0", "--set", "finetune.batch_size=20"]
     asked += ["--data", "image-folder", "--set", f"data.root={others}", "--set", "data.channels=1"]
     done = cli("eval", trained, *asked, COLUMNS="120")

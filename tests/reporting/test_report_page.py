@@ -174,7 +174,7 @@ def test_several_runs_may_be_unfinished_or_without_images(
         f"unfinished/1: {unfinished.evaluations / 'damaged.json'} is left out: it cannot be read: Expecting property "
         "name enclosed in double quotes: line 1 column 2 (char 1)",
         "without_images/1: classes, map and neighbours cannot be shown: the image folder /nowhere does "
-        f"not exist (relative paths start at {Path.cwd()})",
+        f"not exist (relative paths start at the working directory, {Path.cwd()})",
     )
     parsed = ParsedPage(out)
     parsed.require_self_contained()
