@@ -8,9 +8,12 @@ from pathlib import Path
 
 from sslkit.device.allocator import RETAIN_FREED_MEMORY
 
+CLOSED_PIPE = 141
+"""Exit code when the reader of a pipe ends first, as in ``sslkit ... | head``; that of a shell for SIGPIPE."""
+
 
 def main() -> None:
-    """Run the command line; Ctrl-C ends it quietly, even during imports."""
+    """Run the command line; Ctrl-C and a closed pipe end it quietly."""
     try:
         _prepare_streams()
         # Must be set before OpenMP loads. Spinning threads slow a training on a busy machine down ten times.
@@ -22,6 +25,11 @@ def main() -> None:
         from sslkit.cli.main import app
 
         app()
+    except SystemExit as stop:
+        # rich and click, which print the help, exit with 1.
+        if isinstance(stop.__context__, BrokenPipeError):
+            sys.exit(CLOSED_PIPE)
+        raise
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)

@@ -27,6 +27,7 @@ from sslkit.cli import (
     runs,
     train,
 )
+from sslkit.cli.__main__ import CLOSED_PIPE
 from sslkit.cli.common.console import print_error, print_interrupted
 from sslkit.errors import SslkitError
 
@@ -34,7 +35,7 @@ from sslkit.errors import SslkitError
 class Commands(TyperGroup):
     """Command group that turns exceptions into error messages and exit codes.
 
-    Exit codes: 0 success, 1 failure, 2 invalid input, 130 interrupted.
+    Exit codes: 0 success, 1 failure, 2 invalid input, 130 interrupted, 141 closed pipe (``sslkit ... | head``).
     """
 
     def invoke(self, ctx: Any) -> Any:
@@ -48,14 +49,19 @@ class Commands(TyperGroup):
         except KeyboardInterrupt as error:
             print_interrupted()
             raise typer.Exit(130) from error
+        except BrokenPipeError as error:
+            _discard_output()
+            raise typer.Exit(CLOSED_PIPE) from error
         except OSError as error:
-            # A closed pipe (`sslkit ... | head`) is not an error.
-            if not isinstance(error, BrokenPipeError):
-                where = "" if error.filename is None else f": {error.filename}"
-                print_error(f"reading or writing failed: {error.strerror or error}{where}")
-            # Otherwise the flush at exit fails again.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            where = "" if error.filename is None else f": {error.filename}"
+            print_error(f"reading or writing failed: {error.strerror or error}{where}")
+            _discard_output()
             raise typer.Exit(1) from error
+
+
+def _discard_output() -> None:
+    """Redirect standard output to the null device: otherwise the flush at exit fails again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 app = typer.Typer(

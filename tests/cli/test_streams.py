@@ -32,6 +32,15 @@ def test_closed_stdout_is_not_an_error(arguments: str, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    "arguments", ["plugins list", "plugins list --json", "recipes show {recipe}", "--help", "train --help", "runs list"]
+)
+def test_closed_pipe_ends_quietly(arguments: str, tiny: Path) -> None:
+    line = f"{arguments.format(recipe=tiny)} | true; echo ${{PIPESTATUS[0]}}"
+    done = shell(line, tiny.parent)
+    assert (done.stdout, done.stderr) == ("141\n", "")
+
+
 def test_path_that_is_not_valid_text_is_printed_escaped(tmp_path: Path) -> None:
     odd = os.fsdecode(b"odd\xff.toml")
     done = subprocess.run([*COMMAND, "recipes", "check", odd], capture_output=True, cwd=tmp_path)
