@@ -31,7 +31,7 @@ prints the same text as this page. A run is named by its folder, `NAME/ID`, `NAM
 | 2 | wrong input |
 | 3 | `sslkit plugins check` could not check a component |
 | 130 | interrupted by Ctrl-C |
-| 141 | the reader of a pipe ended first, as in `sslkit … \| head` |
+| 141 | the reader of a pipe ended first, as in `sslkit … \\| head` |
 
 `sslkit --install-completion` lets the shell complete commands, runs, recipes and components.
 
