@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from sslkit.cli.common.skip_matplotlib import skip_matplotlib
 from sslkit.device.allocator import RETAIN_FREED_MEMORY
 
 CLOSED_PIPE = 141
@@ -22,6 +23,7 @@ def main() -> None:
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         # The allocator may be tuned for training, because this process is sslkit's own.
         os.environ.setdefault(RETAIN_FREED_MEMORY, "1")
+        skip_matplotlib()
         from sslkit.cli.main import app
 
         app()

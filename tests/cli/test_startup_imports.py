@@ -59,6 +59,19 @@ def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Pat
     assert not loaded & HEAVY
 
 
+@pytest.mark.parametrize(
+    "arguments", [["train", "tiny.toml", "--dry-run"], ["doctor"], ["train", "tiny.toml"]], ids=" ".join
+)
+def test_matplotlib_is_imported_for_reports_only(arguments: list[str], tiny: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(arguments=arguments)], capture_output=True, text=True, cwd=tiny.parent
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.rpartition("LOADED")[2].split())
+    assert "torch" in loaded
+    assert "matplotlib" not in loaded
+
+
 @pytest.mark.parametrize("command", [["train"], ["train", "--dry-run"], ["bench"], ["recipes", "check"]], ids=" ".join)
 def test_invalid_recipe_is_reported_before_heavy_imports(command: list[str], tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text("[trian]\nepochs = 1\n")
