@@ -15,16 +15,16 @@ RECORD = Path(__file__).parents[2] / "benchmarks" / "records" / "soak.json"
 
 @pytest.fixture
 def record() -> Callable[[str, dict[str, Any]], None]:
-    """Keep the last figures of a soak test in the repository."""
+    """Write the results of a soak test to the record in the repository, with machine and versions."""
 
-    def keep(name: str, figures: dict[str, Any]) -> None:
-        versions = {name: metadata.version(name) for name in ("sslkit", "torch", "pytorch-lightning")}
+    def write(name: str, results: dict[str, Any]) -> None:
+        versions = {package: metadata.version(package) for package in ("sslkit", "torch", "pytorch-lightning")}
         with RECORD.open("r+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # soak tests run side by side
-            known = json.load(file)
-            known[name] = figures | {"machine": platform.platform(), "versions": versions}
+            fcntl.flock(file, fcntl.LOCK_EX)  # soak tests run in parallel
+            records = json.load(file)
+            records[name] = results | {"machine": platform.platform(), "versions": versions}
             file.seek(0)
             file.truncate()
-            file.write(json.dumps(known, indent=1) + "\n")
+            file.write(json.dumps(records, indent=1) + "\n")
 
-    return keep
+    return write

@@ -1,4 +1,4 @@
-"""Nearest neighbours and k-means of many features, in a memory that does not grow with them."""
+"""kNN and k-means need an amount of memory that does not grow with the number of features."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ IMAGES, WIDTH, CLASSES = 200_000, 256, 50
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def memory(what: str) -> int:
-    """VmRSS or VmHWM, in bytes."""
-    return 1024 * int(re.findall(rf"{what}:\s+(\d+)", STATUS.read_text())[0])
+def process_memory(field: str) -> int:
+    """Return a field of the process status, ``VmRSS`` or ``VmHWM``, in bytes."""
+    return 1024 * int(re.findall(rf"{field}:\s+(\d+)", STATUS.read_text())[0])
 
 
 @pytest.mark.soak
@@ -31,23 +31,23 @@ def test_200_000_features(record: Callable[[str, dict[str, Any]], None]) -> None
     features = torch.randn(IMAGES, WIDTH, generator=generator).add_(centres[labels])
     peaks: dict[str, int] = {}
 
-    def measured(name: str, work: Callable[[], Any]) -> Any:
-        before = memory("VmRSS")
+    def measure_peak(name: str, work: Callable[[], Any]) -> Any:
+        before = process_memory("VmRSS")
         RESET.write_text("5")
-        found = work()
-        peaks[name] = memory("VmHWM") - before
-        return found
+        result = work()
+        peaks[name] = process_memory("VmHWM") - before
+        return result
 
-    accuracy = measured(
+    accuracy = measure_peak(
         "knn", lambda: knn_accuracy(features, labels, features[:2000], labels[:2000], 20, classes=CLASSES)
     )
     means = fit_centres(features[:5000], CLASSES, seed=0, restarts=1)
-    groups = measured("kmeans", lambda: nearest_centre(features, means))
+    groups = measure_peak("kmeans", lambda: nearest_centre(features, means))
     assert accuracy > 0.99
-    # Every group is nearly one class: k-means may merge a few, never mix them.
+    # Groups are pure: k-means may merge a few classes but must not mix them.
     purity = torch.stack([torch.bincount(labels[groups == group], minlength=CLASSES).max() for group in range(CLASSES)])
     assert int(purity.sum()) / IMAGES > 0.8
     # Blocks of similarities and of normalised features take 256 MiB each, and sorting about as much again.
     assert peaks["knn"] < 1200 << 20
     assert peaks["kmeans"] < 100 << 20
-    record("large_features", {"images": IMAGES, "width": WIDTH, "peak_bytes": peaks, "knn": accuracy})
+    record("large features", {"images": IMAGES, "width": WIDTH, "peak_bytes": peaks, "knn": accuracy})

@@ -16,6 +16,7 @@ from forked_cli import PROCESSES
 from recording_reporter import RecordingReporter
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+import sslkit
 from sslkit.errors import TrainingError
 from sslkit.recipe.load import load_recipe
 from sslkit.runs.find import all_runs
@@ -206,8 +207,9 @@ def test_an_interval_in_minutes_starts_at_each_checkpoint(
 def test_an_interval_in_minutes_restarts_in_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr(policy.time, "monotonic", lambda: now)
-    first, now = CheckpointInterval("2 minutes", 5), 50.0
-    second = CheckpointInterval("2 minutes", 5)
+    context = sslkit.Context(1, 8, (0.5,), (0.5,), 2, 5, 2)
+    first, now = CheckpointInterval("2 minutes", context), 50.0
+    second = CheckpointInterval("2 minutes", context)
     now = 125.0
     assert (first.due(7), second.due(7)) == (True, False)
     for interval in (first, second):  # one is due, all save
