@@ -117,7 +117,10 @@ def assemble(
     # Seeded here, so that initial weights do not depend on random numbers drawn while reading the data.
     seed_global(recipe.run.seed)
     views = build_component(recipe, recipe.views, Views, context)
-    context = replace(context, view_size=views.size, view_count=views.count, global_view_count=views.global_views)
+    sizes = tuple(group.size for group in views.groups)
+    context = replace(
+        context, view_size=views.size, view_sizes=sizes, view_count=views.count, global_view_count=views.global_views
+    )
     network_context, backbone, heads = build_network(recipe, replace(context, restoring=start.restoring != "nothing"))
     context = replace(network_context, restoring=context.restoring)
     losses = tuple(_build_loss(recipe, spec, heads, context) for spec in recipe.losses)

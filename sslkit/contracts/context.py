@@ -108,6 +108,8 @@ class Context:
         seed: int, seed of the run.
         world: the processes that train together.
         view_size: int, side of a global view in pixels. Set from the backbone on.
+        view_sizes: tuple of int, the side of the views of each group in pixels, global groups first. Set from the
+            backbone on; empty when a trained network is loaded.
         view_count: int, views of each image. Set from the backbone on.
         global_view_count: int, how many of these views are global. Set from the backbone on.
         feature_dim: int, length D of a backbone feature. Set from the heads on.
@@ -133,6 +135,7 @@ class Context:
     seed: int = 0
     world: World = field(default_factory=World)
     view_size: int = 0
+    view_sizes: tuple[int, ...] = ()
     view_count: int = 0
     global_view_count: int = 0
     feature_dim: int = 0

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 import sslkit
+from sslkit_backbones.hugging_face import offline_if_unreachable
 
 RESERVED = frozenset(
     {"model_name", "num_classes", "in_chans", "img_size", "checkpoint_path", "pretrained", "features_only"}
@@ -94,14 +95,19 @@ class Timm(sslkit.Backbone):
 
     @torch.no_grad()
     def _measure_feature_dim(self, context: sslkit.Context) -> int:
+        """Return the length of a feature, after a try of each size of views."""
         size = context.view_size or context.image_size
         training = self.network.training
-        try:
-            features = self.network.eval()(torch.zeros(1, context.channels, size, size))
-        except (RuntimeError, AssertionError, ValueError) as error:
-            raise sslkit.OptionError(
-                "model", f"it cannot take views of {size} x {size} pixels: {_cause(error)}"
-            ) from error
+        self.network.eval()
+        for other in (*context.view_sizes, size):
+            try:
+                features = self.network(torch.zeros(1, context.channels, other, other))
+            except (RuntimeError, AssertionError, ValueError) as error:
+                message = f"the model cannot take views of {other} x {other} pixels: {_cause(error)}"
+                if other == size:
+                    raise sslkit.OptionError("model", message) from error
+                remedy = "" if "dynamic_img_size" in self.arguments else "add dynamic_img_size = true, or "
+                raise sslkit.OptionError("arguments", f"{message}; {remedy}make all views of one size") from error
         self.network.train(training)
         if features.ndim != 2:
             raise sslkit.OptionError(
@@ -131,13 +137,17 @@ def _create(options: Timm.Options, arguments: dict[str, Any], context: sslkit.Co
         raise sslkit.OptionError("arguments", f"timm cannot build {options.model}: {_cause(error)}") from error
     if not options.pretrained or context.restoring:
         return network
-    try:
-        return timm.create_model(**arguments, pretrained=True)
-    except Exception as error:
-        raise sslkit.InputError(
-            f"cannot download timm's weights of {options.model}: {_cause(error)}. Check the network, "
-            "download them on another machine and copy its cache (HF_HOME), or set pretrained = false."
-        ) from error
+    with offline_if_unreachable() as offline:
+        try:
+            return timm.create_model(**arguments, pretrained=True)
+        except Exception as error:
+            cause = (
+                f"this machine is offline: {offline}, and its cache does not have them" if offline else _cause(error)
+            )
+            raise sslkit.InputError(
+                f"cannot download timm's weights of {options.model}: {cause}. Check the network, "
+                "download them on another machine and copy its cache (HF_HOME), or set pretrained = false."
+            ) from error
 
 
 def _cause(error: Exception) -> str:

@@ -21,9 +21,17 @@ timm = pytest.importorskip("timm")
 from sslkit_backbones.timm_models import Timm  # noqa: E402 - timm is optional
 
 
-def build(size: int = 64, channels: int = 3, restoring: bool = False, **options: object) -> Timm:
+def build(
+    size: int = 64,
+    channels: int = 3,
+    restoring: bool = False,
+    view_sizes: tuple[int, ...] = (),
+    **options: object,
+) -> Timm:
     half = (0.5,) * channels
-    context = sslkit.Context(channels, size, half, half, 4, 1, 1, view_size=size, restoring=restoring)
+    context = sslkit.Context(
+        channels, size, half, half, 4, 1, 1, view_size=size, view_sizes=view_sizes, restoring=restoring
+    )
     torch.manual_seed(0)
     return Timm(Timm.Options.model_validate(options), context).eval()
 
@@ -75,6 +83,24 @@ def test_arguments_that_timm_rejects_raise() -> None:
         build(30, model="test_vit", arguments={"patch_size": 0})
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {},
+            r"cannot take views of 32 x 32 pixels: .*32.*; add dynamic_img_size = true, or make all views of one size",
+        ),
+        ({"dynamic_img_size": False}, "cannot take views of 32 x 32 pixels: .*; make all views of one size"),
+    ],
+)
+def test_a_model_of_one_size_refuses_local_views(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(sslkit.OptionError, match=message) as error:
+        build(model="vit_tiny_patch16_224", view_sizes=(64, 32), arguments=arguments)
+    assert error.value.option == "arguments"
+    backbone = build(model="vit_tiny_patch16_224", view_sizes=(64, 32), arguments={"dynamic_img_size": True})
+    assert backbone(torch.zeros(2, 3, 32, 32)).shape == (2, backbone.feature_dim)
+
+
 RECIPE = """
 [train]
 epochs = 1
@@ -106,17 +132,25 @@ except sslkit.InputError as error:
 """
 
 
-def download(cache: Path, *arguments: str) -> str:
-    environment = os.environ | {"HF_HOME": str(cache), "HF_HUB_OFFLINE": "1"}
+OFFLINE = {"HF_HUB_OFFLINE": "1"}
+UNREACHABLE = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}
+
+
+def download(cache: Path, *arguments: str, **variables: str) -> str:
+    environment = os.environ | {"HF_HOME": str(cache)} | (variables or OFFLINE)
     done = subprocess.run(
         [sys.executable, "-c", DOWNLOAD, *arguments], env=environment, capture_output=True, text=True, check=True
     )
+    assert "Retrying" not in done.stderr
     return done.stdout.strip()
 
 
 def test_pretrained_weights_are_read_from_the_hugging_face_cache(tmp_path: Path) -> None:
-    assert download(tmp_path).startswith("cannot download timm's weights of test_resnet: ")
-    assert "set pretrained = false" in download(tmp_path)
+    message = "cannot download timm's weights of test_resnet: this machine is offline: "
+    assert download(tmp_path).startswith(f"{message}HF_HUB_OFFLINE is set, and its cache does not have them. ")
+    refused = download(tmp_path, **UNREACHABLE)
+    assert refused.startswith(f"{message}http://127.0.0.1:9 cannot be reached (")
+    assert "set pretrained = false" in refused
 
     from safetensors.torch import save_file
 
@@ -127,7 +161,7 @@ def test_pretrained_weights_are_read_from_the_hugging_face_cache(tmp_path: Path)
     (snapshot.parents[1] / "refs").mkdir()
     (snapshot.parents[1] / "refs" / "main").write_text("abc")
     save_file(weights, snapshot / "model.safetensors")
-    assert download(tmp_path) == "0.25"
+    assert download(tmp_path) == download(tmp_path, **UNREACHABLE) == "0.25"
 
 
 def test_no_weights_are_downloaded_when_trained_weights_follow(tmp_path: Path) -> None:
