@@ -152,14 +152,17 @@ class Catalog:
         """Return the components of any kind by their name, or all components of a distribution.
 
         Args:
-            name: ``name``, ``distribution:name``, or the name of a distribution.
+            name: ``name``, ``distribution:name``, ``name:variant``, or the name of a distribution.
 
         Raises:
             UnknownComponentError: there are none.
         """
-        matches = _matching(self.entries, name) or [
-            entry for entry in self.entries if normalise_name(entry.distribution) == normalise_name(name)
-        ]
+        family, _, variant = name.partition(":")
+        matches = (
+            _matching(self.entries, name)
+            or [entry for entry in self.entries if normalise_name(entry.distribution) == normalise_name(name)]
+            or [replace(entry, variant=variant) for entry in self.entries if variant and entry.name == family]
+        )
         if not matches:
             names = sorted({entry.name for entry in self.entries} | {entry.distribution for entry in self.entries})
             close = get_close_matches(name, names, n=1)

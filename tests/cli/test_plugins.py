@@ -207,6 +207,24 @@ def test_info_describes_options_and_lists_recipes(cli, tmp_path) -> None:
     assert "Temperature of the softmax" in cli("plugins", "info", "simclr").stdout
 
 
+def test_info_describes_a_variant_of_a_family(cli, tmp_path) -> None:
+    (tmp_path / "recipes").mkdir()
+    for model in ("resnet50", "vgg11"):
+        (tmp_path / "recipes" / f"{model}.toml").write_text(f'[backbone]\nuse = "timm:{model}"\n')
+    (description,) = json.loads(cli("plugins", "info", "timm:resnet50", "--json").stdout)
+    assert (description["kind"], description["name"]) == ("backbone", "timm:resnet50")
+    assert description["options"][0]["default"] == "resnet50"
+    assert description["recipes"] == ["recipes/resnet50.toml"]
+    (family,) = json.loads(cli("plugins", "info", "timm", "--json").stdout)
+    assert (family["name"], family["options"][0]["default"], len(family["recipes"])) == ("timm", "required", 2)
+    wrong = cli("plugins", "info", "timm:resnet19")
+    assert (wrong.returncode, wrong.stderr) == (
+        2,
+        "error: timm:resnet19: timm has no such model: did you mean 'resnet18'?\n",
+    )
+    assert "'convnet' of sslkit-backbones has no variants" in cli("plugins", "info", "convnet:large").stderr
+
+
 def test_new_prints_the_next_steps(cli, tmp_path) -> None:
     done = cli("plugins", "new", "my-loss", "--kind", "losses")
     assert done.returncode == 0

@@ -14,7 +14,10 @@ from sslkit.cli.common.console import print_json, print_table, reserve_stdout, s
 from sslkit.cli.common.options import JsonOption
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
     from sslkit.components.catalog import Entry
+    from sslkit.contracts.component import Component
 
 RECIPES = "recipes"
 """Folder in the working directory that is searched for recipes."""
@@ -22,7 +25,10 @@ RECIPES = "recipes"
 
 def command(
     name: Annotated[
-        str, typer.Argument(help="Component: NAME or DISTRIBUTION:NAME.", autocompletion=completion.components)
+        str,
+        typer.Argument(
+            help="Component: NAME, DISTRIBUTION:NAME or NAME:VARIANT.", autocompletion=completion.components
+        ),
     ],
     kind: Annotated[
         str | None,
@@ -48,12 +54,14 @@ def command(
 
 
 def _describe(entry: Entry) -> dict[str, Any]:
-    from sslkit.components.importer import load_component
+    from sslkit.components.importer import load_component, variant_options
 
     component = load_component(entry)
+    variant = variant_options(entry, component)
+    _check_variant(entry, component, variant)
     return {
         "kind": entry.kind.singular,
-        "name": entry.name,
+        "name": f"{entry.name}:{entry.variant}" if entry.variant else entry.name,
         "distribution": entry.distribution,
         "version": entry.version,
         "target": entry.target,
@@ -65,13 +73,32 @@ def _describe(entry: Entry) -> dict[str, Any]:
             {
                 "name": name,
                 "type": _type(field.annotation),
-                "default": "required" if field.is_required() else field.get_default(call_default_factory=True),
+                "default": variant.get(name, "required" if field.is_required() else _default(field)),
                 "documentation": " ".join((field.description or "").split()),
             }
             for name, field in component.Options.model_fields.items()
         ],
         "recipes": _recipes(entry),
     }
+
+
+def _default(field: FieldInfo) -> Any:
+    return field.get_default(call_default_factory=True)
+
+
+def _check_variant(entry: Entry, component: type[Component], variant: dict[str, str]) -> None:
+    """Raise if the component refuses its variant; other options may be missing."""
+    from pydantic import ValidationError
+
+    from sslkit.errors import InputError
+
+    try:
+        component.Options.model_validate(variant)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            if detail["loc"] and detail["loc"][0] in variant:
+                message = detail["msg"].removeprefix("Value error, ")
+                raise InputError(f"{entry.name}:{entry.variant}: {message}") from error
 
 
 def _needs(entry: Entry, component: Any) -> dict[str, list[str]]:
@@ -109,9 +136,16 @@ def _recipes(entry: Entry) -> list[str]:
             continue
         value = tables.get(entry.kind.section, [])
         items = value if isinstance(value, list) else [value]
-        if {table.get("use") for table in items if isinstance(table, dict)} & {entry.name, entry.qualified}:
+        if any(isinstance(table, dict) and _uses(entry, table.get("use")) for table in items):
             recipes.append(str(path))
     return recipes
+
+
+def _uses(entry: Entry, use: Any) -> bool:
+    """Return whether ``use`` of a recipe means the component, or one of its variants if the entry has none."""
+    family = isinstance(use, str) and not entry.variant and use.startswith(f"{entry.name}:")
+    name = f"{entry.name}:{entry.variant}" if entry.variant else entry.name
+    return family or use in (name, f"{entry.distribution}:{name}")
 
 
 def _print(facts: dict[str, Any]) -> None:
