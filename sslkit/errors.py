@@ -9,6 +9,7 @@
          │   ├─ UnknownComponentError       no installed distribution has a component of that name
          │   ├─ AmbiguousComponentError     several distributions have a component of that name
          │   ├─ BrokenComponentError        the entry point exists, but its import fails
+         │   │   └─ MissingExtraError       it needs an optional dependency that is not installed
          │   └─ IncompatibleComponentError  the imported object violates the contract of its kind
          ├─ OptionError                     a component rejects the value of an option
          ├─ DataError                       images or labels cannot be used
@@ -113,6 +114,10 @@ class AmbiguousComponentError(ComponentError):
 
 class BrokenComponentError(ComponentError):
     """An entry point exists, but its import fails."""
+
+
+class MissingExtraError(BrokenComponentError):
+    """A component needs an optional dependency of its distribution that is not installed."""
 
 
 class IncompatibleComponentError(ComponentError):

@@ -13,7 +13,7 @@ from sslkit.cli.common.options import JsonOption, RunsOption
 if TYPE_CHECKING:
     from sslkit.diagnosis.checks import CheckResult
 
-STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
+STYLES = {"ok": "green", "info": "cyan", "warning": "yellow", "error": "bold red"}
 
 
 def command(runs: RunsOption = None, json: JsonOption = False) -> None:

@@ -17,7 +17,12 @@ from sslkit.contracts import API, OLDEST_API
 from sslkit.contracts.component import Component
 from sslkit.contracts.needs import KNOWN_NEEDS
 from sslkit.contracts.options import Options
-from sslkit.errors import BrokenComponentError, IncompatibleComponentError, UnknownComponentError
+from sslkit.errors import (
+    BrokenComponentError,
+    IncompatibleComponentError,
+    MissingExtraError,
+    UnknownComponentError,
+)
 
 EXTRA = re.compile(r'extra == "([^"]+)"')
 """Name of the extra in the marker of a requirement."""
@@ -88,9 +93,12 @@ def _import(entry: Entry) -> Any:
             raise BrokenComponentError(
                 f"{entry}: stale entry point, there is no module {missing!r}; {remedy}"
             ) from error
-        raise BrokenComponentError(
+        package = missing.partition(".")[0]
+        extra = _extra(package, entry.distribution)
+        source = f"'{entry.distribution}[{extra}]'" if extra else package
+        raise (MissingExtraError if extra else BrokenComponentError)(
             f"{entry}: it needs the module {missing!r}, which is not installed; "
-            f"install it (pip install {_requirement(missing.partition('.')[0], entry.distribution)}), or {remedy}"
+            f"install it (pip install {source}), or {remedy}"
         ) from error
     except KeyboardInterrupt:
         raise
@@ -105,14 +113,14 @@ def _import(entry: Entry) -> Any:
     return imported
 
 
-def _requirement(package: str, distribution: str) -> str:
-    """Return what to install for a package: the distribution's extra that names it, otherwise the package itself."""
+def _extra(package: str, distribution: str) -> str:
+    """Return the extra of a distribution that installs a package; empty if none does."""
     with suppress(PackageNotFoundError, InvalidRequirement):
         for requirement in map(Requirement, requires(distribution) or ()):
             extra = EXTRA.search(str(requirement.marker))
             if extra and canonicalize_name(requirement.name) == canonicalize_name(package):
-                return f"'{distribution}[{extra[1]}]'"
-    return package
+                return extra[1]
+    return ""
 
 
 def _check_needs(entry: Entry, imported: Any) -> None:

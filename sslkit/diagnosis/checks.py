@@ -14,13 +14,14 @@ class CheckResult:
 
     Attributes:
         name: what was checked.
-        status: ``ok``, ``warning`` (works, but could be better) or ``error``.
+        status: ``ok``, ``info`` (an optional part is not installed), ``warning`` (works, but could be better) or
+            ``error``.
         text: what was found.
         advice: what to do; empty if nothing is to do.
     """
 
     name: str
-    status: Literal["ok", "warning", "error"]
+    status: Literal["ok", "info", "warning", "error"]
     text: str
     advice: str = ""
 

@@ -7,13 +7,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sslkit.components.catalog import PLUGINS_VARIABLE, THIS_PROCESS, Catalog
 from sslkit.diagnosis.checks import CheckResult
 
 if TYPE_CHECKING:
     from sslkit.components.catalog import Entry
+
+ImportStatus = Literal["ok", "info", "error"]
 
 TIMEOUT = 120.0
 """Seconds after which the import of the components is stopped."""
@@ -25,15 +27,17 @@ results = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 from sslkit.components.catalog import Catalog
 from sslkit.components.importer import load_component
-from sslkit.errors import ComponentError
+from sslkit.errors import ComponentError, MissingExtraError
 entries = {entry.kind.singular + " " + entry.qualified: entry for entry in Catalog.scan().entries}
 for name in json.loads(sys.argv[1]):
     try:
         load_component(entries[name])
-        reason = ""
+        result = ["ok", ""]
+    except MissingExtraError as error:
+        result = ["info", str(error)]
     except ComponentError as error:
-        reason = str(error)
-    print(json.dumps(reason), file=results, flush=True)
+        result = ["error", str(error)]
+    print(json.dumps(result), file=results, flush=True)
 results.flush()
 # Skip the plugins' exit handlers.
 os._exit(0)
@@ -53,34 +57,38 @@ def check_plugins() -> Iterator[CheckResult]:
         text, advice = f"{PLUGINS_VARIABLE} hides {hidden}", f"unset {PLUGINS_VARIABLE} to use all plugins"
         yield CheckResult("plugins", "warning", text, advice)
     entries = [entry for entry in catalog.entries if entry.distribution != THIS_PROCESS]
-    broken = 0
-    for entry, reason in try_imports(entries):
-        if reason:
-            broken += 1
+    failed = 0
+    for entry, status, reason in try_imports(entries):
+        failed += status != "ok"
+        if status == "info":
+            yield CheckResult("plugins", "info", reason)
+        elif status == "error":
             yield CheckResult("plugins", "error", reason, f"for details run `sslkit plugins check {entry.qualified}`")
     distributions = {entry.distribution: f"{entry.distribution} {entry.version}" for entry in entries}
-    text = f"{len(entries) - broken} components of {', '.join(distributions.values())} can be imported"
+    text = f"{len(entries) - failed} components of {', '.join(distributions.values())} can be imported"
     yield CheckResult("plugins", "ok", text)
 
 
-def try_imports(entries: Sequence[Entry], seconds: float = TIMEOUT) -> Iterator[tuple[Entry, str]]:
+def try_imports(entries: Sequence[Entry], seconds: float = TIMEOUT) -> Iterator[tuple[Entry, ImportStatus, str]]:
     """Import components in one process. If it hangs or crashes, a new process continues with the next component.
 
     Yields:
-        Each component with the reason why its import fails, or an empty string.
+        Each component with the status of its import, ``info`` if it needs an extra that is not installed, and with the
+        reason why its import fails.
     """
     remaining = list(entries)
     while remaining:
-        reasons, exit_reason = _import(remaining, seconds)
-        yield from zip(remaining, reasons, strict=False)
-        remaining = remaining[len(reasons) :]
+        results, exit_reason = _import(remaining, seconds)
+        for entry, (status, reason) in zip(remaining, results, strict=False):
+            yield entry, status, reason
+        remaining = remaining[len(results) :]
         if remaining:
-            yield remaining[0], f"{remaining[0]}: importing it {exit_reason}"
+            yield remaining[0], "error", f"{remaining[0]}: importing it {exit_reason}"
             remaining = remaining[1:]
 
 
-def _import(entries: Sequence[Entry], seconds: float) -> tuple[list[str], str]:
-    """Return the reported reasons, and how the process ended."""
+def _import(entries: Sequence[Entry], seconds: float) -> tuple[list[tuple[ImportStatus, str]], str]:
+    """Return the reported results, and how the process ended."""
     names = json.dumps([f"{entry.kind.singular} {entry.qualified}" for entry in entries])
     command = [sys.executable, "-c", SCRIPT, names]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -17,7 +17,7 @@ from sslkit.components.catalog import Entry
 from sslkit.components.importer import load_component, variant_options
 from sslkit.contracts.component import Component
 from sslkit.data.cache import CACHE_VARIABLE
-from sslkit.errors import ComponentError, SslkitError
+from sslkit.errors import ComponentError, MissingExtraError, SslkitError
 from sslkit.testing import KITS
 from sslkit.testing.base import ComponentTests
 
@@ -97,6 +97,8 @@ def check_component(entry: Entry) -> list[ConformanceResult]:
     """
     try:
         component = load_component(entry)
+    except MissingExtraError as error:
+        return [ConformanceResult(IMPORT_TEST, "skipped", str(error))]
     except ComponentError as error:
         return [ConformanceResult(IMPORT_TEST, "failed", str(error))]
     first = ConformanceResult(IMPORT_TEST, "passed")

@@ -32,7 +32,9 @@ def test_plugins_that_hang_or_crash_do_not_stop_the_check(install, monkeypatch: 
         return real(command, timeout=1.5 if "b-hangs" in json.loads(command[-1])[0] else 100, **options)
 
     monkeypatch.setattr(subprocess, "run", run)
-    reasons = {entry.name: reason for entry, reason in plugins.try_imports(entries)}
+    results = {entry.name: (status, reason) for entry, status, reason in plugins.try_imports(entries)}
+    assert {status for status, _ in results.values()} == {"error"}
+    reasons = {name: reason for name, (_, reason) in results.items()}
     assert list(reasons) == list(sources)
     component = "loss 'a-dies' of dist-a-dies 1.0 (entry point sslkit.losses: a-dies = diagnosed_a:Loss)"
     assert reasons["a-dies"] == f"{component}: importing it ends the process with exit code 7"
@@ -47,9 +49,9 @@ def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SSLKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(os, "getloadavg", lambda: (0.1, 9, 9))
 
-    def run(*arguments: str, broken: dict[str, str] | None = None):
+    def run(*arguments: str, broken: dict[str, tuple[str, str]] | None = None):
         def try_imports(entries):
-            return [(entry, (broken or {}).get(entry.name, "")) for entry in entries]
+            return [(entry, *(broken or {}).get(entry.name, ("ok", ""))) for entry in entries]
 
         monkeypatch.setattr(plugins, "try_imports", try_imports)
         return CliRunner().invoke(app, ["doctor", "--runs", str(tmp_path / "runs"), *arguments])
@@ -71,7 +73,7 @@ def test_the_exit_code_is_0_without_errors_and_1_with_errors(
     assert results["runs"]["text"].startswith(f"{tmp_path / 'runs'}, ")
     assert not (tmp_path / "runs").exists()
 
-    done = doctor(broken={"selfcls": "loss 'selfcls' is [not] well"})
+    done = doctor(broken={"selfcls": ("error", "loss 'selfcls' is [not] well")})
     assert done.exit_code == 1
     lines = [line.rstrip() for line in done.stdout.splitlines()]
     assert "error    plugins: loss 'selfcls' is [not] well" in lines
@@ -82,6 +84,23 @@ def test_the_exit_code_is_0_without_errors_and_1_with_errors(
     assert done.exit_code == 0
     assert "warning  plugins: SSLKIT_PLUGINS names nobody, which offers no component here" in done.stdout
     assert "warning  plugins: SSLKIT_PLUGINS hides sslkit-backbones, sslkit-lightly" in done.stdout
+
+
+def test_a_missing_extra_is_information(doctor, install) -> None:
+    site = install("plug", "[sslkit.losses]\nneedy = diagnosed_needy:Loss\n", diagnosed_needy="import nowhere_to_find")
+    with (site / "plug-1.0.dist-info" / "METADATA").open("a") as metadata:
+        metadata.write("Requires-Dist: nowhere-to-find; extra == 'fancy'\n")
+    entries = [entry for entry in Catalog.scan().entries if entry.name == "needy"]
+    ((_, status, reason),) = plugins.try_imports(entries)
+    assert status == "info"
+    assert "it needs the module 'nowhere_to_find', which is not installed" in reason
+    assert "pip install 'plug[fancy]'" in reason
+    done = doctor(broken={"needy": (status, reason)})
+    assert done.exit_code == 0, done.output
+    assert f"info     plugins: {reason}\n" in done.stdout
+    checked = CliRunner().invoke(app, ["plugins", "check", "needy"])
+    assert checked.exit_code == 3, "it could not be checked"
+    assert "pip install 'plug[fancy]'" in " ".join(checked.stdout.split())
 
 
 def test_a_folder_that_is_not_writable_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
