@@ -6,13 +6,13 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sslkit.errors import InputError
+from sslkit.packages import import_optional
 from sslkit.trained.network import TrainedNetwork
 
 TOLERANCE = 1e-4
@@ -45,10 +45,7 @@ def to_onnx(network: TrainedNetwork, images: Tensor, properties: dict[str, str])
         InputError: a package is missing, the network cannot be converted, or onnxruntime gives other outputs.
     """
     for module in ("onnx", "onnxscript", "onnxruntime"):
-        try:
-            import_module(module)
-        except ModuleNotFoundError:
-            raise InputError(f"ONNX needs {module}, which is not installed: run pip install 'sslkit[onnx]'") from None
+        import_optional(module, "ONNX", "onnx")
     outputs = OnnxOutputs(network).eval()
     try:
         with _hide_messages():

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from torch import Tensor
 
-from sslkit.errors import InputError
+from sslkit.packages import import_optional
 
 FORMULA_STARTS = tuple("=+-@\t\r\n")
 """First characters of cells that a spreadsheet may evaluate as a formula."""
@@ -75,9 +75,6 @@ def require_parquet() -> None:
     """Check that Parquet can be written, before any work is done.
 
     Raises:
-        InputError: pyarrow is not installed.
+        InputError: pyarrow is not installed, or cannot be imported.
     """
-    try:
-        import pyarrow  # noqa: F401 - only to check that it is installed
-    except ModuleNotFoundError:
-        raise InputError("Parquet needs pyarrow, which is not installed: pip install 'sslkit[parquet]'") from None
+    import_optional("pyarrow", "Parquet", "parquet")
