@@ -15,7 +15,7 @@ from sslkit.packages import import_optional
     [
         (None, "which is not installed"),
         ("import of_nobody.core", "which is installed, but 'of_nobody', which it needs, is not"),
-        ("raise ModuleNotFoundError(name='google.protobuf')", "which is installed, but 'protobuf', which it needs, is not"),
+        ("raise ModuleNotFoundError(name='google.x')", "which is installed, but 'protobuf', which it needs, is not"),
         ("raise ImportError('wrong\\n  ELF class')", "which is installed, but cannot be imported: wrong ELF class"),
     ],
 )  # fmt: skip

@@ -32,6 +32,31 @@ MESSAGES = {
 """Part of the message for each source of the module."""
 
 
+LIBRARY = """
+import os, random, torch
+random.seed(3)
+torch.set_default_dtype(torch.float64)
+os.environ["SOMETHING"] = "else"
+"""
+"""Source of a library that changes global state when it is imported, as rich does for sklearn.metrics."""
+
+
+@pytest.mark.parametrize("own", ["", "import random; random.seed(1)", "import os; os.environ['SOMETHING'] = 'else'"])
+def test_state_that_an_imported_library_changes_is_not_reported(
+    own: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "noisy_library.py").write_text(LIBRARY)
+    (tmp_path / "noisy_module.py").write_text(f"import noisy_library\nimport sklearn.metrics\n{own}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    kit = type("Kit", (ComponentTests,), {"component": LossInNoisyModule, "import_seconds": 100.0})
+    monkeypatch.setattr("inspect.getsourcefile", lambda _: str(tmp_path / "noisy_module.py"))
+    if not own:
+        kit().test_import_is_fast_and_has_no_side_effects()
+        return
+    with pytest.raises(AssertionError, match=f"changes {'os.environ' if 'os' in own else 'Python'}"):
+        kit().test_import_is_fast_and_has_no_side_effects()
+
+
 @pytest.mark.parametrize("source", MESSAGES)
 def test_a_side_effect_of_an_import_is_reported(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "noisy_module.py").write_text(source + "\n")
