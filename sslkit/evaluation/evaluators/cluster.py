@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import adaptive_avg_pool2d, normalize
 
 from sslkit.contracts import options
 from sslkit.contracts.dataset import ImageStore
@@ -27,6 +27,10 @@ FIT_BYTES = 1 << 30
 
 BLOCK_BYTES = 1 << 28
 """Memory limit in bytes of the vectors that are assigned to centres at a time."""
+
+
+MAX_PIXEL_SIDE = 32
+"""Largest side in pixels at which pixels are clustered. Larger ones are shrunk, as they would take minutes."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +53,24 @@ def unit_features(features: Tensor) -> Vectors:
     return Vectors(len(features), features.shape[1], lambda index: normalize(features[index].float(), dim=1))
 
 
+def pixel_shape(images: ImageStore) -> tuple[int, int]:
+    """Return height and width at which pixels are clustered: those of the images, but at most ``MAX_PIXEL_SIDE``."""
+    height, width = images.shape[1:]
+    scale = min(1.0, MAX_PIXEL_SIDE / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
 def pixels(images: ImageStore) -> Vectors:
-    """Return the flattened pixels of each image, in [0, 1]."""
-    return Vectors(len(images), math.prod(images.shape), lambda index: images.gather(index).flatten(1).float() / 255)
+    """Return the flattened pixels of each image, in [0, 1]; larger images are shrunk by averaging."""
+    shape = pixel_shape(images)
+    small = shape == tuple(images.shape[1:])
+    block = max(1, BLOCK_BYTES // (4 * math.prod(images.shape)))
+
+    def fetch(index: Tensor) -> Tensor:
+        parts = (images.gather(part).float() / 255 for part in torch.split(index, block))
+        return torch.cat([(part if small else adaptive_avg_pool2d(part, shape)).flatten(1) for part in parts])
+
+    return Vectors(len(images), images.shape[0] * math.prod(shape), fetch)
 
 
 class Cluster(Evaluator):
@@ -111,7 +130,7 @@ class Cluster(Evaluator):
                 "clusters": classes,
                 "restarts": self.options.kmeans_restarts,
                 "seed": subject.seed,
-                "pixels": "scaled to 0..1, flattened",
+                "pixels": _describe_pixels(subject.split("train").images),
                 "features": "L2-normalised",
             },
         }
@@ -150,6 +169,12 @@ class Cluster(Evaluator):
         centres = fit_centres(train.fetch(sample), clusters, seed, self.options.kmeans_restarts)
         blocks = torch.split(torch.arange(test.count), max(1, BLOCK_BYTES // (4 * test.width)))
         return torch.cat([nearest_centre(test.fetch(block), centres).cpu() for block in blocks])
+
+
+def _describe_pixels(images: ImageStore) -> str:
+    height, width = pixel_shape(images)
+    shrunk = f"shrunk to {height} x {width} pixels by averaging, " if (height, width) != tuple(images.shape[1:]) else ""
+    return f"{shrunk}scaled to 0..1, flattened"
 
 
 def _scores(assigned: Tensor, labels: Tensor, clusters: int, classes: int) -> dict[str, Any]:

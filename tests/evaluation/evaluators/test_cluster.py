@@ -74,6 +74,32 @@ def test_logits_are_scored_and_compared_with_baselines() -> None:
     assert subject.requests == {"train": 1, "test": 1}
 
 
+def test_pixels_of_large_images_are_shrunk_before_k_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.randint(0, 256, (5, 3, 64, 96), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    vectors = cluster.pixels(TensorStore(images))
+    assert (vectors.count, vectors.width) == (5, 3 * 21 * 32)
+    shrunk = vectors.fetch(torch.tensor([4, 1]))
+    assert shrunk.shape == (2, vectors.width)
+    even = torch.arange(4 * 64 * 64).reshape(4, 1, 64, 64).remainder(251).to(torch.uint8)
+    means = even.float().unflatten(2, (32, 2)).unflatten(4, (32, 2)).mean(dim=(3, 5)).flatten(1) / 255
+    torch.testing.assert_close(cluster.pixels(TensorStore(even)).fetch(torch.arange(4)), means)
+    monkeypatch.setattr(cluster, "BLOCK_BYTES", 1)
+    assert torch.equal(vectors.fetch(torch.tensor([4, 1])), shrunk)
+    small = images[:, :, :32, :20]
+    assert torch.equal(cluster.pixels(TensorStore(small)).fetch(torch.arange(5)), small.flatten(1).float() / 255)
+
+
+def test_the_protocol_says_whether_pixels_are_shrunk() -> None:
+    subject = ThreeClasses()
+    assert evaluate(subject).protocol["kmeans"]["pixels"] == "scaled to 0..1, flattened"
+    for name, split in subject.splits.items():
+        subject.splits[name] = Split(
+            TensorStore(torch.randint(0, 256, (len(split.images), 3, 40, 80)).byte()), split.labels
+        )
+    text = "shrunk to 16 x 32 pixels by averaging, scaled to 0..1, flattened"
+    assert evaluate(subject).protocol["kmeans"]["pixels"] == text
+
+
 def test_the_pixel_baseline_uses_pixels() -> None:
     assert evaluate(ThreeClasses(clear=True)).baselines["kmeans_pixels"]["acc"] == 1.0
 
