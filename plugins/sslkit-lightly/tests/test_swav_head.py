@@ -83,7 +83,8 @@ def test_prototypes_get_gradients_and_train() -> None:
 
 
 @pytest.mark.parametrize(
-    ("duration", "frozen"), [("0 epochs", 0), ("1 epochs", 10), ("0.25 epochs", 2), ("2.0 epochs", 20), ("7 steps", 7)]
+    ("duration", "frozen"),
+    [("0 epochs", 0), ("1 epochs", 10), ("0.25 epochs", 2), ("2.0 epochs", 20), ("7 steps", 7), ("50%", 15)],
 )
 def test_frozen_prototypes_do_not_move(duration: str, frozen: int) -> None:
     head = make_head(freeze_prototypes=duration)
