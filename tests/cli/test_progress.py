@@ -80,6 +80,15 @@ def test_remaining_time_is_steady_despite_slow_steps(clock: list[float]) -> None
     assert left[29] == ("0:00:23", "0:00:00")
 
 
+def test_remaining_time_is_that_of_many_steps_if_a_gpu_reports_them_in_bursts(clock: list[float]) -> None:
+    remaining = remaining_time.RemainingTime()
+    remaining.start()
+    for step in range(2000):
+        clock[0] += 0.1 if step % 10 == 0 else 0.001  # the host waits for the device at each tenth step
+        remaining.end_step()
+    assert remaining.estimate(1000, 0) == pytest.approx(10.9, rel=0.1)
+
+
 def test_a_terminal_gets_bars_and_the_latest_metrics() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=100)
     reporter = console_reporter(console)

@@ -7,7 +7,7 @@ from collections import deque
 from statistics import mean, median
 
 WINDOW_SECONDS = 1.0
-"""Least length of a window; a step alone may be too short, because a GPU computes several steps behind the host."""
+"""Least time of a window of steps; a step alone may be too short, because a GPU computes several behind the host."""
 
 WINDOWS = 30
 """Number of recent windows whose median is the time of a step."""
@@ -17,20 +17,18 @@ class RemainingTime:
     """Remaining time by the median rate of recent steps; the last steps of epochs, with their metrics, count apart.
 
     Call ``start``, and after each step ``end_step``, before it ``end_epoch`` if the step ends an epoch. The first step
-    does not count, because it may include compilation.
+    does not count, because it may include compilation. All windows have the same number of steps, which doubles until
+    they are long enough.
     """
-
-    def __init__(self) -> None:
-        self.windows: deque[float] = deque(maxlen=WINDOWS)
-        self.epoch_ends: deque[float] = deque(maxlen=WINDOWS)
 
     def start(self) -> None:
         """Forget all measured times; the next step is the first."""
-        self.windows.clear()
-        self.epoch_ends.clear()
-        self.last: float | None = None
+        self.windows: list[float] = []
+        self.window_steps = 1
         self.seconds, self.steps = 0.0, 0
+        self.epoch_ends: deque[float] = deque(maxlen=WINDOWS)
         self.ends_epoch = False
+        self.last: float | None = None
 
     def end_epoch(self) -> None:
         """Count the current step as the last one of an epoch."""
@@ -47,16 +45,23 @@ class RemainingTime:
             self.epoch_ends.append(elapsed)
             return
         self.seconds, self.steps = self.seconds + elapsed, self.steps + 1
-        if self.seconds >= WINDOW_SECONDS:
-            self.windows.append(self.seconds / self.steps)
+        if self.steps == self.window_steps:
+            self.windows.append(self.seconds)
             self.seconds, self.steps = 0.0, 0
+            self._limit_windows()
+
+    def _limit_windows(self) -> None:
+        if len(self.windows) <= WINDOWS:
+            return
+        del self.windows[0]
+        if median(self.windows) < WINDOW_SECONDS:
+            self.windows = [sum(pair) for pair in zip(self.windows[::2], self.windows[1::2], strict=True)]
+            self.window_steps *= 2
 
     def estimate(self, steps: int, epochs: int) -> float | None:
         """Return the seconds that ``steps`` take, of which ``epochs`` end an epoch; None before the second step."""
         if self.windows:
-            step = median(self.windows)
-        elif self.steps:
-            step = self.seconds / self.steps
+            step = median(self.windows) / self.window_steps
         elif self.epoch_ends:
             step = mean(self.epoch_ends)
         else:
