@@ -9,7 +9,7 @@ from importlib.util import spec_from_file_location
 from types import ModuleType
 
 MODULE = "torchmetrics.utilities.imports"
-"""Module that tells the rest of torchmetrics, which Lightning imports, whether matplotlib is installed."""
+"""Module in which torchmetrics, which Lightning imports, records whether matplotlib is installed."""
 
 
 def skip_matplotlib() -> None:
