@@ -41,7 +41,8 @@ def measure_length(recipe: str, minutes: float) -> tuple[Choice, TrainingTime]:
 def describe_length(times: TrainingTime, epochs: int, minutes: float) -> str:
     """Return a sentence about the time that the epochs take."""
     slowest = max(times.step_seconds.values())
-    measured = f"measured here: up to {1000 * slowest:.3g} ms a step, {times.steps_per_epoch} steps in an epoch"
+    step = f"{slowest:.1f} s" if slowest >= 1 else f"{1000 * slowest:.3g} ms"
+    measured = f"measured here: up to {step} a step, {times.steps_per_epoch} steps in an epoch"
     estimate = times.seconds(epochs) / 60
     limit = "More than" if estimate > minutes else "Fits into"
     return f"{limit} the {minutes:g} minutes of --minutes: about {estimate:.2g} minutes, {measured}."
