@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sslkit.components.optional_packages import import_optional
 from sslkit.errors import InputError
-from sslkit.packages import import_optional
 from sslkit.trained.network import TrainedNetwork
 
 TOLERANCE = 1e-4

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from torch import Tensor
 
-from sslkit.packages import import_optional
+from sslkit.components.optional_packages import import_optional
 
 FORMULA_STARTS = tuple("=+-@\t\r\n")
 """First characters of cells that a spreadsheet may evaluate as a formula."""

@@ -131,7 +131,7 @@ def _parse(path: Path) -> Document:
     except tomllib.TOMLDecodeError as error:
         match = re.search(r"line (\d+)", str(error))
         line = int(match[1]) if match else text.count("\n") + 1
-        hint = BACKSLASH_HINT if re.search(r"Unescaped '\\\\'|Invalid hex|Escaped", str(error)) else ""
+        hint = BACKSLASH_HINT if re.search("Unescaped|Escaped|Invalid hex", str(error)) else ""
         raise _error(path, f"is not valid TOML: {error}", line, hint=hint) from None
     except RecursionError:
         raise _error(path, "is nested too deeply for a recipe") from None

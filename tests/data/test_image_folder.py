@@ -112,7 +112,10 @@ def test_conversions_are_counted(write_image, root: Path) -> None:
     for index in range(2):
         picture.convert("RGBA").save(root / f"rgba{index}.png")
     picture.convert("L").save(root / "grey.png")
-    assert image_folder(root).report()["converted"] == {"L": 1, "RGBA": 2}
+    picture.save(root / "pages.tif", save_all=True, append_images=[picture])
+    dataset = image_folder(root)
+    assert dataset.report()["converted"] == {"L": 1, "RGBA": 2, "first of several frames": 1}
+    assert "images that are converted: 1 L, 2 RGBA, 1 first of several frames" in dataset.notes()
 
 
 BROKEN = {"train/cat/003.png": "empty file", "train/dog/040.png": "not an image, or its header is damaged"}

@@ -218,3 +218,22 @@ def test_table_of_broken_files_is_deleted_after_they_are_repaired(
     shutil.copy(digits / "train" / "0" / "000.png", copy / "train" / "0" / "000.png")
     assert predict(run, copy, out).broken_file is None
     assert not broken_file.exists()
+
+
+def test_new_images_of_more_than_8_bits_are_scaled_like_those_of_the_training(
+    tiny: Path, digits: Path, tmp_path: Path
+) -> None:
+    for folder in ("8", "16"):
+        (tmp_path / folder).mkdir()
+    for path in digits.rglob("*.png"):
+        pixels = numpy.asarray(Image.open(path))
+        Image.fromarray(pixels).save(tmp_path / "8" / path.name)
+        Image.fromarray(pixels.astype(numpy.uint16) * 16).save(tmp_path / "16" / path.name)
+    data = f"data={{use='image-folder', root='{tmp_path / '16'}', channels=1, size=8, value_range=[0, 4080]}}"
+    settings = [data, "train.epochs=1", "train.batch_size=32", "monitor.every_epochs=0"]
+    run = Run(train(load_recipe(tiny, settings), tmp_path / "runs").path)
+    run.predict(tmp_path / "16", tmp_path / "16.csv", device="cpu")
+    run.predict(tmp_path / "8", tmp_path / "8.csv", device="cpu")
+    rows = read_rows(tmp_path / "16.csv")
+    assert len({row["confidence"] for row in rows}) > 20
+    assert rows == read_rows(tmp_path / "8.csv")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sslkit.components.optional_packages import import_optional
 from sslkit.errors import InputError
-from sslkit.packages import import_optional
 
 
 @pytest.mark.parametrize(
