@@ -23,9 +23,9 @@ from sslkit.evaluation.build_evaluators import build_evaluators
 from sslkit.evaluation.labels import join_features, require_labels
 from sslkit.evaluation.logistic_regression import StandardScaler
 from sslkit.evaluation.run_subject import RunSubject
+from sslkit.features import cache as feature_cache
 from sslkit.recipe.load import load_recipe
 from sslkit.runs.run import Run
-from sslkit.trained import feature_cache
 
 EPOCHS = 100
 """Epochs of the report's probe."""

@@ -16,10 +16,10 @@ from sslkit.data.splits import load_split, stratified_split
 from sslkit.data.store import SubsetStore
 from sslkit.device.hardware import device_name
 from sslkit.errors import DataError
+from sslkit.features.cache import cache_key, load_or_compute
+from sslkit.features.extraction import extract_features
 from sslkit.runs.class_names import read_class_names
 from sslkit.runs.run import Run
-from sslkit.trained.feature_cache import cache_key, load_or_compute
-from sslkit.trained.feature_extraction import extract_features
 from sslkit.trained.network import TrainedNetwork
 
 

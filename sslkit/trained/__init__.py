@@ -1,1 +1,1 @@
-"""The network of a finished run: load it, extract features with it and cache them."""
+"""The network of a finished run."""

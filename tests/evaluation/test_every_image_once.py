@@ -14,7 +14,7 @@ from sslkit.data.store import TensorStore
 from sslkit.evaluation.evaluators.cluster import Cluster
 from sslkit.evaluation.evaluators.knn import Knn
 from sslkit.evaluation.evaluators.linear import Linear
-from sslkit.trained.feature_extraction import extract_features
+from sslkit.features.extraction import extract_features
 
 COUNT, CLASSES = 513, 3
 

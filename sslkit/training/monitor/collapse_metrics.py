@@ -13,7 +13,7 @@ from sslkit.contracts.views import move_parameters
 from sslkit.data.seeds import seeded_generator
 from sslkit.data.splits import evenly_spaced_indices
 from sslkit.evaluation.clustering_metrics import assignment_entropy
-from sslkit.trained.feature_extraction import eval_mode
+from sslkit.features.extraction import eval_mode
 
 MAX_IMAGES = 512
 """Number of training images to measure on, evenly spaced."""

@@ -19,7 +19,7 @@ from sslkit.data.splits import evenly_spaced_indices, load_split, stratified_spl
 from sslkit.evaluation.clustering_metrics import assignment_entropy, classes_used, cluster_scores
 from sslkit.evaluation.knn_classifier import knn_accuracy
 from sslkit.evaluation.labels import count_classes
-from sslkit.trained.feature_extraction import extract_features
+from sslkit.features.extraction import extract_features
 
 
 class ValidationMonitor:

@@ -22,10 +22,10 @@ from sslkit.data.store import TensorStore
 from sslkit.evaluation import run_subject
 from sslkit.evaluation.build_evaluators import build_evaluators
 from sslkit.evaluation.evaluate import evaluate
+from sslkit.features import cache as feature_cache
+from sslkit.features.cache import cache_key, load_or_compute
 from sslkit.recipe.load import load_recipe
 from sslkit.runs.run import Run
-from sslkit.trained import feature_cache
-from sslkit.trained.feature_cache import cache_key, load_or_compute
 from sslkit.training.train import train
 
 PIXELS = torch.arange(48, dtype=torch.uint8).view(4, 3, 2, 2)
