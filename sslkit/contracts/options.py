@@ -15,11 +15,16 @@ class Options(BaseModel):
             "Temperature of the softmax over similarities; 0.1 to 0.5 is usual."
 
     Validation is strict: unknown keys, NaN, infinity and strings in place of numbers are errors. An integer is
-    accepted as a float. The validated object is immutable.
+    accepted as a float. Defaults are validated like values of a recipe. The validated object is immutable.
     """
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        use_attribute_docstrings=True,
     )
 
 

@@ -56,7 +56,7 @@ class ImageFolder(Dataset):
         """folders: the folder below train (or below root, if it has no train) is the class. none: no labels are read.
         auto: train/<class>/<file> are classes unless there is one folder only or one per image; else no labels."""
 
-        hold_out: float = Field(default=0, ge=0, lt=1)
+        hold_out: float = Field(default=0.0, ge=0, lt=1)
         """Fraction of each class folder that becomes the split test instead of training, for a folder without one;
         0.2 is usual. Needs labels = "folders". Identical files stay together."""
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from recording_reporter import RecordingReporter
 
 from sslkit.contracts.dataset import Split
@@ -34,6 +35,15 @@ def edit_recipe(run: Run, old: str, new: str) -> None:
     text = run.recipe.read_text()
     assert old in text
     run.recipe.write_text(text.replace(old, new))
+
+
+def test_an_unchanged_run_of_an_image_folder_is_resumed(tiny: Path, tmp_path: Path, stop_at) -> None:
+    for index in range(32):
+        Image.new("RGB", (8, 8), (8 * index, 0, 0)).save(tmp_path / f"{index}.png")
+    data = f"data={{use='image-folder', root='{tmp_path}', labels='none', size=8}}"
+    run = train(load_recipe(tiny, [*SETTINGS, data, "train.batch_size=16"]), tmp_path / "runs", stop_at([1]))
+    resume(run)
+    assert (run.status.state, run.status.step) == ("finished", 4)
 
 
 def test_a_changed_recipe_is_refused_unless_allowed(run: Run) -> None:
