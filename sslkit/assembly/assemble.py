@@ -28,21 +28,22 @@ from sslkit.recipe.recipe import ComponentSpec, Recipe
 
 @dataclass(frozen=True)
 class Assembly:
-    """Everything that a training needs.
+    """All components of a training run, built and connected.
 
     Attributes:
         recipe: the recipe.
-        context: runtime facts that components are built with.
+        context: facts about the run that components receive.
         dataset: the data set.
         images: the training images.
-        loader: the training batches.
+        loader: iterable of the training batches.
         views: the augmentation policy.
         method: the method, which owns all trained modules.
         optimizer: the optimizer.
         head: name of the head that monitors and evaluation use; empty without heads.
-        notes: sentences about the data for the user.
-        start: what the training starts from.
-        position: where the training starts; that of the checkpoint, in steps of the present length.
+        notes: sentences about the data, to print.
+        start: the weights or the checkpoint that training starts from.
+        position: position at which training starts. After a resume: the checkpoint's position, converted to the steps
+            of the new length.
     """
 
     recipe: Recipe
@@ -60,12 +61,12 @@ class Assembly:
 
     @property
     def length_changed(self) -> bool:
-        """Whether the checkpoint to resume from is of a training of another length."""
+        """Whether training resumes from a checkpoint with a different number of epochs or steps per epoch."""
         return self.start.position is not None and not self.start.position.same_length(self.position)
 
     @property
     def epoch_scale(self) -> float:
-        """Steps that the trained part of the current epoch is worth now, for each step that was taken."""
+        """Number of steps in the new length that one step of the checkpoint's current epoch corresponds to."""
         before = self.start.position.epoch_step if self.start.position is not None else 0
         return self.position.epoch_step / before if before else 1.0
 
@@ -76,17 +77,17 @@ def assemble(
     world: World | None = None,
     start: Start | None = None,
 ) -> Assembly:
-    """Read the data and build every component; every process of the world gets the same.
+    """Read the data, and build and connect every component. The result is equal in all processes.
 
     Args:
         recipe: a checked recipe.
-        device: device of the training; the images are stored there if they fit.
-        world: the processes that train together.
-        start: what the training starts from; None means new weights.
+        device: device to train on; the images are stored there if they fit.
+        world: the processes of the training run; None means one process.
+        start: the weights or the checkpoint that training starts from; None means new weights.
 
     Raises:
         DataError: the images cannot be used.
-        RecipeError: components do not fit each other, the data or the memory.
+        RecipeError: components do not fit together, or need more memory than is available.
     """
     world, start = world or World(), start or Start()
     dataset = build_dataset(recipe)
@@ -114,7 +115,7 @@ def assemble(
         restoring=start.restoring == "everything",
     )
     loader.start, loader.stop, loader.step_offset = position.step, context.total_steps, position.offset
-    # Seeded here, so that initial weights do not depend on random numbers drawn while reading the data.
+    # Seed only now, so that initial weights do not depend on random numbers drawn while reading the data.
     seed_global(recipe.run.seed)
     views = build_component(recipe, recipe.views, Views, context)
     sizes = tuple(group.size for group in views.groups)
@@ -130,7 +131,7 @@ def assemble(
     method = build_component(recipe, recipe.method, Method, context, Parts(backbone, heads, losses))
     optimizer = build_component(recipe, recipe.optimizer, Optimizer, context)
     if world.rank or start.steps_before:
-        # Random numbers of the training (dropout) must differ between processes and from those of earlier runs.
+        # Random numbers in training (dropout) must differ between processes and from those of earlier runs.
         seed_global(recipe.run.seed, world.rank, start.steps_before)
     notes = (placement_note, *dataset.notes())
     head = _evaluation_head(recipe, heads)
@@ -138,7 +139,7 @@ def assemble(
 
 
 def _training_images(dataset: Dataset) -> ImageStore:
-    """Return the images of the split ``pretrain`` if there is one, else of ``train``."""
+    """Return the images of the split ``pretrain`` if the data set has one, else those of ``train``."""
     return dataset.load("pretrain" if "pretrain" in dataset.splits else "train").images
 
 
@@ -152,7 +153,7 @@ def _build_loader(recipe: Recipe, images: ImageStore, world: World, epochs_befor
 
 
 def _build_loss(recipe: Recipe, spec: ComponentSpec, heads: dict[str, Head], context: Context) -> WeightedLoss:
-    """Build a loss with the sizes of the head that it reads."""
+    """Build a loss; its context has the output sizes of the head that the loss reads."""
     head_name = spec.wiring.head or next(iter(heads), "")
     head = heads.get(head_name)
     needs = spec.component.needs if issubclass(spec.component, Loss) else frozenset()
@@ -180,7 +181,7 @@ def _build_loss(recipe: Recipe, spec: ComponentSpec, heads: dict[str, Head], con
 
 
 def _evaluation_head(recipe: Recipe, heads: dict[str, Head]) -> str:
-    """Return the head that monitors and evaluation use: the recipe's choice, else the first that a loss reads."""
+    """Return the name of the head for evaluation: as set in the recipe, else the first head that a loss reads."""
     trained = [spec.wiring.head or next(iter(heads), "") for spec in recipe.losses]
     name = recipe.evaluation.head or next((name for name in heads if name in trained), next(iter(heads), ""))
     if recipe.evaluation.head and name not in trained:

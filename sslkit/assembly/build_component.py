@@ -1,4 +1,4 @@
-"""Build one component of a recipe and report its errors."""
+"""Build one component of a recipe; its errors name the line of the recipe."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def build_component(recipe: NetworkRecipe, spec: ComponentSpec, kind: type[Built
     """Build one component.
 
     Args:
-        recipe: the recipe that names it; errors are located there.
+        recipe: the recipe that names the component; errors refer to its lines.
         spec: the component and its options.
         kind: base class of the component's kind.
-        arguments: further arguments of its constructor.
+        arguments: arguments of the component's constructor after the options.
 
     Raises:
-        RecipeError: the component refuses an option, or needs more memory than is available.
-        BrokenComponentError: its constructor raises another error.
+        RecipeError: the component rejects an option, or needs more memory than is available.
+        BrokenComponentError: the component's constructor raises any other error.
     """
     constructor: Callable[..., Any] = spec.component
     try:
@@ -40,7 +40,7 @@ def build_component(recipe: NetworkRecipe, spec: ComponentSpec, kind: type[Built
         )
         problem = recipe.document.problem(spec.path, message)
         if is_out_of_memory(error) or isinstance(error, OverflowError):
-            raise RecipeError([problem]) from error  # each option is valid, but the sizes together are too large
+            raise RecipeError([problem]) from error  # valid options whose sizes together are too large
         raise BrokenComponentError(str(problem)) from error
     assert isinstance(built, kind)
     return built

@@ -1,4 +1,4 @@
-"""Build a recipe's backbone and heads, and check what they declare."""
+"""Build a recipe's backbone and heads, and check their output sizes and state."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sslkit.recipe.recipe import ComponentSpec, NetworkRecipe
 
 
 def build_network(recipe: NetworkRecipe, context: Context) -> tuple[Context, Backbone, dict[str, Head]]:
-    """Build a freshly initialised backbone and heads.
+    """Build backbone and heads with new weights.
 
     Returns:
-        The context with the backbone's ``feature_dim``, the backbone, and the heads by name.
+        The context with the backbone's ``feature_dim``, the backbone, and a mapping from name to head.
 
     Raises:
-        IncompatibleComponentError: a module declares no output size, or its state is not made of tensors.
+        IncompatibleComponentError: a module does not set its output size, or its state contains a non-tensor.
     """
     backbone = build_component(recipe, recipe.backbone, Backbone, context)
     _require_positive_int(recipe.backbone, backbone, "feature_dim")
@@ -41,7 +41,7 @@ def _require_positive_int(spec: ComponentSpec, module: nn.Module, attribute: str
 
 
 def _require_tensor_state(spec: ComponentSpec, module: nn.Module) -> None:
-    """Refuse now what could not be saved at the end of the training."""
+    """Raise an error if the module's state contains a non-tensor, which could not be saved after training."""
     names = [name for name, value in module.state_dict().items() if not isinstance(value, Tensor)]
     if names:
         raise IncompatibleComponentError(

@@ -10,10 +10,10 @@ from sslkit.contracts.dataset import ImageStore
 from sslkit.data.splits import evenly_spaced_indices
 
 MAX_IMAGES = 10_000
-"""Most images to measure, evenly spaced over all."""
+"""Largest number of images to measure; they are evenly spaced over the data set."""
 
 CHUNK_BYTES = 32 << 20
-"""Bytes of uint8 images converted to float64 at a time; the converted ones need eight times as much."""
+"""Bytes of uint8 images converted to float64 at a time; the float64 images need eight times as much memory."""
 
 
 def channel_statistics(images: ImageStore) -> tuple[tuple[float, ...], tuple[float, ...]]:

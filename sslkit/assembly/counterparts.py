@@ -1,4 +1,4 @@
-"""The equivalent torchvision or timm model of a backbone: built, loaded strictly and compared."""
+"""Build the equivalent torchvision or timm model of a backbone and compare its features."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sslkit.errors import InputError
 
 
 def build_counterpart(counterpart: Counterpart) -> nn.Module:
-    """Build the counterpart (a torchvision or timm model) with the backbone's weights, in eval mode.
+    """Return the equivalent torchvision or timm model with the backbone's weights, in eval mode.
 
     Raises:
         InputError: the library is not installed.
-        Exception: any other error while building the model or loading the weights strictly.
+        Exception: the library raises an error, or the weights do not fit the model.
     """
     module, _, name = counterpart.constructor.rpartition(".")
     library = module.partition(".")[0]
@@ -37,14 +37,19 @@ def build_counterpart(counterpart: Counterpart) -> nn.Module:
 
 @torch.no_grad()
 def feature_difference(backbone: Backbone, counterpart: Counterpart, images: Tensor) -> float:
-    """Return the largest difference between the features of a backbone and of its counterpart.
+    """Return the largest difference between the features of a backbone and those of its counterpart.
 
-    The difference is relative where the backbone's value exceeds 1. Images are normalised, ``[B, C, S, S]``.
+    Differences are relative where the absolute value of the backbone's feature exceeds 1, absolute elsewhere.
+
+    Args:
+        backbone: the backbone.
+        counterpart: description of the equivalent torchvision or timm model.
+        images: normalised images ``[B, C, S, S]``.
 
     Raises:
         InputError: the counterpart's library is not installed.
         ValueError: the features differ in shape.
-        Exception: any other error while building or calling the counterpart.
+        Exception: the library raises an error, or the weights do not fit the model.
     """
     expected, actual = backbone(images), build_counterpart(counterpart)(images)
     if actual.shape != expected.shape:
@@ -53,7 +58,7 @@ def feature_difference(backbone: Backbone, counterpart: Counterpart, images: Ten
 
 
 def loading_code(counterpart: Counterpart, file: str) -> str:
-    """Return Python code that builds the counterpart and loads the weights from ``file``."""
+    """Return Python code that builds the counterpart and loads its weights from the safetensors file ``file``."""
     module = counterpart.constructor.rpartition(".")[0]
     arguments = ", ".join(f"{name}={value!a}" for name, value in counterpart.arguments.items())
     lines = [

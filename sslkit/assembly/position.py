@@ -1,4 +1,4 @@
-"""Position of a training in epochs, which stays the same when a resume changes the training's length."""
+"""Position of a training run in epochs; it stays the same when a resume changes the steps per epoch."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Position:
-    """How far a training is.
+    """Progress of a training run in steps and epochs.
 
-    A resume with another batch size or number of images changes the steps of an epoch. Two counts of steps then differ:
-    ``taken``, which names checkpoints and rows of ``metrics.csv`` and only grows, and ``step``, which schedules, losses
-    and the order of the images follow.
+    A resume with a different batch size or number of images changes the steps per epoch. ``taken`` and ``step`` then
+    differ. Checkpoints and ``metrics.csv`` use ``taken``. Schedules, losses and the order of the images use ``step``.
 
     Attributes:
-        taken: optimizer steps taken since the run started.
-        step: steps of the present length that the trained epochs are worth.
-        steps_per_epoch: optimizer steps in an epoch of the present length.
-        epochs: epochs of the whole training.
+        taken: number of optimizer steps taken since the run started.
+        step: trained epochs times the current ``steps_per_epoch``.
+        steps_per_epoch: current number of optimizer steps in an epoch.
+        epochs: number of epochs of the whole training run.
     """
 
     taken: int
@@ -27,29 +26,29 @@ class Position:
 
     @property
     def epoch(self) -> float:
-        """Epochs trained, with the fraction of the current one."""
+        """Number of trained epochs, including the fraction of the current epoch."""
         return self.step / self.steps_per_epoch
 
     @property
     def epoch_step(self) -> int:
-        """Steps of the current epoch that are done."""
+        """Number of completed steps of the current epoch."""
         return self.step % self.steps_per_epoch
 
     @property
     def offset(self) -> int:
-        """Difference between the two counts of steps; it stays the same until the length changes again."""
+        """``taken - step``; constant until a resume changes the steps per epoch again."""
         return self.taken - self.step
 
     @property
     def steps(self) -> int:
-        """Optimizer steps that the run will have taken at the end of the training."""
+        """Number of optimizer steps that the run will have taken when training ends."""
         return self.steps_per_epoch * self.epochs + self.offset
 
     def resize(self, steps_per_epoch: int, epochs: int) -> Position:
-        """Return the same position in a training of another length.
+        """Return the same position in a training run of a different length.
 
-        The same epochs are complete. The share of the current epoch is rounded to the nearest step that does not
-        complete it, so that the epoch still ends with a step of its own.
+        The number of completed epochs stays the same. The fraction of the current epoch is rounded to the nearest step,
+        but leaves at least one step of this epoch to train.
         """
         complete, done = divmod(self.step, self.steps_per_epoch)
         nearest = (2 * done * steps_per_epoch + self.steps_per_epoch) // (2 * self.steps_per_epoch)
@@ -57,9 +56,9 @@ class Position:
         return Position(self.taken, step, steps_per_epoch, epochs)
 
     def same_length(self, other: Position) -> bool:
-        """Return whether both trainings have as many epochs of as many steps."""
+        """Return whether both positions have the same number of epochs and of steps per epoch."""
         return (self.steps_per_epoch, self.epochs) == (other.steps_per_epoch, other.epochs)
 
     def as_record(self) -> dict[str, float]:
-        """Return the position as in ``status.json``, but with the fraction of the epoch."""
+        """Return the position with the keys of ``status.json``; ``epoch`` includes the current fraction."""
         return {"step": self.taken, "steps": self.steps, "epoch": round(self.epoch, 6), "epochs": self.epochs}

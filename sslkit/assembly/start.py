@@ -1,4 +1,4 @@
-"""What a training starts from: new weights, those of a finished run, or a checkpoint."""
+"""Start of a training run: new weights, the weights of a finished run, or a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Literal
 from sslkit.assembly.position import Position
 
 Restoring = Literal["nothing", "network", "everything"]
-"""Which saved state will be loaded: none, that of backbone and heads, or that of losses and method as well."""
+"""Saved state to load: "network" is that of backbone and heads, "everything" also that of losses and method."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a training starts from.
+    """Start of a training run: new weights, the weights of a finished run, or a checkpoint.
 
     Attributes:
-        restoring: which saved state will be loaded into the components.
-        steps_before: optimizer steps of the runs that this one continues from.
-        epochs_before: epochs of these runs.
-        position: position of the checkpoint to resume from; None without one.
+        restoring: saved state that is loaded into the components after they are built.
+        steps_before: optimizer steps of the earlier runs that this run continues.
+        epochs_before: epochs of the earlier runs.
+        position: position of the checkpoint to resume from; None without a checkpoint.
     """
 
     restoring: Restoring = "nothing"

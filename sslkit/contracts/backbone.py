@@ -15,9 +15,9 @@ from sslkit.contracts.options import Options
 
 @dataclass(frozen=True)
 class Counterpart:
-    """A model of another library that computes a backbone's features from the backbone's weights.
+    """Description of an equivalent torchvision or timm model, which computes the same features from the same weights.
 
-    Build it in three steps::
+    To build the model::
 
         model = constructor(**arguments)
         model.<classifier> = torch.nn.Identity()  # if ``classifier`` is not empty
@@ -25,10 +25,10 @@ class Counterpart:
 
     Attributes:
         constructor: dotted name of the callable that returns the model, such as ``torchvision.models.resnet18``.
-        state: the weights, under that library's names.
+        state: mapping from parameter name in that library to weights.
         arguments: keyword arguments of the constructor.
-        classifier: name of the classification sub-module, which has no weights in ``state``. Empty if the model has
-            none.
+        classifier: name of the classification sub-module, whose weights are not in ``state``. Empty if the model has
+            no such sub-module.
     """
 
     constructor: str
@@ -58,12 +58,13 @@ class Backbone(Component, nn.Module):
             def feature_maps(self, images):
                 return {2: self.conv(images).relu()}
 
-    Training passes channels-last tensors, and uses bfloat16 autocast on hardware that computes it fast. ``images`` have
-    ``context.channels`` channels and a side of ``context.view_size`` pixels; other sizes (local crops) must work too.
+    In training, ``images`` are channels-last tensors, and hardware with fast bfloat16 runs ``forward`` under bfloat16
+    autocast. ``images`` have ``context.channels`` channels and a side of ``context.view_size`` pixels. Other sizes
+    (local crops) must work too.
 
-    Set ``no_decay = True`` on custom normalisation layers: the optimizer then applies no weight decay and no trust
-    ratio to their parameters. If the context changes the layers (a stem for small images, for example), describe the
-    choice in ``extra_repr``; exports record it.
+    Set ``no_decay = True`` on custom normalisation layers. The optimizer then applies no weight decay and no trust
+    ratio to their parameters. If the layers depend on the context (a stem for small images, for example), describe
+    them in ``extra_repr``; exports record this text.
 
     Attributes:
         feature_dim: int, length D of a feature vector.
@@ -90,10 +91,10 @@ class Backbone(Component, nn.Module):
         """
 
     def counterparts(self) -> Mapping[str, Counterpart | str]:
-        """Return equivalent models of other libraries, with the current weights, for export.
+        """Return the equivalent models of other libraries, with the current weights, for export.
 
         Returns:
-            Mapping from library name to a ``Counterpart``, or to a sentence that explains why the library has none,
-            such as "its first convolution has a 7 x 7 kernel". Empty by default.
+            Mapping from library name to a ``Counterpart``. If the library has no equivalent model, the value is a
+            sentence with the reason, such as "its first convolution has a 7 x 7 kernel". Empty by default.
         """
         return {}

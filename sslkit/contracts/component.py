@@ -16,20 +16,20 @@ class Component:
     sslkit builds a component as ``Class(options, context)``, with its validated options and the runtime ``Context``.
     Data sets and evaluators receive the options only; a method also receives its ``Parts``.
 
-    State that lasts longer than a step belongs in checkpoints. Return tensors from ``state_dict`` (parameters and
-    buffers), and tensors or plain values from ``get_extra_state``. Backbones and heads are exported as safetensors, so
-    their extra state must be tensors.
+    Checkpoints must contain all state that a later step needs. Keep this state in parameters and buffers, or return
+    tensors or plain values from ``get_extra_state``. For backbones and heads, ``get_extra_state`` must return tensors,
+    because they are exported as safetensors.
 
-    With several processes, the buffers of process 0 are copied to the others before each step. Write only values into
-    buffers that are equal in all processes (use ``context.world.gather``).
+    With more than one process, the buffers of process 0 are copied to the other processes before each step. Write only
+    values that are equal in all processes into buffers (use ``context.world.gather``).
 
     Attributes:
         api: int, the contract version that the component is written for. Required.
         Options: subclass of ``sslkit.Options`` that declares the options. Default: no options.
-        variant_option: name of the option that ``use = "name:variant"`` sets, for a family of components such as
-            ``timm:resnet50``. Default: empty, the component has no variants.
-        check_context: mapping, facts of the ``Context`` in which conformance tests build the component, such as
-            ``{"classifiers": (5,)}``. Default: empty, those of a small training.
+        variant_option: name of the option that ``use = "name:variant"`` sets, as in ``use = "timm:resnet50"``. Default:
+            empty, the component has no variants.
+        check_context: mapping, attributes of the ``Context`` that conformance tests pass to the component, such as
+            ``{"classifiers": (5,)}``. Default: empty; the tests then use the values of a small training run.
     """
 
     api: ClassVar[int]
@@ -39,10 +39,10 @@ class Component:
 
     @classmethod
     def check_options(cls, folder: Path) -> Mapping[str, Any] | None:
-        """Return options with which ``sslkit plugins check`` tests the component in seconds, as in a recipe.
+        """Return options, as in a recipe, with which ``sslkit plugins check`` can test the component in seconds.
 
-        With them, it also runs the tests that read images or evaluate a network. A data set may write a few images
-        into ``folder``, which is empty and deleted afterwards::
+        ``sslkit plugins check`` then also runs the tests that read images or evaluate a network. A data set may write a
+        few images into ``folder``::
 
             @classmethod
             def check_options(cls, folder):
@@ -50,9 +50,9 @@ class Component:
                 return {"root": str(folder)}
 
         Args:
-            folder: temporary folder.
+            folder: an empty temporary folder, deleted after the tests.
 
         Returns:
-            The options, ``{}`` for the default ones. None, the default, leaves out slow tests.
+            The options; ``{}`` for the default options. None, which this base class returns, skips the slow tests.
         """
         return None

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class World:
-    """The processes that train together. This base class is a world of one process.
+    """The processes of a distributed training run. This base class is a world of one process.
 
     All methods are collective: every process must call them in the same order, with tensors of equal shape.
 
@@ -28,20 +28,20 @@ class World:
     size: int = 1
 
     def gather(self, tensor: Tensor) -> Tensor:
-        """Concatenate the ``[B, ...]`` of all processes to ``[size * B, ...]``, in rank order; differentiable."""
+        """Return the tensors ``[B, ...]`` of all processes as ``[size * B, ...]``, in order of rank; differentiable."""
         return tensor
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """Sum a tensor over all processes; differentiable."""
+        """Return the sum of a tensor over all processes; differentiable."""
         return tensor
 
     def max(self, tensor: Tensor) -> Tensor:
-        """Return the elementwise maximum over all processes, detached."""
+        """Return the elementwise maximum of a tensor over all processes, without gradient."""
         return tensor.detach()
 
 
 class DistributedWorld(World):
-    """World of the default ``torch.distributed`` process group, which must be initialised."""
+    """World with the processes of the default ``torch.distributed`` process group, which must be initialised."""
 
     def __init__(self) -> None:
         self.rank = torch.distributed.get_rank()
@@ -62,7 +62,7 @@ class DistributedWorld(World):
 
 
 class _Sum(torch.autograd.Function):
-    """All-reduce whose gradient is the sum of the gradients of all processes."""
+    """Sum over all processes; the backward pass sums the incoming gradients of all processes."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ class _Sum(torch.autograd.Function):
 
 
 class _Gather(torch.autograd.Function):
-    """All-gather whose gradient is the sum of the gradients of all processes, for this process's rows."""
+    """All-gather; the backward pass sums the incoming gradients of all processes and returns this process's rows."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, rank: int, size: int) -> Tensor:
@@ -94,35 +94,35 @@ class _Gather(torch.autograd.Function):
 class Context:
     """Facts about the run that a component can use in its constructor.
 
-    sslkit builds components in the order data set, views, backbone, heads, losses, method, optimizer. A fact is set
-    once the component that determines it is built; before that it has its default.
+    sslkit builds components in the order data set, views, backbone, heads, losses, method, optimizer. Attributes that
+    depend on a component have their default values until that component is built.
 
     Attributes:
-        channels: int, channels C of the images.
+        channels: int, number of channels C of the images.
         image_size: int, shorter side of the stored images in pixels.
         mean: tuple of C floats in [0, 1], per-channel mean of the training images.
         std: tuple of C floats in [0, 1], per-channel standard deviation of the training images.
-        batch_size: int, images in a global batch, over all processes.
+        batch_size: int, number of images in a global batch, over all processes.
         steps_per_epoch: int, optimizer steps in an epoch.
-        epochs: int, epochs of the training.
+        epochs: int, number of epochs of the training run.
         seed: int, seed of the run.
-        world: the processes that train together.
-        view_size: int, side of a global view in pixels. Set from the backbone on.
-        view_sizes: tuple of int, the side of the views of each group in pixels, global groups first. Set from the
-            backbone on; empty when a trained network is loaded.
-        view_count: int, views of each image. Set from the backbone on.
-        global_view_count: int, how many of these views are global. Set from the backbone on.
-        feature_dim: int, length D of a backbone feature. Set from the heads on.
-        embedding_dim: int, length E of an embedding of the head that a loss reads. Set for losses.
-        classifiers: tuple of int, the number of classes K of each classifier of that head; empty without classifiers.
-            Set for losses.
-        restoring: bool, whether trained weights are loaded right after construction. A component then need not
+        world: the processes of the training run.
+        view_size: int, side of a global view in pixels. Known to the backbone and later components.
+        view_sizes: tuple of int, side of the views of each group in pixels, global groups first. Known to the backbone
+            and later components; empty when a trained network is loaded.
+        view_count: int, number of views of each image. Known to the backbone and later components.
+        global_view_count: int, number of global views of each image. Known to the backbone and later components.
+        feature_dim: int, length D of a backbone feature. Known to heads and later components.
+        embedding_dim: int, length E of the embeddings of the head that a loss reads. Known to losses only.
+        classifiers: tuple of int, the number of classes K of each classifier of the head that a loss reads; empty
+            without classifiers. Known to losses only.
+        restoring: bool, whether trained weights are loaded right after construction. If so, a component should not
             download pretrained weights.
-        steps_before: int, optimizer steps of the earlier runs that this run continues. Batches and views differ from
-            those of the earlier runs.
+        steps_before: int, optimizer steps of the earlier runs that this run continues (``--continue-from``). Batches
+            and views differ from those of the earlier runs.
         step_offset: int, optimizer steps taken minus the ``step`` that components receive. It is 0 unless the run was
-            resumed with another batch size or number of images: ``step`` then follows the trained epochs. A duration of
-            300 optimizer steps ends at step ``300 - step_offset``.
+            resumed with a different batch size or number of images. ``step`` then counts the trained epochs in steps of
+            the new length. A duration of 300 optimizer steps ends at step ``300 - step_offset``.
     """
 
     channels: int
@@ -147,5 +147,5 @@ class Context:
 
     @property
     def total_steps(self) -> int:
-        """Optimizer steps of the training: ``steps_per_epoch * epochs``."""
+        """Number of optimizer steps of the training run: ``steps_per_epoch * epochs``."""
         return self.steps_per_epoch * self.epochs

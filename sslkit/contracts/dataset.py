@@ -1,4 +1,4 @@
-"""Dataset: images in splits, with or without labels or masks."""
+"""Contract of a data set: images in splits, with or without labels or masks."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from sslkit.contracts.options import Options
 from sslkit.errors import DataError
 
 IGNORE_INDEX = 255
-"""Value in a mask of a pixel that has no class."""
+"""Mask value of pixels without a class."""
 
 
 @runtime_checkable
 class ImageStore(Protocol):
     """Images of one size, read in batches.
 
-    A store of more than 8 GiB may have an attribute ``content_id``, a text that identifies its images. Resuming
-    compares it to detect changed data; for smaller stores, it compares every pixel.
+    ``resume`` detects changed data by a checksum of all pixels; for a store of more than 8 GiB, of a sample of the
+    images. If such a large store has an attribute ``content_id``, a string that identifies its images, ``resume``
+    compares that string instead.
     """
 
     @property
@@ -32,7 +33,7 @@ class ImageStore(Protocol):
     def __len__(self) -> int: ...
 
     def gather(self, index: Tensor) -> Tensor:
-        """Return uint8 images ``[B, C, H, W]`` for int64 indices ``[B]``."""
+        """Return the images at int64 indices ``[B]`` as uint8 ``[B, C, H, W]``."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class Split:
 
     Attributes:
         images: the images.
-        labels: int64 class ``[N]`` of each image, or None if there are no labels.
-        files: file name of each image; empty if there are none.
-        masks: uint8 class ``[N, H, W]`` of each pixel, ``IGNORE_INDEX`` where it has none; None if there are no masks.
+        labels: int64 tensor ``[N]``, the class of each image; None without labels.
+        files: file name of each image; empty if the images are not files.
+        masks: uint8 tensor ``[N, H, W]``, the class of each pixel, or ``IGNORE_INDEX``; None without masks.
 
     Raises:
         DataError: the number of labels or the shape of the masks does not match the images.
@@ -65,11 +66,11 @@ class Split:
 
 
 class Dataset(Component, ABC):
-    """Images in splits.
+    """Base class of data sets: images in splits.
 
-    ``train`` is required; ``validation`` and ``test`` are optional. If there is a split ``pretrain``, training uses its
-    images instead of those of ``train``. The constructor only checks options; ``load`` reads, verifies and, if needed,
-    downloads the images.
+    The split ``train`` is required; ``validation`` and ``test`` are optional. If the data set has a split ``pretrain``,
+    training uses its images instead of those of ``train``. The constructor only checks options. ``load`` downloads the
+    images if needed, verifies and reads them.
     """
 
     def __init__(self, options: Options) -> None:
@@ -82,12 +83,12 @@ class Dataset(Component, ABC):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, in label order; empty if there are no labels."""
+        """Class names, in order of label; empty without labels."""
         return ()
 
     @property
     def mask_names(self) -> tuple[str, ...]:
-        """Names of the classes of pixels, in the order of the masks' values; empty if there are no masks."""
+        """Names of the pixel classes, in order of mask value; empty without masks."""
         return ()
 
     @abstractmethod
@@ -95,13 +96,13 @@ class Dataset(Component, ABC):
         """Return one split.
 
         Raises:
-            DataError: there is no such split, or its images are missing, damaged or unreadable.
+            DataError: the split does not exist, or its images are missing, damaged or unreadable.
         """
 
     def report(self) -> Mapping[str, Any]:
-        """Return how the images were read (skipped files, conversions), for the run's record."""
+        """Return how the images were read, such as skipped files and conversions; recorded in the run folder."""
         return {}
 
     def notes(self) -> tuple[str, ...]:
-        """Return sentences about how the images were read, which are printed when a training starts."""
+        """Return sentences about how the images were read. They are printed when training starts."""
         return ()

@@ -1,4 +1,4 @@
-"""Durations in recipes: a number of epochs or steps, or a percentage of the training."""
+"""Durations in recipes: a number of epochs or steps, or a percentage of the training run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sslkit.contracts.context import Context
 
 MAX_EPOCHS = 10_000_000
-"""Largest number of epochs."""
+"""Largest number of epochs that a recipe may set."""
 
 _PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?) ?%")
 _EPOCHS = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) epochs?")
@@ -24,17 +24,17 @@ _INTERVAL = re.compile(r"[1-9][0-9]{0,8} (?:step|epoch|minute)s?")
 
 @dataclass(frozen=True)
 class PartOfTraining:
-    """Marker of an option whose value is a part of the training: a recipe with a longer part is refused.
+    """Marker of a duration that must not be longer than the training run; longer durations are errors in a recipe.
 
     Attributes:
-        must_end: whether the whole training is too long as well.
+        must_end: whether the duration must be shorter than the training run.
     """
 
     must_end: bool = False
 
 
 def percentage(value: object) -> Fraction | None:
-    """Return ``"40%"`` as a fraction in [0, 1]; None for values that are no percentage."""
+    """Return a percentage such as ``"40%"`` as a fraction in [0, 1]; None for other values."""
     match = _PERCENTAGE.fullmatch(value) if isinstance(value, str) else None
     fraction = Fraction(match[1]) / 100 if match else None
     return fraction if fraction is not None and fraction <= 1 else None
@@ -66,35 +66,38 @@ def _check_duration(value: Any) -> Any:
 
 
 WholeEpochs = Annotated[int | str, BeforeValidator(_check_whole_epochs)]
-"""Type of an interval: a whole number of epochs, or a percentage of the training."""
+"""Type of an interval option: a whole number of epochs, or a percentage of the training run."""
 
 Interval = Annotated[str, BeforeValidator(_check_interval)]
-"""Type of an interval: a whole number of steps, epochs or minutes, or a percentage of the training."""
+"""Type of an interval option: a whole number of steps, epochs or minutes, or a percentage of the training run."""
 
 StartEpoch = Annotated[int | str, BeforeValidator(_check_whole_epochs), PartOfTraining(must_end=True)]
-"""Type of a start: a number of completed epochs, or a percentage of the training."""
+"""Type of a start option: a number of completed epochs, or a percentage of the training run."""
 
 Epochs = Annotated[float | str, BeforeValidator(_check_epochs), PartOfTraining()]
-"""Type of an option: a number of epochs, or a percentage of the training."""
+"""Type of an option: a number of epochs, or a percentage of the training run."""
 
 Duration = Annotated[str, BeforeValidator(_check_duration), PartOfTraining()]
-"""Type of an option: a duration from the start of the training, such as "2 epochs", "300 steps" or "10%"."""
+"""Type of an option: a duration from the start of training, such as "2 epochs", "300 steps" or "10%"."""
 
 
 def count_whole_epochs(value: int | str, epochs: int) -> int:
-    """Return a ``WholeEpochs`` or ``StartEpoch`` of a training of ``epochs``, rounded down."""
+    """Return the value of a ``WholeEpochs`` or ``StartEpoch`` option as a number of epochs, rounded down.
+
+    ``epochs`` is the length of the training run.
+    """
     share = percentage(value)
     return int(value) if share is None else floor(share * epochs)
 
 
 def count_epochs(value: float | str, epochs: int) -> float | Fraction:
-    """Return an ``Epochs`` of a training of ``epochs``."""
+    """Return the value of an ``Epochs`` option as a number of epochs; ``epochs`` is the length of the training run."""
     share = percentage(value)
     return float(value) if share is None else share * epochs
 
 
 def parse_duration(value: str) -> tuple[Fraction, str]:
-    """Return number and unit: ``epochs``, ``steps``, ``minutes``, or ``%`` with a number in [0, 1]."""
+    """Return the number and the unit: ``epochs``, ``steps`` or ``minutes``, or ``%`` with a number in [0, 1]."""
     share = percentage(value)
     if share is not None:
         return share, "%"
@@ -103,7 +106,7 @@ def parse_duration(value: str) -> tuple[Fraction, str]:
 
 
 def duration_steps(duration: str, context: Context) -> int:
-    """Return a ``sslkit.Duration`` in optimizer steps, rounded.
+    """Return a ``sslkit.Duration`` as a number of optimizer steps, rounded to the nearest integer.
 
     Args:
         duration: the duration, such as "2 epochs", "300 steps" or "10%".

@@ -1,4 +1,4 @@
-"""Evaluator: measures a trained backbone and returns metrics with their protocol."""
+"""Contract of an evaluator, which measures a trained backbone and returns metrics with their protocol."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from sslkit.contracts.options import Options
 
 @dataclass(frozen=True)
 class Features:
-    """Outputs of the frozen backbone and head for a split.
+    """Outputs of the frozen backbone and head for the N images of a split.
 
     Attributes:
-        features: ``[N, D]`` float32.
-        labels: ``[N]`` int64, or None.
-        logits: ``[N, K]`` of the run's classifier, or None without one.
+        features: float32 tensor ``[N, D]``.
+        labels: int64 tensor ``[N]``; None without labels.
+        logits: tensor ``[N, K]``, output of the run's selected classifier; None without a classifier.
     """
 
     features: Tensor
@@ -37,11 +37,11 @@ class Subject(Protocol):
 
     @property
     def seed(self) -> int:
-        """The run's seed."""
+        """Seed of the run."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, in label order; empty without labels."""
+        """Class names, in order of label; empty without labels."""
 
     @property
     def mask_names(self) -> tuple[str, ...]:
@@ -49,47 +49,48 @@ class Subject(Protocol):
 
     @property
     def discovered_names(self) -> tuple[str, ...]:
-        """Names that the user gave to the discovered classes, ``""`` for those without; empty if no class has one."""
+        """Name that the user gave to each discovered class, ``""`` for unnamed ones; empty if no class has a name."""
 
     @property
     def temperature(self) -> float:
-        """Class probabilities are softmax(logits / temperature); 1 if the run does not define it."""
+        """Temperature of the class probabilities softmax(logits / temperature); 1 if the loss defines none."""
 
     @property
     def other_data(self) -> str:
-        """Name of the data set if it is not the one that the run was trained on; else empty."""
+        """Name of the data set if it differs from the training data; else empty."""
 
     @property
     def untrained(self) -> bool:
-        """Whether the network has random weights, as a baseline."""
+        """Whether the network has random weights, to measure a baseline."""
 
     @property
     def context(self) -> Context:
-        """Runtime facts of the training: image size, channels, normalisation."""
+        """Facts about the training run, such as image size, channels and normalisation."""
 
     def features(self, split: str) -> Features:
-        """Return the features of ``train``, ``validation`` or ``test``; computed once and cached."""
+        """Return the features of the split ``train``, ``validation`` or ``test``; computed once and cached."""
 
     def split(self, split: str) -> Split:
         """Return the images of a split; ``train`` and ``validation`` never overlap."""
 
     def backbone(self) -> Backbone:
-        """Return the frozen backbone, in eval mode; train only a copy of it."""
+        """Return the frozen backbone in eval mode. Copy the backbone before training it."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics, the protocol they were measured with, and baselines.
+    """Metrics of an evaluator, their protocol (settings), and baselines.
 
     Attributes:
-        metrics: metrics by name; scores are in [0, 1]. ``curves``, if present, has a mapping of numbers for each epoch
-            of the evaluator's training. In a report, curves with the same last word, such as ``train_loss`` and
-            ``validation_loss``, share a chart.
-        protocol: every setting that the metrics depend on; ``split`` is required.
-        baselines: metrics of simpler methods, by name of the baseline. ``random_weights`` is reserved.
+        metrics: mapping from name to metric; scores are in [0, 1]. An evaluator that trains a model may add the key
+            ``curves``: a list with a mapping from name to number for each epoch. In a report, curves with the same last
+            word, such as ``train_loss`` and ``validation_loss``, share a chart.
+        protocol: mapping with every setting that the metrics depend on; the key ``split`` is required.
+        baselines: mapping from name of a simpler method to its metrics. The name ``random_weights`` is reserved.
 
-    All values are saved as JSON: finite Python numbers, strings, booleans, None, and lists and mappings of these.
-    ``float(value)`` converts a scalar of numpy or torch. Only numbers in ``curves`` may be NaN or infinite.
+    All values must be finite Python numbers, strings, booleans, None, or lists and mappings of these, because they are
+    saved as JSON. Convert numpy and torch scalars with ``float(value)``. Only numbers in ``curves`` may be NaN or
+    infinite.
     """
 
     metrics: Mapping[str, Any]
@@ -98,13 +99,16 @@ class Evaluation:
 
 
 class Evaluator(Component, ABC):
-    """Measures a frozen backbone, or trains a copy of it; makes no choice on the test split."""
+    """Base class of evaluators, which measure a frozen backbone or train a copy of it.
+
+    An evaluator must not select hyper-parameters or models on the test split.
+    """
 
     needs: ClassVar[frozenset[EvaluatorNeed]] = frozenset({"labels", "test"})
-    """What the data set must have, checked before the evaluation.
+    """What the data set must provide; checked before the evaluation.
 
-    ``"test"``: test images. ``"labels"``: labels of the test images; without ``"test"``, labels of the training or the
-    validation images.
+    ``"test"``: test images. ``"labels"`` with ``"test"``: labels of the test images. ``"labels"`` without ``"test"``:
+    labels of the training or the validation images.
     """
 
     def __init__(self, options: Options) -> None:
@@ -112,4 +116,4 @@ class Evaluator(Component, ABC):
 
     @abstractmethod
     def evaluate(self, subject: Subject) -> Evaluation:
-        """Evaluate the subject."""
+        """Evaluate a run and return metrics, protocol and baselines."""

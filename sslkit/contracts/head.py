@@ -31,8 +31,8 @@ class Head(Component, nn.Module):
     Subclasses set ``embedding_dim`` in ``__init__`` and implement ``embed``. A head with classifiers (prototypes) also
     sets ``classifiers`` and implements ``classify``.
 
-    In training a head receives the features of all views of a batch in one call: B is then the number of views times
-    the batch size, and BatchNorm normalises over all views.
+    In training, a head receives the features of all views of a batch in one call. B is then the number of views times
+    the batch size, and BatchNorm computes its statistics over all views.
 
     Attributes:
         embedding_dim: int, length E of an embedding.
@@ -51,16 +51,20 @@ class Head(Component, nn.Module):
         """Return the embeddings ``[B, E]`` of features ``[B, D]``."""
 
     def classify(self, embedding: Tensor) -> tuple[Tensor, ...]:
-        """Return the logits ``[B, K]`` of each classifier for embeddings ``[B, E]``, for example from a queue."""
+        """Return the logits ``[B, K]`` of each classifier. The embeddings ``[B, E]`` may come from a queue."""
         return ()
 
     def forward(self, features: Tensor) -> HeadOutput:
-        """Return embedding and logits of features ``[B, D]``."""
+        """Return the embeddings and logits of features ``[B, D]``."""
         embedding = self.embed(features)
         return HeadOutput(embedding, self.classify(embedding))
 
     def after_backward(self, step: int) -> None:
-        """Modify the gradients of step ``step`` (as in ``ViewOutputs``), for example of frozen prototypes."""
+        """Modify gradients after the backward pass, for example set those of frozen prototypes to None.
+
+        Args:
+            step: the step, as in ``ViewOutputs``.
+        """
 
     def after_step(self) -> None:
-        """Modify the weights after an optimizer step, for example renormalise prototypes."""
+        """Modify weights after an optimizer step, for example normalise the prototypes."""

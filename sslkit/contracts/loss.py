@@ -29,8 +29,8 @@ class BranchOutputs:
         features: tuple of tensors ``[B, D]``, one for each view that the branch encodes, global views first.
         embeddings: tuple of tensors ``[B, E]``, one for each view; empty without a head.
         logits: one tuple for each classifier, with a tensor ``[B, K]`` for each view; empty without classifiers.
-        classify: function from embeddings ``[M, E]``, such as those of a queue, to the logits of each classifier.
-            Methods set it to ``head.classify``; None without a head.
+        classify: function that returns the logits of each classifier for embeddings ``[M, E]``, for example from a
+            queue. Methods set it to ``head.classify``. None without a head.
     """
 
     features: tuple[Tensor, ...]
@@ -53,11 +53,11 @@ class ViewOutputs:
     """Input of a loss: the outputs of all branches for this process's part of the batch.
 
     Attributes:
-        branches: mapping from branch name to its outputs; always contains ``"student"``.
-        global_views: int, number of global views. They come first, local views follow.
+        branches: mapping from branch name to the outputs of the branch; always contains ``"student"``.
+        global_views: int, number of global views. Global views come before local views.
         index: int64 tensor ``[B]``, the index of each image in the training set.
-        step: int, optimizer steps taken so far, from 0 to ``context.total_steps - 1``; see ``Context.step_offset``.
-        epoch: int, epochs completed so far.
+        step: int, number of completed steps, from 0 to ``context.total_steps - 1``; see ``Context.step_offset``.
+        epoch: int, number of completed epochs.
     """
 
     branches: Mapping[str, BranchOutputs]
@@ -68,12 +68,12 @@ class ViewOutputs:
 
     @property
     def student(self) -> BranchOutputs:
-        """The branch that receives gradients."""
+        """Outputs of the branch that receives gradients."""
         return self.branches["student"]
 
     @property
     def teacher(self) -> BranchOutputs:
-        """The branch that provides targets, for the global views only.
+        """Outputs of the branch that provides targets; it encodes only the global views.
 
         Raises:
             KeyError: the method has no teacher.
@@ -81,7 +81,7 @@ class ViewOutputs:
         return self.branches["teacher"]
 
     def pairs(self) -> list[tuple[int, int]]:
-        """Return the ordered pairs ``(i, j)``, i ≠ j, of view indices with at least one global view."""
+        """Return all ordered pairs ``(i, j)`` of different views in which at least one view is global."""
         count = len(self.student.features)
         return [(i, j) for i in range(count) for j in range(count) if i != j and min(i, j) < self.global_views]
 
@@ -96,9 +96,9 @@ class LossOutput:
 
     Attributes:
         total: scalar tensor to minimise.
-        terms: mapping from name to a scalar tensor, to log; without gradient.
-        per_classifier: tuple of scalar tensors, the loss of each classifier. Evaluation uses them to select the best
-            classifier without labels. Empty if the loss has no such values.
+        terms: mapping from name to a scalar tensor without gradient; logged as ``<loss>/<name>``.
+        per_classifier: tuple of scalar tensors, the loss of each classifier. The classifier with the lowest loss is
+            selected for evaluation, without labels. Empty if the loss does not compute these values.
     """
 
     total: Tensor
@@ -109,9 +109,9 @@ class LossOutput:
 class Loss(Component, nn.Module):
     """Base class of losses: modules that map ``ViewOutputs`` to a scalar.
 
-    A loss receives this process's part of the batch and can gather the rest with ``context.world``. sslkit averages the
-    result over all processes. It calls the loss outside autocast, with float32 or float64 tensors. A loss may own
-    parameters and buffers, such as a queue.
+    A loss receives this process's part of the batch and can gather the other parts with ``context.world``. sslkit
+    averages the losses of all processes. It calls the loss outside autocast, with float32 or float64 tensors. A loss
+    may own parameters and buffers, such as a queue.
 
     Example::
 
@@ -124,14 +124,14 @@ class Loss(Component, nn.Module):
                 return sslkit.LossOutput((first - second).square().sum(1).mean())
 
     Attributes:
-        needs: frozenset, what the loss reads: ``"features"``, ``"embeddings"``, ``"logits"`` or ``"teacher"``. sslkit
-            checks it before training, and refuses unknown names. Default: empty.
-        uses_global_batch: bool, whether several processes give the loss of one process on the global batch. Set it to
-            False if they do not, for example because of BatchNorm inside the loss. Default: True.
-        syncs_device: bool, whether the host reads values from the device in each step, which slows training. Default:
+        needs: frozenset, outputs that the loss reads: ``"features"``, ``"embeddings"``, ``"logits"``, ``"teacher"``.
+            Before training, sslkit checks that the recipe provides them; other names are errors. Default: empty.
+        uses_global_batch: bool, whether multiple processes compute the same loss as one process would on the global
+            batch. Set it to False otherwise, for example with BatchNorm inside the loss. Default: True.
+        syncs_device: bool, whether each step reads values from the device to the host, which slows training. Default:
             False.
-        logit_temperature: float > 0, for losses that read logits: the loss trains class probabilities
-            softmax(logits / logit_temperature). Default: 1.
+        logit_temperature: float > 0, temperature of the class probabilities softmax(logits / logit_temperature), for
+            losses that read logits. Default: 1.
     """
 
     needs: ClassVar[frozenset[LossNeed]] = frozenset()

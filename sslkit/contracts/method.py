@@ -21,11 +21,11 @@ class WeightedLoss:
     """A loss with its settings from the recipe.
 
     Attributes:
-        name: name of the loss, the prefix of its logged terms.
+        name: name of the loss; prefix of the terms that it logs.
         loss: the loss module.
-        weight: float >= 0, factor of the loss in the sum.
+        weight: float >= 0, factor of the loss in the total loss.
         head: name of the head whose outputs the loss reads.
-        start_epoch: int, number of completed epochs from which the loss is in the sum.
+        start_epoch: int, epoch from which the loss is part of the total loss, counted from 0.
     """
 
     name: str
@@ -58,8 +58,8 @@ class Batch:
         views: tuple of tensors ``[V, B, C, S, S]``, one for each view group, global groups first.
         global_views: int, number of global views over all groups.
         index: int64 tensor ``[B]``, the index of each image in the training set.
-        step: int, optimizer steps taken so far, from 0 to ``context.total_steps - 1``; see ``Context.step_offset``.
-        epoch: int, epochs completed so far.
+        step: int, number of completed steps, from 0 to ``context.total_steps - 1``; see ``Context.step_offset``.
+        epoch: int, number of completed epochs.
     """
 
     views: tuple[Tensor, ...]
@@ -75,9 +75,9 @@ class MethodOutput:
 
     Attributes:
         loss: scalar tensor to minimise.
-        terms: mapping from name to a scalar tensor, to log; without gradient.
-        per_classifier: mapping from head name to the scalar loss of each of its classifiers. Heads whose losses do not
-            provide these values are left out.
+        terms: mapping from name to a scalar tensor without gradient, to log.
+        per_classifier: mapping from head name to a tuple with the scalar loss of each classifier. It has no key for
+            heads whose losses do not compute these values.
     """
 
     loss: Tensor
@@ -88,24 +88,24 @@ class MethodOutput:
 class Method(Component, nn.Module):
     """Base class of methods: modules that compute the training loss of a batch of views.
 
-    A method owns the backbone, the heads and the losses, and any other module that its step needs, such as a momentum
-    teacher. Subclass ``sslkit.JointEmbedding`` to change the branches only; subclass ``Method`` to write the whole
-    step.
+    A method owns the backbone, the heads, the losses and any other module that a training step needs, such as a
+    momentum teacher. Subclass ``sslkit.JointEmbedding`` to change only the branches. Subclass ``Method`` to write the
+    whole step.
 
-    A step calls each head at most once, with the features of all views, so that its BatchNorm sees them together.
-    ``sslkit.forward_views`` does this.
+    A step must call each head at most once, with the features of all views, so that BatchNorm normalises all views
+    together. ``sslkit.forward_views`` does this.
 
     Attributes:
         branches: frozenset of str, names of the branches in the ``ViewOutputs`` that losses receive. Default:
             ``{"student"}``.
-        backbone: the ``Backbone``. It is monitored during training and saved afterwards.
-        heads: dict from name to ``Head``, in recipe order.
-        losses: dict from name to ``Loss``, in recipe order.
+        backbone: the ``Backbone`` that is monitored during training and saved afterwards.
+        heads: dict from name to ``Head``, in the order of the recipe.
+        losses: dict from name to ``Loss``, in the order of the recipe.
         head_modules: ``nn.ModuleList`` of the heads, which registers their parameters.
         loss_modules: ``nn.ModuleList`` of the losses, which registers their parameters.
-        loss_weights: dict from loss name to its weight in the sum, a float >= 0.
+        loss_weights: dict from loss name to its weight in the total loss, a float >= 0.
         loss_heads: dict from loss name to the name of the head that the loss reads.
-        start_epochs: dict from loss name to the number of completed epochs from which the loss is in the sum.
+        start_epochs: dict from loss name to the epoch, counted from 0, from which it is part of the total loss.
     """
 
     branches: frozenset[str] = frozenset({"student"})
@@ -115,7 +115,7 @@ class Method(Component, nn.Module):
         self.backbone: Backbone = parts.backbone
         self.heads: dict[str, Head] = dict(parts.heads)
         self.losses: dict[str, Loss] = {item.name: item.loss for item in parts.losses}
-        # Registered by index, because a name in a recipe may equal an attribute of nn.Module.
+        # ModuleList instead of ModuleDict, because a name in a recipe may equal an attribute of nn.Module.
         self.head_modules: nn.ModuleList = nn.ModuleList(self.heads.values())
         self.loss_modules: nn.ModuleList = nn.ModuleList(self.losses.values())
         self.loss_weights: dict[str, float] = {item.name: item.weight for item in parts.losses}
@@ -124,21 +124,25 @@ class Method(Component, nn.Module):
 
     @abstractmethod
     def forward(self, batch: Batch) -> MethodOutput:
-        """Return loss and terms of a batch, from the losses in ``active_losses(batch.epoch)``."""
+        """Return the total loss of a batch and its terms, from the losses in ``active_losses(batch.epoch)``."""
 
     def active_losses(self, epoch: int) -> list[str]:
-        """Return the names of the losses that are in the sum after ``epoch`` completed epochs."""
+        """Return the names of the losses that are part of the total loss after ``epoch`` completed epochs."""
         return [name for name, start in self.start_epochs.items() if epoch >= start]
 
     def after_backward(self, step: int) -> None:
-        """Modify the gradients of step ``step`` (as in ``Batch``); calls the heads' ``after_backward``."""
+        """Modify gradients after the backward pass. By default, call ``after_backward`` of each head.
+
+        Args:
+            step: the step, as in ``Batch``.
+        """
         for head in self.heads.values():
             head.after_backward(step)
 
     def after_step(self) -> None:
-        """Modify the weights after an optimizer step; calls the heads' ``after_step``."""
+        """Modify weights after an optimizer step. By default, call ``after_step`` of each head."""
         for head in self.heads.values():
             head.after_step()
 
     def on_weights_loaded(self) -> None:
-        """Update copies of the weights after new weights were loaded into backbone and heads, before the first step."""
+        """Copy the weights again, for example to a teacher, after weights were loaded into backbone and heads."""

@@ -1,4 +1,4 @@
-"""Names that the attribute ``needs`` of a component may contain."""
+"""Names that the attribute ``needs`` of a component class may contain."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ LossNeed = Literal["features", "embeddings", "logits", "teacher"]
 EvaluatorNeed = Literal["labels", "test"]
 
 KNOWN_NEEDS: Mapping[str, tuple[str, ...]] = {"loss": get_args(LossNeed), "evaluator": get_args(EvaluatorNeed)}
-"""Known names by kind of component. Other kinds have no ``needs``."""
+"""Allowed names for each kind of component that has an attribute ``needs``."""

@@ -1,4 +1,4 @@
-"""Contract of an optimizer, the factory of a torch optimizer and its learning-rate schedule."""
+"""Contract of an optimizer component, which builds a PyTorch optimizer and its learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sslkit.contracts.options import Options
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Parameters with equal optimizer settings.
+    """Parameters with the same optimizer settings.
 
     Attributes:
         name: ``"weights"`` or ``"bias-and-norm"``.
         parameters: tuple of the parameters.
-        decay: bool, whether weight decay and trust-ratio scaling apply to them.
+        decay: bool, whether weight decay and trust-ratio scaling apply to these parameters.
     """
 
     name: str
@@ -29,9 +29,9 @@ class ParameterGroup:
 
 
 class Optimizer(Component, ABC):
-    """Base class of optimizer components: factories of a ``torch.optim.Optimizer`` and its schedule.
+    """Base class of optimizer components, which build a ``torch.optim.Optimizer`` and its learning-rate schedule.
 
-    sslkit steps the schedule once after each optimizer step.
+    sslkit calls ``step`` of the schedule once after each optimizer step.
 
     Attributes:
         options: the validated options.
@@ -44,12 +44,12 @@ class Optimizer(Component, ABC):
 
     @abstractmethod
     def build(self, groups: tuple[ParameterGroup, ...]) -> torch.optim.Optimizer:
-        """Return a torch optimizer of the parameter groups."""
+        """Return a PyTorch optimizer for the parameter groups."""
 
     @abstractmethod
     def schedule(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
-        """Return the learning-rate schedule over all steps.
+        """Return the learning-rate schedule of the whole training run.
 
-        The schedule must be a function of the step. When a run is resumed with other options of the optimizer or
-        another length of the training, sslkit builds a new schedule and steps it to the run's position.
+        The learning rate must depend only on the step. When a run is resumed with different optimizer options or a
+        different length, sslkit builds a new schedule and moves it to the run's current step.
         """

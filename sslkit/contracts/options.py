@@ -1,4 +1,4 @@
-"""Base class of the options that a component reads from its table of the recipe."""
+"""Base class of the options that a component reads from its table in the recipe."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Options(BaseModel):
-    """Base class of every component's ``Options``, a pydantic model.
+    """Base class of the ``Options`` of components, a pydantic model.
 
-    Write a docstring below each field; ``sslkit plugins info`` shows it to users::
+    Write a docstring below each field. ``sslkit plugins info`` prints it::
 
         class Options(sslkit.Options):
             temperature: float = Field(0.5, gt=0)
             "Temperature of the softmax over similarities; 0.1 to 0.5 is usual."
 
-    Validation is strict: unknown keys, NaN, infinity and strings in place of numbers are errors. An integer is
-    accepted as a float. Defaults are validated like values of a recipe. The validated object is immutable.
+    Validation is strict: unknown keys, NaN, infinity, and strings instead of numbers are errors. An integer is accepted
+    as a float. Default values are validated like the values in a recipe. A validated object is immutable.
     """
 
     model_config = ConfigDict(

@@ -9,9 +9,9 @@ from sslkit.contracts.context import World
 
 
 class Queue(nn.Module):
-    """Ring buffer of the newest rows of the global batches.
+    """Ring buffer of the newest rows (such as embeddings) of the global batches.
 
-    The contents are equal on every process. They are saved in checkpoints with the module that owns the queue.
+    All processes have the same contents. Checkpoints save them with the module that owns the queue.
 
     Example, in the ``forward`` of a loss::
 
@@ -22,12 +22,12 @@ class Queue(nn.Module):
     Args:
         size: capacity in rows.
         shape: shape of one row, such as ``(E,)``.
-        world: the processes that train together.
+        world: the processes of the training run.
 
     Attributes:
         rows: float32 tensor ``[size, *shape]``; 0 in unused slots.
         index: int64 tensor ``[size]``, the index of each row's image in the training set; -1 in unused slots.
-        pushed: int, number of rows pushed so far, replaced rows included.
+        pushed: int, number of rows pushed so far, including rows that were replaced.
     """
 
     rows: Tensor
@@ -42,11 +42,11 @@ class Queue(nn.Module):
 
     @property
     def full(self) -> bool:
-        """Whether every slot is used; does not sync the device."""
+        """Whether every slot is used; computed without a device sync."""
         return self.pushed >= len(self.index)
 
     def newest(self, count: int) -> Tensor:
-        """Return the ``count`` rows that were pushed last, in any order; at most ``size``."""
+        """Return the ``count`` newest rows, in any order; ``count`` is at most ``size``."""
         size = len(self.index)
         if count == size:
             return self.rows
@@ -56,11 +56,11 @@ class Queue(nn.Module):
 
     @torch.no_grad()
     def push(self, rows: Tensor, index: Tensor) -> None:
-        """Replace the oldest rows by the rows of the global batch; collective.
+        """Replace the oldest rows with the rows of the global batch. All processes must call this method.
 
         Args:
             rows: this process's rows ``[B, *shape]``.
-            index: the index ``[B]`` of each row's image in the training set.
+            index: int64 tensor ``[B]``, the index of each row's image in the training set.
 
         Raises:
             ValueError: the global batch is larger than the queue.

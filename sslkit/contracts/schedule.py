@@ -1,4 +1,4 @@
-"""The half cosine that schedules share."""
+"""Cosine decay, shared by the schedules of learning rates and other values."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import math
 
 
 def cosine_decay(step: float, total: float = 1.0) -> float:
-    """Return half a cosine: 1 at ``step`` 0, 0 at ``step`` ``total``."""
+    """Return the cosine decay from 1 at step 0 to 0 at step ``total``: ``(1 + cos(pi * step / total)) / 2``."""
     return (1 + math.cos(math.pi * step / total)) / 2

@@ -1,4 +1,4 @@
-"""Contract of a view policy, the augmentation that turns each image into several views."""
+"""Contract of a view policy, the augmentation that makes multiple views of each image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sslkit.contracts.context import Context
 from sslkit.contracts.options import Options
 
 Parameters = tuple[dict[str, Tensor], ...]
-"""Augmentation parameters: for each view group, a dict of tensors ``[n, count, ...]`` (n images, count views)."""
+"""Augmentation parameters of n images: for each view group, a dict of tensors ``[n, group.count, ...]``."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class ViewGroup:
     """Views of equal size.
 
     Attributes:
-        count: int, views V of each image.
-        size: int, side S in pixels.
-        is_global: bool, whether these are global (large) views; local (small) views otherwise.
+        count: int, number of views V of each image.
+        size: int, side S of a view in pixels.
+        is_global: bool, True for global (large) views, False for local (small) views.
     """
 
     count: int
@@ -32,21 +32,21 @@ class ViewGroup:
 
 
 def slice_parameters(parameters: Parameters, start: int, stop: int) -> Parameters:
-    """Return the parameters of images ``start`` to ``stop`` of a batch, such as one process's part."""
+    """Return the parameters of images ``start`` to ``stop`` (exclusive) of a batch."""
     return tuple({name: value[start:stop] for name, value in group.items()} for group in parameters)
 
 
 def move_parameters(parameters: Parameters, device: torch.device) -> Parameters:
-    """Copy the parameters to ``device`` asynchronously."""
+    """Return the parameters on ``device``, copied asynchronously."""
     return tuple({name: value.to(device, non_blocking=True) for name, value in group.items()} for group in parameters)
 
 
 class Views(Component, ABC):
-    """Base class of view policies: augmentations that turn each image into several views.
+    """Base class of view policies: augmentations that make multiple views of each image.
 
     ``draw`` draws random parameters; ``apply`` computes the views from images and parameters. ``draw`` must not use
-    global random state, and ``apply`` must not draw at all. Equal parameters then give equal views on any device. Every
-    process draws the parameters of the global batch and applies its own part.
+    global random state, and ``apply`` must not use random numbers. Equal parameters then give equal views on any
+    device. Every process draws the parameters of the global batch and applies those of its own images.
 
     Subclasses set ``groups`` in ``__init__``.
 
@@ -67,7 +67,7 @@ class Views(Component, ABC):
 
     @abstractmethod
     def draw(self, n: int, generator: torch.Generator) -> Parameters:
-        """Draw the parameters of ``n`` images, on the generator's device."""
+        """Return random parameters for ``n`` images, on the generator's device."""
 
     @abstractmethod
     def apply(self, images: Tensor, parameters: Parameters) -> tuple[Tensor, ...]:
@@ -78,7 +78,7 @@ class Views(Component, ABC):
             parameters: the parameters of these images, as ``draw`` returns them.
 
         Returns:
-            One float32 tensor ``[V, B, C, S, S]`` for each group.
+            One float32 tensor ``[V, B, C, S, S]`` for each view group.
         """
 
     @property
@@ -88,10 +88,10 @@ class Views(Component, ABC):
 
     @property
     def global_views(self) -> int:
-        """Number of global views of each image; they come first."""
+        """Number of global views of each image."""
         return sum(group.count for group in self.groups if group.is_global)
 
     @property
     def size(self) -> int:
-        """Side of a global view in pixels; also the image size in evaluation."""
+        """Side of a global view in pixels; evaluation resizes images to the same size."""
         return self.groups[0].size

@@ -1,8 +1,8 @@
-"""Features on disk, so that repeated evaluations of a checkpoint do not compute them again.
+"""Cache of features on disk, so that repeated evaluations of a network do not compute its features again.
 
-The key of an entry is a hash of everything that its values depend on (see ``cache_key``), so an entry is never out of
-date. Entries are safetensors files in the folder ``features`` of sslkit's cache, written atomically. Together they
-take at most ``MAX_CACHE_BYTES``; the least recently used are deleted first.
+The key of an entry is a hash of everything that its values depend on (see ``cache_key``), so that an entry is never out
+of date. Entries are safetensors files in the folder ``features`` of sslkit's cache, written atomically. All entries
+together take at most ``MAX_CACHE_BYTES``; the least recently used entries are deleted first.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from sslkit.data.cache import cache_folder
 from sslkit.files import open_atomic
 
 CACHE_FORMAT = 4
-"""Version of the entries; increased when equal networks and images give other values, or the files change."""
+"""Version of the cache entries. Increase it when the computation of features or the file format changes."""
 
 MAX_CACHE_BYTES = 8 << 30
-"""Size limit of all entries together, in bytes."""
+"""Largest total size of all entries, in bytes."""
 
 HASH_BLOCK_BYTES = 1 << 26
 """Bytes of images that are hashed at a time."""
 
 RELEASED_LIBRARIES = frozenset({"torch", "torchvision", "timm", "lightly"})
-"""Packages that are identified by their version instead of their source, which is too large to read each time."""
+"""Packages that are identified by version, because their source is too large to hash each time."""
 
 
 def feature_cache_folder() -> Path:
-    """Return the folder of the entries; it may not exist."""
+    """Return the folder of the cache entries, which may not exist yet."""
     return cache_folder() / "features"
 
 
@@ -49,13 +49,13 @@ def cache_key(modules: Iterable[nn.Module], images: ImageStore, settings: Mappin
     """Return the key of an entry: a hash of weights, source code, pixels and settings.
 
     Args:
-        modules: the networks, of which weights, buffers and source code are hashed.
-        images: the images, in order; every pixel is read.
-        settings: everything else that the values depend on, such as size, normalisation and the networks' options.
+        modules: the networks; their weights, buffers and source code are hashed.
+        images: the images, in order; every pixel is hashed.
+        settings: everything else that the values depend on, such as image size, normalisation and options.
 
     Returns:
-        The key. Empty if the source of a module has no readable file, as in a notebook: it could change without the
-        key changing.
+        The key. Empty if the source code of a module is not in a readable file, as in a notebook: a change of this code
+        would not change the key.
     """
     digest = hashlib.blake2b(digest_size=16)
     versions = [CACHE_FORMAT, sslkit.__version__, torch.__version__, dict(settings)]
@@ -89,7 +89,7 @@ def _hash_value(digest: Any, value: object) -> None:
 
 
 def _source_files(module: nn.Module) -> list[Path] | None:
-    """Return the source files of a network's classes and of their packages; None if a class has no file."""
+    """Return the source files of all packages whose classes a network uses; None if a class has no source file."""
     files: set[Path] = set()
     for kind in {type(part) for part in module.modules()}:
         try:
@@ -105,7 +105,7 @@ def _source_files(module: nn.Module) -> list[Path] | None:
 
 
 def _package_files(kind: type, file: Path) -> Iterable[Path]:
-    """Return all source files of a class's outermost package; without a package, those in the folder of its file."""
+    """Return all source files of a class's top-level package; without a package, those in the folder of ``file``."""
     names = kind.__module__.split(".")
     for count in range(1, len(names) + 1):
         first = Path(getattr(sys.modules.get(".".join(names[:count])), "__file__", None) or "")
@@ -115,18 +115,21 @@ def _package_files(kind: type, file: Path) -> Iterable[Path]:
 
 
 def _package_versions(module: nn.Module) -> list[str]:
-    """Return the versions of the packages of a network's classes, whose data files may differ between versions."""
+    """Return the name and version of each package whose classes a network uses.
+
+    Data files of a package may differ between versions although its source code is equal.
+    """
     packages = sorted({type(part).__module__.partition(".")[0] for part in module.modules()})
     return [f"{package} {getattr(sys.modules.get(package), '__version__', '')}" for package in packages]
 
 
 def load_or_compute(key: str, compute: Callable[[], dict[str, Tensor]], notes: list[str]) -> dict[str, Tensor]:
-    """Return the tensors of an entry; compute and save them if there is no readable entry.
+    """Return the tensors of a cache entry; if it is missing or damaged, compute and save the tensors.
 
     Args:
-        key: key of the entry, from ``cache_key``; empty: nothing is saved.
-        compute: returns the tensors.
-        notes: sentences for the user are appended: on a damaged entry, or a cache that cannot be written.
+        key: key of the entry, from ``cache_key``. If empty, the cache is neither read nor written.
+        compute: function that returns the tensors.
+        notes: list to which warnings are appended, about a damaged entry or a cache that cannot be written.
     """
     if not key:
         return compute()
@@ -169,7 +172,7 @@ def _write(path: Path, tensors: dict[str, Tensor], size: int) -> None:
     with open_atomic(path) as file:
         mode = os.fstat(file.fileno()).st_mode
         save_file(contiguous, file.name, metadata={"sslkit": json.dumps({"digest": _digest(contiguous)})})
-        # safetensors may have replaced the file: restore its mode, and flush the new one to disk.
+        # safetensors may have replaced the file: restore the file mode, and flush the new file to disk.
         temporary = Path(file.name)
         temporary.chmod(mode)
         with temporary.open("rb") as saved:

@@ -17,7 +17,7 @@ from sslkit.views.preprocess import preprocess
 
 @contextmanager
 def eval_mode(*modules: nn.Module) -> Iterator[None]:
-    """Set modules to eval mode without gradients, and restore the mode of every submodule afterwards."""
+    """Set modules to eval mode and disable gradients; restore the mode of every submodule on exit."""
     modes = [(part, part.training) for module in modules for part in module.modules()]
     for module in modules:
         module.eval()
@@ -30,10 +30,10 @@ def eval_mode(*modules: nn.Module) -> Iterator[None]:
 
 
 class RowBuffer:
-    """Preallocated rows that are filled block by block; concatenating the blocks would need twice the memory.
+    """Preallocated tensor that is filled block by block. Concatenating the blocks would need twice the memory.
 
     Attributes:
-        rows: ``[count, D]`` on the CPU; None before the first block.
+        rows: tensor ``[count, D]`` on the CPU; None before the first block.
     """
 
     def __init__(self, count: int) -> None:
@@ -41,7 +41,7 @@ class RowBuffer:
         self.rows: Tensor | None = None
 
     def add(self, block: Tensor) -> None:
-        """Append a block ``[B, D]``."""
+        """Copy a block ``[B, D]`` into the next free rows."""
         if self.rows is None:
             self.rows = torch.empty(self.count, *block.shape[1:], dtype=block.dtype)
         self.rows[self.filled : self.filled + len(block)] = block
@@ -61,19 +61,19 @@ def extract_features(
     classifier: int = 0,
     batch_size: int = 512,
 ) -> Features:
-    """Return the features of unaugmented images, and the logits of a classifier if the head has any.
+    """Return the features of unaugmented images and, if the head has classifiers, the logits of one classifier.
 
     Args:
-        backbone: the backbone; used in eval mode on its device, in float32.
+        backbone: the backbone. It runs in eval mode, on its own device, in float32.
         images: the images.
-        size: side in pixels that the images are resized and cropped to.
-        mean: per-channel mean of the normalisation, in [0, 1].
-        std: per-channel standard deviation of the normalisation, in [0, 1].
-        labels: ``[N]`` int64 of all images, returned with the features.
-        indices: ``[M]`` int64 of the images to use; None for all.
-        head: the head.
-        classifier: index of the classifier in the head.
-        batch_size: images at a time.
+        size: side in pixels to which the images are resized and cropped.
+        mean: per-channel mean for normalisation, in [0, 1].
+        std: per-channel standard deviation for normalisation, in [0, 1].
+        labels: int64 tensor ``[N]`` with the labels of all images; the labels of the used images are returned.
+        indices: int64 tensor ``[M]`` with the indices of the images to use; None for all images.
+        head: the head; None returns no logits.
+        classifier: index of the head's classifier.
+        batch_size: number of images to process at a time.
 
     Returns:
         Features on the CPU.

@@ -1,1 +1,1 @@
-"""The network of a finished run."""
+"""Load the network of a finished run."""

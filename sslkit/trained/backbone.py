@@ -1,4 +1,4 @@
-"""Load a run's trained backbone, for use in other programs."""
+"""Load the trained backbone of a run, for use in other programs."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ from sslkit.runs.weights_metadata import context_from_metadata, read_backbone_me
 
 @dataclass(frozen=True)
 class TrainedBackbone:
-    """A backbone and the preprocessing of its images.
+    """A trained backbone and the preprocessing of its images.
+
+    Normalise images with pixel values in [0, 1] by ``(images - mean) / std``.
 
     Attributes:
-        backbone: in eval mode, on the CPU.
-        image_size: side in pixels of the views it was trained on.
-        mean: per-channel mean, subtracted from images in [0, 1].
-        std: per-channel standard deviation, which the difference is divided by.
+        backbone: the backbone, in eval mode, on the CPU.
+        image_size: side in pixels of the global views that the backbone was trained on.
+        mean: per-channel mean.
+        std: per-channel standard deviation.
         channels: number of channels of the images.
     """
 
@@ -45,8 +47,8 @@ def load_backbone(run: str | Path | None = None, runs: str | Path | None = None)
     """Return the backbone of a finished run, or of a file written by ``sslkit export --to safetensors``.
 
     Args:
-        run: a run folder, ``NAME/ID``, ``NAME`` or ``ID``, or such a file; None for the newest finished run.
-        runs: the folder of all runs; None for the command line's default.
+        run: a run folder, ``NAME/ID``, ``NAME`` or ``ID``, or an exported file; None for the newest finished run.
+        runs: the folder of all runs; None for the default folder of the command line.
 
     Raises:
         RunError: the run does not exist, has not finished, or its files are damaged.
@@ -74,12 +76,13 @@ def load_backbone(run: str | Path | None = None, runs: str | Path | None = None)
 
 
 def _build(build: Callable[[], Any], component: str, weights: Path) -> Backbone:
-    """Build the backbone that the weights file describes, unless it is larger than the file.
+    """Build the backbone that the metadata of a weights file describes.
 
-    Checked before memory is allocated: metadata of a damaged or untrusted file may ask for terabytes.
+    Its size is compared with the file before memory is allocated, because a damaged or untrusted file may describe a
+    backbone of terabytes.
 
     Raises:
-        RunError: the backbone is larger than the file, or cannot be built.
+        RunError: the backbone has more values than the file, or cannot be built.
     """
     try:
         with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""Compare the components that a run was trained with to the installed ones."""
+"""Compare the component versions that a run was trained with to the installed versions."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sslkit.runs.run import Run
 
 
 def load_trained_recipe(run: Run) -> tuple[NetworkRecipe, tuple[str, ...]]:
-    """Return the recipe of a run's network, and sentences on differences between installed versions and the training.
+    """Return the recipe of a run's network, and sentences about components whose version differs from the run's.
 
-    If a head is not installed, the recipe has no heads, and only features can be evaluated.
+    If a head is not installed, the returned recipe has no heads, and only features can be evaluated.
 
     Raises:
-        RecipeError: the data set or the backbone is missing or has invalid options.
+        RecipeError: the data set or the backbone is not installed or has invalid options.
     """
     notes = version_differences(run)
     try:
@@ -33,7 +33,7 @@ def load_trained_recipe(run: Run) -> tuple[NetworkRecipe, tuple[str, ...]]:
 
 
 def version_differences(run: Run) -> tuple[str, ...]:
-    """Return a sentence for each component that is missing, or installed in another version than at the training."""
+    """Return a sentence for each component that is not installed, or whose version differs from the run's version."""
     catalog = Catalog.scan()
     sentences = []
     for recorded in read_provenance(run)["components"].values():

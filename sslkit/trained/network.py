@@ -24,25 +24,26 @@ class TrainedNetwork:
 
     Args:
         run: a finished run.
-        device: device of the network.
+        device: device to move the network to.
         untrained: use random weights instead of the trained ones.
 
     Attributes:
         run: the run.
         metadata: metadata of the backbone's weights file.
         recipe: the part of the recipe that describes the network.
-        notes: sentences on installed versions that differ from those of the training.
-        context: runtime facts of the training.
+        notes: sentences about components whose installed version differs from the run's version.
+        context: facts about the training run.
         backbone: the backbone.
-        head: the head; None if the run has none, or it is not installed.
-        head_name: name of the head; empty without one.
+        head: the head; None if the run has no head, or the head is not installed.
+        head_name: name of the head; empty without a head.
         classifier: index of the head's classifier that evaluation uses.
-        classes: number of classes of that classifier; 0 without one.
-        temperature: class probabilities are softmax(logits / temperature); None if the loss does not define it.
+        classes: number of classes of this classifier; 0 without a classifier.
+        temperature: temperature of the class probabilities softmax(logits / temperature); None if the loss defines
+            none.
 
     Raises:
         RunError: the run has not finished, or its files are damaged.
-        RecipeError: a component it needs is not installed.
+        RecipeError: the data set or the backbone is not installed or has invalid options.
     """
 
     def __init__(self, run: Run, device: str, *, untrained: bool = False) -> None:
@@ -50,10 +51,10 @@ class TrainedNetwork:
         self.metadata = read_backbone_metadata(run.backbone)
         self.recipe, self.notes = load_trained_recipe(run)
         seed_global(self.recipe.run.seed)
-        # Restoring skips pretrained weights, also for the random baseline.
+        # restoring=True skips downloads of pretrained weights, also for the baseline with random weights.
         context = context_from_metadata(self.metadata["context"], restoring=True)
         built, backbone, heads = build_network(self.recipe, context)
-        # A view policy may normalise with other values than the data set's statistics.
+        # A view policy may use its own normalisation instead of the data set's statistics.
         self.context = replace(built, mean=tuple(self.metadata["mean"]), std=tuple(self.metadata["std"]))
         if not untrained:
             load_weights(backbone, run.backbone)
@@ -75,7 +76,7 @@ class TrainedNetwork:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Versions and options of backbone and head: what the outputs depend on besides weights."""
+        """Versions and options of backbone and head. Outputs depend on these in addition to the weights."""
         parts = (self.recipe.backbone, *(head for head in self.recipe.heads if head.name == self.head_name))
         return {
             "components": [f"{part.entry.qualified} {part.entry.version}" for part in parts],

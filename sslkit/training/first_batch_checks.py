@@ -1,4 +1,7 @@
-"""Checks on the first batch that components return what they declare; a mismatch could train silently wrong."""
+"""Check on the first batch that components return the shapes they declare.
+
+An unnoticed mismatch could train a wrong network without an error.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ from sslkit.recipe.recipe import ComponentSpec
 
 
 def check_images(assembly: Assembly, images: Tensor) -> None:
-    """Check that images are uint8 and of the data set's shape."""
+    """Check that images are uint8 and have the data set's shape."""
     actual, declared = (images.dtype, tuple(images.shape[1:])), (torch.uint8, tuple(assembly.images.shape))
     if actual != declared:
         raise _mismatch(assembly.recipe.data, f"images are {actual[0]} {actual[1]}, not {declared[0]} {declared[1]}")
 
 
 def check_views(assembly: Assembly, views: tuple[Tensor, ...], batch_size: int) -> None:
-    """Check that views have the shapes of their groups, and that global groups come before local ones."""
+    """Check that views have the shapes that their groups declare, and that global groups come before local groups."""
     groups, channels = assembly.views.groups, assembly.context.channels
     declared = [(group.count, batch_size, channels, group.size, group.size) for group in groups]
     actual = [tuple(group.shape) for group in views]
@@ -30,7 +33,7 @@ def check_views(assembly: Assembly, views: tuple[Tensor, ...], batch_size: int) 
 
 @torch.no_grad()
 def check_heads(assembly: Assembly, device: torch.device) -> None:
-    """Check that heads return embeddings and logits of the declared shapes, without changing their statistics."""
+    """Check that heads return embeddings and logits of the declared shapes; BatchNorm statistics stay unchanged."""
     for spec in assembly.recipe.heads:
         head = assembly.method.heads[spec.name]
         training = head.training

@@ -1,4 +1,4 @@
-"""Run of the Lightning Trainer; its outcome is recorded in the run folder."""
+"""Run the Lightning Trainer and record the outcome in the run folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from sslkit.training.monitor.classifier_selection import ClassifierSelection
 from sslkit.training.monitor.validation import ValidationMonitor
 
 MEMORY_OPTION = ("train", "batch_size")
-"""Key path of the option to lower when a step needs too much memory."""
+"""Key path of the option that an out-of-memory error in a step refers to."""
 
 STATE_MISMATCH = (LookupError, ValueError, TypeError, AttributeError)
 """Exceptions that PyTorch raises when a saved optimizer or scheduler state does not fit."""
@@ -46,7 +46,7 @@ def fit(
     reporter: Reporter,
     checkpoint: Path | None,
 ) -> Run:
-    """Train an assembled recipe into its run folder, from a checkpoint if one is given, and return the run."""
+    """Train an assembled recipe, from ``checkpoint`` if given; write results into the run folder; return the run."""
     learner = Learner(assembly, hardware)
     stop_signal = StopSignal()
     callback = RunCallback(run, learner, processes, ValidationMonitor(assembly), reporter, stop_signal)
@@ -62,10 +62,10 @@ def fit(
             _save_network(run, assembly, callback.selection)
         status.write("finished" if finished else "interrupted", step)
     except BaseException as error:
-        # Lightning turns a KeyboardInterrupt into sys.exit, and so it does with a SIGTERM before the training starts.
+        # Lightning calls sys.exit on KeyboardInterrupt, and on SIGTERM before training starts.
         causes = (error, error.__context__)
         stopped = any(isinstance(cause, (KeyboardInterrupt, SIGTERMException)) for cause in causes)
-        # Before the start Lightning does not know the checkpoint's step.
+        # Before training starts, Lightning does not know the checkpoint's step.
         step = int(trainer.global_step) if callback.started else run.status.step
         reporter.on_event(TrainingEnded(status.progress(step)))
         loggers.close(finished=False)
@@ -89,9 +89,9 @@ def fit(
         raise
     reporter.on_event(TrainingEnded(status.progress(step)))
     if finished and processes.is_main:
-        loggers.send()  # rows that a failing logger has missed
+        loggers.send()  # rows that a logger could not receive before
     loggers.close(finished=finished)
-    # No process returns before the run is complete. The signal may have reached another process first.
+    # Wait until the run is complete in all processes. The stop signal may have reached only one of them.
     signal_names = processes.gather(stop_signal.requested)
     if slurm.TIMEOUT_SIGNAL.name in signal_names and not finished and processes.is_main:
         reporter.note(slurm.requeue())
@@ -124,7 +124,7 @@ def _trainer(
 
 
 def _record_third_party_callbacks(trainer: pl.Trainer, own: RunCallback, run: Run, reporter: Reporter) -> None:
-    """Record and report the callbacks that other installed packages add to every Lightning Trainer."""
+    """Record and report callbacks that other installed packages add to every Lightning Trainer."""
     callbacks: list[pl.Callback] = [callback for callback in getattr(trainer, "callbacks", []) if callback is not own]
     names = [f"{type(callback).__module__}.{type(callback).__qualname__}" for callback in callbacks]
     if own.processes.is_main:
@@ -135,7 +135,7 @@ def _record_third_party_callbacks(trainer: pl.Trainer, own: RunCallback, run: Ru
 
 
 def _save_network(run: Run, assembly: Assembly, selection: ClassifierSelection) -> None:
-    """Save the trained weights, with the metadata to use them without the rest of the run."""
+    """Save the trained weights, with all metadata needed to use them outside the run folder."""
     recipe, views, method = assembly.recipe, assembly.views, assembly.method
     of_this_process = ("world", "restoring", "step_offset")
     context = {name: value for name, value in asdict(assembly.context).items() if name not in of_this_process}

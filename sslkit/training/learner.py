@@ -1,4 +1,4 @@
-"""Lightning module that trains a method: it makes views, computes the loss and updates the weights."""
+"""Lightning module that trains a method: makes views, computes the loss and updates the weights."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from sslkit.training.schedule_restart import restart_schedule
 class Learner(pl.LightningModule):
     """Lightning module that trains the method of an assembly.
 
-    Epochs are counted from optimizer steps. For Lightning a training is one long epoch, so that every resume is in the
-    middle of an epoch and needs no special cases.
+    For Lightning, the whole training run is one epoch, and sslkit counts epochs from optimizer steps. A resume is then
+    always in the middle of a Lightning epoch, without special cases.
 
     Attributes:
-        last_output: output of the last step.
-        guard: undoes non-finite steps; None before the first step, when the method may still move to its device.
+        last_output: output of the method in the last step.
+        guard: undoes non-finite steps. None before the first step, because the method may not be on its device yet.
         compiled: the compiled backbones; None without ``train.compile``.
     """
 
@@ -51,7 +51,7 @@ class Learner(pl.LightningModule):
 
     @property
     def position(self) -> int:
-        """Step that schedules and losses follow; see ``Position.step``."""
+        """Step that schedules and losses use; see ``Position.step``."""
         return int(self.global_step) - self.assembly.context.step_offset
 
     @property
@@ -60,16 +60,20 @@ class Learner(pl.LightningModule):
         return self.position // self.assembly.context.steps_per_epoch
 
     def make_views(self, images: Tensor, step: int) -> tuple[Tensor, ...]:
-        """Return the views of this process's images ``[B, C, H, W]``, after ``step`` optimizer steps.
+        """Return the views of this process's images.
 
-        Every process draws parameters for the global batch and uses its own part, so that views do not depend on the
-        number of processes.
+        Every process draws parameters for the global batch and uses those of its own images, so that views do not
+        depend on the number of processes.
+
+        Args:
+            images: uint8 tensor ``[B, C, H, W]``.
+            step: number of optimizer steps taken; seeds the random parameters.
         """
         context, views = self.assembly.context, self.assembly.views
         drawn = views.draw(context.batch_size, seeded_generator(context.seed, "views", context.steps_before + step))
         start = context.world.rank * len(images)
         parameters = move_parameters(slice_parameters(drawn, start, start + len(images)), images.device)
-        # Geometry and colour need float32; the caller's autocast is for the network.
+        # Views need float32; the autocast of Lightning is for the network.
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
             groups = views.apply(images, parameters)
         if not self.components_checked:
@@ -98,7 +102,7 @@ class Learner(pl.LightningModule):
             with small_map_gradients(self.hardware.device):
                 self.last_output = self.method(inputs)
         except StopIteration as error:
-            # Lightning would take it for the end of the data and finish the run.
+            # Lightning would interpret StopIteration as the end of the data and finish the run.
             raise RuntimeError("a component raised StopIteration in a training step") from error
         return self.last_output.loss
 
@@ -129,7 +133,7 @@ class Learner(pl.LightningModule):
         self.optimizer_changed = before.get("optimizer") != now["optimizer"]
 
     def on_train_start(self) -> None:
-        # torch has restored the options of the checkpoint's recipe and the schedule of the old length.
+        # The checkpoint has restored its own optimizer options and its schedule, computed for the old length.
         if self.optimizer_changed or self.assembly.length_changed:
             restart_schedule(
                 self.trainer.optimizers[0],

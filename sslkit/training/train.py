@@ -1,4 +1,4 @@
-"""Training of a recipe into a run folder, and resuming of interrupted runs."""
+"""Train a recipe in a new run folder, and resume interrupted runs."""
 
 from __future__ import annotations
 
@@ -29,19 +29,20 @@ from sslkit.training.provenance import provenance, record_resumed
 
 
 def train(recipe: Recipe, runs: Path, reporter: Reporter | None = None, parent: Run | None = None) -> Run:
-    """Train a recipe from the beginning.
+    """Train a recipe in a new run folder.
 
     Args:
         recipe: a checked recipe.
         runs: the folder of all runs.
         reporter: receives progress events.
-        parent: a finished run whose backbone and heads initialise this one; optimizer and schedule start fresh.
+        parent: a finished run whose backbone and heads initialise the new run; the optimizer and its schedule start
+            anew.
 
     Returns:
-        The run, finished or interrupted. In a requeued SLURM job it is the run that the job started before.
+        The finished or interrupted run. In a requeued SLURM job, it is the run that the job started before.
 
     Raises:
-        SslkitError: the data or the components cannot be used, or the parent's weights do not fit the recipe.
+        SslkitError: the data or the components are invalid, or the parent's weights do not fit the recipe.
     """
     return launch(_train, recipe, reporter or Reporter(), runs, parent)
 
@@ -77,16 +78,16 @@ def _train(recipe: Recipe, reporter: Reporter, runs: Path, parent: Run | None) -
 
 
 def resume(run: Run, reporter: Reporter | None = None, allow: Collection[Change] = ()) -> Run:
-    """Resume a run from its last checkpoint, to the same bits as an uninterrupted run.
+    """Resume a run from its newest valid checkpoint. The weights become bit-identical to those of an uninterrupted run.
 
     Args:
         run: the run.
         reporter: receives progress events.
-        allow: what may have changed since the checkpoint.
+        allow: changes since the checkpoint to accept; results may then differ.
 
     Raises:
-        RunError: the run is finished, still running, or has no checkpoint; recipe, data, precision or the number of
-            processes have changed; or the recipe has fewer epochs than are trained.
+        RunError: the run is finished, is still running, or has no valid checkpoint; the recipe, the data, the precision
+            or the number of processes has changed; or the run has trained more epochs than its recipe now sets.
     """
     _check_unfinished(run)
     return launch(_resume, load_recipe(run.recipe), reporter or Reporter(), run, allow)
@@ -99,7 +100,7 @@ def _check_unfinished(run: Run) -> None:
 
 def _resume(recipe: Recipe, reporter: Reporter, run: Run, allow: Collection[Change]) -> Run:
     processes = connect_processes(recipe)
-    # Lock the run only now: until all are connected, processes may still be choosing among unlocked runs.
+    # Lock the run only after all processes are connected: each of them chooses among the unlocked runs.
     chosen = processes.broadcast(run.name)
     if chosen != run.name:
         raise RunError(f"processes would resume different runs, {chosen} and {run.name}: name the run to resume")
@@ -115,7 +116,7 @@ def _resume(recipe: Recipe, reporter: Reporter, run: Run, allow: Collection[Chan
         record = processes.broadcast(provenance(assembly, hardware) if processes.is_main else {})
         changes = refuse_changes(run, content, assembly, record, allow)
         refuse_end_before(saved, run, recipe)
-        del content  # Lightning reads it again: do not hold two copies during the training
+        del content  # Lightning reads the checkpoint again: do not hold two copies during training
         for change in changes.notes:
             reporter.note(f"warning: {change}: results may differ in their bits")
         if assembly.length_changed:
@@ -131,10 +132,10 @@ def _resume(recipe: Recipe, reporter: Reporter, run: Run, allow: Collection[Chan
 
 
 def _newest_valid_checkpoint(run: Run, reporter: Reporter) -> Checkpoint:
-    """Return the newest valid checkpoint, with notes on damaged ones and on steps that will be repeated.
+    """Return the newest valid checkpoint, and report damaged checkpoints and steps that will be repeated.
 
     Raises:
-        RunError: there is none.
+        RunError: the run has no valid checkpoint.
     """
     newest, damaged = newest_valid(run.checkpoints)
     retrain = f"train it again with `sslkit train {run.recipe}`"
@@ -152,7 +153,7 @@ def _newest_valid_checkpoint(run: Run, reporter: Reporter) -> Checkpoint:
 
 
 def _resume_start(run: Run, saved: Position) -> Start:
-    """Return the start of a resume from a checkpoint."""
+    """Return the ``Start`` of a resumed run; ``saved`` is the position of its checkpoint."""
     parent = read_provenance(run).get("continued_from", {"steps": 0, "epochs": 0})
     return Start("everything", parent["steps"], parent["epochs"], saved)
 

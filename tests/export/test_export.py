@@ -96,7 +96,7 @@ def test_timm_reads_the_file_as_a_checkpoint(with_backbone: WithBackbone) -> Non
             "sslkit-backbones:alexnet",
             "torchvision",
             {"stem": "imagenet", "size": 48},
-            "torchvision's needs images of at least 63 pixels, but these have 48",
+            "torchvision's AlexNet needs images of at least 63 pixels, not 48",
             "safetensors, onnx",
         ),
         (

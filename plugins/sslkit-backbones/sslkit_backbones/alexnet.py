@@ -1,4 +1,4 @@
-"""AlexNet (Krizhevsky, arXiv 1404.5997, "one weird trick") with torchvision's layout."""
+"""AlexNet (Krizhevsky, arXiv 1404.5997) with torchvision's layer sizes and parameter names."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ import sslkit
 from sslkit_backbones.stem import StemOptions, choose_stem, stem_mismatch
 
 MIN_SIZE = 63
-"""Smallest side in pixels of the input of the ImageNet stem with its unpadded pooling."""
+"""Smallest image side in pixels that the ImageNet stem can process, because its pooling is unpadded."""
 
 
 class AlexNet(sslkit.Backbone):
     """AlexNet for images of any size and number of channels; the feature is the pooled last map, flattened.
 
-    Layers, initialisation and names are torchvision's, without ``classifier`` (dropout and 58 million weights for
-    supervised classification). With the ImageNet stem and three channels, weights load unchanged from and into
-    ``torchvision.models.alexnet``. The feature ``[B, 9216]`` (256 x 6 x 6) is then the input of torchvision's
-    classifier. Images below 63 pixels are padded to 63.
+    Layers, initialisation and parameter names are those of torchvision. The sub-module ``classifier`` (58 million
+    weights) is left out. With the ImageNet stem and three channels, weights can be exchanged with
+    ``torchvision.models.alexnet``. The feature is then ``[B, 9216]`` (256 x 6 x 6), the input of torchvision's
+    ``classifier``. Images below 63 pixels are padded to 63 pixels.
 
-    The small stem keeps the five convolutions and their widths. The first convolution is 3 x 3 with stride 2, the
-    second is 3 x 3, and pooling is padded. The feature is ``[B, 1024]`` (256 x 2 x 2), the whole last map of a 32-pixel
-    image.
+    The small stem has the same five convolutions with the same number of channels. Its first convolution is 3 x 3 with
+    stride 2, the second is 3 x 3, and pooling is padded. The feature is ``[B, 1024]`` (256 x 2 x 2), the complete last
+    map of a 32-pixel image.
 
-    Feature maps have strides 4, 8, 16, 32 with the ImageNet stem, and 2, 4, 8, 16 with the small stem. The ImageNet
-    stem's unpadded layers miss the last rows and columns of a map; these repeat the edge.
+    Feature maps have strides 4, 8, 16, 32 with the ImageNet stem, and 2, 4, 8, 16 with the small stem. Unpadded layers
+    of the ImageNet stem do not cover the last rows and columns of an image; ``feature_maps`` repeats the last computed
+    row and column there.
     """
 
     api = 1
@@ -44,7 +45,7 @@ class AlexNet(sslkit.Backbone):
             first = nn.Conv2d(context.channels, 64, 11, stride=4, padding=2)
             second = nn.Conv2d(64, 192, 5, padding=2)
         pool = nn.MaxPool2d(3, stride=2, padding=1 if small else 0)
-        # The order gives the layers torchvision's names.
+        # The order of the layers determines their names, which equal torchvision's.
         self.features = nn.Sequential(
             *(first, nn.ReLU(inplace=True), pool),
             *(second, nn.ReLU(inplace=True), pool),
@@ -61,14 +62,14 @@ class AlexNet(sslkit.Backbone):
         self.view_size = context.view_size or context.image_size
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features ``[B, D]``: the last map, pooled to 2 x 2 (small stem) or 6 x 6 and flattened."""
+        """Return features ``[B, D]``: the last map, pooled to 2 x 2 (small stem) or 6 x 6, then flattened."""
         for _, x in self._stages(images):
             last = x
         features: Tensor = self.avgpool(last)
         return features.flatten(1)
 
     def feature_maps(self, images: Tensor) -> dict[int, Tensor]:
-        """Return the last map at each stride, by increasing stride, ``H`` and ``W`` rounded up."""
+        """Return the last feature map of each stride ``s``, ``[B, C_s, ceil(H / s), ceil(W / s)]``."""
         height, width = images.shape[2:]
         return {
             stride: _resize_edge(map_, -(-height // stride), -(-width // stride))
@@ -79,7 +80,7 @@ class AlexNet(sslkit.Backbone):
         """Return torchvision's AlexNet."""
         reason = stem_mismatch(self.stem, self.channels)
         if not reason and self.view_size < self.min_size:
-            reason = f"torchvision's needs images of at least {self.min_size} pixels, but these have {self.view_size}"
+            reason = f"torchvision's AlexNet needs images of at least {self.min_size} pixels, not {self.view_size}"
         alexnet = sslkit.Counterpart("torchvision.models.alexnet", self.state_dict(), classifier="classifier")
         return {"torchvision": reason or alexnet, "timm": "timm has no AlexNet"}
 
@@ -97,7 +98,7 @@ class AlexNet(sslkit.Backbone):
 
 
 def _resize_edge(map_: Tensor, height: int, width: int) -> Tensor:
-    """Crop ``map_`` at the end, or repeat its last rows and columns, to the given size."""
+    """Crop the last rows and columns of ``map_`` or repeat them, so that its size is ``height`` x ``width``."""
     map_ = map_[:, :, :height, :width]
     missing = (0, width - map_.shape[3], 0, height - map_.shape[2])
     return functional.pad(map_, missing, mode="replicate") if any(missing) else map_

@@ -14,10 +14,11 @@ LAYERS = ((1, 1), (1, 2), (2, 1), (2, 2), (4, 1))
 
 
 class ConvNet(sslkit.Backbone):
-    """Small network for images of 8 to 32 pixels, trained in seconds on a CPU; features are ``[B, 4 * width]``.
+    """Small network for images of 8 to 32 pixels, which trains in seconds on a CPU; features are ``[B, 4 * width]``.
 
-    It has five layers of 3 x 3 convolution, BatchNorm and ReLU. The second and the fourth halve the resolution. The
-    feature is the maximum of the last map over spatial positions. Larger images work, but the receptive field is small.
+    It has five layers of 3 x 3 convolution, BatchNorm and ReLU. The second and the fourth layer halve the resolution.
+    The feature is the maximum of the last map over spatial positions. Larger images work, but the receptive field is
+    small.
 
     Feature maps have strides 1, 2 and 4.
     """
@@ -26,7 +27,7 @@ class ConvNet(sslkit.Backbone):
 
     class Options(sslkit.Options):
         width: int = Field(32, ge=1, le=4096)
-        """Channels of the first layer; the last has four times as many."""
+        """Number of channels of the first layer; the last layer has four times as many."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
@@ -43,11 +44,11 @@ class ConvNet(sslkit.Backbone):
     def forward(self, images: Tensor) -> Tensor:
         """Return features ``[B, 4 * width]``."""
         maps: Tensor = self.layers(images)
-        # The maximum keeps a hole or a stroke of a digit, the mean dilutes it.
+        # The maximum keeps small details, such as a hole in a digit; the mean would weaken them.
         return maps.amax((2, 3))
 
     def feature_maps(self, images: Tensor) -> dict[int, Tensor]:
-        """Return the last map at each stride, by increasing stride, ``H`` and ``W`` rounded up."""
+        """Return the last feature map of each stride ``s``, ``[B, C_s, ceil(H / s), ceil(W / s)]``."""
         return dict(self._stages(images))
 
     def _stages(self, images: Tensor) -> Iterator[tuple[int, Tensor]]:

@@ -1,4 +1,4 @@
-"""Downloads of weights from the Hugging Face hub that fail fast without a network."""
+"""Avoid slow downloads from the Hugging Face hub when it cannot be reached."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from contextlib import contextmanager
 from huggingface_hub import constants
 
 TIMEOUT = 10.0
-"""Seconds to wait for the hub; its own client tries each file six times."""
+"""Seconds to wait for the hub, whose own client would try each file six times."""
 
 
 @contextmanager
 def offline_if_unreachable() -> Iterator[str]:
-    """Use only cached files if the hub cannot be reached; yield the reason, or an empty string."""
+    """Use only cached files if the hub cannot be reached.
+
+    Yields:
+        The reason why the hub is not used, or an empty string.
+    """
     reason = "" if constants.HF_HUB_OFFLINE else _failure()
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = before or bool(reason)
@@ -27,11 +31,11 @@ def offline_if_unreachable() -> Iterator[str]:
 
 
 def _failure() -> str:
-    """Return why no connection to the hub is possible; empty if it answers."""
+    """Return why the hub cannot be reached; empty if it can."""
     try:
         urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=TIMEOUT).close()
     except urllib.error.HTTPError:
-        return ""  # it answers
+        return ""  # the hub answers
     except OSError as error:
         cause = getattr(error, "reason", error)
         if isinstance(cause, ssl.SSLError):

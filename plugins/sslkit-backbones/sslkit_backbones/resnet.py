@@ -1,4 +1,4 @@
-"""ResNet-18 (He et al., CVPR 2016, arXiv 1512.03385) on torchvision's modules."""
+"""ResNet-18 (He et al., CVPR 2016, arXiv 1512.03385) with torchvision's modules."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sslkit_backbones.stem import StemOptions, choose_stem, stem_mismatch
 class ResNet18(sslkit.Backbone):
     """ResNet-18 for images of any size and number of channels; features are ``[B, 512]``.
 
-    Modules, initialisation and names are torchvision's, without ``fc``. With the ImageNet stem and three channels,
-    weights load unchanged from and into ``torchvision.models.resnet18``. The small stem has a 3 x 3 first convolution
-    of stride 1 and no max-pooling (SimCLR, arXiv 2002.05709, appendix B.9).
+    Modules, initialisation and parameter names are those of torchvision, without ``fc``. With the ImageNet stem and
+    three channels, weights can be exchanged with ``torchvision.models.resnet18``. The first convolution of the small
+    stem is 3 x 3 with stride 1, without max-pooling (SimCLR, arXiv 2002.05709, appendix B.9).
 
     Feature maps have strides 2, 4, 8, 16, 32 with the ImageNet stem, and 1, 2, 4, 8 with the small stem.
     """
@@ -49,11 +49,11 @@ class ResNet18(sslkit.Backbone):
         return features.flatten(1)
 
     def feature_maps(self, images: Tensor) -> dict[int, Tensor]:
-        """Return the last map at each stride, by increasing stride, ``H`` and ``W`` rounded up."""
+        """Return the last feature map of each stride ``s``, ``[B, C_s, ceil(H / s), ceil(W / s)]``."""
         return dict(self._stages(images))
 
     def counterparts(self) -> dict[str, sslkit.Counterpart | str]:
-        """Return the ResNet-18 of torchvision, and of timm, which takes any number of channels."""
+        """Return the ResNet-18 of torchvision (three channels only) and of timm (any number of channels)."""
         channels, state = self.conv1.in_channels, self.state_dict()
         model = {"model_name": "resnet18", "num_classes": 0, "in_chans": channels}
         return {

@@ -1,4 +1,4 @@
-"""First layers of a backbone: a stem for small images, or ImageNet's."""
+"""First layers of a backbone: the stem for small images, or the ImageNet stem."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import sslkit
 Stem = Literal["small", "imagenet"]
 
 SMALL_STEM_BELOW = 100
-"""View size in pixels below which ``auto`` uses the small stem."""
+"""View size in pixels below which ``stem = "auto"`` selects the small stem."""
 
 IMAGENET_STEM_WARNS_UP_TO = 64
-"""View size in pixels up to which the ImageNet stem leaves a last map of at most 2 x 2, and warns."""
+"""View size in pixels up to which the ImageNet stem causes a warning: its last map is at most 2 x 2."""
 
 
 class StemOptions(sslkit.Options):
-    """Options of a backbone with two stems."""
+    """Options of a backbone with a small stem and an ImageNet stem."""
 
     stem: Literal["auto", "small", "imagenet"] = "auto"
-    """First layers: "small" keeps the resolution, "imagenet" is torchvision's, "auto" is small below 100 pixels."""
+    """First layers: "small", "imagenet" as in torchvision, or "auto", which is "small" for views below 100 pixels."""
 
 
 def choose_stem(options: StemOptions, context: sslkit.Context) -> Stem:
-    """Choose the stem for the size of the context's global views (of its images, if it has no view size).
+    """Return the stem for the size of global views, or for the image size if the view size is unknown.
 
     Warns:
         UserWarning: ``stem = "imagenet"`` with views of 64 pixels or less.
@@ -43,12 +43,12 @@ def choose_stem(options: StemOptions, context: sslkit.Context) -> Stem:
 
 
 def stem_mismatch(stem: Stem, channels: int, *, rgb_only: bool = True) -> str:
-    """Return why weights with this stem do not fit another library's network; empty if they fit.
+    """Return why weights do not fit the published model of torchvision or timm; empty if they fit.
 
     Args:
-        stem: the stem.
+        stem: the stem of the backbone.
         channels: number of channels of the images.
-        rgb_only: whether the library's network takes only three channels.
+        rgb_only: whether the published model takes only three channels.
     """
     if stem == "small":
         return 'it has the small stem; only stem = "imagenet" fits the published network'

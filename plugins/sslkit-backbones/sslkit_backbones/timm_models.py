@@ -1,4 +1,4 @@
-"""Any backbone of timm, as ``use = "timm:<name>"``."""
+"""Backbones from timm, selected with ``use = "timm:<name>"``."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from sslkit_backbones.hugging_face import offline_if_unreachable
 RESERVED = frozenset(
     {"model_name", "num_classes", "in_chans", "img_size", "checkpoint_path", "pretrained", "features_only"}
 )
-"""Arguments of ``timm.create_model`` that sslkit sets itself, or that would read a file."""
+"""Arguments of ``timm.create_model`` that a recipe must not set: sslkit sets them, or they would read a file."""
 
 
 class Timm(sslkit.Backbone):
     """timm model without its classifier; the feature is the classifier's input.
 
-    Models of a fixed input size, such as vision transformers, are built for the size of the global views. Local views
-    of another size need ``arguments = { dynamic_img_size = true }``, if the model supports it.
+    Models with a fixed input size, such as vision transformers, are built for the size of the global views. Local views
+    of a different size need ``arguments = { dynamic_img_size = true }``, which not all models support.
 
     Raises:
-        sslkit.OptionError: timm rejects the arguments, or the model cannot take views of this size.
+        sslkit.OptionError: timm rejects the arguments, or the model cannot process views of this size.
         sslkit.InputError: pretrained weights cannot be downloaded.
     """
 
@@ -37,13 +37,13 @@ class Timm(sslkit.Backbone):
 
     class Options(sslkit.Options):
         model: str
-        """Name of the model, such as "resnet50" or "vit_tiny_patch16_224"; timm.list_models() lists all."""
+        """Name of the model, such as "resnet50" or "vit_tiny_patch16_224"; timm.list_models() returns all names."""
 
         pretrained: bool = False
-        """Start from timm's pretrained weights, which timm downloads."""
+        """Whether to start from timm's pretrained weights, which timm downloads."""
 
         arguments: dict[str, bool | int | float | str] = Field(default_factory=dict)
-        """Further arguments of timm.create_model, such as { patch_size = 4 }."""
+        """More arguments of timm.create_model, such as { patch_size = 4 }."""
 
         @field_validator("model")
         @classmethod
@@ -77,10 +77,10 @@ class Timm(sslkit.Backbone):
         return features
 
     def feature_maps(self, images: Tensor) -> dict[int, Tensor]:
-        """Return the last map at each stride of the model, by increasing stride.
+        """Return the last feature map of each stride, in increasing order of stride.
 
         Raises:
-            sslkit.InputError: timm has no feature maps of this model.
+            sslkit.InputError: timm does not provide feature maps for this model.
         """
         if not (hasattr(self.network, "forward_intermediates") and hasattr(self.network, "feature_info")):
             raise sslkit.InputError(f"timm has no feature maps of {type(self.network).__name__}")
@@ -90,12 +90,12 @@ class Timm(sslkit.Backbone):
         return {stride: maps[stride] for stride in sorted(maps)}
 
     def counterparts(self) -> dict[str, sslkit.Counterpart | str]:
-        """Return the model itself."""
+        """Return the timm model itself, with its current weights."""
         return {"timm": sslkit.Counterpart("timm.create_model", self.network.state_dict(), self.arguments)}
 
     @torch.no_grad()
     def _measure_feature_dim(self, context: sslkit.Context) -> int:
-        """Return the length of a feature, after a try of each size of views."""
+        """Return the length of a feature, and check that the model can process every view size."""
         size = context.view_size or context.image_size
         training = self.network.training
         self.network.eval()
@@ -117,7 +117,7 @@ class Timm(sslkit.Backbone):
 
 
 def _arguments(options: Timm.Options, context: sslkit.Context) -> dict[str, bool | int | float | str]:
-    """Return the arguments of ``timm.create_model``, except those about weights."""
+    """Return all arguments of ``timm.create_model`` except ``pretrained``."""
     arguments: dict[str, bool | int | float | str] = {
         "model_name": options.model,
         "in_chans": context.channels,
@@ -131,7 +131,7 @@ def _arguments(options: Timm.Options, context: sslkit.Context) -> dict[str, bool
 
 def _create(options: Timm.Options, arguments: dict[str, Any], context: sslkit.Context) -> Any:
     try:
-        # Built without weights first, to tell invalid arguments from a failed download.
+        # Without weights first, to distinguish invalid arguments from a failed download.
         network = timm.create_model(**arguments)
     except Exception as error:
         raise sslkit.OptionError("arguments", f"timm cannot build {options.model}: {_cause(error)}") from error
