@@ -1,1 +1,1 @@
-"""Choice of device and precision, memory, and faster kernels."""
+"""Device, precision, memory allocator, out-of-memory errors, and faster gradients of small feature maps."""

@@ -1,4 +1,4 @@
-"""glibc's allocator settings: memory that a step on the CPU frees stays in the process for the next step."""
+"""Settings of glibc's allocator that keep the memory freed by a CPU step for the next step."""
 
 from __future__ import annotations
 
@@ -7,28 +7,27 @@ import os
 import sys
 
 RETAIN_FREED_MEMORY = "SSLKIT_RETAIN_FREED_MEMORY"
-"""Environment variable that turns ``retain_freed_memory`` on with ``1``. The command line sets it, and the processes
-that it launches inherit it. A program that imports sslkit keeps its own allocator settings unless it sets it, too."""
+"""Environment variable that enables ``retain_freed_memory`` if it is ``1``. The command line sets this variable, and
+launched processes inherit it. Other programs that import sslkit do not set it and keep their allocator settings."""
 
 MALLOC_VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
-"""Environment variables by which a user sets glibc's thresholds."""
+"""Environment variables with which a user can set glibc's thresholds."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Parameter numbers of ``mallopt`` in glibc's ``malloc.h``."""
 
 LARGE_BLOCK = 2**30
-"""Bytes from which on a freed block goes back to the system: data and features, not the activations of a step."""
+"""Size in bytes from which freed blocks are returned to the system: data and features, but not activations."""
 
 
 def retain_freed_memory(device: str) -> None:
-    """Let this process keep freed blocks of less than 1 GiB, where it was asked to and computes on ``cpu``.
+    """Make this process keep freed memory blocks of less than 1 GiB, if ``device`` is ``cpu``.
 
-    Call it before the process computes. By default glibc returns blocks of more than 32 MiB to the system at once, so
-    the pages of most activations are fetched and zeroed again in each step. The process stays as large as its peak. The
-    peak can be higher than before, because a retained block does not always fit the next request.
+    Call this function before the process computes. By default, glibc returns blocks of more than 32 MiB to the system
+    immediately, and most activations need new, zeroed pages in each step. With this setting, the process never shrinks
+    below its peak memory. The peak can also be higher, because a kept block does not always fit the next request.
 
-    Nothing changes without ``SSLKIT_RETAIN_FREED_MEMORY=1``, with another C library, or where the user has set
-    glibc's thresholds.
+    Nothing changes without ``SSLKIT_RETAIN_FREED_MEMORY=1``, without glibc, or if the user has set glibc's thresholds.
     """
     if device != "cpu" or sys.platform != "linux" or os.environ.get(RETAIN_FREED_MEMORY) != "1":
         return

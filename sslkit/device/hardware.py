@@ -1,4 +1,4 @@
-"""Choice of device and precision, with the reason."""
+"""Choose device and precision, and report the reason."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Hardware:
 
     Attributes:
         device: ``cpu``, ``cuda`` or ``mps``.
-        precision: data type of the network's arithmetic; losses always use at least float32.
-        channels_last: whether the network runs in channels-last memory order.
-        reason: why this precision was chosen, for the user.
+        precision: data type of the network's computations; losses always use at least float32.
+        channels_last: whether the network uses channels-last memory order.
+        reason: why this precision was chosen.
     """
 
     device: str
@@ -35,8 +35,8 @@ def choose_hardware(device: DeviceName, precision: PrecisionName) -> Hardware:
     """Choose the device, the precision and the memory order.
 
     Args:
-        device: a device, or ``auto`` for the first available of ``cuda``, ``mps`` and ``cpu``.
-        precision: a precision, or ``auto`` for bfloat16 where the device computes in it natively, else float32.
+        device: a device, or ``auto`` for the first available device of ``cuda``, ``mps`` and ``cpu``.
+        precision: a precision, or ``auto`` for bfloat16 if the device has native bfloat16 arithmetic, else float32.
 
     Raises:
         InputError: the device is not available.
@@ -54,13 +54,13 @@ def choose_hardware(device: DeviceName, precision: PrecisionName) -> Hardware:
 
 
 def prefers_channels_last(device: str) -> bool:
-    """Return whether convolutions on ``cpu``, ``cuda`` or ``mps`` are faster with channels last in memory."""
-    # On the CPU, ResNet-18 on small images trains 1.1 to 1.3 times as fast and computes features 1.3 to 1.9 times.
+    """Return whether convolutions on ``cpu``, ``cuda`` or ``mps`` are faster in channels-last memory order."""
+    # On a CPU, ResNet-18 on small images trains 1.1 to 1.3 times faster and extracts features 1.3 to 1.9 times faster.
     return device != "mps"
 
 
 def choose_device(device: DeviceName) -> str:
-    """Return the device to use, without initialising it, so that a launched process can still use it.
+    """Return the device to use, without initialising it, so that launched processes can still use it.
 
     Raises:
         InputError: the device is not available.
@@ -75,18 +75,18 @@ def choose_device(device: DeviceName) -> str:
 
 
 def device_name(device: str) -> str:
-    """Return the GPU's model name or the device type; GPU models differ in the arithmetic of one dtype."""
+    """Return the model name of a GPU (different models round differently), or the name of another device type."""
     return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device
 
 
 def cpu_capabilities() -> Mapping[str, object]:
-    """Return the CPU capabilities that torch detects, by name; empty with torch 2.10, which detects none."""
+    """Return a mapping from name to value of the CPU's capabilities; empty with torch 2.10, which detects none."""
     capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return capabilities
 
 
 def _supports_bfloat16(device: str) -> tuple[bool, str]:
-    """Return whether a device computes in bfloat16 natively and reliably, and the reason."""
+    """Return whether a device has native and reliable bfloat16 arithmetic, and the reason."""
     if device == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return True, f"{torch.cuda.get_device_name()} computes in bfloat16"

@@ -1,4 +1,4 @@
-"""Out-of-memory errors, reported with the line of the recipe that decides on the memory."""
+"""Report out-of-memory errors with the line of the recipe that determines the memory use."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from sslkit.recipe.document import Document
 from sslkit.recipe.line_numbers import KeyPath
 
 MESSAGES = ("allocate memory", "size calculation overflowed", "integer multiplication overflow")
-"""Parts of the messages of torch's out-of-memory errors on the CPU, which have no exception class of their own."""
+"""Parts of the messages of PyTorch's out-of-memory errors on the CPU, which are plain RuntimeErrors."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error means that memory ran out."""
+    """Return whether an exception is an out-of-memory error."""
     has_message = isinstance(error, RuntimeError) and any(text in str(error) for text in MESSAGES)
     return has_message or isinstance(error, (MemoryError, torch.OutOfMemoryError))
 
 
 def out_of_memory_error(document: Document, path: KeyPath, what: str, error: BaseException) -> RecipeError:
-    """Return the error for ``what`` not fitting into memory, at the recipe key ``path`` that decides on its size."""
+    """Return an error that ``what`` needs too much memory, located at the recipe key ``path``."""
     message = f"{what} needs more memory than is available ({first_line(error)})"
     return RecipeError([document.problem(path, message, "make it smaller")])
 
 
 @contextmanager
 def explain_out_of_memory(document: Document, path: KeyPath, what: str) -> Iterator[None]:
-    """Turn out-of-memory errors in the block into ``out_of_memory_error``.
+    """Replace out-of-memory errors in the ``with`` block by ``out_of_memory_error``.
 
     Raises:
-        RecipeError: memory ran out.
+        RecipeError: the block ran out of memory.
     """
     try:
         yield
@@ -43,5 +43,5 @@ def explain_out_of_memory(document: Document, path: KeyPath, what: str) -> Itera
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its class: torch appends a C++ stack trace."""
+    """Return the first line of an exception's message, without torch's C++ stack trace; else the class name."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -1,8 +1,9 @@
 """Faster weight gradients on the CPU for convolutions with small output maps.
 
-oneDNN computes the weight gradient image by image and updates every weight for each image. With small output maps this
-takes much of the backward pass. Here each kernel position is one matrix product over all images at once. It covers only
-the output pixels for which that kernel position is inside the image, so the sums are the same.
+oneDNN computes the weight gradient image by image and updates every weight for each image. With small output maps, this
+takes a large part of the backward pass. This module computes the gradient of each kernel position as one matrix product
+over all images. The product covers only output pixels for which the kernel position is inside the image, so that the
+result is the same up to rounding.
 """
 
 from __future__ import annotations
@@ -19,24 +20,24 @@ Pair = tuple[int, int]
 
 
 def max_output_pixels(channels: int) -> int:
-    """Return the number of output pixels up to which matrix products are faster, for that many input channels.
+    """Return the largest number of output pixels for which matrix products are faster, for ``channels`` input channels.
 
-    With fewer channels, copying takes a larger share. Measured with AVX-512 by
+    With fewer channels, copies take a larger part of the time. Measured with AVX-512 by
     ``benchmarks/speed/small_feature_maps.py``.
     """
     return 16 if channels >= 256 else 9
 
 
 def small_map_gradients(device: str) -> AbstractContextManager[Any]:
-    """Return the context for the forward passes of training: ``SmallFeatureMaps`` on ``cpu``, else a null context."""
+    """Return a context manager for forward passes in training: ``SmallFeatureMaps`` on ``cpu``, else a null context."""
     return SmallFeatureMaps() if device == "cpu" else nullcontext()
 
 
 class SmallFeatureMaps(TorchFunctionMode):
-    """Context in which ``conv2d`` on the CPU with a small output map has the faster weight gradient.
+    """Context manager in which ``conv2d`` on the CPU computes weight gradients of small output maps faster.
 
     Outputs do not change. The backward pass may run outside the context. Second derivatives, ``torch.func.vmap`` and
-    activation checkpointing work; forward-mode derivatives do not.
+    activation checkpointing work. Forward-mode derivatives do not work.
     """
 
     def __torch_function__(
@@ -65,7 +66,7 @@ def _conv2d(
     trained = weight.requires_grad and torch.is_grad_enabled()
     if supported and trained and all(tensor.device.type == "cpu" for tensor in tensors):
         strides, paddings = _pair(stride), _pair(padding)
-        # Written out for both sides: torch.compile does not trace a generator that is an argument.
+        # Not a loop over both sides, because torch.compile cannot trace a generator argument.
         rows = (input.shape[2] + 2 * paddings[0] - weight.shape[2]) // strides[0] + 1
         columns = (input.shape[3] + 2 * paddings[1] - weight.shape[3]) // strides[1] + 1
         if rows * columns <= max_output_pixels(input.shape[1]):
@@ -76,7 +77,7 @@ def _conv2d(
 
 
 def _autocast(tensors: list[Tensor]) -> list[Tensor]:
-    """Cast the arguments as autocast does for ``conv2d``: autocast does not reach into an autograd function."""
+    """Cast the arguments as autocast does for ``conv2d``, because autocast does not affect autograd functions."""
     if not torch.is_autocast_enabled("cpu") or any(tensor.dtype == torch.float64 for tensor in tensors):
         return tensors
     return [tensor.to(torch.get_autocast_dtype("cpu")) for tensor in tensors]
@@ -111,7 +112,7 @@ class _Convolution(torch.autograd.Function):
         if needs_weight:
             weight_gradient = _weight_gradient(input, gradient, weight.shape, ctx.stride, ctx.padding)
         if needs_bias:
-            # oneDNN would compute the weight gradient along with the bias gradient.
+            # A sum, because oneDNN would compute the weight gradient together with the bias gradient.
             bias_gradient = gradient.sum((0, 2, 3))
         return input_gradient, weight_gradient, bias_gradient, None, None
 
@@ -120,11 +121,11 @@ def _weight_gradient(input: Tensor, gradient: Tensor, shape: torch.Size, stride:
     """Return the gradient of weights of ``shape`` ``[O, C, K, L]``, with channels last in memory.
 
     Args:
-        input: ``[B, C, H, W]``.
+        input: input of the convolution, ``[B, C, H, W]``.
         gradient: gradient of the output, ``[B, O, rows, columns]``.
         shape: shape of the weights.
-        stride: of rows and columns.
-        padding: of rows and columns.
+        stride: stride of rows and of columns.
+        padding: padding of rows and of columns.
     """
     out_channels, in_channels, *kernel = shape
     inputs, gradients = input.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)
@@ -140,7 +141,7 @@ def _weight_gradient(input: Tensor, gradient: Tensor, shape: torch.Size, stride:
 
 
 def _overlaps(kernel: int, size: int, outputs: int, stride: int, padding: int) -> list[tuple[slice, slice]]:
-    """Return, for each kernel position along one side, the input pixels it covers and the outputs they belong to."""
+    """Return the input slice and the output slice that each kernel position connects, along one side of the image."""
     overlaps = []
     for position in range(kernel):
         first = max(0, -(-(padding - position) // stride))

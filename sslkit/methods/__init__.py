@@ -1,1 +1,1 @@
-"""Built-in methods: how views, backbone, heads and losses form a training step."""
+"""Built-in methods, which combine views, backbone, heads and losses in a training step."""

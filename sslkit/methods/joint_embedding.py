@@ -1,4 +1,4 @@
-"""The joint-embedding method: one network encodes every view, and losses compare its outputs."""
+"""The joint-embedding method: one network encodes every view, and losses compare the outputs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sslkit.contracts.loss import BranchOutputs, ViewOutputs
 from sslkit.contracts.method import Batch, Method, MethodOutput
 
 OutputsByHead = Mapping[str, BranchOutputs]
-"""Outputs of one branch, by head name."""
+"""Mapping from head name to the outputs of a branch with this head."""
 
 
 class JointEmbedding(Method):
-    """Method with one student branch, trained on the weighted sum of the recipe's losses.
+    """Method with one student branch, which minimises the weighted sum of the recipe's losses.
 
-    To add a branch such as a teacher, derive from this class and override ``forward_branches``.
+    To add a branch such as a teacher, subclass this class and override ``forward_branches``.
     """
 
     api = 1
@@ -47,10 +47,10 @@ class JointEmbedding(Method):
 
         Args:
             batch: the views.
-            head_names: heads whose outputs the losses of this step need; ``""`` for a loss that needs none.
+            head_names: names of the heads whose outputs the losses of this step read; ``""`` for a loss without a head.
 
         Returns:
-            Outputs by branch name, then by head name; under ``""`` if no head is needed.
+            Mapping from branch name to a mapping from head name to outputs. Without heads, the head name is ``""``.
         """
         heads = {name: head for name, head in self.heads.items() if name in head_names}
         return {"student": forward_views(self.backbone, heads, batch.views)}
@@ -59,16 +59,16 @@ class JointEmbedding(Method):
 def forward_views(backbone: Backbone, heads: Mapping[str, Head], groups: Sequence[Tensor]) -> OutputsByHead:
     """Encode views with a backbone and its heads.
 
-    As in the code of SwAV, DINO and Self-Classifier, each head receives the features of all views in one call, so that
-    its BatchNorm layers normalise global and local views together.
+    Each head receives the features of all views in one call, so that its BatchNorm layers normalise global and local
+    views together, as in the code of SwAV, DINO and Self-Classifier.
 
     Args:
-        backbone: called once per view group, with all views of the group.
-        heads: by name; each is called once.
-        groups: ``[V, B, C, S, S]`` of each view group.
+        backbone: the backbone; called once for each view group.
+        heads: mapping from name to head; each head is called once.
+        groups: tensors ``[V, B, C, S, S]``, one for each view group.
 
     Returns:
-        Outputs by head name; without heads, the features alone under ``""``.
+        Mapping from head name to outputs. Without heads, the mapping contains only the features, with the key ``""``.
     """
     by_group = [backbone(views.flatten(0, 1)) for views in groups]
     features = by_group[0] if len(by_group) == 1 else torch.cat(by_group)
@@ -78,7 +78,7 @@ def forward_views(backbone: Backbone, heads: Mapping[str, Head], groups: Sequenc
 
 
 def _forward_head(head: Head, features: Tensor, count: int) -> BranchOutputs:
-    """Return the outputs of ``count`` views from their features ``[count * B, D]``."""
+    """Return the outputs of a head for the features ``[count * B, D]`` of ``count`` views."""
     output = head(features)
     logits = tuple(each.chunk(count) for each in output.logits)
     return BranchOutputs(features.chunk(count), output.embedding.chunk(count), logits, head.classify)

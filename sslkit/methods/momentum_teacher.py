@@ -19,9 +19,9 @@ from sslkit.methods.joint_embedding import JointEmbedding, OutputsByHead, forwar
 class MomentumTeacher(JointEmbedding):
     """Joint embedding with a teacher branch, which encodes the global views without gradient.
 
-    The teacher starts as a copy of backbone and heads. After each step its weights become ``m * teacher + (1 - m) *
-    student``, where ``m`` rises from ``momentum`` to 1 along half a cosine. It has its own BatchNorm statistics. The
-    student is what is monitored and saved.
+    The teacher starts as a copy of backbone and heads. After each step, its weights become
+    ``m * teacher + (1 - m) * student``. The momentum ``m`` rises from ``momentum`` to 1 along a half cosine. The
+    teacher has its own BatchNorm statistics. Only the student is monitored and saved.
 
     Sources: Grill et al., "Bootstrap your own latent", NeurIPS 2020, arXiv 2006.07733, equation 1 and appendix B; Caron
     et al., "Emerging Properties in Self-Supervised Vision Transformers", ICCV 2021, arXiv 2104.14294, section 3.1.
@@ -32,7 +32,7 @@ class MomentumTeacher(JointEmbedding):
 
     class Options(options.Options):
         momentum: float = Field(0.996, ge=0, le=1)
-        """The teacher's momentum at the start; use less in a short training, such as 0.99."""
+        """Momentum of the teacher at the start of training; in a short training run use a lower value, such as 0.99."""
 
     def __init__(self, options: Options, context: Context, parts: Parts) -> None:
         super().__init__(options, context, parts)
@@ -40,7 +40,7 @@ class MomentumTeacher(JointEmbedding):
         self.total_steps = context.total_steps
         self.teacher = deepcopy(self.backbone).requires_grad_(False)
         self.teacher_heads = {name: deepcopy(head).requires_grad_(False) for name, head in self.heads.items()}
-        # A list, because a head's name may be no valid module name.
+        # ModuleList instead of ModuleDict, because a head's name may be invalid as a module name.
         self.teacher_head_modules = nn.ModuleList(self.teacher_heads.values())
         self.step = 0
 
@@ -53,7 +53,7 @@ class MomentumTeacher(JointEmbedding):
         return {**super().forward_branches(batch, head_names), "teacher": targets}
 
     def after_step(self) -> None:
-        """Move the teacher towards the student."""
+        """Update the teacher's weights with the moving average of the student's weights."""
         super().after_step()
         student: list[Tensor] = [*self.backbone.parameters(), *self.head_modules.parameters()]
         teacher: list[Tensor] = [*self.teacher.parameters(), *self.teacher_head_modules.parameters()]
@@ -63,17 +63,17 @@ class MomentumTeacher(JointEmbedding):
             head.after_step()
 
     def momentum_at(self, step: int) -> float:
-        """Return the teacher's momentum in optimizer step ``step`` (from 0)."""
+        """Return the momentum of the teacher in step ``step``, counted from 0."""
         return 1 - (1 - self.momentum) * cosine_decay(step, self.total_steps)
 
     def on_weights_loaded(self) -> None:
-        """Make the teacher a copy of the student again."""
+        """Copy the student's weights to the teacher again."""
         self.teacher.load_state_dict(self.backbone.state_dict())
         self.teacher_head_modules.load_state_dict(self.head_modules.state_dict())
 
 
 def _first_views(batch: Batch, count: int) -> list[Tensor]:
-    """Return the view groups of the batch's first ``count`` views."""
+    """Return the view groups, restricted to the first ``count`` views."""
     groups = []
     for views in batch.views:
         if count > 0:

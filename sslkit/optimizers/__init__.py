@@ -1,1 +1,1 @@
-"""Built-in optimizers, their parameter groups and their schedule."""
+"""Built-in optimizers, their parameter groups and their learning-rate schedule."""

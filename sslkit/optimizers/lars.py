@@ -1,4 +1,4 @@
-"""LARS: SGD that scales the learning rate of each weight by the ratio of its norm to its gradient's norm."""
+"""LARS: SGD that scales the update of each weight tensor by the ratio of weight norm to gradient norm."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ from sslkit.optimizers.torch_optimizers import Sgd
 class LarsSgd(torch.optim.Optimizer):
     """Layer-wise adaptive rate scaling (You, Gitman & Ginsburg, arXiv 1708.03888, eq. 6 and algorithm 1).
 
-    A weight ``w`` with gradient ``g`` is updated by SGD with momentum on
-    ``trust_coefficient * |w| / (|g| + weight_decay * |w| + eps) * (g + weight_decay * w)``. If ``w`` is all zero, the
-    ratio is 1. If ``g`` is all zero, gradient and decay are 0, so that only momentum moves the weight. A group with
-    ``adapt=False`` gets plain SGD without decay.
+    For a weight tensor ``w`` with gradient ``g``, the gradient in SGD with momentum is replaced by
+    ``ratio * (g + weight_decay * w)``. The trust ratio is
+    ``trust_coefficient * |w| / (|g| + weight_decay * |w| + eps)``. It is 1 if ``w`` is all zero. If ``g`` is all zero,
+    the replaced gradient is 0, and only momentum changes the weight. A group with ``adapt=False`` uses plain SGD
+    without weight decay.
 
-    With ``clip``, the ratio replaces the learning rate, which becomes its upper bound: the step size is
-    ``min(trust_coefficient * |w| / (|g| + weight_decay * |w| + eps), lr)``. NVIDIA's apex calls this LARC.
+    With ``clip``, the trust ratio is the learning rate, and ``lr`` is its upper bound: the learning rate is
+    ``min(ratio, lr)``. NVIDIA's apex calls this LARC.
 
-    It needs no device sync. With momentum, the state of each parameter is ``momentum_buffer``.
+    A step does not sync the device. With momentum, the state of each parameter is ``momentum_buffer``.
 
     Args:
-        groups: parameter groups; each may override any of the following.
+        groups: parameter groups; each group may override any of the following arguments.
         lr: learning rate.
         momentum: in [0, 1).
-        nesterov: use Nesterov momentum.
-        weight_decay: decay of adapted weights.
-        trust_coefficient: factor of the ratio, η in the paper.
-        eps: added to the ratio's denominator.
-        clip: use the learning rate as the upper bound of the ratio, not as its factor.
-        adapt: apply the ratio and the decay to the group.
+        nesterov: whether to use Nesterov momentum.
+        weight_decay: weight decay; ignored if ``adapt`` is False.
+        trust_coefficient: factor of the trust ratio, η in the paper.
+        eps: constant added to the denominator of the trust ratio.
+        clip: whether to use ``lr`` as the upper bound of the trust ratio instead of a factor.
+        adapt: whether to apply trust ratio and weight decay.
     """
 
     def __init__(
@@ -99,14 +100,14 @@ class LarsSgd(torch.optim.Optimizer):
 
 
 def _scale_gradients(group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
-    """Return the decayed gradients, each times its trust ratio."""
+    """Return each gradient plus weight decay, multiplied by the trust ratio."""
     decay = group["weight_decay"]
     weight_norm = torch.stack(torch._foreach_norm(parameters))
     gradient_norm = torch.stack(torch._foreach_norm(gradients))
     ratio = group["trust_coefficient"] * weight_norm / (gradient_norm + decay * weight_norm + group["eps"])
     if group["clip"]:
-        ratio = (ratio / group["lr"]).clamp(max=1)  # the update multiplies by the learning rate
-    # Selected on the device: a Python branch on a norm needs a device sync.
+        ratio = (ratio / group["lr"]).clamp(max=1)  # because the update multiplies by the learning rate
+    # torch.where, because a Python condition on a norm would sync the device.
     ratio = torch.where(weight_norm == 0, 1.0, ratio) * (gradient_norm != 0)
     updates = list(torch._foreach_add(gradients, parameters, alpha=decay))
     torch._foreach_mul_(updates, list(ratio.unbind()))
@@ -120,16 +121,16 @@ class Lars(Sgd):
         lr: float = Field(default=0.6, gt=0)
         """Peak learning rate; it is not scaled with the batch size (0.6 suits a batch of 256)."""
         weight_decay: float = Field(default=1e-6, ge=0)
-        """Weight decay of weights; biases and normalisation layers have none if they are excluded."""
+        """Weight decay of weights; see exclude_bias_and_norm for biases and normalisation layers."""
         trust_coefficient: float = Field(default=0.001, gt=0)
-        """Factor of the ratio of a weight's norm to its gradient's norm; 0.02 is usual for CIFAR-10."""
+        """Factor of the trust ratio (weight norm divided by gradient norm); 0.02 is usual for CIFAR-10."""
         eps: float = Field(default=1e-8, gt=0)
-        """Constant added to the denominator of the ratio."""
+        """Constant added to the denominator of the trust ratio."""
         clip: bool = False
-        """Use the learning rate as the upper bound of the ratio (LARC), not as its factor."""
+        """Use the learning rate as the upper bound of the trust ratio (LARC) instead of a factor."""
         exclude_bias_and_norm: bool = True
-        """Train biases and normalisation layers by plain SGD without decay, as is usual; false: ratio and decay for all
-        parameters, as in the authors' code of SwAV and Self-Classifier."""
+        """Train biases and normalisation layers by plain SGD without weight decay, as is usual. If false, trust ratio
+        and weight decay apply to all parameters, as in the authors' code of SwAV and Self-Classifier."""
 
     options: Options
 

@@ -1,4 +1,4 @@
-"""Parameter groups: parameters with weight decay and trust ratio, and those without."""
+"""Split parameters into groups with and without weight decay and trust ratio."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 def parameter_groups(module: nn.Module) -> tuple[ParameterGroup, ...]:
-    """Split trainable parameters into weights, and biases with the parameters of normalisation layers.
+    """Split trainable parameters into two groups: weights, and biases with parameters of normalisation layers.
 
-    A normalisation layer that PyTorch does not have is recognised by its attribute ``no_decay = True``.
+    Custom normalisation layers are recognised by their attribute ``no_decay = True``.
     """
     norm_ids = {id(p) for layer in module.modules() if _normalises(layer) for p in layer.parameters(recurse=False)}
     weights: list[nn.Parameter] = []

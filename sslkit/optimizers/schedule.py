@@ -17,28 +17,28 @@ from sslkit.errors import OptionError
 
 
 class ScheduledOptions(Options):
-    """Options of every built-in optimizer; each overrides the defaults of ``lr`` and ``weight_decay``."""
+    """Options of all built-in optimizers; each optimizer sets its own defaults of ``lr`` and ``weight_decay``."""
 
     lr: float = Field(gt=0)
     """Peak learning rate; it is not scaled with the batch size."""
     weight_decay: float = Field(ge=0)
     """Weight decay of weights; biases and normalisation layers have none."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """After the warm-up: cosine decays from lr to final_lr along half a cosine, constant keeps lr."""
+    """Learning rate after the warm-up: "cosine" decays from lr to final_lr along a half cosine, "constant" keeps lr."""
     warmup_epochs: Epochs = 0.0
-    """Length of the linear warm-up from warmup_lr to lr: epochs, such as 0.5, or a percentage of the training, such as
-    "10%"."""
+    """Length of the linear warm-up from warmup_lr to lr: a number of epochs, such as 0.5, or a percentage of the
+    training run, such as "10%"."""
     warmup_lr: float = Field(default=0.0, ge=0)
     """Learning rate of the first step of the warm-up."""
     final_lr: float = Field(default=0.0, ge=0)
-    """Learning rate of the last step of the cosine."""
+    """Learning rate of the last step of the cosine schedule."""
 
 
 class Schedule(LRScheduler):
-    """Linear warm-up, then half a cosine (Loshchilov & Hutter, ICLR 2017, eq. 5, one cycle) or a constant.
+    """Linear warm-up, then a half cosine (Loshchilov & Hutter, ICLR 2017, eq. 5, one cycle) or a constant.
 
-    The rate is a pure function of the step, so the state is one integer. A training resumed with more epochs follows
-    the longer curve.
+    The learning rate depends only on the step, which is the whole state. A run resumed with more epochs follows the
+    longer cosine.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, options: ScheduledOptions, context: Context) -> None:
@@ -48,10 +48,10 @@ class Schedule(LRScheduler):
         super().__init__(optimizer)
 
     def lr_at(self, step: int) -> float:
-        """Return the learning rate of optimizer step ``step`` (from 0).
+        """Return the learning rate of optimizer step ``step``, counted from 0.
 
-        It is ``lr`` at the first step after the warm-up. If the cosine has more than one step, it is exactly
-        ``final_lr`` from the last step on.
+        The result is ``lr`` at the first step after the warm-up. If the cosine has more than one step, the result is
+        exactly ``final_lr`` at the last step and later.
         """
         peak, final = self.options.lr, self.options.final_lr
         if step < self.warmup_steps:
@@ -80,7 +80,7 @@ class ScheduledOptimizer(Optimizer):
     """Base class of the built-in optimizers.
 
     Raises:
-        OptionError: the schedule's options contradict each other.
+        OptionError: options of the schedule contradict each other.
     """
 
     api = 1
@@ -99,7 +99,7 @@ class ScheduledOptimizer(Optimizer):
         return Schedule(optimizer, self.options, self.context)
 
     def named_groups(self, groups: tuple[ParameterGroup, ...]) -> list[dict[str, Any]]:
-        """Return PyTorch's parameter groups with their names and weight decay."""
+        """Return the parameter groups for a PyTorch optimizer, with name and weight decay."""
         decay = self.options.weight_decay
         return [
             {"name": group.name, "params": list(group.parameters), "weight_decay": decay if group.decay else 0.0}

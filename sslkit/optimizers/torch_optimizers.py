@@ -1,4 +1,4 @@
-"""SGD and AdamW of PyTorch."""
+"""SGD and AdamW from PyTorch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Sgd(ScheduledOptimizer):
     """Stochastic gradient descent with momentum.
 
     Raises:
-        OptionError: Nesterov momentum without momentum, or contradicting options of the schedule.
+        OptionError: Nesterov momentum is used without momentum, or options of the schedule contradict each other.
     """
 
     class Options(ScheduledOptions):
@@ -29,7 +29,7 @@ class Sgd(ScheduledOptimizer):
         weight_decay: float = Field(default=1e-4, ge=0)
         """Weight decay of weights; biases and normalisation layers have none."""
         momentum: Momentum = 0.9
-        """Fraction of the previous update that is added to the next."""
+        """Fraction of the previous update that is added to the current update."""
         nesterov: bool = False
         """Use Nesterov momentum."""
 
@@ -41,7 +41,7 @@ class Sgd(ScheduledOptimizer):
             raise OptionError("nesterov", "needs a momentum above 0")
 
     def build(self, groups: tuple[ParameterGroup, ...]) -> torch.optim.Optimizer:
-        # Not fused: PyTorch's fused SGD fails if a parameter gets its first gradient late, such as frozen prototypes.
+        # Not fused: PyTorch's fused SGD fails if a parameter gets its first gradient late (frozen prototypes).
         return torch.optim.SGD(
             self.named_groups(groups),
             lr=self.options.lr,
@@ -58,10 +58,10 @@ class AdamW(ScheduledOptimizer):
         lr: float = Field(default=1e-3, gt=0)
         """Peak learning rate; it is not scaled with the batch size."""
         weight_decay: float = Field(default=0.01, ge=0)
-        """Weight decay of weights, times the learning rate; biases and normalisation layers have none."""
-        # Not strict, because TOML gives a list.
+        """Weight decay of weights, multiplied by the learning rate; biases and normalisation layers have none."""
+        # Not strict, because TOML has lists instead of tuples.
         betas: Annotated[tuple[Momentum, Momentum], Field(strict=False)] = (0.9, 0.999)
-        """Decay rates of the running means of the gradient and of its square."""
+        """Decay rates of the running means of the gradient and of the squared gradient."""
         eps: float = Field(default=1e-8, gt=0)
         """Constant added to the denominator."""
 
@@ -80,16 +80,16 @@ class AdamW(ScheduledOptimizer):
 
 
 def _can_fuse(groups: tuple[ParameterGroup, ...]) -> bool | None:
-    """Return True if PyTorch has a fused update for all parameters, otherwise None: PyTorch's own choice."""
+    """Return True if PyTorch has a fused update for all parameters; otherwise None, which lets PyTorch choose."""
     parameters = (parameter for group in groups for parameter in group.parameters)
     return all(p.device.type in {"cpu", "cuda"} and p.is_floating_point() for p in parameters) or None
 
 
 def _match_layout(optimizer: torch.optim.Optimizer) -> None:
-    """Convert loaded state to the memory format of its parameters.
+    """Convert the loaded state of each parameter to the memory format of the parameter.
 
-    The fused kernels assume equal strides. Without this, resuming a channels-last checkpoint in another memory format
-    would silently update the wrong elements.
+    The fused kernels assume equal strides of state and parameter. A checkpoint from a run with a different memory
+    format would otherwise silently update the wrong elements.
     """
     for parameter, state in optimizer.state.items():
         for name, value in state.items():

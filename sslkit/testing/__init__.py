@@ -1,6 +1,6 @@
-"""Conformance kit: test classes that check a component against the contract of its kind.
+"""Conformance tests: test classes that check a component against the contract of its kind.
 
-Subclass the test class of the kind in the tests of your plugin::
+In the tests of your plugin, subclass the test class for the kind of your component::
 
     from sslkit.testing import LossTests
 
@@ -34,7 +34,7 @@ KITS: dict[str, type[ComponentTests]] = {
     "optimizer": OptimizerTests,
     "evaluator": EvaluatorTests,
 }
-"""Test class of each kind, by the singular name of the kind."""
+"""Mapping from kind of component, such as ``loss``, to its test class."""
 
 __all__ = [
     "KITS",

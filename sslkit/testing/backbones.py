@@ -19,8 +19,8 @@ class BackboneTests(ComponentTests):
     """Conformance tests for a backbone. Set ``component`` and, if needed, ``options``.
 
     Attributes:
-        channels: tuple of int, numbers of image channels that the backbone must accept.
-        sizes: tuple of (height, width), image sizes that the backbone must accept. The first is the size of global
+        channels: tuple of int, numbers of image channels that the backbone must support.
+        sizes: tuple of (height, width), image sizes that the backbone must support. The first is the size of global
             views.
     """
 
@@ -29,14 +29,14 @@ class BackboneTests(ComponentTests):
     sizes: ClassVar[tuple[tuple[int, int], ...]] = ((32, 32), (20, 20), (33, 47))
 
     def build(self, seed: int = 0, channels: int = 3) -> Backbone:
-        """Build the backbone."""
+        """Build the backbone for global views of ``sizes[0]``."""
         size = min(self.sizes[0])
         context = self.make_context(channels=channels, image_size=size, view_size=size)
         backbone: Backbone = self.make(context, seed=seed)
         return backbone
 
     def images(self, size: tuple[int, int] | None = None, channels: int = 3, seed: int = 0) -> Tensor:
-        """Return four random normalised images."""
+        """Return four random normalised images ``[4, C, H, W]``."""
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(4, channels, *(size or self.sizes[0]), generator=generator)
 

@@ -61,19 +61,19 @@ print("\\nimported", json.dumps([seconds, changed]))
 
 
 def require(condition: object, message: str) -> None:
-    """Raise ``AssertionError`` with a message unless the condition is true."""
+    """Raise ``AssertionError`` with ``message`` if the condition is false."""
     if not condition:
         raise AssertionError(message)
 
 
 @contextmanager
 def no_global_randomness(subject: str) -> Iterator[None]:
-    """Raise ``AssertionError`` if the block draws from a global random state or seeds it.
+    """Raise ``AssertionError`` if the ``with`` block draws random numbers from a global generator or seeds it.
 
     Args:
-        subject: what is tested, such as "the loss", for the message.
+        subject: subject of the error message, such as "the loss".
     """
-    # Advance each state first: code that seeds with a fixed value would otherwise leave it unchanged.
+    # Advance each generator first, because seeding with the same value again would leave its state unchanged.
     random.random(), numpy.random.random(), torch.rand(1)
     before = (random.getstate(), _numpy_state(), torch.get_rng_state())
     yield
@@ -84,10 +84,10 @@ def no_global_randomness(subject: str) -> Iterator[None]:
 
 @contextmanager
 def works_or_refuses(subject: str) -> Iterator[None]:
-    """Raise ``AssertionError`` unless the block works, or raises ``InputError`` with a message.
+    """Raise ``AssertionError`` if the ``with`` block raises anything other than ``InputError`` with a message.
 
     Args:
-        subject: what is tested, such as "with 2 views, the loss", for the message.
+        subject: subject of the error message, such as "with 2 views, the loss".
     """
     try:
         yield
@@ -106,14 +106,14 @@ def _numpy_state() -> tuple[list[int], int]:
 
 
 class ComponentTests:
-    """Conformance tests for components of all kinds. Subclass the test class of the component's kind instead.
+    """Base class of all conformance tests. Subclass the test class for the kind of your component instead.
 
     Attributes:
         component: the component class under test. Required.
-        options: mapping with the options that differ from their defaults, as in a recipe.
-        import_seconds: float, maximum import time of the component's module in seconds, without torch and sslkit.
-        slow: names of the tests that ``sslkit plugins check`` leaves out, unless the component has ``check_options``.
-        draws_weights: whether the constructor may draw initial weights from torch's global generator.
+        options: mapping with options, as in a recipe; other options have their defaults.
+        import_seconds: float, longest import time of the component's module in seconds, without torch and sslkit.
+        slow: names of the tests that ``sslkit plugins check`` skips if the component has no ``check_options``.
+        draws_weights: bool, whether the constructor may draw initial weights from torch's global generator.
     """
 
     component: ClassVar[type[Component]]
@@ -125,11 +125,11 @@ class ComponentTests:
     _generator_use = ""
 
     def make_options(self) -> Options:
-        """Return the validated options."""
+        """Return ``options``, validated."""
         return self.component.Options.model_validate_json(json.dumps(dict(self.options)))
 
     def make_context(self, **facts: Any) -> Context:
-        """Return the context of a small training. Keyword arguments override its facts."""
+        """Return the context of a small training run. Keyword arguments replace its attributes."""
         defaults: dict[str, Any] = {
             "channels": 3,
             "image_size": 32,
@@ -150,7 +150,10 @@ class ComponentTests:
         return Context(**defaults | dict(self.component.check_context) | facts)
 
     def make(self, *arguments: Any, seed: int = 0) -> Any:
-        """Build the component with torch's global generator seeded, as sslkit does, and restore its state."""
+        """Build the component from its options and ``arguments``.
+
+        Like sslkit, seed torch's global generator before. Afterwards, restore the generator's state.
+        """
         build: Any = self.component
         seed += self._seed_offset
         with torch.random.fork_rng(devices=[]):
@@ -164,7 +167,7 @@ class ComponentTests:
             return built
 
     def build(self) -> Any:
-        """Build the component in the context of a small training."""
+        """Build the component for a small training run."""
         raise NotImplementedError
 
     def test_contract_version_is_declared(self) -> None:
@@ -179,8 +182,8 @@ class ComponentTests:
         require((self.component.__doc__ or "").strip(), f"{self.component.__name__} needs a docstring")
 
     def test_constructor_neither_seeds_nor_draws_except_for_initial_weights(self) -> None:
-        """Seeds and draws would change the weights of components that are built later."""
-        self._seed_offset = 3_141_592_653  # a component will hardly seed with this value
+        """Seeding or drawing would change the initial weights of components that are built later."""
+        self._seed_offset = 3_141_592_653  # an unlikely seed for a component
         with no_global_randomness("the constructor"):
             built = self.build()
         has_weights = self.draws_weights and bool(built.state_dict())
@@ -189,7 +192,7 @@ class ComponentTests:
         require(self._generator_use in allowed, message)
 
     def test_import_is_fast_and_has_no_side_effects(self) -> None:
-        """Import the module in a new process; global state that libraries change when imported is not reported."""
+        """Import the module in a new process, where only the component's own code may not change global state."""
         module, file = self.component.__module__, inspect.getsourcefile(self.component) or ""
         done = subprocess.run(
             [sys.executable, "-c", IMPORT, module, file, json.dumps([path for path in sys.path if path])],

@@ -36,8 +36,8 @@ class ConformanceResult:
 
     Attributes:
         test: name of the test in words.
-        status: ``passed``, ``failed``, or ``skipped`` if it did not run.
-        reason: why it did not pass.
+        status: ``passed``, ``failed``, or ``skipped`` if the test did not run.
+        reason: why the test failed or was skipped.
     """
 
     test: str
@@ -46,7 +46,7 @@ class ConformanceResult:
 
 
 def kit_tests(kit: type[ComponentTests]) -> Iterator[tuple[str, Callable[[Any], None]]]:
-    """Yield name and function of each test of a kit, base classes first, in source order."""
+    """Yield name and function of each test of a test class: base classes first, then in order of definition."""
     for base in reversed(kit.__mro__):
         for name in vars(base):
             test = getattr(kit, name)
@@ -59,13 +59,13 @@ def _first_definition(kit: type, name: str) -> type:
 
 
 def run_kit(kit: type[ComponentTests], *, fast: bool = False) -> list[ConformanceResult]:
-    """Run the tests of a kit.
+    """Run the tests of a test class and return their results.
 
-    A test is skipped where the component refuses its options, its context or its data: it raises an ``SslkitError``
+    A test is skipped if the component rejects its options, its context or its data: if it raises an ``SslkitError``
     other than a ``ComponentError``.
 
     Args:
-        kit: the kit with its component.
+        kit: the test class, with its attribute ``component``.
         fast: whether to leave out the tests in ``kit.slow``.
     """
     results = []
@@ -91,9 +91,9 @@ def run_kit(kit: type[ComponentTests], *, fast: bool = False) -> list[Conformanc
 
 
 def check_component(entry: Entry) -> list[ConformanceResult]:
-    """Import a component, check the contract of its kind, and run its tests with its ``check_options``.
+    """Import a component, run its conformance tests with its ``check_options``, and return all results.
 
-    Without ``check_options``, the options are the default ones, and slow tests are skipped.
+    Without ``check_options``, the component has its default options, and slow tests are skipped.
     """
     try:
         component = load_component(entry)
@@ -120,7 +120,7 @@ def check_component(entry: Entry) -> list[ConformanceResult]:
         try:
             kit().build()
         except ComponentError:
-            pass  # every test reports it
+            pass  # every test reports this error
         except SslkitError as error:
             return [first, ConformanceResult(OTHER_TESTS, "skipped", f"{REFUSED}{error}: {ADVICE}")]
         except BaseException as error:
@@ -130,7 +130,7 @@ def check_component(entry: Entry) -> list[ConformanceResult]:
 
 
 def component_status(results: Sequence[ConformanceResult]) -> ComponentStatus:
-    """Return ``failed`` if a test failed, ``not checked`` if at least half of them were skipped, else ``passed``."""
+    """Return ``failed`` if a test failed, ``not checked`` if at least half were skipped, else ``passed``."""
     statuses = [result.status for result in results if result.test != IMPORT_TEST]
     if any(result.status == "failed" for result in results):
         return "failed"
@@ -138,7 +138,7 @@ def component_status(results: Sequence[ConformanceResult]) -> ComponentStatus:
 
 
 def _run_affordable(kit: type[ComponentTests], quick: bool) -> list[ConformanceResult]:
-    """Run all tests but the import test of a kit, or only the fast ones unless the options make the others quick."""
+    """Run the tests of a test class except the import test; if not ``quick``, skip slow tests."""
     if quick:
         return run_kit(type(kit.__name__, (kit,), {"slow": ComponentTests.slow}), fast=True)
     left_out = [name for name, _ in kit_tests(kit) if name in kit.slow - ComponentTests.slow]
@@ -147,7 +147,7 @@ def _run_affordable(kit: type[ComponentTests], quick: bool) -> list[ConformanceR
 
 
 def kit_for(kind: str, component: type[Component], options: Mapping[str, Any]) -> type[ComponentTests]:
-    """Return the kit of a kind, as a subclass for a component."""
+    """Return a test class for a component: a subclass of the test class of its kind."""
     kit = KITS[kind]
     own = {"component": component, "options": options, "__module__": __name__, "__doc__": inspect.getdoc(kit)}
     return type(f"{component.__name__}Tests", (kit,), own)
@@ -155,7 +155,7 @@ def kit_for(kind: str, component: type[Component], options: Mapping[str, Any]) -
 
 @contextmanager
 def _private_cache(folder: Path) -> Iterator[None]:
-    """Let data sets cache images in a folder that is deleted after the check."""
+    """Make sslkit use ``folder`` as its cache inside the ``with`` block."""
     before = os.environ.get(CACHE_VARIABLE)
     os.environ[CACHE_VARIABLE] = str(folder)
     try:

@@ -12,11 +12,11 @@ from sslkit.errors import DataError
 from sslkit.testing.base import ComponentTests, no_global_randomness, require
 
 MAX_IMAGES = 256
-"""Images of a split that are tested."""
+"""Largest number of images of a split to test."""
 
 
 class DatasetTests(ComponentTests):
-    """Conformance tests for a data set. Set ``component`` and, if needed, ``options``; the images are really read."""
+    """Conformance tests for a data set, which read its images. Set ``component`` and, if needed, ``options``."""
 
     component: ClassVar[type[Dataset]]
     draws_weights = False
@@ -35,7 +35,7 @@ class DatasetTests(ComponentTests):
         return dataset
 
     def splits(self) -> list[tuple[str, Split]]:
-        """Load every split."""
+        """Load every split and return name and split."""
         dataset = self.build()
         return [(name, dataset.load(name)) for name in dataset.splits]
 

@@ -40,7 +40,7 @@ class _Backbone(Backbone):
 
 
 class PatternSubject:
-    """A run on images of three patterns, with labels and masks; its backbone separates the patterns partly."""
+    """Run to evaluate: images of three patterns, with labels and masks, and a fixed backbone with random weights."""
 
     class_names = ("low", "middle", "high")
     mask_names = ("dark", "bright")
@@ -68,7 +68,7 @@ class PatternSubject:
         return self._splits[split]
 
     def features(self, split: str) -> Features:
-        """Return the features of a split; computed once."""
+        """Return the features of a split; computed at the first call."""
         self.requests[split] += 1
         if split not in self._features:
             images = self._splits[split]
@@ -78,7 +78,7 @@ class PatternSubject:
         return self._features[split]
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield what evaluators share, each with its name."""
+        """Yield name and value of each tensor that evaluators share."""
         for split in self._splits:
             part, images = self.features(split), self._splits[split]
             named = {"features": part.features, "logits": part.logits, "labels": images.labels, "masks": images.masks}
@@ -102,9 +102,9 @@ def _patterns(count: int, seed: int) -> Split:
 
 
 class EvaluatorTests(ComponentTests):
-    """Tests of an evaluator: subclass with ``component``, and with ``options`` that make it quick.
+    """Conformance tests for an evaluator. Set ``component``, and ``options`` that make the evaluation fast.
 
-    The evaluator measures a run on images of three patterns, with labels and masks.
+    The evaluator measures a run with 120 images of three patterns, with labels and masks.
     """
 
     component: ClassVar[type[Evaluator]]
@@ -129,7 +129,7 @@ class EvaluatorTests(ComponentTests):
         return evaluator
 
     def evaluate(self, subject: PatternSubject | None = None) -> Evaluation:
-        """Return the evaluator's result."""
+        """Build the evaluator and return its result."""
         return self.build().evaluate(subject or self.subject())
 
     def test_needs_are_known(self) -> None:
@@ -168,7 +168,7 @@ class EvaluatorTests(ComponentTests):
         require(unchanged and not subject.backbone().training, "train only a copy of the backbone")
 
     def test_features_labels_and_images_are_not_modified(self) -> None:
-        """Evaluators of one run share them."""
+        """Different evaluators of a run share these tensors."""
         subject = self.subject()
         before = {name: tensor.clone() for name, tensor in subject.tensors()}
         self.evaluate(subject)

@@ -1,7 +1,7 @@
 """Fake CUDA device for tests on machines without a GPU.
 
-Its tensors have a device and a shape, but no values. Operations that mix devices fail as on a real GPU, and operations
-that would sync the host with the device raise ``DeviceSyncError``.
+Tensors on this device have a shape but no values. Operations that mix devices fail as on a real GPU. Operations that
+would make the host wait for the device raise ``DeviceSyncError``.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sslkit.errors import SslkitError
 
 SYNCING_OPERATORS = frozenset({"aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::equal"})
-"""Operators that copy a value from the device to the host."""
+"""PyTorch operators that copy a value from the device to the host."""
 
 
 class DeviceSyncError(AssertionError):
-    """An operation would make the host wait for the device."""
+    """Error: an operation would make the host wait for the device."""
 
 
 class ForbidDeviceSync(TorchDispatchMode):
-    """Context manager that raises ``DeviceSyncError`` where the host would wait for the device."""
+    """Context manager that raises ``DeviceSyncError`` if an operation would make the host wait for the device."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func._schema.name
@@ -53,17 +53,17 @@ def _is_asynchronous(func: Any, args: Any, kwargs: Any) -> bool:
 
 
 class FakeDevice:
-    """Copies tensors and modules to the fake device."""
+    """Fake CUDA device to which tensors and modules can be copied."""
 
     def __init__(self, mode: FakeTensorMode) -> None:
         self.mode = mode
 
     def tensor(self, value: Tensor) -> Tensor:
-        """Return a fake tensor of the same shape and dtype on the device."""
+        """Return a fake tensor on the device, with the shape and dtype of ``value``."""
         return torch.empty(value.shape, dtype=value.dtype, device="cuda")
 
     def move(self, module: nn.Module) -> None:
-        """Move the parameters and buffers of a module to the device, but no other attributes."""
+        """Move parameters and buffers of a module to the device; other tensors stay on the host."""
         for layer in module.modules():
             for name, parameter in layer._parameters.items():
                 if parameter is not None:
@@ -84,7 +84,7 @@ def fake_device(*modules: nn.Module) -> Iterator[tuple[FakeDevice, tuple[Any, ..
             loss_copy(device.tensor(embedding))
 
     Raises:
-        AssertionError: an operation mixes devices, a module holds a tensor that is neither parameter nor buffer, or
+        AssertionError: an operation mixes devices, a module uses a tensor that is neither a parameter nor a buffer, or
             the host would wait for the device.
     """
     copies = tuple(deepcopy(module) for module in modules)

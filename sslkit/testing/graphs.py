@@ -1,4 +1,4 @@
-"""Autograd graphs in the tests: gradients of single images, and graphs that outlive a step."""
+"""Checks of autograd graphs: gradients of single images, and graphs that are kept after a step."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sslkit.testing.base import require
 
 
 class _Token:
-    """Object that lives as long as a graph that refers to it."""
+    """Object whose lifetime shows whether an autograd graph is still in memory."""
 
 
 class _Mark(torch.autograd.Function):
-    """Copy of a tensor whose graph node keeps a token alive."""
+    """Identity function whose node in the autograd graph keeps a token in memory."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, token: _Token) -> Tensor:
@@ -37,12 +37,12 @@ def _mark(tensor: Tensor, token: _Token) -> Tensor:
 
 
 def require_no_kept_graph(subject: str, step: Callable[[Callable[[Tensor], Tensor], int], Tensor]) -> None:
-    """Take steps and raise ``AssertionError`` if the graph of one is still alive after it.
+    """Run three steps and raise ``AssertionError`` if a step's autograd graph is still in memory after the step.
 
     Args:
-        subject: what is tested, such as "the loss", for the message.
-        step: function that receives a function to mark its input tensors with, and the number of the step. It returns
-            the scalar to differentiate.
+        subject: subject of the error message, such as "the loss".
+        step: function ``step(mark, number)`` that returns a scalar to differentiate. It must pass each of its input
+            tensors through the function ``mark``.
     """
     advice = f"{subject} keeps a tensor with its graph after the step, so memory grows: detach what you keep"
     for number in range(3):
@@ -51,7 +51,7 @@ def require_no_kept_graph(subject: str, step: Callable[[Callable[[Tensor], Tenso
         try:
             step(partial(_mark, token=token), number).backward()
         except RuntimeError as error:
-            # Backward through the freed graph of an earlier step.
+            # Happens if the backward pass reaches the freed graph of an earlier step.
             raise AssertionError(f"{advice} ({error})" if number else f"{subject} raises: {error}") from error
         del token
         gc.collect()
@@ -59,9 +59,13 @@ def require_no_kept_graph(subject: str, step: Callable[[Callable[[Tensor], Tenso
 
 
 def own_gradients(outputs: Tensor, inputs: Tensor) -> list[bool]:
-    """Return for each image whether a gradient of its own output ``[D]`` reaches its input.
+    """Return for each image whether the gradient of its output with respect to its own input is not zero.
 
-    Batch normalisation also passes gradients of the other images' outputs on.
+    Each output is differentiated separately, because BatchNorm also passes on gradients of other images.
+
+    Args:
+        outputs: tensor ``[B, D]``, one row for each image.
+        inputs: tensor ``[B, ...]`` that requires gradients.
     """
     weights = torch.linspace(-1, 2, outputs.shape[1], dtype=outputs.dtype)
     if not outputs.requires_grad:

@@ -25,12 +25,12 @@ class HeadTests(ComponentTests):
         return head
 
     def features(self, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Return random features of a batch."""
+        """Return random features ``[B, D]``."""
         context, generator = self.make_context(), torch.Generator().manual_seed(seed)
         return torch.randn(context.batch_size, context.feature_dim, generator=generator).to(dtype)
 
     def train_step(self, head: Head, step: int) -> Tensor:
-        """Take a training step and return embedding and logits, concatenated."""
+        """Take a training step and return the embeddings and logits, concatenated along dimension 1."""
         optimizer = torch.optim.SGD([p for p in head.parameters() if p.requires_grad] or [torch.zeros(1)], lr=0.1)
         output = head(self.features(step))
         outputs = torch.cat([output.embedding, *output.logits], 1)
@@ -94,7 +94,7 @@ class HeadTests(ComponentTests):
         require(not any(reached) or not missing, f"no gradient of their embedding reaches the images {missing}")
 
     def test_input_features_are_not_modified(self) -> None:
-        """Other heads read the same features."""
+        """Other heads also read these features."""
         head, features = self.build(), self.features()
         for training in (True, False):
             with torch.no_grad():

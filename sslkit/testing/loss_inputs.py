@@ -1,4 +1,4 @@
-"""Builders of losses and of their inputs, for the tests of losses."""
+"""Build losses and their random inputs, for the tests of losses."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from sslkit.testing.random_branch import RandomBranch
 
 
 class LossInputs(ComponentTests):
-    """Base class of ``LossTests``: builds the loss and random inputs."""
+    """Base class of ``LossTests``, which builds the loss and random inputs."""
 
     component: ClassVar[type[Loss]]
 
     def make_context(self, **facts: Any) -> Context:
-        """Return the context of a small training, with classifiers only if the loss reads logits."""
+        """Return the context of a small training run. It has classifiers only if the loss reads logits."""
         own = {} if "logits" in self.component.needs else {"classifiers": ()}
         return super().make_context(**own | facts)
 
@@ -33,7 +33,7 @@ class LossInputs(ComponentTests):
     def random_branches(
         self, seed: int = 0, dtype: torch.dtype = torch.float64, **facts: Any
     ) -> dict[str, RandomBranch]:
-        """Return random outputs of student and teacher for the global batch."""
+        """Return random outputs of student and teacher for all images of the global batch."""
         context = self.make_context(**facts)
         student = RandomBranch(context, context.view_count, seed, dtype)
         teacher = RandomBranch(context, context.global_view_count, seed + 1000, dtype)
@@ -43,7 +43,7 @@ class LossInputs(ComponentTests):
     def view_outputs(
         self, branches: dict[str, RandomBranch], step: int = 0, images: slice = slice(None), **facts: Any
     ) -> ViewOutputs:
-        """Return the input of the loss for a slice of the images."""
+        """Return the input of the loss for a slice of the global batch."""
         context = self.make_context(**facts)
         outputs = {name: branch.outputs(images) for name, branch in branches.items()}
         if "teacher" not in self.component.needs:
@@ -52,14 +52,14 @@ class LossInputs(ComponentTests):
         return ViewOutputs(outputs, context.global_view_count, index, step, step // context.steps_per_epoch)
 
     def leaves(self, branch: RandomBranch) -> list[Tensor]:
-        """Return the leaf tensors of a branch that the loss reads, one for each view."""
+        """Return the leaf tensors that the loss reads, one for each view: embeddings or features."""
         needs = self.component.needs
         reads_embeddings = needs & {"embeddings", "logits"} or not needs - {"teacher"}
         return list(branch.embeddings if reads_embeddings else branch.features)
 
 
 def map_tensors(outputs: ViewOutputs, change: Callable[[Tensor], Tensor]) -> ViewOutputs:
-    """Return a copy with ``change`` applied to the tensors of all branches."""
+    """Return a copy of ``outputs`` with ``change`` applied to the tensors of all branches."""
 
     def changed(branch: BranchOutputs) -> BranchOutputs:
         return replace(
@@ -73,7 +73,7 @@ def map_tensors(outputs: ViewOutputs, change: Callable[[Tensor], Tensor]) -> Vie
 
 
 def named_tensors(outputs: ViewOutputs) -> Iterator[tuple[str, Tensor]]:
-    """Yield each tensor with its name."""
+    """Yield name and value of each tensor in ``outputs``."""
     for name, branch in outputs.branches.items():
         yield from ((f"{name}.features[{view}]", tensor) for view, tensor in enumerate(branch.features))
         yield from ((f"{name}.embeddings[{view}]", tensor) for view, tensor in enumerate(branch.embeddings))

@@ -30,7 +30,7 @@ from sslkit.testing.thread_world import run_in_threads
 Invariance = Literal["images", "global views", "classes", "rotation", "scale"]
 
 TOLERANCE = 1e-6
-"""Absolute and relative tolerance of the comparisons, in float64."""
+"""Absolute and relative tolerance when losses and gradients are compared in float64."""
 
 GLOBAL_BATCH_ADVICE = (
     "use context.world (gather, sum, max) for values of the global batch, "
@@ -42,9 +42,9 @@ class LossTests(LossInputs):
     """Conformance tests for a loss. Set ``component`` and, if needed, ``options``.
 
     Attributes:
-        invariances: frozenset, the changes of the input that do not change the loss. ``"images"``, ``"global views"``
-            and ``"classes"``: their order; ``"rotation"``: one rotation of all embeddings and prototypes; ``"scale"``:
-            the length of all embeddings. Default: ``{"images"}``.
+        invariances: frozenset of names of input changes that do not change the loss. ``"images"``, ``"global views"``
+            and ``"classes"`` reverse their order. ``"rotation"`` rotates all embeddings and prototypes. ``"scale"``
+            multiplies all embeddings by 3. Default: ``{"images"}``.
     """
 
     component: ClassVar[type[Loss]]
@@ -92,7 +92,7 @@ class LossTests(LossInputs):
             require(finite, f"the gradient of view {view} is not finite")
 
     def test_gradients_reach_every_image(self) -> None:
-        """A view without any gradient is reported by the test above."""
+        """Views in which no image has a gradient are reported by ``test_gradients_are_finite_and_reach_every_view``."""
         reached = torch.zeros(self.make_context().view_count, self.make_context().batch_size, dtype=torch.bool)
         for seed in range(3):
             branches = self.random_branches(seed)
@@ -138,7 +138,7 @@ class LossTests(LossInputs):
             )
 
     def test_inputs_are_not_modified(self) -> None:
-        """Other losses read the same features, embeddings, logits and index."""
+        """Other losses also read these tensors."""
         loss = self.build()
         for step in range(3):
             outputs = self.view_outputs(self.random_branches(step), step)
@@ -166,7 +166,7 @@ class LossTests(LossInputs):
             loss(outputs)
 
     def test_state_dict_restores_the_full_state(self) -> None:
-        """A resumed run must continue exactly."""
+        """A resumed run must be bit-identical to an uninterrupted run."""
         one, other = self.build(), self.build(seed=1)
         for step in range(3):
             one(self.view_outputs(self.random_branches(step), step))

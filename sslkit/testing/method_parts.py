@@ -1,4 +1,4 @@
-"""Backbone, head and loss for the tests of methods."""
+"""Small backbone, head and loss for the tests of methods."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sslkit.contracts.loss import Loss, LossOutput, ViewOutputs
 
 
 class SmallBackbone(Backbone):
-    """A convolution with BatchNorm and ReLU."""
+    """Backbone with one convolution, BatchNorm and ReLU; features are ``[B, 12]``."""
 
     api = 1
     feature_dim = 12
@@ -30,7 +30,7 @@ class SmallBackbone(Backbone):
 
 
 class SmallHead(Head):
-    """A linear layer and a classifier."""
+    """Head with one linear layer and one classifier of five classes; embeddings are ``[B, 6]``."""
 
     api = 1
     embedding_dim = 6
@@ -49,7 +49,7 @@ class SmallHead(Head):
 
 
 class RecordingLoss(Loss):
-    """Distance between views plus entropy of the class probabilities. It records its inputs."""
+    """Loss that records its inputs: distance between views plus entropy of the class probabilities."""
 
     api = 1
     needs = frozenset({"embeddings", "logits"})

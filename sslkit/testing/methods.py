@@ -25,12 +25,12 @@ class MethodTests(ComponentTests):
     component: ClassVar[type[Method]]
 
     def build(self, seed: int = 0, losses: Mapping[str, tuple[float, int]] | None = None, **facts: Any) -> Method:
-        """Build the method with its parts.
+        """Build the method with a small backbone, head and losses.
 
         Args:
             seed: seed of the weights.
-            losses: weight and start epoch of each loss, by name; by default one loss, "agree".
-            facts: facts of the context that differ from the default.
+            losses: mapping from name of a loss to its weight and start epoch; by default one loss, "agree".
+            facts: attributes of the context that differ from those of ``make_context``.
         """
         settings = losses or {"agree": (1.0, 0)}
         with torch.random.fork_rng(devices=[]):
@@ -39,20 +39,20 @@ class MethodTests(ComponentTests):
                 WeightedLoss(name, RecordingLoss(), weight, "head", start) for name, (weight, start) in settings.items()
             )
             parts = Parts(SmallBackbone(), {"head": SmallHead()}, tuple(weighted))
-        # As in training, only losses receive the facts of a head.
+        # As in training, only the context of a loss has the sizes of a head.
         context = self.make_context(embedding_dim=0, classifiers=(), **facts)
         method: Method = self.make(context, parts, seed=seed)
         return method
 
     def batch(self, step: int = 0, global_views: int = 2, local_views: tuple[int, ...] = (2,)) -> Batch:
-        """Return random views of eight images: a group of global views, and groups of local views."""
+        """Return random views of eight images: one group of global views, and one group for each of ``local_views``."""
         context, generator = self.make_context(), torch.Generator().manual_seed(step)
         sizes = [(global_views, 32), *((count, 16) for count in local_views)]
         groups = tuple(torch.randn(count, 8, 3, side, side, generator=generator) for count, side in sizes)
         return Batch(groups, global_views, torch.arange(8), step, step // context.steps_per_epoch)
 
     def train_step(self, method: Method, step: int) -> Tensor:
-        """Take an optimizer step and return its loss."""
+        """Take an optimizer step and return the loss before the step."""
         optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.05)
         optimizer.zero_grad()
         loss: Tensor = method(self.batch(step)).loss
@@ -91,7 +91,7 @@ class MethodTests(ComponentTests):
         method = self.build()
         for module in method.modules():
             if isinstance(module, nn.BatchNorm2d):
-                module.eval()  # its batch statistics would pass the gradients of other images on
+                module.eval()  # batch statistics would pass on gradients of other images
         method(replace(batch, views=views)).loss.backward()
         for group, own in enumerate(views):
             for view, images in enumerate([] if own.grad is None else own.grad.flatten(2).any(2).tolist()):
@@ -164,7 +164,7 @@ class MethodTests(ComponentTests):
         require(later.inputs, "a loss must be called from its start_epoch on")
 
     def test_branches_can_classify_queued_embeddings(self) -> None:
-        """Losses with a queue classify embeddings of earlier batches."""
+        """Losses with a queue use ``classify`` for embeddings of earlier batches."""
         method = self.build()
         method(self.batch())
         loss = method.losses["agree"]
@@ -178,7 +178,7 @@ class MethodTests(ComponentTests):
             require(same, f"classify of the branch {name!r} must give the logits of its head: set it to head.classify")
 
     def test_heads_receive_all_views_in_one_call(self) -> None:
-        """BatchNorm in a head then normalises global and local views together."""
+        """BatchNorm in a head must normalise global and local views together."""
         method = self.build()
         rows: list[int] = []
         method.heads["head"].register_forward_hook(lambda module, inputs, output: rows.append(len(inputs[0])))
@@ -210,7 +210,7 @@ class MethodTests(ComponentTests):
             require(same, "after load_state_dict the method trains differently: keep all state in buffers")
 
     def test_loaded_weights_are_used_from_the_first_step(self) -> None:
-        """A run that continues another one loads its weights into backbone and heads."""
+        """A run with ``--continue-from`` loads weights into backbone and heads before its first step."""
         one, other = self.build(), self.build(seed=1)
         other.backbone.load_state_dict(one.backbone.state_dict())
         other.heads["head"].load_state_dict(one.heads["head"].state_dict())

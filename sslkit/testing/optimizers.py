@@ -22,7 +22,7 @@ class OptimizerTests(ComponentTests):
     draws_weights = False
 
     def build(self) -> Training:
-        """Return a small linear layer, its torch optimizer and its schedule."""
+        """Return a small linear layer, its PyTorch optimizer and the learning-rate schedule."""
         component: Optimizer = self.make(self.make_context())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -35,7 +35,7 @@ class OptimizerTests(ComponentTests):
         return layer, optimizer, component.schedule(optimizer)
 
     def train(self, training: Training, start: int, stop: int) -> float:
-        """Train the layer from step ``start`` to step ``stop`` on a fixed target and return the loss."""
+        """Train the layer from step ``start`` to step ``stop`` on fixed data and return the final loss."""
         layer, optimizer, schedule = training
         x = torch.randn(32, 4, generator=torch.Generator().manual_seed(0))
         for _ in range(start, stop):
@@ -80,7 +80,7 @@ class OptimizerTests(ComponentTests):
         require(unchanged, "a group with decay=False must have no weight decay")
 
     def test_step_accepts_a_closure(self) -> None:
-        """Lightning passes a closure that computes loss and gradients to ``step``."""
+        """Lightning calls ``step`` with a closure that computes the loss and the gradients."""
         (layer, optimizer, _), (other_layer, other_optimizer, _) = self.build(), self.build()
         before = layer.weight.detach().clone()
 
@@ -100,7 +100,7 @@ class OptimizerTests(ComponentTests):
         require(same, "step(closure) must give the update of step() for the same gradients")
 
     def test_parameters_without_a_gradient_are_not_changed(self) -> None:
-        """A head whose losses start later has no gradients yet."""
+        """A head has no gradients before its losses start."""
         layer, optimizer, _ = self.build()
         before = layer.bias.detach().clone()
         layer.weight.grad = torch.ones_like(layer.weight)
@@ -114,7 +114,7 @@ class OptimizerTests(ComponentTests):
         one, other = self.build(), self.build()
         self.train(one, 0, 5)
         other[0].load_state_dict(one[0].state_dict())
-        # load_state_dict keeps the given tensors, so both optimizers would share them.
+        # deepcopy, because load_state_dict does not copy tensors and both optimizers would share their state.
         other[1].load_state_dict(deepcopy(one[1].state_dict()))
         other[2].load_state_dict(one[2].state_dict())
         losses = [self.train(training, 5, 10) for training in (one, other)]

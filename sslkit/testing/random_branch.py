@@ -1,4 +1,4 @@
-"""Random branch outputs for the tests of losses, and transformations for the invariance test."""
+"""Random branch outputs for the tests of losses, and changes of these outputs for the invariance test."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from sslkit.contracts.loss import BranchOutputs
 
 
 class RandomBranch:
-    """Random outputs of a branch for each view, as leaf tensors that record gradients.
+    """Random outputs of a branch for each view. Features and embeddings are leaf tensors that require gradients.
 
     Attributes:
         features: list of tensors ``[B, D]``, one for each view.
-        embeddings: list of tensors ``[B, E]``, one for each view. The loss receives them L2-normalised if there are
-            classifiers.
-        prototypes: list of tensors ``[K, E]``, one for each classifier. Logits are their cosines with the embeddings.
+        embeddings: list of tensors ``[B, E]``, one for each view. If there are classifiers, the loss receives
+            L2-normalised embeddings.
+        prototypes: list of tensors ``[K, E]``, one for each classifier. Logits are the cosine similarities of
+            embeddings and prototypes.
     """
 
     def __init__(self, context: Context, views: int, seed: int, dtype: torch.dtype) -> None:
@@ -32,11 +33,11 @@ class RandomBranch:
         self.prototypes = [normalize(draw(count, context.embedding_dim)) for count in context.classifiers]
 
     def classify(self, embedding: Tensor) -> tuple[Tensor, ...]:
-        """Return the logits of each classifier."""
+        """Return the logits ``[M, K]`` of each classifier for embeddings ``[M, E]``."""
         return tuple(embedding @ prototypes.T.to(embedding) for prototypes in self.prototypes)
 
     def outputs(self, images: slice) -> BranchOutputs:
-        """Return the outputs for a slice of the images."""
+        """Return the branch outputs for a slice of the images."""
         embeddings = [embedding[images] for embedding in self.embeddings]
         if self.prototypes:
             embeddings = [normalize(embedding) for embedding in embeddings]

@@ -1,4 +1,4 @@
-"""Simulation of several processes by threads, for tests of components that use ``context.world``."""
+"""Simulate processes with threads, for tests of components that use ``context.world``."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ class _Exchange:
 
 
 class ThreadWorld(World):
-    """World of several threads.
+    """World in which threads simulate processes.
 
-    ``gather`` and ``sum`` use the other threads' own tensors, so one backward pass reaches the tensors of all threads.
+    ``gather`` and ``sum`` use the original tensors of all threads, so that one backward pass computes the gradients of
+    all threads.
     """
 
     def __init__(self, rank: int, size: int, exchange: _Exchange) -> None:
@@ -52,7 +53,7 @@ def run_in_threads(size: int, work: Callable[[World], Result]) -> list[Result]:
     """Run ``work`` in ``size`` threads that simulate processes.
 
     Returns:
-        The results in rank order.
+        The results of all threads, in order of rank.
 
     Raises:
         BaseException: the first exception of any thread.

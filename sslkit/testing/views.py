@@ -17,7 +17,7 @@ class ViewsTests(ComponentTests):
     """Conformance tests for a view policy. Set ``component`` and, if needed, ``options``.
 
     Attributes:
-        channels: int, channels of the test images.
+        channels: int, number of channels of the test images.
     """
 
     component: ClassVar[type[Views]]
@@ -37,7 +37,7 @@ class ViewsTests(ComponentTests):
         return torch.randint(0, 256, shape, generator=generator, dtype=torch.int64).to(torch.uint8)
 
     def draw(self, views: Views, seed: int = 0) -> Parameters:
-        """Draw the parameters for the images."""
+        """Return random parameters for the six test images."""
         return views.draw(6, torch.Generator().manual_seed(seed))
 
     def test_views_have_the_announced_shapes(self) -> None:
@@ -74,7 +74,7 @@ class ViewsTests(ComponentTests):
             views.apply(images, self.draw(views))
 
     def test_views_do_not_depend_on_other_images(self) -> None:
-        """Each process computes the views of its own part of the batch."""
+        """Each process computes the views of its own images only."""
         views = self.build()
         drawn = self.draw(views)
         full, part = views.apply(self.images(), drawn), views.apply(self.images()[2:5], slice_parameters(drawn, 2, 5))

@@ -1,4 +1,4 @@
-"""Lightning callback that logs, measures, saves and stops a training."""
+"""Lightning callback that writes metrics, checkpoints and status, and stops training."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from sslkit.training.status import StatusWriter
 
 
 class RunCallback(pl.Callback):
-    """Lightning callback that connects a training with the parts that measure, save and report it.
+    """Lightning callback that writes metrics, checkpoints and status, measures the network and stops training.
 
     Args:
         run: the run.
-        learner: the training's Lightning module.
-        processes: the processes of the training; only the main one writes and measures.
+        learner: the Lightning module that is trained.
+        processes: the processes of the training run; only the main process writes and measures.
         monitor: measures validation metrics.
-        reporter: receives the training's events.
-        stop_signal: whether a signal asked the training to stop.
+        reporter: receives progress events.
+        stop_signal: receives the signals that stop training.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class RunCallback(pl.Callback):
         self.throughput = Throughput(self.assembly.loader, self.context.batch_size)
         self.status = StatusWriter(run, self.context, self.throughput, writes=processes.is_main)
         self.learning_rate = 0.0
-        """Learning rate of the last logged step: when its row is written, the schedule has moved on."""
+        """Learning rate of the last logged step, saved before the schedule changes it."""
         self.resumed_state: dict[str, Any] | None = None
-        """What a checkpoint holds for the start of training; None without a checkpoint."""
+        """State from the checkpoint that is restored when training starts; None without a checkpoint."""
         self.started = False
-        """Whether training has started, with everything restored."""
+        """Whether training has started and all state is restored."""
 
     def state_dict(self) -> dict[str, Any]:
         own = self.writer.losses.state_dict() | {"random_state": get_random_state()}
@@ -86,7 +86,7 @@ class RunCallback(pl.Callback):
         self.writer.losses.names = list(state_dict["loss_names"])
         self.selection.losses = dict(state_dict["classifier_losses"])
         self.policy.load_state_dict(state_dict["checkpoint_policy"])
-        if self.assembly.length_changed:  # losses of another batch size cannot be compared
+        if self.assembly.length_changed:  # losses with a different batch size are not comparable
             self.policy.forget_losses()
         self.epoch_metrics.detector.load_state_dict(state_dict["collapse_detector"])
         self.resumed_state = {"file_size": state_dict["metrics_file_size"], "random_state": own["random_state"]}
@@ -95,7 +95,7 @@ class RunCallback(pl.Callback):
         step = int(trainer.global_step)
         self._check_restored(step)
         self.started = True
-        self.stop_signal.install_handlers()  # before the first measurement, which may take minutes
+        self.stop_signal.install_handlers()  # before measure_untrained, which may take minutes
         self.writer.losses.to(pl_module.device)
         if self.processes.is_main:
             self._open_files(step)
@@ -105,15 +105,15 @@ class RunCallback(pl.Callback):
         if self.resumed_state is not None:
             set_random_state(self.resumed_state["random_state"])
         self._report_compilation()
-        # Wait here for the main process: Lightning's own barrier before the first step has a shorter timeout.
+        # Wait here for the main process, because Lightning's barrier before the first step has a shorter timeout.
         self.processes.gather(None)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not self.started:  # a resume after the last step
+        if not self.started:  # resumed after the last step
             self._check_restored(int(trainer.global_step))
 
     def _check_restored(self, step: int) -> None:
-        """Raise if Lightning restored another step, because it ignores loop state of a layout that it does not know."""
+        """Raise an error if Lightning restored the wrong step, as it does if its version changed the state's layout."""
         if step != self.assembly.position.taken:
             raise RunError(
                 f"{self.run.name} cannot be resumed: Lightning restored step {step} from a checkpoint of step "
@@ -133,7 +133,7 @@ class RunCallback(pl.Callback):
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
         step = int(trainer.global_step) + 1
-        if self._logs(step):  # only then: the rate may be a tensor on the device
+        if self._logs(step):  # only then, because the rate may be a tensor on the device
             self.learning_rate = float(optimizer.param_groups[0]["lr"])
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
@@ -150,7 +150,7 @@ class RunCallback(pl.Callback):
         if epoch_ended:
             self._end_epoch(step, position // steps_per_epoch)
         self.reporter.on_event(StepEnded(self.status.progress(step)))
-        # Clocks and signals differ between processes, and all must save after the same step.
+        # Clocks and signals differ between processes, but all processes must save after the same step.
         stop, due = self.processes.any_process(
             bool(self.stop_signal.requested) and not finished, self.policy.interval.due(step)
         )
@@ -172,7 +172,7 @@ class RunCallback(pl.Callback):
             self.selection.check()
 
     def _check_finite(self, learner: Learner, step: int, *, check_weights: bool = False) -> None:
-        """Raise a ``TrainingError`` if a step since the last check was not finite, or if the weights are not."""
+        """Raise a ``TrainingError`` if a step since the last check failed, or if the weights are not finite."""
         assert learner.guard is not None
         failed = int(learner.guard.failed_step)
         if not failed and check_weights and not all_finite(learner.method.parameters(), may_sync=True):
@@ -208,7 +208,7 @@ class RunCallback(pl.Callback):
         self.policy.epoch_loss = loss
 
     def _report_collapse(self, warnings: list[str], step: int) -> None:
-        # Only the main process has measured, and all must stop together.
+        # Only the main process has warnings, but all processes must stop after the same step.
         warnings = self.processes.broadcast(warnings)
         for warning in warnings:
             self.reporter.note(f"warning: collapse at step {step}: {warning}")

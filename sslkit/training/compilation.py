@@ -1,4 +1,4 @@
-"""Backbones compiled by ``torch.compile``, and the time that compiling takes."""
+"""Compile backbones with ``torch.compile`` and measure the compile time."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ BACKEND = "inductor"
 
 
 class CompiledBackbones:
-    """All backbones of a method, a teacher's included, compiled at their first call.
+    """The backbones of a method, including a teacher's backbone; each is compiled at its first call.
 
-    Heads and losses are not compiled: they are small, and third-party ones may do what the compiler cannot trace.
+    Heads and losses are not compiled, because they are small and the compiler may fail on third-party code.
 
     Args:
         method: the method; its parameter names and state do not change.
@@ -25,15 +25,15 @@ class CompiledBackbones:
     def __init__(self, method: Method) -> None:
         for module in method.modules():
             if isinstance(module, Backbone):
-                # One graph per view size. With dynamic shapes, torch's default from the second size on, the backward
+                # One graph per view size. With dynamic shapes (torch's default after the first size), the backward
                 # pass of views of 32 and 18 pixels failed on an H200 with torch 2.11.
                 module.compile(backend=BACKEND, dynamic=False)
         self.step_times: list[float] = []
 
     def step_ended(self) -> str:
-        """Record the time; return a note on the cost of compiling after the second step, else an empty string.
+        """Record the current time. After the second step, return a sentence about the compile time, else "".
 
-        Call it when training starts and after each step.
+        Call this method when training starts and after each step.
         """
         if len(self.step_times) == 3:
             return ""
@@ -47,6 +47,6 @@ class CompiledBackbones:
         )
 
     def disabled(self) -> AbstractContextManager[None]:
-        """Run the network uncompiled inside a ``with`` block."""
+        """Return a context manager in which backbones run without compilation."""
         stance: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
         return stance

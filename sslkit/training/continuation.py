@@ -1,4 +1,4 @@
-"""Continuation of a finished run: a new training starts from the weights of its backbone and heads."""
+"""Start a new run from the backbone and head weights of a finished run."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sslkit.runs.weights_metadata import read_backbone_metadata
 
 
 def parent_record(parent: Run) -> ParentRun:
-    """Return what ``provenance.json`` records of the run that another one continues."""
+    """Return the entry in ``provenance.json`` about the finished run that a new run continues."""
     metadata = read_backbone_metadata(parent.backbone)
     steps = metadata["step"] + metadata["context"].get("steps_before", 0)
     return {"run": parent.name, "steps": steps, "epochs": parent_epochs(parent) + metadata["context"]["epochs"]}
 
 
 def start_after(parent: Run | None) -> Start:
-    """Return the start of a new training; with a parent, from its weights."""
+    """Return the start of a new run: from new weights, or from the weights of ``parent`` if given."""
     if parent is None:
         return Start()
     record = parent_record(parent)
@@ -28,13 +28,13 @@ def start_after(parent: Run | None) -> Start:
 
 
 def load_parent(assembly: Assembly, parent: Run) -> str:
-    """Load a finished run's weights into backbone and heads.
+    """Load the weights of a finished run into backbone and heads.
 
     Returns:
-        A sentence that says what is loaded and what starts fresh.
+        A sentence that names the loaded and the newly initialised parts.
 
     Raises:
-        RunError: the weights do not fit.
+        RunError: the weights do not fit the backbone or the heads.
     """
     load_weights(assembly.method.backbone, parent.backbone)
     load_weights(nn.ModuleList(assembly.method.heads.values()), parent.heads)

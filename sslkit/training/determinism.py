@@ -1,4 +1,4 @@
-"""Deterministic algorithms of torch, with a note for each operation that has none."""
+"""Enable PyTorch's deterministic algorithms and report operations that have none."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import torch
 from sslkit.training.events import Reporter
 
 TORCH_WARNING = re.compile(r"(\S+) does not have a deterministic implementation")
-"""Torch's warning; the group is the name of the operation."""
+"""PyTorch's warning; the group is the name of the operation."""
 
 
 @contextmanager
 def deterministic_algorithms(enabled: bool, reporter: Reporter) -> Iterator[None]:
-    """Use torch's deterministic algorithms inside a ``with`` block; restore torch's setting afterwards.
+    """Use PyTorch's deterministic algorithms inside a ``with`` block; restore the previous setting on exit.
 
     Args:
-        enabled: whether to do so; if False, nothing changes.
-        reporter: receives a note for each operation that has no deterministic algorithm, once.
+        enabled: if False, the context manager does nothing.
+        reporter: receives one note for each operation without a deterministic algorithm.
     """
     if not enabled:
         yield
@@ -40,7 +40,7 @@ def deterministic_algorithms(enabled: bool, reporter: Reporter) -> Iterator[None
                 reported.add(match[1])
                 reporter.note(
                     f"warning: run.deterministic: {match[1]} has no deterministic implementation on this device: "
-                    "repeated runs may end in different bits"
+                    "repeated runs may have different results"
                 )
 
         warnings.filterwarnings("always", message=TORCH_WARNING.pattern)

@@ -1,4 +1,4 @@
-"""Dry run of a recipe: build it and run one batch, without training and without a run folder."""
+"""Dry run of a recipe: build all components and run one batch, without training and without a run folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sslkit.training.preparation import prepare
 
 
 def dry_run(recipe: Recipe, reporter: Reporter, parent: Run | None = None) -> dict[str, Any]:
-    """Return shapes, parameter counts, memory and steps of a recipe.
+    """Build a recipe, run one batch and return shapes, parameter counts, memory and steps.
 
     Args:
         recipe: a checked recipe.
@@ -33,10 +33,10 @@ def dry_run(recipe: Recipe, reporter: Reporter, parent: Run | None = None) -> di
         parent: a finished run whose backbone and heads initialise the network.
 
     Returns:
-        ``hardware``, ``processes``, ``data``, ``views``, ``modules`` (parameters by part; ``method``: those of no other
-        part, such as a teacher's), ``outputs`` (shapes), ``loss`` of the first batch, ``memory_bytes`` (peak of one
-        forward and backward pass; on a CPU, of the whole process), ``steps_per_epoch`` and ``steps``. With several
-        processes, shapes and memory are the main one's.
+        Mapping with the keys ``hardware``, ``processes``, ``data``, ``views`` (shapes), ``modules`` (number of
+        parameters of each component; ``method`` counts the remaining parameters, such as a teacher's), ``outputs``
+        (shapes), ``loss`` of the first batch, ``memory_bytes`` (peak of one forward and backward pass; on a CPU, peak
+        of the process), ``steps_per_epoch`` and ``steps``. Shapes and memory are those of the main process.
     """
     return launch(_dry_run, recipe, reporter, parent)
 
@@ -57,7 +57,7 @@ def _run_batch(hardware: Hardware, assembly: Assembly, processes: Processes) -> 
     views = learner.make_views(images, step=0)
     enabled = hardware.precision == "bfloat16"
     with torch.autocast(hardware.device, dtype=torch.bfloat16, enabled=enabled):
-        # A copy, so that BatchNorm does not count these images twice; no gradients, whose memory no step needs.
+        # A copy, so that BatchNorm statistics do not count these images twice. Gradients would need extra memory.
         with torch.no_grad():
             features = list(copy.deepcopy(method.backbone)(views[0].flatten(0, 1)).shape)
         output = method(Batch(views, assembly.views.global_views, batch.indices.to(hardware.device), 0, 0))
@@ -87,7 +87,7 @@ def _run_batch(hardware: Hardware, assembly: Assembly, processes: Processes) -> 
 
 
 def _count_own_parameters(method: Method) -> int:
-    """Return the number of the method's parameters that belong to no backbone, head or loss."""
+    """Return the number of parameters of the method that do not belong to the backbone, a head or a loss."""
     parts = torch.nn.ModuleList([method.backbone, method.head_modules, method.loss_modules])
     others = {id(parameter) for parameter in parts.parameters()}
     return sum(parameter.numel() for parameter in method.parameters() if id(parameter) not in others)

@@ -1,4 +1,4 @@
-"""Events of a training, and the reporter that receives them."""
+"""Progress events of a training run, and the reporter that receives them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is.
+    """Progress of a training run.
 
     Attributes:
-        step: optimizer steps taken.
-        steps: optimizer steps at the end of the training.
-        epoch: epochs completed.
-        epochs: epochs in total.
-        steps_per_epoch: optimizer steps in an epoch. The epochs before a resume with another batch size or number of
-            images had other numbers of steps.
-        images_per_second: throughput since the last report.
-        data_wait: share of that time spent waiting for data, in [0, 1].
+        step: number of optimizer steps taken.
+        steps: number of optimizer steps at the end of training.
+        epoch: number of completed epochs.
+        epochs: number of epochs of the training run.
+        steps_per_epoch: current number of optimizer steps in an epoch. Epochs before a resume with a different batch
+            size or number of images had a different number of steps.
+        images_per_second: throughput in the last measured interval.
+        data_wait: fraction of this interval spent waiting for data, in [0, 1].
     """
 
     step: int
@@ -32,28 +32,28 @@ class Progress:
 
 @dataclass(frozen=True)
 class Note:
-    """A message for the user, for example a choice that was made or a file that was skipped."""
+    """Event: a message for the user, for example about a skipped file."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class TrainingStarted:
-    """Training starts, or continues from ``progress``."""
+    """Event: training starts or resumes; ``progress`` is its position."""
 
     progress: Progress
 
 
 @dataclass(frozen=True)
 class StepEnded:
-    """An optimizer step was taken."""
+    """Event: an optimizer step was taken."""
 
     progress: Progress
 
 
 @dataclass(frozen=True)
 class LossesLogged:
-    """The mean losses since the last report were written to ``metrics.csv``."""
+    """Event: mean losses since the last logged step were written to ``metrics.csv``; ``metrics`` contains them."""
 
     progress: Progress
     metrics: Mapping[str, float]
@@ -61,7 +61,7 @@ class LossesLogged:
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """An epoch ended; ``metrics`` has its mean loss and the validation metrics that were due."""
+    """Event: an epoch ended; ``metrics`` contains its mean loss and, if measured, validation metrics."""
 
     progress: Progress
     metrics: Mapping[str, float]
@@ -69,7 +69,7 @@ class EpochEnded:
 
 @dataclass(frozen=True)
 class TrainingEnded:
-    """Training is complete, was interrupted or failed."""
+    """Event: training has finished, was interrupted or failed."""
 
     progress: Progress
 
@@ -78,11 +78,11 @@ Event = Note | TrainingStarted | StepEnded | LossesLogged | EpochEnded | Trainin
 
 
 class Reporter:
-    """Receiver of a training's events; this base class ignores them."""
+    """Receiver of progress events. This base class ignores all events."""
 
     def on_event(self, event: Event) -> None:
         """Handle one event."""
 
     def note(self, text: str) -> None:
-        """Send a ``Note``."""
+        """Handle a ``Note`` event with this text."""
         self.on_event(Note(text))

@@ -1,4 +1,4 @@
-"""Errors for files that a training could not read or write."""
+"""Error messages for files that could not be read or written during training."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from sslkit.runs.run import Run
 from sslkit.training.checkpoint.checkpoint_files import newest_valid
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Errors that free space solves."""
+"""Error numbers of a full disk, an exceeded quota or a file size limit."""
 
 WRITE_ONLY = (*DISK_FULL, errno.EROFS)
-"""Errors that only writing raises."""
+"""Error numbers that only writing raises."""
 
 
 @contextmanager
 def explain_file_errors(run: Run, step: int) -> Iterator[None]:
-    """Raise a ``TrainingError`` in place of an ``OSError``."""
+    """Replace an ``OSError`` in the ``with`` block by a ``TrainingError`` for training stopped after ``step``."""
     try:
         yield
     except OSError as error:
@@ -27,7 +27,7 @@ def explain_file_errors(run: Run, step: int) -> Iterator[None]:
 
 
 def file_error_message(run: Run, step: int, error: OSError) -> str:
-    """Return the message for a file error after ``step``: what failed, which file, and how to continue."""
+    """Return a message with the step, the file, the reason of the error and how to continue training."""
     where = f" ({error.filename})" if error.filename else ""
     remedy = "make room" if error.errno in DISK_FULL else "fix the cause"
     writing = error.errno in WRITE_ONLY or str(error.filename or "").startswith(str(run.path))

@@ -1,4 +1,4 @@
-"""Roll-back of steps with a non-finite loss or gradient, without a device sync."""
+"""Roll back steps with a non-finite loss or gradient, without a device sync."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from torch import Tensor, nn
 from sslkit.contracts.context import World
 
 INTEGER_DTYPES = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-"""Integer dtypes by their size in bytes."""
+"""Mapping from size in bytes to integer dtype."""
 
 
 class NonFiniteGuard:
-    """Guard that undoes the first step with a non-finite loss or gradient, and every step after it.
+    """Guard that undoes the first step with a non-finite loss or gradient, and every later step.
 
-    Weights and buffers (BatchNorm statistics, teachers, queues) are then as they were before that step.
+    Weights and buffers (BatchNorm statistics, teachers, queues) keep their values from before the failed step.
 
-    On a CPU the guard reads the result and removes the gradients, so that the optimizer changes nothing. On other
-    devices reading would sync the device: all weights and buffers are copied before each step, and a flag on the device
-    selects the copy or the result after it.
+    On a CPU, the guard checks the loss and the gradients after the backward pass. If a value is not finite, it deletes
+    all gradients, so that the optimizer changes nothing. On a GPU, such a check would sync the device. The guard
+    therefore copies all weights and buffers before each step, and a kernel on the device restores them after a failed
+    step.
 
     Args:
-        method: the trained method; already on its device.
-        world: the processes of the training; a failure in one of them undoes the step in all.
+        method: the trained method, already on its device.
+        world: the processes of the training run; a failure in one process undoes the step in all processes.
 
     Attributes:
-        may_sync: whether the host may read values of tensors, as on a CPU.
-        failed_step: the first step (counted from 1) that was not finite, as a tensor on the device; 0 if there is none.
+        may_sync: whether the host may read tensor values; True only on a CPU.
+        failed_step: integer tensor on the device, the first failed step, counted from 1; 0 without a failed step.
     """
 
     def __init__(self, method: nn.Module, world: World) -> None:
@@ -40,11 +41,11 @@ class NonFiniteGuard:
         self.failed_step = torch.zeros((), dtype=torch.int64, device=self.device)
         self.backup: dict[str, Tensor] = {}
         self.backup_integers: dict[str, Tensor] = {}
-        """The memory of ``backup`` as integers, unless on a CPU."""
+        """Integer views of the tensors in ``backup``; empty on a CPU."""
 
     @torch.no_grad()
     def before_step(self) -> None:
-        """Copy what the step may change."""
+        """Copy all tensors that the step may change."""
         live = self._live()
         if _shapes(self.backup) != _shapes(live):
             self.backup = {name: torch.empty_like(tensor) for name, tensor in live.items()}
@@ -56,7 +57,7 @@ class NonFiniteGuard:
 
     @torch.no_grad()
     def check(self, loss: Tensor, step: int) -> None:
-        """Check the loss of ``step``, counted from 1, and the gradients that the backward pass left."""
+        """Check the loss and the gradients after the backward pass of step ``step``, counted from 1."""
         gradients = [p.grad for p in self.method.parameters() if p.grad is not None]
         finite = loss.detach().isfinite()
         if gradients:
@@ -69,13 +70,13 @@ class NonFiniteGuard:
 
     @property
     def skips_step(self) -> bool:
-        """Whether the step is known to be undone, so that nothing needs to follow it; always False on a GPU."""
+        """Whether the host knows that the step has failed; always False on a GPU, where only the device knows."""
         return self.may_sync and bool(self.failed_step)
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Restore the copies if the step has failed."""
-        # By name: a module may replace a buffer by another tensor, or create one in its first step.
+        """Restore the copied tensors if the step has failed."""
+        # Match by name: a module may assign a new tensor to a buffer, or create a buffer in its first step.
         live = {name: tensor for name, tensor in self._live().items() if name in self.backup}
         if not self.may_sync:
             integers = [as_integers(tensor) for tensor in live.values()]
@@ -85,7 +86,7 @@ class NonFiniteGuard:
                 torch._foreach_copy_(tensors, copies)
 
     def _live(self) -> dict[str, Tensor]:
-        """Return what a step may change: buffers, and the weights unless on a CPU, where the optimizer is disabled."""
+        """Return the tensors that a failed step may change: buffers, and on a GPU also the weights."""
         live = dict(self.method.named_buffers())
         if not self.may_sync:
             live |= self.method.named_parameters()
@@ -97,17 +98,17 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def all_finite(tensors: Iterable[Tensor], *, may_sync: bool) -> Tensor:
-    """Return a bool tensor: whether all values of floating-point tensors on one device are finite.
+    """Return a bool tensor, True if all values of all tensors are finite.
 
     Args:
-        tensors: at least one of them must not be empty.
-        may_sync: whether the host may read values: on a CPU, or where it syncs with the device anyway.
+        tensors: floating-point tensors on one device; at least one must not be empty.
+        may_sync: whether the host may read tensor values, as on a CPU or at a step that syncs the device anyway.
     """
     filled = [tensor for tensor in tensors if tensor.numel()]
     if not may_sync:
         return _stacked_finite(torch._foreach_norm(filled, torch.inf))
-    # The infinity norm is 20 times slower on a CPU (36 ms, not 2 ms, for the gradients of a ResNet-18). The Euclidean
-    # norm may overflow although all values are finite, but rarely.
+    # On a CPU, the infinity norm is 20 times slower than the Euclidean norm (36 ms and 2 ms for the gradients of a
+    # ResNet-18). In rare cases, the Euclidean norm overflows although all values are finite.
     finite = _stacked_finite(torch._foreach_norm(filled))
     return finite if finite else _stacked_finite([value for each in filled for value in (each.amax(), each.amin())])
 
@@ -117,14 +118,14 @@ def _stacked_finite(values: Iterable[Tensor]) -> Tensor:
 
 
 def as_integers(tensor: Tensor) -> Tensor:
-    """Return a view of a tensor's memory as integers of the same size."""
+    """Return a view of a tensor as integers of the same size in bytes."""
     return tensor.view(INTEGER_DTYPES[tensor.element_size()])
 
 
 def restore_unless(flag: Tensor, live: Sequence[Tensor], backup: Sequence[Tensor]) -> None:
-    """Copy integers from ``backup`` to ``live`` unless ``flag`` is true, with few kernels for any number of tensors.
+    """Copy ``backup`` to ``live`` unless ``flag`` is true, with a few kernels for all tensors.
 
-    Integers make this exact for every float: NaN times 0 is NaN. ``backup`` is overwritten.
+    The tensors must have integer dtypes: as floats, NaN times 0 would be NaN. ``backup`` is overwritten.
     """
     for tensors, copies in group_by_dtype(live, backup):
         factor = flag.to(tensors[0].dtype)
@@ -134,7 +135,7 @@ def restore_unless(flag: Tensor, live: Sequence[Tensor], backup: Sequence[Tensor
 
 
 def group_by_dtype(first: Iterable[Tensor], second: Iterable[Tensor]) -> Iterable[tuple[list[Tensor], list[Tensor]]]:
-    """Group pairs of tensors by the dtype of the first: ``torch._foreach`` is fast on one dtype only."""
+    """Group pairs of tensors by the dtype of the first, because ``torch._foreach`` is fast only for one dtype."""
     groups = defaultdict[torch.dtype, tuple[list[Tensor], list[Tensor]]](lambda: ([], []))
     for one, other in zip(first, second, strict=True):
         ones, others = groups[one.dtype]

@@ -13,14 +13,14 @@ LOGGERS = ("pytorch_lightning", "lightning_fabric")
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Hide Lightning's messages below errors: they advise against what sslkit does on purpose."""
+    """Hide Lightning's messages below level ERROR, because they warn about what sslkit does on purpose."""
     levels = {name: logging.getLogger(name).level for name in LOGGERS}
     for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="pytorch_lightning")
-            # The parameters that a step uses change when a loss starts in a later epoch.
+            # A loss that starts in a later epoch changes the set of used parameters.
             warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
             yield
     finally:

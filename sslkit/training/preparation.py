@@ -1,4 +1,4 @@
-"""Preparation of a training: connect the processes, choose the hardware and assemble the recipe."""
+"""Prepare training: connect the processes, choose the hardware and assemble the recipe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sslkit.training.lightning_logging import quiet_lightning
 
 
 def connect_processes(recipe: Recipe) -> Processes:
-    """Connect to the other processes of this training."""
+    """Connect to the other processes of this training run."""
     with quiet_lightning():
         return connect(recipe.train, choose_device(recipe.train.device))
 
@@ -26,13 +26,13 @@ def prepare(
     processes: Processes | None = None,
     start: Start | None = None,
 ) -> tuple[Hardware, Assembly, Processes]:
-    """Choose the hardware and assemble the recipe, with a note for each choice and each warning.
+    """Choose the hardware, assemble the recipe and report both, including all warnings.
 
     Args:
         recipe: a checked recipe.
         reporter: receives the notes.
         processes: the connected processes; None connects them.
-        start: what the training starts from; None means new weights.
+        start: the weights or the checkpoint that training starts from; None means new weights.
     """
     processes = processes or connect_processes(recipe)
     hardware = choose_hardware(recipe.train.device, recipe.train.precision)

@@ -25,17 +25,17 @@ from sslkit.training.distributed import slurm
 from sslkit.training.distributed.environment import launcher_name
 
 LIBRARIES = ("sslkit", "torch", "torchvision", "pytorch-lightning", "numpy", "scikit-learn", "scipy")
-"""Distributions whose versions are recorded, besides those of the components."""
+"""Distributions whose versions are recorded, in addition to those of the components."""
 
 DATA_KEYS = ("training_images", "image_shape", "class_names", "images_sha256")
-"""Entries that identify the training data."""
+"""Keys of the entries that identify the training data."""
 
 START_KEYS = ("command", "slurm_job", "git_commit")
-"""Entries about the start of a run, which a resume does not replace."""
+"""Keys of the entries about the start of a run. A resume keeps these entries."""
 
 
 def provenance(assembly: Assembly, hardware: Hardware) -> dict[str, Any]:
-    """Return the provenance of a training that is about to start, as JSON values."""
+    """Return the provenance of a training run that is about to start, as JSON values."""
     return {
         "command": sys.argv,
         "slurm_job": slurm.job_id(),
@@ -78,14 +78,14 @@ def provenance(assembly: Assembly, hardware: Hardware) -> dict[str, Any]:
 def record_resumed(
     run: Run, now: Mapping[str, Any], saved: Position, position: Position, changed: Sequence[str]
 ) -> None:
-    """Record that a run is resumed in ``provenance.json``.
+    """Update ``provenance.json`` of a run that is resumed.
 
     Args:
         run: the run.
-        now: the new ``provenance``; it replaces the recorded one, except for ``START_KEYS``.
-        saved: position of the checkpoint.
-        position: the same position in the training's present length.
-        changed: differences between ``now`` and the recorded provenance.
+        now: the current ``provenance``, which replaces the recorded entries except ``START_KEYS``.
+        saved: position of the checkpoint, in steps of the old length.
+        position: the same position in steps of the current length.
+        changed: sentences about differences between ``now`` and the recorded provenance.
     """
     record = json.loads(run.provenance.read_text())
     event = {
@@ -112,7 +112,7 @@ def _cpu_name() -> str:
 
 
 def _commit(folder: Path) -> str | None:
-    """Return the commit of the user's project, with a ``+`` if it has uncommitted changes; None outside git."""
+    """Return the git commit of ``folder``, with ``+`` if there are uncommitted changes; None outside a repository."""
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         return commit + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")

@@ -1,4 +1,4 @@
-"""Restart of a resumed run's schedule when the recipe's optimizer or the training's length has changed."""
+"""Restart the learning-rate schedule of a resumed run whose optimizer options or length have changed."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ def restart_schedule(
     *,
     replace_options: bool,
 ) -> None:
-    """Set what a new training would have at ``step``: the schedule's state and the values that it controls.
+    """Set the schedule, and the values that it controls, to those of a new training run after ``step`` steps.
 
-    The state of a schedule may hold the length of the old training, as that of torch's own does. So a new schedule
-    takes all steps again, which works for every schedule; the rest of the optimizer's state is kept.
+    The saved state of a schedule may contain the old length of the training run, as with PyTorch's schedules. A new
+    schedule is therefore moved forward by ``step`` steps. The optimizer keeps its state, such as momentum.
 
     Args:
         optimizer: the restored optimizer.
-        schedule: its restored schedule.
-        component: the recipe's optimizer, built for the training's present length.
-        groups: the parameters.
-        step: the training's position.
-        replace_options: whether to replace all options of the parameter groups, not only what the schedule controls.
+        schedule: the restored schedule of ``optimizer``.
+        component: the optimizer component of the recipe, built for the current length.
+        groups: the parameter groups.
+        step: number of steps, see ``Position.step``.
+        replace_options: whether to replace all options of the parameter groups; else only values that the schedule
+            controls.
     """
     fresh = component.build(groups)
     built = [dict(group) for group in fresh.param_groups]
@@ -40,7 +41,7 @@ def restart_schedule(
         replay.load_state_dict({"step": step})
     else:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch expects a step of the optimizer before each step of the schedule
+            warnings.simplefilter("ignore")  # torch warns about schedule steps without optimizer steps
             for _ in range(step):
                 replay.step()
     schedule.load_state_dict(replay.state_dict())

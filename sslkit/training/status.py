@@ -12,16 +12,16 @@ from sslkit.training.events import Progress
 from sslkit.training.monitor.throughput import Throughput
 
 LIVE_SECONDS = 2.0
-"""Least time in seconds between two updates of the step while training, because each one waits for the disk."""
+"""Shortest time in seconds between two updates of the step, because each update waits for the disk."""
 
 
 class StatusWriter:
-    """Writer of how far a run is, to ``status.json`` and to progress events.
+    """Writer of a run's state and progress to ``status.json``.
 
     Args:
         run: the run.
-        context: runtime facts of the training.
-        throughput: measures the training's speed.
+        context: facts about the training run.
+        throughput: measures the training speed.
         writes: whether this process writes the file.
     """
 
@@ -33,27 +33,27 @@ class StatusWriter:
         self.last_write = -LIVE_SECONDS
 
     def progress(self, step: int) -> Progress:
-        """Return the progress after ``step``."""
+        """Return the progress after ``step`` steps, for events."""
         context, speed = self.context, (self.throughput.images_per_second, self.throughput.data_wait)
         steps = context.total_steps + context.step_offset
         epoch = (step - context.step_offset) // context.steps_per_epoch
         return Progress(step, steps, epoch, context.epochs, context.steps_per_epoch, *speed)
 
     def write(self, state: State, step: int) -> None:
-        """Write ``status.json``."""
+        """Write a state and the progress after ``step`` steps."""
         if self.writes:
             progress = self.progress(step)
             self.run.write_status(state, progress.step, progress.steps, progress.epoch, progress.epochs)
             self.last_write = time.monotonic()
 
     def write_live(self, step: int) -> None:
-        """Write the step of a running training for ``sslkit runs list``, unless it was written just before."""
+        """Write the current step for ``sslkit runs list``, at most once every ``LIVE_SECONDS``."""
         if time.monotonic() - self.last_write >= LIVE_SECONDS:
-            with suppress(OSError):  # only checkpoints need a disk that can be written
+            with suppress(OSError):  # a full disk must stop training only when a checkpoint is due
                 self.write("running", step)
 
     def write_state(self, state: State) -> None:
-        """Write another state with the progress that ``status.json`` has: the training has not started."""
+        """Write a new state and keep the recorded progress, because training has not started."""
         if self.writes:
             status = self.run.status
             self.run.write_status(state, status.step, status.steps, status.epoch, status.epochs)

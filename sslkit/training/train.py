@@ -118,7 +118,7 @@ def _resume(recipe: Recipe, reporter: Reporter, run: Run, allow: Collection[Chan
         refuse_end_before(saved, run, recipe)
         del content  # Lightning reads the checkpoint again: do not hold two copies during training
         for change in changes.notes:
-            reporter.note(f"warning: {change}: results may differ in their bits")
+            reporter.note(f"warning: {change}: results may differ slightly")
         if assembly.length_changed:
             reporter.note(_describe_move(saved, assembly.position))
         if processes.is_main:

@@ -1,1 +1,1 @@
-"""Checkpoint files: write them, check them, and compare them with what is about to be resumed."""
+"""Write and check checkpoint files, and compare them with the recipe and data of a resume."""

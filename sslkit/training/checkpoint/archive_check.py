@@ -1,8 +1,8 @@
-"""Safety check of a checkpoint's archive before torch reads it: its structure, and what its pickle imports.
+"""Safety check of a checkpoint before torch reads it: the structure of its archive and the imports of its pickle.
 
-``torch.load(weights_only=True)`` imports only names on its list. Other packages may add names to that list, and a small
-compressed archive can fill the memory. ``torch.save`` of tensors and plain values never compresses and imports few
-names, so everything else is refused.
+``torch.load(weights_only=True)`` imports only names on a list of allowed names. Other packages may add names to this
+list, and a small compressed archive can fill the memory. Checkpoints of tensors and plain values are not compressed and
+import only a few names, so this check rejects everything else.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import BinaryIO
 from sslkit.files import open_regular_file
 
 ALLOWED_NAMES = re.compile(r"torch\._utils _rebuild_tensor_v2|collections OrderedDict|torch [A-Z]\w+Storage")
-"""Names that a checkpoint's pickle may import: what rebuilds tensors, and their storages."""
+"""Names that the pickle of a checkpoint may import, as ``module name``; they rebuild tensors."""
 
 
 def find_unsafe_content(path: Path) -> str:
-    """Return why a file must not be read as a checkpoint; empty if it is safe.
+    """Return why a file is unsafe to read as a checkpoint; empty if it is safe.
 
     Raises:
-        OSError: it cannot be opened.
+        OSError: the file cannot be opened.
     """
     with open_regular_file(path) as file:
         try:
@@ -55,7 +55,7 @@ def _check_archive(file: BinaryIO) -> str:
 
 
 def _imported_names(pickled: bytes) -> Iterator[str]:
-    """Yield ``module name`` of everything that a pickle imports, without executing it."""
+    """Yield each name that a pickle imports, as ``module name``, without executing the pickle."""
     for code, argument, _ in pickletools.genops(pickled):
         if code.name in ("GLOBAL", "INST"):
             yield str(argument)

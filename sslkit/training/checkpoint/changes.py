@@ -1,4 +1,4 @@
-"""What has changed since a run was stopped: a resume refuses another recipe or other data unless the user allows it."""
+"""Detect changes since a run was stopped. A resume refuses changes that the user does not allow."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from sslkit.runs.run import Run
 from sslkit.training.provenance import DATA_KEYS
 
 Change = Literal["recipe", "data", "processes", "precision"]
-"""Kinds of changes that a user may allow."""
+"""Kinds of changes that a user may allow with ``--allow``."""
 
 HARDWARE = ("device", "name", "threads", "channels_last")
-"""Keys of the recorded hardware, besides the precision, on which a run's bits may depend."""
+"""Keys of the recorded hardware, other than the precision, that may change rounding errors."""
 
 _ABSENT = object()
-"""Value of a key that a tree does not have."""
+"""Marks a key that only the other dictionary has."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What has changed, one sentence for each difference.
+    """Changes since a run was stopped, as one sentence for each difference.
 
     Attributes:
         allowed: changes that the user allowed.
-        notes: changes that may give other bits but do not need to be allowed, such as versions.
+        notes: changes that may change rounding errors and need no permission, such as library versions.
     """
 
     allowed: tuple[str, ...]
@@ -49,17 +49,17 @@ def refuse_changes(
     now: Mapping[str, Any],
     allow: Collection[Change],
 ) -> Changes:
-    """Compare what is about to be trained with the run's records and its checkpoint.
+    """Compare recipe, data, processes and precision with those of the run, and return the differences.
 
     Args:
         run: the run to resume.
         checkpoint: content of the checkpoint to resume from.
-        assembly: what is about to be trained.
+        assembly: the assembled recipe.
         now: provenance of ``assembly``.
         allow: kinds of changes that the user allows.
 
     Raises:
-        RunError: a change is not allowed, or the checkpoint does not fit the network.
+        RunError: something has changed that the user does not allow, or the checkpoint does not fit the network.
     """
     record = read_provenance(run)
     hardware = record["hardware"]
@@ -68,7 +68,7 @@ def refuse_changes(
         weights = _shapes(checkpoint["state_dict"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"the checkpoints of {run.name} are not sslkit's, or are damaged: {error!r}") from error
-    # The recipe may say "auto" here, so their outcomes are compared below.
+    # These may be "auto" in the recipe, so their resolved values are compared below.
     separate = ("devices", "nodes", "precision")
     recipes = (_without(recipe, separate), _without(assembly.recipe.resolved(), separate))
     precision = hardware["precision"]
@@ -105,10 +105,10 @@ def refuse_changes(
 
 
 def refuse_end_before(saved: Position, run: Run, recipe: Recipe) -> None:
-    """Refuse a recipe that ends before the position of the checkpoint.
+    """Check that the recipe has at least as many epochs as are already trained.
 
     Raises:
-        RunError: it does.
+        RunError: the recipe has fewer epochs.
     """
     if recipe.train.epochs < saved.epoch:
         raise RunError(
@@ -118,12 +118,12 @@ def refuse_end_before(saved: Position, run: Run, recipe: Recipe) -> None:
 
 
 def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the shape of each tensor by name; None for an extra state, which is not a tensor."""
+    """Return a mapping from name to tensor shape; the value is None for entries that are not tensors."""
     return {name: tuple(value.shape) if isinstance(value, Tensor) else None for name, value in state.items()}
 
 
 def _without(recipe: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """Return the recipe without some keys of its section ``[train]``."""
+    """Return the recipe without the keys ``names`` of its section ``[train]``."""
     train = recipe.get("train", {})
     return recipe | {"train": {name: value for name, value in train.items() if name not in names}}
 
@@ -133,13 +133,13 @@ def _subset(record: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]
 
 
 def _versions(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return the versions of the libraries and of each distribution that provides a component."""
+    """Return the recorded versions of libraries and of distributions that provide components."""
     distributions = {item["distribution"]: item["version"] for item in record["components"].values()}
     return distributions | dict(record["versions"])
 
 
 def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
-    """Yield each difference of two trees, such as ``optimizer.lr was 0.1, is 0.2``."""
+    """Yield each difference between two nested values, such as ``optimizer.lr was 0.1, is 0.2``."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in [*before, *(key for key in now if key not in before)]:
             inner = f"{path}.{key}" if path else str(key)

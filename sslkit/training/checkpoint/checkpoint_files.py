@@ -1,7 +1,7 @@
-"""Checkpoint files: written atomically, named by step and checksum, and read without executing anything.
+"""Write checkpoint files atomically, with step and checksum in the name; read them without executing code.
 
-``step-30-8c1d0e6f5a2b9d47.ckpt`` was saved after step 30. The hexadecimal part is the beginning of the SHA-256 of its
-content. A single rename makes name and content visible, so no checkpoint exists without its checksum.
+``step-30-8c1d0e6f5a2b9d47.ckpt`` was saved after step 30. The 16 hexadecimal digits are the start of the SHA-256 of the
+file's content. One rename publishes content and name together, so that every checkpoint has its checksum.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Checkpoint:
     """A checkpoint file.
 
     Attributes:
-        step: optimizer steps taken when it was saved.
-        checksum: first 16 hexadecimal digits of the SHA-256 of its content.
+        step: number of optimizer steps taken when the checkpoint was saved.
+        checksum: first 16 hexadecimal digits of the SHA-256 of the file's content.
         path: the file.
     """
 
@@ -39,7 +39,7 @@ class Checkpoint:
     path: Path
 
     def damage(self) -> str:
-        """Return why it cannot be used, as a clause that starts with "it"; empty if it is valid."""
+        """Return why the checkpoint cannot be used, as a clause that starts with "it"; empty if it is valid."""
         try:
             with open_regular_file(self.path) as file:
                 matches = hashlib.file_digest(file, "sha256").hexdigest().startswith(self.checksum)
@@ -47,7 +47,7 @@ class Checkpoint:
             return f"it cannot be read: {error.strerror or error}"
         if not matches:
             return "its content does not match the checksum in its name"
-        # A forged file can have the checksum of its own content, so the content is checked, too.
+        # An untrusted file can have a correct checksum, so the content is checked, too.
         content, reason = _read(self.path)
         if not reason and content["global_step"] != self.step:
             reason = f"is of step {content['global_step']}"
@@ -62,7 +62,7 @@ def list_checkpoints(folder: Path) -> list[Checkpoint]:
 
 
 def newest_valid(folder: Path) -> tuple[Checkpoint | None, dict[str, str]]:
-    """Return the newest valid checkpoint, and the damage of each newer one by file name."""
+    """Return the newest valid checkpoint, and a mapping from name to damage of each newer checkpoint."""
     damaged: dict[str, str] = {}
     for checkpoint in list_checkpoints(folder):
         damage = checkpoint.damage()
@@ -86,15 +86,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         write_atomic(path.with_stem(f"{path.stem}-{hashlib.sha256(data).hexdigest()[:16]}"), data)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
-        """Read a checkpoint with the function of this name."""
+        """Read a checkpoint with ``load_checkpoint`` of this module."""
         return load_checkpoint(Path(path))
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of tensors and plain values to the CPU.
+    """Read a checkpoint; all tensors are on the CPU.
 
     Raises:
-        RunError: the file is missing or damaged, or contains anything else.
+        RunError: the file is missing or damaged, or contains other objects than tensors and plain values.
     """
     if not path.exists():
         raise RunError(f"there is no checkpoint {path}: the run was stopped before its first")
@@ -105,7 +105,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], str]:
-    """Return the content of a checkpoint, and why it cannot be used; empty if it is valid."""
+    """Return the content of a checkpoint and an empty string, or an empty mapping and why it cannot be used."""
     try:
         if unsafe := find_unsafe_content(path):
             return {}, f"is refused: {unsafe}"

@@ -1,4 +1,4 @@
-"""When a training saves a checkpoint, which checkpoint is the best, and which ones are kept."""
+"""Decide when to save a checkpoint, which checkpoint is the best, and which checkpoints to keep."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from sslkit.training.checkpoint.checkpoint_files import Checkpoint, list_checkpo
 
 
 class CheckpointPolicy:
-    """Rules for saving: at which steps, which checkpoint is the best, and how many of the newest to keep.
+    """Policy of a run's checkpoints: when to save, which checkpoint is the best, and which checkpoints to keep.
 
     Args:
         folder: the folder of the run's checkpoints.
-        settings: the recipe's section ``train``.
-        context: runtime facts of the training.
+        settings: the section ``[train]`` of the recipe.
+        context: facts about the training run.
 
     Attributes:
         epoch_loss: mean loss of the last complete epoch.
-        best_loss: lowest ``epoch_loss`` at the time of a checkpoint.
-        best_step: step of that checkpoint; 0 before the first checkpoint.
+        best_loss: ``epoch_loss`` of the best checkpoint, which is the lowest.
+        best_step: step of the best checkpoint; 0 before the first checkpoint.
     """
 
     def __init__(self, folder: Path, settings: TrainSection, context: Context) -> None:
@@ -39,18 +39,18 @@ class CheckpointPolicy:
         self.best_step = 0
 
     def forget_losses(self) -> None:
-        """Restart the comparison of losses; needed when the set of summed losses changes."""
+        """Restart the search for the best checkpoint, because new losses are not comparable with old losses."""
         self.epoch_loss = self.best_loss = math.inf
 
     def save(self, trainer: pl.Trainer, step: int) -> None:
-        """Save a checkpoint, in every process, and remove those that are no longer kept."""
+        """Save a checkpoint and remove outdated checkpoints. All processes must call this method."""
         if self.epoch_loss < self.best_loss:
             self.best_loss, self.best_step = self.epoch_loss, step
         self.saver.save(trainer, step, self.best_step)
         self.interval.restart()
 
     def link(self, step: int) -> None:
-        """Point ``last.ckpt`` at the checkpoint of ``step``, which a run resumes from."""
+        """Point the links ``last.ckpt`` and ``best.ckpt`` to the right checkpoints, after a resume from ``step``."""
         self.saver.link(step, self.best_step)
 
     def state_dict(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class CheckpointPolicy:
 
 
 class CheckpointInterval:
-    """Interval between checkpoints: ``"500 steps"``, ``"2 epochs"``, ``"10 minutes"`` or ``"10%"``."""
+    """Interval between checkpoints, such as ``"500 steps"``, ``"2 epochs"``, ``"10 minutes"`` or ``"10%"``."""
 
     def __init__(self, text: str, context: Context) -> None:
         count, unit = parse_duration(text)
@@ -79,12 +79,12 @@ class CheckpointInterval:
         return time.monotonic() - self.last_save >= 60 * self.minutes
 
     def restart(self) -> None:
-        """Restart the clock, in every process: clocks differ, and all processes save when one of them is due."""
+        """Restart the clock after a checkpoint. Call this in all processes, because all save when one is due."""
         self.last_save = time.monotonic()
 
 
 class CheckpointSaver:
-    """Writer that keeps the newest checkpoints and the best one, with links ``last.ckpt`` and ``best.ckpt``.
+    """Writer that keeps the newest checkpoints and the best one, and the links ``last.ckpt`` and ``best.ckpt``.
 
     Args:
         folder: the folder of the checkpoints.
@@ -95,13 +95,13 @@ class CheckpointSaver:
         self.folder = folder
         self.keep = keep
         self.verified = False
-        """Whether this process has read back one of its checkpoints."""
+        """Whether this process has already checked that its checkpoints can be read."""
 
     def save(self, trainer: pl.Trainer, step: int, best_step: int) -> None:
-        """Write the state after ``step`` and remove checkpoints that are no longer kept.
+        """Save a checkpoint after ``step`` and remove outdated checkpoints.
 
         Raises:
-            TrainingError: the first checkpoint cannot be read back because of a component's state.
+            TrainingError: the first checkpoint cannot be read because of a component's state.
         """
         trainer.save_checkpoint(self.folder / f"step-{step}.ckpt")
         if trainer.is_global_zero:
@@ -109,7 +109,7 @@ class CheckpointSaver:
             self.prune(step, best_step)
 
     def _verify_first(self, step: int) -> None:
-        """Read the first checkpoint back: a state that cannot be resumed must fail now, not after days."""
+        """Check that the first checkpoint can be read, so that an invalid state fails early instead of at a resume."""
         if self.verified:
             return
         self.verified = True
@@ -123,10 +123,9 @@ class CheckpointSaver:
             )
 
     def prune(self, step: int, best_step: int) -> None:
-        """Update the links after ``step`` was saved, and remove checkpoints that are not kept.
+        """Update the links after ``step`` was saved, and remove outdated checkpoints.
 
-        Checkpoints after ``step`` are damaged ones that a resume skipped; they are removed only now that a newer valid
-        one exists.
+        Checkpoints of later steps are damaged and were skipped by a resume; they are removed, too.
         """
         kept = self.link(step, best_step)
         for checkpoint in list_checkpoints(self.folder):
@@ -136,7 +135,7 @@ class CheckpointSaver:
     def link(self, step: int, best_step: int) -> list[Checkpoint]:
         """Update the links and return the checkpoints to keep.
 
-        If two checkpoints have the same step (one is damaged), the one written last counts.
+        If two checkpoints have the same step, the older file is damaged and is not kept.
         """
         by_step = {checkpoint.step: checkpoint for checkpoint in sorted(list_checkpoints(self.folder), key=_written_at)}
         steps = [number for number in sorted(by_step) if number <= step]

@@ -1,4 +1,4 @@
-"""Global random state of this process: Python, NumPy, torch and its devices."""
+"""Global random state of this process: Python, NumPy, PyTorch and its GPU."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 
 
 def get_random_state() -> dict[str, Any]:
-    """Return the states as tensors and plain values."""
+    """Return the global random state as tensors and plain values."""
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = numpy.random.get_state(legacy=True)
     return {
         "torch": torch.get_rng_state(),
-        # Only this process's device; other devices belong to other processes.
+        # Only the GPU of this process, because other GPUs belong to other processes.
         "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
         "mps": [torch.mps.get_rng_state()] if torch.backends.mps.is_available() else [],
         "python": [version, list(words), gauss],
@@ -30,7 +30,7 @@ def get_random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Restore a state that ``get_random_state`` returned."""
+    """Restore a random state that ``get_random_state`` returned."""
     torch.set_rng_state(state["torch"])
     if state["cuda"]:
         torch.cuda.set_rng_state(state["cuda"][0])

@@ -1,7 +1,7 @@
-"""The parts of a checkpoint that sslkit reads or requires; a checkpoint without one of them cannot resume a run.
+"""Schema of a checkpoint: the required keys and their types.
 
-Lightning's and torch's own state is only required to be there: its layout is theirs, and they check it when they load
-it. Additional keys are allowed everywhere.
+The states of Lightning and PyTorch are only required to exist, because these libraries check the content when they load
+it. Additional keys are allowed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Table = dict[str, Any]
 
 def _check_tensors(state: Table) -> Table:
     for name, value in state.items():
-        # A module's get_extra_state may return any plain value.
+        # get_extra_state of a module may return any plain value.
         if not isinstance(value, Tensor) and not name.endswith("_extra_state"):
             raise ValueError(f"{name} is not a tensor")
     return state
@@ -38,7 +38,7 @@ def _check_collapse_detector(state: Table) -> Table:
 def _check_random_state(state: Any) -> Any:
     before = get_random_state()
     try:
-        # Without the devices' states: which device this process uses is not decided yet.
+        # Without GPU states, because the GPU of this process is not chosen yet.
         set_random_state({**state, "cuda": [], "mps": []})
     except (ValueError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
         raise ValueError(f"it does not fit ({error!r})") from error
@@ -108,12 +108,12 @@ class _Checkpoint(TypedDict):
     position: _Position
 
 
-# A setting of pydantic that TypedDict does not declare.
+# pydantic reads this attribute, which TypedDict does not declare.
 _Checkpoint.__pydantic_config__ = ConfigDict(strict=True, arbitrary_types_allowed=True)  # type: ignore[attr-defined]
 
 
 def find_schema_error(checkpoint: Any) -> str:
-    """Return which required parts a checkpoint lacks, or the first invalid one; empty if a resume can read it."""
+    """Return which required keys a checkpoint lacks, or the first invalid value; empty if it is valid."""
     try:
         TypeAdapter(_Checkpoint).validate_python(checkpoint)
     except ValidationError as error:

@@ -1,1 +1,1 @@
-"""Training in several processes: launch, connect and stop them."""
+"""Launch, connect and stop the processes of distributed training."""

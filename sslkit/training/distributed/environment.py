@@ -1,4 +1,4 @@
-"""What launched this process as one of several: torchrun, SLURM or sslkit; and how many processes it launched."""
+"""Detect the launcher of this process (torchrun, SLURM or sslkit) and the number of launched processes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ EXTERNAL_LAUNCHERS: dict[type[ClusterEnvironment], str] = {
 
 
 def cluster_environment() -> ClusterEnvironment | None:
-    """Return the environment of the launcher that started this process as one of several; None without a launcher."""
+    """Return the environment of the launcher that started this process; None without a launcher."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Lightning warns where srun is installed but was not used
+        warnings.simplefilter("ignore")  # Lightning warns if srun is installed but was not used
         for kind in EXTERNAL_LAUNCHERS:
             if kind.detect():
                 return kind()
@@ -32,13 +32,13 @@ def cluster_environment() -> ClusterEnvironment | None:
 
 
 def launcher_name() -> str:
-    """Return ``SLURM``, ``torchrun`` or ``sslkit``."""
+    """Return the launcher of this process: ``SLURM``, ``torchrun`` or ``sslkit``."""
     environment = cluster_environment()
     return next((name for kind, name in EXTERNAL_LAUNCHERS.items() if isinstance(environment, kind)), "sslkit")
 
 
 def is_main_process() -> bool:
-    """Return whether this process writes files and reports; known before the processes are connected."""
+    """Return whether this process writes files and reports progress; works before the processes are connected."""
     environment = cluster_environment()
     if isinstance(environment, LightningEnvironment):
         return not (environment.local_rank() or environment.node_rank())
@@ -53,7 +53,7 @@ def devices_per_node(train: TrainSection, device: str) -> int:
         device: ``cpu``, ``cuda`` or ``mps``.
 
     Raises:
-        InputError: this node has fewer devices, or an external launcher started another number of processes.
+        InputError: this node has too few devices, or SLURM or torchrun started a different number of processes.
     """
     available = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device, 0)
     launched = _externally_launched()
@@ -72,10 +72,10 @@ def devices_per_node(train: TrainSection, device: str) -> int:
 
 
 def require_single_process(command: str) -> None:
-    """Refuse a command that every process would run and save again.
+    """Check that ``command`` runs in only one process, because each process would save the result again.
 
     Raises:
-        InputError: an external launcher started several processes.
+        InputError: SLURM or torchrun started more than one process.
     """
     launched = _externally_launched()
     if launched > 1:
@@ -87,6 +87,6 @@ def require_single_process(command: str) -> None:
 
 
 def _externally_launched() -> int:
-    """Return how many processes SLURM or torchrun started; 0 without them."""
+    """Return the number of processes that SLURM or torchrun started; 0 without these launchers."""
     environment = cluster_environment()
     return environment.world_size() if type(environment) in EXTERNAL_LAUNCHERS and environment is not None else 0

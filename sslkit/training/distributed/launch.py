@@ -1,6 +1,6 @@
-"""Launch the processes of a training on one machine, forward their events, and stop all when one fails.
+"""Launch the processes of a training run on one machine, forward their events, and stop all if one fails.
 
-Each process does what it would do if torchrun or SLURM had started it.
+Each process behaves as if torchrun or SLURM had started it.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ from sslkit.training.events import Event, Reporter
 Result = TypeVar("Result")
 
 GRACE_PERIOD = 10.0
-"""Seconds that the other processes have to end once one has failed."""
+"""Seconds after a failed process in which the other processes must end before they are killed."""
 
 
 def launch(function: Callable[..., Result], recipe: Recipe, reporter: Reporter, *arguments: Any) -> Result:
-    """Run ``function(recipe, reporter, *arguments)`` in as many processes as the recipe asks for.
+    """Run ``function(recipe, reporter, *arguments)`` in the number of processes that the recipe sets.
 
-    It runs in this process where the recipe asks for one, or where torchrun or SLURM started this one. Else it runs in
-    new processes.
+    ``function`` runs in this process if the recipe sets one process, or if torchrun or SLURM started this process.
+    Otherwise it runs in new processes.
 
     Args:
         function: a function defined at the top level of a module.
         recipe: a checked recipe.
-        reporter: receives, in this process, the events of the main process.
-        arguments: further arguments, which must be picklable.
+        reporter: receives the events of the main process; runs in this process.
+        arguments: more arguments of ``function``, which must be picklable.
 
     Returns:
-        The result of the main process.
+        The result of the main process (rank 0).
 
     Raises:
-        InputError: there are too few devices, or a component cannot be imported in another process.
+        InputError: this machine has too few devices, or a new process cannot import a component.
         TrainingError: a process was killed or ended early.
         Exception: the exception of the first process that failed.
     """
@@ -77,7 +77,7 @@ def launch(function: Callable[..., Result], recipe: Recipe, reporter: Reporter, 
 
 
 def _registered(recipe: Recipe) -> dict[str, bytes]:
-    """Return the pickled components of the recipe that this process registered, by name."""
+    """Return a mapping from name to pickled class of the components that this process registered."""
     registered = {}
     for entry in (spec.entry for spec in recipe.components if spec.entry.distribution == THIS_PROCESS):
         try:
@@ -88,20 +88,20 @@ def _registered(recipe: Recipe) -> dict[str, bytes]:
 
 
 class _Launch:
-    """The launched processes, from their start to their end."""
+    """Launch of new processes: starts them, receives their messages and waits until they end."""
 
     def __init__(self, task: bytes, devices: int, reporter: Reporter) -> None:
         self.reporter = reporter
         self.stop_signals: list[signal.Signals] = []
-        """Stop signals received so far."""
+        """Stop signals that this process has received."""
         self.reporter_error: BaseException | None = None
-        """What the reporter raised; it receives no more events."""
+        """Exception that the reporter raised. The reporter then receives no more events."""
         self.outcomes: dict[int, Succeeded | Failed] = {}
-        """By rank."""
+        """Mapping from rank to the outcome of the process."""
         pipes = [Pipe(duplex=False) for _ in range(devices)]
         senders = [sender for _, sender in pipes]
         self.pipes = {receiver: rank for rank, (receiver, _) in enumerate(pipes)}
-        # The fork server imports everything once and forks each process; torch's warnings about that are expected.
+        # The fork server imports all modules once, then forks. Hide torch's warnings about the fork.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         set_forkserver_preload(["sslkit.training.train"])
         with _handle_signals(signal.SIG_IGN, [signal.SIGINT]):
@@ -116,7 +116,7 @@ class _Launch:
             sender.close()
 
     def result(self) -> Any:
-        """Wait for all processes and return the result of the main one.
+        """Wait for all processes and return the result of the main process.
 
         Raises:
             BaseException: the exception of the first process that failed, or of the reporter.
@@ -139,16 +139,16 @@ class _Launch:
         return outcome.result
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        """Ask all processes to stop after the same step; a second Ctrl-C does not wait for them."""
+        """Ask all processes to stop after the same step; on a second Ctrl-C, raise ``KeyboardInterrupt``."""
         if self.stop_signals and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.stop_signals.append(signal.Signals(number))
         for process in self.processes:
-            # SIGTERM, because the terminal has sent SIGINT to all processes, and a second SIGINT stops at once.
+            # SIGTERM, because a process that received SIGINT twice would stop without saving.
             process.terminate()
 
     def _receive_until_all_end(self) -> None:
-        """Receive messages until all processes have ended, or until the grace period after a failure is over."""
+        """Receive messages until all processes have ended, at most ``GRACE_PERIOD`` after one has failed."""
         running = {process.sentinel: process for process in self.processes}
         failed_at = float("inf")
         while running and (left := failed_at + GRACE_PERIOD - time.monotonic()) > 0:
@@ -167,7 +167,7 @@ class _Launch:
     def _receive(self, pipe: connection.Connection) -> None:
         try:
             message = pipe.recv()
-        except (EOFError, OSError, pickle.UnpicklingError):  # the process has ended, perhaps within a message
+        except (EOFError, OSError, pickle.UnpicklingError):  # the process has ended, maybe within a message
             del self.pipes[pipe]
             return
         if isinstance(message, (Succeeded, Failed)):
@@ -183,20 +183,23 @@ class _Launch:
         except KeyboardInterrupt:
             raise  # a second Ctrl-C within the reporter
         except BaseException as error:
-            # A killed process loses the steps since its checkpoint; a terminated one saves first.
+            # Terminate instead of kill: a terminated process saves a checkpoint first.
             self.reporter_error = error
             for process in self.processes:
                 process.terminate()
 
     def _error(self, killed: set[int]) -> BaseException | None:
-        """Return why the training failed: a process that died without a message comes first, as the cause of others."""
+        """Return the error that made training fail; None if all processes succeeded.
+
+        A process that died without a message takes precedence, because it can cause errors in other processes.
+        """
         count = len(self.processes)
         for rank, process in enumerate(self.processes):
             code = process.exitcode
             if rank in killed or rank in self.outcomes:
                 continue
             if self.stop_signals and code == -signal.SIGTERM:
-                return KeyboardInterrupt()  # it had not started to train
+                return KeyboardInterrupt()  # the process had not started training
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
             hint = ", as the system does when memory runs out" if code == -signal.SIGKILL else ""
             return TrainingError(
@@ -209,7 +212,7 @@ class _Launch:
 
 @contextmanager
 def _handle_signals(handler: Any, numbers: Iterable[signal.Signals]) -> Iterator[None]:
-    """Handle some signals with ``handler`` within the block; does nothing outside the main thread."""
+    """Handle signals with ``handler`` inside the ``with`` block; do nothing outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

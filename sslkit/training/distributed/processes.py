@@ -1,4 +1,4 @@
-"""The connected processes of a training, and what they exchange."""
+"""Connect the processes of a training run and exchange values between them."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from sslkit.training.distributed.environment import devices_per_node
 Value = TypeVar("Value")
 
 HOST_TIMEOUT = timedelta(hours=1)
-"""Longest wait for another process: the main one may evaluate and save, but a lost machine must not block for ever."""
+"""Longest wait for another process. It must be long enough for validation and saving in the main process."""
 
 
 @contextmanager
 def detect_lost_process() -> Iterator[None]:
-    """Turn the error of a collective call whose peer has ended into a message for the user.
+    """Replace PyTorch's error about a lost process by a ``TrainingError`` with an explanation.
 
     Raises:
-        TrainingError: another process ended before this one.
+        TrainingError: another process ended during a collective operation in the ``with`` block.
     """
     try:
         yield
     except RuntimeError as error:
-        # gloo has no exception class of its own.
+        # gloo raises a plain RuntimeError.
         if isinstance(error, torch.distributed.DistError) or "gloo/transport" in str(error):
             raise TrainingError(
                 "another process ended, and this one cannot continue without it: see the message of that process for "
@@ -42,13 +42,13 @@ def detect_lost_process() -> Iterator[None]:
 
 
 class Processes:
-    """The processes of a training; this base class is a single process.
+    """The processes of a training run. This base class is a single process.
 
-    Values are exchanged between hosts, so no method waits for a device.
+    Values are exchanged through CPU memory, so that no method waits for a GPU.
 
     Attributes:
-        world: the world that components are given.
-        is_main: whether this process writes files and reports.
+        world: the ``World`` in the context of components.
+        is_main: whether this process writes files and reports progress.
         devices: number of processes on each node.
     """
 
@@ -58,29 +58,29 @@ class Processes:
         self.devices = devices
 
     def local_main_process_first(self) -> AbstractContextManager[None]:
-        """Return a context that the first process of each node runs before the others, for example to download."""
+        """Return a context manager whose block runs first in one process per node, for example to download files."""
         return nullcontext()
 
     def any_process(self, *flags: bool) -> tuple[bool, ...]:
-        """Return, for each flag, whether it is set in any process."""
+        """Return whether each flag is True in at least one process."""
         return flags
 
     def broadcast(self, value: Value) -> Value:
-        """Return the main process's value."""
+        """Return the value of the main process in all processes."""
         return value
 
     def gather(self, value: Value) -> list[Value]:
-        """Return the values of all processes, by rank."""
+        """Return the values of all processes, in order of rank."""
         return [value]
 
 
 class DistributedProcesses(Processes):
-    """Several processes, connected by Lightning."""
+    """More than one process, connected by Lightning Fabric."""
 
     def __init__(self, fabric: Fabric, devices: int) -> None:
         super().__init__(DistributedWorld(), devices)
         self.fabric = fabric
-        # A group of its own, because the default one may be on the devices.
+        # A separate CPU group, because the default group may use the GPUs.
         self.host_group: Any = torch.distributed.new_group(backend="gloo", timeout=HOST_TIMEOUT)
 
     def local_main_process_first(self) -> AbstractContextManager[None]:
@@ -103,14 +103,14 @@ class DistributedProcesses(Processes):
 
 
 def connect(train: TrainSection, device: str) -> Processes:
-    """Connect the processes of this training.
+    """Connect this process to the other processes of the training run.
 
     Args:
         train: section ``[train]`` of the recipe.
         device: ``cpu``, ``cuda`` or ``mps``.
 
     Raises:
-        InputError: the number of processes is not the recipe's.
+        InputError: the number of processes differs from that of the recipe.
     """
     devices = devices_per_node(train, device)
     if devices * train.nodes == 1:

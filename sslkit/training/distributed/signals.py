@@ -1,6 +1,6 @@
-"""Stopping a training after its current step, by Ctrl-C, SIGTERM, SIGHUP or SLURM's timeout signal.
+"""Stop training after the current step on Ctrl-C, SIGTERM, SIGHUP or SLURM's timeout signal.
 
-A second Ctrl-C stops at once. A closed terminal sends SIGHUP; under ``nohup`` it stays ignored.
+A second Ctrl-C stops immediately. A closed terminal sends SIGHUP, which is ignored if training runs under ``nohup``.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from sslkit.training.distributed import slurm
 
 
 def stop_signals() -> tuple[signal.Signals, ...]:
-    """Return the signals that stop a training in this process."""
+    """Return the signals that stop training in this process."""
     sighup_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return (signal.SIGINT, signal.SIGTERM, *([] if sighup_ignored else [signal.SIGHUP]))
 
 
 class StopSignal:
-    """Receiver of the signals that stop a training.
+    """Receiver of the signals that stop training.
 
     Attributes:
-        requested: name of the received signal; empty before any. SLURM's timeout signal takes precedence.
+        requested: name of the last received signal; empty without a signal. SLURM's timeout signal is never replaced by
+            a later signal.
     """
 
     def __init__(self) -> None:
@@ -33,19 +34,19 @@ class StopSignal:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
-        # SLURM may send SIGTERM after its timeout signal, and the job must be requeued nevertheless.
+        # SLURM may send SIGTERM after its timeout signal, and the job must still be requeued.
         if self.requested != slurm.TIMEOUT_SIGNAL.name:
             self.requested = signal.Signals(number).name
 
     def install_handlers(self) -> None:
-        """Handle the signals here. Call it when training starts, after Lightning has installed its own handlers."""
+        """Install the signal handlers. Call this method after Lightning has installed its own handlers."""
         if threading.current_thread() is threading.main_thread():
             for number in (*stop_signals(), *([slurm.TIMEOUT_SIGNAL] if slurm.job_id() else [])):
                 signal.signal(number, self._receive)
 
     @contextmanager
     def restore_handlers(self) -> Iterator[None]:
-        """Restore the previous handlers after the block; does nothing outside the main thread."""
+        """Restore the previous signal handlers after the ``with`` block; do nothing outside the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -1,7 +1,7 @@
-"""SLURM jobs: a job that is preempted or reaches its time limit is requeued, and its run continues there.
+"""Requeue SLURM jobs that are preempted or reach their time limit, and find their run after the restart.
 
-Lightning's handler saves within the step in which the signal arrives. Here the step ends first, so a resumed run has
-the same bits as an uninterrupted one.
+Lightning's own signal handler saves in the middle of a step. sslkit completes the step first, so that a resumed run is
+bit-identical to an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TIMEOUT_SIGNAL = signal.SIGUSR1
 
 
 def job_id() -> str:
-    """Return this job's id, with the task id of an array job; empty outside SLURM and in its interactive shells."""
+    """Return the id of this SLURM job, with the task id of an array job; empty outside batch jobs."""
     if not SLURMEnvironment.detect():
         return ""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
@@ -31,7 +31,7 @@ def job_id() -> str:
 
 
 def requeue() -> str:
-    """Requeue this job; return a message that says whether that worked."""
+    """Try to requeue this SLURM job; return a message that reports success or failure."""
     try:
         done = subprocess.run(["scontrol", "requeue", job_id()], capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.SubprocessError) as error:
@@ -42,7 +42,7 @@ def requeue() -> str:
 
 
 def requeued_run(runs: Path, recipe: str) -> Run | None:
-    """Return the run of the same recipe that this job started before it was requeued; None without one."""
+    """Return the run of the same recipe that this job started before it was requeued; None if not found."""
     if not job_id() or os.environ.get("SLURM_RESTART_COUNT", "0") in ("", "0"):
         return None
     for run in reversed(list(all_runs(runs))):

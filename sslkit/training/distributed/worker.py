@@ -1,4 +1,4 @@
-"""One launched process of a training: it runs its task and sends events and the outcome to its parent."""
+"""Run the task of a launched process, and send its events and its outcome to the parent process."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from sslkit.training.events import Event, Reporter
 
 @dataclass(frozen=True)
 class Task:
-    """What each process runs.
+    """Task that each launched process runs: ``function(recipe, reporter, *arguments)``.
 
     Attributes:
-        function: called with recipe, reporter and arguments.
-        document: the recipe as written.
-        registered: pickled component classes that the parent registered, by name.
-        arguments: further arguments.
+        function: the function.
+        document: the document of the recipe.
+        registered: mapping from name to pickled class of the components that the parent registered.
+        arguments: arguments after recipe and reporter.
         environment: the parent's environment variables.
         working_directory: the parent's working directory.
     """
@@ -48,14 +48,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Succeeded:
-    """Outcome of a process that returned; ``result`` is the main process's, else None."""
+    """Outcome of a process that succeeded; ``result`` is None except in the main process."""
 
     result: Any
 
 
 @dataclass(frozen=True)
 class Failed:
-    """Outcome of a process that raised: the exception, and the time in seconds since the epoch."""
+    """Outcome of a process that raised an exception; ``time`` is Unix time in seconds."""
 
     error: BaseException
     time: float
@@ -66,11 +66,11 @@ def run_worker(rank: int, port: int, task: bytes, pipes: list[Connection]) -> No
 
     Args:
         rank: rank of this process.
-        port: local port at which the processes connect.
+        port: local port that the processes use to connect.
         task: the pickled ``Task``.
-        pipes: one connection to the parent for each rank.
+        pipes: connections to the parent, one for each rank.
     """
-    # A terminal sends Ctrl-C to every process; the parent decides what it means.
+    # A terminal sends Ctrl-C to every process, but only the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_stop_without_parent, daemon=True).start()
     pipe = pipes.pop(rank)
@@ -87,7 +87,7 @@ def run_worker(rank: int, port: int, task: bytes, pipes: list[Connection]) -> No
 
 
 def _stop_without_parent() -> None:
-    """Terminate this process once the parent has ended; a training that has started stops after its step."""
+    """Send SIGTERM to this process when the parent ends. Training that has started then stops after its step."""
     parent = parent_process()
     assert parent is not None
     parent.join()
@@ -97,10 +97,10 @@ def _stop_without_parent() -> None:
 def _run_task(rank: int, port: int, task: Task, pipe: Connection) -> Any:
     os.environ.clear()
     os.environ.update(task.environment)
-    # Lightning then joins these processes and launches none.
+    # With these variables, Lightning connects to the launched processes instead of launching its own.
     os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     os.chdir(task.working_directory)
-    # Standard output is for results, and the parent prints them.
+    # Standard output is for results, which only the parent prints.
     sys.stdout.flush()
     if rank == 0:
         os.dup2(2, 1)
@@ -127,18 +127,18 @@ def not_importable_error(name: str, error: Exception) -> InputError:
 
 
 def _picklable(error: BaseException) -> BaseException:
-    """Return an error that the parent can raise; an unexpected one carries its traceback as text."""
+    """Return an exception that can be pickled; unexpected exceptions get their traceback as a note or message."""
     if not isinstance(error, (SslkitError, OSError, KeyboardInterrupt)):
         error.add_note("".join(traceback.format_exception(error)))
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:  # a third-party exception may raise anything here
+    except Exception:  # third-party exceptions may raise any error here
         return RuntimeError("".join(traceback.format_exception(error)))
     return error
 
 
 class _PipeReporter(Reporter):
-    """Reporter that sends events to the parent, while there is one."""
+    """Reporter that sends events to the parent process, as long as it runs."""
 
     def __init__(self, pipe: Connection) -> None:
         self.pipe = pipe

@@ -1,1 +1,1 @@
-"""Measurements during training: losses, throughput, validation metrics and collapse."""
+"""Measurements during training: losses, throughput, validation metrics and collapse metrics."""

@@ -1,4 +1,4 @@
-"""Selection of the classifier that represents a run whose head has several."""
+"""Select the classifier that evaluation uses if the head has more than one."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from sslkit.training.learner import Learner
 
 
 class ClassifierSelection:
-    """The classifier that the recipe's ``evaluation.classifier`` selects in the run's head.
+    """Selection of a classifier by the recipe's ``evaluation.classifier``.
 
     Attributes:
-        head: name of the head; empty if no head has classifiers.
-        classifiers: number of classes of each of its classifiers.
-        losses: by head, the summed losses of its classifiers ``[classifiers]`` in the last complete epoch.
+        head: name of the head for evaluation; empty without heads.
+        classifiers: number of classes of each classifier of this head.
+        losses: mapping from head name to the losses of its classifiers, summed over the last complete epoch. Each is a
+            tensor with one value per classifier.
     """
 
     def __init__(self, learner: Learner) -> None:
@@ -27,10 +28,11 @@ class ClassifierSelection:
 
     @property
     def index(self) -> int:
-        """Index of the classifier in the head.
+        """Index of the selected classifier in the head.
 
-        ``lowest-loss`` compares the losses of the last complete epoch relative to ln K, the loss of a uniform guess
-        over K classes, so that classifiers of different sizes are comparable. Before that epoch it is 0.
+        ``lowest-loss`` selects the classifier with the lowest loss in the last complete epoch. Losses are divided by
+        ln K, the loss of a uniform guess over K classes, to compare classifiers with different numbers of classes.
+        Before the first complete epoch, the index is 0.
         """
         if isinstance(self.setting, int):
             return self.setting
@@ -40,10 +42,10 @@ class ClassifierSelection:
         return int((losses / torch.tensor(self.classifiers).log()).argmin())
 
     def check(self) -> None:
-        """Check that the last step returned the losses that ``lowest-loss`` needs.
+        """Check that the last step returned the loss of each classifier if ``lowest-loss`` needs it.
 
         Raises:
-            RecipeError: it did not.
+            RecipeError: no loss of the recipe returns these values.
         """
         method = self.learner.method
         trained = {method.loss_heads[name] for name in method.active_losses(self.learner.epochs_completed)}

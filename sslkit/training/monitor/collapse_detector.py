@@ -1,4 +1,4 @@
-"""Detector of collapsed training: reports when a network no longer separates images, and what usually helps."""
+"""Detect that a network no longer separates images (collapse), and report what usually helps."""
 
 from __future__ import annotations
 
@@ -7,53 +7,58 @@ from collections.abc import Mapping
 from typing import Any
 
 MIN_VIEW_CONTRAST = 1e-3
-"""Contrast between views of different images, in standard deviations of the data, below which views show nothing."""
+"""Contrast between views of different images below which views are all alike, in standard deviations of the data."""
 
 MIN_FEATURE_STD = 1e-3
-"""Standard deviation of features below which they are one point; healthy networks have 0.01 to 1."""
+"""Standard deviation of features below which all features are equal; healthy networks have 0.01 to 1."""
 
 MIN_ENTROPY_KEPT = 0.75
-"""Share of the untrained features' entropy (the log of the effective rank) below which directions are lost.
+"""Ratio of log effective rank to its value before training, below which features have lost too many directions.
 
-Failed trainings kept 0.35 to 0.71, from rank 28 and from 355. Healthy ones kept at least 0.77 after the first epoch and
-0.82 at the end.
+Measured in failed runs: 0.35 to 0.71. In healthy runs: at least 0.77 after the first epoch and 0.82 at the end.
 """
 
 MIN_ASSIGNMENT_ENTROPY = 0.05
-"""Entropy of assignments, as a share of ln K, below which one class has nearly all images."""
+"""Entropy of the class assignments divided by ln K, below which one class has nearly all images."""
 
 MAX_LOSS_ABOVE_LN_K = 1.0
-"""Nats above ln K that no working loss reaches: untrained logits of temperature 0.1 in 128 dimensions cost 0.4."""
+"""Difference of loss and ln K in nats, above which training has failed.
+
+For comparison: 0.4 for an untrained head with 128 dimensions and temperature 0.1.
+"""
 
 STUCK_NEAR_LN_K, STUCK_CHANGE = 5e-3, 1e-3
-"""Greatest distance of a stuck loss from ln K, and from its last value, both relative to ln K."""
+"""Largest difference of a stuck loss from ln K, and from its previous value; both divided by ln K."""
 
 STUCK_STEPS = 200
-"""Steps before a loss at ln K counts as stuck: healthy trainings with frozen prototypes and warm-up need dozens."""
+"""Steps before a loss near ln K counts as stuck; healthy runs with frozen prototypes and warm-up need dozens."""
 
 IMMEDIATE = frozenset({"views", "stuck"})
-"""Symptoms that are reported at their first occurrence."""
+"""Names of symptoms that are reported at their first occurrence."""
 
 
 class CollapseDetector:
     """Detector that compares successive measurements; it uses no labels.
 
-    A healthy training may start like a collapse, for features above all, until BatchNorm's statistics have settled. So
-    a symptom is reported only with a second one (from the second measurement on), if the measurement before had a
-    symptom as well, or if no measurement follows.
+    At its start, a healthy run may have the symptoms of a collapse. A symptom is therefore reported only in one of
+    these cases:
+
+    - the previous measurement also had a symptom,
+    - the measurement has at least two symptoms and is not the first,
+    - the measurement is the last.
     """
 
     def __init__(self) -> None:
         self.untrained_rank = 0.0
         """Effective rank before the first step; 0 if it was not measured."""
         self.reported: list[str] = []
-        """Symptoms that were already reported."""
+        """Names of the symptoms that were already reported."""
         self.measured = False
-        """Whether training has been measured before."""
+        """Whether ``update`` has been called before."""
         self.suspicious = False
-        """Whether the last measurement had symptoms that are not reported yet."""
+        """Whether the last measurement had symptoms that were not reported."""
         self.relative_loss = math.inf
-        """The classifier's last loss divided by ln K."""
+        """Last loss of the classifier divided by ln K; infinite before the first."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state for a checkpoint."""
@@ -74,18 +79,18 @@ class CollapseDetector:
     def update(
         self, metrics: Mapping[str, float], loss: float | None, classes: int, *, step: int, last: bool = False
     ) -> list[str]:
-        """Return new warnings, each with the likely remedy.
+        """Add a measurement and return new warnings, each with a remedy.
 
         Args:
-            metrics: the epoch's metrics; ``view_contrast``, ``feature_std``, ``effective_rank`` and ``view_entropy``
-                are used.
-            loss: the classifier's mean loss over the epoch, to be compared with ln K; None if no loss returns it.
-            classes: K of that classifier; 0 if there is none.
-            step: optimizer steps so far.
-            last: whether this measurement is the last.
+            metrics: metrics at the end of an epoch. The detector reads ``view_contrast``, ``feature_std``,
+                ``effective_rank`` and ``view_entropy``.
+            loss: mean loss of the classifier over the epoch; None if no loss returns it.
+            classes: number of classes K of the classifier; 0 without a classifier.
+            step: number of optimizer steps taken.
+            last: whether this is the last measurement.
         """
         symptoms = self._symptoms(metrics, classes)
-        if "views" in symptoms:  # the other symptoms are its consequences
+        if "views" in symptoms:  # views without content cause all other symptoms
             symptoms = {"views": symptoms["views"]}
         if loss is not None and classes > 1 and not symptoms:
             symptoms = self._stuck_loss(loss, math.log(classes), step)

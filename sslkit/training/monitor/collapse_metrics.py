@@ -1,4 +1,4 @@
-"""Collapse metrics, measured without labels on views of training images."""
+"""Collapse metrics, computed without labels on views of training images."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from sslkit.evaluation.clustering_metrics import assignment_entropy
 from sslkit.features.extraction import eval_mode
 
 MAX_IMAGES = 512
-"""Number of training images to measure on, evenly spaced."""
+"""Largest number of training images to use; they are evenly spaced over the data set."""
 
 
 def effective_rank(features: Tensor) -> float:
-    """Return the number of directions that features ``[N, D]`` use: exp of the entropy of their singular values.
+    """Return the effective rank of features ``[N, D]``: exp of the entropy of their normalised singular values.
 
-    The result is in [1, min(N, D)]: 1 if all features are multiples of one vector. NaN if any feature is not finite.
+    The result is in [1, min(N, D)]. It is 1 if all features are multiples of one vector, and NaN if a feature is not
+    finite.
 
-    Source: Roy & Vetterli, "The effective rank", EUSIPCO 2007; as a label-free metric RankMe, Garrido et al., ICML
-    2023, arXiv 2210.02885, equation 1.
+    Source: Roy & Vetterli, "The effective rank", EUSIPCO 2007. Used as a metric without labels in RankMe, Garrido et
+    al., ICML 2023, arXiv 2210.02885, equation 1.
     """
     if not features.isfinite().all():
         return float("nan")
@@ -35,10 +36,10 @@ def effective_rank(features: Tensor) -> float:
 
 
 def feature_std(features: Tensor) -> float:
-    """Return the spread of features ``[N, D]``: 0 if all point the same way, 1 if directions are uniform.
+    """Return the spread of features ``[N, D]``: 0 if all have the same direction, 1 if directions are uniform.
 
-    It is the standard deviation over images of each dimension of the L2-normalised features, averaged over dimensions
-    and multiplied by sqrt(D).
+    The features are L2-normalised. The result is the standard deviation over images of each dimension, averaged over
+    dimensions and multiplied by sqrt(D).
 
     Source: Chen & He, "Exploring Simple Siamese Representation Learning", CVPR 2021, arXiv 2011.10566, section 4.1.
     """
@@ -48,9 +49,9 @@ def feature_std(features: Tensor) -> float:
 
 @contextmanager
 def batch_statistics(*modules: nn.Module) -> Iterator[None]:
-    """Let BatchNorm normalise by batch statistics, as in training, and leave its running statistics unchanged.
+    """Make BatchNorm normalise with batch statistics, as in training, without changing its running statistics.
 
-    In the first epochs running statistics lag behind, and a healthy network would look collapsed.
+    In the first epochs, running statistics are out of date, and a healthy network would appear collapsed.
     """
     norms = [
         layer
@@ -60,7 +61,7 @@ def batch_statistics(*modules: nn.Module) -> Iterator[None]:
     ]
     running = [(layer.running_mean, layer.running_var) for layer in norms]
     for layer in norms:
-        # Not by train mode: SyncBatchNorm would wait for processes that do not measure.
+        # Train mode would not work: SyncBatchNorm would wait for processes that do not measure.
         layer.running_mean = layer.running_var = None
     try:
         yield
@@ -70,9 +71,9 @@ def batch_statistics(*modules: nn.Module) -> Iterator[None]:
 
 
 class CollapseMetrics:
-    """Metrics of a network as training sees it, on the first view of some images.
+    """Collapse metrics of a network on the first view of some training images.
 
-    Views come from a fixed seed; the global random state is not used.
+    Views are drawn with a fixed seed. The global random state does not change.
 
     Args:
         assembly: the assembled recipe.
@@ -85,14 +86,14 @@ class CollapseMetrics:
 
     @torch.no_grad()
     def measure(self, classifier: int | None = None) -> dict[str, float]:
-        """Return ``view_contrast`` of the pixels, ``feature_std`` of the features and their ``effective_rank``.
+        """Return the metrics ``view_contrast`` (of pixels), ``feature_std`` and ``effective_rank`` (of features).
 
-        The rank is of the centred features: networks without normalisation have a large common part, which says nothing
-        about images.
+        The mean feature is subtracted before the effective rank is computed, because it is equal for all images and can
+        be large in networks without normalisation.
 
         Args:
-            classifier: index of a classifier in the run's head, to add ``view_entropy``: the entropy of the images'
-                assignments to its classes, in nats. None leaves it out.
+            classifier: index of a classifier in the run's head. If given, the result also contains ``view_entropy``,
+                the entropy of the images' assignments to its classes, in nats.
         """
         views, backbone = self.assembly.views, self.assembly.method.backbone
         head = self.assembly.method.heads.get(self.assembly.head) if classifier is not None else None

@@ -1,4 +1,4 @@
-"""Error for a training whose loss, gradient or weights are no longer finite."""
+"""Error for training with a non-finite loss, gradient or weight."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sslkit.errors import TrainingError
 from sslkit.runs.run import Run
 
 SHOWN_IMAGES = 5
-"""Number of a batch's image indices to list."""
+"""Largest number of image indices in the error message."""
 
 
 def divergence_error(
@@ -23,10 +23,10 @@ def divergence_error(
     Args:
         run: the run.
         assembly: the assembled recipe.
-        step: the first step that was not finite, counted from 1.
-        checkpoint_step: step of the newest checkpoint; 0 if there is none.
+        step: the first step with a non-finite value, counted from 1.
+        checkpoint_step: step of the newest checkpoint; 0 without a checkpoint.
         names: names of the loss and its terms.
-        losses: their values in that step; empty if they are not known.
+        losses: values of the loss and its terms in this step; empty if unknown.
     """
     epoch, batch = divmod(step - 1 - assembly.context.step_offset, assembly.context.steps_per_epoch)
     size = assembly.context.batch_size
@@ -47,6 +47,6 @@ def divergence_error(
 
 
 def losses_of_step(pending: Sequence[Tensor], last: int, step: int) -> list[float]:
-    """Return the row of ``step`` from ``pending``, whose newest row is of step ``last``; empty if it is not there."""
+    """Return the losses of ``step`` from ``pending``, which has one row per step up to ``last``; empty if missing."""
     index = len(pending) - 1 - (last - step)
     return [float(value) for value in pending[index]] if 0 <= index < len(pending) else []

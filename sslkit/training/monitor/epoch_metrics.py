@@ -1,4 +1,4 @@
-"""Metrics that a run measures before its first step and at the end of epochs, and the collapse they may show."""
+"""Validation and collapse metrics, measured before the first step and at the end of epochs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from sslkit.training.monitor.validation import ValidationMonitor
 
 
 class EpochMetrics:
-    """Validation metrics and collapse metrics, each measured when it is due.
+    """Validation and collapse metrics of a run, measured before the first step and at the end of epochs.
 
     Args:
-        learner: the training's Lightning module.
-        monitor: measures validation metrics after the epochs that the recipe names, and after the last one.
-        selection: the classifier to measure.
+        learner: the Lightning module that is trained.
+        monitor: measures validation metrics, every ``monitor.every_epochs`` epochs and after the last epoch.
+        selection: selects the classifier to measure.
 
     Attributes:
-        detector: the collapse detector; its state goes into checkpoints.
+        detector: the collapse detector; its state is saved in checkpoints.
     """
 
     def __init__(self, learner: Learner, monitor: ValidationMonitor, selection: ClassifierSelection) -> None:
@@ -35,7 +35,7 @@ class EpochMetrics:
         self.detector = CollapseDetector()
 
     def measure_untrained(self) -> dict[str, float]:
-        """Return the metrics of the untrained network, the baseline of all later ones."""
+        """Return the metrics of the untrained network, as a baseline for later metrics."""
         metrics: dict[str, float] = {}
         with self._uncompiled():
             if self.detects_collapse:
@@ -45,14 +45,14 @@ class EpochMetrics:
         return metrics
 
     def measure(self, epoch: int) -> dict[str, float]:
-        """Return the metrics that are due after an epoch, counted from 1; there may be none."""
+        """Return the metrics that are due after an epoch (counted from 1); may be empty."""
         every = self.monitor.every
         due = bool(every) and (epoch % every == 0 or epoch == self.context.epochs)
         trained = {self.method.loss_heads[name] for name in self.method.active_losses(epoch - 1)}
         classifier = self.selection.index if self.selection.head in trained else None
         metrics: dict[str, float] = {}
         with self._uncompiled():
-            # Collapse metrics cost little and a collapse must be reported soon: they are measured after every epoch.
+            # Collapse metrics are measured after every epoch: they are fast, and a collapse must be reported early.
             if self.detects_collapse or due:
                 metrics |= self.collapse_metrics.measure(classifier)
             if due:
@@ -60,7 +60,7 @@ class EpochMetrics:
         return metrics
 
     def detect_collapse(self, metrics: Mapping[str, float], step: int) -> list[str]:
-        """Return new warnings of a collapse, each with the likely remedy."""
+        """Return new warnings about a collapse, each with a remedy."""
         if not self.detects_collapse:
             return []
         index, losses = self.selection.index, self.selection.losses.get(self.selection.head)
@@ -69,5 +69,5 @@ class EpochMetrics:
         return self.detector.update(metrics, loss, classes, step=step, last=step == self.last_step)
 
     def _uncompiled(self) -> AbstractContextManager[None]:
-        """Measure without compilation: other shapes than in training would compile the backbone again."""
+        """Return a context without compilation, because new input shapes would compile the backbone again."""
         return self.compiled.disabled() if self.compiled is not None else nullcontext()

@@ -1,10 +1,10 @@
 """External loggers (TensorBoard, Weights & Biases, MLflow) that receive the rows of ``metrics.csv``.
 
-``metrics.csv`` is the reference. Its rows are sent after each checkpoint, so a run that is killed and resumed does not
-send metrics that it measures again. Each row is sent at least once: ``loggers.json`` counts the rows that were sent. A
-run killed before the count is written sends the rows since the last count again, to the same step. If ``metrics.csv``
-was removed and restarted, it is sent from its first row. A logger that fails does not stop the training: the missing
-rows are sent after the next checkpoint, or at the end.
+Rows are sent after each checkpoint, because a run that is killed and resumed measures later rows again.
+``loggers.json`` contains the number of sent rows of each logger. Each row is sent at least once: if the run is killed
+before this number is written, the rows since the last number are sent again, with the same steps. If ``metrics.csv``
+was removed and restarted, all its rows are sent. If a logger fails, training continues, and the missing rows are sent
+after the next checkpoint or at the end.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _tensorboard(run: Run, progress: dict[str, Any]) -> Logger:
 def _wandb(run: Run, progress: dict[str, Any]) -> Logger:
     import wandb
 
-    # W&B must not capture sslkit's output; a resume continues the same W&B run.
+    # W&B must not capture sslkit's output. The fixed id makes a resume continue the same W&B run.
     settings = wandb.Settings(console="off", silent=True)
     name = run.name.replace("/", "-")
     return WandbLogger(name=run.name, save_dir=run.path, id=name, resume="allow", settings=settings)
@@ -48,7 +48,7 @@ def _mlflow(run: Run, progress: dict[str, Any]) -> Logger:
     logger = MLFlowLogger(
         experiment_name=run.path.parent.name,
         run_name=run.name,
-        tracking_uri=mlflow.get_tracking_uri(),  # MLflow's own setting: Lightning has another default
+        tracking_uri=mlflow.get_tracking_uri(),  # MLflow's own default, which differs from Lightning's
         run_id=progress.get("id"),
     )
     progress["id"] = logger.run_id
@@ -60,14 +60,17 @@ FACTORIES: dict[str, Callable[[Run, dict[str, Any]], Logger]] = {
     "wandb": _wandb,
     "mlflow": _mlflow,
 }
-"""Functions that create a logger from a run and its entry in ``loggers.json``, by name."""
+"""Mapping from logger name to a function that creates the logger.
+
+Arguments are the run and the logger's entry in ``loggers.json``, which the function may change.
+"""
 
 
 def check_installed(recipe: Recipe) -> None:
     """Check that the packages of the recipe's loggers are installed.
 
     Raises:
-        RecipeError: one is not.
+        RecipeError: a package is not installed.
     """
     problems = [
         recipe.document.problem(
@@ -83,12 +86,12 @@ def check_installed(recipe: Recipe) -> None:
 
 
 class Loggers:
-    """Loggers that the recipe names, fed with the rows of a run's ``metrics.csv``.
+    """The recipe's loggers, which receive the rows of a run's ``metrics.csv``.
 
     Args:
         run: the run.
-        recipe: its recipe.
-        reporter: receives a note for each failure.
+        recipe: the recipe of the run.
+        reporter: receives a warning when a logger fails.
     """
 
     def __init__(self, run: Run, recipe: Recipe, reporter: Reporter) -> None:
@@ -102,13 +105,13 @@ class Loggers:
         self.tails: dict[str, MetricsTail] = {}
 
     def send(self) -> None:
-        """Send the rows that were not sent yet; call it only when a checkpoint has made them permanent."""
+        """Send all unsent rows. Call this only after a checkpoint, because a resume never changes rows before it."""
         for name in self.recipe.run.loggers:
             with self._isolated(name):
                 self._send(name)
 
     def close(self, *, finished: bool) -> None:
-        """Close the loggers of this process."""
+        """Close all loggers. ``finished`` is whether the run has finished."""
         if finished and self.failing:
             names = " and ".join(sorted(self.failing))
             self.reporter.note(f"warning: {names} did not receive the last metrics: metrics.csv has all of them")
@@ -141,7 +144,7 @@ class Loggers:
         self.failing.discard(name)
 
     def _unsent_rows(self, name: str, progress: dict[str, Any]) -> deque[MetricsRow]:
-        """Return the rows that a logger has not received; earlier ones are read once in a process."""
+        """Return the rows that a logger has not received, and reset its progress if the file was restarted."""
         tail = self.tails.get(name) or MetricsTail(self.run.metrics)
         restarted = tail.read()
         if name not in self.tails:
@@ -157,7 +160,7 @@ class Loggers:
 
     @contextmanager
     def _isolated(self, name: str) -> Iterator[None]:
-        """Keep a logger's exceptions, log messages and random numbers away from the training."""
+        """Prevent exceptions, log messages and random numbers of a logger from affecting training."""
         random_state = get_random_state()
         logger = logging.getLogger(name)
         level = logger.level

@@ -1,4 +1,4 @@
-"""Writer of a run's metrics: losses accumulate on the device and go to ``metrics.csv`` and to the loggers."""
+"""Write a run's metrics to ``metrics.csv`` and to loggers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from sslkit.training.monitor.loss_accumulator import LossAccumulator
 
 
 class MetricsWriter:
-    """Writer of ``metrics.csv``, and of the loggers that receive its rows; only the main process writes.
+    """Writer of ``metrics.csv`` and of the loggers that receive its rows. Only the main process writes.
 
-    Pending losses are part of a checkpoint, so that a resumed run writes the same rows as an uninterrupted one.
+    Losses that are not written yet are saved in checkpoints, so that a resumed run writes the same rows as an
+    uninterrupted run.
 
     Args:
         run: the run.
         assembly: the assembled recipe.
-        processes: the processes of the training.
+        processes: the processes of the training run.
         reporter: receives warnings.
     """
 
@@ -38,22 +39,22 @@ class MetricsWriter:
         self.losses = LossAccumulator()
 
     def resume(self, size: int, step: int) -> None:
-        """Cut ``metrics.csv`` to the ``size`` in bytes that it had at the checkpoint of ``step``."""
+        """Truncate ``metrics.csv`` to ``size``, its size in bytes at the checkpoint of ``step``."""
         if problem := self.file.resume_at(size, step):
             self.reporter.note(f"warning: {problem}")
 
     def add(self, output: MethodOutput, step: int) -> bool:
-        """Add the losses of ``step``; return whether their names have changed."""
+        """Add the losses of ``step``; return whether the names of losses have changed since the last step."""
         names = ["loss", *output.terms]
         changed = names != self.losses.names
-        if changed:  # write what is pending under the old names
+        if changed:  # write pending losses with their old names
             self.write_losses(step - 1)
             self.losses.names = names
         self.losses.add(output)
         return changed
 
     def write_losses(self, step: int) -> dict[str, float]:
-        """Write the means of the pending losses, over steps and processes, and return them by name."""
+        """Write the mean of each pending loss over steps and processes; return a mapping from name to mean."""
         if not self.losses.pending:
             return {}
         means = dict(zip(self.losses.names, self.mean(self.losses.take_mean()).tolist(), strict=True))
@@ -61,22 +62,25 @@ class MetricsWriter:
         return means
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Write a row for each metric."""
+        """Write one row for each metric, at ``step``."""
         if self.writes:
             epoch = (step - self.context.step_offset) / self.context.steps_per_epoch
-            # A resume with other steps per epoch may start up to half a step before the rows that are written.
+            # A resume that changes the steps per epoch may start half a step before the last written row.
             self.file.append(step, max(epoch, self.epoch_before), metrics)
 
     def end_epoch(self) -> tuple[float, dict[str, Tensor]]:
-        """Return the epoch's mean loss, and by head the sums of its classifiers' losses, over all processes."""
+        """Return the mean loss of the epoch, and for each head the summed losses of its classifiers.
+
+        Both are averaged over all processes.
+        """
         total, by_classifier = self.losses.end_epoch()
         loss = float(self.mean(total)) / self.context.steps_per_epoch
         return loss, {head: self.mean(losses) for head, losses in by_classifier.items()}
 
     def mean(self, value: Tensor) -> Tensor:
-        """Return the mean over all processes."""
+        """Return the mean of a tensor over all processes."""
         return self.context.world.sum(value) / self.context.world.size
 
     def file_size(self) -> int:
-        """Flush ``metrics.csv`` to the disk and return its size in bytes; 0 in other processes than the main one."""
+        """Flush ``metrics.csv`` to disk and return its size in bytes; return 0 if this is not the main process."""
         return self.file.flush() if self.writes else 0

@@ -1,4 +1,4 @@
-"""Throughput of a training, by wall-clock time."""
+"""Throughput of training, in wall-clock time."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from sslkit.data.loader import Loader
 
 
 class Throughput:
-    """Images per second, and the share of the time spent waiting for data.
+    """Images per second, and the fraction of time spent waiting for data.
 
     Args:
         loader: the loader of the training images.
-        batch_size: images per step, summed over all processes.
+        batch_size: number of images per step, over all processes.
 
     Attributes:
         images_per_second: throughput between the last two updates.
-        data_wait: share of that time spent waiting for the loader, in [0, 1].
+        data_wait: fraction of this time spent waiting for the loader, in [0, 1].
     """
 
     def __init__(self, loader: Loader, batch_size: int) -> None:
@@ -27,11 +27,11 @@ class Throughput:
         self.restart(0)
 
     def restart(self, step: int) -> None:
-        """Start a new interval after ``step``, without measuring the time since the last one."""
+        """Start a new interval after ``step``, without measuring the previous interval."""
         self._time, self._step, self._waited = time.perf_counter(), step, self.loader.wait_seconds
 
     def update(self, step: int) -> None:
-        """Measure the interval up to ``step`` and start a new one."""
+        """Measure the interval up to ``step`` and start a new interval."""
         if step > self._step:
             seconds = max(time.perf_counter() - self._time, 1e-9)
             self.images_per_second = (step - self._step) * self.batch_size / seconds

@@ -1,6 +1,6 @@
 """Validation metrics, measured at the end of epochs.
 
-Measuring does not change the training: it uses no global random state and leaves all running statistics unchanged.
+Measurements do not affect training: they use no global random state and leave BatchNorm statistics unchanged.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from sslkit.features.extraction import extract_features
 class ValidationMonitor:
     """Metrics of the network on a validation split.
 
-    With labels: cluster accuracy (one-to-one) and NMI of the classifier, and kNN accuracy. If only the validation
-    images have labels, there is no kNN accuracy. Without labels: the number of classes in use and the entropy of the
+    With labels, these are cluster accuracy (one-to-one) and NMI of the classifier, and kNN accuracy. kNN accuracy needs
+    labels of the training images, too. Without labels, they are the number of used classes and the entropy of the
     assignments, on training images.
 
-    A validation split cut from the training labels holds images that pre-training uses without their labels.
+    If the data set has no validation split, some labelled training images are held out as queries. Pre-training still
+    uses these images, but not their labels.
 
     Args:
         assembly: the assembled recipe.
@@ -45,7 +46,7 @@ class ValidationMonitor:
         self.bank, self.queries, self.query_split = self._split(self.labelled)
 
     def _split(self, train: Split | None) -> tuple[Tensor, Tensor, Split | None]:
-        """Return the indices of the kNN bank in ``train``, those of the queries, and the split of the queries."""
+        """Return the indices of the kNN bank in ``train``, the indices of the queries, and the split of the queries."""
         settings, context = self.assembly.recipe.monitor, self.assembly.context
         if train is None or train.labels is None:
             if self.every and "validation" in self.assembly.dataset.splits:
@@ -59,16 +60,16 @@ class ValidationMonitor:
             bank = torch.arange(len(train.labels))
             return _thin(bank, settings.max_images), torch.arange(len(validation.images)), validation
         bank, queries = stratified_split(train.labels, settings.validation_fraction, context.seed)
-        if not len(queries):  # one image per class: none can be held out
+        if not len(queries):  # one image per class, so none can be held out
             return self._split(None)
         return _thin(bank, settings.max_images), _thin(queries, settings.max_images), train
 
     def measure(self, classifier: int | None) -> dict[str, float]:
-        """Return the metrics by name; empty if there is neither a classifier nor a label.
+        """Return a mapping from name to metric; empty without a classifier and without labels.
 
         Args:
-            classifier: index of the classifier to measure in the run's head. None if none is trained yet: only features
-                are measured.
+            classifier: index of the classifier in the run's head. None measures only the features, for example before
+                the classifier is trained.
         """
         head = self.assembly.method.heads.get(self.assembly.head) if classifier is not None else None
         if head is None and self.labelled is None:
@@ -80,7 +81,7 @@ class ValidationMonitor:
         if queries.logits is not None:
             assigned = queries.logits.argmax(dim=1)
             size = queries.logits.shape[1]
-            if len(self.assembly.recipe.losses) == 1:  # ln K is no reference for a sum of losses
+            if len(self.assembly.recipe.losses) == 1:  # ln K is not comparable with a sum of losses
                 metrics["ln_k"] = math.log(size)
             metrics["classes_used"] = float(classes_used(assigned))
             metrics["entropy"] = assignment_entropy(assigned)

@@ -203,7 +203,7 @@ def test_other_versions_and_hardware_are_reported_and_recorded(run: Run) -> None
         f"hardware.threads was 64, is {torch.get_num_threads()}",
     ]
     assert [line for line in reporter.notes if "was" in line] == [
-        f"warning: {line}: results may differ in their bits" for line in changed
+        f"warning: {line}: results may differ slightly" for line in changed
     ]
     assert after["resumed"][0]["changed"] == changed
     assert after["versions"]["torch"] == now
