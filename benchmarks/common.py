@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
 
-os.environ.setdefault("SSLKIT_RETAIN_FREED_MEMORY", "1")  # as the sslkit command does
+os.environ.setdefault("SSLKIT_RETAIN_FREED_MEMORY", "1")  # the sslkit command does the same
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,22 +24,22 @@ Result = TypeVar("Result")
 
 
 def option_parser(description: str | None, rounds: int | None = None) -> argparse.ArgumentParser:
-    """Return a parser with ``--no-record`` and, where a default is given, ``--rounds``."""
+    """Return a parser with ``--no-record``, and with ``--rounds`` if a default number of rounds is given."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--no-record", action="store_true", help="print the results, write no record")
+    parser.add_argument("--no-record", action="store_true", help="print the results without writing a record")
     if rounds is not None:
-        parser.add_argument("--rounds", type=int, default=rounds, help="measurements of each variant")
+        parser.add_argument("--rounds", type=int, default=rounds, help="number of measurements of each variant")
     return parser
 
 
 def run_sslkit(*arguments: str) -> Any:
-    """Run an sslkit command with ``--json`` and return what it prints."""
+    """Run an sslkit command with ``--json`` and return the parsed JSON output."""
     command = [sys.executable, "-m", "sslkit.cli", *arguments, "--json"]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def run_in_child(program: str, *arguments: object) -> Any:
-    """Start a benchmark as a process of its own and return the JSON value on its last line."""
+    """Run a benchmark in a new process and return the JSON value in the last line of its output."""
     command = [sys.executable, program, *map(str, arguments)]
     completed = subprocess.run(command, capture_output=True, text=True)
     if completed.returncode:
@@ -48,9 +48,9 @@ def run_in_child(program: str, *arguments: object) -> Any:
 
 
 def measure_interleaved(measures: Mapping[str, Callable[[], Result]], rounds: int) -> dict[str, list[Result]]:
-    """Measure all variants in each round, and return each variant's results in the order of the rounds.
+    """Measure all variants once per round, and return the results of each variant in the order of the rounds.
 
-    A machine that slows down for a while does so for all variants. Each round starts with another variant.
+    If the machine slows down for a while, all variants are affected. Each round starts with a different variant.
     """
     results: dict[str, list[Result]] = {name: [] for name in measures}
     names = list(measures)
@@ -65,20 +65,20 @@ def measure_interleaved(measures: Mapping[str, Callable[[], Result]], rounds: in
 
 
 def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> dict[str, Any]:
-    """Return the ratio within each round, and the median of these ratios."""
+    """Return the ratio of two results within each round, and the median of these ratios."""
     ratios = [a / b for a, b in zip(numerators, denominators, strict=True)]
     return {"median": median(ratios), "rounds": ratios}
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """Return the seconds that a call takes."""
+    """Return the duration of a call in seconds."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table on standard output."""
+    """Print a table to standard output."""
     from rich.console import Console
     from rich.table import Table
 
@@ -89,7 +89,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return the CPU or GPU, its threads and its fast precision, and the load average at the end."""
+    """Return the CPU or GPU, the number of threads, the precision of ``auto``, and the current load average."""
     import torch
 
     from sslkit.device.hardware import choose_hardware
@@ -111,7 +111,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def installed_versions(*libraries: str) -> dict[str, str]:
-    """Return the installed versions of sslkit, torch, Lightning and further packages."""
+    """Return the installed versions of sslkit, torch, Lightning and the given packages."""
     versions = {}
     for name in ("sslkit", "torch", "pytorch-lightning", *libraries):
         try:
@@ -122,7 +122,10 @@ def installed_versions(*libraries: str) -> dict[str, str]:
 
 
 def name_with_device(name: str) -> str:
-    """Return a record's name, with ``-cuda`` or ``-mps`` on an accelerator, so that it replaces no record of a CPU."""
+    """Return the name of a record, with ``-cuda`` or ``-mps`` appended on an accelerator.
+
+    Records of a GPU then never overwrite records of a CPU.
+    """
     device = describe_machine()["device"]
     return name if device == "cpu" else f"{name}-{device}"
 
@@ -130,13 +133,13 @@ def name_with_device(name: str) -> str:
 def write_record(
     name: str, results: Mapping[str, Any], libraries: Sequence[str] = (), *, command: str | None = None
 ) -> None:
-    """Write ``benchmarks/records/<name>.json``: the results, with command, date, machine and versions.
+    """Write ``benchmarks/records/<name>.json`` with command, date, machine, versions and results.
 
     Args:
-        name: file name without suffix, may start with a folder.
-        results: contents of the record.
-        libraries: further packages whose versions matter.
-        command: the command to record; None takes this program's command line.
+        name: file name without suffix, optionally with a folder in front.
+        results: further keys of the record.
+        libraries: further packages whose versions are recorded.
+        command: the command to record; None means the command line of this program.
     """
     record = {
         "command": command or command_line(),
@@ -151,5 +154,5 @@ def write_record(
 
 
 def command_line() -> str:
-    """Return the command that started this program."""
+    """Return the command line that started this program."""
     return " ".join(["python", str(Path(sys.argv[0]).resolve().relative_to(ROOT)), *sys.argv[1:]])

@@ -1,4 +1,4 @@
-"""Data set of noise images for the benchmarks: any number of images, without a download."""
+"""Data set of random images for the benchmarks; it has any number of images and needs no download."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SWAV = ROOT / "recipes" / "swav.toml"
 
 
 class Noise(sslkit.Dataset):
-    """Unlabelled images of uniform noise."""
+    """Data set of unlabelled images of uniform noise."""
 
     api = 1
 
@@ -53,12 +53,12 @@ def noise_recipe(
     size: int = 32,
     batch: int = 256,
 ) -> Recipe:
-    """Return a recipe on noise images, without monitors or checkpoints.
+    """Return a recipe that trains on noise images, without validation metrics or checkpoints.
 
     Args:
-        settings: further settings, ``key=value``.
+        settings: changes of the recipe, as ``key=value``.
         recipe: file of the recipe.
-        optimizer: replaces the recipe's; None keeps it.
+        optimizer: optimizer that replaces the recipe's optimizer; None keeps the recipe's optimizer.
         images: number of images.
         size: side of an image in pixels.
         batch: images per batch.
@@ -80,11 +80,11 @@ def noise_recipe(
 
 
 class _StepsComplete(BaseException):
-    """Raised to stop the training after the last step."""
+    """Exception that stops training after the last step."""
 
 
 def train_steps(recipe: Recipe, steps: int, after_step: Callable[[], None] = lambda: None) -> None:
-    """Train for some steps, with Lightning and all callbacks, and delete the run folder."""
+    """Train a number of steps with Lightning and all callbacks, then delete the run folder."""
 
     class StepListener(Reporter):
         def on_event(self, event: Event) -> None:

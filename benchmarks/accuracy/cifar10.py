@@ -1,16 +1,17 @@
-"""Train a recipe on CIFAR-10, evaluate the run and write a record, whatever the result is.
+"""Train a recipe on CIFAR-10, evaluate the run and write a record, even if the run fails.
 
     python benchmarks/accuracy/cifar10.py NAME RECIPE [--set KEY=VALUE ...] [--images DIR] [--runs DIR] [--few-labels]
     python benchmarks/accuracy/cifar10.py NAME --run RUN [--few-labels]     # evaluate a finished run
-    python benchmarks/accuracy/cifar10.py NAME --run RUN --saved            # record its saved evaluations
+    python benchmarks/accuracy/cifar10.py NAME --run RUN --saved            # record the saved evaluations of a run
 
-Writes ``benchmarks/records/cifar10/NAME.json``: the resolved recipe, minutes, curves, and every evaluation with its
-protocol and the baseline with random weights. ``trained_with`` is the run's provenance; machine and versions are those
-that wrote the record. A run that did not finish is recorded with its curves only.
+Writes ``benchmarks/records/cifar10/NAME.json``: the resolved recipe, the training time in minutes, the curves, and each
+evaluation with its protocol and the baseline with random weights. The key ``trained_with`` describes the machine and
+versions of training; ``machine`` and ``versions`` describe the process that wrote the record. If the run did not
+finish, the record has the curves but no evaluations.
 
-``--few-labels`` adds linear probes with 1, 10, 30 and 40 % of the labels, and fine-tuning with 1 and 10 % of them.
-``--images`` is a folder ``train/<class>``, ``test/<class>`` of the same images, for machines without a download.
-``python benchmarks/accuracy/table.py`` prints the records as tables.
+``--few-labels`` adds linear probes with 1, 10, 30 and 40 % of the labels, and fine-tuning with 1 and 10 % of the
+labels. ``--images DIR`` reads the images from folders ``DIR/train/<class>`` and ``DIR/test/<class>`` instead of
+downloading CIFAR-10. ``python benchmarks/accuracy/table.py`` prints the records as tables.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ FRACTIONS = "0.01,0.1,0.3,0.4"
 """Fractions of the labels for the linear probe."""
 
 TRAINED_WITH = ("versions", "components", "platform", "hardware", "processes", "git_commit", "continued_from")
-"""Recorded keys of the run's provenance."""
+"""Keys of ``provenance.json`` that are copied to the record."""
 
 
 def train(recipe: str, settings: list[str], images: str | None, runs: str) -> str:
@@ -56,7 +57,7 @@ def evaluate(run: str, recipe: dict[str, Any], *, few_labels: bool) -> list[dict
 
 
 def read_curves(run: Run, batch_size: int) -> tuple[dict[str, list[tuple[float, float]]], float]:
-    """Return each metric's values by epoch, and the minutes that the steps took."""
+    """Return the values of each metric as (epoch, value) pairs, and the total time of the steps in minutes."""
     curves: dict[str, list[tuple[float, float]]] = defaultdict(list)
     previous_step, seconds = 0, 0.0
     for row in read_metrics(run.metrics):
@@ -69,7 +70,7 @@ def read_curves(run: Run, batch_size: int) -> tuple[dict[str, list[tuple[float, 
 
 
 def public_command(arguments: list[str]) -> str:
-    """Return this program's command without paths of the machine and without the note."""
+    """Return the command line of this program with placeholders for local paths, and without ``--note``."""
     placeholders = {"--images": "DIR", "--runs": "DIR", "--run": "RUN"}
     words = [placeholders.get(before, word) for before, word in zip(["", *arguments], arguments, strict=False)]
     if "--note" in words:
@@ -79,7 +80,7 @@ def public_command(arguments: list[str]) -> str:
 
 
 def main() -> None:
-    """Train, evaluate and write the record."""
+    """Train the recipe, evaluate the run and write the record."""
     parser = option_parser(__doc__)
     parser.add_argument("name")
     parser.add_argument("recipe", nargs="?")
@@ -88,8 +89,10 @@ def main() -> None:
     parser.add_argument("--runs", default=str(Path(tempfile.gettempdir()) / "sslkit-cifar10"))
     parser.add_argument("--run")
     parser.add_argument("--few-labels", action="store_true")
-    parser.add_argument("--saved", action="store_true", help="record the run's saved evaluations, make no new ones")
-    parser.add_argument("--note", default="", help="conclusion, in a sentence")
+    parser.add_argument(
+        "--saved", action="store_true", help="record the saved evaluations of the run instead of evaluating it"
+    )
+    parser.add_argument("--note", default="", help="conclusion from the result, in one sentence")
     options = parser.parse_args()
     if options.run is None and options.recipe is None:
         parser.error("name a RECIPE to train or a --run")

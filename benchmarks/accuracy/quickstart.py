@@ -1,10 +1,10 @@
-"""Train and evaluate the quick start for several seeds.
+"""Train and evaluate the quick start for multiple seeds.
 
     python benchmarks/accuracy/quickstart.py [SEED ...] [--precision float32|bfloat16] [--no-record]
 
-Reports for each seed the metrics on the held-out digits, the accuracy of k-means on their pixels, and the seconds that
-``sslkit train`` took, imports included. Without arguments, trains seeds 0 to 4 in float32, which every CPU computes.
-Writes ``benchmarks/records/quickstart.json``, or ``quickstart-bfloat16.json``.
+For each seed, prints the metrics on the held-out digits, the accuracy of k-means on the pixels of these digits, and the
+duration of ``sslkit train`` in seconds, including imports. By default, trains seeds 0 to 4 in float32, which all CPUs
+support. Writes ``benchmarks/records/quickstart.json``, or ``quickstart-bfloat16.json``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks.common import ROOT, name_with_device, option_parser, run_sslkit,
 
 
 def measure(seed: int, precision: str, runs: str) -> dict[str, Any]:
-    """Train and evaluate one seed."""
+    """Train and evaluate the quick start with one seed, and return its row of the record."""
     recipe = str(ROOT / "recipes" / "quickstart.toml")
     started = time.perf_counter()
     settings = ("--set", f"run.seed={seed}", "--set", f"train.precision={precision}")
@@ -31,7 +31,7 @@ def measure(seed: int, precision: str, runs: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure every seed and write the record."""
+    """Train and evaluate with every seed, and write the record."""
     parser = option_parser(__doc__)
     parser.add_argument("seeds", nargs="*", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")

@@ -1,18 +1,19 @@
-"""Compare variants of a recipe on held-out training images, to choose the values of a recipe.
+"""Compare variants of a recipe on held-out training images, to choose its settings.
 
     python benchmarks/accuracy/screen.py SCREEN.toml [--images DIR] [--only NAME ...] [--no-record]
 
-SCREEN.toml has a ``recipe`` (path relative to itself), ``settings`` that all trainings share, a ``seed``, and a table
-``variants`` with further settings by name. With ``finetune = {labels = 4600, epochs = 35, lr = 0.05, seeds = [11]}``
-each trained network, and one with random weights, is fine-tuned on that many labels. Choose a seed that no reported
-result uses.
+SCREEN.toml has these keys: ``recipe``, a path relative to SCREEN.toml; ``settings``, which all variants share;
+``seed``; and the table ``variants``, which maps the name of each variant to its own settings. Choose a seed that no
+published result uses. With ``finetune = {labels = 4600, epochs = 35, lr = 0.05, seeds = [11]}``, each trained network,
+and a network with random weights, is also fine-tuned on 4600 labels.
 
-Metrics are those of the validation split, a tenth of the training images. Pre-training sees these images, but nothing
-else reads their labels. Test images are not used.
+Metrics are measured on the validation split, a tenth of the training images. Pre-training uses these images without
+labels. Test images are not used.
 
-Several processes can share a screen: each trains variants that have no file in the folder ``SCREEN.claims``. Results
-are lines of ``SCREEN.jsonl`` and the record ``records/screens/SCREEN.json``. Results of earlier settings are ignored.
-``--images`` is a folder ``train/<class>`` of images like the recipe's.
+Multiple processes can work on the same screen: each process trains only variants that have no file in the folder
+``SCREEN.claims``. Results are written to ``SCREEN.jsonl`` and to the record ``records/screens/SCREEN.json``. Results of
+earlier settings are ignored. ``--images DIR`` reads images from folders ``DIR/train/<class>`` instead of the recipe's
+data set.
 """
 
 from __future__ import annotations
@@ -40,21 +41,21 @@ from sslkit.evaluation.supervised_training import TrainingSettings, predict_logi
 from sslkit.recipe.load import load_recipe
 
 MONITORED = ("knn", "acc", "nmi", "effective_rank")
-"""Metrics of the training's monitor to report."""
+"""Metrics that are reported, without the prefix ``monitor/``."""
 
 PENALTIES = (1e-1, 1e-2, 1e-3)
-"""L2 penalties of the linear probe."""
+"""L2 penalties that the linear probe tries."""
 
 RANDOM_WEIGHTS = "random weights"
-"""Name of the baseline for fine-tuning."""
+"""Name of the fine-tuning baseline in the results."""
 
 
 def main() -> None:
-    """Train the variants that no process has claimed, then print all results."""
+    """Train all variants that no process has claimed, then print the results of all variants."""
     parser = option_parser(__doc__)
     parser.add_argument("screen", type=Path)
     parser.add_argument("--images")
-    parser.add_argument("--only", nargs="*", help="names of variants")
+    parser.add_argument("--only", nargs="*", help="train only the variants with these names")
     options = parser.parse_args()
     screen = tomllib.loads(options.screen.read_text())
     results_file, claims = options.screen.with_suffix(".jsonl"), options.screen.with_suffix(".claims")
@@ -91,7 +92,7 @@ def main() -> None:
 
 
 def hash_variant(recipe: Path, screen: dict[str, Any], name: str) -> str:
-    """Return a hash of the settings in the screen and the recipe that a variant's metrics depend on."""
+    """Return a hash of all settings of the screen and the recipe that change the results of a variant."""
     resolved = load_recipe(recipe, screen["settings"]).to_toml()
     parts = [resolved, screen["seed"], screen["variants"][name], screen.get("finetune")]
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=6).hexdigest()
@@ -122,7 +123,7 @@ def measure(recipe: Path, screen: dict[str, Any], name: str, images: str | None)
 
 
 def linear_accuracy(subject: RunSubject) -> float:
-    """Return the validation accuracy of a linear probe with the best of a few penalties."""
+    """Return the validation accuracy of a linear probe with the best penalty of ``PENALTIES``."""
     train, validation = subject.features("train"), subject.features("validation")
     labels, validation_labels = require_labels(train, "train"), require_labels(validation, "validation")
     scaler = StandardScaler.fit(train.features)
@@ -132,7 +133,7 @@ def linear_accuracy(subject: RunSubject) -> float:
 
 
 def finetuned_accuracies(subject: RunSubject, tuning: dict[str, Any]) -> list[float]:
-    """Return the validation accuracy after fine-tuning on a few labels, for each seed."""
+    """Return, for each seed, the validation accuracy after fine-tuning on a few labels."""
     train, validation = subject.split("train"), subject.split("validation")
     assert train.labels is not None
     assert validation.labels is not None
@@ -159,7 +160,7 @@ def finetuned_accuracies(subject: RunSubject, tuning: dict[str, Any]) -> list[fl
 
 
 def format_cell(value: Any) -> str:
-    """Format a number or a list of numbers; empty without a value."""
+    """Format a number or a list of numbers; return an empty string for None."""
     values = value if isinstance(value, list) else [] if value is None else [value]
     return ", ".join(f"{each:.3f}" if each < 2 else f"{each:.0f}" for each in values)
 

@@ -1,4 +1,4 @@
-"""Evaluate segmentation with the quick start's backbone, and with random weights as the baseline.
+"""Evaluate segmentation with the quick start's backbone; the baseline is a backbone with random weights.
 
     python benchmarks/accuracy/segment.py [SEED ...] [--no-record]          # default: seeds 0 to 2
 
@@ -16,7 +16,7 @@ from benchmarks.common import ROOT, name_with_device, option_parser, run_sslkit,
 
 
 def main() -> None:
-    """Measure every seed and write the record."""
+    """Train and evaluate with every seed, and write the record."""
     parser = option_parser(__doc__)
     parser.add_argument("seeds", nargs="*", type=int, default=[0, 1, 2])
     options = parser.parse_args()

@@ -1,8 +1,8 @@
-"""Print the records of CIFAR-10 as tables: every training, failed ones too, and published results.
+"""Print the records of CIFAR-10 as tables: all training runs, including failed runs, and published results.
 
     python benchmarks/accuracy/table.py
 
-Minutes in brackets exceed the 90 that a training in this repository may take.
+Training times above 90 minutes, the limit for runs in this repository, are in brackets.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from sslkit.reporting.references import read_reference
 RECORDS = ROOT / "benchmarks" / "records" / "cifar10"
 
 MIN_WIDTH = 160
-"""Width of the tables in columns, which keeps every number complete; a narrower terminal wraps the lines."""
+"""Width of the tables in characters, so that no number is truncated; a narrower terminal wraps the lines."""
 
 MAX_MINUTES = 90
-"""Minutes that a training may take."""
+"""Maximum training time in minutes."""
 
 PUBLISHED = ("cluster acc", "cluster nmi", "cluster ami", "cluster ari", "knn top1", "linear-sgd top1")
-"""Metrics of published results, in the order of the columns."""
+"""Metrics of published results, in the order of the table columns."""
 
 
 def metric_cells(record: dict[str, Any], evaluator: str, *names: str) -> list[str]:
-    """Return an evaluator's latest metrics on the run's own data in percent, with those of random weights in brackets.
+    """Return the latest metrics of an evaluator on the run's own data, in percent, one cell per name.
 
-    A cell is empty without a value.
+    The metric of random weights follows in brackets. A cell is empty if the metric is missing.
     """
     results = [each["evaluators"][evaluator] for each in record["evaluations"] if evaluator in each["evaluators"]]
     own = [each for each in results if names[0] in each["metrics"] and "data_options" not in each["protocol"]]
@@ -44,12 +44,12 @@ def metric_cells(record: dict[str, Any], evaluator: str, *names: str) -> list[st
 
 
 def random_weights(result: dict[str, Any]) -> dict[str, Any]:
-    """Return an evaluator's metrics of the network with random weights; empty if it was not evaluated."""
+    """Return the metrics of the baseline with random weights, or an empty dictionary without this baseline."""
     return dict(result["baselines"].get("random_weights", {}).get("metrics", {}))
 
 
 def training_table(records: dict[str, dict[str, Any]]) -> Table:
-    """Return a table with a row for each record and each published result."""
+    """Return a table with one row for each record and each published result."""
     columns = ("record", "backbone", "epochs", "minutes", "seed", "state", "ACC", "NMI", "AMI", "ARI", "kNN", "linear")
     table = Table(*columns, title="CIFAR-10 test, % (with random weights)", title_justify="left")
     for name, record in records.items():
@@ -79,9 +79,9 @@ def training_table(records: dict[str, dict[str, Any]]) -> Table:
 
 
 def continued_records(record: dict[str, Any], records: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the records that this one continues, oldest first, and itself.
+    """Return the records of the runs that a record's run continues, oldest first, followed by the record itself.
 
-    A parent is recognised by its seed and its number of steps.
+    The record of a parent run is recognised by its seed and its number of steps.
     """
     steps_before = (record.get("trained_with", {}).get("continued_from") or {}).get("steps")
     parents = [each for each in records.values() if (each["seed"], each["steps"]) == (record["seed"], steps_before)]
@@ -89,7 +89,7 @@ def continued_records(record: dict[str, Any], records: dict[str, dict[str, Any]]
 
 
 def fraction_table(records: dict[str, dict[str, Any]]) -> Table:
-    """Return a table with a row for each fraction of the labels, with the result of random weights."""
+    """Return a table of results with few labels, one row per fraction, compared with random weights."""
     columns = ("record", "evaluation", "labels", "top-1", "random weights")
     table = Table(*columns, title="Few labels, %", title_justify="left")
     for name, record in records.items():
@@ -105,7 +105,7 @@ def fraction_table(records: dict[str, dict[str, Any]]) -> Table:
 
 
 def top1_cell(metrics: dict[str, float]) -> str:
-    """Return mean and standard deviation in percent; empty without a value."""
+    """Format mean and standard deviation in percent; return an empty string if there is no value."""
     if "top1" not in metrics:
         return ""
     deviation = f" ± {100 * metrics['top1_std']:.1f}" if "top1_std" in metrics else ""

@@ -1,12 +1,13 @@
-"""Compare the accuracy of trainings with sslkit's views and with torchvision's own transforms.
+"""Compare the accuracy after training with sslkit's views and with torchvision's transforms.
 
     python benchmarks/accuracy/views_accuracy.py affine|crops [SEED ...] [--epochs E] [--images DIR] [--parallel N]
                                                  [--no-record]
 
-``affine`` is the quick start, on digits; ``crops`` is AlexNet of ``recipes/cpu/``, on CIFAR-10 or, with ``--images``,
-on a folder ``train/<class>``, ``test/<class>`` of such images. Only ``[views]`` differs: torchvision's transforms have
-the recipe's strengths and make one view at a time. Metrics are those of held-out images. Each training is a process of
-its own; N run at the same time. Without arguments the seeds are 0 to 2.
+``affine`` trains the quick start on digits. ``crops`` trains ``recipes/cpu/selfcls-alexnet.toml`` on CIFAR-10; with
+``--images DIR``, it reads the images from folders ``DIR/train/<class>`` and ``DIR/test/<class>``. The two variants
+differ only in the views: torchvision's transforms use the settings of the recipe, and make one view at a time. Metrics
+are measured on held-out images. Each training run is a separate process, and N processes run at the same time. The
+default seeds are 0 to 2.
 
 Writes ``benchmarks/records/views-accuracy-OPERATIONS.json``.
 """
@@ -37,7 +38,7 @@ from benchmarks.common import (
 )
 
 RECIPES = {"affine": ("quickstart.toml", 50), "crops": ("cpu/selfcls-alexnet.toml", 4)}
-"""Recipe and default number of epochs, by operations."""
+"""Recipe and default number of epochs, keyed by the name of the operations."""
 
 LIBRARIES = ("sslkit", "torchvision")
 
@@ -62,13 +63,13 @@ def crops() -> list[Any]:
 
 
 class TorchvisionViews(sslkit.Views):
-    """Two views of each image, made one at a time by torchvision, each with its own seed."""
+    """View policy that makes two views of each image with torchvision, one at a time, each with its own seed."""
 
     api = 1
 
     class Options(sslkit.Options):
         operations: Literal["affine", "crops"]
-        """Transforms to apply."""
+        """Name of the transforms: ``affine`` or ``crops``."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
@@ -78,11 +79,11 @@ class TorchvisionViews(sslkit.Views):
         self.transform = v2.Compose([scaled, *own, normalised])
 
     def draw(self, n: int, generator: torch.Generator) -> tuple[dict[str, Tensor], ...]:
-        """Draw a seed for each view."""
+        """Draw a random seed for each view."""
         return ({"seed": torch.randint(0, 2**31, (n, 2), generator=generator)},)
 
     def apply(self, images: Tensor, parameters: tuple[dict[str, Tensor], ...]) -> tuple[Tensor, ...]:
-        """Return the views."""
+        """Return the views of a batch, made with the seeds in ``parameters``."""
         with torch.random.fork_rng(devices=[]):
             views_of_images = [
                 [self._one(image, int(seed)) for seed in seeds]
@@ -97,7 +98,7 @@ class TorchvisionViews(sslkit.Views):
 
 
 def train(options: argparse.Namespace) -> dict[str, float]:
-    """Train once with the views of one library, and return the metrics on held-out images."""
+    """Train once with the views of one library, and return the metrics on the held-out images."""
     recipe, _ = RECIPES[options.operations]
     settings = [
         f"run.seed={options.seeds[0]}",
@@ -117,13 +118,13 @@ def train(options: argparse.Namespace) -> dict[str, float]:
 
 
 def main() -> None:
-    """Train with both libraries for each seed, or, with ``--child``, train once in this process."""
+    """Train with both libraries and every seed. With ``--child``, train only once, in this process."""
     parser = option_parser(__doc__)
     parser.add_argument("operations", choices=RECIPES)
     parser.add_argument("seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--images")
-    parser.add_argument("--parallel", type=int, default=1, help="trainings at the same time")
+    parser.add_argument("--parallel", type=int, default=1, help="number of training processes at the same time")
     parser.add_argument(
         "--child", choices=LIBRARIES, help="train with this library and the first seed, in this process"
     )
@@ -168,7 +169,7 @@ def main() -> None:
 
 
 def mean_and_deviation(values: list[float]) -> dict[str, float | None]:
-    """Return the mean and the standard deviation; None for a single value."""
+    """Return mean and standard deviation; the standard deviation of a single value is None."""
     return {"mean": mean(values), "std": stdev(values) if len(values) > 1 else None}
 
 

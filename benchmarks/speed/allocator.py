@@ -1,10 +1,11 @@
-"""Compare a CPU process that keeps the memory its steps free with one that returns it, as glibc does by default.
+"""Compare CPU processes that keep freed memory with CPU processes that return it to the system, glibc's default.
 
     python benchmarks/speed/allocator.py [--rounds 3] [--batch 256] [--no-record]
 
-Measures training steps of ResNet-18 with both stems, and a forward pass of the small stem in float32, as evaluation
-runs it. Each measurement is a process of its own, in interleaved rounds. Reports the median seconds and page faults of
-a step, and the peak memory of the process. Writes ``benchmarks/records/allocator.json``.
+Measures training steps of ResNet-18 with the small and the ImageNet stem, and a forward pass with the small stem in
+float32, which is typical for evaluation. Each measurement is a separate process; rounds are interleaved. Prints the
+median seconds and page faults of a step, and the peak memory of the process. Writes
+``benchmarks/records/allocator.json``.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from benchmarks.common import measure_interleaved, option_parser, print_table, r
 from sslkit.device.allocator import RETAIN_FREED_MEMORY, retain_freed_memory
 
 WORKLOADS = {"train small": 8, "train imagenet": 30, "forward small": 10}
-"""Measured steps of each workload."""
+"""Number of measured steps, keyed by workload."""
 
 WARM_UP_STEPS = 3
-"""Steps before the measurement."""
+"""Number of steps before the measurement."""
 
 
 def measure(workload: str, batch: int) -> dict[str, float]:
-    """Run a workload in this process and return seconds and page faults of a step, and the peak memory."""
+    """Run a workload in this process. Return seconds and page faults per step, and the peak memory."""
     samples: list[tuple[float, int]] = []
 
     def sample() -> None:
@@ -52,7 +53,7 @@ def measure(workload: str, batch: int) -> dict[str, float]:
 
 
 def run_forward(stem: Any, batch: int, steps: int, after_step: Callable[[], None]) -> None:
-    """Encode batches of noise with ResNet-18."""
+    """Encode a batch of random images with ResNet-18, without gradients."""
     import torch
 
     import sslkit
@@ -69,11 +70,15 @@ def run_forward(stem: Any, batch: int, steps: int, after_step: Callable[[], None
 
 
 def main() -> None:
-    """Compare both settings for each workload, or, with ``--child``, measure one in this process."""
+    """Compare both memory settings for all workloads. With ``--child``, measure one workload in this process."""
     parser = option_parser(__doc__, rounds=3)
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--child", choices=WORKLOADS, help="measure this workload only, in this process")
-    parser.add_argument("--return-memory", action="store_true", help="with --child: return freed memory, as glibc does")
+    parser.add_argument("--child", choices=WORKLOADS, help="measure only this workload, in this process")
+    parser.add_argument(
+        "--return-memory",
+        action="store_true",
+        help="with --child: return freed memory to the system, as glibc does by default",
+    )
     options = parser.parse_args()
     if options.child:
         os.environ[RETAIN_FREED_MEMORY] = "0" if options.return_memory else "1"

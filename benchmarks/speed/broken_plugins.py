@@ -2,7 +2,7 @@
 
     python benchmarks/speed/broken_plugins.py [--rounds 15] [--no-record]
 
-Installs every plugin of ``PLUGINS`` into a folder, and runs light commands with and without that folder on the path,
+Installs every plugin of ``PLUGINS`` into a folder. Runs fast commands with and without this folder on the Python path,
 in interleaved rounds. Writes ``benchmarks/records/broken-plugins.json``.
 """
 
@@ -46,14 +46,14 @@ PLUGINS = {
     "prints-on-import": "print('noise')\n" + LOSS.format(api=1),
     "huge-metadata": LOSS.format(api=1),
 }
-"""Source of each plugin's module, by component name; None: the module of the entry point does not exist."""
+"""Source code of each plugin, keyed by component name; None: the entry point names a module that does not exist."""
 
 HUGE = 5_000_000
-"""Characters of the description in the metadata of ``huge-metadata``."""
+"""Length of the description in the metadata of the plugin ``huge-metadata``, in characters."""
 
 
 def install(site: Path) -> None:
-    """Write each plugin into a folder, as pip would install it."""
+    """Write all plugins into a folder in the same form in which pip installs them."""
     for name, source in PLUGINS.items():
         module = f"example_{name.replace('-', '_')}"
         if source is not None:
@@ -66,13 +66,13 @@ def install(site: Path) -> None:
 
 
 def run_command(command: tuple[str, ...], site: Path | None) -> None:
-    """Run an sslkit command, with a folder of plugins on the path or without."""
+    """Run an sslkit command, with the folder of plugins on the Python path if a folder is given."""
     environment = os.environ | ({"PYTHONPATH": str(site)} if site else {})
     subprocess.run([sys.executable, "-m", "sslkit.cli", *command], env=environment, check=True, capture_output=True)
 
 
 def main() -> None:
-    """Measure each command, print a table and write the record."""
+    """Measure all commands, print a table and write the record."""
     options = option_parser(__doc__, rounds=15).parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:

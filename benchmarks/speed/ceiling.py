@@ -1,4 +1,4 @@
-"""Compare a training, end to end, with its bare backbone on precomputed views, as `sslkit bench` does.
+"""Compare the speed of complete training with that of the backbone alone on precomputed views, using `sslkit bench`.
 
     python benchmarks/speed/ceiling.py [--stem small|imagenet] [--crops 2x32|multi] [--rounds 5] [--seconds 10]
                                        [--batch 256] [--images 4096] [--no-record]
@@ -16,11 +16,11 @@ CROPS = {"2x32": [], "multi": ["views.local_crops=6", "views.local_size=18"]}
 
 
 def main() -> None:
-    """Measure one stem, with or without local crops, print a table and write the record."""
+    """Measure one stem with the chosen crops, print a table and write the record."""
     parser = option_parser(__doc__, rounds=5)
     parser.add_argument("--stem", choices=("small", "imagenet"), default="imagenet")
     parser.add_argument("--crops", choices=CROPS, default="2x32")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each stage in a round")
+    parser.add_argument("--seconds", type=float, default=10.0, help="duration of each stage in a round")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--images", type=int, default=4096)
     options = parser.parse_args()

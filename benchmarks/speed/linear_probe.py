@@ -1,10 +1,11 @@
-"""Compare sslkit's linear probe, with its sweep of penalties, with scikit-learn's on synthetic features.
+"""Compare sslkit's linear probe with scikit-learn's logistic regression on synthetic features.
 
     python benchmarks/speed/linear_probe.py [--images 50000] [--width 512] [--classes 10] [--rounds 3] [--no-record]
 
-Features are overlapping Gaussian classes. A tenth of the images is held out to choose the penalty, and there are a
-tenth as many test images. Both libraries fit the same penalties, choose on the held-out images, fit again on all, and
-score the same test images. Writes ``benchmarks/records/linear-probe.json``.
+Features are drawn from overlapping Gaussian distributions, one per class. A tenth of the images is held out, and there
+is one test image for every ten images. Both libraries fit the same penalties, choose a penalty on the held-out images,
+fit again on all images, and compute the accuracy on the same test images. Writes
+``benchmarks/records/linear-probe.json``.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from sslkit.evaluation.evaluators.linear import Linear
 
 
 class SyntheticSubject:
-    """Gaussian features, as the evaluator reads them of a run."""
+    """Evaluation subject with synthetic Gaussian features instead of the features of a run."""
 
     seed = 0
     other_data = ""
@@ -61,7 +62,7 @@ class SyntheticSubject:
 
 
 def probe_with_scikit_learn(subject: SyntheticSubject, penalties: tuple[float, ...]) -> float:
-    """Return the test accuracy of scikit-learn's ``LogisticRegression`` with the best of the penalties."""
+    """Return the test accuracy of scikit-learn's ``LogisticRegression`` with the best penalty."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 

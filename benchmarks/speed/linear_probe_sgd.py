@@ -1,11 +1,12 @@
-"""Compare the solved linear probe with scikit-learn's accuracy, and with the time of a probe trained by SGD.
+"""Compare the solved linear probe with scikit-learn (accuracy) and with a probe trained by SGD (time).
 
     python benchmarks/speed/linear_probe_sgd.py RUN [--no-record]     # a finished run whose data have labels
 
-Each time is a whole evaluation, features included, without the feature cache. ``linear-sgd``, the protocol of the
-published report, is measured for one and for three epochs; its 100 epochs are extrapolated from the difference.
-scikit-learn's ``LogisticRegression`` gets the same scaled features and the penalty that the solved probe chose. Each
-is measured once. Writes ``benchmarks/records/linear-probe-sgd.json``.
+Each time is the duration of a complete evaluation, which computes the features without the feature cache. The SGD probe
+is ``linear-sgd``, which follows the protocol of the published report. It is measured for one and for three epochs, and
+its time for 100 epochs is extrapolated from the difference. scikit-learn's ``LogisticRegression`` uses the same scaled
+features, and the penalty that the solved probe chose. Each probe is measured once. Writes
+``benchmarks/records/linear-probe-sgd.json``.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ from sslkit.recipe.load import load_recipe
 from sslkit.runs.run import Run
 
 EPOCHS = 100
-"""Epochs of the report's probe."""
+"""Number of epochs of the probe in the report."""
 
 
 def evaluate(run: Run, evaluator: str, options: dict[str, Any]) -> tuple[float, Evaluation]:
-    """Evaluate a run and return the seconds and the result."""
+    """Evaluate a run with one evaluator; return the duration in seconds and the result."""
     built = build_evaluators({evaluator: options})[evaluator]
     started = time.perf_counter()
     evaluation = built.evaluate(RunSubject(run, choose_device("auto")))
@@ -40,7 +41,7 @@ def evaluate(run: Run, evaluator: str, options: dict[str, Any]) -> tuple[float, 
 
 
 def fit_scikit_learn(run: Run, penalty: float) -> dict[str, float]:
-    """Return scikit-learn's top-1 accuracy on the same features, and the seconds of the fit."""
+    """Return the top-1 accuracy of scikit-learn on the same features, and the duration of the fit in seconds."""
     subject = RunSubject(run, choose_device("auto"))
     train, validation, test = (subject.features(name) for name in ("train", "validation", "test"))
     labelled = join_features(train, validation)
@@ -59,8 +60,8 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     options = parser.parse_args()
     run = Run(options.run)
-    feature_cache.MAX_CACHE_BYTES = 0  # writes no entry
-    feature_cache.CACHE_FORMAT = -1  # reads none
+    feature_cache.MAX_CACHE_BYTES = 0  # the cache writes no entry
+    feature_cache.CACHE_FORMAT = -1  # the cache reads no entry
     solved_seconds, solved = evaluate(run, "linear", {})
     (penalty,) = solved.protocol["penalty_chosen"]["1"]
     scikit_learn = fit_scikit_learn(run, penalty)

@@ -1,14 +1,14 @@
-"""Measure the peak memory of a training: bare model, data in memory, and streamed with 1, 4 and 16 times the files.
+"""Measure the peak memory of training: model alone, images in memory, and images streamed from 1, 4 and 16 x the files.
 
     python benchmarks/speed/memory.py [--images 50000] [--size 32] [--files 10000] [--batch 256] [--steps 30]
                                       [--no-record]
 
-Each variant is a process of its own and is measured once. Streamed variants decode a folder of files into the cache
-and stream them from it, as data do that do not fit into memory.
+Each variant is a separate process and is measured once. Streamed variants decode a folder of files into the cache and
+stream the images from the cache. sslkit does the same with images that do not fit into memory.
 
-The measured memory belongs to the process and its workers alone (Pss_Anon of Linux's smaps_rollup, 20 samples a
-second): the system drops cached pages of a mapped file when memory is short. The ordinary peak (VmHWM, with these
-pages) is recorded, too. Writes ``benchmarks/records/memory.json``.
+The measured memory is the anonymous memory of the process and its workers (Pss_Anon in Linux's smaps_rollup, 20 samples
+per second). It excludes cached pages of mapped files, because the system can drop these pages when memory is short. The
+peak with these pages (VmHWM) is recorded as well. Writes ``benchmarks/records/memory.json``.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from typing import Any
 from benchmarks.common import name_with_device, option_parser, print_table, run_in_child, write_record
 
 FACTORS = (1, 4, 16)
-"""Multiples of ``--files``."""
+"""Numbers of files in the streamed variants, as multiples of ``--files``."""
 
 DISTINCT_FILES = 100
-"""Files of the folder that are not links to other ones."""
+"""Number of different files; all other files of the folder are hard links to these files."""
 
 
 def process_tree(pid: int) -> list[int]:
-    """Return the ids of a process and all its descendants."""
+    """Return the ids of a process and of all its descendants."""
     pids = [pid]
     for parent in pids:
         for task in Path(f"/proc/{parent}/task").glob("*/children"):
@@ -42,7 +42,7 @@ def process_tree(pid: int) -> list[int]:
 
 
 def anonymous_bytes() -> int:
-    """Return the memory of this process and its workers that belongs to no file, in bytes."""
+    """Return the anonymous memory of this process and its workers in bytes."""
     total = 0
     for pid in process_tree(os.getpid()):
         try:
@@ -67,7 +67,7 @@ class PeakMemory(threading.Thread):
 
 
 def write_images(folder: Path, files: int, size: int) -> None:
-    """Write PNG files of noise; after the first hundred, hard links to them, which take no disk space."""
+    """Write PNG files of random pixels; after the first hundred, write hard links, which need no disk space."""
     import numpy as np
     from PIL import Image
 
@@ -82,7 +82,7 @@ def write_images(folder: Path, files: int, size: int) -> None:
 
 
 def run_steps(options: argparse.Namespace) -> None:
-    """Run some steps of a training; ``bare`` runs its backbone on precomputed views."""
+    """Train a number of steps. With ``bare``, train only the backbone, on precomputed views."""
     from benchmarks.noise import noise_recipe, train_steps
     from sslkit.bench.stages import StageRunner
     from sslkit.data import placement
@@ -99,20 +99,22 @@ def run_steps(options: argparse.Namespace) -> None:
         return
     hardware, assembly, _ = prepare(recipe, Reporter())
     stages = StageRunner(assembly, hardware)
-    del assembly  # its network: the stages have a copy
+    del assembly  # frees the network, because the stages have a copy
     for _ in range(options.steps):
         stages.step("backbone")
 
 
 def main() -> None:
-    """Measure all variants, or, with ``--child``, one in this process."""
+    """Measure all variants. With ``--child``, measure one variant in this process."""
     parser = option_parser(__doc__)
     parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--child", choices=("bare", "resident", "streamed"), help="measure this one, in this process")
+    parser.add_argument(
+        "--child", choices=("bare", "resident", "streamed"), help="measure only this variant, in this process"
+    )
     parser.add_argument("--folder", default="", help="with --child streamed: the folder of images")
     options = parser.parse_args()
     if options.child:
@@ -124,7 +126,7 @@ def main() -> None:
         return
     shared = ("--size", options.size, "--batch", options.batch, "--steps", options.steps)
     peaks: dict[str, Any] = {
-        # Few images, so that the bare variant holds the model and no data.
+        # With few images, the memory of the bare variant is the memory of the model.
         "bare": run_in_child(__file__, "--child", "bare", "--images", options.batch, *shared),
         "resident": run_in_child(__file__, "--child", "resident", "--images", options.images, *shared),
     }

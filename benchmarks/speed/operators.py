@@ -1,14 +1,13 @@
-"""Count the operators that PyTorch dispatches in a training step, stage by stage.
+"""Count the operators that PyTorch dispatches in a training step, for each stage of `sslkit bench`.
 
     python benchmarks/speed/operators.py [RECIPE ...] [--backbone resnet18] [--batch 16] [--size 32] [--no-record]
 
-On a GPU, the host limits a small network: it launches about one kernel for each operator. They are counted on the CPU,
-without operators that only return a view of their input, and without sslkit's gradients for small feature maps, which
-only the CPU uses.
+The number of operators limits the speed of small networks on a GPU, because the host launches about one kernel per
+operator. This benchmark counts operators on the CPU. It excludes operators that only return a view of their input, and
+sslkit's gradients for small feature maps, which only the CPU uses.
 
-The stages are those of `sslkit bench`, and each adds one part: backbone alone, heads and losses, views, data,
-Lightning's training loop. Without arguments, the recipes are ``selfcls`` and ``swav``. Writes
-``benchmarks/records/operators.json``.
+Each stage adds one part to the previous stage: backbone alone, heads and losses, views, data, Lightning's training
+loop. The default recipes are ``selfcls`` and ``swav``. Writes ``benchmarks/records/operators.json``.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ from sslkit.training.events import Reporter
 from sslkit.training.preparation import prepare
 
 WARM_UP_STEPS = 2
-"""Steps before the count: the first ones also create the state of the optimizer."""
+"""Number of steps before counting starts, because the first steps also create the optimizer state."""
 
 COUNTED_STEPS = 3
-"""Steps that are counted; the median is reported."""
+"""Number of steps in which operators are counted; the result is the median."""
 
 
 class OperatorCounter(TorchDispatchMode):
-    """Context that counts dispatched operators, without those that only return a view."""
+    """Context manager that counts dispatched operators, except operators that only return a view."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +51,7 @@ class OperatorCounter(TorchDispatchMode):
 
 
 def count_stage(runner: StageRunner, stage: str) -> float:
-    """Return the operators of a step of one stage."""
+    """Return the number of operators in a step of one stage."""
 
     def run_steps(after_step: Callable[[], None]) -> None:
         for _ in range(WARM_UP_STEPS + COUNTED_STEPS):
@@ -63,12 +62,12 @@ def count_stage(runner: StageRunner, stage: str) -> float:
 
 
 def count_training(recipe: Recipe) -> float:
-    """Return the operators of a step of the training, from the end of one step to the end of the next."""
+    """Return the number of operators between the ends of two consecutive training steps."""
     return count_steps(lambda after_step: train_steps(recipe, WARM_UP_STEPS + COUNTED_STEPS, after_step))
 
 
 def count_steps(run_steps: Callable[[Callable[[], None]], None]) -> float:
-    """Return the median number of operators between two calls of ``after_step``."""
+    """Return the median number of operators between two consecutive calls of ``after_step``."""
     counts: list[int] = []
     with OperatorCounter() as counter:
         run_steps(lambda: counts.append(counter.count))
@@ -77,14 +76,16 @@ def count_steps(run_steps: Callable[[Callable[[], None]], None]) -> float:
 
 
 def main() -> None:
-    """Count each recipe's operators, print a table and write the record."""
+    """Count the operators of all recipes, print a table and write the record."""
     parser = option_parser(__doc__)
-    parser.add_argument("recipes", nargs="*", default=["selfcls", "swav"], help="names in recipes/, or TOML files")
+    parser.add_argument(
+        "recipes", nargs="*", default=["selfcls", "swav"], help="names of recipes in recipes/, or paths of TOML files"
+    )
     parser.add_argument("--backbone", default="resnet18")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--size", type=int, default=32)
     options = parser.parse_args()
-    torch.set_num_threads(1)  # more threads do not change the count
+    torch.set_num_threads(1)  # the count does not depend on the number of threads
     results: dict[str, dict[str, float]] = {}
     for name in options.recipes:
         recipe = noise_recipe(

@@ -1,21 +1,23 @@
-"""Compare the same SwAV training by other libraries and by sslkit: equal backbone, batch, crops, head, loss, optimizer.
+"""Compare SwAV training by other libraries and by sslkit, with equal backbone, batch, crops, head, loss and optimizer.
 
     python benchmarks/speed/peers.py [--stem small|imagenet] [--crops 2x32|multi] [--rounds 5] [--steps 8] [--batch 256]
                                      [--trainings NAME ...] [--no-record]
 
-Trainings, each a process of its own, in interleaved rounds:
+Each of these training loops runs in a separate process; rounds are interleaved:
 
-- ``lightly``: the loop of lightly's documentation for SwAV: float32, PIL transform, a DataLoader worker per CPU core;
-- ``tuned``: the same with bfloat16 where the hardware computes it fast, channels-last and persistent workers;
-- ``kornia``: the tuned loop, with views made by kornia for whole batches;
-- ``precomputed``: the tuned loop on precomputed views, the limit of what faster loading can give;
-- ``sslkit``: ``sslkit train``, with everything;
-- ``compiled``: the same with ``train.compile = true``;
-- ``processes``, without a GPU: the same with ``train.devices`` set to the number of CPU cores. Each process has one
-  thread and a part of the batch; the loss is that of the global batch, BatchNorm sees the parts.
+- ``lightly``: the SwAV loop of lightly's documentation, with float32, a PIL transform and a DataLoader worker per CPU
+  core;
+- ``tuned``: the loop of ``lightly`` with bfloat16 if the hardware computes it natively, channels-last memory format and
+  persistent workers;
+- ``kornia``: the loop of ``tuned``, with views that kornia makes for complete batches;
+- ``precomputed``: the loop of ``tuned`` on precomputed views, an upper limit for faster loading;
+- ``sslkit``: complete training by ``sslkit train``;
+- ``compiled``: training by sslkit with ``train.compile = true``;
+- ``processes``: only without a GPU, training by sslkit with one process per CPU core (``train.devices``). Each process
+  has one thread and a part of the batch. The loss uses the global batch, but BatchNorm normalises each part separately.
 
-Not compared: *solo-learn* 1.0.2, which pins torch 1.9.1, while no Python version runs both that and sslkit;
-*lightly-train* 0.18, which has no SwAV; and *stable-pretraining* 0.1.8, whose SwAV always has a queue.
+These libraries are not compared: *solo-learn* 1.0.2 needs torch 1.9.1, and no Python version supports both this torch
+and sslkit; *lightly-train* 0.18 has no SwAV; SwAV in *stable-pretraining* 0.1.8 always has a queue.
 
 Writes ``benchmarks/records/peers-STEM-CROPS.json``.
 """
@@ -50,22 +52,22 @@ OURS = {
     "compiled": ["train.compile=true"],
     "processes": [f"train.devices={os.cpu_count()}"],
 }
-"""Settings of each training by sslkit."""
+"""Recipe settings of the loops that use sslkit, keyed by name."""
 
 PROTOTYPES = 300
 
 CROPS = {"2x32": ((32,), (2,)), "multi": ((32, 18), (2, 6))}
-"""Sizes in pixels and numbers of crops."""
+"""Sizes in pixels and numbers of the crops, keyed by the value of ``--crops``."""
 
 SCALES = ((0.2, 1.0), (0.05, 0.2))
-"""Share of the image in a crop of each size."""
+"""Range of the crop area as a fraction of the image area, keyed by the crop size in pixels."""
 
 COLOUR = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1}
-"""Strengths of the colour jitter. All views are those of sslkit's ``crops`` with its defaults: no blur."""
+"""Strengths of the colour jitter. All loops use the defaults of sslkit's view policy ``crops``, without blur."""
 
 
 class NoiseImages:
-    """Data set of noise: arrays that become PIL images one by one, as in torchvision's CIFAR."""
+    """Data set of random arrays, each converted to a PIL image when it is read, like torchvision's CIFAR."""
 
     def __init__(self, count: int, transform: Any) -> None:
         import numpy as np
@@ -108,7 +110,7 @@ def build_network(stem: str) -> Any:
 
 
 def pil_batches(options: argparse.Namespace, *, tuned: bool) -> Iterator[list[Any]]:
-    """Yield batches of lightly's transform, made in workers."""
+    """Yield batches of views that DataLoader workers make with lightly's transform."""
     from lightly.transforms import SwaVTransform
     from torch.utils.data import DataLoader
 
@@ -137,7 +139,7 @@ def pil_batches(options: argparse.Namespace, *, tuned: bool) -> Iterator[list[An
 
 
 def kornia_batches(options: argparse.Namespace, device: str) -> Iterator[list[Any]]:
-    """Yield whole batches made by kornia, one crop after the other."""
+    """Yield batches of views that kornia makes, one crop after the other for the complete batch."""
     import kornia.augmentation as K
     import torch
 
@@ -146,7 +148,7 @@ def kornia_batches(options: argparse.Namespace, device: str) -> Iterator[list[An
     for size, count, scale in zip(*CROPS[options.crops], SCALES, strict=False):
         views += [
             torch.nn.Sequential(
-                # The default cropping mode is a Python loop over images.
+                # kornia's default cropping mode is a Python loop over images, which is slow.
                 K.RandomResizedCrop((size, size), scale=scale, cropping_mode="resample"),
                 K.RandomHorizontalFlip(),
                 K.ColorJitter(*COLOUR.values(), p=0.8),
@@ -164,7 +166,7 @@ def kornia_batches(options: argparse.Namespace, device: str) -> Iterator[list[An
 
 
 def precomputed_batches(options: argparse.Namespace) -> Iterator[list[Any]]:
-    """Yield the same views again and again."""
+    """Yield the same precomputed views in every step."""
     import torch
 
     sizes, counts = CROPS[options.crops]
@@ -178,7 +180,7 @@ def precomputed_batches(options: argparse.Namespace) -> Iterator[list[Any]]:
 
 
 def train_peer(options: argparse.Namespace) -> list[float]:
-    """Train with a loop that does not use sslkit, and return the times at which its steps ended."""
+    """Train with a loop that does not use sslkit, and return the end time of each step."""
     import torch
     from lightly.loss import SwaVLoss
 
@@ -217,8 +219,8 @@ def train_peer(options: argparse.Namespace) -> list[float]:
 
 
 def train_sslkit(options: argparse.Namespace) -> list[float]:
-    """Train with sslkit, and return the times at which its steps ended."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command does, before torch is imported
+    """Train with sslkit, and return the end time of each step."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # the command sets it as well, before torch is imported
     import torch
 
     from benchmarks.noise import noise_recipe
@@ -251,16 +253,21 @@ def train_sslkit(options: argparse.Namespace) -> list[float]:
 
 
 def main() -> None:
-    """Compare all trainings, or, with ``--child``, measure one in this process."""
+    """Compare all training loops. With ``--child``, measure one loop in this process."""
     parser = option_parser(__doc__, rounds=5)
     parser.add_argument("--stem", choices=("small", "imagenet"), default="imagenet")
     parser.add_argument("--crops", choices=CROPS, default="2x32")
     parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--warm-up", type=int, default=5, help="steps before, which use up the workers' prefetch")
+    parser.add_argument(
+        "--warm-up",
+        type=int,
+        default=5,
+        help="steps before the measurement, which use up the batches that workers have prefetched",
+    )
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--images", type=int, default=4096)
     parser.add_argument("--trainings", nargs="*", choices=(*PEERS, *OURS), default=[*PEERS, *OURS])
-    parser.add_argument("--child", choices=(*PEERS, *OURS), help="measure this training only, in this process")
+    parser.add_argument("--child", choices=(*PEERS, *OURS), help="measure only this training loop, in this process")
     options = parser.parse_args()
     if options.child:
         ends = train_sslkit(options) if options.child in OURS else train_peer(options)

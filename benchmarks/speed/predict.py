@@ -1,10 +1,11 @@
-"""Compare ``sslkit predict`` on many small files with the bare forward pass of the same network.
+"""Compare the speed of ``sslkit predict`` on many small files with the forward pass of the same network alone.
 
     python benchmarks/speed/predict.py [--rounds 5] [--images 10000] [--no-record]
 
-Trains AlexNet for one epoch on 512 images and writes PNG files of 32 pixels. Measures ``predict`` as a whole (loading,
-reading, decoding, forward pass, table) and the forward pass of backbone and head alone, with batches of the same size
-on images prepared in memory. Writes ``benchmarks/records/predict.json``.
+Trains AlexNet for one epoch on 512 images and writes PNG files of 32 x 32 pixels. Measures complete calls of
+``predict``: loading the network, reading and decoding files, forward pass, and writing the table. Compares them with
+the forward pass of backbone and head alone, with the same batch size, on images in memory. Writes
+``benchmarks/records/predict.json``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ TRAINING_IMAGES = 512
 
 
 def write_images(folder: Path, count: int) -> None:
-    """Write colour gradients with some noise, which PNG compresses about as well as photographs of that size."""
+    """Write PNG files of colour gradients with noise, about as large as PNG files of small photographs."""
     random = numpy.random.default_rng(0)
     folder.mkdir()
     for number in range(count):
@@ -38,7 +39,7 @@ def write_images(folder: Path, count: int) -> None:
 
 
 def main() -> None:
-    """Measure both in interleaved rounds and write the record."""
+    """Measure ``predict`` and the forward pass in interleaved rounds, and write the record."""
     parser = option_parser(__doc__, rounds=5)
     parser.add_argument("--images", type=int, default=10_000)
     options = parser.parse_args()

@@ -1,9 +1,10 @@
-"""Measure what a step costs as one setting grows: batch, prototypes, sets of prototypes, classes, crops, images.
+"""Measure the time of a step for growing batches, prototypes, sets of prototypes, classes, crops and images.
 
     python benchmarks/speed/scaling.py [--rounds 3] [--seconds 2] [--axis batch] [--batch 256] [--no-record]
 
-SwAV, and Self-Classifier for the classes, train the small ``convnet``, so that the parts other than the backbone show.
-Each measurement is one round of `sslkit bench`; all settings are measured in interleaved rounds. Writes
+Trains the small backbone ``convnet``, so that the other parts of a step are visible. The axis ``classes`` uses
+Self-Classifier, all other axes use SwAV. Each measurement is one round of `sslkit bench`, and all settings are measured
+in interleaved rounds. Writes
 ``benchmarks/records/scaling.json``.
 """
 
@@ -19,7 +20,7 @@ from sslkit.bench.bench import bench
 from sslkit.bench.costs import costs
 
 BASE = {"batch": 256, "prototypes": 300, "sets of prototypes": 1, "classes": 0, "local crops": 0, "images": 4096}
-"""Value of each axis while another one grows; 0 classes: SwAV."""
+"""Default value of each axis, used while a different axis varies; 0 classes means SwAV."""
 
 AXES = {
     "batch": (64, 256, 1024),
@@ -29,14 +30,14 @@ AXES = {
     "local crops": (0, 4, 8),
     "images": (4096, 65_536),
 }
-"""Measured values of each axis."""
+"""Values that are measured, keyed by axis."""
 
 Setting = tuple[tuple[str, int], ...]
-"""A value for each axis."""
+"""One value per axis."""
 
 
 def measure(setting: Setting, seconds: float) -> dict[str, float]:
-    """Return the seconds per step of each stage and of the training, for one setting and one round."""
+    """Measure one setting for one round; return the seconds per step of each stage and of complete training."""
     values = dict(setting)
     if values["classes"]:
         method = [f"head={{use='selfcls-mlp', classifiers=[{values['classes']}]}}", "loss={use='selfcls'}"]
@@ -56,9 +57,9 @@ def measure(setting: Setting, seconds: float) -> dict[str, float]:
 def main() -> None:
     """Measure all settings in interleaved rounds, print a table and write the record."""
     parser = option_parser(__doc__, rounds=3)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each stage in a round")
-    parser.add_argument("--axis", choices=AXES, help="measure that axis only")
-    parser.add_argument("--batch", type=int, default=BASE["batch"], help="images per batch on the other axes")
+    parser.add_argument("--seconds", type=float, default=2.0, help="duration of each stage in a round")
+    parser.add_argument("--axis", choices=AXES, help="measure only this axis")
+    parser.add_argument("--batch", type=int, default=BASE["batch"], help="images per batch while other axes vary")
     options = parser.parse_args()
     base = BASE | {"batch": options.batch}
     settings: dict[tuple[str, int], Setting] = {
@@ -67,7 +68,8 @@ def main() -> None:
         if options.axis in (None, axis)
         for value in values
     }
-    names = {setting: f"{axis} {value}" for (axis, value), setting in settings.items()}  # equal settings run once
+    # Equal settings are measured once.
+    names = {setting: f"{axis} {value}" for (axis, value), setting in settings.items()}
     measures = {name: partial(measure, setting, options.seconds) for setting, name in names.items()}
     measured = measure_interleaved(measures, options.rounds)
     results: dict[str, dict[str, Any]] = {}

@@ -1,10 +1,10 @@
-"""Compare weight gradients of convolutions with small output maps on a CPU: torch's and sslkit's matrix products.
+"""Compare torch's and sslkit's weight gradients of convolutions with small output maps on a CPU.
 
     python benchmarks/speed/small_feature_maps.py [--rounds 5] [--batch 512] [--no-record]
 
-First a forward and backward pass of ResNet-18 and AlexNet on small views, as a training runs it, in float32 and in
-bfloat16. Then each of their convolutions with at most 64 output pixels. They show up to how many output pixels matrix
-products are faster: ``sslkit.device.small_feature_maps.max_output_pixels``. Writes
+First measures a forward and backward pass of ResNet-18 and AlexNet on small views, in float32 and bfloat16. Then
+measures each of their convolutions with at most 64 output pixels. The second measurement shows up to how many output
+pixels sslkit's matrix products are faster. This limit is ``sslkit.device.small_feature_maps.max_output_pixels``. Writes
 ``benchmarks/records/small-feature-maps.json``.
 """
 
@@ -32,19 +32,19 @@ NETWORKS: tuple[tuple[str, Any, str, int], ...] = (
     ("ResNet-18, small stem, 32 px", ResNet18, "small", 32),
     ("AlexNet, small stem, 24 px", AlexNet, "small", 24),
 )
-"""Title, backbone, stem and size of the views in pixels."""
+"""Measured networks: title, backbone class, stem, and size of the views in pixels."""
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 MAX_OUTPUT_PIXELS = 64
-"""Output pixels of the largest maps to measure."""
+"""Maximum number of output pixels of the convolutions that are measured."""
 
 Shape = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]
-"""Of a convolution: an image, weights, stride and padding."""
+"""Shape of a convolution: image shape, weight shape, stride and padding."""
 
 
 class ShapeRecorder(TorchFunctionMode):
-    """Context that records the convolutions with small output maps."""
+    """Context manager that records the shapes of convolutions with small output maps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,12 +62,12 @@ class ShapeRecorder(TorchFunctionMode):
 
 
 def channels_last_noise(*shape: int) -> Tensor:
-    """Return noise in channels-last memory order."""
+    """Return a random tensor in channels-last memory format."""
     return torch.randn(shape).contiguous(memory_format=torch.channels_last)
 
 
 def time_weight_gradient(shape: Shape, dtype: torch.dtype, batch: int, context: AbstractContextManager[Any]) -> float:
-    """Return the seconds of a convolution's backward pass with the gradient of its weights alone."""
+    """Return the duration of a convolution's backward pass in seconds, computing only the weight gradient."""
     image, weight_shape, stride, padding = shape
     weight = channels_last_noise(*weight_shape).to(dtype).requires_grad_()
     with context:
@@ -80,7 +80,7 @@ def time_weight_gradient(shape: Shape, dtype: torch.dtype, batch: int, context: 
 def time_network(
     network: sslkit.Backbone, images: Tensor, bfloat16: bool, context: AbstractContextManager[Any]
 ) -> float:
-    """Return the seconds of a forward and backward pass."""
+    """Return the duration of a forward and backward pass in seconds."""
 
     def run() -> None:
         with context, torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
@@ -92,7 +92,7 @@ def time_network(
 
 
 def compare(measure: Callable[[AbstractContextManager[Any]], float], rounds: int) -> dict[str, Any]:
-    """Return the seconds of both gradients, and how many times as fast matrix products are."""
+    """Return the duration with each kind of gradient in seconds, and the speed-up by matrix products."""
     contexts: dict[str, AbstractContextManager[Any]] = {
         "torch": nullcontext(),
         "products": small_feature_maps.SmallFeatureMaps(),
@@ -102,7 +102,7 @@ def compare(measure: Callable[[AbstractContextManager[Any]], float], rounds: int
 
 
 def main() -> None:
-    """Compare networks and convolutions, print tables and write the record."""
+    """Compare all networks and convolutions, print tables and write the record."""
     parser = option_parser(__doc__, rounds=5)
     parser.add_argument("--batch", type=int, default=512)
     options = parser.parse_args()

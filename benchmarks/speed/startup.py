@@ -1,10 +1,10 @@
-"""Measure the start of light commands, and of a training up to its first step.
+"""Measure the duration of fast commands, and the time until the first step of training.
 
     python benchmarks/speed/startup.py [--rounds 5] [--no-record]
 
-Each measurement is a process of its own, in interleaved rounds. For comparison: importing torch, and importing torch
-and all of Lightning. The quick start imports only parts of Lightning, so it can reach its first step sooner than that.
-Writes ``benchmarks/records/startup.json``.
+Each measurement is a separate process; rounds are interleaved. For comparison, measures the import of torch alone, and
+of torch with all of Lightning. The quick start imports only parts of Lightning, so its first step can be faster than
+the import of all of Lightning. Writes ``benchmarks/records/startup.json``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ progress.console_reporter = lambda console: ExitAfterStep()
 from sslkit.cli.__main__ import main
 main()
 """
-"""Program that runs the command line and exits after the first training step."""
+"""Python program that runs an sslkit command and exits after the first training step."""
 
 LIGHTNING = "import torch, pytorch_lightning"
 TRAINING = "sslkit train quickstart, to its first step"

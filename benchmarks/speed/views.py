@@ -1,11 +1,11 @@
-"""Compare the speed of views alone: sslkit's, kornia's, and lightly's PIL transform in a DataLoader.
+"""Compare how fast sslkit, kornia and lightly make views, without training.
 
     python benchmarks/speed/views.py [--rounds 5] [--batch 256] [--batches 40] [--no-record]
 
-All make the same views on the same cores: two crops of 32 px with flips, colour jitter, grayscale and normalisation,
-from images that they fetch themselves. The PIL transform has a worker per CPU core, the others use torch's threads.
-Each measurement is a process of its own, so that workers of one library do not slow down the next. Writes
-``benchmarks/records/views.json``.
+All libraries make the same views on the same CPU cores: two crops of 32 pixels with flips, colour jitter, grayscale and
+normalisation. Times include reading the images from memory. lightly's PIL transform runs in a DataLoader with one
+worker per CPU core; sslkit and kornia use torch's threads. Each measurement is a separate process, so that workers of
+one library do not slow down the next library. Writes ``benchmarks/records/views.json``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LIBRARIES = ("sslkit", "kornia", "lightly (PIL)")
 
 
 def sslkit_batches(options: argparse.Namespace, device: torch.device) -> Iterator[Any]:
-    """Yield views of gathered images, as a training makes them."""
+    """Gather the images of each batch and yield their views, in the same way as training."""
     policy = Crops(Crops.Options(), Context(3, 32, (0.5,) * 3, (0.25,) * 3, options.batch, 1, 1))
     pixels = torch.randint(0, 256, (options.images, 3, 32, 32), dtype=torch.uint8, device=device)
     generator = torch.Generator().manual_seed(0)
@@ -51,7 +51,7 @@ def sslkit_batches(options: argparse.Namespace, device: torch.device) -> Iterato
 
 
 def views_per_second(options: argparse.Namespace) -> float:
-    """Return the speed of one library, after the prefetched batches of its workers."""
+    """Return the speed of one library in views per second, measured after the batches that workers prefetched."""
     device = torch.device(choose_device("auto"))
     if options.child == "sslkit":
         batches = sslkit_batches(options, device)
@@ -59,7 +59,7 @@ def views_per_second(options: argparse.Namespace) -> float:
         batches = kornia_batches(options, device.type)
     else:
         batches = pil_batches(options, tuned=True)
-    for _ in range(2 * (os.cpu_count() or 1) + 1):  # a worker prefetches two batches
+    for _ in range(2 * (os.cpu_count() or 1) + 1):  # skip the prefetched batches: two per worker
         next(batches)
     started = time.perf_counter()
     for _ in range(options.batches):
@@ -70,11 +70,11 @@ def views_per_second(options: argparse.Namespace) -> float:
 
 
 def main() -> None:
-    """Compare all libraries, or, with ``--child``, measure one in this process."""
+    """Compare all libraries. With ``--child``, measure one library in this process."""
     parser = option_parser(__doc__, rounds=5)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--batches", type=int, default=40)
-    parser.add_argument("--child", choices=LIBRARIES, help="measure this library only, in this process")
+    parser.add_argument("--child", choices=LIBRARIES, help="measure only this library, in this process")
     options = parser.parse_args()
     options.images, options.crops = 16 * options.batch, "2x32"
     if options.child:
