@@ -1,6 +1,6 @@
 """Toolkit for self-supervised image learning.
 
-``sslkit.__all__`` is the public interface. Each name is imported at its first use, so ``import sslkit`` is fast.
+``sslkit.__all__`` lists the public interface. Each name is imported at its first use, so ``import sslkit`` is fast.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NAMES = {
     "sslkit.errors": "SslkitError InputError RecipeError ComponentError OptionError DataError RunError TrainingError "
     "NotSavedError",
 }
-"""Public names of each module."""
+"""Public names that each module provides."""
 
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 

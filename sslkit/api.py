@@ -1,4 +1,4 @@
-"""The Python interface: train, resume, find, evaluate, report, predict and export runs."""
+"""Python interface: train, resume, find, evaluate, report, predict and export runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Folder = str | Path | None
 
 
 class Run(run_folder.Run):
-    """A run folder, ``<runs>/<name>/<id>``, with methods for what the command line does with it."""
+    """A run folder, ``<runs>/<name>/<id>``, with a method for each command that processes a run."""
 
     def evaluate(
         self,
@@ -39,25 +39,29 @@ class Run(run_folder.Run):
         """Evaluate the run on its test images and save the result in the run folder.
 
         Args:
-            evaluators: a name, several, or options by name, such as ``{"linear": {"fractions": [0.01, 0.1]}}``.
-            data: name of another data set to evaluate on, or a recipe whose ``[data]`` table names one.
-            data_settings: options of that data set, each as ``data.option=value``.
-            random_baseline: also evaluate the network with random weights, as the baseline ``random_weights``.
+            evaluators: a name, a list of names, or options keyed by name, such as ``{"linear": {"fractions": [0.01,
+                0.1]}}``.
+            data: name of a different data set to evaluate on, or path of a recipe whose ``[data]`` table names a data
+                set.
+            data_settings: options of ``data``, each as ``data.option=value``.
+            random_baseline: whether to also evaluate the network with random weights, as the baseline
+                ``random_weights``.
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
         Returns:
-            Metrics, protocol and baselines of each evaluator, such as ``.evaluators["cluster"].metrics["acc"]``.
+            Metrics, protocol and baselines of each evaluator. For example, ``.evaluators["cluster"].metrics["acc"]`` is
+            an accuracy.
 
         Raises:
-            SslkitError: the run has not finished, the data lack what an evaluator needs, or ``data_settings`` are given
-                without ``data``.
+            SslkitError: the run has not finished, the data lack labels or a split that an evaluator needs, or
+                ``data_settings`` are given without ``data``.
         """
         if isinstance(evaluators, str):
             evaluators = [evaluators]
         asked = evaluators if isinstance(evaluators, Mapping) else {name: {} for name in evaluators}
         built = build_evaluators(asked)
         if data_settings and not data:
-            raise InputError(f"data_settings are options of another data set: name it with data= ({data_settings})")
+            raise InputError(f"data_settings are options of a different data set: name it with data= ({data_settings})")
         other = build_other_dataset(data, data_settings) if data else None
         return evaluate(self, built, choose_device(device), random_baseline=random_baseline, other=other)
 
@@ -72,14 +76,14 @@ class Run(run_folder.Run):
         """Write a report as a single HTML page that loads nothing from other files or the network.
 
         Args:
-            others: runs to compare on the same page.
-            out: the page; None means ``report.html`` in the run folder, or ``comparison.html`` with ``others``.
+            others: more runs to compare on the same page.
+            out: path of the page; None means ``report.html`` in the run folder, or ``comparison.html`` with ``others``.
             figures: folder to save the figures in: charts as SVG and PNG, image grids as PNG; None saves none.
             reference: TOML file of published results to show next to the evaluations.
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``; the device that computes features.
 
         Returns:
-            Path of the page. The top of the page lists what is missing, for instance in an unfinished run.
+            Path of the page. The top of the page lists missing parts, for instance of an unfinished run.
 
         Raises:
             RunError: files of a run are damaged.
@@ -94,9 +98,9 @@ class Run(run_folder.Run):
         """Name the discovered classes; evaluations, reports and predictions use the names.
 
         Args:
-            names: names by class index, such as ``{0: "cat", 3: "cat"}``. Classes with the same name are merged, ``""``
-                removes a name, and other classes keep theirs. None writes ``label.html``, which shows the images of
-                each class, and ``classes.toml``, in which you enter the names.
+            names: names, keyed by class index, such as ``{0: "cat", 3: "cat"}``. Classes with the same name are merged.
+                ``""`` removes a name; other classes keep their names. None writes ``label.html``, which shows the
+                images of each class, and ``classes.toml``, in which you enter the names.
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``; the device that computes features.
 
         Returns:
@@ -114,42 +118,44 @@ class Run(run_folder.Run):
     def predict(self, images: str | Path, out: str | Path, *, device: DeviceName = "auto") -> InferenceResult:
         """Write the discovered class of each image file as CSV: ``class``, ``name``, ``confidence``, ``file``.
 
-        ``sslkit.inference.predict.predict`` describes the columns. After an interruption the next call continues.
+        ``sslkit.inference.predict.predict`` describes the columns. After an interruption, the next call resumes.
 
         Args:
             images: a folder, searched recursively, or one image.
-            out: the table; must not exist.
+            out: path of the table; the file must not exist.
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
         Returns:
-            The files written, and the images that could not be read.
+            The paths of the written files, and the images that could not be read.
 
         Raises:
-            InputError: the run has no classifier, no image can be read, or a file exists already.
+            InputError: the run has no classifier, no image can be read, or an output file already exists.
         """
         return predict(self, Path(images), Path(out), choose_device(device))
 
     def embed(self, images: str | Path, out: str | Path, *, device: DeviceName = "auto") -> InferenceResult:
         """Write the features of each image file as Parquet: ``file``, ``features``.
 
-        Arguments, result and errors are those of ``predict``; the run needs no classifier.
+        Arguments, result and errors are those of ``predict``, but the run needs no classifier.
         """
         return embed(self, Path(images), Path(out), choose_device(device))
 
     def export(self, to: str, out: str | Path) -> Exported:
-        """Export the network for another library, verify it with that library, and write a model card.
+        """Export the network for use in a different library, verify the export, and write a model card.
 
         Args:
-            to: ``safetensors``, ``onnx``, or a library with an equal network (``torchvision``, ``timm``).
-            out: the file; ``.onnx`` for ONNX, else ``.safetensors``. The model card is written next to it.
+            to: ``safetensors``, ``onnx``, or a library that has the same network (``torchvision``, ``timm``).
+            out: path of the file, ``.onnx`` for ONNX, else ``.safetensors``. The model card is written next to this
+                file.
 
         Raises:
-            InputError: the network has no such export (the message lists those it has), or a file exists already.
+            InputError: the network has no such export (the message lists the available exports), or a file already
+                exists.
         """
         return export(self, to, Path(out))
 
     def load_backbone(self) -> TrainedBackbone:
-        """Return the trained backbone with the image size and normalisation that it needs."""
+        """Return the trained backbone, with its image size and normalisation."""
         return load_backbone(self.path)
 
     def read_metrics(self) -> list[MetricsRow]:
@@ -165,14 +171,14 @@ def train(
     continue_from: Folder = None,
     reporter: Reporter | None = None,
 ) -> Run:
-    """Train a recipe.
+    """Train the network that a recipe describes.
 
     Args:
         recipe: path of the recipe.
-        settings: changes to the recipe, ``path=value`` each, as for ``--set``.
+        settings: changes to the recipe, each as ``path=value``, as for ``--set``.
         runs: the folder of all runs; None means ``$SSLKIT_RUNS``, else ``./runs``.
-        continue_from: a finished run to take the initial weights from.
-        reporter: receives progress events; None means no output.
+        continue_from: a finished run whose weights become the initial weights.
+        reporter: object that receives progress events; None means no output.
 
     Returns:
         The run. Its ``status.state`` is ``finished`` or ``interrupted``.
@@ -196,28 +202,28 @@ def resume(
     reporter: Reporter | None = None,
     allow: Collection[Literal["recipe", "data", "processes", "precision"]] = (),
 ) -> Run:
-    """Continue a run from its last checkpoint; the result has the same bits as an uninterrupted run.
+    """Continue a run from its last checkpoint. The trained weights are bit-identical to those of an uninterrupted run.
 
     Args:
         run: the run's folder, ``NAME/ID``, ``NAME`` or ``ID``; None means the latest unfinished run.
         runs: the folder of all runs; None means ``$SSLKIT_RUNS``, else ``./runs``.
-        reporter: receives progress events; None means no output.
-        allow: changes since the interruption that are accepted. With another batch size, number of images or number of
-            epochs, the run continues at the same epoch.
+        reporter: object that receives progress events; None means no output.
+        allow: kinds of changes since the interruption to accept. If the batch size, the number of images or the number
+            of epochs changed, the run continues at the same epoch.
 
     Returns:
         The run.
 
     Raises:
-        RunError: there is no such run; it is finished, still running or has no checkpoint; or the recipe, the data,
-            the processes or the precision have changed; or the recipe has fewer epochs than are trained.
+        RunError: there is no such run; the run is finished, still running, or has no checkpoint; the recipe, the data,
+            the processes or the precision changed; or the recipe has fewer epochs than already trained.
     """
     interrupted = find.find_unfinished_run(_spec(run), _root(runs))
     return _as_api_run(training.resume(interrupted, reporter, allow))
 
 
 def find_run(run: Folder = None, runs: Folder = None) -> Run:
-    """Return a run.
+    """Find a run and return it.
 
     Args:
         run: the run's folder, ``NAME/ID``, ``NAME`` or ``ID``; None means the latest run.

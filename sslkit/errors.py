@@ -1,4 +1,4 @@
-"""Exceptions that sslkit raises on purpose.
+"""Exceptions that sslkit raises for expected problems.
 
     SslkitError                             base class; exit code 1
      ├─ TrainingError                       training failed
@@ -7,15 +7,15 @@
          ├─ RecipeError                     problems in a recipe or in --set options
          ├─ ComponentError                  a component cannot be used
          │   ├─ UnknownComponentError       no installed distribution has a component of that name
-         │   ├─ AmbiguousComponentError     several distributions have a component of that name
-         │   ├─ BrokenComponentError        the entry point exists, but its import fails
-         │   │   └─ MissingExtraError       it needs an optional dependency that is not installed
+         │   ├─ AmbiguousComponentError     more than one distribution has a component of that name
+         │   ├─ BrokenComponentError        the entry point exists, but importing it fails
+         │   │   └─ MissingExtraError       the component needs an optional dependency that is not installed
          │   └─ IncompatibleComponentError  the imported object violates the contract of its kind
          ├─ OptionError                     a component rejects the value of an option
          ├─ DataError                       images or labels cannot be used
          └─ RunError                        a run folder is missing, unfinished or damaged
 
-A message states what is wrong, where, why, and what to do. The command line prints it without a traceback.
+A message states what is wrong, where, why, and what to do. The command line prints the message without a traceback.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 
 
 class SslkitError(Exception):
-    """Base class of all exceptions that sslkit raises on purpose."""
+    """Base class of all exceptions that sslkit raises for expected problems."""
 
     exit_code = 1
 
@@ -62,9 +62,10 @@ class Problem:
 
     Attributes:
         message: what is wrong and what is allowed.
+
         key: dotted path of the key, such as ``loss.row_temperature``; empty for the whole file.
         source: the file, or the ``--set`` option, that contains the key.
-        line: 1-based line in that file, or 0 without a line.
+        line: 1-based line in the file; 0 if there is no line.
         hint: what to do, such as the likely spelling.
     """
 
@@ -84,8 +85,8 @@ class RecipeError(InputError):
     """A recipe has problems.
 
     Attributes:
-        problems: all problems that one stage of checking finds.
-        where: name of the checked input, for the title of the message.
+        problems: all problems that one stage of checking found.
+        where: name of the checked input, for the first line of the message.
     """
 
     def __init__(self, problems: Sequence[Problem], where: str = "the recipe") -> None:
@@ -109,11 +110,11 @@ class UnknownComponentError(ComponentError):
 
 
 class AmbiguousComponentError(ComponentError):
-    """Several installed distributions have a component of that name."""
+    """More than one installed distribution has a component of that name."""
 
 
 class BrokenComponentError(ComponentError):
-    """An entry point exists, but its import fails."""
+    """An entry point exists, but importing it fails."""
 
 
 class MissingExtraError(BrokenComponentError):
@@ -128,8 +129,8 @@ class OptionError(InputError):
     """A component rejects the value of an option.
 
     Raise it in a component's constructor when a value does not fit the context, for example
-    ``OptionError("queue_size", "must be at least the batch size, 256")``. sslkit turns it into a ``RecipeError`` with
-    file and line.
+    ``OptionError("queue_size", "must be at least the batch size, 256")``. sslkit converts the error to a
+    ``RecipeError`` with file and line.
 
     Args:
         option: name of the option, without the component's table.

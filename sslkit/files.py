@@ -21,7 +21,7 @@ PARTIAL_SUFFIX = ".part"
 
 @contextmanager
 def open_atomic(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file for writing; afterwards flush it to disk and rename it to ``path``."""
+    """Open a temporary file for writing. At the end of the block, flush the file to disk and rename it to ``path``."""
     temporary = _temporary(path)
     try:
         with temporary.open("wb") as file:
@@ -30,18 +30,18 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        # Name the file that the user knows; a failed write names none.
+        # Put the final path into the error, because the temporary path means nothing to the user.
         if error.filename in (None, str(temporary)):
             error.filename = str(path)
         raise
     finally:
-        with suppress(OSError):  # on a read-only disk this fails, too, and must not hide the first error
+        with suppress(OSError):  # on a read-only disk this also fails, and must not hide the first error
             temporary.unlink(missing_ok=True)
     _flush_folder(path.parent)
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a file completely or not at all; an existing file is replaced only at the end."""
+    """Write a file completely or not at all. An existing file is replaced only at the end."""
     with open_atomic(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
 
@@ -50,7 +50,7 @@ def replace_symlink(link: Path, target: str) -> None:
     """Create or replace a symbolic link atomically.
 
     Args:
-        link: the link.
+        link: path of the link.
         target: path of the target, relative to the link's folder.
     """
     temporary = _temporary(link)
@@ -68,7 +68,7 @@ def _temporary(path: Path) -> Path:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make a rename survive a power cut, on file systems that support it."""
+    """Flush a folder to disk, so that a rename survives a power failure, on file systems that support this."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -78,10 +78,10 @@ def _flush_folder(folder: Path) -> None:
 
 
 def open_regular_file(path: Path) -> BufferedReader:
-    """Open a file for reading; refuse pipes and devices, which could block forever.
+    """Open a file for reading, unless it is a pipe or a device, which could block forever.
 
     Raises:
-        OSError: it cannot be opened or is not a regular file.
+        OSError: the file cannot be opened or is not a regular file.
     """
     file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115 - the caller's
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -94,21 +94,21 @@ def read_regular_file(path: Path) -> str:
     """Return the text of a regular file.
 
     Raises:
-        OSError: it cannot be read or is not a regular file.
-        ValueError: it is not UTF-8.
+        OSError: the file cannot be read or is not a regular file.
+        ValueError: the text is not UTF-8.
     """
     with open_regular_file(path) as file:
         return file.read().decode()
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Delete the temporary files of killed processes; only the holder of the folder's lock may call this."""
+    """Delete the temporary files of killed processes. The caller must have the lock of the folder."""
     for partial in folder.glob(f".*{PARTIAL_SUFFIX}"):
         partial.unlink(missing_ok=True)
 
 
 def to_json(value: Any, *, ascii_only: bool = True) -> str:
-    """Return a tree as indented JSON; NaN and infinity, which JSON lacks, become null."""
+    """Format a value as indented JSON. NaN and infinity become null, because JSON has no such numbers."""
     return json.dumps(_finite(value), indent=1, ensure_ascii=ascii_only, allow_nan=False)
 
 
@@ -123,14 +123,14 @@ def _finite(value: Any) -> Any:
 
 
 def require_new_file(out: Path, *others: Path) -> None:
-    """Refuse to overwrite files.
+    """Raise an error if a file to write already exists.
 
     Args:
-        out: the file that ``--out`` names.
-        others: further files that will be written to the same folder.
+        out: path from ``--out``.
+        others: paths of further files to write to the same folder.
 
     Raises:
-        InputError: one of them exists, or their folder does not.
+        InputError: one of the files exists, or the folder does not exist.
     """
     for path in (out, *others):
         if path.exists():

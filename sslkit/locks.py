@@ -1,4 +1,4 @@
-"""Exclusive locks on files; they end with the process that has them."""
+"""Exclusive locks on files. A lock is released when its process ends."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TextIO
 
 ATTEMPTS = 1000
-"""Attempts to lock a file while other processes check its lock; about 5 seconds."""
+"""Number of attempts to lock a file while other processes check the lock; they take about 5 seconds."""
 
 
 def try_lock(file: TextIO) -> bool:
-    """Lock a file until it is closed; return False if another process has the lock.
+    """Try to lock a file; return whether it succeeded. The lock is held until the file is closed.
 
-    ``is_locked`` takes a shared lock for a moment. If a shared lock is available, no process has the exclusive one.
+    If only a shared lock succeeds, no process has the exclusive lock: ``is_locked`` of a different process has a shared
+    lock for a moment, so the attempt is repeated.
 
     Raises:
         OSError: the file system does not support locks.
@@ -28,19 +29,19 @@ def try_lock(file: TextIO) -> bool:
         if not _flock(file, fcntl.LOCK_SH):
             return False
         fcntl.flock(file, fcntl.LOCK_UN)
-        time.sleep(random.SystemRandom().uniform(0.001, 0.01))  # seeded generators would wait in step
+        time.sleep(random.SystemRandom().uniform(0.001, 0.01))  # seeded generators would wait equally long
     return False
 
 
 @contextmanager
 def exclusive(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Lock a file, creating it if needed; wait while another process has the lock.
+    """Lock a file during a ``with`` block, and create the file if needed. Wait while a different process has the lock.
 
     If the file cannot be created or locked, the block runs without a lock.
 
     Args:
-        path: the file.
-        on_wait: called once if another process has the lock.
+        path: path of the file.
+        on_wait: function to call once if a different process has the lock.
     """
     with ExitStack() as stack:
         with suppress(OSError):
@@ -54,7 +55,7 @@ def exclusive(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether a process has the lock; True if that cannot be determined."""
+    """Return whether a process has locked the file; True if this cannot be determined."""
     try:
         with path.open() as file:
             return not _flock(file, fcntl.LOCK_SH)
@@ -65,7 +66,7 @@ def is_locked(path: Path) -> bool:
 
 
 def _flock(file: TextIO, operation: int) -> bool:
-    """Return whether a lock was acquired without waiting."""
+    """Try to acquire a lock without blocking; return whether it succeeded."""
     try:
         fcntl.flock(file, operation | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""scikit-learn estimators that apply a run's network to images in arrays."""
+"""scikit-learn estimators that apply the network of a run to arrays of images."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class _ImageEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
 
     def _validate_images(self, X: ArrayLike, *, reset: bool) -> Tensor:
         """Return X as images ``[N, C, H, W]``, uint8 or float32 in [0, 1]."""
-        # scikit-learn checks the number of features of flattened rows; the run knows the channels of images.
+        # scikit-learn checks the number of features of flattened rows. The channels of images are checked below.
         flattened = len(X.shape if hasattr(X, "shape") else np.asarray(X).shape) < 3
         array: NDArray[Any] = validate_data(
             self, X, reset=reset, ensure_2d=flattened, allow_nd=not flattened, dtype=_lossless_dtype(X)
@@ -77,7 +77,7 @@ class _ImageEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
         return _scale(array).permute(0, 3, 1, 2)
 
     def _row_shape(self, width: int) -> tuple[int, ...]:
-        """Return the shape of the image in a row of ``width`` values."""
+        """Return the shape of the image that a row of ``width`` values contains."""
         shape = self.image_shape
         if shape is None:
             raise ValueError(
@@ -102,23 +102,23 @@ class _ImageEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
 
 
 class SSLFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _ImageEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """Transformer from images to the features of a finished run, ``[N, D]`` float32.
+    """Transformer that converts images to the features of a finished run, ``[N, D]`` float32.
 
-    X has the shape ``[N, H, W, C]``, ``[N, H, W]`` if the run has one channel, or ``[N, H * W * C]`` with
-    ``image_shape``. Integers are in 0 to 255, floats in [0, 1]; other values give a warning. Images are preprocessed as
-    in evaluation: resize of the shorter side, centre crop, the run's normalisation.
+    X has the shape ``[N, H, W, C]``; or ``[N, H, W]`` if the run has one channel; or ``[N, H * W * C]`` with
+    ``image_shape``. Integers must be in 0 to 255, floats in [0, 1]; other values cause a warning. Images are
+    preprocessed as in evaluation: the shorter side is resized, then a centre crop is taken and normalised.
 
-    ``fit`` loads the network and learns nothing from X.
+    ``fit`` loads the network. It learns nothing from X.
 
     Args:
         run: the run's folder, ``NAME/ID``, ``NAME`` or ``ID``; None means the newest finished run.
         runs: the folder of all runs; None means ``$SSLKIT_RUNS``, else ``./runs``.
-        image_shape: ``(height, width)`` or ``(height, width, channels)`` of flattened rows.
+        image_shape: shape of the images in flattened rows, ``(height, width)`` or ``(height, width, channels)``.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        batch_size: images in one forward pass.
+        batch_size: number of images in one forward pass.
 
     Raises:
-        ValueError: X does not contain images with the run's channels.
+        ValueError: the number of channels in X differs from that of the run.
         sslkit.RunError: there is no such run, or it has not finished.
 
     Examples:
@@ -152,12 +152,12 @@ class SSLFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _ImageEstim
 
 
 class SSLClusters(ClusterMixin, _ImageEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """Clusterer that assigns images to the classes that a finished run discovered.
+    """Clusterer that assigns each image to a class that a finished run discovered.
 
-    Parameters and images are those of ``SSLFeatures``.
+    Parameters and X are those of ``SSLFeatures``.
 
     Attributes:
-        labels_: class of each image that it was fitted on.
+        labels_: class of each image that was passed to ``fit``.
         names_: name of each class, from the run's ``classes.toml``; None without that file.
 
     Raises:
@@ -165,7 +165,7 @@ class SSLClusters(ClusterMixin, _ImageEstimator):  # type: ignore[misc]  # sciki
     """
 
     def fit(self, X: ArrayLike, y: Any = None) -> SSLClusters:
-        """Load the network and classify X; nothing is learned from X."""
+        """Load the network and classify X. Nothing is learned from X."""
         network = self._load()
         if network.head is None or not network.classes:
             raise InputError(f"{network.metadata['run']} has no classifier, so it has no classes")
@@ -178,7 +178,7 @@ class SSLClusters(ClusterMixin, _ImageEstimator):  # type: ignore[misc]  # sciki
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
         """Return the class of each image, as ``sslkit predict`` does.
 
-        Classes with the same name count as one; the most probable of them is returned.
+        Classes with the same name count as one class. Of these, the number of the most probable class is returned.
         """
         check_is_fitted(self)
         return self._classify(self._validate_images(X, reset=False))
@@ -191,7 +191,7 @@ class SSLClusters(ClusterMixin, _ImageEstimator):  # type: ignore[misc]  # sciki
 
 
 def _lossless_dtype(X: ArrayLike) -> str:
-    """Return a dtype that represents X exactly and keeps integers apart from floats."""
+    """Return a dtype that represents X exactly and preserves whether X contains integers or floats."""
     dtype = np.asarray(X).dtype
     if dtype == np.uint8:
         return "uint8"
@@ -201,7 +201,7 @@ def _lossless_dtype(X: ArrayLike) -> str:
 
 
 def _scale(array: NDArray[Any]) -> Tensor:
-    """Return images as uint8, or as float32 scaled to [0, 1]; warn about values out of range."""
+    """Return images as uint8 or as float32 scaled to [0, 1], and warn about values out of range."""
     if array.dtype == np.uint8:
         return torch.tensor(array)
     maximum = 255 if array.dtype.kind == "i" else 1

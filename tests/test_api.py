@@ -57,7 +57,9 @@ def test_train_evaluate_and_find(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_data_settings_without_data_are_refused(finished_run: Path) -> None:
-    with pytest.raises(sslkit.InputError, match="data_settings are options of another data set: name it with data="):
+    with pytest.raises(
+        sslkit.InputError, match="data_settings are options of a different data set: name it with data="
+    ):
         sslkit.Run(finished_run).evaluate(data_settings=["data.size=9"])
 
 

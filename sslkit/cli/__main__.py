@@ -1,4 +1,7 @@
-"""Entry point of the ``sslkit`` command and of ``python -m sslkit.cli``; imports nothing slow at first."""
+"""Entry point of the ``sslkit`` command and of ``python -m sslkit.cli``.
+
+A command imports slow modules, such as torch, only when it needs them.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,16 @@ from sslkit.cli.common.skip_matplotlib import skip_matplotlib
 from sslkit.device.allocator import RETAIN_FREED_MEMORY
 
 CLOSED_PIPE = 141
-"""Exit code when the reader of a pipe ends first, as in ``sslkit ... | head``; that of a shell for SIGPIPE."""
+"""Exit code when the reader of a pipe exits first, as in ``sslkit ... | head``. Shells report SIGPIPE like this."""
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C and a closed pipe end it quietly."""
+    """Run the command line. Ctrl-C and a closed pipe end the program without a traceback."""
     try:
         _prepare_streams()
-        # Must be set before OpenMP loads. Spinning threads slow a training on a busy machine down ten times.
+        # Must be set before OpenMP loads. On a busy machine, spinning threads make training ten times slower.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        # Must be set before torch loads, which otherwise warns in each process about intended settings.
+        # Must be set before torch loads. Otherwise torch warns in each process about intended settings.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         # The allocator may be tuned for training, because this process is sslkit's own.
         os.environ.setdefault(RETAIN_FREED_MEMORY, "1")
@@ -28,7 +31,7 @@ def main() -> None:
 
         app()
     except SystemExit as stop:
-        # rich and click, which print the help, exit with 1.
+        # If the pipe closes while rich and click print the help, they exit with code 1.
         if isinstance(stop.__context__, BrokenPipeError):
             sys.exit(CLOSED_PIPE)
         raise
@@ -38,11 +41,11 @@ def main() -> None:
 
 
 def _prepare_streams() -> None:
-    """Discard output to closed streams, and escape file names that are not valid text."""
+    """Send the output of closed streams to the null device, and escape characters that a stream cannot encode."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open as long as the process
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - stays open until the process exits
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 

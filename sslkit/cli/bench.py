@@ -1,4 +1,4 @@
-"""``sslkit bench``: the speed of a recipe's training as a share of what this machine could do, and its bottleneck."""
+"""``sslkit bench``: measure how fast a recipe trains on this machine, and find the bottleneck."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ def command(
     recipe: Annotated[
         Path | None,
         typer.Argument(
-            help="The recipe, a TOML file (default: that of the latest run).", autocompletion=completion.recipes
+            help="Recipe, a TOML file (default: the recipe of the latest run).", autocompletion=completion.recipes
         ),
     ] = None,
     set_: SetOption = None,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Number of turns; medians are shown.")] = 5,
+    rounds: Annotated[
+        int, typer.Option("--rounds", min=1, help="Number of measurement rounds; medians are shown.")
+    ] = 5,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=0.0, help="Length of a turn in seconds; at least one step.")
+        float, typer.Option("--seconds", min=0.0, help="Length of a round in seconds; a round has at least one step.")
     ] = 2.0,
     runs: RunsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Compare the speed of a recipe's training with its bare backbone, and show what takes the difference."""
+    """Compare the training speed of a recipe with the speed of its backbone alone, and show where time is lost."""
     from sslkit.cli.common.progress import LineReporter
     from sslkit.recipe.load import load_recipe
     from sslkit.runs.find import find_run, runs_folder
@@ -46,7 +48,7 @@ def command(
 
 
 def print_result(result: Mapping[str, Any]) -> None:
-    """Print both speeds and their ratio, the cost of each part of a step, the bottleneck and the protocol."""
+    """Print the ceiling, the training speed, the time of each part of a step, the bottleneck and the protocol."""
     speed = result["images_per_second"]
     rows = [
         ("ceiling", f"{speed['ceiling']:.1f} images/s"),

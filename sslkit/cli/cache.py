@@ -1,4 +1,4 @@
-"""``sslkit cache``: lists and deletes cached data."""
+"""``sslkit cache``: list and delete cached data."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ KINDS = {
     "image-folder": "decoded images of your folders; decoded again when needed",
     "datasets": "downloads; downloaded again when needed",
 }
-"""Meaning of each sub-folder of the cache."""
+"""Contents of each sub-folder of the cache."""
 
 
 @app.command("list")
 def list_(json: JsonOption = False) -> None:
-    """List the kinds of cached data with their size, and print the cache folder."""
+    """List each kind of cached data with its size, and print the path of the cache folder."""
     from sslkit.data.cache import cache_folder
 
     root = cache_folder()
@@ -42,7 +42,7 @@ def clear(
         Literal["features", "image-folder", "datasets"], typer.Argument(help="Kind of cached data to delete.")
     ],
 ) -> None:
-    """Delete one kind of cached data. Do not run this while another command uses it."""
+    """Delete one kind of cached data. Do not run this command while another command uses these data."""
     from sslkit.data.cache import cache_folder
 
     folder = cache_folder() / kind

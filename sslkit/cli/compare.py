@@ -1,4 +1,4 @@
-"""``sslkit compare``: print the metrics of several runs and of published results side by side."""
+"""``sslkit compare``: print the metrics of multiple runs and of published results side by side."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from sslkit.cli.common.options import JsonOption, RunsOption
 
 def command(
     run: Annotated[
-        list[str], typer.Argument(help="Runs: folder, NAME/ID, NAME or ID each.", autocompletion=completion.runs)
+        list[str],
+        typer.Argument(help="Runs, each given as a folder, NAME/ID, NAME or ID.", autocompletion=completion.runs),
     ],
     reference: Annotated[
         Path | None,

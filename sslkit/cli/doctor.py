@@ -17,7 +17,7 @@ STYLES = {"ok": "green", "info": "cyan", "warning": "yellow", "error": "bold red
 
 
 def command(runs: RunsOption = None, json: JsonOption = False) -> None:
-    """Check versions, devices, disks and plugins, and say what would make training faster. Errors exit with 1."""
+    """Check versions, devices, disks and plugins, and recommend changes. Exit with code 1 if a check finds an error."""
     from sslkit.diagnosis.checks import run_checks
     from sslkit.runs.find import runs_folder
 

@@ -17,7 +17,7 @@ def command(
     runs: RunsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write the features of each image as Parquet. An interrupted call is resumed."""
+    """Write the features of each image as Parquet. After an interruption, run the same command again to resume."""
     from sslkit.device.hardware import choose_device
     from sslkit.inference.predict import embed
     from sslkit.runs.find import runs_folder

@@ -24,7 +24,7 @@ FLAGS = {
     **{name: f"sslkit:{name}" for name in ("cluster", "linear", "knn", "finetune")},
     "segment": "sslkit-segmentation:segment",
 }
-"""Evaluators that have an option of their own, by its name."""
+"""Full name of each evaluator that has its own flag, keyed by the name of the flag."""
 
 TAKES_FRACTIONS = (FLAGS["linear"], FLAGS["finetune"])
 """Evaluators with the options ``fractions`` and ``seeds``."""
@@ -40,7 +40,7 @@ def command(
         typer.Option("--cluster", help="Clustering accuracy on the test images, compared with k-means (the default)."),
     ] = False,
     linear: Annotated[
-        bool, typer.Option("--linear", help="Linear probe: the best linear classifier of frozen features.")
+        bool, typer.Option("--linear", help="Linear probe: train the best linear classifier on frozen features.")
     ] = False,
     knn: Annotated[bool, typer.Option("--knn", help="k-nearest-neighbour classification of frozen features.")] = False,
     finetune: Annotated[bool, typer.Option("--finetune", help="Fine-tune the whole network on labels.")] = False,
@@ -57,7 +57,9 @@ def command(
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option("--seeds", metavar="N", help="Random subsets for each fraction; the result is mean ± deviation."),
+        typer.Option(
+            "--seeds", metavar="N", help="Random subsets for each fraction; results are mean ± standard deviation."
+        ),
     ] = None,
     baseline: Annotated[
         Literal["random"] | None,
@@ -65,7 +67,11 @@ def command(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option("--data", metavar="NAME|RECIPE", help="Evaluate on another data set; options: --set data.x=y."),
+        typer.Option(
+            "--data",
+            metavar="NAME|RECIPE",
+            help="Evaluate on a different data set. Its options: --set data.OPTION=VALUE.",
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -147,7 +153,7 @@ def print_evaluation(result: EvaluationResult) -> None:
 
 
 def _matches(name: str, qualified: str) -> bool:
-    """Return whether a name as the user wrote it, qualified or not, means this evaluator."""
+    """Return whether ``name``, with or without a distribution, is the name of the evaluator ``qualified``."""
     return name in (qualified, qualified.partition(":")[2])
 
 

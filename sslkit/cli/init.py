@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LabelMode = Literal["folders", "none"]
 
 MAX_LISTED = 5
-"""Files or groups of each kind to list; the others are counted."""
+"""Maximum number of files or groups to list for each kind. The others are only counted."""
 
 
 def command(
@@ -34,17 +34,20 @@ def command(
     hold_out: Annotated[
         float,
         typer.Option(
-            "--hold-out", metavar="FRACTION", help="Part of each class folder to use as test images, such as 0.2."
+            "--hold-out", metavar="FRACTION", help="Fraction of each class folder to use as test images, such as 0.2."
         ),
     ] = 0,
     minutes: Annotated[
         float | None,
         typer.Option(
-            "--minutes", metavar="N", help="Time for the training: a few steps are measured to choose its length."
+            "--minutes",
+            metavar="N",
+            help="Training time in minutes. sslkit measures a few steps, then chooses the epochs.",
         ),
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Open every image, not only 20 000 spread evenly over the folder.")
+        bool,
+        typer.Option("--all", help="Open every image. The default is 20 000 images, spread evenly over the folder."),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing recipe.")] = False,
     json: JsonOption = False,
@@ -94,7 +97,8 @@ def command(
         print_length(times, epochs)
     if facts.images < FEW_IMAGES:
         _print(
-            f"note: {facts.images} images are few. Below {FEW_IMAGES}, classes learned from scratch are rarely useful."
+            f"note: {facts.images} images are few. With fewer than {FEW_IMAGES}, "
+            "classes learned from scratch are rarely useful."
         )
     if mode == "auto" and may_be_classes(survey.scan):
         _print(
@@ -106,7 +110,7 @@ def command(
 
 
 def survey_json(survey: FolderSurvey) -> dict[str, Any]:
-    """Return the survey as a tree for JSON."""
+    """Return the survey as dictionaries and lists that JSON can store."""
     from sslkit.data.datasets.folder.duplicate_groups import across_classes, across_splits
 
     exact, near = survey.exact_duplicates, survey.near_duplicates
@@ -167,7 +171,7 @@ def print_survey(survey: FolderSurvey) -> None:
         extra = sum(len(group) - 1 for group in groups)
         counts = f"{extra} files, of {len(groups)} images" if extra else "none"
         between = len(across_splits(groups, scan))
-        rows.append((name, f"{counts}; {between} images are in several splits" if between else counts))
+        rows.append((name, f"{counts}; {between} images are in more than one split" if between else counts))
     if scan.ignored:
         rows.append(("other files", describe_ignored(scan.ignored)))
     unread = [*map(_printable, scan.unread_folders)]

@@ -26,9 +26,9 @@ def command(
     runs: RunsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Name the discovered classes: write a page that shows them, and classes.toml for their names.
+    """Name the discovered classes: write label.html, which shows the classes, and classes.toml, which stores the names.
 
-    With --set, only the names are written. Reports, evaluations and predictions use the names.
+    With --set, only classes.toml is written. Reports, evaluations and predictions use the names.
     """
     settings = dict(_parse_setting(text) for text in set_ or [])
 

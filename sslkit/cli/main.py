@@ -60,7 +60,7 @@ class Commands(TyperGroup):
 
 
 def _discard_output() -> None:
-    """Redirect standard output to the null device: otherwise the flush at exit fails again."""
+    """Redirect standard output to the null device, because flushing at exit would fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

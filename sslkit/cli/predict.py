@@ -17,7 +17,10 @@ def command(
     runs: RunsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write the discovered class of each image, its name and confidence, as CSV. An interrupted call is resumed."""
+    """Write the discovered class of each image, with its name and confidence, as CSV.
+
+    After an interruption, run the same command again to resume.
+    """
     from sslkit.device.hardware import choose_device
     from sslkit.inference.predict import predict
     from sslkit.runs.find import runs_folder

@@ -1,4 +1,4 @@
-"""``sslkit report``: write an HTML report on one run or several."""
+"""``sslkit report``: write an HTML report about one or more runs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def command(
     run: Annotated[
         list[str] | None,
         typer.Argument(
-            help="The run: its folder, NAME/ID, NAME or ID (default: the newest finished). Several runs are compared.",
+            help="Runs to compare, or one run: folder, NAME/ID, NAME or ID (default: the newest finished run).",
             autocompletion=completion.runs,
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FILE", help="HTML file (default: report.html in the run, comparison.html of several)."
+            "--out", metavar="FILE", help="HTML file (default: report.html, or comparison.html for multiple runs)."
         ),
     ] = None,
     figures: Annotated[

@@ -26,7 +26,7 @@ def command(
     run: Annotated[
         str | None,
         typer.Argument(
-            help="The run: its folder, NAME/ID, NAME or ID (default: the latest unfinished).",
+            help="Run: folder, NAME/ID, NAME or ID (default: the latest unfinished run).",
             autocompletion=completion.runs,
         ),
     ] = None,
@@ -34,7 +34,7 @@ def command(
         list[AllowedChange] | None,
         typer.Option(
             "--allow",
-            help="Resume although this has changed: recipe, data, processes or precision; repeatable.",
+            help="Resume even if this has changed: recipe, data, processes or precision; repeatable.",
         ),
     ] = None,
     runs: RunsOption = None,

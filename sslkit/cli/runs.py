@@ -69,12 +69,12 @@ def show(run: RunArgument = None, runs: RunsOption = None, json: JsonOption = Fa
 def rm(
     run: Annotated[
         str,
-        typer.Argument(metavar="RUN", help="The run: its folder, NAME/ID, NAME or ID.", autocompletion=completion.runs),
+        typer.Argument(metavar="RUN", help="Run: folder, NAME/ID, NAME or ID.", autocompletion=completion.runs),
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     runs: RunsOption = None,
 ) -> None:
-    """Delete a run's folder; refused while it is trained."""
+    """Delete a run's folder, unless a process is training the run."""
     from sslkit.runs.find import find_one_run, remove_run, runs_folder
 
     folder = runs_folder(runs)

@@ -1,4 +1,4 @@
-"""``sslkit train``: train a recipe."""
+"""``sslkit train``: train the network that a recipe describes."""
 
 from __future__ import annotations
 
@@ -17,24 +17,27 @@ if TYPE_CHECKING:
 
 
 def command(
-    recipe: Annotated[Path, typer.Argument(help="The recipe, a TOML file.", autocompletion=completion.recipes)],
+    recipe: Annotated[Path, typer.Argument(help="Recipe, a TOML file.", autocompletion=completion.recipes)],
     set_: SetOption = None,
     continue_from: Annotated[
         str | None,
         typer.Option(
             "--continue-from",
             metavar="RUN",
-            help="Start a new run from the weights of a finished one.",
+            help="Start a new run from the weights of a finished run.",
             autocompletion=completion.runs,
         ),
     ] = None,
     runs: RunsOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Build everything, run one batch, print shapes and sizes; train nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Build all components, run one batch, and print shapes and sizes without training."
+        ),
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Train a recipe."""
+    """Train the network that a recipe describes."""
     from sslkit.cli.common.resilient_reporter import stderr_reporter
     from sslkit.recipe.load import load_recipe
     from sslkit.runs.find import runs_folder
@@ -61,10 +64,10 @@ def command(
 
 
 def print_outcome(run: Run, *, as_json: bool) -> None:
-    """Print the outcome of a training and the next commands; only the main process prints.
+    """Print the outcome of a training run and the next commands. Only the main process prints.
 
     Raises:
-        typer.Exit: with code 130, if the training was interrupted.
+        typer.Exit: training was interrupted; the exit code is 130.
     """
     from sslkit.cli.common.summary import print_finished_run, print_interrupted_run
     from sslkit.training.distributed.environment import is_main_process

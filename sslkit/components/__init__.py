@@ -1,4 +1,4 @@
-"""Components: the catalog of installed components, and the import of a single one."""
+"""Catalog of installed components, and import of a single component."""
 
 from sslkit.components.registration import register
 

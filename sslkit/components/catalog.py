@@ -1,6 +1,6 @@
 """Catalog of the components that installed distributions offer as entry points.
 
-The catalog reads package metadata and imports nothing, so a broken plugin cannot slow it down or stop it.
+The catalog reads package metadata and imports no plugin, so a broken plugin cannot slow down or stop a command.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sslkit.components.kinds import BY_GROUP, Kind
 from sslkit.errors import AmbiguousComponentError, UnknownComponentError
 
 THIS_PROCESS = "this-process"
-"""Distribution name of components that ``sslkit.register`` added."""
+"""Name used as distribution of components that ``sslkit.register`` added."""
 
 CORE = "sslkit"
 """Distribution that is always visible."""
@@ -26,7 +26,7 @@ PLUGINS_VARIABLE = "SSLKIT_PLUGINS"
 
 
 def normalise_name(distribution: str) -> str:
-    """Return a distribution name in the form that package indexes compare (PEP 503)."""
+    """Normalise the name of a distribution as defined in PEP 503."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
@@ -35,12 +35,12 @@ class Entry:
     """Entry point of a component.
 
     Attributes:
-        kind: its kind.
-        name: its name, unique within kind and distribution.
-        distribution: name of the distribution that offers it.
+        kind: kind of the component.
+        name: name of the component, unique within kind and distribution.
+        distribution: name of the distribution that offers the component.
         version: version of that distribution.
         target: ``module:Class``.
-        variant: the variant of a family of components, from ``use = "name:variant"``; otherwise empty.
+        variant: variant of the component, from ``use = "name:variant"``; empty without a variant.
     """
 
     kind: Kind
@@ -63,7 +63,7 @@ class Entry:
 
 
 registered_components: dict[tuple[str, str], tuple[Entry, type]] = {}
-"""Components from ``sslkit.register``, by group and name."""
+"""Components that ``sslkit.register`` added, keyed by entry-point group and name."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ class Catalog:
     Attributes:
         entries: the visible components, sorted by kind, name and distribution.
         hidden: the components that ``SSLKIT_PLUGINS`` hides.
-        unreadable: distributions with malformed entry points, as pairs of name and reason.
-        missing: names in ``SSLKIT_PLUGINS`` without an installed distribution that offers components.
+        unreadable: name and problem of each distribution with malformed entry points.
+        missing: names in ``SSLKIT_PLUGINS`` for which no installed distribution offers components.
     """
 
     entries: tuple[Entry, ...]
@@ -124,15 +124,15 @@ class Catalog:
         return tuple(entry for entry in self.entries if entry.kind == kind)
 
     def find(self, kind: Kind, name: str) -> Entry:
-        """Return the component of a kind by its name.
+        """Return the component of a kind with a given name.
 
         Args:
             kind: kind of the component.
             name: ``name``, ``distribution:name``, or ``name:variant`` for a family of components.
 
         Raises:
-            UnknownComponentError: no visible distribution offers it.
-            AmbiguousComponentError: several distributions offer it.
+            UnknownComponentError: no visible distribution offers such a component.
+            AmbiguousComponentError: more than one distribution offers such a component.
         """
         matches = _matching(self.of_kind(kind), name)
         if not matches and ":" in name:
@@ -149,13 +149,13 @@ class Catalog:
         raise UnknownComponentError(f"no installed {kind.singular} is called {name!r}: {self._advice(kind, name)}")
 
     def find_all(self, name: str) -> tuple[Entry, ...]:
-        """Return the components of any kind by their name, or all components of a distribution.
+        """Return the components of any kind with a given name, or all components of a distribution.
 
         Args:
             name: ``name``, ``distribution:name``, ``name:variant``, or the name of a distribution.
 
         Raises:
-            UnknownComponentError: there are none.
+            UnknownComponentError: no component and no distribution has this name.
         """
         family, _, variant = name.partition(":")
         matches = (

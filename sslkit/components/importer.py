@@ -1,4 +1,4 @@
-"""Import of a single component, with errors that state the cause and the remedy."""
+"""Import a single component. Errors state the cause and the remedy."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def load_component(entry: Entry) -> type[Component]:
 
     Raises:
         BrokenComponentError: the module or the class does not exist, a dependency is missing, or the import fails.
-        IncompatibleComponentError: the object is not a subclass of its kind's base, lacks a method, is written for
-            another contract version, or has unknown names in ``needs``.
-        UnknownComponentError: ``use`` names a variant, but the component has none.
+        IncompatibleComponentError: the imported object is not a subclass of its kind's base class, lacks a method, is
+            written for a different contract version, or has unknown names in ``needs``.
+        UnknownComponentError: ``use`` names a variant, but the component has no variants.
     """
     imported = _import(entry)
     base_module, _, base_name = entry.kind.base.partition(":")
@@ -73,7 +73,7 @@ def load_component(entry: Entry) -> type[Component]:
 
 
 def variant_options(entry: Entry, component: type[Component]) -> dict[str, str]:
-    """Return the option that ``use = "name:variant"`` sets; empty without a variant."""
+    """Return the option that ``use = "name:variant"`` sets, with its value; empty without a variant."""
     return {component.variant_option: entry.variant} if entry.variant else {}
 
 
@@ -103,7 +103,7 @@ def _import(entry: Entry) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        # A plugin may call sys.exit or raise anything at import; other components must still work.
+        # At import, a plugin may call sys.exit or raise any exception. Other components must still work.
         cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         raise BrokenComponentError(f"{entry}: importing {module} fails with {cause}; {remedy}") from error
     for part in attribute.split("."):
@@ -114,7 +114,7 @@ def _import(entry: Entry) -> Any:
 
 
 def _extra(package: str, distribution: str) -> str:
-    """Return the extra of a distribution that installs a package; empty if none does."""
+    """Return the extra of ``distribution`` that installs ``package``; empty if no extra does."""
     with suppress(PackageNotFoundError, InvalidRequirement):
         for requirement in map(Requirement, requires(distribution) or ()):
             extra = EXTRA.search(str(requirement.marker))

@@ -1,4 +1,4 @@
-"""Kinds of component with their entry-point groups and base classes."""
+"""Kinds of components, with their entry-point groups and base classes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from sslkit.errors import InputError
 
 @dataclass(frozen=True)
 class Kind:
-    """Kind of component.
+    """A kind of component.
 
     Attributes:
         singular: name of a single component, such as ``loss``.
         plural: name of the kind, such as ``losses``; the entry-point group is ``sslkit.<plural>``.
-        section: its section in a recipe; empty for evaluators, which are not in the recipe.
+        section: recipe section of the component; empty for evaluators, because recipes name no evaluators.
         base: ``module:Class`` that components of the kind inherit from.
-        reserved: keys of its recipe table that sslkit reads itself, in addition to ``use``. No option may have such a
-            name.
+        reserved: keys of the recipe table that sslkit itself reads, in addition to ``use``. Options must not have
+            such names.
     """
 
     singular: str
@@ -29,7 +29,7 @@ class Kind:
 
     @property
     def article(self) -> str:
-        """Indefinite article of the singular, ``a`` or ``an``."""
+        """Indefinite article before the singular: ``a`` or ``an``."""
         return "an" if self.singular[0] in "aeiou" else "a"
 
     @property
@@ -55,10 +55,10 @@ BY_GROUP = {kind.group: kind for kind in KINDS}
 
 
 def find_kind(name: str) -> Kind:
-    """Return a kind by its singular or plural name.
+    """Return the kind with a given singular or plural name.
 
     Raises:
-        InputError: there is no such kind.
+        InputError: no kind has this name.
     """
     for kind in KINDS:
         if name in (kind.singular, kind.plural):

@@ -8,19 +8,20 @@ from types import ModuleType
 from sslkit.errors import InputError
 
 PACKAGES = {"google": "protobuf"}
-"""Names of packages that differ from that of their module."""
+"""Package name of each module whose name differs from the package."""
 
 
 def import_optional(module: str, purpose: str, extra: str) -> ModuleType:
     """Import a package that an extra of sslkit installs.
 
     Args:
-        module: the module.
-        purpose: what needs it, the subject of the error message.
-        extra: the extra.
+        module: name of the module.
+        purpose: feature that needs the module; the subject of the error message.
+        extra: name of the extra.
 
     Raises:
-        InputError: it is not installed, or it cannot be imported, for example without a package that it needs itself.
+        InputError: the package is not installed or cannot be imported, for example because its own dependency is
+            missing.
     """
     try:
         return import_module(module)

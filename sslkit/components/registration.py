@@ -1,4 +1,4 @@
-"""Registration of components in the current process, for notebooks and scripts without a package."""
+"""Register components in the current process, for notebooks and scripts outside a package."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def register(name: str, component: type[Component]) -> None:
     """Register a component under a name that recipes of this process can use.
 
-    Registering a name again replaces the component. To resume or evaluate the run in another process, register the
-    component there as well, or package it (``sslkit plugins new``).
+    Registering a name again replaces the component. To resume or evaluate a run in a different process, register the
+    component there as well, or create a package with ``sslkit plugins new``.
 
     Example::
 
@@ -29,7 +29,7 @@ def register(name: str, component: type[Component]) -> None:
         component: a subclass of a component base class, such as ``sslkit.Loss``.
 
     Raises:
-        InputError: the class has no such base class, or the name is empty or contains a colon.
+        InputError: ``component`` is not a subclass of such a class, or the name is empty or contains a colon.
     """
     if not name or ":" in name:
         raise InputError(f"a component cannot be called {name!r}: choose a name without a colon")

@@ -1,11 +1,11 @@
 """Cache folder whose entries are always complete.
 
-An entry is a folder that is built under a temporary name and then renamed. Renaming is atomic, so no locks are needed:
-of two processes that build the same entry, the second discards its copy and uses the first one's. Temporary folders of
-killed processes are never read, and are removed a day later.
+An entry is a folder. A process builds the entry under a temporary name and then renames it. Renaming is atomic, so no
+locks are needed: if two processes build the same entry, the second process discards its copy and uses the entry of the
+first. Temporary folders of killed processes are never read. They are removed a day later.
 
-The cache folder is ``$SSLKIT_CACHE``, else ``$XDG_CACHE_HOME/sslkit``, else ``~/.cache/sslkit``. It may be deleted at
-any time.
+The cache folder is ``$SSLKIT_CACHE``, else ``$XDG_CACHE_HOME/sslkit``, else ``~/.cache/sslkit``. Users may delete the
+cache folder at any time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CACHE_VARIABLE = "SSLKIT_CACHE"
 TEMPORARY_PREFIX = ".building-"
 
 STALE_SECONDS = 24 * 3600.0
-"""Age from which an unchanged temporary file or folder is removed."""
+"""Temporary files and folders that did not change for this time in seconds are removed."""
 
 
 def cache_folder() -> Path:
@@ -38,7 +38,7 @@ def cache_folder() -> Path:
 
 @contextmanager
 def explain_write_errors(folder: Path) -> Iterator[None]:
-    """Turn an ``OSError`` into a ``DataError`` that names the folder and the remedy."""
+    """Convert an ``OSError`` to a ``DataError`` that names the folder and the remedy."""
     try:
         yield
     except OSError as error:
@@ -49,10 +49,10 @@ def explain_write_errors(folder: Path) -> Iterator[None]:
 
 
 def require_free_space(folder: Path, needed: int) -> None:
-    """Check that the disk of an existing folder has ``needed`` bytes free.
+    """Check that the disk of an existing folder has ``needed`` free bytes.
 
     Raises:
-        DataError: it has less.
+        DataError: the disk has less free space.
     """
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -63,7 +63,9 @@ def require_free_space(folder: Path, needed: int) -> None:
 
 
 def get_or_build(folder: Path, name: str, build: Callable[[Path], None]) -> Path:
-    """Return the entry ``folder/name``; if it does not exist, ``build`` fills an empty folder that becomes the entry.
+    """Return the path of the entry ``folder/name``; build the entry first if it does not exist.
+
+    ``build`` receives an empty temporary folder and fills it.
 
     Raises:
         DataError: the cache cannot be written.
@@ -117,7 +119,7 @@ def _remove_stale(folder: Path) -> None:
     for temporary in folder.glob(f"{TEMPORARY_PREFIX}*"):
         try:
             newest = max(path.stat().st_mtime for path in (temporary, *temporary.glob("*")))
-        except FileNotFoundError:  # its process has just finished
+        except FileNotFoundError:  # the process that wrote the folder has just finished
             continue
         if time.time() - newest > STALE_SECONDS:
             with suppress(OSError):

@@ -9,12 +9,12 @@ from pathlib import Path
 
 
 def cgroup_memory(own: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return the bytes that this process and the others of its cgroup may use together.
+    """Return the memory limit in bytes that all processes of this process's cgroup share.
 
-    Parent groups have limits of their own; the lowest limit is returned.
+    Parent groups have their own limits; the lowest limit is returned.
 
     Args:
-        own: file that lists the cgroups of this process, one line ``ID:CONTROLLERS:PATH`` each.
+        own: file that lists the cgroups of this process, with a line ``ID:CONTROLLERS:PATH`` for each.
         root: folder where the kernel mounts the cgroup files.
 
     Returns:

@@ -10,20 +10,20 @@ from sslkit.contracts.dataset import ImageStore
 from sslkit.data.splits import evenly_spaced_indices
 
 FULL_CHECK_BYTES = 8 << 30
-"""Largest store, in bytes, of which every pixel is read; that takes about ten seconds."""
+"""Every pixel is read if the store has at most this many bytes; reading them takes about ten seconds."""
 
 SAMPLE = 256
-"""Number of evenly spaced images that are read of a larger store without a ``content_id``."""
+"""Number of evenly spaced images to read if the store is larger and has no ``content_id``."""
 
 BLOCK_BYTES = 1 << 26
-"""Bytes of images that are read at a time."""
+"""Number of bytes to read at a time."""
 
 
 def checksum(images: ImageStore) -> str:
     """Return the first 16 hexadecimal digits of a SHA-256 of the images and their order.
 
-    It does not depend on where the images are stored. For a store of more than ``FULL_CHECK_BYTES`` bytes it is the
-    checksum of the store's ``content_id``; without one, of a sample.
+    The checksum does not depend on where the images are stored. For a store of more than ``FULL_CHECK_BYTES`` bytes, it
+    covers the store's ``content_id``, or a sample of the images if there is no ``content_id``.
     """
     channels, height, width = images.shape
     image_bytes = max(1, channels * height * width)

@@ -1,17 +1,18 @@
-"""Decoding of image files to uint8 pixels, for all common formats and modes.
+"""Decode image files of all common formats and modes to uint8 pixels.
 
-The rules are the same for every image; no image is scaled by its own content:
+The same rules apply to every image; no image is scaled by its own content:
 
-* The EXIF orientation is applied, or without one the XMP orientation. Of several frames, the first is used. Colour
-  profiles are ignored.
+* The EXIF orientation is applied; without an EXIF orientation, the XMP orientation. If there are multiple frames, the
+  first is used. Colour profiles are ignored.
 * Transparency (RGBA, LA, palette or key colour) is composited on white. An additional channel of a TIFF is transparency
-  if its tag ExtraSamples says so, and is ignored otherwise; the fourth channel of a PNG always is transparency.
-* Pixels of more than 8 bits are scaled by the range of their data type, or by a stated range; see ``value_range``.
+  if the tag ExtraSamples states it; otherwise the channel is ignored. The fourth channel of a PNG is always
+  transparency.
+* Pixels of more than 8 bits are scaled by the range of their data type, or by the option ``value_range``.
 * Colour becomes grey by ITU-R 601 luma. CMYK, YCbCr and similar modes become RGB by Pillow's plain formulas.
-* An image of another size is scaled (bicubic, antialiased) until it covers the requested size, then centre-cropped.
+* An image of a different size is scaled (bicubic, antialiased) until it covers the requested size, then centre-cropped.
 
-The content of a file, not its name, decides its format; only those of ``FORMATS`` are opened. A file of more than
-``MAX_PIXELS`` pixels counts as broken: a small file can claim to be an image that fills the memory.
+The format is determined by the content of a file, not by its name. Only files in ``FORMATS`` are opened. An image of
+more than ``MAX_PIXELS`` pixels counts as broken, because a small malicious file could otherwise fill the memory.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """Pillow's names of the formats that are opened."""
 
 MAX_PIXELS = 100_000_000
-"""Largest number of pixels of an image."""
+"""Maximum number of pixels of an image."""
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -54,10 +55,10 @@ TRANSIENT_ERRORS = frozenset(
         *("EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ENOTCONN"),
     )
 )
-"""Error numbers of a machine, disk or network problem that may pass; the file itself may be valid."""
+"""Error numbers of temporary problems of the machine, disk or network; the file itself may be valid."""
 
 ALPHA_SAMPLES = (1, 2, 999)
-"""Values of a TIFF's tag ExtraSamples that say that its additional channel is transparency."""
+"""Values of the TIFF tag ExtraSamples that mark an additional channel as transparency."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,9 @@ class DecodedImage:
 
     Attributes:
         pixels: uint8 ``[C, H, W]``.
-        conversions: conversions that users may want to know of, such as ``RGBA`` or ``EXIF orientation``.
-        resized: whether the file had another size.
-        extent: extent of the values of an image of more than 8 bits.
+        conversions: conversions to report to the user, such as ``RGBA`` or ``EXIF orientation``.
+        resized: whether the image was resized.
+        extent: value range of an image of more than 8 bits; None for 8 bits.
     """
 
     pixels: NDArray[np.uint8]
@@ -81,13 +82,13 @@ def decode_image(path: Path, channels: int, size: tuple[int, int], scaling: Scal
     """Decode an image file to ``channels`` (1 or 3) channels of ``size`` ``(H, W)``.
 
     Args:
-        path: the file.
+        path: the image file.
         channels: 1 or 3.
         size: height and width of the result.
         scaling: range of the values of an image of more than 8 bits.
 
     Raises:
-        UnreadableImageError: the file is not an image, is damaged, or may not be read.
+        UnreadableImageError: the file is not an image, is damaged, or has no read permission.
         DataError: the file cannot be read now, because of its disk, the network or this machine.
     """
     with _open(path) as image:
@@ -95,10 +96,10 @@ def decode_image(path: Path, channels: int, size: tuple[int, int], scaling: Scal
 
 
 def read_image_size(path: Path) -> tuple[int, int]:
-    """Return the size ``(H, W)`` of an upright image, read from the file's header only.
+    """Return the size ``(H, W)`` of the upright image, from the file's header alone.
 
     Raises:
-        UnreadableImageError: the file is not an image, or may not be read.
+        UnreadableImageError: the file is not an image, or has no read permission.
         DataError: the file cannot be read now, because of its disk, the network or this machine.
     """
     with _open(path) as image:
@@ -106,14 +107,14 @@ def read_image_size(path: Path) -> tuple[int, int]:
 
 
 def unreachable_error(path: Path, error: OSError) -> DataError:
-    """Return the error for a file that cannot be read now, but is not known to be broken."""
+    """Return the error for a file that cannot be read now, although the file may be valid."""
     return DataError(f"{path} cannot be read now: {error.strerror}. Try again; if it fails again, remove the file.")
 
 
 @contextmanager
 def _open(path: Path) -> Iterator[Image.Image]:
     try:
-        # Pillow gets an open file: given a path, it maps the file into memory and garbles rotated uncompressed TIFFs.
+        # Pillow gets an open file, because it garbles rotated uncompressed TIFFs if it opens the path itself.
         with _explain_errors(open_regular_file, path) as file:
             if os.fstat(file.fileno()).st_size == 0:
                 raise UnreadableImageError("empty file")
@@ -133,7 +134,7 @@ def _identify(file: BufferedReader) -> Image.Image:
 
 
 def _explain_errors(function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
-    # On damaged files Pillow's decoders raise many types: OSError, SyntaxError, struct.error, IndexError ...
+    # For damaged files, Pillow's decoders raise many types: OSError, SyntaxError, struct.error, IndexError ...
     try:
         return function(*args, **kwargs)
     except (UnreadableImageError, MemoryError):
@@ -152,7 +153,7 @@ def _decode(image: Image.Image, mode: str, size: tuple[int, int], scaling: Scali
     conversions = [image.mode] if image.mode != mode else []
     if getattr(image, "is_animated", False):
         conversions.append("first of several frames")
-    # Large JPEGs are decoded at a fraction of their size, which is at least twice the requested size.
+    # Large JPEGs are decoded at a reduced size, which is at least twice the requested size.
     full_size = image.size
     image.draft(None, (2 * max(size), 2 * max(size)))
     drafted = image.size != full_size
@@ -205,7 +206,7 @@ def _flatten(image: Image.Image, mode: str, *, opaque: bool) -> Image.Image:
 
 
 def _additional_channels(image: Image.Image) -> tuple[bool, bool]:
-    """Return whether a TIFF's last channel only looks like transparency, and whether any channel is ignored."""
+    """Return two flags for a TIFF: its alpha channel is no transparency; an additional channel is ignored."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return False, False
     stated = image.tag_v2.get(TiffImagePlugin.EXTRASAMPLES, ())

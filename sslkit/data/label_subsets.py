@@ -1,4 +1,4 @@
-"""Stratified subsets of a labelled set: nested fractions for few-label evaluation, and cross-validation folds."""
+"""Stratified subsets of labelled images: nested fractions for few-label evaluation, and cross-validation folds."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from sslkit.data.seeds import seeded_generator
 def nested_subsets(labels: Tensor, fractions: Sequence[float], seed: int) -> dict[float, Tensor]:
     """Return, for each fraction, the indices of the images whose labels may be used.
 
-    Each class contributes the same fraction of its images, rounded, and at least one. With the same seed, the subset of
-    a smaller fraction is part of the subset of a larger one.
+    Each class contributes the same fraction of its images, rounded, but at least one image. With the same seed, the
+    subset of a smaller fraction is part of the subset of a larger fraction.
 
     Args:
         labels: int64 ``[N]``.
@@ -22,7 +22,7 @@ def nested_subsets(labels: Tensor, fractions: Sequence[float], seed: int) -> dic
         seed: seed of the random choice.
 
     Returns:
-        Sorted int64 indices, by fraction.
+        Sorted int64 indices, keyed by fraction.
     """
     shuffled = torch.randperm(len(labels), generator=seeded_generator(seed, "fractions"))
     members = [shuffled[labels[shuffled] == label] for label in torch.unique(labels)]
@@ -33,7 +33,7 @@ def nested_subsets(labels: Tensor, fractions: Sequence[float], seed: int) -> dic
 
 
 def stratified_folds(labels: Tensor, count: int, seed: int) -> list[Tensor]:
-    """Split images into folds for cross-validation, each class divided evenly among the folds.
+    """Split images into folds for cross-validation, and distribute each class evenly over the folds.
 
     Args:
         labels: int64 ``[N]``.
@@ -41,7 +41,7 @@ def stratified_folds(labels: Tensor, count: int, seed: int) -> list[Tensor]:
         seed: seed of the random choice.
 
     Returns:
-        Sorted int64 indices of each fold; no folds if a class has a single image.
+        Sorted int64 indices of each fold; an empty list if a class has a single image.
     """
     count = min(count, int(torch.unique(labels, return_counts=True)[1].min()))
     if count < 2:

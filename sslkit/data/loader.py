@@ -1,4 +1,4 @@
-"""Loader: batches in a seeded order, from any step on, divided among the processes."""
+"""Loader of batches in a seeded order, from any start step, divided among the processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sslkit.data.threads import prefetch
 from sslkit.errors import DataError
 
 PREFETCH_BATCHES = 2
-"""Batches that are fetched in advance if the loader prefetches."""
+"""Number of batches to fetch in advance if the loader prefetches."""
 
 
 class ImageBatch(NamedTuple):
@@ -33,27 +33,27 @@ class ImageBatch(NamedTuple):
 class Loader:
     """Iterable over the batches of the steps ``start`` to ``stop`` - 1.
 
-    A batch depends on seed and step alone. Each epoch is one permutation of all images, cut into global batches; images
-    that do not fill a batch are left out of that epoch. Each global batch is cut into equal parts, one per process. A
-    resume therefore needs the step only. A run that continues another run counts epochs from that run's last one, so
-    its batches differ. The order of an epoch does not depend on the batch size.
+    A batch depends on seed and step alone, so a resume needs only the step. Each epoch is a permutation of all images,
+    cut into global batches. The last images of an epoch are left out if they do not fill a batch. Each global batch is
+    cut into equal parts, one per process. A run that continues a parent run also counts the parent's epochs, so its
+    batches differ from the parent's. The order of an epoch does not depend on the batch size.
 
     Args:
-        images: training images.
-        batch_size: images in a global batch.
+        images: store of the training images.
+        batch_size: number of images in a global batch.
         seed: the run's seed.
         rank: rank of this process.
         processes: number of processes.
-        epochs_before: epochs of the runs that this run continues.
+        epochs_before: number of epochs of the runs that this run continues.
 
     Attributes:
         start: first step.
         stop: step after the last.
-        step_offset: optimizer steps taken minus the loader's steps, for messages.
+        step_offset: number of optimizer steps minus number of loader steps, for messages.
         started: whether iteration has started.
-        wait_seconds: time spent waiting for batches so far.
+        wait_seconds: total time spent waiting for batches, in seconds.
         prefetch: whether a background thread fetches ``PREFETCH_BATCHES`` batches in advance.
-        pin_memory: whether batches are in pinned memory, from which a GPU copies asynchronously.
+        pin_memory: whether batches are in pinned memory, so that copies to a GPU are asynchronous.
 
     Raises:
         DataError: there are fewer than two images or fewer than one batch, or the batch cannot be divided equally among

@@ -1,7 +1,7 @@
-"""Orientation of images: decoding and the survey of sizes read it here, so they agree.
+"""Orientation of images, for decoding and for reading sizes.
 
-The EXIF orientation counts, and without one the XMP orientation. Values other than 1 to 8 and damaged metadata count as
-upright.
+The EXIF orientation is used; without an EXIF orientation, the XMP orientation. Values other than 1 to 8 and damaged
+metadata mean upright.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TRANSPOSE_BY_ORIENTATION = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""Transposition that makes an image upright, by orientation."""
+"""Transposition that makes an image upright, keyed by orientation."""
 
 SWAPPED = (5, 6, 7, 8)
 """Orientations that swap height and width."""
@@ -30,19 +30,19 @@ _PNG_METADATA = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
 
 
 def transposition(image: Image.Image) -> Image.Transpose | None:
-    """Return what makes a loaded image upright; None if it is upright, as loaded TIFFs always are."""
+    """Return the transposition that makes a loaded image upright; None if it is upright. Loaded TIFFs are upright."""
     return TRANSPOSE_BY_ORIENTATION.get(_orientation(image))
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
     """Return the size ``(H, W)`` of the upright image, for an image that was opened but not loaded.
 
-    Only a PNG with metadata after its pixels is loaded.
+    Pixels are loaded only for a PNG with metadata after its pixels.
     """
     if isinstance(image, PngImageFile) and _has_late_metadata(image):
         image.load()
     width, height = image.size
-    # Pillow has swapped the size of a TIFF already if its own tag says so.
+    # Pillow already swapped the size of a TIFF if the TIFF's own tag states such an orientation.
     tags = getattr(image, "tag_v2", {})
     swapped = tags.get(ExifTags.Base.Orientation) not in SWAPPED and _orientation(image) in SWAPPED
     return (width, height) if swapped else (height, width)
@@ -50,7 +50,7 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 
 def _orientation(image: Image.Image) -> int:
     try:
-        # Not the PNG's own method, which would decode the pixels.
+        # The PNG's own method would decode the pixels.
         value = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
     except (SyntaxError, ValueError, TypeError, LookupError, struct.error):
         return 1
@@ -58,7 +58,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _has_late_metadata(image: PngImageFile) -> bool:
-    """Return whether chunks of metadata follow the pixels of a PNG, reading chunk headers only."""
+    """Return whether metadata chunks follow the pixels of a PNG; only chunk headers are read."""
     assert image.fp is not None
     descriptor, position, late = image.fp.fileno(), 8, False
     while len(header := os.pread(descriptor, 8, position)) == 8:

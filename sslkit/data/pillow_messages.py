@@ -1,4 +1,4 @@
-"""Messages of Pillow and of the library that it reads TIFFs with, which must not reach the user's terminal."""
+"""Hide messages of Pillow and libtiff from the user's terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import PIL
 
 @contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Hide warnings and log messages about unusual image files; the reason of an unreadable file says what matters."""
+    """Hide warnings and log messages about unusual image files. sslkit's own messages report unreadable files."""
     _silence_libtiff()
     logger = logging.getLogger("PIL")
     level = logger.level
@@ -30,7 +30,7 @@ def quiet_pillow() -> Iterator[None]:
 
 @cache
 def _silence_libtiff() -> None:
-    """Switch off libtiff's messages, which it writes to standard error itself. Pillow's wheels contain the library."""
+    """Switch off the messages that libtiff writes to standard error. Pillow's wheels contain libtiff."""
     package = Path(PIL.__file__).parent
     for folder in (package.parent / "pillow.libs", package / ".dylibs"):
         for library in folder.glob("libtiff*"):

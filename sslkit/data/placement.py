@@ -1,4 +1,4 @@
-"""Placement of the training images: in the memory of the device if they fit, else in RAM or on disk."""
+"""Place the training images in the device's memory if they fit, else in RAM or on disk."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from sslkit.data.loader import PREFETCH_BATCHES
 from sslkit.data.store import MappedStore, TensorStore
 
 MEMORY_FRACTION = 0.5
-"""Fraction of the device's memory that images may use."""
+"""Fraction of the device's memory that training images may use."""
 
 
 def place_images(images: ImageStore, device: str, processes: int = 1) -> tuple[ImageStore, str]:
-    """Move images to the fastest memory that they fit in; return them and a note that says where they are.
+    """Move images to the fastest memory with enough space. Return the images and a sentence about their location.
 
     Args:
-        images: the data set's images.
+        images: images of the data set.
         device: ``cpu``, ``cuda`` or ``mps``.
-        processes: number of this machine's processes, which share its RAM. Each CUDA process has a GPU of its own.
+        processes: number of processes on this machine. They share its RAM; each CUDA process has its own GPU.
     """
     channels, height, width = images.shape
     size = len(images) * channels * height * width
@@ -42,9 +42,9 @@ def place_images(images: ImageStore, device: str, processes: int = 1) -> tuple[I
 
 
 def should_prefetch(images: ImageStore, device: str) -> bool:
-    """Return whether a background thread should fetch batches of these images.
+    """Return whether a background thread should fetch batches of ``images``.
 
-    Third-party stores are not prefetched: they may not be safe to read from two threads at once.
+    Third-party stores are not prefetched, because they may not be thread-safe.
     """
     return isinstance(images, MappedStore) or (isinstance(images, TensorStore) and images.images.device.type != device)
 

@@ -1,4 +1,4 @@
-"""Independent random streams derived from one seed."""
+"""Independent random streams that are derived from one seed."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ STREAMS = {
     "folds": 7,
     "collapse": 8,
 }
-"""Number of each stream, which its seeds are derived from."""
+"""Number of each stream. Seeds of a stream are derived from its number."""
 
 Stream = Literal["order", "views", "split", "initialisation", "evaluation", "fractions", "folds", "collapse"]
 
 
 def derive_seed(seed: int, stream: Stream, *parts: int) -> int:
-    """Return a seed in [0, 2**63) for one stream of a run and, as ``parts``, one epoch or step of it.
+    """Return a seed in [0, 2**63) for a random stream of a run.
 
-    Each (seed, stream, parts) of the same number of parts gets its own seed. A generator can therefore be rebuilt at
-    any step, and its state need not be saved. Trailing zeros do not count: ``(e,)`` and ``(e, 0)`` give the same seed.
+    ``parts`` are numbers such as epoch or step. Different ``parts`` of equal length give different seeds, so a
+    generator can be rebuilt at any step, and no state must be saved. Trailing zeros have no effect: ``(e,)`` and ``(e,
+    0)`` give the same seed.
     """
     state = numpy.random.SeedSequence([seed, STREAMS[stream], *parts]).generate_state(1, numpy.uint64)
     return int(state[0] >> numpy.uint64(1))

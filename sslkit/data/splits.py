@@ -1,4 +1,4 @@
-"""Loading, checking and cutting labelled splits."""
+"""Load, check and divide labelled splits."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sslkit.errors import DataError
 
 
 def load_split(dataset: Dataset, name: str) -> Split:
-    """Load a split and check its labels, if it has any.
+    """Load a split, and check its labels if it has labels.
 
     Raises:
-        DataError: the labels are not int64, or one is negative or not an index into the data set's class names.
+        DataError: the labels are not int64, or a label is negative or not an index of the data set's class names.
     """
     split = dataset.load(name)
     labels, names = split.labels, dataset.class_names
@@ -40,13 +40,13 @@ def load_split(dataset: Dataset, name: str) -> Split:
 
 
 def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Split images in two, with the same fraction of each class.
+    """Split images into two parts, with the same fraction of each class.
 
     A class of at least two images has at least one image in each part.
 
     Args:
         labels: int64 ``[N]``.
-        fraction: fraction of each class in the second part, in (0, 1).
+        fraction: fraction of each class that is in the second part, in (0, 1).
         seed: the run's seed.
 
     Returns:
@@ -62,5 +62,5 @@ def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor
 
 
 def evenly_spaced_indices(total: int, count: int) -> Tensor:
-    """Return int64 ``[count]`` indices in 0 to ``total`` - 1: the first, the last, and others evenly spaced between."""
+    """Return ``count`` evenly spaced int64 indices from 0 to ``total`` - 1, including both ends."""
     return torch.linspace(0, total - 1, count, dtype=torch.float64).round().long()

@@ -1,6 +1,6 @@
-"""Image stores: uint8 images ``[N, C, H, W]`` in memory, in a memory-mapped file, or taken from other stores.
+"""Image stores: uint8 images ``[N, C, H, W]`` in memory, in a memory-mapped file, or from other stores.
 
-A store returns batches of images. Labels are in the ``Split`` that holds the store.
+A store returns batches of images. Labels are in the ``Split`` that contains the store.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from torch import Tensor
 from sslkit.contracts.dataset import ImageStore
 
 COPY_BYTES = 1 << 28
-"""Bytes of a mapped file that ``MappedStore.to`` copies at a time."""
+"""Number of bytes of a mapped file that ``MappedStore.to`` copies at a time."""
 
 
 class TensorStore:
-    """Images in one tensor, on any device.
+    """Store of images in one tensor, on any device.
 
     Args:
         images: uint8 ``[N, C, H, W]``.
@@ -56,18 +56,18 @@ class TensorStore:
 
 
 class MappedStore:
-    """Consecutive images of a ``.npy`` file, read from disk on demand.
+    """Store of consecutive images in a ``.npy`` file, read from disk on demand.
 
-    The store is pickled as a path, so processes share the system's file cache.
+    A pickled store contains only the path, so processes share the system's file cache.
 
     Args:
-        path: file that holds uint8 ``[M, C, H, W]``.
+        path: file that contains an array uint8 ``[M, C, H, W]``.
         start: index of the store's first image in the file.
-        count: number of images; to the end of the file if None.
+        count: number of images; None means all images to the end of the file.
         file_id: text that identifies the content of the file; empty if unknown.
 
     Raises:
-        OSError, ValueError: the file is missing or truncated, or has another dtype or shape.
+        OSError, ValueError: the file is missing or truncated, or has a different dtype or shape.
     """
 
     def __init__(self, path: Path, start: int = 0, count: int | None = None, file_id: str = "") -> None:
@@ -79,7 +79,7 @@ class MappedStore:
             raise ValueError(f"{path} holds {len(mapped)} images, not images {start} to {start + count}")
         self._arguments = (path, start, count, file_id)
         self.content_id = file_id and f"{file_id} {start} {count}"
-        # A plain array over the same pages: indexing a memmap object costs far more than the copy itself.
+        # A plain array over the same pages, because indexing a memmap object costs far more than the copy itself.
         self._images = np.asarray(mapped)[start : start + count]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -104,7 +104,7 @@ class MappedStore:
         return torch.from_numpy(self._images[index.cpu().numpy()])
 
     def to(self, device: torch.device | str) -> TensorStore:
-        """Return a store of all images in the memory of ``device``; ``COPY_BYTES`` are copied at a time."""
+        """Return a store of all images in the memory of ``device``, copied in blocks of ``COPY_BYTES``."""
         images = torch.empty(self._images.shape, dtype=torch.uint8, device=device)
         step = max(1, COPY_BYTES // max(1, self.nbytes // max(1, len(self))))
         for start in range(0, len(self), step):
@@ -113,7 +113,7 @@ class MappedStore:
 
 
 class SubsetStore:
-    """Some images of a store, in a given order.
+    """Store of some images of a different store, in a given order.
 
     Args:
         images: the store.
@@ -138,7 +138,7 @@ class SubsetStore:
 
 
 class ConcatStore:
-    """The images of two stores of one shape, the second's after the first's."""
+    """Store of the images of two stores of equal shape: first those of ``first``, then those of ``second``."""
 
     def __init__(self, first: ImageStore, second: ImageStore) -> None:
         self.first = first

@@ -1,4 +1,4 @@
-"""Work in background threads, with bounded memory."""
+"""Process items in background threads, with bounded memory."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from itertools import islice
 from typing import TypeVar
 
 CHUNK = 16
-"""Items that a thread takes at a time: handing over single items costs more than decoding a tiny image."""
+"""Number of items that a thread takes at a time, because single items would cost more than decoding a tiny image."""
 
 CHUNKS_AHEAD = 4
-"""Finished chunks that may wait for the caller, per thread."""
+"""Maximum number of finished chunks per thread that wait for the caller."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item], ahead: int = 0) -> Iterator[Result]:
-    """Yield ``function(item)`` for each item, in order, computed by one thread per available CPU core.
+    """Yield ``function(item)`` for each item in order, computed with one thread per available CPU core.
 
-    Reading, hashing and Pillow's decoding of all but tiny images release the interpreter lock, so threads run in
+    Reading, hashing and Pillow's decoding release the interpreter lock, except for tiny images, so threads run in
     parallel. They continue while the caller uses earlier results.
 
     Args:
-        function: applied to each item.
+        function: function to apply to each item.
         items: the items.
-        ahead: minimum number of results that may wait for the caller.
+        ahead: number of results that may wait for the caller; a low number is raised to ``CHUNKS_AHEAD`` chunks per
+            thread.
     """
     affinity = getattr(os, "sched_getaffinity", None)  # not on every platform
     workers = len(affinity(0)) if affinity else os.cpu_count() or 1
@@ -50,12 +51,12 @@ def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item], ah
 
 
 def prefetch(items: Iterator[Item], count: int) -> Iterator[Item]:
-    """Yield the same items in the same order, fetched in advance by a background thread.
+    """Yield all items in order, fetched in advance by a background thread.
 
-    One thread is enough: copying from a mapped file and pinning release the interpreter lock.
+    One thread is enough, because copying from a mapped file and pinning release the interpreter lock.
 
     Args:
-        items: the source; nothing else may read from it.
+        items: source of the items; the caller must not read from it.
         count: maximum number of items fetched in advance.
     """
 

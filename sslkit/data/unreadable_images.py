@@ -1,4 +1,4 @@
-"""Reasons why a file is not a readable image: what it is instead, and which images can be read."""
+"""Reasons why a file is not a readable image, for messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ UNREADABLE_EXTENSIONS = {
     }.items()
     for extension in extensions.split()
 }
-"""Format of images that are not read, by extension."""
+"""Format of images that sslkit cannot read, keyed by extension."""
 
 _BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"crx ": "Canon raw"}
 _BRANDS |= dict.fromkeys((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"), "HEIC")
@@ -70,11 +70,11 @@ _NUMBERS = {1: "unsigned", 2: "signed", 3: "float", 5: "complex", 6: "complex"}
 
 
 class UnreadableImageError(Exception):
-    """A file is not a readable image; the message is the reason."""
+    """A file is not a readable image. The message is the reason."""
 
 
 def describe_unreadable(file: BufferedReader) -> str:
-    """Return what a file is that Pillow does not recognise as an image of the formats that are read."""
+    """Return a description of a file that Pillow does not recognise as an image in a readable format."""
     file.seek(0)
     start = file.read(1024)
     if start[4:8] == b"ftyp" and (brand := _BRANDS.get(start[8:12])):

@@ -1,8 +1,8 @@
-"""Scaling of pixels of more than 8 bits to uint8: the same for every image, never by an image's own content.
+"""Scale pixels of more than 8 bits to uint8, in the same way for every image.
 
 Without a value range, 16-bit integers are divided by 257 and rounded (65535 becomes 255), 32-bit integers are read as
-16-bit values, and floats are multiplied by 255; values outside make the file unreadable. With a value range, its ends
-become 0 and 255, and values outside are clipped.
+16-bit values, and floats are multiplied by 255. A file with values outside these ranges is unreadable. With a value
+range, its ends become 0 and 255, and values outside the range are clipped.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from PIL.ImageFile import ImageFile
 from sslkit.data.unreadable_images import UnreadableImageError
 
 ValueRange = tuple[float, float]
-"""Values that become 0 and 255."""
+"""Pixel values that become 0 and 255."""
 
 Scaling = Literal["dtype", "image"] | ValueRange
 """``dtype``: the range of the file's data type. ``image``: the image's own range, for surveys only."""
@@ -29,15 +29,16 @@ Scaling = Literal["dtype", "image"] | ValueRange
 Kind = Literal["integer", "float"]
 
 TOP: dict[str, int] = {"integer": 65535, "float": 1}
-"""Value that becomes 255 without a value range, by kind of values."""
+"""Value that becomes 255 if there is no value range, for each kind of values."""
 
 _OTHER_BYTE = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
-"""Endings of Pillow's raw modes that read the low byte of 16-bit colour instead of the high one."""
+"""For each ending of Pillow's raw modes for 16-bit colour, the ending that reads the low byte instead of the high
+byte."""
 
 
 @dataclass(frozen=True)
 class Extent:
-    """Smallest and largest value of images of more than 8 bits.
+    """Smallest and largest pixel value of images of more than 8 bits.
 
     Attributes:
         kind: kind of the values.
@@ -59,12 +60,12 @@ class Extent:
 
     @property
     def levels(self) -> int:
-        """How many of the 256 levels of uint8 the values use without a value range."""
+        """Number of the 256 levels of uint8 that the values use if there is no value range."""
         return min(256, round((self.high - self.low) / TOP[self.kind] * 255) + 1)
 
 
 def merge_extents(extents: Iterable[Extent | None]) -> tuple[Extent, ...]:
-    """Return the common extent of each kind of values."""
+    """Merge the extents of each kind of values into one extent."""
     merged: dict[Kind, Extent] = {}
     for extent in extents:
         if extent is not None:
@@ -74,10 +75,10 @@ def merge_extents(extents: Iterable[Extent | None]) -> tuple[Extent, ...]:
 
 @dataclass(frozen=True)
 class Scaled:
-    """An image of 8 bits made from one of more bits.
+    """An 8-bit image that was converted from more bits.
 
     Attributes:
-        image: the image, in the mode of the original; grey for a single channel.
+        image: the 8-bit image, in the mode of the original; grey for a single channel.
         extent: extent of the original's values, without transparency.
         clipped: whether values were outside the value range.
     """
@@ -88,7 +89,7 @@ class Scaled:
 
 
 def raw_mode(image: Image.Image) -> str:
-    """Return how the pixels of an image that is not loaded yet are stored, such as ``RGB;16B``; empty if unknown."""
+    """Return Pillow's raw mode of an image that is not loaded yet, such as ``RGB;16B``; empty if unknown."""
     tiles = getattr(image, "tile", [])
     arguments = tiles[0].args if tiles else None
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
@@ -96,16 +97,16 @@ def raw_mode(image: Image.Image) -> str:
 
 
 def scale_to_8_bits(image: Image.Image, raw: str, file: IO[bytes] | None, scaling: Scaling) -> Scaled | None:
-    """Return an 8-bit version of a loaded image of more bits; None if the image has 8 bits.
+    """Convert a loaded image of more than 8 bits to 8 bits; return None if the image has 8 bits.
 
     Args:
-        image: the image.
-        raw: its raw mode before it was loaded.
-        file: its file.
-        scaling: range of the values.
+        image: the loaded image.
+        raw: raw mode of the image before loading.
+        file: open file of the image.
+        scaling: range of values to scale to 0 to 255.
 
     Raises:
-        UnreadableImageError: values are not finite or outside the data type's range, or Pillow reads 8 bits only.
+        UnreadableImageError: values are not finite or outside the data type's range, or Pillow can only read 8 bits.
     """
     if image.mode[0] not in "IF":
         return _scale_colour(image, raw, file, scaling) if ";16" in raw else None
@@ -124,14 +125,15 @@ def scale_to_8_bits(image: Image.Image, raw: str, file: IO[bytes] | None, scalin
 
 
 def rescale(pixels: NDArray[np.uint8], extent: Extent, scaling: ValueRange) -> NDArray[np.uint8]:
-    """Scale pixels that were scaled by their image's own extent to another range."""
+    """Rescale pixels to the range ``scaling``. The pixels were scaled by ``extent``, the range of their own image."""
     return _scale(extent.low + pixels.astype(np.float64) * ((extent.high - extent.low) / 255), extent, scaling)
 
 
 def suggest_range(extents: Sequence[Extent]) -> ValueRange | None:
     """Return a value range that fits all images; None if they use at least half of their data type's range.
 
-    None also for integers mixed with floats: no single range fits them. The ends are whole numbers where possible.
+    The result is also None for integers mixed with floats, because no single range fits both. The ends are integers if
+    possible.
     """
     if len(extents) != 1:
         return None
@@ -148,7 +150,7 @@ def suggest_range(extents: Sequence[Extent]) -> ValueRange | None:
 
 
 def _round_up(value: float) -> float:
-    """Return the smallest number of two significant digits that is not below a positive value."""
+    """Round a positive value up to two significant digits."""
     step = 10.0 ** (floor(log10(value)) - 1)
     return float(f"{ceil(value / step - 1e-9) * step:.2g}")
 
@@ -183,7 +185,7 @@ def _scale_colour(image: Image.Image, raw: str, file: IO[bytes] | None, scaling:
 
 
 def _read_low_bytes(image: Image.Image, raw: str, file: IO[bytes] | None) -> NDArray[np.uint8] | None:
-    """Return the low bytes of 16-bit colour, of which Pillow reads the high ones; None if it cannot."""
+    """Return the low bytes of 16-bit colour, because Pillow reads only the high bytes; None if this is impossible."""
     channels, _, ending = raw.partition(";")
     if channels not in ("RGB", "RGBA", "RGBX", "CMYK") or ending not in _OTHER_BYTE or file is None:
         return None

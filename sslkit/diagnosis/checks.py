@@ -13,11 +13,11 @@ class CheckResult:
     """Result of a check.
 
     Attributes:
-        name: what was checked.
+        name: name of the check.
         status: ``ok``, ``info`` (an optional part is not installed), ``warning`` (works, but could be better) or
             ``error``.
-        text: what was found.
-        advice: what to do; empty if nothing is to do.
+        text: finding of the check.
+        advice: recommended action; empty if there is nothing to do.
     """
 
     name: str

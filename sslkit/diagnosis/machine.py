@@ -18,7 +18,7 @@ NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 """File that NVIDIA's Linux driver creates."""
 
 BUSY_LOAD = 0.5
-"""Load average per CPU core above which other work slows down training."""
+"""Load average per CPU core above which other processes slow down training."""
 
 
 def check_versions() -> Iterator[CheckResult]:
@@ -87,7 +87,7 @@ def check_threads() -> CheckResult:
 
 
 def check_load() -> CheckResult:
-    """Check that other processes leave the CPU cores free."""
+    """Check that the CPU cores are not busy with other processes."""
     cores = os.cpu_count() or 1
     load = os.getloadavg()[0]
     text = f"{load:.1f} busy processes for {cores} CPU cores in the last minute"

@@ -1,4 +1,4 @@
-"""Check that every component can be imported, in a separate process that may hang or crash."""
+"""Check that every component can be imported. A separate process imports them, because an import may hang or crash."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ImportStatus = Literal["ok", "info", "error"]
 
 TIMEOUT = 120.0
-"""Seconds after which the import of the components is stopped."""
+"""Time in seconds after which the importing process is stopped."""
 
 SCRIPT = """
 import json, os, sys
@@ -45,7 +45,7 @@ os._exit(0)
 
 
 def check_plugins() -> Iterator[CheckResult]:
-    """Report distributions that cannot be read or are hidden, and components that cannot be imported."""
+    """Report distributions whose metadata are malformed or that are hidden, and components that cannot be imported."""
     catalog = Catalog.scan()
     for name, reason in catalog.unreadable:
         yield CheckResult("plugins", "error", f"{name}: {reason}", f"reinstall or uninstall it (pip uninstall {name})")
@@ -70,11 +70,13 @@ def check_plugins() -> Iterator[CheckResult]:
 
 
 def try_imports(entries: Sequence[Entry], seconds: float = TIMEOUT) -> Iterator[tuple[Entry, ImportStatus, str]]:
-    """Import components in one process. If it hangs or crashes, a new process continues with the next component.
+    """Import components in a separate process.
+
+    If the process hangs or crashes, a new process continues with the next component.
 
     Yields:
-        Each component with the status of its import, ``info`` if it needs an extra that is not installed, and with the
-        reason why its import fails.
+        A tuple for each component: the component, the status of its import, and the reason if the import fails. The
+        status is ``info`` if the component needs an extra that is not installed.
     """
     remaining = list(entries)
     while remaining:
@@ -88,7 +90,7 @@ def try_imports(entries: Sequence[Entry], seconds: float = TIMEOUT) -> Iterator[
 
 
 def _import(entries: Sequence[Entry], seconds: float) -> tuple[list[tuple[ImportStatus, str]], str]:
-    """Return the reported results, and how the process ended."""
+    """Return the results that the process reported, and a description of how the process ended."""
     names = json.dumps([f"{entry.kind.singular} {entry.qualified}" for entry in entries])
     command = [sys.executable, "-c", SCRIPT, names]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

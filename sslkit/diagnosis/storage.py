@@ -12,7 +12,7 @@ from sslkit.data.cache import cache_folder
 from sslkit.diagnosis.checks import CheckResult
 
 MIN_FREE_BYTES = 2e9
-"""Free disk space below which a folder gets a warning: a few checkpoints of a large network."""
+"""Free bytes below which a folder gets a warning; enough for a few checkpoints of a large network."""
 
 
 def check_folders(runs: Path) -> Iterator[CheckResult]:

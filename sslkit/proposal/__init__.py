@@ -1,1 +1,1 @@
-"""Propose a recipe for a folder of images: rules with reasons, and the TOML text."""
+"""Propose a recipe for a folder of images, with a reason for each value."""

@@ -1,4 +1,4 @@
-"""Facts about a folder of images that decide on a proposed recipe."""
+"""Facts about a folder of images that determine the proposed recipe."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from sslkit.data.value_range import Extent
 
 @dataclass(frozen=True)
 class FolderFacts:
-    """Facts that the rules use.
+    """Facts about a folder of images that the rules use.
 
     Attributes:
         images: number of readable training images.
         side: median shorter side in pixels.
         one_size: whether all images have the same size.
         colour: whether more than 1 % of the images show colour.
-        background: grey level of the plain background that nearly all images share; None without one.
+        background: grey level of the plain background that nearly all images share; None without such a background.
         classes: number of classes; 0 if unknown.
         broken: share of unreadable files, in [0, 1].
         has_gpu: whether a GPU is available.
         square: whether all images are square.
-        extents: extents of the values of images of more than 8 bits.
-        labels: which sub-folders are classes.
+        extents: value ranges of the images of more than 8 bits.
+        labels: the option ``labels`` of the data set.
         hold_out: fraction of each class to hold out as test images.
     """
 
@@ -56,8 +56,8 @@ class FolderFacts:
         Args:
             survey: the survey.
             has_gpu: whether a GPU is available.
-            classes: number of classes; 0 means the number of class folders, if there are any.
-            labels: the option ``labels`` that the folder was surveyed with.
+            classes: number of classes. 0 means the number of class folders, which may also be 0.
+            labels: the option ``labels`` that the survey used.
             hold_out: fraction of each class that was held out.
         """
         return cls(

@@ -1,7 +1,7 @@
 """Rules that derive each value of a proposed recipe, with its reason, from facts about a folder of images.
 
-Pixels do not show whether a mirrored image keeps its meaning, nor how many classes there are. There the rules guess
-and say so.
+Pixels show neither whether a mirrored image keeps its meaning nor how many classes there are. For these values, the
+rules guess, and the reason states that the value is a guess.
 """
 
 from __future__ import annotations
@@ -13,46 +13,48 @@ from sslkit.data.value_range import TOP, suggest_range
 from sslkit.proposal.folder_facts import FolderFacts
 
 MIN_IMAGES = 8
-"""Fewest images to propose a recipe for; a batch needs as many."""
+"""Minimum number of images for a proposed recipe, because a batch needs as many."""
 
 FEW_IMAGES = 500
 """Number of images below which classes learned from scratch are rarely useful."""
 
 MIN_SIDE = 16
-"""Smallest side in pixels; smaller images are enlarged to it. The quick start's 8-pixel digits reach an accuracy of
+"""Minimum side of stored images in pixels; smaller images are enlarged. The quick start's 8-pixel digits reach an
+accuracy of
 0.967 at 16 pixels and 0.921 at 12, because five convolutions need space."""
 
 MAX_VIEW_SIDE = {False: 32, True: 128}
-"""Largest side of a view in pixels, without and with a GPU."""
+"""Maximum side of a view in pixels, without and with a GPU."""
 
 STORED_SCALE = 2
-"""Side of a stored image as a multiple of the view's side, so that small crops keep detail."""
+"""Ratio of the stored image's side to the view's side, so that small crops keep detail."""
 
 CONVNET_MAX_SIDE = 32
-"""Largest view side in pixels for the small five-layer network."""
+"""Maximum view side in pixels for the small five-layer network."""
 
 BATCH_SIZES = (32, 256)
-"""Smallest and largest batch size; both are powers of two."""
+"""Minimum and maximum batch size, both powers of two."""
 
 MIN_STEPS_PER_EPOCH = 20
-"""Fewest steps of an epoch; small folders get smaller batches to reach it."""
+"""Minimum number of steps in an epoch; small folders get smaller batches to reach this minimum."""
 
 STEPS = {False: 2000, True: 20_000}
-"""Optimizer steps to train for, without and with a GPU."""
+"""Number of optimizer steps to train for, without and with a GPU."""
 
 EPOCHS = (30, 400)
-"""Fewest and most epochs."""
+"""Minimum and maximum number of epochs."""
 
 UNKNOWN_CLASSES = 20
-"""Classes to discover if their number is unknown. Too many classes can be merged by giving them the same name; too few
-cannot be split. On ten handwritten digits, 20 classes named by majority label 98 % of the images correctly; 5 classes
+"""Number of classes to discover if the true number is unknown. Excess classes can be merged by giving them the same
+name, but classes cannot be split. On ten handwritten digits, 20 classes named by majority label 98 % of the images
+correctly; 5 classes
 cannot exceed 50 %. The loss does not help: relative to ln K it is lowest for the fewest classes."""
 
 RESTARTS = 40
-"""Classifiers with the same number of classes; each ends in a different grouping and costs little."""
+"""Number of classifiers with the same number of classes. Each finds a different grouping and costs little."""
 
 MIN_IMAGES_PER_CLASS = 20
-"""Fewest images of a class that allow recognising it."""
+"""Minimum number of images for a network to recognise a class."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Choice:
 
     Attributes:
         value: the value.
-        reason: a sentence for the recipe's comment; empty if the value needs none.
+        reason: a sentence for the recipe's comment; empty if the value needs no reason.
     """
 
     value: Any
@@ -76,14 +78,15 @@ def channels(facts: FolderFacts) -> Choice:
 
 
 def view_size(facts: FolderFacts) -> Choice:
-    """Choose the images' side, within the limits of the network and the hardware."""
+    """Choose the side of the views, within the limits of the network and the hardware."""
     largest = MAX_VIEW_SIDE[facts.has_gpu]
     if facts.side < MIN_SIDE:
         return Choice(MIN_SIDE, "The side of the enlarged images in pixels.")
     if facts.side > largest:
         device = "a GPU" if facts.has_gpu else "a CPU"
         return Choice(
-            largest, f"Side in pixels; larger views train slowly on {device}: the cost grows with the square of it."
+            largest,
+            f"Side in pixels; larger views train slowly on {device}, as the cost grows with the square of the side.",
         )
     return Choice(facts.side, "The images' shorter side in pixels.")
 
@@ -105,7 +108,7 @@ def stored_size(facts: FolderFacts) -> Choice:
 
 
 def broken_limit(facts: FolderFacts) -> Choice | None:
-    """Raise the limit of unreadable files above its default only if this folder needs it."""
+    """Choose a limit of unreadable files above the default, if the folder has more."""
     if facts.broken <= 0.05:
         return None
     limit = min(1.0, round(facts.broken + 0.01, 2))
@@ -113,7 +116,7 @@ def broken_limit(facts: FolderFacts) -> Choice | None:
 
 
 def value_range(facts: FolderFacts) -> Choice | None:
-    """Choose the range of images of more than 8 bits, if the range of their data type would lose most levels."""
+    """Choose the value range of images of more than 8 bits, if the range of their data type would lose most levels."""
     suggested = suggest_range(facts.extents)
     if suggested is None:
         return None
@@ -136,13 +139,13 @@ def labels(facts: FolderFacts) -> dict[str, Choice]:
         choices["hold_out"] = Choice(
             facts.hold_out,
             f"Part of each class that becomes the test images ({share}), from --hold-out. They are never trained on; "
-            "add hold_out_seed = 1 for other ones.",
+            "add hold_out_seed = 1 for different images.",
         )
     return choices
 
 
 def views(facts: FolderFacts) -> dict[str, Choice]:
-    """Choose affine views for symbols, which must stay complete and upright, and crops for everything else."""
+    """Choose affine views for symbols, which must stay complete and upright, and crops for all other images."""
     size = view_size(facts)
     if facts.shows_symbols:
         padding = "zeros" if facts.background is not None and facts.background < 128 else "border"
@@ -181,7 +184,7 @@ def views(facts: FolderFacts) -> dict[str, Choice]:
 
 
 def backbone(facts: FolderFacts) -> dict[str, Choice]:
-    """Choose the largest network that trains in acceptable time."""
+    """Choose the largest backbone that trains in acceptable time."""
     size = view_size(facts).value
     if size <= MIN_SIDE or (facts.shows_symbols and size <= CONVNET_MAX_SIDE):
         return {"use": Choice("convnet", f"Five convolutions are enough for {size} pixels."), "width": Choice(16)}
@@ -212,12 +215,12 @@ def epochs(facts: FolderFacts) -> Choice:
 
 
 def class_count(facts: FolderFacts) -> int:
-    """Return the number of classes if it is known, else a generous guess with enough images for each."""
+    """Return the number of classes if known, else a generous guess that leaves enough images for each class."""
     return facts.classes or max(2, min(UNKNOWN_CLASSES, facts.images // MIN_IMAGES_PER_CLASS))
 
 
 def classifiers(facts: FolderFacts) -> Choice:
-    """Choose several classifiers with the same number of classes."""
+    """Choose ``RESTARTS`` classifiers with the same number of classes."""
     count = class_count(facts)
     restarts = f"{RESTARTS} classifiers are trained, and the one with the lowest loss is used."
     if facts.classes:
@@ -237,5 +240,5 @@ def styles(facts: FolderFacts) -> Choice:
 
 
 def learning_rate(facts: FolderFacts) -> Choice:
-    """Choose the learning rate by the backbone."""
+    """Choose the learning rate that suits the backbone."""
     return Choice(2e-3 if backbone(facts)["use"].value == "convnet" else 5e-4)

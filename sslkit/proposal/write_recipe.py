@@ -1,4 +1,4 @@
-"""Write a proposed recipe as TOML, with the reason for each value above it."""
+"""Write a proposed recipe as TOML, with a comment above each value that gives the reason."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sslkit.proposal.folder_facts import FolderFacts
 from sslkit.proposal.rules import Choice
 
 WIDTH = 100
-"""Width of the comments in columns."""
+"""Width of the comments in characters."""
 
 
 class _Table(NamedTuple):
@@ -29,11 +29,11 @@ def propose_recipe(root: Path, facts: FolderFacts, epochs: Choice | None = None)
 
     Args:
         root: the folder.
-        facts: facts about it.
-        epochs: the number of epochs; None: that of the rules.
+        facts: facts about the folder.
+        epochs: the number of epochs; None applies the rules.
 
     Raises:
-        InputError: there are too few images, or the folder's path cannot be written as TOML.
+        InputError: there are too few images, or TOML cannot contain the folder's path.
     """
     if facts.images < rules.MIN_IMAGES:
         raise InputError(
@@ -53,7 +53,7 @@ def propose_recipe(root: Path, facts: FolderFacts, epochs: Choice | None = None)
 
 
 def run_name(root: Path) -> str:
-    """Return the folder's name as a valid run name."""
+    """Convert the folder's name to a valid run name."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", root.absolute().name).strip("-._")[:64]
     return "images" if name in ("", "latest") else name
 

@@ -1,1 +1,1 @@
-"""Recipes: the TOML files that describe a run. They are read, overridden by ``--set``, checked and resolved."""
+"""Read, override, check and resolve recipes, the TOML files that describe a run."""

@@ -1,4 +1,4 @@
-"""The raw TOML tables of a recipe, merged along ``extends``, with file and line of every key."""
+"""Raw TOML tables of a recipe, merged with the recipes that it extends, and file and line of each key."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from sslkit.errors import Problem, RecipeError
 from sslkit.recipe.line_numbers import KeyPath, line_numbers
 
 COMPONENT_TABLES = {kind.section: kind for kind in KINDS if kind.section}
-"""Kind of component of each section whose table holds ``use`` and the options of a component."""
+"""Kind of component that each recipe section selects with ``use``."""
 
 BACKSLASH_HINT = "in double quotes a backslash starts an escape: write paths with / or in single quotes"
-"""What to do about a Windows path that TOML reads as escapes."""
+"""Advice for a Windows path whose backslashes TOML reads as escapes."""
 
 MAX_BYTES = 1_000_000
 """Maximum size of a recipe file."""
@@ -27,7 +27,7 @@ MAX_BYTES = 1_000_000
 
 @dataclass(frozen=True)
 class Origin:
-    """Source of a key: a file and its 1-based line, or a ``--set`` option (line 0)."""
+    """Source of a key: a file and a 1-based line, or a ``--set`` option and line 0."""
 
     source: str
     line: int = 0
@@ -39,10 +39,10 @@ class Document:
 
     Attributes:
         tables: the recipe, as ``tomllib`` returns it.
-        origins: mapping from key path to file and line.
+        origins: file and line of each key, keyed by key path.
         notes: messages to the user, such as which options ``--set`` dropped.
         source: name of the recipe file.
-        replaced: values that ``extends`` or ``--set`` replaced, by key path; the first of each.
+        replaced: original values that ``extends`` or ``--set`` replaced, keyed by key path.
     """
 
     tables: dict[str, Any]
@@ -153,7 +153,10 @@ def _error(path: Path, message: str, line: int = 0, key: str = "", hint: str = "
 
 
 def merge(base: Document, over: Document) -> None:
-    """Merge ``over`` into ``base``: tables merge; arrays, values and tables with another ``use`` replace."""
+    """Merge ``over`` into ``base``.
+
+    Tables are merged. Arrays, other values, and tables with a different ``use`` replace those of ``base``.
+    """
     _merge(base, over, base.tables, over.tables, ())
 
 

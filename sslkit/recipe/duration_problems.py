@@ -1,4 +1,4 @@
-"""Problems of durations in a recipe that do not fit its number of epochs."""
+"""Find durations in a recipe that are longer than the training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def duration_problems(recipe: Recipe, steps: int = 0) -> list[Problem]:
 
     Args:
         recipe: the recipe.
-        steps: optimizer steps of the training; 0 if they are not known yet. Then durations in steps are left out.
+        steps: number of optimizer steps of the training. 0 means unknown; durations in steps are then not checked.
     """
     problems = []
     for path, value, part in _durations(recipe):
@@ -49,7 +49,7 @@ def _format(value: int | float | str) -> str:
 
 
 def _hint(recipe: Recipe, number: Fraction, unit: str, part: PartOfTraining) -> str:
-    """Return what to write instead: the share of the epochs that the file had before ``--set``, if it is known."""
+    """Return advice. If ``--set`` lowered the epochs, the advice is the duration's share of the original epochs."""
     epochs, before = recipe.train.epochs, recipe.document.replaced.get(("train", "epochs"))
     most = f"less than {epochs} epochs" if part.must_end else f"at most {epochs} epochs"
     if unit == "epochs" and isinstance(before, int) and number < before:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 
 KeyPath = tuple[str | int, ...]
-"""Keys from the root to a value; elements of an array are integers, as in ``("loss", 0, "weight")``."""
+"""Keys from the root to a value. Elements of an array have integer keys, as in ``("loss", 0, "weight")``."""
 
 
 def line_numbers(text: str) -> dict[KeyPath, int]:

@@ -1,4 +1,4 @@
-"""Loading of a recipe: read, override, check and import the components that it names.
+"""Load a recipe: read and override the recipe, check it, and import its components.
 
 Checks run in two stages. The first checks structure and names without importing anything; the second imports the
 components and validates their options. All problems of a stage are reported together.
@@ -39,15 +39,15 @@ ComponentTable = tuple[KeyPath, dict[str, Any], Entry]
 
 
 def load_recipe(path: Path, settings: Sequence[str] = (), catalog: Catalog | None = None) -> Recipe:
-    """Read a recipe, apply ``--set`` options, and check it.
+    """Read a recipe, apply ``--set`` options, and check the result.
 
     Args:
         path: the TOML file.
         settings: overrides, such as ``"train.epochs=10"``.
-        catalog: the installed components; scanned by default.
+        catalog: the installed components; None scans the installed distributions.
 
     Raises:
-        RecipeError: all problems of the first stage that has any.
+        RecipeError: has all problems of the first stage that finds any.
     """
     document = read_document(path)
     apply_overrides(document, settings)
@@ -58,7 +58,7 @@ def check_document(document: Document, catalog: Catalog) -> Recipe:
     """Check a document and load the components that it names.
 
     Raises:
-        RecipeError: all problems of the first stage that has any.
+        RecipeError: has all problems of the first stage that finds any.
     """
     checker = _Checker(document, catalog)
     sections, specs = checker.check()
@@ -74,11 +74,11 @@ def load_network_recipe(path: Path, *, heads: bool = True) -> NetworkRecipe:
     """Read the part of a run's recipe that evaluation needs. Other components need not be installed.
 
     Args:
-        path: the resolved recipe.
+        path: the resolved recipe of the run.
         heads: whether to load the heads.
 
     Raises:
-        RecipeError: data set, backbone or heads cannot be used.
+        RecipeError: the data set, the backbone or a head cannot be used.
     """
     document = read_document(path)
     tables = ("data", "backbone", "head") if heads else ("data", "backbone")
@@ -104,7 +104,7 @@ class _Checker:
         """Return the core sections and the components of the other sections.
 
         Raises:
-            RecipeError: all problems of the first stage that has any.
+            RecipeError: has all problems of the first stage that finds any.
         """
         sections = self.check_structure()
         self.raise_problems()
@@ -194,7 +194,7 @@ class _Checker:
         return ComponentSpec(path, table["use"], entry, component, options, wiring)
 
     def check_references(self, recipe: Recipe) -> None:
-        """Check rules across sections: names, references to heads, equal parts of a batch, durations."""
+        """Check rules that involve multiple sections: names, references to heads, batch size and durations."""
         if not is_run_name(recipe.run_name):
             source = "" if recipe.run.name else "the recipe file's name "
             message = f"{source}{recipe.run_name!r} cannot be the name of the run"

@@ -1,4 +1,4 @@
-"""Validation of a recipe table against its options, with problems that show file and line."""
+"""Validate a recipe table against a class of options, and report problems with file and line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Model = TypeVar("Model", bound=Options)
 def validate_table(
     model: type[Model], table: dict[str, Any], path: KeyPath, document: Document
 ) -> Model | list[Problem]:
-    """Return the validated options of a table, or all of its problems."""
+    """Return the validated options of a table, or a list of all problems."""
     try:
         # In JSON mode, strict validation accepts arrays as tuples and strings as paths.
         return model.model_validate_json(json.dumps(table, default=str))
@@ -55,7 +55,7 @@ def _problems(
 
 
 def _quoting_hint(document: Document, path: KeyPath, value: float) -> str:
-    """Return how to write a number or a truth value as a string."""
+    """Return advice on how to write a number or a boolean as a string."""
     source = document.problem(path, "").source
     if source.startswith("--set ") and path in document.origins:
         setting, _, text = source.removeprefix("--set ").partition("=")
@@ -76,7 +76,7 @@ def _message(table: dict[str, Any], key: KeyPath, texts: list[str]) -> str:
 
 
 def _existing_path(table: Any, location: tuple[int | str, ...]) -> KeyPath:
-    """Return the part of pydantic's location that exists in the table; unions add the names of their members."""
+    """Return the part of pydantic's location that exists in the table, without names of union members."""
     path: KeyPath = ()
     for position, part in enumerate(location):
         if isinstance(table, dict) and part in table:

@@ -12,18 +12,19 @@ from sslkit.recipe.line_numbers import KeyPath
 from sslkit.recipe.sections import Wiring
 
 SHARED_KEYS = ("use", *Wiring.model_fields)
-"""Keys of a component table that do not belong to the component and stay when ``use`` changes."""
+"""Keys of a component table that are not options of the component, so they remain when ``use`` changes."""
 
 
 def apply_overrides(document: Document, settings: Iterable[str]) -> None:
     """Apply each ``path=value`` in order.
 
-    A value that is not valid TOML is a string. A table as value replaces the whole table. A new ``use`` drops the
-    options of the old component and adds a note. In an array of tables, ``loss.NAME.x`` or ``loss.INDEX.x`` selects an
+    A value that is not valid TOML is a string. A value that is a table replaces the whole table. A new ``use`` drops
+    the options of the old component and adds a note to the document. In an array of tables, ``loss.NAME.x`` or
+    ``loss.INDEX.x`` selects an
     element; ``loss.x`` is enough for a single element.
 
     Raises:
-        RecipeError: settings have no ``=``, or paths lead through a value that is not a table.
+        RecipeError: a setting has no ``=``, or a path leads through a value that is not a table.
     """
     problems = []
     for setting in settings:
@@ -56,7 +57,7 @@ def _apply(document: Document, setting: str) -> Problem | None:
     key = dotted(parent)
     if isinstance(table, list):
         names = ", ".join(_element_name(element, index) for index, element in enumerate(table))
-        return Problem(f"there are several tables: {names}", key, source, hint=f"name one, such as {key}.NAME")
+        return Problem(f"there is more than one table: {names}", key, source, hint=f"name one, such as {key}.NAME")
     if not isinstance(table, dict):
         return Problem(f"{key} is {table!r}, not a table", path, source)
     _assign(document, table, (*parent, parts[-1]), _parse_value(text), source)

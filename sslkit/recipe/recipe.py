@@ -23,12 +23,12 @@ class ComponentSpec:
     """A component that the recipe names, with its options.
 
     Attributes:
-        path: key path of its table.
+        path: key path of the component's table.
         use: the value of ``use``.
-        entry: its catalog entry.
-        component: its class.
-        options: its validated options.
-        wiring: name, weight, head and start epoch from its table.
+        entry: catalog entry of the component.
+        component: class of the component.
+        options: validated options.
+        wiring: name, weight, head and start epoch in the component's table.
     """
 
     path: KeyPath
@@ -40,13 +40,13 @@ class ComponentSpec:
 
     @property
     def name(self) -> str:
-        """Name of this head or loss within the recipe."""
+        """Name of this head or loss in the recipe."""
         return self.wiring.name or self.entry.name
 
 
 @dataclass(frozen=True)
 class NetworkRecipe:
-    """The part of a recipe that is needed to evaluate its trained network."""
+    """Part of a recipe that evaluation of the trained network needs."""
 
     document: Document
     run: RunSection
@@ -64,7 +64,7 @@ class NetworkRecipe:
 
 @dataclass(frozen=True)
 class Recipe(NetworkRecipe):
-    """A complete recipe, which can be trained."""
+    """A complete recipe, ready for training."""
 
     views: ComponentSpec
     losses: tuple[ComponentSpec, ...]
@@ -73,7 +73,7 @@ class Recipe(NetworkRecipe):
 
     @property
     def run_name(self) -> str:
-        """Name of the run: that of the recipe file, unless ``run.name`` is set."""
+        """Name of the run: ``run.name``, or the name of the recipe file if ``run.name`` is empty."""
         return self.run.name or Path(self.document.source).stem
 
     @property
@@ -99,7 +99,7 @@ class Recipe(NetworkRecipe):
         return {name: table for name, table in tables.items() if table}
 
     def to_toml(self) -> str:
-        """Return the resolved recipe as TOML. Loading it gives the same recipe."""
+        """Return the resolved recipe as TOML. Loading this TOML gives the same recipe."""
         return tomli_w.dumps(self.resolved())
 
 

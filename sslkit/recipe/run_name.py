@@ -1,4 +1,4 @@
-"""Names of runs."""
+"""Rules for the names of runs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ NAME_RULE = (
     f"at most 64 letters, digits, '.', '_' and '-', starting with a letter or digit; {LATEST!r} is reserved for the "
     "link to the newest run"
 )
-"""What a name of a run may be."""
+"""Description of valid names, for messages."""
 
 
 def is_run_name(name: str) -> bool:
-    """Return whether a run may have this name."""
+    """Return whether ``name`` is a valid name for a run."""
     return bool(_NAME.fullmatch(name)) and name != LATEST

@@ -33,7 +33,7 @@ class TrainSection(Options):
     """Number of passes over the training images."""
 
     batch_size: int = Field(ge=2, le=10_000_000)
-    """Images in an optimizer step, over all processes; a multiple of the number of processes."""
+    """Number of images in an optimizer step over all processes; a multiple of the number of processes."""
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Floating-point precision of the network; ``auto``: bfloat16 if the hardware computes it faster than float32."""
@@ -42,14 +42,14 @@ class TrainSection(Options):
     """Device to train on; ``auto``: a GPU if there is one."""
 
     devices: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = 1
-    """Processes on each machine, each with its own GPU and an equal part of the batch; ``auto``: one for each GPU, one
-    without GPUs."""
+    """Number of processes on each machine. Each process uses one GPU and an equal part of the batch. ``auto``: one
+    process for each GPU, or one process if there is no GPU."""
 
     nodes: int = Field(default=1, ge=1, le=1024)
     """Number of machines; start more than one with torchrun or SLURM."""
 
     strategy: Literal["ddp_find_unused_parameters_true", "ddp"] = "ddp_find_unused_parameters_true"
-    """Lightning's strategy for several processes. ``ddp`` fails if a step leaves parameters unused; with more than two
+    """Lightning's strategy for multiple processes. ``ddp`` fails if a step leaves parameters unused; with more than two
     processes, a resumed run may differ in the last bits."""
 
     compile: bool = False
@@ -75,13 +75,15 @@ class MonitorSection(Options):
     ``"10%"``; 0: never."""
 
     collapse: Literal["warn", "stop", "off"] = "warn"
-    """Reaction when the features collapse: ``warn`` with the likely remedy, ``stop`` training too, or ``off``."""
+    """Reaction when the features collapse. ``warn``: print the likely remedy. ``stop``: also stop training. ``off``:
+    nothing."""
 
     validation_fraction: float = Field(default=0.1, gt=0, lt=1)
-    """Part of the labelled training images used as validation split if the data set has none, between 0 and 1."""
+    """Fraction of the labelled training images to use for validation if the data set has no validation split, in (0,
+    1)."""
 
     max_images: int = Field(default=10_000, ge=1, le=1_000_000_000)
-    """Maximum number of training images among which the kNN metric searches neighbours."""
+    """Maximum number of training images in which the kNN metric searches neighbours."""
 
     knn_k: int = Field(default=20, ge=1, le=1_000_000)
     """Number of neighbours k of the kNN accuracy."""
@@ -99,17 +101,17 @@ class EvaluationSection(Options):
 
 
 class Wiring(Options):
-    """Keys of a ``[[head]]`` or ``[[loss]]`` table that connect the component with the rest of the recipe."""
+    """Keys of a ``[[head]]`` or ``[[loss]]`` table that connect the component to other sections."""
 
     name: str = Field(default="", pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$|^$")
     """Name of this head or loss in the recipe; empty: name of its component."""
 
     weight: float = Field(default=1.0, ge=0)
-    """Factor of this loss in the sum, 0 or more."""
+    """Factor of this loss in the total loss, 0 or more."""
 
     head: str = ""
     """Name of the head whose outputs this loss reads; empty: the first head."""
 
     start_epoch: StartEpoch = 0
-    """Number of completed epochs after which this loss joins the sum, or a percentage of the training, such as
-    ``"50%"``. A head is not trained before a loss reads it."""
+    """Number of completed epochs after which this loss joins the total loss, or a percentage of the training, such as
+    ``"50%"``. A head is not trained before a loss reads its output."""

@@ -1,4 +1,4 @@
-"""Colours, fonts and output of charts: as SVG in the colours of the page, or as files on white."""
+"""Colours, fonts and output of charts: SVG with the page's CSS colours, or files with a white background."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 INK, MUTED, LINE, SURFACE, ON_ACCENT = "#1f2327", "#59626d", "#d1d8e1", "#fefeff", "#fffffe"
 
 SERIES = ("#1b6ac9", "#c2410b", "#0f7a55", "#8a3fb4", "#a1660a", "#c02468", "#3c6a75", "#5b5bd6", "#7d5a4a", "#5d7413")
-"""Colours that differ from each other and from a light or dark page; shape or dashes differ as well."""
+"""Colours of data series, distinct on light and dark pages. Series also differ in marker or dashes."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 
@@ -26,11 +26,11 @@ DASHES: tuple[Any, ...] = ("solid", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1
 VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line", SURFACE: "surface", ON_ACCENT: "on-accent"} | {
     colour: f"series-{index}" for index, colour in enumerate(SERIES)
 }
-"""The page's CSS variable of each colour above; the colours are distinct, so each maps to one variable."""
+"""CSS variable of the page for each colour above. All colours are distinct."""
 
 STYLE: Any = {
     "svg.fonttype": "none",
-    "text.parse_math": False,  # a class may be called "$"
+    "text.parse_math": False,  # a class name may contain "$"
     "font.size": 8.5,
     "font.family": "DejaVu Sans",  # comes with matplotlib, so charts are the same on every machine
     "text.color": INK,
@@ -59,7 +59,7 @@ STYLE: Any = {
 
 @contextmanager
 def matplotlib_style(name: str = "") -> Iterator[None]:
-    """Set matplotlib's options; ``name`` makes the element ids of an SVG unique."""
+    """Apply the chart style inside a ``with`` block. ``name`` makes the element ids of an SVG unique."""
     from matplotlib import rc_context
 
     with rc_context(STYLE | {"svg.hashsalt": name}), warnings.catch_warnings():
@@ -82,8 +82,8 @@ def inline_svg(figure: Figure, name: str) -> str:
     """Return a figure as SVG for a page, in the page's CSS colours and at the full available width.
 
     Args:
-        figure: the figure.
-        name: unique within the page, because element ids are derived from it.
+        figure: figure to convert.
+        name: text from which element ids are derived; must be unique within the page.
     """
     file = io.StringIO()
     with matplotlib_style(name):
@@ -104,7 +104,7 @@ def _css_colour(colour: str) -> str:
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> None:
-    """Write a figure as ``<name>.svg`` and ``<name>.png`` on white."""
+    """Write a figure as ``<name>.svg`` and ``<name>.png`` with a white background."""
     with matplotlib_style(name):
         figure.savefig(folder / f"{name}.svg", facecolor="white", metadata={"Date": None})
         figure.savefig(folder / f"{name}.png", facecolor="white", dpi=200)

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_LABELLED = 20
-"""Classes up to which a confusion matrix shows its counts, and bars show their names."""
+"""Maximum number of classes for which a confusion matrix shows counts, and bars show class names."""
 
 LEGEND_LENGTH = 60
-"""Characters that fit into a legend of one line."""
+"""Maximum number of characters in a one-line legend."""
 
 
 class Curve(NamedTuple):
-    """One curve of a line chart; a faint one is drawn thin and has no legend entry."""
+    """A curve of a line chart. A faint curve is drawn thin and has no legend entry."""
 
     name: str
     x: Sequence[float]
@@ -29,7 +29,7 @@ class Curve(NamedTuple):
 
 
 def line_chart(curves: Sequence[Curve], unit: str, levels: Mapping[str, float] | None = None) -> Figure:
-    """Draw curves over epochs, which differ by colour and dashes, with horizontal lines at named ``levels``."""
+    """Draw curves over epochs, with a horizontal line at each named level. Curves differ in colour and dashes."""
     columns = 3 if sum(len(curve.name) for curve in curves if not curve.faint) < LEGEND_LENGTH else 1
     with new_figure(4.4, 2.5 if columns > 1 else 2.3 + 0.16 * len(curves)) as (figure, axes):
         style = 0
@@ -55,11 +55,11 @@ def line_chart(curves: Sequence[Curve], unit: str, levels: Mapping[str, float] |
 
 
 def class_size_chart(counts: Sequence[int], majority: Sequence[int] | None, names: Sequence[str]) -> Figure:
-    """Draw the number of images of each discovered class against the uniform prior.
+    """Draw the number of images in each discovered class, with a line at the uniform prior.
 
     Args:
-        counts: images of each class.
-        majority: images of each class that have its majority label; None without labels.
+        counts: number of images in each class.
+        majority: number of images in each class that have the class's majority label; None without labels.
         names: names of the classes.
     """
     count = len(counts)
@@ -85,11 +85,11 @@ def class_size_chart(counts: Sequence[int], majority: Sequence[int] | None, name
 
 
 def confusion_matrix(table: Any, totals: Sequence[int], rows: Sequence[str], columns: Sequence[str]) -> Figure:
-    """Draw the number of images of each label in each discovered class.
+    """Draw a confusion matrix: the number of images for each pair of label and discovered class.
 
     Args:
         table: counts ``[C, K]``.
-        totals: images of each label ``[C]``; cells are shaded by their share of these.
+        totals: number of images of each label ``[C]``; the shade of a cell is its share of this number.
         rows: names of the labels.
         columns: names of the discovered classes.
     """
@@ -121,12 +121,12 @@ def confusion_matrix(table: Any, totals: Sequence[int], rows: Sequence[str], col
 def scatter_chart(
     points: Any, groups: Sequence[int] | None, names: Mapping[int, str]
 ) -> tuple[Figure, list[list[float]]]:
-    """Draw points, with a colour and shape for each group and its name at the group's median.
+    """Draw points with a colour and marker for each group, and the group's name at the median of its points.
 
     Args:
         points: coordinates ``[N, 2]``.
-        groups: group of each point; None for one group.
-        names: names of groups; a group without a name is not labelled.
+        groups: group index of each point; None if all points form one group.
+        names: name of each group; groups that are missing here are not labelled.
 
     Returns:
         The figure, and ``[x, y]`` of each point as fractions of the figure's width and height, from the top left.
@@ -140,7 +140,7 @@ def scatter_chart(
         axes.set_position((0.01, 0.01, 0.98, 0.98))
         axes.set_axis_off()
         axes.margins(0.03)
-        # There are 100 styles; groups beyond reuse them, and points of one style are drawn at once.
+        # There are 100 styles, so group 100 has the style of group 0. Points of one style are drawn at once.
         styles = group_of % (len(SERIES) * len(MARKERS))
         for style in np.unique(styles):
             own = points[styles == style]

@@ -17,7 +17,7 @@ from sslkit.runs.provenance_file import parent_epochs
 from sslkit.runs.run import Run
 
 BASELINE = " baseline "
-"""Words between a group of metrics and the name of its baseline."""
+"""Text between the names of a metric group and of a baseline, as in ``cluster baseline kmeans pixels``."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class RunMetrics:
 
     Attributes:
         name: name of the run.
-        settings: its recipe. ``train.epochs`` includes the epochs of the runs that it continues from, which are also
-            in ``continued_from.epochs``.
+        settings: recipe of the run. ``train.epochs`` includes the epochs of all runs that this run continues.
+            ``continued_from.epochs`` has the epochs of those runs alone.
         metrics: latest value of each metric, such as ``cluster acc``, ``linear 10 % top1``, ``linear on svhn top1`` or
             ``cluster baseline kmeans pixels acc``.
-        protocols: protocol by metric group, which is a metric's name without its last word.
-        notes: files that are left out, and why.
+        protocols: protocol of each metric group. The name of a group is a metric's name without the last word.
+        notes: sentences about files that are left out, with the reason.
     """
 
     name: str
@@ -58,7 +58,7 @@ def run_metrics(run: Run) -> RunMetrics:
             title = evaluator_title(name, result.protocol, run_data)
             own = metric_groups(title, result.metrics)
             for label, fraction, values in own:
-                # What else an older evaluation measured for this group does not belong to the latest values.
+                # A new result of a group replaces all older results of that group, including baselines.
                 older = (label, f"{label} as named")
                 groups = {
                     group: old
@@ -85,12 +85,13 @@ def compare(runs: Sequence[Run], reference: Reference | None = None) -> dict[str
     """Compare the latest metrics of runs, and list the differences in settings and protocol.
 
     Args:
-        runs: evaluated runs; the protocols of the others are compared with those of the first.
+        runs: evaluated runs. The protocol of each further run is compared with the protocol of the first run.
         reference: published results to compare with.
 
     Returns:
         ``{"rows": [{"label", "metrics"}], "differences": [sentence], "notes": [sentence], "reference": {"source",
-        "protocol"}}``. Notes name the files that are left out; ``reference`` is there if one was given.
+        "protocol"}}``. Notes name the files that are left out. The key ``reference`` exists only if the argument is
+        given.
 
     Raises:
         RunError: a run has not been evaluated, or its recipe cannot be read.
@@ -116,7 +117,10 @@ def compare(runs: Sequence[Run], reference: Reference | None = None) -> dict[str
 
 
 def _protocol_at(protocol: Mapping[str, Any], fraction: float) -> dict[str, Any]:
-    """Return the protocol of one fraction of the labels: of values by fraction, only that fraction's."""
+    """Return the protocol for one fraction of the labels.
+
+    In a value that maps fractions to values, only the value of this fraction is kept.
+    """
     return {
         key: value.get(f"{fraction:g}", value) if isinstance(value, Mapping) else value
         for key, value in protocol.items()

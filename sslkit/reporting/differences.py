@@ -9,14 +9,14 @@ from typing import Any
 from sslkit.reporting.references import Reference, Row, Value, format_published, format_setting, matches
 
 Protocols = Mapping[str, Mapping[str, Any]]
-"""Protocols by metric group, such as ``linear 10 %``."""
+"""Protocol of each metric group, keyed by the group's name, such as ``linear 10 %``."""
 
 NOT_COMPARED = frozenset({"same_labels_as"})
-"""Protocol entries that say what else was evaluated, not how a metric was obtained."""
+"""Protocol entries that do not affect how a metric is measured, so they are not compared."""
 
 
 def protocol_differences(name: str, protocols: Protocols, first: str, first_protocols: Protocols) -> list[str]:
-    """Return how the protocols of the run ``name`` differ from those of the run ``first``."""
+    """Return a line for each difference between the protocols of the runs ``name`` and ``first``."""
     groups: dict[str, list[str]] = {}
     for group in (group for group in first_protocols if group in protocols):
         other, own = _flatten(first_protocols[group]), _flatten(protocols[group])
@@ -30,9 +30,9 @@ def protocol_differences(name: str, protocols: Protocols, first: str, first_prot
 def published_differences(
     name: str, settings: Mapping[str, Any], protocols: Protocols, rows: Sequence[Row], reference: Reference
 ) -> list[str]:
-    """Return how the run ``name`` differs from published rows: first in its settings, then in its protocols.
+    """Return the differences between the run ``name`` and published rows: first settings, then protocols.
 
-    What the publication does not state is not compared.
+    Only values that the publication states are compared.
     """
     published = [(row.label, reference.settings_of(row)) for row in rows]
     compared = [(key, *_compared(settings, key, stated), label) for label, stated in published for key in stated]
@@ -54,7 +54,8 @@ def published_differences(
 def setting(recipe: Mapping[str, Any], key: str) -> Any:
     """Return a recipe's value at ``section.option``.
 
-    Of several heads or losses, that is the first one's option. ``use`` is all their names, without distributions.
+    With multiple heads or losses, the value is the option of the first. For ``use``, the value is the names of all
+    components, without their distributions.
     """
     section, _, option = key.partition(".")
     table = recipe.get(section, {})
@@ -70,7 +71,7 @@ def _assignment(key: str, value: Any) -> str:
 
 
 def _flatten(protocol: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the values of nested tables by dotted key, such as ``data_options.size``."""
+    """Return the values of nested tables, keyed by dotted paths such as ``data_options.size``."""
     flat: dict[str, Any] = {}
     for key, value in protocol.items():
         flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
@@ -78,9 +79,10 @@ def _flatten(protocol: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _compared(recipe: Mapping[str, Any], key: str, published: Mapping[str, Value]) -> tuple[Any, Any]:
-    """Return the run's and the published value of a setting.
+    """Return the run's value and the published value of a setting.
 
-    They are equal where the run lacks the option because it uses another component: ``use`` already differs then.
+    If the run lacks the option because it uses a different component, both returned values are the run's value: only
+    the difference in ``use`` is reported.
     """
     own, section = setting(recipe, key), key.partition(".")[0]
     use = f"{section}.use"
@@ -89,7 +91,7 @@ def _compared(recipe: Mapping[str, Any], key: str, published: Mapping[str, Value
 
 
 def _sentences(name: str, compared: Iterable[tuple[str, Any, Any, str]]) -> list[str]:
-    """Return a sentence for each key, own value and published value that differ, with the labels of these rows."""
+    """Return a sentence for each value that differs from the published value, with the labels of the published rows."""
     labels: dict[tuple[str, str], list[str]] = {}
     rows: Counter[str] = Counter()
     for key, own, published, label in compared:

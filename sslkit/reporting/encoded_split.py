@@ -1,4 +1,4 @@
-"""A split's images with the features and the discovered classes that a run's network gives them."""
+"""Images of a split, with the features and the discovered classes that a run's network computes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from sslkit.reporting.thumbnails import data_uri, thumbnails
 from sslkit.runs.run import Run
 
 QUERIES = 12
-"""Images whose nearest neighbours are shown."""
+"""Number of query images whose nearest neighbours are shown."""
 
 NEIGHBOURS = 8
-"""Nearest neighbours that are shown of each."""
+"""Number of nearest neighbours that are shown for each query image."""
 
 PIXELATED_SIZE = 32
-"""Longest side in pixels up to which images are enlarged without smoothing."""
+"""Images whose longest side has at most this many pixels are enlarged without smoothing."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class EncodedSplit:
 
     Attributes:
         name: name of the split, ``test`` or ``train``.
-        split: images, with labels where the data have them.
+        split: images, with labels if the data set has labels.
         features: ``[N, D]`` float32.
         class_names: names of the labels, in label order.
-        discovered: discovered classes; None where the run has no classifier.
-        notes: differences between the installed versions and those of the training.
+        discovered: discovered classes; None if the run has no classifier.
+        notes: sentences about installed versions that differ from the versions used for training.
         seed: seed of the run.
     """
 
@@ -63,14 +63,14 @@ class EncodedSplit:
         return ", ".join(parts)
 
     def tiles(self, indices: Sequence[int] | Tensor, differs: Sequence[bool] | None = None) -> list[dict[str, Any]]:
-        """Return the template values of some images' thumbnails; ``differs`` marks images whose label differs."""
+        """Return the template values of the images at ``indices``; ``differs`` marks images with a different label."""
         indices = torch.as_tensor(indices, dtype=torch.int64)
         small = max(self.split.images.shape[1:]) <= PIXELATED_SIZE
         images = thumbnails(self.split.images, indices)
         return [
             {
                 "uri": data_uri(image),
-                "text": self.describe(index) + (", another label" if mark else ""),
+                "text": self.describe(index) + (", different label" if mark else ""),
                 "differs": mark,
                 "small": small,
             }
@@ -78,7 +78,7 @@ class EncodedSplit:
         ]
 
     def sample(self, limit: int) -> Tensor:
-        """Return sorted int64 indices of ``limit`` random images, or of all images where there are fewer."""
+        """Return sorted int64 indices of ``limit`` random images, or of all images if there are fewer."""
         count = len(self.split.images)
         if count <= limit:
             return torch.arange(count)
@@ -99,9 +99,10 @@ class EncodedSplit:
         return torch.from_numpy(fitted.transform(points)).float(), float(fitted.explained_variance_ratio_.sum())
 
     def neighbours(self) -> list[tuple[int, list[int]]]:
-        """Return a few query images, each with its nearest images by cosine similarity, nearest first.
+        """Return indices of query images, each with the indices of its most similar images, nearest first.
 
-        The queries are the images of median confidence of the largest classes. Without classes, they are evenly spaced.
+        Similarity is the cosine of the features. The queries are the images of median confidence in the largest
+        classes, or evenly spaced images if there are no classes.
         """
         if self.discovered is not None:
             sizes = self.discovered.sizes
@@ -117,10 +118,10 @@ class EncodedSplit:
 
 
 def encode_split(run: Run, device: str) -> EncodedSplit:
-    """Encode a finished run's test images, or its training images where it has no test images.
+    """Encode a finished run's test images, or its training images if the data set has no test images.
 
     Raises:
-        SslkitError: the run has not finished, its files are damaged, or its data are gone.
+        SslkitError: the run has not finished, its files are damaged, or its images are missing.
     """
     subject = RunSubject(run, device)
     name = "test" if "test" in subject.dataset.splits else "train"

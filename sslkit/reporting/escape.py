@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 CONTROL_CATEGORIES = frozenset(["Cc", "Cs", "Zl", "Zp"])
-"""Unicode categories of characters that move the cursor, break a line or are no valid character."""
+"""Unicode categories of control characters, surrogates and line separators."""
 
 DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Characters that change the direction of the text around them."""

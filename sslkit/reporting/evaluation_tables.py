@@ -9,14 +9,14 @@ from typing import Any
 from sslkit.runs.evaluation_result import EvaluationResult, EvaluatorResult
 
 TRAINED = "trained"
-"""Title of the trained network's metrics, next to those of baselines."""
+"""Title of the column with the trained network's metrics; the other columns are baselines."""
 
 
 def metric_groups(label: str, metrics: Mapping[str, Any]) -> list[tuple[str, float, dict[str, Any]]]:
-    """Split an evaluator's metrics into those on all labels, those of named classes and those of each fraction.
+    """Split an evaluator's metrics into groups: all labels, named classes, and each fraction of the labels.
 
     Returns:
-        For each group: its label, such as ``linear 10 %``; the fraction of the labels, in [0, 1]; values by metric.
+        For each group, its label, such as ``linear 10 %``, the fraction of the labels in [0, 1], and its metrics.
     """
     numbers = {name: value for name, value in metrics.items() if isinstance(value, (int, float))}
     groups = [(label, 1.0, numbers)] if numbers else []
@@ -30,8 +30,8 @@ def evaluator_table(name: str, result: EvaluatorResult) -> tuple[list[str], list
     """Tabulate the metrics of the evaluator ``name``, with a column for each metric.
 
     Returns:
-        The names of the metrics, and the rows: of the run, of each fraction of the labels and of each baseline. A row
-        is a label and a text for each metric, empty where the row lacks it.
+        The names of the metrics, and the rows: one for the run, each fraction of the labels and each baseline. A row is
+        a label and a text for each metric. The text of a missing metric is empty.
     """
     groups = metric_groups(name, result.metrics)
     for baseline, other in result.baselines.items():
@@ -42,11 +42,11 @@ def evaluator_table(name: str, result: EvaluatorResult) -> tuple[list[str], list
 
 
 def metrics_table(results: Mapping[str, EvaluatorResult]) -> tuple[list[str], list[list[str]]]:
-    """Tabulate the metrics of several evaluators, with a row for each metric and a column for each baseline.
+    """Tabulate the metrics of multiple evaluators, with a row for each metric and a column for each network.
 
     Returns:
-        The names of the columns, ``trained`` first, then the baselines; and the rows. A row is a name such as
-        ``linear 10 % top1`` and a text for each column, empty where the column lacks it.
+        The names of the columns, ``trained`` and then the baselines, and the rows. A row is a name such as ``linear 10
+        % top1`` and a text for each column. The text of a missing metric is empty.
     """
     cells: dict[str, dict[str, str]] = {}
     for name, result in results.items():
@@ -61,13 +61,16 @@ def metrics_table(results: Mapping[str, EvaluatorResult]) -> tuple[list[str], li
 
 
 def baseline_title(name: str) -> str:
-    """Return the title of a baseline, which is never that of the trained network."""
+    """Return the title of a baseline, which always differs from ``TRAINED``."""
     words = _words(name)
     return f"baseline {words}" if words == TRAINED else words
 
 
 def full_protocol(result: EvaluatorResult) -> dict[str, Any]:
-    """Return an evaluator's protocol and, by baseline name, the entries in which a baseline's protocol differs."""
+    """Return an evaluator's protocol.
+
+    For each baseline whose protocol differs, the result also has the entries that differ, under the baseline's title.
+    """
     protocol = dict(result.protocol)
     for name, baseline in result.baselines.items():
         differs = {key: value for key, value in baseline.protocol.items() if value != result.protocol.get(key)}
@@ -76,7 +79,7 @@ def full_protocol(result: EvaluatorResult) -> dict[str, Any]:
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Return the values of a nested table, each with its keys joined by spaces."""
+    """Return pairs of key and value of a nested table; nested keys are joined by spaces."""
     values: list[tuple[str, Any]] = []
     for key, value in tree.items():
         values += flatten(value, f"{prefix}{key} ") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
@@ -84,21 +87,21 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def format_value(value: Any) -> str:
-    """Format a value of a record for display; an empty list is ``none``."""
+    """Format a JSON value for display; an empty list becomes ``none``."""
     if isinstance(value, (list, tuple)):
         return ", ".join(map(format_value, value)) or "none"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, bool)) or value is None else str(value)
 
 
 def evaluator_title(name: str, protocol: Mapping[str, Any], run_data: str) -> str:
-    """Return an evaluator's name, with the data set unless it is the run's own, such as ``linear on svhn``.
+    """Return an evaluator's name, followed by the data set if it is not the run's own, as in ``linear on svhn``.
 
-    The built-in evaluators have the same title whether their name is qualified or not.
+    The prefix ``sslkit:`` is removed, so ``sslkit:linear`` and ``linear`` have the same title.
 
     Args:
         name: name of the evaluator.
-        protocol: its protocol.
-        run_data: name of the run's data set; empty where it is unknown.
+        protocol: protocol of the evaluator.
+        run_data: name of the run's data set; empty if unknown.
     """
     name = name.removeprefix("sslkit:")
     data, options = str(protocol.get("data", "")), protocol.get("data_options")
@@ -117,10 +120,10 @@ def latest_results(evaluations: Iterable[EvaluationResult], run_data: str) -> di
 
     Args:
         evaluations: evaluations of one run, oldest first.
-        run_data: name of the run's data set; empty where it is unknown.
+        run_data: name of the run's data set; empty if unknown.
 
     Returns:
-        The evaluator's name and its result, by ``evaluator_title``.
+        Name and result of each evaluator, keyed by ``evaluator_title``.
     """
     return {
         evaluator_title(name, result.protocol, run_data): (name, result)
@@ -130,7 +133,7 @@ def latest_results(evaluations: Iterable[EvaluationResult], run_data: str) -> di
 
 
 def format_metric(value: float | None) -> str:
-    """Format a metric with three decimals; an integer has none, None is empty."""
+    """Format a metric with three decimals. An integer has no decimals, and None becomes an empty text."""
     return "" if value is None else str(value) if isinstance(value, int) else f"{value:.3f}"
 
 

@@ -21,11 +21,11 @@ def write_label_page(run: Run, device: str = "cpu") -> tuple[Path, tuple[str, ..
     """Write ``label.html``, and ``classes.toml`` with a line for each class; existing names are kept.
 
     Returns:
-        The page, and the name of each discovered class, ``""`` for those without.
+        Path of the page, and the name of each discovered class; ``""`` for a class without a name.
 
     Raises:
         RunError: the run has not finished, has no classifier, or its ``classes.toml`` cannot be read.
-        DataError: its images are gone.
+        DataError: the run's images are missing.
     """
     encoded = encode_split(run, device)
     if encoded.discovered is None:
@@ -47,11 +47,11 @@ def write_label_page(run: Run, device: str = "cpu") -> tuple[Path, tuple[str, ..
 
 
 def name_classes(run: Run, names: Mapping[int, str]) -> tuple[str, ...]:
-    """Name some of a run's discovered classes; the others keep their names.
+    """Name some of a run's discovered classes. The other classes keep their names.
 
     Args:
         run: a finished run.
-        names: names by class number; ``""`` removes a name.
+        names: new names, keyed by class number; ``""`` removes a name.
 
     Returns:
         The names of all classes.

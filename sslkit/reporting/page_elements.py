@@ -1,4 +1,4 @@
-"""Charts and tables of a page, and the same figures as files."""
+"""Charts and tables of a page. Charts can also be saved as files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart of a page; ``description`` is its text for screen readers."""
+    """A chart of a page. ``description`` is the text for screen readers."""
 
     title: str
     description: str
@@ -34,10 +34,10 @@ class Table:
 
     Attributes:
         columns: column names.
-        rows: a text for each column.
+        rows: cells of each row, one text for each column.
         title: table title.
         highlight_first: whether the first row is bold.
-        left_aligned: whether all cells are left-aligned, as words are.
+        left_aligned: whether all cells are left-aligned, which suits words; numbers are right-aligned.
     """
 
     columns: Sequence[str]
@@ -49,23 +49,23 @@ class Table:
 
 @dataclass(frozen=True)
 class FigureWriter:
-    """Converts the figures of one run for the page, and writes them as files where a folder is given.
+    """Converts the figures of one run for a page, and saves them as files if ``folder`` is set.
 
     Attributes:
         prefix: prefix of the element ids of these figures, unique within the page.
-        folder: where figures are written as files, or None.
+        folder: folder for the saved figures; None saves none.
     """
 
     prefix: str
     folder: Path | None = None
 
     def chart(self, name: str, title: str, description: str, figure: Figure, caption: str = "") -> Chart:
-        """Return a figure as a chart of the page; also write ``<name>.svg`` and ``<name>.png`` into the folder."""
+        """Convert a figure to a chart of the page. With a folder, also save ``<name>.svg`` and ``<name>.png`` there."""
         if self.folder is not None:
             save_figure(figure, self.folder, name)
         return Chart(title, description, Markup(inline_svg(figure, f"{self.prefix}-{name}")), caption)
 
     def grid(self, name: str, images: ImageStore, indices: Tensor, columns: int = 10) -> None:
-        """Write images in rows as ``<name>.png`` into the folder; does nothing without a folder."""
+        """Save a grid of images as ``<name>.png`` in the folder; do nothing without a folder."""
         if self.folder is not None and len(indices):
             image_grid(thumbnails(images, indices), columns).save(self.folder / f"{name}.png")

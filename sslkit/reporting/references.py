@@ -31,14 +31,14 @@ Table = dict[str, dict[str, Value]]
 
 
 class Row(Options):
-    """A published row."""
+    """A row of published results."""
 
     label: str
     """Name of the row."""
     metrics: dict[str, Annotated[float, Field(ge=0, le=1)]]
     """Metrics in [0, 1], by names such as ``cluster acc`` or ``finetune 10 % top1``."""
     settings: Table = Field(default={})
-    """Settings of this row, by recipe section and option."""
+    """Settings of this row, keyed by recipe section and option."""
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -47,23 +47,23 @@ class Row(Options):
 
 
 class Reference(Options):
-    """Published rows, with the settings and protocols that the publication states."""
+    """Rows of published results, with the settings and protocols that the publication states."""
 
     source: str
     """Title and authors of the publication."""
     protocol: str
     """How the metrics were obtained, in a sentence."""
     settings: Table = Field(default={})
-    """Settings of all rows, by recipe section and option."""
+    """Settings that all rows share, keyed by recipe section and option."""
     protocols: Table = Field(default={})
-    """Protocol of each evaluator, by its name."""
+    """Protocol of each evaluator, keyed by the evaluator's name."""
     aliases: dict[str, str] = Field(default={})
-    """Published metric that a run's metric of another protocol is compared with, by the name of the run's metric."""
+    """Published metric to compare with a run's metric of a different name and protocol, keyed by the run's metric."""
     rows: Annotated[list[Row], Field(min_length=1)]
     """Published rows."""
 
     def settings_of(self, row: Row) -> dict[str, Value]:
-        """Return the settings that a row was obtained with, by ``section.option``."""
+        """Return all settings of a row, keyed by ``section.option``."""
         sections = dict.fromkeys([*self.settings, *row.settings])
         return {
             f"{section}.{option}": value
@@ -72,7 +72,10 @@ class Reference(Options):
         }
 
     def rows_for(self, metrics: Collection[str]) -> list[Row]:
-        """Return the rows that share one of these metrics, or all rows if none does, with aliases filled in."""
+        """Return the rows that have at least one of ``metrics``, or all rows if none has.
+
+        Aliases are added to the metrics of each row.
+        """
         rows = []
         for row in self.rows:
             own = dict(row.metrics)
@@ -84,7 +87,7 @@ class Reference(Options):
 
 
 def matches(published: Value, value: Any) -> bool:
-    """Return whether a value is the published one, or above the published bound."""
+    """Return whether ``value`` equals the published value or is above the published bound."""
     bound = ABOVE.fullmatch(published) if isinstance(published, str) else None
     if bound:
         return isinstance(value, (int, float)) and value > float(bound[1])
@@ -107,7 +110,7 @@ def read_reference(path: Path) -> Reference:
     """Read a file of published results.
 
     Raises:
-        RecipeError: the file cannot be read or has unknown, missing or wrong keys; every problem has its line.
+        RecipeError: the file cannot be read, or has unknown, missing or wrong keys; the message has the line of each.
     """
     where = f"the reference {path}"
     try:

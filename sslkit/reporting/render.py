@@ -1,4 +1,4 @@
-"""Rendering of templates as single HTML files that load nothing and run only their own script."""
+"""Render templates as single HTML files that load no other file and run only their own script."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sslkit.reporting.escape import escape_controls
 def render_page(template: str, script: str, values: Mapping[str, Any]) -> str:
     """Render a template of this package as HTML.
 
-    All text is escaped for HTML, and its control and direction characters are shown as escapes on one line.
+    All text is escaped for HTML. Control and direction characters become visible escape sequences.
 
     Args:
         template: file name of the template.

@@ -1,4 +1,4 @@
-"""The report: one HTML file on one run, or on several runs next to each other."""
+"""The report: an HTML file about one run, or a comparison of multiple runs."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ def write_report(
     reference: Path | None = None,
     device: str = "cpu",
 ) -> tuple[Path, tuple[str, ...]]:
-    """Write a report on one run, or one that compares several.
+    """Write a report about one run, or a comparison of multiple runs.
 
     Args:
         runs: the runs, finished or not.
-        out: HTML file; None means ``report.html`` in the run, or ``comparison.html`` in the first of several.
-        figures: folder for the figures as files: charts as SVG and PNG, image grids as PNG. Of several runs, each has
-            a folder within it.
+        out: HTML file. None means ``report.html`` in the folder of a single run, or ``comparison.html`` in the folder
+            of the first of multiple runs.
+        figures: folder to save figures in: charts as SVG and PNG, image grids as PNG. With multiple runs, each run has
+            a sub-folder.
         reference: TOML file of published results to show next to the evaluations.
         device: device that computes features.
 
     Returns:
-        The HTML file, and notes on what is not shown and why.
+        Path of the HTML file, and sentences about missing parts of the report, with the reason.
 
     Raises:
         RunError: a run's files are damaged.

@@ -13,25 +13,25 @@ from torch import Tensor
 from sslkit.contracts.dataset import ImageStore
 
 THUMBNAIL_SIZE = 64
-"""Longest side in pixels of a thumbnail."""
+"""Longest side of a thumbnail in pixels."""
 
 SPRITE_SIZE = 48
-"""Longest side in pixels of an image in a sprite sheet."""
+"""Longest side of an image in a sprite sheet in pixels."""
 
 PNG_SIZE = 32
-"""Longest side in pixels up to which an image is stored as PNG; JPEG takes far less space for larger ones."""
+"""Images whose longest side has at most this many pixels are stored as PNG; larger images as JPEG, to save space."""
 
 GAP = 2
-"""Pixels between the images of a grid."""
+"""Gap between the images of a grid in pixels."""
 
 BATCH = 256
-"""Images that are read at once."""
+"""Number of images that are read at once."""
 
 
 def thumbnail(pixels: Tensor, longest: int = THUMBNAIL_SIZE) -> Image.Image:
-    """Return uint8 pixels ``[C, H, W]`` as an image of at most ``longest`` pixels a side.
+    """Convert uint8 pixels ``[C, H, W]`` to an image whose sides have at most ``longest`` pixels.
 
-    Three channels are RGB; of any other number, the first channel is shown in grey.
+    Three channels become RGB. With any other number of channels, the first channel becomes a grey image.
     """
     array = pixels.cpu().numpy()
     image = Image.fromarray(np.ascontiguousarray(array.transpose(1, 2, 0)) if len(array) == 3 else array[0])
@@ -59,7 +59,7 @@ def sprite_sheet(images: ImageStore, indices: Tensor) -> tuple[Image.Image, int,
     """Draw the images at int64 ``indices`` ``[B]`` without gaps on one sheet.
 
     Returns:
-        The sheet, the number of images a row, and ``(width, height)`` of one image.
+        The sheet, the number of images in a row, and ``(width, height)`` of one image.
     """
     columns = math.ceil(math.sqrt(len(indices)))
     sprites = thumbnails(images, indices, SPRITE_SIZE)
@@ -67,7 +67,7 @@ def sprite_sheet(images: ImageStore, indices: Tensor) -> tuple[Image.Image, int,
 
 
 def image_grid(images: list[Image.Image], columns: int, gap: int = GAP) -> Image.Image:
-    """Draw images of one size in rows on white."""
+    """Draw images of equal size in rows on a white background."""
     width, height = images[0].size
     rows = math.ceil(len(images) / columns)
     size = columns * (width + gap) - gap, rows * (height + gap) - gap

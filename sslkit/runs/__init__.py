@@ -1,1 +1,1 @@
-"""The run folder: create, find, read and write its files."""
+"""Create and find run folders, and read and write their files."""

@@ -1,4 +1,4 @@
-"""Names of the classes that a run discovered, stored in its ``classes.toml``."""
+"""Read and write the names of discovered classes, stored in ``classes.toml`` of a run folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read_class_names(run: Run, classes: int) -> tuple[str, ...] | None:
         classes: number of classes of the run's classifier.
 
     Raises:
-        RunError: the file is not valid; the message names the line.
+        RunError: the file is not valid; the message gives the line.
     """
     path = run.path / FILE
     try:

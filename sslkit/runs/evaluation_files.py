@@ -19,9 +19,9 @@ _FILE_TIME_FORMAT = f"{TIME_FORMAT}-%f"
 
 
 def save_evaluation(run: Run, result: EvaluationResult) -> Path:
-    """Save an evaluation and return its file, whose name sorts after those of all earlier evaluations."""
+    """Save an evaluation and return its path. The file name sorts after the names of all earlier evaluations."""
     run.evaluations.mkdir(exist_ok=True)
-    # The clock may be coarse or may have been set back.
+    # The clock may be coarse, or was set back.
     next_times = [_next_time(path.stem) for path in run.evaluations.glob("*.json")]
     time = max([datetime.now(UTC).replace(tzinfo=None), *next_times])
     path = run.evaluations / f"{time.strftime(_FILE_TIME_FORMAT)}-{secrets.token_hex(2)}.json"
@@ -30,14 +30,14 @@ def save_evaluation(run: Run, result: EvaluationResult) -> Path:
 
 
 def _next_time(stem: str) -> datetime:
-    """Return the microsecond after the time in a file's name; the earliest time if it has none."""
+    """Return the time in a file's name plus one microsecond; the earliest possible time if the name has no time."""
     with suppress(ValueError, OverflowError):
         return datetime.strptime(stem[:22], _FILE_TIME_FORMAT) + timedelta(microseconds=1)
     return datetime.min
 
 
 def read_evaluations(run: Run) -> tuple[list[EvaluationResult], dict[Path, str]]:
-    """Return a run's saved evaluations, oldest first, and the reason by path for each file that cannot be used."""
+    """Return a run's saved evaluations, oldest first, and for the path of each damaged file the reason."""
     results: list[EvaluationResult] = []
     damaged: dict[Path, str] = {}
     for path in sorted(run.evaluations.glob("*.json")):

@@ -1,4 +1,4 @@
-"""The result of an evaluation, as it is returned and as it is saved in the run folder."""
+"""Result of an evaluation, which is returned and saved in the run folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import AfterValidator, ConfigDict, GetPydanticSchema, TypeAdapter
 from typing_extensions import TypedDict
 
 EVALUATION_FORMAT = 1
-"""Version of an evaluation file's layout; files of any other version are not read."""
+"""Version of the layout of evaluation files. Files of a different version are not read."""
 
 
 def _check_number(text: str) -> str:
@@ -18,7 +18,7 @@ def _check_number(text: str) -> str:
     return text
 
 
-_Numbers = dict[str, int | float | None]  # JSON has no NaN or infinity: these are null
+_Numbers = dict[str, int | float | None]  # null replaces NaN and infinity, which JSON lacks
 
 
 class _KnownMetrics(TypedDict):
@@ -29,7 +29,7 @@ class _KnownMetrics(TypedDict):
 
 
 Metrics = Annotated[dict[str, Any], GetPydanticSchema(lambda _, handler: handler.generate_schema(_KnownMetrics))]
-"""Metrics by name; only the nested ones that reports read have a fixed type."""
+"""Metrics, keyed by name. Only the nested metrics that reports read have a fixed type."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class BaselineResult:
     """Metrics of a baseline.
 
     Attributes:
-        metrics: metrics by name.
-        protocol: the baseline's own protocol; empty where the evaluator's protocol describes it.
+        metrics: metrics, keyed by name.
+        protocol: protocol of the baseline; empty if the evaluator's protocol also describes the baseline.
     """
 
     metrics: Metrics
@@ -47,12 +47,12 @@ class BaselineResult:
 
 @dataclass(frozen=True)
 class EvaluatorResult:
-    """Metrics of one evaluator, their protocol and baselines.
+    """Metrics of one evaluator, with their protocol and baselines.
 
     Attributes:
-        metrics: metrics by name; scores are in [0, 1].
+        metrics: metrics, keyed by name; scores are in [0, 1].
         protocol: every setting that the metrics depend on.
-        baselines: baselines by name, such as ``kmeans_pixels`` or ``random_weights``.
+        baselines: baselines, keyed by name, such as ``kmeans_pixels`` or ``random_weights``.
     """
 
     metrics: Metrics
@@ -62,13 +62,14 @@ class EvaluatorResult:
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """Metrics of a run by several evaluators.
+    """Metrics of a run from one or more evaluators.
 
     Attributes:
         run: path of the run folder.
         evaluated_with: device, and versions of sslkit and torch.
-        evaluators: result of each evaluator, by its name.
-        notes: sentences on installed versions that differ from those of the training, and on damaged cache entries.
+        evaluators: result of each evaluator, keyed by the evaluator's name.
+        notes: sentences about installed versions that differ from the versions in training, and about damaged cache
+            entries.
     """
 
     run: str
@@ -77,15 +78,15 @@ class EvaluationResult:
     notes: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the result as a tree for JSON, with the format version first."""
+        """Return the result as dictionaries and lists that JSON can store, with the format version first."""
         return {"format": EVALUATION_FORMAT, **asdict(self)}
 
     @classmethod
     def from_json(cls, tree: Any) -> EvaluationResult:
-        """Return the result that ``to_json`` wrote.
+        """Return the result from the value that ``to_json`` returned.
 
         Raises:
-            ValueError: another format version; ``pydantic.ValidationError`` for a wrong or missing value.
+            ValueError: the format version differs; ``pydantic.ValidationError`` if a value is wrong or missing.
         """
         if isinstance(tree, Mapping) and tree.get("format") != EVALUATION_FORMAT:
             message = "its format is {!r}, supported is {}: evaluate the run again with `sslkit eval`"

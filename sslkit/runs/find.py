@@ -28,8 +28,8 @@ def find_run(spec: str | None, root: Path) -> Run:
     """Return the run that the user names.
 
     Args:
-        spec: a folder, ``NAME/ID``, ``NAME``, ``ID`` or ``latest``; None means the latest run. A name with several
-            runs means its newest.
+        spec: a folder, ``NAME/ID``, ``NAME``, ``ID`` or ``latest``; None means the latest run. A name with more than
+            one run means the newest of its runs.
         root: the folder of all runs.
 
     Raises:
@@ -41,17 +41,17 @@ def find_run(spec: str | None, root: Path) -> Run:
 
 
 def find_finished_run(spec: str | None, root: Path) -> tuple[Run, str]:
-    """Return the run that the user names, for a command that needs a finished one.
+    """Return the run that the user names, for a command that needs a finished run.
 
     Args:
-        spec: as for ``find_run``; if it names several runs, it means the newest that is finished.
+        spec: as for ``find_run``. If ``spec`` matches more than one run, it means the newest finished run.
         root: the folder of all runs.
 
     Returns:
-        The run, and a sentence about a newer run that is skipped; empty without one.
+        The run, and a sentence about a newer run that is skipped; empty if none is skipped.
 
     Raises:
-        RunError: no run matches, or several match and none of them is finished.
+        RunError: no run matches, or more than one run matches and none of them is finished.
     """
     runs = _matching_runs(spec, root)
     newest = find_run(spec, root)
@@ -69,11 +69,11 @@ def find_unfinished_run(spec: str | None, root: Path) -> Run:
     """Return the run to resume.
 
     Args:
-        spec: as for ``find_run``; if it names several runs, it means the newest that can be resumed.
+        spec: as for ``find_run``. If ``spec`` matches more than one run, it means the newest run that can be resumed.
         root: the folder of all runs.
 
     Raises:
-        RunError: no run matches, or several match and none of them can be resumed.
+        RunError: no run matches, or more than one run matches and none of them can be resumed.
     """
     runs = _matching_runs(spec, root)
     if len(runs) == 1 and not _means_any(spec):
@@ -91,7 +91,7 @@ def _means_any(spec: str | None) -> bool:
 
 
 def _matching_runs(spec: str | None, root: Path) -> list[Run]:
-    """Return the runs that a user's name may mean, oldest first; at least one."""
+    """Return all runs that ``spec`` matches, oldest first; at least one."""
     if spec and (Path(spec) / "status.json").is_file():
         return [Run(Path(spec).resolve())]
     runs = list(all_runs(root))
@@ -106,10 +106,10 @@ def _matching_runs(spec: str | None, root: Path) -> list[Run]:
 
 
 def find_one_run(spec: str, root: Path) -> Run:
-    """Return the run that the user names, and refuse a name that has several runs.
+    """Return the only run that matches ``spec``.
 
     Raises:
-        RunError: no run or more than one matches.
+        RunError: no run matches, or more than one run matches.
     """
     matches = [run for run in all_runs(root) if spec == run.path.parent.name]
     if len(matches) > 1 and not (Path(spec) / "status.json").is_file():
@@ -118,14 +118,14 @@ def find_one_run(spec: str, root: Path) -> Run:
 
 
 def remove_run(run: Run, runs: Path) -> None:
-    """Delete a run's folder; if it was the latest run, the newest remaining one becomes the latest.
+    """Delete a run's folder. If it was the latest run, mark the newest remaining run as the latest.
 
     Args:
-        run: the run. Without a valid status it is deleted only if it is in ``runs``.
+        run: the run. A run without a valid status is deleted only if its folder is in ``runs``.
         runs: the folder of all runs.
 
     Raises:
-        RunError: a process is training it, or it may not be a run.
+        RunError: a process is training the run, or the folder may not be a run.
         OSError: the folder cannot be deleted.
     """
     root = run.path.parent.parent
@@ -135,7 +135,7 @@ def remove_run(run: Run, runs: Path) -> None:
     was_latest = latest.is_symlink() and latest.resolve() == run.path.resolve()
     with run.locked():
         shutil.rmtree(run.path)
-    with suppress(OSError):  # the name has other runs
+    with suppress(OSError):  # there are other runs of this name
         run.path.parent.rmdir()
     if was_latest:
         latest.unlink()

@@ -1,4 +1,4 @@
-"""Read JSON from run folders, which may be untrusted: every value is checked against a type before it is used."""
+"""Read JSON from run folders. The files may be untrusted, so every value is checked against a type before use."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sslkit.files import read_regular_file
 
 Count = Annotated[int, Field(ge=0)]
 Size = Annotated[int, Field(gt=0, le=10_000_000)]
-"""Size of a network's input or layer; at most what any option allows."""
+"""Size of a network's input or layer, up to the limit of all options."""
 SizeOrNone = Annotated[int, Field(ge=0, le=10_000_000)]
-"""Like ``Size``; 0 means none."""
+"""Like ``Size``, but 0 is allowed and means none."""
 FiniteNumber = Annotated[float, Field(allow_inf_nan=False)]
 PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Record = TypeVar("Record")
@@ -34,10 +34,10 @@ def read_json(path: Path) -> Any:
 
 
 def validate(record: type[Record], value: Any, path: Path) -> Record:
-    """Return a parsed value as a record type.
+    """Convert a parsed value to a record type.
 
     Raises:
-        RunError: the value does not fit the type; names the file, the key and the reason.
+        RunError: the value does not fit the type; the message gives the file, the key and the reason.
     """
     try:
         return TypeAdapter(record).validate_python(value)
@@ -46,11 +46,11 @@ def validate(record: type[Record], value: Any, path: Path) -> Record:
 
 
 def validation_error(path: Path, error: ValidationError) -> RunError:
-    """Return the first problem that pydantic found as a ``RunError``."""
+    """Return a ``RunError`` for the first problem that pydantic found."""
     first = error.errors()[0]
     return invalid_record(path, ".".join(map(str, first["loc"])), first["msg"])
 
 
 def invalid_record(path: Path, key: str, reason: str) -> RunError:
-    """Return the error for a wrong value in a record; an empty key means the top level of the file."""
+    """Return the error for an invalid value in a record. An empty key means the top level of the file."""
     return RunError(f"{path} is not a valid sslkit record: {key or 'top level'}: {reason}")

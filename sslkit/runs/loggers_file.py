@@ -17,7 +17,7 @@ class _LoggerProgress(TypedDict):
 
 
 def read_logger_progress(path: Path) -> dict[str, dict[str, Any]]:
-    """Return what each logger has received (``rows``, ``step``, its ``id``), by the logger's name.
+    """Return the progress of each logger (``rows``, ``step``, ``id``), keyed by the logger's name.
 
     Raises:
         RunError: the file cannot be read or is invalid.

@@ -1,4 +1,4 @@
-"""The metrics of a training, ``metrics.csv``: one row for each value, only appended to."""
+"""Read and write ``metrics.csv``, the metrics of a run. Each value is a row; rows are only appended."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class MetricsRow(NamedTuple):
     """One value of one metric.
 
     Attributes:
-        step: optimizer steps taken at the time of measuring.
-        epoch: epochs completed, with the fraction of the current one.
-        metric: name of the metric. ``loss``, its terms and ``lr`` are logged every few steps; ``monitor/...`` is
-            measured after an epoch; ``time/...`` is not reproducible.
-        value: the value.
+        step: number of optimizer steps at the time of measurement.
+        epoch: number of completed epochs, including the fraction of the current epoch.
+        metric: name of the metric. ``loss``, its terms and ``lr`` are logged every few steps. ``monitor/...`` is
+            measured after an epoch. ``time/...`` is not reproducible.
+        value: value of the metric.
     """
 
     step: int
@@ -39,8 +39,9 @@ class MetricsFile:
     """Writer of a run's ``metrics.csv``.
 
     Args:
-        path: the file.
-        warn: called with a message when the file was deleted during training and is created again.
+        path: path of the file.
+
+        warn: function that receives a message if the file was deleted during training and is created again.
     """
 
     def __init__(self, path: Path, warn: Callable[[str], None] = lambda text: None) -> None:
@@ -48,18 +49,18 @@ class MetricsFile:
         self.warn = warn
 
     def create(self) -> None:
-        """Write an empty file."""
+        """Write a file without rows."""
         write_atomic(self.path, HEADER)
 
     def resume_at(self, size: int, step: int) -> str:
-        """Drop the rows written after a checkpoint, which the resumed training writes again.
+        """Remove the rows that were written after a checkpoint, because the resumed run writes them again.
 
         Args:
             size: size in bytes that ``flush`` returned for the checkpoint.
-            step: step of the checkpoint.
+            step: number of optimizer steps at the checkpoint.
 
         Returns:
-            A warning if the file was deleted or changed since then; otherwise an empty string.
+            A warning if the file was deleted or changed after the checkpoint; otherwise an empty string.
 
         Raises:
             RunError: the file cannot be read.
@@ -102,7 +103,9 @@ class MetricsFile:
 
 
 def read_metrics(path: Path) -> Iterator[MetricsRow]:
-    """Yield the rows of a ``metrics.csv``, without a last line that a crash cut short.
+    """Yield the rows of a ``metrics.csv``.
+
+    An incomplete last line, left by a crash, is ignored.
 
     Raises:
         RunError: the file is damaged.
@@ -115,13 +118,13 @@ def read_metrics(path: Path) -> Iterator[MetricsRow]:
 
 
 class MetricsTail:
-    """Reader of a growing ``metrics.csv`` that does not read earlier rows again.
+    """Reader of a growing ``metrics.csv`` that reads each row once.
 
     Args:
         path: the file.
 
     Attributes:
-        rows: rows that the caller has not removed yet.
+        rows: rows that were read and that the caller has not removed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -130,7 +133,10 @@ class MetricsTail:
         self._start, self._last_line = 0, b""
 
     def read(self) -> bool:
-        """Append the new rows to ``rows``; return whether the file was restarted, and ``rows`` has all of its rows.
+        """Append new rows to ``rows``.
+
+        Returns:
+            Whether the file was replaced; then ``rows`` has all rows of the new file.
 
         Raises:
             RunError: the file is damaged.
@@ -157,7 +163,7 @@ class MetricsTail:
 
 
 def _parse_rows(path: Path, lines: str, *, has_header: bool) -> Iterator[MetricsRow]:
-    """Yield the rows of complete lines."""
+    """Parse complete lines and yield their rows."""
     try:
         if has_header and lines and lines.splitlines()[0] != HEADER.strip():
             raise ValueError(f"its first line is not {HEADER.strip()}")
@@ -175,7 +181,7 @@ def _valid_rows(data: bytes) -> Iterator[MetricsRow]:
     """Yield the rows of a damaged file that can be parsed."""
     reader = csv.reader(data.decode(errors="replace").splitlines())
     while True:
-        # Skips the header, too, and fields that are too long for csv.
+        # This also skips the header, and fields that are too long for csv.
         with suppress(ValueError, KeyError, csv.Error):
             try:
                 fields = next(reader)

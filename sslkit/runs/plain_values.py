@@ -1,4 +1,4 @@
-"""Check that values can be saved as JSON, and name the key of one that cannot."""
+"""Check that values can be saved as JSON."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 
 def plain_value(value: object, key: str, *, finite: bool = True) -> Any:
-    """Return a value of plain types: tuples as lists, mappings as dicts, numbers without a subclass.
+    """Convert a value to plain types: tuples to lists, mappings to dicts, number subclasses to numbers.
 
     Args:
-        value: the value.
-        key: its key, such as ``metrics['top1']``.
-        finite: whether NaN and infinity are refused.
+        value: value to convert.
+        key: key of the value for messages, such as ``metrics['top1']``.
+        finite: whether NaN and infinity raise an error.
 
     Raises:
-        ValueError: a value has another type or is not finite, or a key is not a string. The message starts with the
-            key.
+        ValueError: a value has a type that JSON lacks or is not finite, or a key is not a string. The message starts
+            with the key.
     """
     if value is None or isinstance(value, (bool, str)):
         return value
@@ -33,15 +33,15 @@ def plain_value(value: object, key: str, *, finite: bool = True) -> Any:
         return [plain_value(item, f"{key}[{index}]", finite=finite) for index, item in enumerate(value)]
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     raise ValueError(
-        f"{key} is of type {kind}, which JSON cannot hold: convert it, for example by float(value) or value.tolist()"
+        f"{key} is of type {kind}, which JSON cannot contain: convert it, for example by float(value) or value.tolist()"
     )
 
 
 def plain_table(value: object, key: str, convert: Callable[[Any, str], Any]) -> dict[str, Any]:
-    """Return a mapping as a dict, with each value converted by ``convert(value, key of the value)``.
+    """Return a dict with each value of a mapping converted by ``convert(value, key of the value)``.
 
     Raises:
-        ValueError: it is not a mapping, or a key is not a string.
+        ValueError: ``value`` is not a mapping, or a key is not a string.
     """
     if not isinstance(value, Mapping):
         raise ValueError(f"{key} must be a mapping from names to values, not of type {type(value).__name__}")

@@ -1,4 +1,4 @@
-"""Read ``provenance.json``: what a run was trained with."""
+"""Read ``provenance.json``, the record of how a run was trained."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _require_known(kind: str) -> str:
 
 
 class ComponentRecord(TypedDict):
-    """A component that a run was trained with, and the distribution that it came from."""
+    """A component of a run, and the distribution that contains the component."""
 
     kind: Annotated[str, AfterValidator(_require_known)]
     name: str
@@ -28,12 +28,12 @@ class ComponentRecord(TypedDict):
 
 
 class ParentRun(TypedDict):
-    """The run whose weights another run started from.
+    """The parent of a run: the run that provided the initial weights.
 
     Attributes:
-        run: name of the parent.
-        steps: optimizer steps of the parent and of all its own parents.
-        epochs: epochs of the parent and of all its own parents.
+        run: name of the parent run.
+        steps: number of optimizer steps of the parent and all its ancestors.
+        epochs: number of epochs of the parent and all its ancestors.
     """
 
     run: str
@@ -50,18 +50,18 @@ class _Hardware(TypedDict):
 
 
 class Provenance(TypedDict):
-    """The part of a run's ``provenance.json`` that sslkit reads again; the file holds more.
+    """The part of ``provenance.json`` that sslkit reads. The file contains more.
 
     Attributes:
-        seed: the run's seed.
+        seed: seed of the run.
         versions: version of each library that affects results.
-        components: the run's components, by their path in the recipe.
+        components: components of the run, keyed by their path in the recipe.
         training_images: number of training images.
         image_shape: ``[channels, H, W]`` of the stored images.
         class_names: names of the data set's labels; empty without labels.
-        images_sha256: checksum of the training images; only a resume needs it.
-        hardware: the device, its precision and memory format.
-        continued_from: the parent run, if there is one.
+        images_sha256: checksum of the training images, which only a resume needs.
+        hardware: device, precision and memory format.
+        continued_from: parent run, if there is one.
     """
 
     seed: int
@@ -76,7 +76,7 @@ class Provenance(TypedDict):
 
 
 def read_provenance(run: Run) -> Provenance:
-    """Return what a run was trained with.
+    """Return the record of how a run was trained.
 
     Raises:
         RunError: the file cannot be read or is invalid.
@@ -85,6 +85,6 @@ def read_provenance(run: Run) -> Provenance:
 
 
 def parent_epochs(run: Run) -> int:
-    """Return the epochs of all runs that a run continues from; 0 without a parent."""
+    """Return the number of epochs of all runs that ``run`` continues; 0 if there is no parent run."""
     parent = read_provenance(run).get("continued_from")
     return parent["epochs"] if parent is not None else 0

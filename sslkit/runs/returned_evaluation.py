@@ -1,4 +1,4 @@
-"""Check what an evaluator returned, and convert it to a result that can be saved."""
+"""Check the value that an evaluator returned, and convert it to a result that can be saved."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from sslkit.runs.plain_values import plain_table, plain_value
 
 
 def evaluator_result(evaluation: object, protocol: Mapping[str, Any]) -> EvaluatorResult:
-    """Return what an evaluator returned as a result that can be saved; ``protocol`` comes before the evaluator's own.
+    """Convert the value that an evaluator returned to a result that can be saved.
+
+    ``protocol`` has the entries that precede the evaluator's own protocol.
 
     Raises:
-        ValueError: it is not an ``Evaluation``, or JSON cannot hold a value; the message names the key.
+        ValueError: ``evaluation`` is not an ``Evaluation``, or JSON cannot contain a value; the message gives the key.
     """
     if not isinstance(evaluation, Evaluation):
         raise ValueError(f"it must be an sslkit.Evaluation, not of type {type(evaluation).__name__}")
@@ -34,5 +36,5 @@ def evaluator_result(evaluation: object, protocol: Mapping[str, Any]) -> Evaluat
 
 
 def _metrics(metrics: object, key: str) -> dict[str, Any]:
-    # The curves of a training that diverges show NaN.
+    # The curves of a diverging training may contain NaN.
     return plain_table(metrics, key, lambda value, own: plain_value(value, own, finite=own != f"{key}['curves']"))

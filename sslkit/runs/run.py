@@ -1,4 +1,4 @@
-"""The run folder: its files, its lock and its status."""
+"""The run folder, with its files, lock and status."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sslkit.recipe.run_name import LATEST, NAME_RULE, is_run_name
 from sslkit.runs.status import State, Status, read_status, write_status
 
 RUNS_VARIABLE = "SSLKIT_RUNS"
-"""Environment variable with the folder of all runs; unset means ``./runs``."""
+"""Environment variable that sets the folder of all runs. The default is ``./runs``."""
 
 TIME_FORMAT = "%Y%m%d-%H%M%S"
 """Format of the time in a run's ID."""
@@ -26,7 +26,7 @@ class Run:
     """A run folder, ``<runs>/<name>/<id>``.
 
     Args:
-        path: the folder.
+        path: path of the folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,7 +37,7 @@ class Run:
 
     @classmethod
     def create(cls, root: Path, name: str) -> Run:
-        """Create a new run folder and mark it as the latest.
+        """Create a new run folder, and mark the run as the latest.
 
         Args:
             root: the folder of all runs.
@@ -68,7 +68,7 @@ class Run:
         return run
 
     def mark_latest(self) -> None:
-        """Link ``<runs>/latest`` to this run."""
+        """Make ``<runs>/latest`` a link to this run."""
         root = self.path.parent.parent
         replace_symlink(root / LATEST, str(self.path.relative_to(root)))
 
@@ -79,7 +79,7 @@ class Run:
 
     @property
     def recipe(self) -> Path:
-        """Path of the resolved recipe, which can be trained as it is."""
+        """Path of the resolved recipe, which is a complete recipe."""
         return self.path / "recipe.toml"
 
     @property
@@ -99,7 +99,7 @@ class Run:
 
     @property
     def evaluations(self) -> Path:
-        """Path of the folder of evaluations, one JSON file each."""
+        """Path of the folder of evaluations, with a JSON file for each."""
         return self.path / "evaluations"
 
     @property
@@ -119,7 +119,9 @@ class Run:
 
     @property
     def status(self) -> Status:
-        """State and progress; a run in state ``running`` that no process locks is reported as ``interrupted``.
+        """State and progress of the run.
+
+        If the saved state is ``running`` but no process has the lock, the state is ``interrupted``.
 
         Raises:
             RunError: the folder has no valid status.
@@ -130,12 +132,12 @@ class Run:
         return status
 
     def write_status(self, state: State, step: int, steps: int, epoch: int, epochs: int) -> None:
-        """Write state and progress; the arguments are those of ``Status``."""
+        """Write state and progress. ``Status`` describes the arguments."""
         write_status(self.path, state, step, steps, epoch, epochs)
 
     @property
     def has_valid_status(self) -> bool:
-        """Whether the status can be read."""
+        """Whether ``status.json`` is valid."""
         try:
             return bool(self.status)
         except RunError:
@@ -145,7 +147,7 @@ class Run:
         """Return a sentence about an unfinished run, such as ``a/1 is still running, at step 4 of 9``.
 
         Args:
-            advice: whether to add what completes the run.
+            advice: whether to add how to complete the run.
         """
         if not self.has_valid_status:
             return f"{self.name} has no valid status.json"
@@ -161,15 +163,15 @@ class Run:
 
     @property
     def has_weights(self) -> bool:
-        """Whether the weights of a finished training exist."""
+        """Whether the weights of the finished run exist."""
         return self.backbone.exists() and self.heads.exists()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the run for this process; the lock ends with the process, even if it is killed.
+        """Lock the run for this process. If the process is killed, the lock is released.
 
         Raises:
-            RunError: another process has the lock, or the file system does not support locks.
+            RunError: a different process has the lock, or the file system does not support locks.
         """
         try:
             file = self._lock.open("a")

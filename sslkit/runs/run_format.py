@@ -8,15 +8,15 @@ from typing import Any
 from sslkit.errors import RunError
 
 RUN_FORMAT = 2
-"""Version of the files in a run folder; ``status.json`` and the weights' metadata store it."""
+"""Version of the files in a run folder, stored in ``status.json`` and in the metadata of weights."""
 
 
 def require_run_format(record: dict[str, Any], path: Path) -> None:
-    """Refuse files that another version of sslkit wrote.
+    """Raise an error for files of a different format version.
 
     Args:
-        record: the content of ``status.json``, or the metadata of a weights file.
-        path: the run folder, or the weights file.
+        record: content of ``status.json``, or metadata of a weights file.
+        path: path of the run folder, or of the weights file.
 
     Raises:
         RunError: the format is not ``RUN_FORMAT``.

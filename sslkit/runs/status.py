@@ -1,4 +1,4 @@
-"""Status of a run: its state and progress, stored in ``status.json``."""
+"""Read and write the status of a run, stored in ``status.json``."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Status:
 
     Attributes:
         state: ``running``, ``interrupted``, ``failed`` or ``finished``.
-        step: optimizer steps taken.
-        steps: optimizer steps of the whole training.
-        epoch: epochs completed.
-        epochs: epochs of the whole training.
-        updated: time of writing, ISO 8601 in UTC.
-        process: ``host:pid`` of the process that wrote it.
+        step: number of optimizer steps taken.
+        steps: number of optimizer steps of the complete training.
+        epoch: number of completed epochs.
+        epochs: number of epochs of the complete training.
+        updated: time at which the status was written, ISO 8601 in UTC.
+        process: ``host:pid`` of the process that wrote the status.
     """
 
     state: State
@@ -50,14 +50,14 @@ _ADAPTER = TypeAdapter(Status)
 
 
 def read_status(folder: Path) -> Status:
-    """Return the status in a run folder, as it was written.
+    """Return the status that is stored in a run folder.
 
     Raises:
-        RunError: the file cannot be read or is invalid, or another version of sslkit wrote it.
+        RunError: the file cannot be read, is invalid, or has a different format version.
     """
     try:
         record = json.loads(read_regular_file(folder / FILE))
-        if isinstance(record, dict) and {"format", "process"} & record.keys():  # else it is not a run's status
+        if isinstance(record, dict) and {"format", "process"} & record.keys():  # otherwise the file is not a status
             require_run_format(record, folder)
         return _ADAPTER.validate_python(record)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Save and load weights as safetensors with JSON metadata; reading them never executes code."""
+"""Save and load weights as safetensors with JSON metadata. Reading safetensors never executes code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KEY = "sslkit"
 
 def save_weights(module: nn.Module, path: Path, metadata: dict[str, Any]) -> None:
     """Write a module's state with JSON metadata and the run format."""
-    # Copies, because safetensors refuses shared memory and a module may have two names.
+    # Tensors are copied, because a module may share a tensor under two names, which safetensors rejects.
     state = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in module.state_dict().items()
@@ -32,10 +32,10 @@ def save_weights(module: nn.Module, path: Path, metadata: dict[str, Any]) -> Non
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
-    """Load a module's state.
+    """Load a module's state from a weights file.
 
     Raises:
-        RunError: the file is missing or damaged, or does not fit the module.
+        RunError: the file is missing or damaged, or its tensors do not fit the module.
     """
     try:
         open_regular_file(path).close()
@@ -47,7 +47,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
 
 
 def count_values(path: Path) -> int:
-    """Return the number of values in a weights file, from its header alone.
+    """Return the number of values in a weights file; only the header is read.
 
     Raises:
         RunError: the file is missing or damaged.
@@ -64,7 +64,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """Return the metadata of a weights file.
 
     Raises:
-        RunError: the file is missing or damaged, or this version of sslkit did not write it.
+        RunError: the file is missing or damaged, or has a different format version.
     """
     try:
         open_regular_file(path).close()

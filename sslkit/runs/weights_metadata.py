@@ -1,4 +1,4 @@
-"""Metadata stored in a run's weight files: what is needed to build the network again."""
+"""Metadata in a run's weight files, from which the network can be rebuilt."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sslkit.runs.weights import read_metadata
 
 
 class ContextMetadata(TypedDict):
-    """The ``Context`` of a training as JSON, without its processes."""
+    """The ``Context`` of a training as JSON, without the number of processes."""
 
     channels: Size
     image_size: Size
@@ -39,10 +39,10 @@ class BackboneMetadata(TypedDict):
 
     Attributes:
         run: name of the run.
-        step: optimizer steps of the training.
-        context: the training's ``Context``; ``context_from_metadata`` restores it.
+        step: number of optimizer steps of the training.
+        context: the training's ``Context``, which ``context_from_metadata`` restores.
         image_size: side of the views in pixels.
-        channels: channels of the images.
+        channels: number of channels of the images.
         mean: mean of each channel, for pixel values in [0, 1].
         std: standard deviation of each channel, for pixel values in [0, 1].
         backbone: the ``[backbone]`` table of the recipe.
@@ -67,7 +67,7 @@ class HeadMetadata(TypedDict):
         head: name of the head that evaluation uses; empty without heads.
         classifier: index of the classifier that evaluation uses.
         classifiers: number of classes of each classifier of that head.
-        logit_temperature: probabilities are softmax(logits / temperature); None if the loss defines no temperature.
+        logit_temperature: temperature in softmax(logits / temperature); None if the loss defines no temperature.
     """
 
     head: str
@@ -94,7 +94,7 @@ def read_head_metadata(path: Path, heads: Collection[str] | None = None) -> Head
 
     Args:
         path: the weights file.
-        heads: names of the recipe's heads, to check the metadata against; None skips the check.
+        heads: names of the recipe's heads. The metadata must name one of these heads; None skips this check.
 
     Raises:
         RunError: the file cannot be read, or its metadata are invalid.
@@ -112,8 +112,8 @@ def context_from_metadata(metadata: ContextMetadata, *, restoring: bool) -> Cont
     """Return the ``Context`` that a network was trained with.
 
     Args:
-        metadata: the context as stored in the weights' metadata.
-        restoring: whether saved weights will be loaded into the components built with it.
+        metadata: context from the metadata of the weights.
+        restoring: whether saved weights will be loaded into the components that are built with the ``Context``.
     """
     tuples: dict[str, Any] = {key: tuple(metadata[key]) for key in ("mean", "std", "classifiers")}
     return Context(**{**metadata, **tuples, "restoring": restoring})

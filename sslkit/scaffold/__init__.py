@@ -1,7 +1,7 @@
 """Template of a plugin distribution, for ``sslkit plugins new``.
 
-The folder ``templates`` contains ``string.Template`` files: ``common`` for all kinds, and one folder for each kind with
-the component, its test and a recipe.
+The folder ``templates`` contains ``string.Template`` files. The sub-folder ``common`` has the files for all kinds. A
+sub-folder for each kind has the component, its test and a recipe.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ TEMPLATE_SUFFIX = ".template"
 
 
 def write_distribution(name: str, kind: Kind, folder: Path | None = None) -> Path:
-    """Write a distribution ``sslkit-NAME`` with a working component.
+    """Create a distribution ``sslkit-NAME`` with a working component.
 
     Args:
         name: name of the component in recipes: lower-case letters, digits and single dashes.
         kind: kind of the component.
-        folder: folder to create; by default ``sslkit-NAME`` in the working directory.
+        folder: folder to create; None means ``sslkit-NAME`` in the working directory.
 
     Returns:
-        The folder.
+        Path of the created folder.
 
     Raises:
         InputError: the name is invalid, or the folder exists.
@@ -71,14 +71,14 @@ def write_distribution(name: str, kind: Kind, folder: Path | None = None) -> Pat
 
 
 def _usage(name: str, kind: Kind) -> str:
-    """Return the README's example of how to use the component."""
+    """Return the example for the README that shows how to use the component."""
     if not kind.section:
         return f"    sslkit eval --use {name}"
     return f'```toml\n[{kind.section}]\nuse = "{name}"\n```'
 
 
 def _read(root: Traversable, parents: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield path parts and text of each template below a folder."""
+    """Yield the path parts and the text of each template below a folder."""
     for item in sorted(root.iterdir(), key=lambda item: item.name):
         if item.is_dir():
             yield from _read(item, (*parents, item.name))

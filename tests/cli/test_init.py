@@ -201,8 +201,10 @@ def test_contradicting_and_leaking_copies_values_and_unread_images_are_reported(
     Image.fromarray(np.full((8, 8), 9, np.uint16)).save(root / "train/1/deep2.png")
     done = init(root)
     for line in (
-        "1 identical image is in several of train and test, so results on them are too good: train/3/0003.png = test/3",
-        "1 identical image is in several classes, so their labels contradict each other: train/1/0001.png = train/2",
+        "1 identical image is in more than one of train and test, so results on them are too good: "
+        "train/3/0003.png = test/3",
+        "1 identical image is in more than one class, so their labels contradict each other: "
+        "train/1/0001.png = train/2",
         "values            integers 9 to 4000 in 2 images: 17 of 256 levels; the recipe scales [0, 4095]",
         "not read          1 images next to the split folders",
     ):

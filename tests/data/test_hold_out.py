@@ -73,12 +73,12 @@ def test_identical_files_stay_together_and_contradicting_ones_in_training(root: 
     for index in range(5):
         assert not held & {f"dog/{index:02}.png", f"cat/dog{index:02}.png"}
     notes = "\n".join(image_folder(root, hold_out=0.3).notes())
-    assert "warning: 5 identical images are in several classes, so their labels contradict each other: " in notes
+    assert "warning: 5 identical images are in more than one class, so their labels contradict each other: " in notes
     assert "dog/00.png" in notes
-    assert "in several of train" not in notes
+    assert "in more than one of train" not in notes
 
 
-def test_identical_files_in_several_splits_are_reported_by_train(root: Path, tmp_path: Path) -> None:
+def test_identical_files_in_more_than_one_split_are_reported_by_train(root: Path, tmp_path: Path) -> None:
     (root / "dog").rename(tmp_path / "dog")
     for split in ("train", "test"):
         shutil.copytree(tmp_path / "dog", root / split / "dog")
@@ -86,11 +86,11 @@ def test_identical_files_in_several_splits_are_reported_by_train(root: Path, tmp
     (root / "test/dog/09.png").write_bytes(b"")
     notes = "\n".join(image_folder(root, broken_limit=0.5).notes())
     assert (
-        "warning: 10 identical images are in several of train and test, so results on them are too good: "
+        "warning: 10 identical images are in more than one of train and test, so results on them are too good: "
         "train/dog/00.png = test/dog/00.png; " in notes
     )
     assert "; and 7 more. Remove all but one of each" in notes
-    assert "in several classes" not in notes
+    assert "in more than one class" not in notes
 
 
 def test_files_are_hashed_once_for_all_formats_of_a_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

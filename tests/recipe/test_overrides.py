@@ -86,7 +86,7 @@ def test_all_invalid_overrides_are_reported_together(tmp_path: Path) -> None:
     assert str(error.value).splitlines() == [
         "4 problems in the recipe",
         "  --set nonsense: must be path=value, such as --set train.epochs=10",
-        "  --set loss.weight=1: loss: there are several tables: first, 1 (name one, such as loss.NAME)",
+        "  --set loss.weight=1: loss: there is more than one table: first, 1 (name one, such as loss.NAME)",
         "  --set train.epochs.x=1: train.epochs.x: train.epochs is 3, not a table",
         "  --set =3: must be path=value, such as --set train.epochs=10",
     ]

@@ -47,7 +47,7 @@ def test_the_page_shows_every_class_and_the_file_has_a_line_for_each(run: Run) -
     table = contingency(features.logits.argmax(1), features.labels, 3, 2)
     for image in page.all("img"):
         number, label = int(image["alt"].split()[1].strip(",")), int("label dog" in image["alt"])
-        assert image["alt"].endswith(", another label") == (label != table[number].argmax())
+        assert image["alt"].endswith(", different label") == (label != table[number].argmax())
     (bar,) = page.all("div", class_="bar no-print")
     assert bar["data-run"] == str(run.path)
 

@@ -123,7 +123,7 @@ def test_charts_and_grids_are_in_the_page_and_written_as_files(page: Path, label
 
     for title in ("Class sizes compared with the uniform prior", "Confusion matrix after matching"):
         assert any(text.startswith(title) for text in descriptions)
-    tiles = [attributes for attributes in parsed.all("img") if ", another label" in attributes["alt"]]
+    tiles = [attributes for attributes in parsed.all("img") if ", different label" in attributes["alt"]]
     assert len(tiles) == len(parsed.all("li", class_="differs"))
     assert page.stat().st_size < 1_000_000
 

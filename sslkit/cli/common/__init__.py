@@ -1,1 +1,1 @@
-"""What the commands share: console output, options, progress and summaries."""
+"""Code that the commands share: console output, options, progress and summaries."""

@@ -1,4 +1,4 @@
-"""Shell completion of run, recipe and component names; imports nothing heavy."""
+"""Shell completion of run, recipe and component names, without importing slow modules such as torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typer import Context
 
 
 def runs(context: Context, incomplete: str) -> list[str]:
-    """Return ``NAME/ID`` of matching runs, newest first."""
+    """Return the ``NAME/ID`` of runs that start with ``incomplete``, newest first."""
     from sslkit.runs.find import all_runs, runs_folder
 
     names = [run.name for run in all_runs(runs_folder(context.params.get("runs")))]
@@ -16,21 +16,21 @@ def runs(context: Context, incomplete: str) -> list[str]:
 
 
 def recipes(incomplete: str) -> list[str]:
-    """Return matching recipes in the working directory and in its folder ``recipes``."""
+    """Return recipes in the working directory and in its folder ``recipes`` whose path starts with ``incomplete``."""
     paths = [*Path().glob("*.toml"), *Path("recipes").rglob("*.toml")]
-    recipes = [path for path in sorted(paths) if "references" not in path.parts]  # these are published results
+    recipes = [path for path in sorted(paths) if "references" not in path.parts]  # published results are not recipes
     return [str(path) for path in recipes if str(path).startswith(incomplete)]
 
 
 def components(incomplete: str) -> list[str]:
-    """Return matching names of installed components."""
+    """Return the names of installed components that start with ``incomplete``."""
     from sslkit.components.catalog import Catalog
 
     return sorted({entry.name for entry in Catalog.scan().entries if entry.name.startswith(incomplete)})
 
 
 def kinds(incomplete: str) -> list[str]:
-    """Return matching kinds of components."""
+    """Return the kinds of components that start with ``incomplete``."""
     from sslkit.components.kinds import KINDS
 
     return [kind.singular for kind in KINDS if kind.singular.startswith(incomplete)]

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PIPED_WIDTH = 120
-"""Width in columns that tables get without a terminal."""
+"""Width of a table, in characters, when the output is not a terminal."""
 
 GAP, EDGES = 3, 2
-"""Width in columns between two columns of a table, and of its edges."""
+"""Width of the gap between two columns of a table, and of the table's edges, in characters."""
 
 MIN_FOLDED_WIDTH = 40
-"""Smallest width in columns that a table's text is folded to."""
+"""Smallest width, in characters, at which the text in a table column is wrapped."""
 
 
 def stdout_console() -> Console:
@@ -39,7 +39,7 @@ def stderr_console() -> Console:
 
 
 def print_error(text: str) -> None:
-    """Print an error message, with the rank of the process that torchrun or SLURM started."""
+    """Print an error message. If torchrun or SLURM started the process with a rank above 0, print the rank as well."""
     from rich.text import Text
 
     rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or "0"
@@ -58,9 +58,9 @@ def print_json(value: Any) -> None:
 
 
 def print_text(console: Console, text: str, style: str = "") -> None:
-    """Print a line of text, folded between words on a terminal.
+    """Print text, wrapped between words on a terminal.
 
-    Text with a word wider than the terminal, such as a path, is not folded, so that the word can be copied.
+    Text with a word wider than the terminal, such as a path, is not wrapped, so that users can copy the word.
     """
     from rich.text import Text
 
@@ -76,16 +76,16 @@ def reserve_stdout(as_json: bool) -> Iterator[None]:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], optional: int = 0) -> None:
-    """Print a table on standard output in a form that fits; words are never broken.
+    """Print a table that fits the width of the output, without breaking words.
 
-    On a terminal that is too narrow, optional columns are dropped, then the widest column is folded, then each row
-    becomes a block. In a pipe or a file, a row stays one line, except that wide text is folded.
+    On a narrow terminal, optional columns are dropped first. If the table is still too wide, the widest column is
+    wrapped, or else each row becomes a block of lines. In a pipe or a file, only the widest column is wrapped.
 
     Args:
         title: title above the table; may be empty.
         columns: names of the columns.
         rows: cells of each row.
-        optional: number of columns, from the last, that may be dropped.
+        optional: number of columns at the right end that may be dropped.
     """
     from rich.cells import cell_len
 
@@ -115,7 +115,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 
 
 def _longest_word(text: str) -> int:
-    """Return the width of the longest word in columns."""
+    """Return the width of the longest word in characters."""
     from rich.cells import cell_len
 
     return max(map(cell_len, text.split()), default=0)
@@ -135,7 +135,7 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], wi
 
 
 def _print_blocks(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print each row as a block: its first cell, and below it the other cells with the names of their columns."""
+    """Print each row as a block of lines: the first cell as title, then each other cell with its column name."""
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text

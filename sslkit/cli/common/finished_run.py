@@ -1,4 +1,4 @@
-"""Find the run that a command needs finished."""
+"""Find the finished run that a command needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def find_finished(spec: str | None, root: Path) -> Run:
-    """Return the finished run that the user names, with a note if a newer run is skipped."""
+    """Return the finished run that ``spec`` names, and print a note if a newer, unfinished run is skipped."""
     from sslkit.runs.find import find_finished_run
 
     run, note = find_finished_run(spec, root)

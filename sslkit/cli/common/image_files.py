@@ -1,4 +1,4 @@
-"""What ``sslkit predict`` and ``sslkit embed`` share: arguments, progress bar and result."""
+"""Code that ``sslkit predict`` and ``sslkit embed`` share: arguments, progress bar and result."""
 
 from __future__ import annotations
 
@@ -19,19 +19,22 @@ RequiredRunArgument = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="The run: its folder, NAME/ID, NAME or ID, or latest: the newest finished.",
+        help="Run: folder, NAME/ID, NAME, ID, or latest for the newest finished run.",
         autocompletion=completion.runs,
     ),
 ]
 
 ImagesArgument = Annotated[Path, typer.Argument(help="A folder of images, searched recursively, or one image.")]
 
-OutOption = Annotated[Path, typer.Option("--out", metavar="FILE", help="Table to write; must not exist.")]
+OutOption = Annotated[Path, typer.Option("--out", metavar="FILE", help="Table to write; the file must not exist yet.")]
 
 
 @contextmanager
 def progress_bar(*, disable: bool) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar on a terminal; yield a function that takes the number of files done and their total."""
+    """Show a progress bar on a terminal.
+
+    Yield a function that updates the bar, given the number of finished files and the total.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     console = stderr_console()
@@ -42,7 +45,7 @@ def progress_bar(*, disable: bool) -> Iterator[Callable[[int, int], None]]:
 
 
 def print_result(result: InferenceResult, *, as_json: bool) -> None:
-    """Print the table's path, the number of images, and the broken files."""
+    """Print the path of the written table, the number of images, and the broken files."""
     from sslkit.data.datasets.folder.scan import printable
 
     if as_json:

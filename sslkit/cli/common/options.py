@@ -1,4 +1,4 @@
-"""Arguments and options that several commands have."""
+"""Arguments and options that commands share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RunArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="RUN",
-        help="The run: its folder, NAME/ID, NAME or ID (default: the latest).",
+        help="Run: folder, NAME/ID, NAME or ID (default: the latest run).",
         autocompletion=completion.runs,
     ),
 ]
@@ -28,14 +28,16 @@ FinishedRunArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="RUN",
-        help="The run: its folder, NAME/ID, NAME or ID (default: the newest finished).",
+        help="Run: folder, NAME/ID, NAME or ID (default: the newest finished run).",
         autocompletion=completion.runs,
     ),
 ]
 
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Change a value of the recipe. Repeatable; the last one wins."),
+    typer.Option(
+        "--set", metavar="PATH=VALUE", help="Change a value of the recipe; repeatable. The last value of a path counts."
+    ),
 ]
 
 DeviceOption = Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option("--device", help="Device to compute on.")]

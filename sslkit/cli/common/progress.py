@@ -1,4 +1,4 @@
-"""Progress display of a training: bars on a terminal, plain lines anywhere else."""
+"""Progress display of a training run: bars on a terminal, plain lines in a pipe or a file."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from sslkit.training.events import (
 )
 
 SHOWN_METRICS = ("loss", "acc", "nmi", "knn", "classes_used", "entropy")
-"""Metrics to show, in this order, by the last part of their names."""
+"""Metrics to show, in this order: the last part of each metric's name, such as ``acc`` of ``monitor/acc``."""
 
 NARROW = 80
-"""Width of a terminal, in columns, below which bars are short and the throughput has its own line."""
+"""Width in characters. On a narrower terminal, bars are shorter and the throughput has its own line."""
 
 
 def console_reporter(console: Console) -> Reporter:
-    """Return bars for a terminal, and plain lines for a pipe or a file."""
+    """Return a reporter that shows bars on a terminal, or prints plain lines to a pipe or a file."""
     return TerminalReporter(console) if console.is_terminal else LineReporter(console)
 
 
 def format_metrics(metrics: Mapping[str, float]) -> str:
-    """Format the shown metrics as ``loss 1.234 (ln K 2.303)  acc 0.912 ...``; missing ones are left out."""
+    """Format metrics as ``loss 1.234 (ln K 2.303)  acc 0.912 ...``; metrics outside ``SHOWN_METRICS`` are left out."""
     short = {name.rpartition("/")[2]: value for name, value in metrics.items()}
     if "epoch_loss" in short:
         short["loss"] = short.pop("epoch_loss")
@@ -99,7 +99,7 @@ class TerminalReporter(Reporter):
                 self.losses = dict(losses)
             case EpochEnded(_, metrics):
                 self.remaining.end_epoch()
-                # Epochs without a measurement keep showing the values of the last one.
+                # After an epoch without a measurement, the latest measured values stay visible.
                 self.epoch_metrics |= {name: value for name, value in metrics.items() if name.startswith("monitor/")}
             case TrainingEnded():
                 self.bars.stop()
@@ -131,7 +131,7 @@ class TerminalReporter(Reporter):
 
 
 class _Bars(RichProgress):
-    """Progress bars that adapt to the width of the terminal, also when it changes."""
+    """Progress bars that adapt to the terminal's width whenever the width changes."""
 
     def __init__(self, reporter: TerminalReporter) -> None:
         self.reporter = reporter

@@ -1,4 +1,4 @@
-"""Estimate of a training's remaining time."""
+"""Estimate of the remaining time of a training run."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from collections import deque
 from statistics import mean, median
 
 WINDOW_SECONDS = 1.0
-"""Least time of a window of steps; a step alone may be too short, because a GPU computes several behind the host."""
+"""Minimum duration of a window of steps in seconds. A GPU runs steps asynchronously, so one step cannot be timed."""
 
 WINDOWS = 30
-"""Number of recent windows whose median is the time of a step."""
+"""Number of recent windows; the median over these windows gives the time of a step."""
 
 
 class RemainingTime:
-    """Remaining time by the median rate of recent steps; the last steps of epochs, with their metrics, count apart.
+    """Estimator of the remaining time from the durations of recent steps.
 
-    Call ``start``, and after each step ``end_step``, before it ``end_epoch`` if the step ends an epoch. The first step
-    does not count, because it may include compilation. All windows have the same number of steps, which doubles until
-    they are long enough.
+    Call ``start`` once and ``end_step`` after each step. If a step ends an epoch, call ``end_epoch`` before
+    ``end_step``: such steps are timed separately, because they include metrics. The first step is ignored, because it
+    may include compilation. All windows have the same number of steps. This number doubles until a window takes
+    ``WINDOW_SECONDS``.
     """
 
     def start(self) -> None:
-        """Forget all measured times; the next step is the first."""
+        """Discard all measured times. The next step counts as the first step."""
         self.windows: list[float] = []
         self.window_steps = 1
         self.seconds, self.steps = 0.0, 0
@@ -31,11 +32,11 @@ class RemainingTime:
         self.last: float | None = None
 
     def end_epoch(self) -> None:
-        """Count the current step as the last one of an epoch."""
+        """Mark the current step as the last step of an epoch."""
         self.ends_epoch = True
 
     def end_step(self) -> None:
-        """Count a step that ends now."""
+        """Record that a step ends now."""
         now = time.monotonic()
         elapsed, self.last = (None if self.last is None else now - self.last), now
         ends_epoch, self.ends_epoch = self.ends_epoch, False
@@ -59,7 +60,12 @@ class RemainingTime:
             self.window_steps *= 2
 
     def estimate(self, steps: int, epochs: int) -> float | None:
-        """Return the seconds that ``steps`` take, of which ``epochs`` end an epoch; None before the second step."""
+        """Return the estimated time in seconds; None before the second step.
+
+        Args:
+            steps: number of remaining steps.
+            epochs: number of these steps that end an epoch.
+        """
         if self.windows:
             step = median(self.windows) / self.window_steps
         elif self.epoch_ends:

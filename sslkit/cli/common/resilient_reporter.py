@@ -1,4 +1,4 @@
-"""Reporter that lets a training continue when its terminal or pipe is gone."""
+"""Reporter that lets training continue after the terminal or pipe is closed."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from sslkit.training.events import Event, Reporter
 
 
 def stderr_reporter() -> Reporter:
-    """Return a reporter that writes to standard error for as long as that is possible."""
+    """Return a reporter that writes to standard error until a write fails."""
     console = _Console(stderr=True, highlight=False)
     return ResilientReporter(console_reporter(console), console)
 
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        # Rich would close standard output, whichever stream failed, and exit.
+        # By default, Rich closes standard output and exits, even if a different stream failed.
         raise BrokenPipeError
 
 
 class ResilientReporter(Reporter):
-    """Reporter that forwards events to another one until a write fails, and then drops them.
+    """Reporter that forwards events to a second reporter. After a failed write, events are discarded.
 
     Args:
-        target: the other reporter.
-        console: the console that ``target`` writes to.
+        target: the reporter that receives the events.
+        console: console that ``target`` writes to.
     """
 
     def __init__(self, target: Reporter, console: Console) -> None:
@@ -46,7 +46,7 @@ class ResilientReporter(Reporter):
 
 
 def _redirect_to_null(console: Console) -> None:
-    """Redirect the failed stream to the null device, and standard output too if it is the same file."""
+    """Redirect the console's stream to the null device, and also standard output if both are the same file."""
     with suppress(OSError, ValueError):
         failed = console.file.fileno()
         lost = [number for number in {failed, 1} if os.path.sameopenfile(number, failed)]

@@ -1,4 +1,4 @@
-"""Start of commands without matplotlib, which torchmetrics would import for plots that sslkit does not draw."""
+"""Prevent torchmetrics from importing matplotlib, so that commands start faster."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from importlib.util import spec_from_file_location
 from types import ModuleType
 
 MODULE = "torchmetrics.utilities.imports"
-"""Module in which torchmetrics, which Lightning imports, records whether matplotlib is installed."""
+"""Module of torchmetrics that records whether matplotlib is installed. Lightning imports torchmetrics."""
 
 
 def skip_matplotlib() -> None:
-    """Let torchmetrics be imported as without matplotlib: that takes up to seconds, and may warn about fonts."""
+    """Make torchmetrics skip matplotlib, whose import can take seconds and can print font warnings."""
     sys.meta_path.insert(0, _Finder())
 
 
 class _Finder:
-    """Finder of this module only."""
+    """Import finder that handles ``MODULE`` only."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None

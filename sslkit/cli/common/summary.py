@@ -1,4 +1,4 @@
-"""Print the outcome of a training and the next commands to run."""
+"""Print the outcome of a training run and the next commands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def print_interrupted_run(run: Run) -> None:
 
 
 def print_finished_run(run: Run) -> None:
-    """Print a run's latest metrics and the commands that suit its data and heads."""
+    """Print a run's latest metrics, and suggest next commands that fit its data and heads."""
     latest = {row.metric: row.value for row in read_metrics(run.metrics)}
     stdout_console().print(f"finished: {run.path}", markup=False, soft_wrap=True)
     print_text(stdout_console(), format_metrics(latest))
@@ -30,7 +30,7 @@ def print_finished_run(run: Run) -> None:
 
 
 def _next_commands(run: Run, latest: Mapping[str, float]) -> list[str]:
-    # The kNN accuracy shows that there are labels, even if they have no names.
+    # A kNN accuracy is only measured with labels, even if the classes have no names.
     has_labels = bool(read_provenance(run)["class_names"]) or "monitor/knn" in latest
     has_classifiers = bool(read_head_metadata(run.heads).get("classifiers"))
     commands = {
@@ -47,6 +47,6 @@ def _quote(run: Run) -> str:
 
 
 def _print_commands(text: str, commands: Sequence[str]) -> None:
-    # Not folded, so that each command can be copied.
+    # Not wrapped, so that users can copy each command.
     lines = [text, *(f"  sslkit {command}" for command in commands)]
     stdout_console().print("\n".join(lines), markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Choose the length of a proposed training by the time that it takes on this machine."""
+"""Choose the number of epochs of a proposed recipe from the speed measured on this machine."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from sslkit.proposal.rules import Choice
 
 USED_SHARE = 0.95
-"""Share of the given time that the steps and metrics may take; the rest is for checkpoints and imports."""
+"""Share of the time limit for steps and metrics. The rest is for checkpoints and imports."""
 
 
 def measure_length(recipe: str, minutes: float) -> tuple[Choice, TrainingTime]:
-    """Return the number of epochs that fit into some minutes, with the reason, and the measured times.
+    """Return the number of epochs that fit into ``minutes``, with the reason, and the measured times.
 
     Args:
-        recipe: the recipe as TOML.
-        minutes: the time for the training.
+        recipe: recipe as TOML text.
+        minutes: time limit for training.
     """
     from sslkit.bench.training_time import measure_training_time
     from sslkit.cli.common.progress import LineReporter
@@ -39,7 +39,7 @@ def measure_length(recipe: str, minutes: float) -> tuple[Choice, TrainingTime]:
 
 
 def describe_length(times: TrainingTime, epochs: int, minutes: float) -> str:
-    """Return a sentence about the time that the epochs take."""
+    """Return a sentence that compares the estimated time of ``epochs`` with the limit ``minutes``."""
     slowest = max(times.step_seconds.values())
     step = f"{slowest:.1f} s" if slowest >= 1 else f"{1000 * slowest:.3g} ms"
     measured = f"measured here: up to {step} a step, {times.steps_per_epoch} steps in an epoch"
@@ -49,7 +49,7 @@ def describe_length(times: TrainingTime, epochs: int, minutes: float) -> str:
 
 
 def print_length(times: TrainingTime, epochs: Choice) -> None:
-    """Print the proposed length with its estimated duration, and a note if it is short."""
+    """Print the proposed number of epochs with the estimated time, and a note if there are few epochs."""
     from sslkit.proposal.rules import EPOCHS
 
     count = epochs.value
@@ -58,6 +58,6 @@ def print_length(times: TrainingTime, epochs: Choice) -> None:
         usual = times.seconds(EPOCHS[0]) / 60
         print_text(
             stdout_console(),
-            f"note: {count} epochs are few. {EPOCHS[0]} epochs take about {usual:.2g} minutes; a GPU, or fewer images, "
-            "are faster.",
+            f"note: {count} epochs are few. {EPOCHS[0]} epochs take about {usual:.2g} minutes; a GPU or fewer images "
+            "would be faster.",
         )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sslkit.testing.conformance import ComponentStatus, ConformanceResult
 
 NOT_CHECKED = 3
-"""Exit code if no component failed, but one was not checked."""
+"""Exit code if no component failed and at least one was not checked."""
 
 
 def command(
@@ -32,10 +32,10 @@ def command(
 ) -> None:
     """Import components, check their contracts, and run conformance tests with their check_options.
 
-    A component is "not checked" if at least half of its tests were skipped: it has required options, refuses those of
-    the check, or its tests are slow and it has no check_options.
+    A component is "not checked" if at least half of its tests were skipped. Reasons: the component has required
+    options, rejects the options of the check, or has slow tests and no check_options.
 
-    Exit code: 0 if every component passed, 1 if one failed, 3 if none failed but one was not checked.
+    Exit code: 0 if every component passed, 1 if one failed, 3 if none failed and at least one was not checked.
     """
     from sslkit.components.catalog import Catalog
     from sslkit.testing.conformance import check_component, component_status
@@ -71,7 +71,7 @@ def command(
 
 
 def _print(checked: Mapping[Entry, Sequence[ConformanceResult]], statuses: Mapping[Entry, ComponentStatus]) -> None:
-    """Print a row for each component, followed by one for each reason why tests did not pass."""
+    """Print a row for each component, then a row for each reason why its tests did not pass."""
     table = []
     for entry, results in checked.items():
         passed = sum(result.status == "passed" for result in results)

@@ -33,7 +33,7 @@ def command(
     kind: Annotated[
         str | None,
         typer.Option(
-            "--kind", help="Kind, if components of several kinds have the name.", autocompletion=completion.kinds
+            "--kind", help="Only describe the component of this kind, such as loss.", autocompletion=completion.kinds
         ),
     ] = None,
     json: JsonOption = False,
@@ -87,7 +87,7 @@ def _default(field: FieldInfo) -> Any:
 
 
 def _check_variant(entry: Entry, component: type[Component], variant: dict[str, str]) -> None:
-    """Raise if the component refuses its variant; other options may be missing."""
+    """Raise an ``InputError`` if the component rejects its variant. Other required options may be missing."""
     from pydantic import ValidationError
 
     from sslkit.errors import InputError
@@ -102,7 +102,7 @@ def _check_variant(entry: Entry, component: type[Component], variant: dict[str, 
 
 
 def _needs(entry: Entry, component: Any) -> dict[str, list[str]]:
-    """Return what the component needs, and the names that its kind knows; empty for kinds without ``needs``."""
+    """Return the component's ``needs`` and all names that its kind allows; empty for kinds without ``needs``."""
     from sslkit.contracts.needs import KNOWN_NEEDS
 
     known = KNOWN_NEEDS.get(entry.kind.singular)
@@ -110,7 +110,7 @@ def _needs(entry: Entry, component: Any) -> dict[str, list[str]]:
 
 
 def _type(annotation: Any) -> str:
-    """Return a readable type, without pydantic's bounds."""
+    """Return a readable name of a type, without pydantic's constraints."""
     if get_origin(annotation) is Annotated:
         return _type(get_args(annotation)[0])
     if get_origin(annotation) is Literal:
@@ -125,7 +125,7 @@ def _type(annotation: Any) -> str:
 
 
 def _recipes(entry: Entry) -> list[str]:
-    """Return the recipes in the working directory that use the component."""
+    """Return the recipes in the folder ``recipes`` that use the component."""
     import tomllib
 
     recipes = []
@@ -142,7 +142,7 @@ def _recipes(entry: Entry) -> list[str]:
 
 
 def _uses(entry: Entry, use: Any) -> bool:
-    """Return whether ``use`` of a recipe means the component, or one of its variants if the entry has none."""
+    """Return whether a recipe's ``use`` names the component. For an entry without a variant, any variant matches."""
     family = isinstance(use, str) and not entry.variant and use.startswith(f"{entry.name}:")
     name = f"{entry.name}:{entry.variant}" if entry.variant else entry.name
     return family or use in (name, f"{entry.distribution}:{name}")

@@ -1,4 +1,4 @@
-"""The handwritten digits that come with scikit-learn; needs no download."""
+"""The handwritten digits that come with scikit-learn, so no download is needed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Digits(Dataset):
         """Size of the images."""
 
         size: int = Field(default=16, ge=NATIVE_SIDE, le=256)
-        """Side in pixels. The digits have 8; they are scaled up (bicubic) so that deeper networks can be used."""
+        """Side in pixels. The 8-pixel digits are enlarged (bicubic), so that deeper networks can process them."""
 
     options: Options
 
@@ -65,7 +65,7 @@ class Digits(Dataset):
 
 
 def _is_test(labels: np.ndarray) -> np.ndarray:
-    # numpy guarantees RandomState's stream, so the split is the same with every version.
+    # numpy guarantees that RandomState never changes, so the split is the same with every version.
     random = np.random.RandomState(0)
     test = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):

@@ -1,4 +1,4 @@
-"""Data set of your own images: any folder of image files, with or without class folders."""
+"""Data set of a user's own images: a folder of image files, with or without class folders."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sslkit.data.store import MappedStore
 from sslkit.errors import DataError
 
 LISTED_IN_ERROR = 10
-"""Broken files that an error lists; the others are counted."""
+"""Maximum number of broken files in an error message. The others are only counted."""
 
 
 def _check_order(limits: tuple[float, float]) -> tuple[float, float]:
@@ -39,8 +39,8 @@ def _check_order(limits: tuple[float, float]) -> tuple[float, float]:
 class ImageFolder(Dataset):
     """Images of a folder, decoded once into the cache and memory-mapped from there.
 
-    ``folder.scan`` describes the splits, ``folder.labels`` the labels, ``folder.hold_out`` a test split cut from them,
-    and ``image_files`` the conversion to uint8.
+    The docstring of ``folder.scan`` describes the splits, ``folder.labels`` the labels, ``folder.hold_out`` the
+    held-out test split, and ``image_files`` the conversion to uint8.
     """
 
     api = 1
@@ -50,26 +50,27 @@ class ImageFolder(Dataset):
 
         root: FolderPath
         """Folder of images; a relative path starts at the working directory. Optional sub-folders: train, validation
-        (val, valid), test; other usual spellings such as Train or testing are recognised, too."""
+        (val, valid), test; other usual spellings, such as Train or testing, also count."""
 
         labels: LabelMode = "auto"
-        """folders: the folder below train (or below root, if it has no train) is the class. none: no labels are read.
-        auto: train/<class>/<file> are classes unless there is one folder only or one per image; else no labels."""
+        """folders: the folder below train is the class; without a folder train, the folder below root. none: no labels
+        are read. auto: train/<class>/<file> gives labels, unless there is only one class folder or one per image; other
+        layouts give none."""
 
         hold_out: float = Field(default=0.0, ge=0, lt=1)
-        """Fraction of each class folder that becomes the split test instead of training, for a folder without one;
-        0.2 is usual. Needs labels = "folders". Identical files stay together."""
+        """Fraction of each class folder to move from train to test, if there is no test folder; 0.2 is usual. Needs
+        labels = "folders". Identical files stay together."""
 
         hold_out_seed: int = Field(default=0, ge=0)
-        """Another seed holds out other images. It does not depend on run.seed, so runs are evaluated on the same
+        """A different seed holds out different images. run.seed has no effect, so all runs are evaluated on the same
         images."""
 
         channels: Literal[1, 3] = 3
         """3: every image becomes RGB; 1: every image becomes grey."""
 
         size: Literal["auto"] | Annotated[int, Field(ge=8, le=4096)] = "auto"
-        """Side of the stored images in pixels: each is scaled until its shorter side is that long, and the central
-        square is cut out. auto: the images' own size if all have the same and its shorter side is at most 256; else
+        """Side of the stored images in pixels. The shorter side of each image is scaled to this size, and the central
+        square is cut out. auto: the images' own size if all have the same size with a shorter side of at most 256; else
         their median shorter side, at most 256."""
 
         value_range: Literal["dtype"] | Annotated[tuple[float, float], AfterValidator(_check_order)] = "dtype"
@@ -77,7 +78,7 @@ class ImageFolder(Dataset):
         files. Values outside are clipped. dtype: 0 to 65535 for integers, 0 to 1 for floats."""
 
         broken_limit: float = Field(default=0.05, ge=0, le=1)
-        """Largest fraction of unreadable files. Up to it they are skipped and reported; more are an error."""
+        """Largest fraction of unreadable files. They are skipped and reported; a larger fraction is an error."""
 
         @model_validator(mode="after")
         def _hold_out_needs_labels(self) -> Self:
@@ -108,8 +109,7 @@ class ImageFolder(Dataset):
         """Return the images of a split without reading labels.
 
         Raises:
-            DataError: the images are missing, more of them are unreadable than ``broken_limit`` allows, or all images
-                of the split are unreadable.
+            DataError: the images are missing, ``broken_limit`` is exceeded, or all images of the split are unreadable.
         """
         if split not in self.splits:
             raise DataError(f"{self.options.root} has no split {split!r}. It has: {', '.join(self.splits)}.")
@@ -134,9 +134,10 @@ class ImageFolder(Dataset):
         """Return how the images were read.
 
         ``read``: for each split, whether it has labels and why. ``broken``: skipped files, with the reason.
-        ``ignored``: number of files that are not images, by extension. ``unread``: sub-folders next to the splits.
-        ``converted``: number of images by conversion. ``values``: extents of the values of images of more than 8 bits.
-        ``size``: ``[C, H, W]`` as stored. ``resized``: number of images that had another size.
+        ``ignored``: number of files that are not images, keyed by extension. ``unread``: sub-folders next to the
+        splits.
+        ``converted``: number of images, keyed by kind of conversion. ``values``: value ranges of images of more than 8
+        bits. ``size``: stored size ``[C, H, W]``. ``resized``: number of images that were resized.
         """
         path, index = self._decoded
         return {
@@ -172,7 +173,7 @@ class ImageFolder(Dataset):
 
     @cached_property
     def _scan(self) -> FolderScan:
-        """The files of each split, after some of them are held out."""
+        """Files of each split, after test images are held out."""
         fraction = self.options.hold_out
         if not fraction:
             return self._folder

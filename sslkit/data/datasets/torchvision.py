@@ -1,8 +1,8 @@
 """Data sets that torchvision downloads, verifies and parses.
 
-torchvision checks the published checksum of each download, and of CIFAR, STL-10 and SVHN at every read. Its files are
-in the folder ``datasets`` of the cache unless ``root`` names another folder. ``root`` may be a folder that torchvision
-itself has filled.
+torchvision checks the published checksum of each download. For CIFAR, STL-10 and SVHN, it checks the files at every
+read. The files are in the folder ``datasets`` of the cache, or in ``root``. ``root`` may be a folder that torchvision
+has filled.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WAITING = "waiting: another process is downloading %s"
 
 
 class TorchvisionDataset(Dataset):
-    """Base of data sets that wrap a class of ``torchvision.datasets``.
+    """Base class of data sets that wrap a class of ``torchvision.datasets``.
 
     A subclass sets ``torchvision_class``, returns the constructor's arguments for a split from ``split_arguments``, and
     implements ``load`` with the object that ``open_split`` returns.
@@ -61,7 +61,7 @@ class TorchvisionDataset(Dataset):
         return self.options.root or cache_folder() / "datasets"
 
     @cached_property
-    def class_names(self) -> tuple[str, ...]:  # cached: torchvision hashes all files each time it opens a split
+    def class_names(self) -> tuple[str, ...]:  # cached, because torchvision hashes all files each time it opens a split
         return tuple(self.open_split("test").classes)
 
     @abstractmethod
@@ -69,7 +69,7 @@ class TorchvisionDataset(Dataset):
         """Return the arguments, such as ``train=True``, that select a split."""
 
     def open_split(self, split: str) -> Any:
-        """Return torchvision's object for a split; download missing files first if ``download`` is set.
+        """Return torchvision's data set for a split; download missing files first if ``download`` is set.
 
         Raises:
             DataError: the split does not exist, or its files are missing, damaged or cannot be downloaded.
@@ -82,10 +82,10 @@ class TorchvisionDataset(Dataset):
         try:
             if not self.options.download:
                 return factory(download=False)
-            # Look first: with download=True some of torchvision's classes unpack existing archives again.
+            # With download=True, some torchvision classes unpack existing archives again, so first try without.
             if (source := self._open_existing(factory)) is not None:
                 return source
-            # One process downloads at a time: two would write to the same files.
+            # Only one process downloads, because two processes would write to the same files.
             lock = cache_folder() / "downloading" / f"{self.torchvision_class}.lock"
             with exclusive(lock, lambda: log.warning(WAITING, self.torchvision_class)):
                 source = self._open_existing(factory)
@@ -96,11 +96,14 @@ class TorchvisionDataset(Dataset):
             raise DataError(_explain(self.torchvision_class, self.root, self.options.download, error)) from error
 
     def is_complete(self, source: Any) -> bool:
-        """Return whether all files of torchvision's object exist; override where torchvision does not check."""
+        """Return whether all files of torchvision's data set exist.
+
+        Override this method if torchvision does not check all files.
+        """
         return True
 
     def _open_existing(self, factory: Callable[..., Any]) -> Any:
-        """Return torchvision's object if all its files exist, else None."""
+        """Return torchvision's data set if all of its files exist, else None."""
         try:
             source = factory(download=False)
             return source if self.is_complete(source) else None
@@ -111,7 +114,7 @@ class TorchvisionDataset(Dataset):
 
 
 class LabelledImages(TorchvisionDataset):
-    """Base of labelled data sets whose images have one size, held in memory as uint8 ``[N, C, H, W]``."""
+    """Base class of labelled data sets whose images have equal size, stored in memory as uint8 ``[N, C, H, W]``."""
 
     def split_arguments(self, split: str) -> dict[str, Any]:
         return {"train": split == "train"}
@@ -125,7 +128,7 @@ class LabelledImages(TorchvisionDataset):
 
     @abstractmethod
     def _arrays(self, source: Any) -> tuple[np.ndarray, Any]:
-        """Return uint8 images ``[N, C, H, W]`` and labels ``[N]`` of torchvision's object."""
+        """Return uint8 images ``[N, C, H, W]`` and labels ``[N]`` of torchvision's data set."""
 
 
 class Cifar10(LabelledImages):
@@ -181,7 +184,7 @@ class Stl10(LabelledImages):
         """Location of the files, and the images to pre-train on."""
 
         pretrain: Literal["train+unlabelled", "unlabelled", "train"] = "train+unlabelled"
-        """Images to pre-train on: the 5 000 labelled training images, the 100 000 unlabelled ones (2.8 GB in memory),
+        """Images to pre-train on: the 5 000 labelled training images, the 100 000 unlabelled images (2.8 GB in memory),
         or both."""
 
     options: Options

@@ -1,1 +1,1 @@
-"""Sections of the report: what each shows of a run."""
+"""Sections of the report."""

@@ -13,14 +13,14 @@ from sslkit.reporting.encoded_split import EncodedSplit
 from sslkit.reporting.page_elements import Chart, FigureWriter
 
 MAX_CLASSES = 60
-"""Discovered classes that are shown; of more, the largest are."""
+"""Maximum number of discovered classes to show. If there are more, the largest are shown."""
 
 MANY_CLASSES = 30
-"""Classes up to which each card has up to 40 images; with more classes, up to 20."""
+"""Up to this number of classes, a card has at most 40 images; with more classes, at most 20."""
 
 
 def shown_classes(classes: DiscoveredClasses) -> list[int]:
-    """Return the numbers of the classes that a page shows, in order: all, or the largest."""
+    """Return the sorted numbers of the classes that a page shows: all classes, or the largest."""
     if classes.count <= MAX_CLASSES:
         return list(range(classes.count))
     return classes.sizes.argsort(descending=True, stable=True)[:MAX_CLASSES].sort().values.tolist()
@@ -70,7 +70,7 @@ def _card(
 
 
 def class_sizes(classes: DiscoveredClasses, names: Sequence[str], figures: FigureWriter) -> Chart:
-    """Chart the images of each class against the uniform prior; more than 60 classes are sorted by size."""
+    """Draw the number of images in each class and the uniform prior. More than 60 classes are sorted by size."""
     counts = classes.sizes
     table = classes.table
     majority = None if table is None else table.max(dim=1).values

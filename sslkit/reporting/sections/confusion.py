@@ -12,7 +12,7 @@ from sslkit.reporting.page_elements import FigureWriter, Table
 from sslkit.reporting.sections.classes import MAX_CLASSES
 
 MAX_PAIRS = 8
-"""Confused pairs that are listed."""
+"""Maximum number of confused pairs to list."""
 
 
 def confusion(
@@ -20,7 +20,7 @@ def confusion(
 ) -> dict[str, Any]:
     """Return the confusion matrix after one-to-one matching, as chart and as table, and the most confused pairs.
 
-    Each is None where there is nothing to show, as without labels.
+    A value is None if there is nothing to show, for example without labels.
     """
     table, scores = classes.table, classes.scores()
     if table is None or scores is None:

@@ -42,7 +42,7 @@ def headline_metrics(latest: Mapping[str, tuple[str, EvaluatorResult]]) -> list[
 def evaluation_section(
     index: int, title: str, name: str, result: EvaluatorResult, figures: FigureWriter
 ) -> dict[str, Any]:
-    """Return the template values of the evaluator ``name``; ``title`` also names a data set other than the run's."""
+    """Return the template values of the evaluator ``name``. ``title`` adds the data set if it is not the run's own."""
     columns, rows = evaluator_table(name, result)
     protocol = result.protocol
     images = f"{protocol.get('images', '?')} {protocol.get('split', '')} images of {protocol.get('data', '?')}"

@@ -1,4 +1,4 @@
-"""Map of the features: a scatter chart whose images the page shows on pointing at them."""
+"""Map of the features: a scatter chart. The page shows the image of the point under the pointer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sslkit.reporting.sections.classes import MAX_CLASSES
 from sslkit.reporting.thumbnails import data_uri, sprite_sheet
 
 MAX_POINTS = 2000
-"""Images on the map; of more, a random sample is shown."""
+"""Maximum number of images on the map. If there are more, a random sample is shown."""
 
 
 def feature_map(encoded: EncodedSplit, names: Sequence[str], figures: FigureWriter) -> dict[str, Any]:
-    """Return the template values of the map, with the sprite sheet and the positions that its script reads."""
+    """Return the template values of the map, with the sprite sheet and the positions that the page's script reads."""
     indices = encoded.sample(MAX_POINTS)
     points, explained = encoded.projection()
     groups = encoded.discovered.assigned[indices].tolist() if encoded.discovered is not None else None

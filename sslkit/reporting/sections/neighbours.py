@@ -8,7 +8,7 @@ from sslkit.reporting.encoded_split import EncodedSplit
 
 
 def neighbours(encoded: EncodedSplit) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Return the tiles of each query image and of its neighbours; neighbours with another label are marked."""
+    """Return the template values of each query image and of its neighbours; a different label is marked."""
     labels = encoded.split.labels
     rows = []
     for query, nearest in encoded.neighbours():
@@ -18,8 +18,8 @@ def neighbours(encoded: EncodedSplit) -> list[tuple[dict[str, Any], list[dict[st
 
 
 def neighbours_note(encoded: EncodedSplit) -> str:
-    """Return the text above the neighbours."""
-    marked = "; ≠ marks those with another label" if encoded.split.labels is not None else ""
+    """Return the text above the nearest neighbours."""
+    marked = "; ≠ marks images with a different label" if encoded.split.labels is not None else ""
     return (
         f"Each row shows one {encoded.name} image in a frame, then the {encoded.name} images with the most similar "
         f"features (cosine), nearest first{marked}."

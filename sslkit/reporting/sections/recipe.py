@@ -16,7 +16,7 @@ def component_names(recipe: dict[str, Any], section: str) -> str:
 
 
 def summary(recipe: dict[str, Any], provenance: dict[str, Any], progress: str) -> str:
-    """Summarise a run in one sentence; ``progress`` is its epochs, such as ``3 of 10``."""
+    """Summarise a run in one sentence. ``progress`` is the number of trained epochs, such as ``3 of 10``."""
     if not recipe:
         return f"{progress} epochs."
     images = provenance.get("training_images")
@@ -48,6 +48,6 @@ def recipe_rows(recipe: dict[str, Any], provenance: dict[str, Any], steps: int) 
 
 
 def _table(tree: dict[str, Any], key: str) -> dict[str, Any]:
-    """Return a table of an untrusted file; empty where the value is no table."""
+    """Return the table ``key`` of an untrusted file; an empty table if the value is not a table."""
     table = tree.get(key)
     return table if isinstance(table, dict) else {}

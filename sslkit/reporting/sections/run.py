@@ -1,4 +1,4 @@
-"""All sections of one run, as far as the run got."""
+"""All report sections of one run, finished or not."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def run_section(run: Run, figures: FigureWriter, reference: Reference | None, de
 
     Args:
         run: the run, finished or not.
-        figures: receives the figures.
+        figures: converts and saves the figures.
         reference: published results to show next to the run's evaluations.
         device: device that computes features.
 
     Raises:
-        RunError: its status, its history or its class names are damaged.
+        RunError: the run's status, metrics or class names are damaged.
     """
     status = run.status
     notes: list[str] = []
@@ -81,7 +81,10 @@ def run_section(run: Run, figures: FigureWriter, reference: Reference | None, de
 
 
 def read_table(path: Path, parse: Callable[[str], Any], notes: list[str]) -> tuple[str, dict[str, Any]]:
-    """Return a file's text and content; where one cannot be read, it is empty and ``notes`` receives the reason."""
+    """Return a file's text and the parsed table.
+
+    If the file cannot be read or parsed, the table is empty, and the reason is appended to ``notes``.
+    """
     text = ""
     try:
         text = read_regular_file(path)

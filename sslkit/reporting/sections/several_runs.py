@@ -1,4 +1,4 @@
-"""Comparison of several runs on one page: curves, metrics and the settings that differ."""
+"""Comparison of multiple runs on one page: curves, metrics and the settings that differ."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sslkit.runs.run import Run
 def comparison_section(
     runs: Sequence[Run], sections: Sequence[dict[str, Any]], figures: FigureWriter
 ) -> dict[str, Any]:
-    """Return the template values of the comparison, from those of each run, which have distinct names."""
+    """Return the template values of the comparison. ``sections`` has the template values of each run."""
     names = [section["name"] for section in sections]
     overview = [(section["name"], section["summary"], section["state"]) for section in sections]
     evaluated = [run for run, section in zip(runs, sections, strict=True) if section["evaluations"]]
@@ -44,7 +44,7 @@ def _settings_table(names: Sequence[str], recipes: Sequence[dict[str, Any]]) -> 
 
 
 def _number_tables(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Replace lists of tables by numbered tables, so that each option is compared separately."""
+    """Replace each list of tables by numbered tables, so that each option is compared separately."""
     numbered: dict[str, Any] = {}
     for key, value in recipe.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):

@@ -1,4 +1,4 @@
-"""Curves of ``metrics.csv`` and of an evaluator's training, as line charts."""
+"""Line charts of ``metrics.csv`` and of an evaluator's training."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ METRICS = {
     "time/images_per_second": ("throughput", "images / s"),
     "time/data_wait": ("time spent waiting for data", FRACTION),
 }
-"""Label and unit of the metrics that sslkit logs; the others are shown by their names."""
+"""Label and unit of the metrics that sslkit logs. Other metrics are shown under their own names."""
 
 VALIDATION = ("monitor/acc", "monitor/nmi", "monitor/knn")
 
@@ -48,14 +48,14 @@ def by_metric(rows: Iterable[MetricsRow]) -> dict[str, Points]:
 
 
 def run_charts(history: Mapping[str, Points], figures: FigureWriter) -> tuple[list[Chart], list[Chart]]:
-    """Return the charts of loss, validation metrics, learning rate and throughput, then those of all other metrics."""
+    """Return two lists: the charts of loss, validation metrics, learning rate and throughput, and all other charts."""
     rest = dict(history)
     _, ln_k = rest.pop(LN_K, ([], []))
     levels = {"ln K": ln_k[-1]} if ln_k else {}
     main: list[Chart] = []
     more: list[Chart] = []
     if "loss" in rest:
-        # Each loss of a sum is a metric without a slash in its name; further metrics of a loss have one.
+        # The name of each loss in the total loss has no slash; the names of a loss's own metrics have one.
         parts = [name for name in rest if "/" not in name and name not in ("loss", "epoch_loss", "lr")]
         curves = [Curve(_label("loss"), *rest.pop("loss"), faint=True)]
         curves += [Curve(_label(name), *rest.pop(name)) for name in ("epoch_loss", *parts) if name in rest]
@@ -70,7 +70,7 @@ def run_charts(history: Mapping[str, Points], figures: FigureWriter) -> tuple[li
 
 
 def comparison_charts(histories: Mapping[str, Mapping[str, Points]], figures: FigureWriter) -> list[Chart]:
-    """Return the charts of several runs, by run name: one for each known metric that at least one run has."""
+    """Return a chart for each known metric that at least one run has. ``histories`` is keyed by run name."""
     charts = []
     for name in METRICS:
         curves = [Curve(run, *history[name]) for run, history in histories.items() if name in history]
@@ -87,8 +87,8 @@ def evaluator_charts(
     Args:
         index: index of the evaluation among those of the run.
         title: name of the evaluator.
-        rows: values of each epoch, by names such as ``train_loss``; names with the same ending share a chart.
-        figures: receives the charts.
+        rows: metrics of each epoch, keyed by names such as ``train_loss``. Names with the same last word share a chart.
+        figures: converts and saves the charts.
     """
     curves: dict[str, list[Curve]] = {}
     for name in dict.fromkeys(name for row in rows for name in row):
@@ -122,7 +122,7 @@ def _draw(
     curves: Sequence[Curve],
     levels: Mapping[str, float] | None = None,
 ) -> Chart:
-    """Draw a line chart, described by the first, last, least and greatest value of each curve."""
+    """Draw a line chart. Its description has the first, last, smallest and largest value of each curve."""
     parts = [f"{curve.name}: {_range(curve)}" for curve in curves if not curve.faint]
     description = "; ".join([*parts, *(f"{name} is {level:.4g}" for name, level in (levels or {}).items())])
     return figures.chart(name, title, description, line_chart(curves, unit, levels))

@@ -1,1 +1,1 @@
-"""Image folders: finding, labelling, decoding and surveying their files."""
+"""Find, label, decode and survey the files of image folders."""

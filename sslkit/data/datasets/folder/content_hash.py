@@ -1,10 +1,10 @@
-"""Content of an image folder: the hash that names its cache entries, and files with the same bytes.
+"""Content of an image folder: a hash that identifies its cache entries, and groups of identical files.
 
-The hash covers each image's path below the root and bytes. A copied, moved or touched folder keeps its hash. A changed,
-added or renamed file gives another one.
+The hash covers the bytes of each image and its path below the root. A copied, moved or touched folder keeps its hash. A
+changed, added or renamed file changes the hash.
 
-Hashing reads every byte. A cached record spares it while location, paths, sizes and time stamps stay the same. The
-stamps include the status-change time, which copy tools cannot restore.
+Hashing reads every byte. The result is cached and used again while location, paths, sizes and time stamps stay the
+same. The time stamps include the status-change time, which copy tools cannot restore.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sslkit.errors import DataError
 from sslkit.files import open_regular_file
 
 RECORD_FORMAT = 1
-"""Version of the cached records; increases when their content changes."""
+"""Version of the cached records. It increases when the content of records changes."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class FolderContent:
 
 
 def read_content(scan: FolderScan, records: Path) -> FolderContent:
-    """Return the content of a folder; its record is cached in the folder ``records``.
+    """Return the content of a folder, and cache the content in the folder ``records``.
 
     Raises:
-        DataError: a file cannot be read now, or files were added, removed or changed meanwhile.
+        DataError: a file cannot be read now, or files were added, removed or changed during the call.
     """
     record = records / json_hash([RECORD_FORMAT, str(scan.root.resolve()), _stamps(scan)])
     with suppress(OSError, ValueError, KeyError, TypeError):
@@ -57,7 +57,7 @@ def read_content(scan: FolderScan, records: Path) -> FolderContent:
     duplicates = group_by_digest([paths[index] for index in filled], [digests[index] for index in filled])
     content = FolderContent(json_hash(list(zip(paths, digests, strict=True))), duplicates)
     check_unchanged(scan)
-    with suppress(DataError):  # a cache that cannot be written may still contain the entry
+    with suppress(DataError):  # without the record, the next call reads all files again
         write_file(record, json.dumps(asdict(content)))
     return content
 
@@ -73,7 +73,7 @@ def _sorted_files(scan: FolderScan) -> list[ImageFile]:
 
 
 def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes; ``unreadable:`` and the error number if the file may not be read.
+    """Return the SHA-256 of a file's bytes, or ``unreadable:`` and the error number if access is denied.
 
     Raises:
         DataError: the file cannot be read now, because of its disk, the network or this machine.
@@ -84,7 +84,7 @@ def file_hash(path: Path) -> str:
     except OSError as error:
         if error.errno in TRANSIENT_ERRORS:
             raise unreachable_error(path, error) from error
-        # Decoding reports the file as broken, with the reason.
+        # Decoding will report the file as broken, with the reason.
         return f"unreadable: {error.errno}"
 
 

@@ -1,8 +1,9 @@
-"""Cache of decoded image folders: a folder is decoded once, and its images are mapped from the cache afterwards.
+"""Cache of decoded image folders. A folder is decoded once; later runs memory-map the decoded images.
 
-An entry has ``images.npy`` (uint8 ``[N, C, H, W]``, in the order of the files) and ``index.json``. Pixels are appended
-to the file while threads decode them, so memory use does not depend on the number of images. The index lists broken
-files. The data set decides whether there are too many, so another ``broken_limit`` needs no new decoding.
+An entry has ``images.npy`` (uint8 ``[N, C, H, W]``, in the order of the files) and ``index.json``. Pixels are written
+while threads decode further images, so memory use does not depend on the number of images. The index lists broken
+files. The data set decides whether there are too many broken files, so a different ``broken_limit`` needs no new
+decoding.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from sslkit.data.value_range import Extent, Kind, Scaling, merge_extents
 from sslkit.errors import DataError
 
 FORMAT = 2
-"""Version of entries; increases when the same file gives other pixels, or the files of an entry change."""
+"""Version of cache entries. It increases when decoding gives different pixels, or when the files of an entry change."""
 
 MAX_AUTO_SIDE = 256
 """Largest shorter side, in pixels, that ``size = "auto"`` stores."""
@@ -45,10 +46,10 @@ class DecodedIndex:
     """Contents of ``index.json``.
 
     Attributes:
-        broken: reason for each broken file, by path; all other files are in ``images.npy``, in order.
-        converted: number of images by conversion.
-        resized: number of images that had another size.
-        values: kind, low, high and images of each ``Extent`` of the images of more than 8 bits.
+        broken: reason for each broken file, keyed by path. All other files are in ``images.npy``, in order.
+        converted: number of images for each kind of conversion.
+        resized: number of images that were resized.
+        values: fields ``kind``, ``low``, ``high`` and ``images`` of each ``Extent`` in ``extents``.
     """
 
     broken: dict[str, str]
@@ -58,24 +59,24 @@ class DecodedIndex:
 
     @property
     def extents(self) -> tuple[Extent, ...]:
-        """Extents of the images of more than 8 bits, one for each kind of values."""
+        """Value ranges of the images of more than 8 bits, one for each kind of values."""
         return tuple(Extent(*values) for values in self.values)
 
 
 def decode_folder(
     scan: FolderScan, content: str, channels: int, size: Size, scaling: Scaling
 ) -> tuple[Path, DecodedIndex]:
-    """Return the file of all readable images of a folder and its index; decode the folder if it is not cached.
+    """Return the file of a folder's decoded images, and its index; decode the images if they are not cached.
 
     Args:
         scan: the folder.
-        content: hash of its content.
+        content: hash of the folder's content.
         channels: 1 or 3.
         size: side of the stored images in pixels.
         scaling: range of the values of images of more than 8 bits.
 
     Raises:
-        DataError: no image can be read, the folder changes meanwhile, or the cache cannot be written or is damaged.
+        DataError: no image can be read, the folder changes during decoding, or the cache is damaged or not writable.
     """
     name = json_hash([FORMAT, channels, size, scaling, content, [file.path for file in scan.all_files]])
     entry = get_or_build(entries_folder(), name, lambda folder: _build(folder, scan, channels, size, scaling))
@@ -89,7 +90,7 @@ def decode_folder(
 
 
 def entries_folder() -> Path:
-    """Return the folder of all entries, which may not exist yet."""
+    """Return the folder of all cache entries, which may not exist yet."""
     return cache_folder() / "image-folder"
 
 
@@ -134,19 +135,19 @@ def _decode_all(
         raise no_readable_images(scan, broken)
     _write_header(file, (len(paths) - len(broken), channels, *size))
     file.flush()
-    os.fsync(file.fileno())  # otherwise a power failure after the rename could leave an incomplete entry
+    os.fsync(file.fileno())  # otherwise a power failure after the rename may leave an incomplete entry
     values = [(extent.kind, extent.low, extent.high, extent.images) for extent in extents]
     return DecodedIndex(broken, dict(sorted(converted.items())), resized, values)
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
-    # Rewritten once the count is known: numpy pads the header, so its length does not depend on the count.
+    # The header is written again once the count is known. numpy pads it, so its length does not depend on the count.
     file.seek(0)
     np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
 def _auto_size(scan: FolderScan) -> tuple[int, int]:
-    """Return ``(H, W)``: the images' common size if it is small, else a square of their median side."""
+    """Return ``(H, W)``: the common size of all images if it is small, else a square of the median shorter side."""
 
     def size_or_reason(path: str) -> tuple[int, int] | str:
         try:
@@ -166,7 +167,7 @@ def _auto_size(scan: FolderScan) -> tuple[int, int]:
 
 
 def no_readable_images(scan: FolderScan, broken: dict[str, str], split: str = "") -> DataError:
-    """Return the error for a folder, or a split of it, whose images are all broken."""
+    """Return the error for a folder or a split whose images are all broken."""
     path, reason = next(iter(broken.items()))
     where = f"the split {split!r} of {scan.root}" if split else str(scan.root)
     return DataError(

@@ -1,4 +1,4 @@
-"""Groups of files with the same bytes, and what is wrong with groups across splits or classes."""
+"""Groups of identical files, and groups that extend over multiple splits or classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DuplicateGroups = tuple[tuple[str, ...], ...]
 
 
 def group_by_digest(paths: Sequence[str], digests: Iterable[str]) -> DuplicateGroups:
-    """Return the paths of files with the same digest; files that could not be read are in no group."""
+    """Return groups of paths with the same digest. Files that could not be read are in no group."""
     by_content: dict[str, list[str]] = defaultdict(list)
     for path, digest in zip(paths, digests, strict=True):
         by_content[digest].append(path)
@@ -21,13 +21,13 @@ def group_by_digest(paths: Sequence[str], digests: Iterable[str]) -> DuplicateGr
 
 
 def across_splits(groups: DuplicateGroups, scan: FolderScan) -> DuplicateGroups:
-    """Return the groups with images of several splits: training images that are also evaluated."""
+    """Return the groups with images in more than one split: images that are used for both training and evaluation."""
     split = {file.path: name for name, files in scan.files.items() for file in files}
     return tuple(group for group in groups if len({split[path] for path in group}) > 1)
 
 
 def across_classes(groups: DuplicateGroups, scan: FolderScan, labels: FolderLabels) -> DuplicateGroups:
-    """Return the groups with images of several classes, of which at most one label is right."""
+    """Return the groups with images in more than one class; at most one of these labels is correct."""
     label = {
         file.path: number
         for name, numbers in labels.by_split.items()

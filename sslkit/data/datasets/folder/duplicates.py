@@ -14,18 +14,18 @@ from sslkit.data.datasets.folder.scan import FolderScan
 from sslkit.data.threads import map_in_threads
 
 MIN_CORRELATION = 0.995
-"""Smallest correlation of the thumbnails of near duplicates. In CIFAR-10 and in handwritten digits, whose different
-images look most alike, one image in a thousand has such a near duplicate."""
+"""Thumbnails with at least this correlation are near duplicates. In CIFAR-10 and in handwritten digits, one image in a
+thousand has such a near duplicate."""
 
 BLOCKS = 4
-"""Blocks along each side of a thumbnail; candidates are found by the blocks' sums."""
+"""Number of blocks along each side of a thumbnail. The sums of blocks are used to find candidates."""
 
 NEIGHBOURS = 8
 """Number of nearest thumbnails that are compared with each thumbnail."""
 
 
 def exact_duplicates(scan: FolderScan) -> DuplicateGroups:
-    """Return the paths of files with the same bytes, one group per content.
+    """Return groups of paths with identical bytes.
 
     Only files of equal size are read.
     """
@@ -37,15 +37,15 @@ def exact_duplicates(scan: FolderScan) -> DuplicateGroups:
 
 
 def near_duplicates(paths: Sequence[str], thumbnails: NDArray[np.uint8], exact: DuplicateGroups) -> DuplicateGroups:
-    """Return the paths of images that look the same but differ in bytes, one group per picture.
+    """Return groups of paths whose images look the same but differ in bytes.
 
-    Candidates are neighbours in coarse blocks; they are compared in all pixels. Thumbnails of one plain colour are left
-    out, because they all look the same.
+    Candidates are nearest neighbours in the sums of coarse blocks. Candidates are then compared in all pixels.
+    Thumbnails of a single colour are left out, because they all look the same.
 
     Args:
         paths: path of each image.
         thumbnails: uint8 ``[N, C, H, W]``, one for each path.
-        exact: exact duplicates; the first of each group represents the group.
+        exact: groups of identical files. Only the first path of each group is compared.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -60,7 +60,7 @@ def near_duplicates(paths: Sequence[str], thumbnails: NDArray[np.uint8], exact: 
     if len(compared) < 2:
         return ()
     unit = flat[compared] / lengths[compared, None]
-    # Sums over blocks, scaled to be orthonormal: distances between them never exceed distances between pixels.
+    # Sums over blocks, scaled to be orthonormal. Their distances never exceed the distances between pixels.
     channels, height, width = thumbnails.shape[1:]
     blocks = unit.reshape(-1, channels, BLOCKS, height // BLOCKS, BLOCKS, width // BLOCKS).sum(axis=(1, 3, 5))
     projected = blocks.reshape(len(compared), -1) / (flat.shape[1] / BLOCKS**2) ** 0.5

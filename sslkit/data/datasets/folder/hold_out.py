@@ -1,7 +1,7 @@
-"""Test split that is cut from the class folders of the training images.
+"""Test split that is held out from the class folders of the training images.
 
-The same fraction of each class is held out. Files with the same bytes stay together, and those of several classes stay
-in training. The choice depends on paths and seed only, so an added image moves few others.
+The same fraction of each class is held out. Identical files stay together. Identical files in more than one class stay
+in the training split. The choice depends only on paths and seed, so adding an image moves few other images.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ def hold_out(scan: FolderScan, fraction: float, seed: int, duplicates: Duplicate
     A class of at least two different images has at least one image in each split.
 
     Args:
-        scan: the folder; all its training images are in class folders.
+        scan: scan of a folder whose training images are all in class folders.
         fraction: fraction of each class to hold out, in (0, 1).
-        seed: another seed holds out other images.
-        duplicates: paths of files with the same bytes.
+        seed: a different seed holds out different images.
+        duplicates: groups of identical files.
 
     Raises:
-        DataError: there is a test folder already, or no image can be held out.
+        DataError: the folder already has a test split, or no image can be held out.
     """
     if "test" in scan.files:
         raise DataError(
@@ -57,7 +57,7 @@ def hold_out(scan: FolderScan, fraction: float, seed: int, duplicates: Duplicate
 
 
 def _members_by_class(class_of: dict[str, str], duplicates: DuplicateGroups) -> dict[str, list[tuple[str, ...]]]:
-    """Return the images of each class, those with the same bytes together; without images of several classes."""
+    """Return the images of each class as groups of identical files, without files that are in more than one class."""
     units: dict[str, list[tuple[str, ...]]] = defaultdict(list)
     grouped: set[str] = set()
     for group in duplicates:

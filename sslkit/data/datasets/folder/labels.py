@@ -1,8 +1,8 @@
 """Labels of an image folder, read from the names of its sub-folders.
 
-Unlabelled collections often have a folder per image, one folder for all images, or sub-folders of another meaning. Read
-as classes, these give meaningless labels. So ``auto`` reads folders as classes only if hardly anything else can be
-meant, and gives the reason of its decision for each split.
+Unlabelled collections often have a folder per image, one folder for all images, or sub-folders with a different
+meaning. Such folders give meaningless labels. Therefore ``auto`` reads folders as classes only in unambiguous layouts,
+and gives the reason for its decision for each split.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sslkit.errors import DataError
 LabelMode = Literal["auto", "folders", "none"]
 
 LISTED = 5
-"""Names that a message lists; the others are counted."""
+"""Maximum number of names in a message. The others are only counted."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class FolderLabels:
 
     Attributes:
         class_names: sorted class names; empty if no split has labels.
-        by_split: class index of each image, for splits with labels.
+        by_split: class index of each image, for each split with labels.
         reasons: for each split, whether it has labels and why.
     """
 
@@ -38,7 +38,7 @@ class FolderLabels:
 
 
 def read_labels(scan: FolderScan, mode: LabelMode) -> FolderLabels:
-    """Read the labels of every split, as the option ``labels`` says.
+    """Read the labels of every split. ``mode`` is the option ``labels`` of the data set.
 
     Raises:
         DataError: the mode is ``folders`` and an image is not in a class folder, or a split has classes that the
@@ -67,7 +67,10 @@ def read_labels(scan: FolderScan, mode: LabelMode) -> FolderLabels:
 
 
 def may_be_classes(scan: FolderScan) -> bool:
-    """Return whether a folder without splits has the layout ``<class>/<file>``, with several images in each class."""
+    """Return whether a folder without splits has the layout ``<class>/<file>``.
+
+    Each class must have at least two images.
+    """
     if scan.split_folders != {"train": ""}:
         return False
     paths = scan.paths_in_split("train")
@@ -78,7 +81,7 @@ def may_be_classes(scan: FolderScan) -> bool:
 def _why_unlabelled(
     scan: FolderScan, split: str, paths: Sequence[PurePosixPath], mode: LabelMode, train_labelled: bool
 ) -> str:
-    """Return why these paths are not read as ``class/file``; empty if they are."""
+    """Return the reason why a split has no labels; empty if its paths are read as ``class/file``."""
     if mode == "none":
         return "labels = 'none'"
     if mode == "folders":
@@ -94,7 +97,7 @@ def _why_unlabelled(
         return "there are no train and test folders" + hint * any(len(path.parts) > 1 for path in paths)
     if misplaced := sum(len(path.parts) != 2 for path in paths):
         return f"{misplaced} of {len(paths)} images are not in {scan.split_folders[split]}/<class>/<file>"
-    if train_labelled:  # so the folders of this split are classes, even if there is only one
+    if train_labelled:  # therefore the folders of this split are classes, even a single folder
         return ""
     if len(classes) == 1:
         return f"all images are in one folder, {classes.pop()!r}"

@@ -1,4 +1,4 @@
-"""Sentences about how an image folder was read, which are printed when a training starts."""
+"""Sentences about how an image folder was read. Training prints them at the start."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sslkit.data.datasets.folder.scan import FolderScan, describe_ignored, print
 from sslkit.data.value_range import TOP, Extent, ValueRange, suggest_range
 
 MAX_BROKEN = 100
-"""Broken files that are listed; the others are counted, and listed in the run's record."""
+"""Maximum number of broken files to list. All broken files are in the run's ``provenance.json``."""
 
 MAX_GROUPS = 3
-"""Groups of identical files that are listed; the others are counted."""
+"""Maximum number of groups of identical files to list. The others are only counted."""
 
 
 def describe_broken(index: DecodedIndex, total: int, limit: float) -> list[str]:
-    """Return the broken files, if there are any."""
+    """Return lines about broken files; empty if there are none."""
     if not index.broken:
         return []
     allowed = f"broken_limit = {limit:g} allows it"
@@ -30,7 +30,7 @@ def describe_broken(index: DecodedIndex, total: int, limit: float) -> list[str]:
 
 
 def describe_files(scan: FolderScan, index: DecodedIndex) -> list[str]:
-    """Return which files are not read, and which images are converted."""
+    """Return sentences about files that are not read and images that are converted."""
     notes = []
     if index.converted:
         counts = ", ".join(f"{count} {kind}" for kind, count in index.converted.items())
@@ -46,7 +46,10 @@ def describe_files(scan: FolderScan, index: DecodedIndex) -> list[str]:
 
 
 def describe_values(extents: Sequence[Extent], value_range: Literal["dtype"] | ValueRange) -> list[str]:
-    """Return how images of more than 8 bits are scaled to 8, and a better range if they lose most of their levels."""
+    """Return sentences about how images of more than 8 bits are scaled.
+
+    If most levels are lost, a warning suggests a better ``value_range``.
+    """
     if value_range != "dtype":
         if not extents:
             return ["value_range has no effect: no image has more than 8 bits"]
@@ -63,23 +66,23 @@ def describe_values(extents: Sequence[Extent], value_range: Literal["dtype"] | V
 
 
 def format_range(value_range: ValueRange) -> str:
-    """Return a value range as TOML."""
+    """Format a value range as TOML."""
     low, high = value_range
     return f"[{low:g}, {high:g}]" if max(abs(low), abs(high)) < 1e6 else f"[{low!r}, {high!r}]"
 
 
 def describe_duplicates(groups: DuplicateGroups, scan: FolderScan, labels: FolderLabels) -> list[str]:
-    """Return identical files that are in several splits, or have several labels."""
+    """Return warnings about identical files in more than one split, or with more than one label."""
     notes = []
     if leaking := across_splits(groups, scan):
         where = " and ".join(scan.files)
         notes.append(
-            f"warning: {_count(leaking)} in several of {where}, so results on them are too good: {_list(leaking)}. "
-            "Remove all but one of each"
+            f"warning: {_count(leaking)} in more than one of {where}, so results on them are too good: "
+            f"{_list(leaking)}. Remove all but one of each"
         )
     if conflicting := across_classes(groups, scan, labels):
         notes.append(
-            f"warning: {_count(conflicting)} in several classes, so their labels contradict each other: "
+            f"warning: {_count(conflicting)} in more than one class, so their labels contradict each other: "
             f"{_list(conflicting)}. Keep one of each"
         )
     return notes

@@ -1,11 +1,11 @@
-"""Scan of an image folder: finds the files of each split without opening any.
+"""Find the image files of each split of a folder, without opening any file.
 
-A folder with a sub-folder ``train`` has splits; ``split_folders`` describes their names. Its other sub-folders and
-files are not read. In any other folder, all images belong to ``train``.
+A folder with a sub-folder ``train`` has splits; the module ``split_folders`` describes their names. All other
+sub-folders and files of such a folder are not read. In any other folder, all images belong to the split ``train``.
 
 Files are images by extension. Hidden files and folders (leading dot) are ignored. Links to files are read like files.
-Links to folders are followed, except links to a parent folder. In a split, a folder is read once: by its own path, or
-else by the first link to it.
+Links to folders are followed, except links to a parent folder. In a split, each folder is read once: through its own
+path, or through the first link if its own path is outside.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from sslkit.errors import DataError
 from sslkit.recipe.document import BACKSLASH_HINT
 
 HIDDEN = "hidden"
-"""Key of hidden files and folders among the ignored ones."""
+"""Key for hidden files and folders in ``FolderScan.ignored``."""
 
 REPEATED = "links to folders that are read already"
-"""Key of these links among the ignored files."""
+"""Key for repeated links in ``FolderScan.ignored``."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A file with an image's extension.
+    """A file whose extension is that of an image.
 
     Attributes:
         path: path relative to the root, with forward slashes.
@@ -44,15 +44,15 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class FolderScan:
-    """Image files of a folder, by split.
+    """Image files of a folder, grouped by split.
 
     Attributes:
         root: the folder.
         split_folders: sub-folder of each split; ``""`` for ``train`` if there are no split folders.
         files: image files of each split, sorted by path.
-        ignored: number of ignored files by extension, ``HIDDEN`` or ``REPEATED``.
-        unread_folders: sub-folders next to the split folders.
-        unread_images: number of images next to the split folders.
+        ignored: number of ignored files, keyed by extension, ``HIDDEN`` or ``REPEATED``.
+        unread_folders: sub-folders next to the split folders, which are not read.
+        unread_images: number of images next to the split folders, which are not read.
     """
 
     root: Path
@@ -64,7 +64,7 @@ class FolderScan:
 
     @property
     def all_files(self) -> tuple[ImageFile, ...]:
-        """Image files of all splits, one split after the other."""
+        """Image files of all splits, in order of splits."""
         return tuple(file for files in self.files.values() for file in files)
 
     def paths_in_split(self, split: str) -> list[PurePosixPath]:
@@ -74,12 +74,12 @@ class FolderScan:
 
 
 def printable(name: str) -> str:
-    """Return a file name in which control characters, such as line breaks, are escaped."""
+    """Escape control characters in a file name, such as line breaks."""
     return name if name.isprintable() else ascii(name)
 
 
 def find_images(path: Path) -> tuple[Path, tuple[ImageFile, ...]]:
-    """Return a folder and all images below it, ignoring splits; for a single file, its folder and the file.
+    """Return a folder and all images below it, whatever their split. For a single file, return its folder and the file.
 
     Raises:
         DataError: the path does not exist, the folder cannot be listed, or it has no images.
@@ -100,7 +100,7 @@ def find_images(path: Path) -> tuple[Path, tuple[ImageFile, ...]]:
 
 
 def scan_folder(root: Path) -> FolderScan:
-    """Find the images below ``root``, by split.
+    """Find the images of each split below ``root``.
 
     Raises:
         DataError: the folder does not exist or cannot be listed, has splits but no ``train``, or a split has no images.
@@ -147,7 +147,7 @@ def _no_images(folder: Path, ignored: Mapping[str, int]) -> DataError:
 
 
 def describe_ignored(ignored: Mapping[str, int]) -> str:
-    """Return the number of ignored files of each kind; empty without any."""
+    """Return a text with the number of ignored files of each kind; empty if no file is ignored."""
     counts = []
     for kind, count in sorted(ignored.items()):
         name = UNREADABLE_EXTENSIONS.get(kind)
@@ -172,7 +172,7 @@ def _images(root: Path, folder: str, ignored: Counter[str]) -> tuple[ImageFile, 
 
 
 class _Walk:
-    """Walk through folders; links to folders wait until all real folders are read, so that these come first."""
+    """Recursive search for images. Links to folders are collected in ``links`` and read after all real folders."""
 
     def __init__(self, ignored: Counter[str], seen: set[Path]) -> None:
         self.ignored = ignored
@@ -181,7 +181,7 @@ class _Walk:
         self.links: list[tuple[str, Path]] = []
 
     def read(self, folder: Path, real: Path, prefix: str) -> None:
-        """Read a folder, whose resolved path is ``real``; ``prefix`` is its path below the root."""
+        """Read a folder with the resolved path ``real`` and the path ``prefix`` below the root."""
         with os.scandir(folder) as entries:
             for entry in entries:
                 suffix = _extension(entry.name)

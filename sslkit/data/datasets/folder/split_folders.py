@@ -1,8 +1,9 @@
-"""Sub-folders that are the splits of an image folder, recognised by their usual names.
+"""Recognise the sub-folders that are splits of an image folder by their usual names.
 
-Capitals, digits, separators and words such as ``set`` or ``images`` do not matter: ``Train``, ``training_set`` and
-``train2017`` are all ``train``. Such a folder may also be an ordinary class (a vehicle, an activity): unless it is
-called ``train`` exactly, it counts only if it is the only folder, or if another split is next to it.
+Capitals, digits, separators and words such as ``set`` or ``images`` are ignored: ``Train``, ``training_set`` and
+``train2017`` all mean ``train``. A folder with such a name can also be a class, such as the vehicle "train". Therefore
+only the exact name ``train`` always counts. Other spellings count if there is no other folder, or if there is a second
+split.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
 """Usual names of each split's folder."""
 
 NAMES_NEXT_TO_TRAIN = ("valid", "dev")
-"""Names that count only next to a training folder, because they may be classes."""
+"""Names that count as a split only next to a training folder, because they may be classes."""
 
 FILLERS = ("set", "data", "dataset", "split", "image", "images", "img", "imgs")
-"""Words that do not change the split that a name denotes."""
+"""Words to ignore in the name of a folder."""
 
 
 def find_split_folders(root: Path, names: Sequence[str]) -> dict[str, str]:
-    """Return the folder of each split among the sub-folders of ``root``; empty if they are not splits.
+    """Return the folder of each split. ``names`` are the sub-folders of ``root``. Empty if there are no splits.
 
     Raises:
         DataError: a split has two folders, there is no training folder, or names only resemble those of splits.
@@ -57,7 +58,7 @@ def find_split_folders(root: Path, names: Sequence[str]) -> dict[str, str]:
 
 
 def _check_resembling(root: Path, names: Sequence[str], evaluated: Sequence[str]) -> None:
-    """Refuse folders such as ``seg_train`` and ``seg_test``: test images must not be trained on."""
+    """Raise a ``DataError`` for names such as ``seg_train`` and ``seg_test``, to keep test images out of training."""
 
     def resembling(*splits: str) -> list[str]:
         words = {word for split in splits for word in SPLIT_NAMES[split] if word not in NAMES_NEXT_TO_TRAIN}

@@ -1,4 +1,4 @@
-"""Survey of an image folder: the facts that ``sslkit init`` proposes a recipe from."""
+"""Survey of an image folder: facts from which ``sslkit init`` derives a recipe."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from sslkit.data.unreadable_images import UnreadableImageError
 from sslkit.data.value_range import TOP, Extent, merge_extents, rescale, suggest_range
 
 MAX_OPENED = 20_000
-"""Images that are opened unless all are requested, evenly spaced over the folder."""
+"""Maximum number of images to open, evenly spaced over the folder, unless all are requested."""
 
 THUMBNAIL_SIDE = 16
 """Side of a thumbnail in pixels."""
 
 COLOUR_THRESHOLD = 8
-"""Difference between the channels of a pixel, in levels of 255, above which an image has colour."""
+"""An image has colour if the channels of a pixel differ by more than this, in levels of 255."""
 
 BACKGROUND_TOLERANCE = 12
 """Largest difference between the edges of images on the same background, in levels of 255."""
@@ -44,17 +44,17 @@ class FolderSurvey:
     """Facts about an image folder.
 
     Attributes:
-        scan: its files.
+        scan: files of the folder.
         labels: labels read from its sub-folders.
         opened: number of images that were opened.
-        broken: reason for each broken file among those opened, by path.
+        broken: reason for each broken file among the opened files, keyed by path.
         sizes: number of images of each size ``(H, W)``.
-        converted: number of images that are not plain RGB, by kind.
+        converted: number of images that are not plain RGB, keyed by kind of conversion.
         colour_share: share of the images with any colour, in [0, 1].
         background_level: level, 0 to 255, of the edges of nearly all images; None if they have no common level.
-        extents: extents of the values of images of more than 8 bits, by kind of values.
-        exact_duplicates: paths of files with the same bytes, among all.
-        near_duplicates: paths of images that look the same but differ in bytes, among those opened.
+        extents: value range of the images of more than 8 bits, for each kind of values.
+        exact_duplicates: groups of identical files among all files.
+        near_duplicates: groups of images that look the same but differ in bytes, among the opened files.
     """
 
     scan: FolderScan
@@ -71,12 +71,12 @@ class FolderSurvey:
 
     @property
     def images(self) -> int:
-        """Number of readable training images; an estimate if not all were opened."""
+        """Number of readable training images; an estimate if not all images were opened."""
         return round(len(self.scan.files["train"]) * (1 - self.broken_share))
 
     @property
     def broken_share(self) -> float:
-        """Share of broken files among those opened, in [0, 1]."""
+        """Share of broken files among the opened files, in [0, 1]."""
         return len(self.broken) / self.opened
 
     @property
@@ -96,11 +96,11 @@ def survey_folder(
     Args:
         root: the folder.
         every: open every image instead of at most ``MAX_OPENED``.
-        labels: which sub-folders are classes.
+        labels: the option ``labels`` of the data set.
         hold_out_fraction: fraction of each class to hold out as test images.
 
     Raises:
-        DataError: there are no images, or none that can be read.
+        DataError: there are no images, or no image can be read.
     """
     scan = scan_folder(root)
     read = read_labels(scan, labels)
