@@ -1,6 +1,6 @@
-"""Write docs/commands.md, the help of every command, from the commands themselves.
+"""Write docs/commands.md, which lists the help of all commands, from the commands of the Typer app.
 
-python docs/make_commands.py
+    python docs/make_commands.py
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ HEAD = """\
 
     sslkit COMMAND --help
 
-prints the same text as this page. A run is named by its folder, `NAME/ID`, `NAME` or `ID`; `latest` is the newest run.
+prints the help of a command. This page lists the help of all commands.
+
+A RUN is the path of a run folder, `NAME/ID`, `NAME` or `ID`. `latest` is the newest run.
 
 | Exit code | Meaning |
 | --- | --- |
@@ -30,23 +32,23 @@ prints the same text as this page. A run is named by its folder, `NAME/ID`, `NAM
 | 1 | failure |
 | 2 | wrong input |
 | 3 | `sslkit plugins check` could not check a component |
-| 130 | interrupted by Ctrl-C |
-| 141 | the reader of a pipe ended first, as in `sslkit … \\| head` |
+| 130 | the user pressed Ctrl-C |
+| 141 | the reader of a pipe exited before the command, as in `sslkit … \\| head` |
 
-`sslkit --install-completion` lets the shell complete commands, runs, recipes and components.
+`sslkit --install-completion` installs shell completion for commands, runs, recipes and components.
 
 <!-- Written by `python docs/make_commands.py`; edit the commands instead. -->
 """
-"""Top of the page."""
+"""Markdown text at the top of the page."""
 
 
 def page() -> str:
-    """Return the page as Markdown."""
+    """Return the complete page as Markdown text."""
     return "\n".join([HEAD, *_commands(app, "sslkit")])
 
 
 def _commands(commands: Typer, name: str) -> Iterator[str]:
-    """Yield a section for each command, then those of the command groups."""
+    """Yield a section for each command, then the sections of each command group."""
     for command in commands.registered_commands:
         assert command.callback is not None
         yield _section(command.callback, f"{name} {command.name or command.callback.__name__}")
@@ -56,7 +58,7 @@ def _commands(commands: Typer, name: str) -> Iterator[str]:
 
 
 def _section(callback: Callable[..., Any], name: str) -> str:
-    """Return the section of a command: its help and a table of its parameters."""
+    """Return the section of a command: its help text and a table of its parameters."""
     hints = get_type_hints(callback, include_extras=True)
     rows = [
         _row(parameter.name, *get_args(hints[parameter.name]), required=parameter.default is parameter.empty)
@@ -73,14 +75,14 @@ def _row(name: str, takes: Any, info: Any, *, required: bool) -> str:
     if isinstance(info, ArgumentInfo):
         shown = (info.metavar or name.upper()).replace("|", "\\|")
         return f"| `{shown if required else f'[{shown}]'}` | | {meaning} |"
-    # Inside Annotated, typer keeps the first name where the default would be.
+    # For options inside Annotated, typer stores the first option name in the field ``default``.
     names = [info.default, *(info.param_decls or ())] if isinstance(info.default, str) else [f"--{name}"]
     options = ", ".join(f"`{option}`" for option in names)
     return f"| {options} | {_value(name, takes, info.metavar)} | {meaning}{' Required.' if required else ''} |"
 
 
 def _value(name: str, takes: Any, metavar: str | None) -> str:
-    """Return what an option takes: nothing for a flag, its choices, or the name of its value."""
+    """Return the table cell for an option's value: empty for a flag, else its choices or the name of its value."""
     if takes is bool:
         return ""
     choices = list(_choices(takes))

@@ -2,8 +2,8 @@
 
     python docs/make_pictures.py RUN TERMINAL
 
-RUN is the run folder. TERMINAL is a text file with ANSI colours, captured from a terminal of 100 columns during
-`sslkit train recipes/quickstart.toml` (`tmux capture-pane -ep`).
+RUN is the run folder. TERMINAL is a text file with ANSI colours: the output of `sslkit train recipes/quickstart.toml` in
+a terminal of 100 columns, captured by `tmux capture-pane -ep`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,17 @@ from sslkit.runs.run import Run
 
 IMAGES = Path(__file__).parent / "images"
 COLUMNS = 24
-"""Images in a row."""
+"""Number of images in each row of the class picture."""
 
 SIDE = 32
-"""Side of an image in pixels."""
+"""Side of each digit in the class picture, in pixels."""
 
 
 def draw_classes(run: Run, path: Path) -> None:
-    """Draw a row of test images for each discovered class, evenly spaced from the most to the least confident."""
+    """Write a PNG file with one row of test images per discovered class.
+
+    The images of a row are evenly spaced between the most and the least confident image of the class.
+    """
     subject = RunSubject(run, "cpu")
     images = subject.split("test").images
     logits = subject.features("test").logits
@@ -48,7 +51,7 @@ def draw_classes(run: Run, path: Path) -> None:
 
 
 def draw_terminal(text: Path, path: Path) -> None:
-    """Draw a captured terminal as SVG."""
+    """Convert captured terminal output to an SVG file."""
     console = Console(record=True, width=100, file=io.StringIO())
     console.print(Text.from_ansi(text.read_text().rstrip()))
     console.save_svg(str(path), title="sslkit train recipes/quickstart.toml")

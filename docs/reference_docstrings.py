@@ -1,6 +1,7 @@
 """griffe extension that adapts docstrings to the reference pages.
 
-Code blocks after ``::`` become fenced Markdown blocks, and each test class of ``sslkit.testing`` lists its tests.
+Converts code blocks after ``::`` to fenced Markdown blocks, and appends the list of tests to the docstring of each test
+class in ``sslkit.testing``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ CODE_BLOCK = re.compile(r"::\n\n((?: {4}.*(?:\n|\Z)|\n)+)")
 
 
 class ReferenceDocstrings(griffe.Extension):
-    """Rewrites each docstring once its package is loaded."""
+    """Extension that rewrites each docstring when griffe has loaded its object."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         if obj.docstring is None:
