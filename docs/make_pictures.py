@@ -2,8 +2,8 @@
 
     python docs/make_pictures.py RUN TERMINAL
 
-RUN is the run folder. TERMINAL is a text file with ANSI colours: the output of `sslkit train recipes/quickstart.toml` in
-a terminal of 100 columns, captured by `tmux capture-pane -ep`.
+RUN is the run folder. TERMINAL is a text file with ANSI colours. It contains the output of
+`sslkit train recipes/quickstart.toml` in a terminal of 100 columns, captured by `tmux capture-pane -ep`.
 """
 
 from __future__ import annotations
