@@ -1,6 +1,6 @@
 """Write docs/commands.md, which lists the help of all commands, from the commands of the Typer app.
 
-    python docs/make_commands.py
+Run ``python docs/make_commands.py`` after changing the help of a command.
 """
 
 from __future__ import annotations
