@@ -65,7 +65,7 @@ def measure_interleaved(measures: Mapping[str, Callable[[], Result]], rounds: in
 
 
 def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> dict[str, Any]:
-    """Return the ratio of two results within each round, and the median of these ratios."""
+    """Return the ratio of two measurements in each round, and the median of these ratios."""
     ratios = [a / b for a, b in zip(numerators, denominators, strict=True)]
     return {"median": median(ratios), "rounds": ratios}
 

@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def hash_variant(recipe: Path, screen: dict[str, Any], name: str) -> str:
-    """Return a hash of all settings of the screen and the recipe that change the results of a variant."""
+    """Return a hash of all settings that influence the results of a variant."""
     resolved = load_recipe(recipe, screen["settings"]).to_toml()
     parts = [resolved, screen["seed"], screen["variants"][name], screen.get("finetune")]
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=6).hexdigest()

@@ -105,7 +105,7 @@ def fraction_table(records: dict[str, dict[str, Any]]) -> Table:
 
 
 def top1_cell(metrics: dict[str, float]) -> str:
-    """Format mean and standard deviation in percent; return an empty string if there is no value."""
+    """Format the top-1 accuracy in percent, with its standard deviation; return an empty string if it is missing."""
     if "top1" not in metrics:
         return ""
     deviation = f" ± {100 * metrics['top1_std']:.1f}" if "top1_std" in metrics else ""

@@ -174,7 +174,7 @@ def mean_and_deviation(values: list[float]) -> dict[str, float | None]:
 
 
 def format_summary(summary: dict[str, float | None]) -> str:
-    """Format a mean and its standard deviation."""
+    """Format a mean and its standard deviation as text for the table."""
     deviation = "" if summary["std"] is None else f" ± {summary['std']:.3f}"
     return f"{summary['mean']:.3f}{deviation}"
 

@@ -60,7 +60,7 @@ CROPS = {"2x32": ((32,), (2,)), "multi": ((32, 18), (2, 6))}
 """Sizes in pixels and numbers of the crops, keyed by the value of ``--crops``."""
 
 SCALES = ((0.2, 1.0), (0.05, 0.2))
-"""Range of the crop area as a fraction of the image area, keyed by the crop size in pixels."""
+"""Range of the crop area as a fraction of the image area, one range per crop size."""
 
 COLOUR = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1}
 """Strengths of the colour jitter. All loops use the defaults of sslkit's view policy ``crops``, without blur."""
@@ -85,7 +85,7 @@ class NoiseImages:
 
 
 def build_network(stem: str) -> Any:
-    """Return backbone, projection head and prototypes."""
+    """Return a network with backbone, projection head and prototypes."""
     import torchvision
     from lightly.models.modules.heads import SwaVProjectionHead, SwaVPrototypes
     from torch import nn

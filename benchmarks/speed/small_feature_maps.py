@@ -80,7 +80,7 @@ def time_weight_gradient(shape: Shape, dtype: torch.dtype, batch: int, context: 
 def time_network(
     network: sslkit.Backbone, images: Tensor, bfloat16: bool, context: AbstractContextManager[Any]
 ) -> float:
-    """Return the duration of a forward and backward pass in seconds."""
+    """Return the duration of a network's forward and backward pass in seconds."""
 
     def run() -> None:
         with context, torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
@@ -92,7 +92,7 @@ def time_network(
 
 
 def compare(measure: Callable[[AbstractContextManager[Any]], float], rounds: int) -> dict[str, Any]:
-    """Return the duration with each kind of gradient in seconds, and the speed-up by matrix products."""
+    """Return the durations with torch's and sslkit's gradients in seconds, and the speed-up by sslkit's gradients."""
     contexts: dict[str, AbstractContextManager[Any]] = {
         "torch": nullcontext(),
         "products": small_feature_maps.SmallFeatureMaps(),
