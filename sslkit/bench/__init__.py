@@ -1,1 +1,1 @@
-"""Benchmark of a recipe's training against its bare backbone (``sslkit bench``)."""
+"""Compare the training speed of a recipe with that of its backbone alone (``sslkit bench``)."""

@@ -1,9 +1,9 @@
-"""How close a recipe's training comes to the speed of its bare backbone on this machine, and what takes the difference.
+"""Compare the training speed of a recipe with that of its backbone alone, and measure the cost of each other part.
 
-The ceiling is the backbone's forward and backward pass and the optimizer step on precomputed views, in the precision
-and memory order of the training. It is compared with the training itself, including Lightning, logging, views and
-data. The stages of ``STAGES`` are in between and add one part each, so differences between them are the cost of a part.
-One process measures all in turns, so a machine that slows down affects all of them.
+The ceiling is the speed of the backbone's forward and backward pass and the optimizer step on precomputed views, in the
+precision and memory order of training. It is compared with complete training steps, including Lightning, logging, views
+and data. Each stage of ``STAGES`` adds one part to the previous stage, so that the difference of their times is the
+cost of this part. One process measures all stages in turns, so that a slowdown of the machine affects all of them.
 """
 
 from __future__ import annotations
@@ -30,29 +30,35 @@ from sslkit.training.fit import fit
 from sslkit.training.preparation import prepare
 
 MANY_EPOCHS = 1_000_000
-"""Epochs of the measured training: it neither ends nor saves a checkpoint before the measurement is complete."""
+"""Number of epochs, so large that training neither ends nor saves a checkpoint during the measurement."""
 
 WARM_UP_STEPS = 3
-"""Steps of the training and of each stage before the measurement."""
+"""Number of steps of training and of each stage before the measurement."""
 
 
 class MeasurementComplete(BaseException):
-    """Raised to stop the training once everything is measured."""
+    """Exception that stops training when the measurement is complete."""
 
 
 def bench(recipe: Recipe, rounds: int, seconds: float, reporter: Reporter | None = None) -> dict[str, Any]:
-    """Train a recipe for a while, in turns with its stages, and compare their speeds.
+    """Run training and its stages in turns, and compare their speeds.
 
     Args:
-        recipe: a checked recipe. One process trains it, and no validation metrics or checkpoints are due meanwhile.
-        rounds: number of turns of the training and of each stage.
-        seconds: target length of a turn; a turn has at least one step.
-        reporter: receives messages about choices.
+        recipe: a checked recipe, trained in one process, without validation metrics and checkpoints.
+        rounds: number of turns of training and of each stage.
+        seconds: approximate length of a turn; a turn has at least one step.
+        reporter: receives messages about the chosen hardware and warnings.
 
     Returns:
-        ``images_per_second`` of ceiling and training and their ``ratio``, at most 1 (medians over the rounds),
-        ``ratios`` of the rounds, which noise can take above 1, ``seconds_per_step`` by stage, ``cost`` and ``share`` of
-        a step by part, ``bottleneck``, ``advice`` and ``protocol``.
+        Mapping with these keys:
+
+        - ``images_per_second``: of the ceiling and of training, as medians over rounds
+        - ``ratio``: training speed divided by the ceiling, median over rounds, at most 1
+        - ``ratios``: the ratio in each round, which noise can raise above 1
+        - ``seconds_per_step``: of each stage and of training
+        - ``cost`` and ``share``: seconds of each part in a step, and fraction of the step
+        - ``bottleneck`` and ``advice``: the part that limits training, and how to make it faster
+        - ``protocol``: settings of the measurement
     """
     hardware, assembly, processes = prepare(without_end(recipe), reporter or Reporter())
     measurement = _Measurement(StageRunner(assembly, hardware), rounds, seconds)
@@ -61,7 +67,7 @@ def bench(recipe: Recipe, rounds: int, seconds: float, reporter: Reporter | None
 
 
 def train_until_complete(assembly: Assembly, hardware: Hardware, processes: Processes, reporter: Reporter) -> None:
-    """Train in a temporary run folder until the reporter raises ``MeasurementComplete``."""
+    """Train in a temporary run folder until ``reporter`` raises ``MeasurementComplete``."""
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(Path(folder), "bench")
         run.provenance.write_text("{}")
@@ -71,7 +77,7 @@ def train_until_complete(assembly: Assembly, hardware: Hardware, processes: Proc
 
 
 def without_end(recipe: Recipe) -> Recipe:
-    """Return the recipe for one process, without an end, checkpoints or monitors."""
+    """Return the recipe for one process, with an unlimited length and without checkpoints and monitors."""
     changes = {"epochs": MANY_EPOCHS, "checkpoint_every": f"{MANY_EPOCHS} epochs", "devices": 1, "nodes": 1}
     return replace(
         recipe,
@@ -81,7 +87,7 @@ def without_end(recipe: Recipe) -> Recipe:
 
 
 class _Measurement(Reporter):
-    """Reporter that interrupts the training for a turn of each stage, and stops it after the last round."""
+    """Reporter that runs a turn of each stage between training steps, and stops training after the last round."""
 
     def __init__(self, stages: StageRunner, rounds: int, seconds: float) -> None:
         self.stages, self.rounds, self.seconds = stages, rounds, seconds
@@ -114,7 +120,7 @@ class _Measurement(Reporter):
         self.started = time.perf_counter()
 
     def _time(self, stage: str, steps: int) -> float:
-        """Return the seconds per step of a stage."""
+        """Run steps of a stage and return the seconds per step."""
         self.stages.synchronize()
         started = time.perf_counter()
         for _ in range(steps):

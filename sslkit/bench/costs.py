@@ -1,4 +1,4 @@
-"""What each part of a training step costs, and which part limits the training."""
+"""Cost of each part of a training step, and the part that limits training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from statistics import median
 from sslkit.bench.stages import STAGES
 
 END_TO_END = "end_to_end"
-"""Name of the training itself, next to the names of the stages."""
+"""Name of complete training, used like the name of a stage."""
 
 ADVICE = {
     "model": "the backbone itself: take a smaller one, smaller or fewer views, or train.compile = true",
@@ -16,17 +16,17 @@ ADVICE = {
     "data": "fetching the images: smaller ones may fit into memory, where they are fetched fastest",
     "logging": "the work around a step: take a larger train.batch_size or monitor.log_every_steps",
 }
-"""Remedy for each bottleneck."""
+"""Mapping from bottleneck to advice."""
 
 NEAR_CEILING = 0.9
-"""Share of the ceiling from which on the model itself is the bottleneck."""
+"""Ratio of training speed and ceiling from which the model is the bottleneck."""
 
 
 def costs(times: dict[str, list[float]]) -> dict[str, float]:
-    """Return the seconds that each part adds to a step: the median over the rounds, at least 0.
+    """Return the seconds that each part adds to a step, as median over rounds, at least 0.
 
     Args:
-        times: seconds per step in each round, by stage and for ``end_to_end``.
+        times: mapping from stage, or ``end_to_end``, to the seconds per step in each round.
     """
     parts = zip(("heads and losses", "views", "data", "logging"), STAGES, (*STAGES[1:], END_TO_END), strict=True)
     added = {
@@ -37,23 +37,23 @@ def costs(times: dict[str, list[float]]) -> dict[str, float]:
 
 
 def shares(cost: dict[str, float], step: float) -> dict[str, float]:
-    """Return the share of each part in a step; together at most 1.
+    """Return the fraction of a step that each part takes. The fractions sum to at most 1.
 
     Args:
-        cost: seconds per step by part.
-        step: seconds per step of the training. The parts are measured one by one and can sum to more; then the shares
-            are those of this sum.
+        cost: mapping from part to seconds per step.
+        step: seconds per step of training. If the costs sum to more, because they are measured separately, fractions
+            are relative to their sum.
     """
     total = max(step, sum(cost.values()))
     return {part: seconds / total for part, seconds in cost.items()}
 
 
 def find_bottleneck(ratio: float, cost: dict[str, float]) -> str:
-    """Return the part that limits a training: the model near the ceiling, else the costliest other part.
+    """Return the part that limits training: the model if training is near the ceiling, else the slowest other part.
 
     Args:
-        ratio: the training's speed as a share of the ceiling.
-        cost: seconds per step by part.
+        ratio: training speed divided by the ceiling.
+        cost: mapping from part to seconds per step.
     """
     if ratio >= NEAR_CEILING:
         return "model"

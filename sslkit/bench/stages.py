@@ -1,4 +1,4 @@
-"""Steps of training with only some of its parts, from the bare backbone to everything but Lightning's loop."""
+"""Training steps with only some parts: from the backbone alone to everything except Lightning's loop."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from sslkit.optimizers.parameter_groups import parameter_groups
 from sslkit.training.learner import Learner
 
 STAGES = ("backbone", "model", "views", "data")
-"""The backbone alone; then added one by one: heads and losses, making the views, fetching the images."""
+"""Names of the stages: the backbone alone; plus heads and losses; plus making views; plus fetching images."""
 
 
 class StageRunner:
-    """Runs steps of each stage on a copy of an assembly's network.
+    """Runner of single steps of each stage, on a copy of the assembly's network.
 
-    The steps of each stage count from 0, as in a training: frozen prototypes, or a loss that starts later, change after
-    the same number of steps.
+    Each stage counts its steps from 0, so that frozen prototypes and losses with a start epoch change after the same
+    number of steps as in training.
     """
 
     def __init__(self, assembly: Assembly, hardware: Hardware) -> None:
@@ -40,7 +40,7 @@ class StageRunner:
         self.images, self.indices = next(self.batches)
         self.views = self.learner.make_views(self.images, step=0)
         self.steps = Counter[str]()
-        """Steps taken of each stage."""
+        """Number of steps taken in each stage."""
 
     def _fetch(self) -> Iterator[tuple[Tensor, Tensor]]:
         while True:
@@ -48,7 +48,7 @@ class StageRunner:
                 yield images.to(self.device, non_blocking=True), indices.to(self.device, non_blocking=True)
 
     def step(self, stage: str) -> None:
-        """Run one step of a stage; parts that the stage leaves out reuse the first batch."""
+        """Run one step of a stage. A stage without fresh images or views reuses those of the first batch."""
         step = self.steps[stage]
         self.steps[stage] += 1
         images, indices = next(self.batches) if stage == "data" else (self.images, self.indices)
@@ -70,6 +70,6 @@ class StageRunner:
             method.after_step()
 
     def synchronize(self) -> None:
-        """Wait until the device has finished all work."""
+        """Wait until the device has finished all operations."""
         if self.device.type != "cpu":
             torch.get_device_module(self.device).synchronize()

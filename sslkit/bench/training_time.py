@@ -1,4 +1,4 @@
-"""How long a training takes on this machine, from a few of its steps on real images."""
+"""Estimate the training time of a recipe on this machine from a few steps on real images."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from sslkit.training.monitor.validation import ValidationMonitor
 from sslkit.training.preparation import prepare
 
 WARM_UP_STEPS = 3
-"""Steps before the measurement."""
+"""Number of steps before the measurement."""
 
 WINDOWS = 7
-"""Number of windows whose median is the time of a step."""
+"""Number of measurement windows; the time of a step is the median over windows."""
 
 WINDOW_SECONDS = 0.3
-"""Least length of a window; it has at least one step."""
+"""Shortest length of a window in seconds; a window has at least one step."""
 
 
 @dataclass(frozen=True)
 class TrainingTime:
-    """Measured times of a recipe's training.
+    """Measured times of a recipe, from which the time of a training run is estimated.
 
     Attributes:
         recipe: the recipe.
-        steps_per_epoch: optimizer steps in an epoch.
-        step_seconds: by start of a loss, the time of a step from then on.
-        epoch_seconds: time of the metrics that are measured after each epoch.
-        validation_seconds: time of the validation metrics.
-        start_seconds: time until the first step, with cached images.
+        steps_per_epoch: number of optimizer steps in an epoch.
+        step_seconds: mapping from the start of a loss to the seconds of a step after this start.
+        epoch_seconds: seconds of the metrics that are measured after each epoch.
+        validation_seconds: seconds of the validation metrics.
+        start_seconds: seconds until the first step, if images are cached.
     """
 
     recipe: Recipe
@@ -52,7 +52,7 @@ class TrainingTime:
     start_seconds: float
 
     def seconds(self, epochs: int) -> float:
-        """Return the time of a training of ``epochs``."""
+        """Return the estimated seconds of a training run of ``epochs`` epochs."""
         starts = sorted((count_whole_epochs(start, epochs), step) for start, step in self.step_seconds.items())
         ends = [start for start, _ in starts[1:]] + [epochs]
         steps = sum((end - start) * step for (start, step), end in zip(starts, ends, strict=True))
@@ -66,19 +66,19 @@ class TrainingTime:
         )
 
     def most_epochs(self, seconds: float, limit: int) -> int:
-        """Return the most epochs, from 1 to ``limit``, whose training takes at most ``seconds``."""
+        """Return the largest number of epochs, from 1 to ``limit``, that takes at most ``seconds``; 1 if none does."""
         return next((epochs for epochs in range(limit, 1, -1) if self.seconds(epochs) <= seconds), 1)
 
 
 def measure_training_time(recipe: Recipe, reporter: Reporter | None = None) -> TrainingTime:
-    """Train a recipe for a few steps, once for each set of losses that it has over time.
+    """Measure the time of training steps, separately before and after each start of a loss.
 
     Args:
-        recipe: a checked recipe; one process trains it.
-        reporter: receives messages about choices.
+        recipe: a checked recipe, trained in one process.
+        reporter: receives messages about the chosen hardware and warnings.
     """
     starts = sorted({loss.wiring.start_epoch for loss in recipe.losses}, key=_position)
-    prepare(recipe, reporter or Reporter())  # reads the images, which are cached from now on
+    prepare(recipe, reporter or Reporter())  # fills the image cache
     step_seconds: dict[int | str, float] = {}
     for start in starts:
         started = time.perf_counter()
@@ -97,7 +97,7 @@ def _position(start: int | str) -> int:
 
 
 def _with_losses_until(recipe: Recipe, start: int | str) -> Recipe:
-    """Return the recipe with the losses that are active from ``start`` on; the others never start."""
+    """Return the recipe in which losses that start after ``start`` never start, and other losses start at once."""
 
     def begin(own: int | str) -> int:
         return 0 if _position(own) <= _position(start) else MANY_EPOCHS - 1
@@ -110,7 +110,7 @@ def _with_losses_until(recipe: Recipe, start: int | str) -> Recipe:
 
 
 class _StepTimes(Reporter):
-    """Reporter that measures the time of steps in windows, and stops the training after the last one."""
+    """Reporter that measures the time of steps in windows, and stops training after the last window."""
 
     def __init__(self, hardware: Hardware) -> None:
         self.device = torch.device(hardware.device)
@@ -136,7 +136,7 @@ class _StepTimes(Reporter):
 
 
 def _measure_metrics(assembly: Assembly, hardware: Hardware) -> tuple[float, float]:
-    """Return the seconds of the metrics after each epoch, and of the validation metrics."""
+    """Return the seconds that the collapse metrics and the validation metrics take."""
     learner = Learner(assembly, hardware).to(hardware.device)
     metrics = EpochMetrics(learner, ValidationMonitor(assembly), ClassifierSelection(learner))
     classifier = metrics.selection.index if metrics.selection.head else None

@@ -1,1 +1,1 @@
-"""Evaluate a finished run: evaluators, and the metrics and classifiers that they use."""
+"""Evaluators of finished runs, and the metrics and classifiers that evaluators use."""

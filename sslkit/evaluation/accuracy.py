@@ -10,8 +10,8 @@ def topk_accuracy(logits: Tensor, labels: Tensor) -> dict[str, float]:
     """Return ``top1`` and, with more than five classes, ``top5`` accuracy in [0, 1].
 
     Args:
-        logits: ``[N, K]``. Minus infinity excludes a class: it never counts among the most probable.
-        labels: ``[N]`` int64 on the CPU.
+        logits: tensor ``[N, K]``. A class with a logit of minus infinity never counts as predicted.
+        labels: int64 tensor ``[N]`` on the CPU.
     """
     top = logits.topk(min(5, logits.shape[1]), dim=1)
     correct = (top.indices.cpu() == labels[:, None]) & (top.values > -torch.inf).cpu()

@@ -1,4 +1,4 @@
-"""Build evaluators, and another data set to evaluate on, from names and options."""
+"""Build evaluators and data sets for ``sslkit eval`` from names and options."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from sslkit.recipe.option_problems import suggestion, validate_table
 from sslkit.recipe.overrides import apply_overrides
 
 SOURCE = "sslkit eval"
-"""Source that error messages name for options of the command line."""
+"""Name of the command, shown in error messages about its options."""
 
 
 def build_evaluators(asked: Mapping[str, Mapping[str, Any]], settings: Sequence[str] = ()) -> dict[str, Evaluator]:
-    """Return evaluators by name, ``distribution:name`` where the name alone could mean another evaluator.
+    """Return a mapping from name to evaluator. Ambiguous names are qualified: ``distribution:name``.
 
     Args:
-        asked: options by evaluator, such as ``{"cluster": {}, "linear": {"fractions": [0.1]}}``. Names may be
-            qualified, as in ``sslkit:cluster``; the options of equal evaluators are merged.
-        settings: ``evaluator.option=value`` each; override these options.
+        asked: mapping from evaluator name to options, such as ``{"cluster": {}, "linear": {"fractions": [0.1]}}``.
+            Names may be qualified, as in ``sslkit:cluster``. Options of the same evaluator are merged.
+        settings: texts ``evaluator.option=value``, which override these options.
 
     Raises:
         ComponentError: an evaluator is not installed, or cannot be imported.
-        RecipeError: lists every invalid option.
+        RecipeError: options are invalid; the error lists all of them.
     """
     catalog = Catalog.scan()
     found = {name: catalog.find(find_kind("evaluator"), name) for name in asked}
@@ -62,10 +62,10 @@ def build_evaluators(asked: Mapping[str, Mapping[str, Any]], settings: Sequence[
 
 
 def _result_name(entry: Entry, requested: Collection[Entry], catalog: Catalog) -> str:
-    """Return the name of an evaluator's results.
+    """Return the name under which the results of an evaluator are saved.
 
-    It is qualified where another requested evaluator has the same name. That of a plugin is also qualified where
-    another installed evaluator has the same name, so that results of several calls do not replace each other.
+    The name is qualified if a different requested evaluator has the same name. The name of a plugin's evaluator is also
+    qualified if a different installed evaluator has the same name, so that later results do not replace earlier ones.
     """
     same = requested if entry.distribution == CORE else {*requested, *catalog.of_kind(entry.kind)}
     ambiguous = any(other.name == entry.name and other.distribution != entry.distribution for other in same)
@@ -74,7 +74,7 @@ def _result_name(entry: Entry, requested: Collection[Entry], catalog: Catalog) -
 
 
 def _with_result_name(setting: str, entries: Mapping[str, Entry]) -> str:
-    """Return a setting that starts with the name of the evaluator's results, as far as its own name is clear."""
+    """Return the setting with its evaluator name replaced by the name of the results, unless it is ambiguous."""
     asked, rest = re.fullmatch(r"([^.=]*)(.*)", setting, flags=re.DOTALL).groups()  # type: ignore[union-attr]
     meant = [name for name, entry in entries.items() if asked.strip() in (name, entry.name, entry.qualified)]
     return meant[0] + rest if len(meant) == 1 else setting
@@ -86,15 +86,15 @@ def _hint(name: str, entries: Mapping[str, Entry]) -> str:
 
 
 def build_other_dataset(asked: str, settings: Sequence[str] = ()) -> tuple[str, Dataset]:
-    """Return the name and the data set to evaluate on instead of the run's own.
+    """Return name and data set to evaluate on instead of the run's own data set.
 
     Args:
-        asked: name of a data set, or path of a recipe (ends in ``.toml``), whose ``[data]`` table is used.
-        settings: ``data.option=value`` each.
+        asked: name of a data set, or path of a recipe (ends in ``.toml``) whose ``[data]`` table is used.
+        settings: texts ``data.option=value``.
 
     Raises:
         ComponentError: the data set is not installed, or cannot be imported.
-        RecipeError: lists every invalid option.
+        RecipeError: options are invalid; the error lists all of them.
     """
     if asked.endswith(".toml"):
         recipe = load_recipe(Path(asked), settings)
@@ -109,7 +109,7 @@ def build_other_dataset(asked: str, settings: Sequence[str] = ()) -> tuple[str, 
 
 
 def _build(entry: Entry, document: Document, name: str) -> Any:
-    """Return the component with the options of a table, or a list of problems."""
+    """Return the component, built with the options in the table ``name``, or a list of option problems."""
     table = document.tables[name]
     if not isinstance(table, dict):
         message = f"must be a table of options, not {table!r}"

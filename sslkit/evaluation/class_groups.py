@@ -1,4 +1,4 @@
-"""Discovered classes that share a name, treated as one class."""
+"""Merge discovered classes with the same name."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ def group_by_name(names: Sequence[str]) -> tuple[Tensor, list[str]]:
     """Group classes that have the same name.
 
     Args:
-        names: name of each of K classes; a class named ``""`` is a group of its own.
+        names: name of each of K classes. Each class with the name ``""`` is a separate group.
 
     Returns:
-        ``[K]`` int64, the group of each class; and the name of each group.
+        int64 tensor ``[K]`` with the group index of each class, and the name of each group.
     """
     groups: dict[object, int] = {}
     for index, name in enumerate(names):
@@ -28,13 +28,13 @@ def predict_group(logits: Tensor, temperature: float, group: Tensor) -> tuple[Te
     """Return the most probable group of classes for each image.
 
     Args:
-        logits: ``[N, K]``.
-        temperature: class probabilities are softmax(logits / temperature).
-        group: ``[K]`` int64, the group of each class.
+        logits: tensor ``[N, K]``.
+        temperature: temperature of the class probabilities softmax(logits / temperature).
+        group: int64 tensor ``[K]``, the group index of each class.
 
     Returns:
-        Three ``[N]`` tensors: the most probable class within the group, the group, and the group's probability: the
-        float64 sum over its classes.
+        Three tensors ``[N]``: the most probable class within the group, the group, and the probability of the group
+        (float64 sum over its classes).
     """
     probabilities = (logits.double() / temperature).softmax(1)
     summed = probabilities.new_zeros(len(logits), int(group.max()) + 1).index_add_(1, group, probabilities)
@@ -44,6 +44,6 @@ def predict_group(logits: Tensor, temperature: float, group: Tensor) -> tuple[Te
 
 
 def name_indices(names: Sequence[str], known: Sequence[str]) -> Tensor:
-    """Return ``[G]`` int64: the index of each name among the known ones; -1 for an unknown or empty name."""
+    """Return the index of each name in ``known``, as an int64 tensor; -1 for unknown and empty names."""
     indices = {name: index for index, name in enumerate(known)}
     return torch.tensor([indices.get(name, -1) if name else -1 for name in names], dtype=torch.int64)

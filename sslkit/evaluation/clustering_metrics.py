@@ -1,4 +1,4 @@
-"""Agreement of clusters with classes, and how evenly clusters are used."""
+"""Metrics of the agreement of clusters with classes, and of how evenly clusters are used."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ PROTOCOL: Mapping[str, str] = {
     "ami": "adjusted for chance, normalised by the arithmetic mean of the entropies",
     "ari": "adjusted for chance",
 }
-"""Definition of each metric of ``cluster_scores``, for an evaluation's protocol."""
+"""Definition of each metric of ``cluster_scores``, for the protocol of an evaluation."""
 
 
 def contingency(assigned: Tensor, labels: Tensor, clusters: int, classes: int) -> Tensor:
-    """Return ``[K, C]`` int64: the number of images of each class in each cluster.
+    """Return an int64 tensor ``[K, C]``: the number of images in each cluster of each class.
 
     Args:
-        assigned: ``[N]`` int64 cluster of each image, in 0 to K - 1.
-        labels: ``[N]`` int64 class of each image, in 0 to C - 1.
-        clusters: K.
-        classes: C.
+        assigned: int64 tensor ``[N]``, the cluster of each image, from 0 to K - 1.
+        labels: int64 tensor ``[N]``, the class of each image, from 0 to C - 1.
+        clusters: number of clusters K.
+        classes: number of classes C.
 
     Raises:
-        ValueError: no images, or a wrong shape or value.
+        ValueError: there are no images, or a shape or value is invalid.
     """
     if assigned.ndim != 1 or assigned.shape != labels.shape or not len(assigned):
         raise ValueError(
@@ -43,25 +43,25 @@ def contingency(assigned: Tensor, labels: Tensor, clusters: int, classes: int) -
 
 
 def cluster_scores(assigned: Tensor, labels: Tensor, clusters: int, classes: int) -> dict[str, Any]:
-    """Return metrics of the agreement of clusters with classes; K and C may differ.
+    """Return metrics of the agreement of clusters with classes. K and C may differ.
 
     Args:
-        assigned: ``[N]`` int64 cluster of each image, in 0 to K - 1.
-        labels: ``[N]`` int64 class of each image, in 0 to C - 1.
-        clusters: K.
-        classes: C.
+        assigned: int64 tensor ``[N]``, the cluster of each image, from 0 to K - 1.
+        labels: int64 tensor ``[N]``, the class of each image, from 0 to C - 1.
+        clusters: number of clusters K.
+        classes: number of classes C.
 
     Returns:
         - ``acc``: accuracy in [0, 1] of the best one-to-one matching of clusters with classes (Kuhn, 1955).
-        - ``acc_many_to_one``: accuracy in [0, 1] when each cluster predicts its majority class (purity). It is never
-          below ``acc`` and grows with K.
+        - ``acc_many_to_one``: accuracy in [0, 1] if each cluster predicts its majority class (purity). It is never
+          below ``acc`` and tends to increase with K.
         - ``nmi``: normalised mutual information in [0, 1]; 1 for a single cluster and a single class.
         - ``ami``, ``ari``: adjusted mutual information (Vinh, Epps & Bailey, JMLR 2010) and adjusted Rand index
           (Hubert & Arabie, 1985); at most 1, and 0 on average for random clusters.
-        - ``mapping``: for each cluster the class that ``acc`` matches it with, or None.
+        - ``mapping``: list with the class that ``acc`` matches with each cluster, or None.
 
     Raises:
-        ValueError: no images, or a wrong shape or value.
+        ValueError: there are no images, or a shape or value is invalid.
     """
     from scipy.optimize import linear_sum_assignment
     from sklearn import metrics
@@ -81,18 +81,18 @@ def cluster_scores(assigned: Tensor, labels: Tensor, clusters: int, classes: int
 
 
 def classes_used(assigned: Tensor) -> int:
-    """Return the number of different clusters in assignments ``[N]``."""
+    """Return the number of different clusters to which images are assigned; ``assigned`` is ``[N]``."""
     return int((torch.bincount(assigned) > 0).sum())
 
 
 def assignment_entropy(assigned: Tensor) -> float:
-    """Return the entropy in nats of the distribution over clusters: 0 for one cluster, ln(K) for a uniform one.
+    """Return the entropy in nats of the distribution over K clusters: 0 for one used cluster, ln K if uniform.
 
     Args:
-        assigned: ``[N]`` integer clusters, or ``[N, K]`` probabilities, which are averaged over the images.
+        assigned: integer clusters ``[N]``, or probabilities ``[N, K]``, which are averaged over the images.
 
     Raises:
-        ValueError: no images, or another shape.
+        ValueError: there are no images, or the shape is invalid.
     """
     if assigned.ndim not in (1, 2) or not len(assigned):
         raise ValueError(f"need [N] clusters or [N, K] probabilities, not {[*assigned.shape]}")

@@ -1,4 +1,4 @@
-"""Evaluate a run with several evaluators and save the result."""
+"""Evaluate a run with one or more evaluators and save the result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sslkit.runs.returned_evaluation import evaluator_result
 from sslkit.runs.run import Run
 
 RANDOM_WEIGHTS = "random_weights"
-"""Baseline that sslkit measures itself."""
+"""Name of the baseline that sslkit measures for all evaluators."""
 
 
 def evaluate(
@@ -34,20 +34,24 @@ def evaluate(
 
     Args:
         run: a finished run.
-        evaluators: evaluators by name, from ``build_evaluators``.
+        evaluators: mapping from name to evaluator, from ``build_evaluators``.
         device: device on which features are computed.
-        random_baseline: also evaluate the same network with random weights, as the baseline ``random_weights``.
-        other: name and data set to evaluate on instead of the run's own, from ``build_other_dataset``.
+        random_baseline: whether to also evaluate the network with random weights, as the baseline ``random_weights``.
+        other: name and data set to evaluate on instead of the run's own data set, from ``build_other_dataset``.
 
     Returns:
-        The result. Each protocol holds ``data``, ``image_size`` (at which the network receives images) and, for an
-        evaluator that needs test images, ``test_data``: a checksum of these images and their labels. On other data it
-        also holds ``data_options``: the options that are not their defaults.
+        The result. sslkit adds these keys to the protocol of each evaluator:
+
+        - ``data``: name of the data set
+        - ``image_size``: side of the images in pixels, after preprocessing
+        - ``test_data``, if the evaluator needs test images: checksum of the test images and their labels
+        - ``data_options``, if the data set is not the run's own: options that differ from their defaults
+        - ``head`` and ``classifier``, if the network has a classifier
 
     Raises:
-        NotSavedError: the result could not be written; the error holds it.
-        IncompatibleComponentError: an evaluator returns a value that JSON cannot hold.
-        SslkitError: the run has not finished, or the data lack what an evaluator needs.
+        NotSavedError: the result could not be written; the exception has an attribute ``result``.
+        IncompatibleComponentError: an evaluator returns a value that cannot be saved as JSON.
+        SslkitError: the run has not finished, or the data set does not have what an evaluator needs.
     """
     subject = RunSubject(run, device, other=other)
     untrained = RunSubject(run, device, untrained=True, other=other) if random_baseline else None
@@ -64,7 +68,7 @@ def evaluate(
                 random = _evaluate(name, evaluator, untrained, common)
                 own.baselines[RANDOM_WEIGHTS] = BaselineResult(random.metrics, random.protocol)
     finally:
-        # Results that took hours are saved even when a later evaluator fails or is interrupted.
+        # Save results that may have taken hours, even if a later evaluator fails or is interrupted.
         cache_notes = [*subject.cache_notes, *([] if untrained is None else untrained.cache_notes)]
         result.notes.extend([*subject.notes, *dict.fromkeys(cache_notes)])
         if result.evaluators:
@@ -73,7 +77,7 @@ def evaluate(
 
 
 def _shared_protocol(subject: RunSubject, other: tuple[str, Dataset] | None) -> dict[str, Any]:
-    """Return the default protocol of every evaluator: data, image size, head and classifier."""
+    """Return the protocol keys that all evaluators share: data, image size, head and classifier."""
     network = subject.network
     protocol: dict[str, Any] = {"data": subject.data_name, "image_size": network.metadata["image_size"]}
     own = network.recipe.data

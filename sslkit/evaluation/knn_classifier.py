@@ -1,4 +1,4 @@
-"""Weighted k-nearest-neighbour classification of features."""
+"""Weighted k-nearest-neighbour (kNN) classification of features."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 MAX_SIMILARITIES = 1 << 26
-"""Default number of similarities in memory at a time: 256 MiB in float32."""
+"""Number of similarities that are in memory at a time by default: 256 MiB in float32."""
 
 MAX_NORMALISED = 1 << 26
-"""Number of values of the training features that are normalised at a time."""
+"""Number of values of training features that are normalised at a time."""
 
 
 def knn_scores(
@@ -23,23 +23,24 @@ def knn_scores(
     classes: int,
     block: int | None = None,
 ) -> Tensor:
-    """Return ``[M, classes]``: the votes of the k nearest training features for the class of each test feature.
+    """Return the sum of votes for each class and each test feature, ``[M, classes]``.
 
-    Neighbours are the nearest by cosine similarity, and vote with weight ``exp(similarity / temperature)`` (Wu et al.,
-    CVPR 2018, section 3.4). Computed on the device of the features, without all ``N * M`` similarities or a second
-    copy of the training features in memory.
+    The k training features with the highest cosine similarity vote for their class with weight
+    ``exp(similarity / temperature)`` (Wu et al., CVPR 2018, section 3.4). All weights of a test feature are divided by
+    the largest weight. Computed on the device of the features. Memory use is limited: there are never all ``N * M``
+    similarities or a second copy of the training features.
 
     Args:
-        train_features: ``[N, D]``.
-        train_labels: ``[N]`` int64, in 0 to classes - 1.
-        test_features: ``[M, D]``.
-        k: number of neighbours, in 1 to N.
-        temperature: above 0; a smaller one gives the nearest neighbours more weight.
+        train_features: tensor ``[N, D]``.
+        train_labels: int64 tensor ``[N]`` with values from 0 to classes - 1.
+        test_features: tensor ``[M, D]``.
+        k: number of neighbours, from 1 to N.
+        temperature: above 0; a lower temperature gives more weight to the nearest neighbours.
         classes: number of classes.
-        block: test features at a time; by default limited by ``MAX_SIMILARITIES``.
+        block: number of test features to process at a time; by default limited by ``MAX_SIMILARITIES``.
 
     Raises:
-        ValueError: k is not in 1 to N.
+        ValueError: k is not between 1 and N.
     """
     if not 1 <= k <= len(train_features):
         raise ValueError(f"k must be in 1 to {len(train_features)}, the number of training features, but is {k}")
@@ -47,14 +48,14 @@ def knn_scores(
     scores = []
     for part in torch.split(test_features, block or max(1, MAX_SIMILARITIES // rows)):
         similarity, neighbours = _nearest(normalize(part.float(), dim=1), train_features, k, rows)
-        # Relative to the nearest neighbour: scales all votes alike, and cannot overflow.
+        # Relative to the nearest neighbour, so that exp cannot overflow.
         weights = ((similarity - similarity[:, :1]) / temperature).exp()
         scores.append(weights.new_zeros(len(part), classes).scatter_add_(1, train_labels[neighbours], weights))
     return torch.cat(scores)
 
 
 def _nearest(queries: Tensor, bank: Tensor, k: int, rows: int) -> tuple[Tensor, Tensor]:
-    """Return similarities and indices ``[M, k]`` of the nearest features, searching ``rows`` of the bank at a time."""
+    """Return similarities and indices ``[M, k]`` of the nearest rows of ``bank``, searching ``rows`` rows at a time."""
     similarity = queries.new_empty(len(queries), 0)
     indices = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
     for start in range(0, len(bank), rows):
@@ -69,6 +70,6 @@ def _nearest(queries: Tensor, bank: Tensor, k: int, rows: int) -> tuple[Tensor, 
 def knn_accuracy(
     train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor, k: int, *, classes: int
 ) -> float:
-    """Return the accuracy in [0, 1] of the class with the most votes, see ``knn_scores``."""
+    """Return the accuracy in [0, 1] of predicting the class with the most votes, see ``knn_scores``."""
     predicted = knn_scores(train_features, train_labels, test_features, k, classes=classes).argmax(dim=1)
     return float((predicted == test_labels).double().mean())

@@ -1,4 +1,4 @@
-"""Evaluate with a fraction of the labels, and aggregate the results over seeds."""
+"""Evaluate with a fraction of the labels, and average the metrics over seeds."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pydantic import Field, ValidationInfo, field_validator
 from sslkit.contracts import options
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
-"""Fraction of the training labels."""
+"""Type of an option: fraction of the training labels, in (0, 1]."""
 
 
 class LabelFractionOptions(options.Options):
     """Options of an evaluator that can train on a fraction of the labels."""
 
     fractions: tuple[Fraction, ...] = Field((1.0,), min_length=1)
-    """Fractions of the training labels. Subsets are class-balanced, with one image of each class at least, and each
-    contains the smaller ones. The protocol names fractions whose subsets are equal."""
+    """Fractions of the training labels. Subsets are class-balanced, with at least one image of each class. Larger
+    subsets contain smaller subsets. The protocol lists fractions whose subsets are equal."""
     seeds: int = Field(1, ge=1)
-    """Random subsets for each fraction below 1. The results are their mean and standard deviation."""
+    """Number of random subsets for each fraction below 1. Results are the mean and standard deviation over subsets."""
 
     @field_validator("seeds")
     @classmethod
@@ -34,25 +34,26 @@ class LabelFractionOptions(options.Options):
         return value
 
     def seeds_of(self, fraction: float, first: int) -> range:
-        """Return the seeds of a fraction's subsets, from the run's own; a single one for all labels."""
+        """Return the seeds of the subsets of ``fraction``, counted from ``first``; one seed for all labels."""
         return range(first, first + (self.seeds if fraction < 1 else 1))
 
     def trainings(self) -> dict[str, int]:
-        """Return the number of trainings that the metrics of each fraction are averaged over."""
+        """Return, for each fraction, the number of training runs over which metrics are averaged."""
         return {f"{fraction:g}": len(self.seeds_of(fraction, 0)) for fraction in self.fractions}
 
 
 def same_labels(labels_used: Mapping[str, int]) -> dict[str, dict[str, str]]:
-    """Return the protocol entry ``same_labels_as``; nothing if all fractions have different labels.
+    """Return the protocol entry ``same_labels_as``, or an empty mapping if all fractions use different labels.
 
-    With few images, rounding and the one image that each class keeps make subsets of several fractions equal. Subsets
-    of one seed are nested, so those of equal size are equal.
+    With few images, different fractions can have the same subset, because sizes are rounded and each class keeps at
+    least one image. Subsets with the same seed are nested, so that subsets of equal size are equal.
 
     Args:
-        labels_used: number of labels by fraction.
+        labels_used: mapping from fraction to number of labels.
 
     Returns:
-        Under ``same_labels_as``, by fraction, the other fractions with the same labels; ``none`` without any.
+        Mapping with the key ``same_labels_as``. Its value maps each fraction to the other fractions with the same
+        labels, or to ``none``.
     """
     same = {
         fraction: [other for other, used in labels_used.items() if used == own and other != fraction]
@@ -67,11 +68,11 @@ def aggregate_seeds(by_fraction: Mapping[float, Sequence[Mapping[str, float]]]) 
     """Average the metrics of each fraction over its seeds.
 
     Args:
-        by_fraction: by fraction, the metrics of each seed.
+        by_fraction: mapping from fraction to a list with the metrics of each seed.
 
     Returns:
-        The metrics with all labels, unchanged. Those of smaller fractions are under ``fractions``: the mean over the
-        seeds, and as ``<metric>_std`` the sample standard deviation of several seeds.
+        The metrics of fraction 1, unchanged. The key ``fractions`` has the metrics of smaller fractions: the mean over
+        seeds and, with more than one seed, the sample standard deviation as ``<metric>_std``.
     """
     metrics: dict[str, Any] = {}
     smaller: dict[str, dict[str, float]] = {}

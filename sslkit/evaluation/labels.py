@@ -13,7 +13,7 @@ from sslkit.errors import DataError
 
 
 def require_labels(part: Features | Split, split: str) -> Tensor:
-    """Return the class labels ``[N]`` int64 of a split, on the CPU.
+    """Return the class labels of a split on the CPU, as int64 ``[N]``.
 
     Raises:
         DataError: the split has no labels.
@@ -24,12 +24,12 @@ def require_labels(part: Features | Split, split: str) -> Tensor:
 
 
 def count_classes(class_names: Sequence[str], *labels: Tensor) -> int:
-    """Return the number of classes: that of the names, or without names the greatest label plus 1."""
+    """Return the number of class names; without class names, the largest label plus 1."""
     return len(class_names) or max(int(part.max()) for part in labels if len(part)) + 1
 
 
 def join_features(train: Features, validation: Features) -> Features:
-    """Concatenate the features and labels of the training and validation images."""
+    """Return the features and labels of training and validation images, concatenated."""
     return Features(
         torch.cat([train.features, validation.features]),
         torch.cat([require_labels(train, "train"), require_labels(validation, "validation")]),

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression on features, solved to its minimum."""
+"""Multinomial logistic regression on features, minimised by L-BFGS until convergence."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 MAX_ITERATIONS = 1000
-"""Iteration limit of the solver for one penalty."""
+"""Largest number of iterations of the solver for one penalty."""
 
 GRADIENT_TOLERANCE = 1e-5
-"""The solver stops once no entry of the gradient of the mean loss is larger."""
+"""The solver stops if no entry of the gradient of the mean loss is larger."""
 
 LOSS_TOLERANCE = 1e-7
-"""The solver stops once an iteration lowers the loss by less."""
+"""The solver stops if an iteration reduces the loss by a smaller fraction."""
 
 HISTORY_SIZE = 20
-"""Iterations that L-BFGS keeps to approximate the curvature."""
+"""Number of iterations from which L-BFGS approximates the curvature."""
 
 BLOCK_SIZE = 8192
-"""Images whose second moments are summed at a time."""
+"""Number of images whose second moments are summed at a time."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class LinearClassifier:
     """Linear classifier of features.
 
     Attributes:
-        weight: ``[K, D]``.
-        bias: ``[K]``.
+        weight: tensor ``[K, D]``.
+        bias: tensor ``[K]``.
     """
 
     weight: Tensor
@@ -46,11 +46,11 @@ class LinearClassifier:
 
 @dataclass(frozen=True)
 class StandardScaler:
-    """Scales features to mean 0 and standard deviation 1.
+    """Function that scales each feature dimension to mean 0 and standard deviation 1.
 
     Attributes:
-        mean: ``[D]``.
-        std: ``[D]``; 1 for a constant feature.
+        mean: tensor ``[D]``.
+        std: tensor ``[D]``; 1 for a constant dimension.
     """
 
     mean: Tensor
@@ -58,7 +58,7 @@ class StandardScaler:
 
     @classmethod
     def fit(cls, features: Tensor) -> StandardScaler:
-        """Measure mean and standard deviation of features ``[N, D]``."""
+        """Return a scaler with the mean and standard deviation of features ``[N, D]``."""
         std, mean = torch.std_mean(features, dim=0, correction=0)
         return cls(mean, torch.where(std > 0, std, 1))
 
@@ -71,19 +71,22 @@ def fit_regularisation_path(
 ) -> dict[float, LinearClassifier]:
     """Minimise ``mean cross-entropy + penalty / 2 * |weight|^2`` for each penalty; biases are not penalised.
 
-    Solves the problem of scikit-learn's ``LogisticRegression(C=1 / (penalty * N))`` with L-BFGS, from the strongest
-    penalty to the weakest, each started from the previous solution. Features of real backbones are correlated, which
-    slows L-BFGS down: it works on preconditioned variables, see ``_Objective``.
+    The result is that of scikit-learn's ``LogisticRegression(C=1 / (penalty * N))``. L-BFGS solves the problems from
+    the largest to the smallest penalty and starts at the previous solution. Because correlated features slow L-BFGS
+    down, it uses preconditioned variables, see ``_Objective``.
 
     Args:
-        features: ``[N, D]`` float32 or float64, on any device; best standardised.
-        labels: ``[N]`` int64, in 0 to classes - 1.
-        classes: number of classes, K.
-        penalties: each above 0.
+        features: float32 or float64 tensor ``[N, D]``, on any device, preferably standardised.
+        labels: int64 tensor ``[N]`` with values from 0 to classes - 1.
+        classes: number of classes K.
+        penalties: L2 penalties, each above 0.
+
+    Returns:
+        Mapping from penalty to the fitted classifier.
     """
     basis = None
     if len(features) < features.shape[1]:
-        # The minimum is in the span of the features, which has at most as many dimensions as images.
+        # The solution is in the span of the features, which has at most N dimensions.
         basis, coordinates = torch.linalg.qr(features.T)
         features = coordinates.T.contiguous()
     classifiers: dict[float, LinearClassifier] = {}
@@ -114,17 +117,17 @@ def _classifier(weights: Tensor, features: Tensor) -> LinearClassifier:
 
 
 class _Objective:
-    """Loss and gradient for scipy, computed on the device of the features.
+    """Function that returns loss and gradient for scipy, computed on the device of the features.
 
-    Scipy's variables are ``weights @ root``, so that the loss is about equally steep in all directions: ``root @
-    root.T`` approximates the Hessian at the start, which is the same for each class. It is the second moment of the
-    features, each image weighted by the uncertainty of its class.
+    Scipy's variables are ``weights @ root``, so that the curvature of the loss is similar in all directions.
+    ``root @ root.T`` approximates the Hessian at ``start``, with the same matrix for each class: the second moment of
+    the features, with each image weighted by the uncertainty of its class.
 
     Args:
-        features: ``[N, D]``.
-        labels: ``[N]``.
+        features: tensor ``[N, D]``.
+        labels: int64 tensor ``[N]``.
         penalty: the L2 penalty.
-        start: weights and biases ``[K, D + 1]`` float64 at which the solver starts.
+        start: float64 tensor ``[K, D + 1]``, weights and biases at which the solver starts.
     """
 
     def __init__(self, features: Tensor, labels: Tensor, penalty: float, start: Tensor) -> None:
@@ -137,18 +140,18 @@ class _Objective:
             uncertainty = (1 - probabilities.square().sum(1, keepdim=True)) / max(self.classes - 1, 1)
             with_one = torch.cat([part, torch.ones_like(uncertainty)], dim=1)
             curvature += ((uncertainty * with_one).T @ with_one).cpu().double() / len(features)
-        # Rounding in the features' precision must not make it indefinite.
+        # Large enough that rounding errors cannot make the matrix indefinite.
         rounding = 8 * torch.finfo(features.dtype).eps * float(curvature.diagonal().max())
         curvature.diagonal().add_(max(penalty, rounding))
         self.root = torch.linalg.cholesky(curvature)
 
     def variables(self, weights: Tensor) -> numpy.ndarray:
-        """Return scipy's variables of weights and biases ``[K, D + 1]``."""
+        """Convert weights and biases ``[K, D + 1]`` to scipy's variables."""
         flat: numpy.ndarray = (weights @ self.root).numpy().ravel()
         return flat
 
     def weights(self, variables: numpy.ndarray) -> Tensor:
-        """Return weights and biases ``[K, D + 1]`` of scipy's variables."""
+        """Convert scipy's variables to weights and biases ``[K, D + 1]``."""
         rows = torch.from_numpy(variables).view(self.classes, -1)
         weights: Tensor = torch.linalg.solve_triangular(self.root, rows, upper=False, left=False)
         return weights

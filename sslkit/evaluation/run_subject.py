@@ -1,4 +1,4 @@
-"""A finished run for evaluators: frozen network, splits and cached features."""
+"""A finished run as evaluators receive it: frozen network, splits and cached features."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class RunSubject:
     Args:
         run: a finished run.
         device: device on which features are computed.
-        untrained: use random weights instead of the trained ones.
-        other: name and data set to use instead of the run's own.
+        untrained: whether to use random weights instead of the trained weights.
+        other: name and data set to use instead of the run's own data set.
 
     Raises:
         RunError: the run has not finished, or its files are damaged.
-        RecipeError: a component it needs is not installed.
+        RecipeError: the data set or the backbone is not installed or has invalid options.
     """
 
     def __init__(
@@ -50,21 +50,21 @@ class RunSubject:
         self._splits: dict[str, Split] = {}
         self._features: dict[str, Features] = {}
         self.cache_notes: list[str] = []
-        """Sentences for the user about damaged or unwritable cache entries."""
+        """Warnings about damaged or unwritable entries of the feature cache."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, in label order; available once a split is loaded."""
+        """Class names, in order of label; available after a split was loaded."""
         return self.dataset.class_names
 
     @property
     def mask_names(self) -> tuple[str, ...]:
-        """Names of the pixel classes; empty without masks."""
+        """Names of the pixel classes, in order of mask value; empty without masks."""
         return self.dataset.mask_names
 
     @property
     def discovered_names(self) -> tuple[str, ...]:
-        """Names that the user gave to the discovered classes; empty if no class has a name.
+        """Name that the user gave to each discovered class, ``""`` for unnamed ones; empty if no class has a name.
 
         Raises:
             RunError: ``classes.toml`` is damaged.
@@ -78,13 +78,13 @@ class RunSubject:
         return self.network.backbone
 
     def split(self, split: str) -> Split:
-        """Return the images of ``train``, ``validation`` or ``test``.
+        """Return the split ``train``, ``validation`` or ``test``.
 
-        If the data set has no validation split, a part of each class of the labelled training images is used.
+        If the data set has no validation split, a fraction of the labelled training images of each class is used.
 
         Raises:
-            DataError: the data set has no such split, no labels to make it from, or images with other channels than
-                the network was trained on.
+            DataError: the data set has no such split, or no labels to make a validation split, or the number of
+                channels differs from that of the training images.
         """
         if split not in self._splits:
             images = self._load(split)
@@ -116,7 +116,7 @@ class RunSubject:
         return Split(SubsetStore(train.images, indices), train.labels[indices], files=files, masks=masks)
 
     def checksum(self, split: str) -> str:
-        """Return a checksum of a split's pixels and labels, which identifies the data that metrics are measured on."""
+        """Return a checksum of the pixels and labels of a split."""
         images = self.split(split)
         digest = hashlib.sha256(checksum(images.images).encode())
         if images.labels is not None:
@@ -124,7 +124,7 @@ class RunSubject:
         return digest.hexdigest()[:16]
 
     def features(self, split: str) -> Features:
-        """Return features of a split, and the logits of the run's classifier, if any; computed once and cached."""
+        """Return the features of a split and, with a classifier, its logits; computed once and cached."""
         if split not in self._features:
             network, images = self.network, self.split(split)
             preparation: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Supervised training with augmented images, for fine-tuning and for probes trained by SGD."""
+"""Supervised training with augmented images, for fine-tuning and for linear probes trained by SGD."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from sslkit.views.preprocess import preprocess
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Settings of a supervised training.
+    """Settings of supervised training.
 
     Attributes:
-        epochs: passes over the images.
-        batch_size: images per step; all images if there are fewer.
+        epochs: number of passes over the images.
+        batch_size: number of images per step; all images if there are fewer.
         lr_backbone: peak learning rate of the backbone.
         lr_head: peak learning rate of the classifier.
         weight_decay: weight decay of weights; biases and normalisation layers have none.
-        crop_scale: smallest and largest fraction of an image's area in a crop.
+        crop_scale: smallest and largest area of a crop, as a fraction of the image's area.
         flip_p: probability of a horizontal flip.
     """
 
@@ -48,8 +48,8 @@ class EpochResult:
     """Training loss and accuracy of one epoch, averaged over its batches.
 
     Attributes:
-        loss: cross-entropy.
-        accuracy: in [0, 1].
+        loss: mean cross-entropy.
+        accuracy: accuracy in [0, 1].
     """
 
     loss: float
@@ -70,16 +70,16 @@ def train_classifier(
     Args:
         backbone: the backbone; trained in place, on its device.
         images: the images.
-        labels: ``[N]`` int64 on the CPU.
+        labels: int64 tensor ``[N]`` on the CPU.
         classes: number of classes.
-        context: runtime facts of the run; its view size and normalisation are used.
+        context: facts about the run; view size and normalisation are used.
         settings: settings of the training.
-        seed: seed of the order and the crops.
+        seed: seed of the order of images and of the crops.
 
     Returns:
-        Backbone and classifier, in eval mode: images ``[B, C, S, S]`` to logits ``[B, classes]``.
+        Network of backbone and classifier in eval mode, which maps images ``[B, C, S, S]`` to logits ``[B, classes]``.
     """
-    with torch.random.fork_rng(devices=[]):  # the drawn weights are replaced by zeros
+    with torch.random.fork_rng(devices=[]):  # the random weights are replaced by zeros
         classifier = nn.Linear(backbone.feature_dim, classes)
     nn.init.zeros_(classifier.weight)
     nn.init.zeros_(classifier.bias)
@@ -105,19 +105,19 @@ def fit(
     settings: TrainingSettings,
     seed: int,
 ) -> Iterator[EpochResult]:
-    """Train by cross-entropy on random crops; the learning rates decay to 0 along a half cosine, updated each step.
+    """Train a network with cross-entropy on random crops. Learning rates decay to 0 along a half cosine.
 
     Args:
-        network: maps images ``[B, C, S, S]`` to logits ``[B, K]``.
-        optimizer: optimizer of the parameters to train; holds the peak learning rates.
+        network: network that maps images ``[B, C, S, S]`` to logits ``[B, K]``.
+        optimizer: optimizer of the parameters to train, with their peak learning rates.
         images: the images.
-        labels: ``[N]`` int64 on the CPU.
-        context: runtime facts of the run; its view size and normalisation are used.
-        settings: epochs, batch size and crops; the learning rates are not used.
-        seed: seed of the order and the crops.
+        labels: int64 tensor ``[N]`` on the CPU.
+        context: facts about the run; view size and normalisation are used.
+        settings: settings of the training; its learning rates are not used.
+        seed: seed of the order of images and of the crops.
 
     Yields:
-        The result of each finished epoch.
+        The result of each completed epoch.
     """
     device = next(network.parameters()).device
     options = Crops.Options(
@@ -157,7 +157,7 @@ def _groups(module: nn.Module, lr: float, weight_decay: float) -> list[dict[str,
 
 @torch.no_grad()
 def predict_logits(network: nn.Module, images: ImageStore, context: Context, batch_size: int = 512) -> Tensor:
-    """Return logits ``[N, K]`` of unaugmented images, on the CPU."""
+    """Return the logits ``[N, K]`` of unaugmented images on the CPU."""
     device = next(network.parameters()).device
     return torch.cat(
         [

@@ -1,1 +1,1 @@
-"""Export of a run's network to other libraries, with metadata and a model card."""
+"""Export the network of a run to other libraries, with metadata and a model card."""

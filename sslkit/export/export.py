@@ -1,4 +1,4 @@
-"""Export a run's network: choose the format, write the file and its model card."""
+"""Export the network of a run: choose the format, write the file and its model card."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from sslkit.trained.network import TrainedNetwork
 
 @dataclass(frozen=True)
 class Exported:
-    """The files of an export.
+    """Result of an export.
 
     Attributes:
-        file: the network.
-        card: the model card, Markdown.
+        file: path of the exported network.
+        card: path of the model card, in Markdown.
         loading_code: Python code that loads the network.
-        contents: what the file holds and leaves out, in a sentence.
-        notes: sentences on installed versions that differ from those of the training, and on damaged evaluations.
+        contents: a sentence about the contents of the file.
+        notes: sentences about components whose installed version differs from the run's, and damaged evaluations.
     """
 
     file: Path
@@ -35,18 +35,18 @@ class Exported:
 
 
 def export(run: Run, to: str, out: Path) -> Exported:
-    """Export a run's network, and write a model card next to it.
+    """Export the network of a run, and write a model card next to the file.
 
-    The export is verified on random images. A library's model loads the weights strictly and must give the backbone's
-    features to 1e-5; onnxruntime must give the network's outputs to 1e-4.
+    The export is verified on random images. The features of a torchvision or timm model must equal those of the
+    backbone within 1e-5. The outputs of onnxruntime must equal those of the network within 1e-4.
 
     Args:
         run: a finished run.
-        to: ``safetensors`` (sslkit's parameter names), ``onnx``, or a library in which the backbone has a counterpart.
-        out: the file; must end in ``.onnx`` for ONNX, in ``.safetensors`` otherwise.
+        to: ``safetensors`` (sslkit's parameter names), ``onnx``, or the name of a library that has an equivalent model.
+        out: path of the new file; must end in ``.onnx`` for ONNX, else in ``.safetensors``.
 
     Raises:
-        InputError: this network has no such export, a package is missing, or a file exists already.
+        InputError: the network cannot be exported to ``to``, a package is missing, or an output file already exists.
     """
     suffix = ".onnx" if to == "onnx" else ".safetensors"
     if out.suffix != suffix:

@@ -1,4 +1,4 @@
-"""Export formats: safetensors, ONNX, and the libraries that have the same network."""
+"""Export formats: safetensors, ONNX, and libraries that have an equivalent model."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from sslkit.runs.weights import KEY
 from sslkit.trained.network import TrainedNetwork
 
 FORMATS = ("safetensors", "onnx")
-"""Formats for every backbone; ONNX where it supports the backbone's operations."""
+"""Formats for all backbones, if ONNX supports their operations."""
 
 TOLERANCE = 1e-5
-"""Largest difference of features, relative where they exceed 1."""
+"""Largest accepted difference of features; see ``feature_difference``."""
 
 ONNX_CODE = """\
 import numpy
@@ -42,12 +42,12 @@ model = trained.backbone"""
 
 @dataclass(frozen=True)
 class Prepared:
-    """A network that is ready to be written.
+    """Network that is ready to be written to a file.
 
     Attributes:
         loading_code: Python code that loads the file.
-        contents: what the file holds and leaves out, in a sentence.
-        to_bytes: returns the content of the file.
+        contents: a sentence about the contents of the file.
+        to_bytes: function that returns the bytes of the file.
     """
 
     loading_code: str
@@ -56,17 +56,17 @@ class Prepared:
 
 
 def prepare(network: TrainedNetwork, export_metadata: Mapping[str, Any], to: str, file: str) -> Prepared:
-    """Prepare a network for a format or library, and verify the library's model.
+    """Prepare the export of a network; verify the equivalent model if ``to`` is a library.
 
     Args:
         network: the network, on the CPU.
         export_metadata: metadata of the export.
-        to: format or library.
-        file: name of the file.
+        to: name of the format or library.
+        file: name of the exported file.
 
     Raises:
         InputError: the network cannot be exported to this format or library.
-        IncompatibleComponentError: the library's model gives other features.
+        IncompatibleComponentError: the features of the library's model differ.
     """
     record = {"format": RUN_FORMAT, **network.metadata, "export": export_metadata}
     metadata = {"format": "pt", KEY: json.dumps(record)}
@@ -121,5 +121,5 @@ def _verify(network: TrainedNetwork, library: str, counterpart: Counterpart, ima
 
 
 def _safetensors(state: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
-    # safetensors rejects tensors that share memory, so each is copied.
+    # Copies, because safetensors rejects tensors that share memory.
     return save({name: value.detach().cpu().clone().contiguous() for name, value in state.items()}, metadata)

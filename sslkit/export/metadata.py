@@ -1,4 +1,4 @@
-"""Metadata of an exported file: everything that its user needs to know."""
+"""Metadata of an exported file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sslkit.trained.network import TrainedNetwork
 
 
 def export_metadata(run: Run, network: TrainedNetwork) -> dict[str, Any]:
-    """Return the metadata of a run's network as a tree for JSON.
+    """Return the metadata of a run's network as JSON values.
 
     Returns:
         A dictionary with these keys:
@@ -19,9 +19,9 @@ def export_metadata(run: Run, network: TrainedNetwork) -> dict[str, Any]:
         - ``run``: name of the run
         - ``input``: ``channels``, ``size`` in pixels, and ``mean`` and ``std`` of each channel for values in [0, 1]
         - ``backbone``: component and options
-        - ``resolved``: layers that depend on the data, such as the stem, as text
+        - ``resolved``: text about layers that depend on the data, such as the stem
         - ``feature_dim``: length of a feature
-        - ``classes``, if there is a classifier: ``count``, ``names`` (null if none are named), ``head``,
+        - ``classes``, if there is a classifier: ``count``, ``names`` (null if no class has a name), ``head``,
           ``classifier`` (index in the head) and ``temperature`` (probabilities are softmax(logits / temperature))
         - ``training``: ``components``, ``images``, ``image_shape``, ``steps``, ``seed`` and ``versions``
     """

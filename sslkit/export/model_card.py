@@ -1,4 +1,4 @@
-"""The model card: the metadata and evaluations of an export as Markdown."""
+"""Model card: metadata and evaluations of an exported network as Markdown."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def model_card(
 
     Args:
         file: name of the exported file.
-        to: format or library of the export.
+        to: name of the format or library.
         loading_code: Python code that loads the file.
-        contents: what the file holds and leaves out, in a sentence.
+        contents: a sentence about the contents of the file.
         metadata: metadata of the export.
         evaluations: the run's evaluations, oldest first.
     """
@@ -74,7 +74,7 @@ def _classes(metadata: Mapping[str, Any]) -> str:
 
 
 def _metrics(evaluations: Sequence[EvaluationResult]) -> str:
-    """Return the latest metrics of each evaluator with baselines and protocol."""
+    """Return the latest metrics of each evaluator, with baselines and protocol, as Markdown."""
     parts = []
     titles = Counter[str]()
     for name, result in latest_results(evaluations, "").values():
@@ -83,7 +83,7 @@ def _metrics(evaluations: Sequence[EvaluationResult]) -> str:
         title += ", not the run's own data" if "data_options" in protocol else ""
         titles[title] += 1
         title += f" ({titles[title]})" if titles[title] > 1 else ""
-        # The options may hold private paths.
+        # The options may contain private paths.
         public = {key: value for key, value in full_protocol(result).items() if key != "data_options"}
         columns, rows = metrics_table({name: result})
         parts.append(f"### {title}\n\n{_table(columns, rows)}\n{_json(public)}")
@@ -96,17 +96,17 @@ def _table(columns: list[str], rows: list[list[str]]) -> str:
 
 
 def _json(value: Any) -> str:
-    # JSON escapes control characters, and no line of indented JSON can end the block.
+    # Safe in a code block: JSON escapes control characters, and no line of indented JSON starts with a fence.
     return f"```json\n{to_json(value)}\n```\n"
 
 
 def _code(text: str) -> str:
-    """Return text as a code span that neither Markdown nor a terminal interprets."""
+    """Return text as a Markdown code span, without backticks and control characters inside."""
     return f"`{printable(text).replace('`', chr(39))}`"
 
 
 def _text(value: object) -> str:
-    """Return a value as text that neither Markdown nor a terminal interprets."""
+    """Return a value as text in which Markdown syntax and control characters are escaped."""
     return "".join(
         letter if letter.isalnum() or letter in " ._-:" else f"&#{ord(letter)};" for letter in printable(str(value))
     )

@@ -1,4 +1,4 @@
-"""Conversion of a network to ONNX for any number of images at a time, verified with onnxruntime."""
+"""Convert a network to ONNX with a variable batch size, and verify the result with onnxruntime."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sslkit.errors import InputError
 from sslkit.trained.network import TrainedNetwork
 
 TOLERANCE = 1e-4
-"""Largest difference of an output, relative where the output exceeds 1."""
+"""Largest accepted difference of an output; relative where the absolute value of the output exceeds 1."""
 
 
 class OnnxOutputs(nn.Module):
-    """Module from images ``[B, C, S, S]`` to features ``[B, D]`` and, with a classifier, logits ``[B, K]``."""
+    """Module that maps images ``[B, C, S, S]`` to features ``[B, D]`` and, with a classifier, logits ``[B, K]``."""
 
     def __init__(self, network: TrainedNetwork) -> None:
         super().__init__()
@@ -38,11 +38,11 @@ def to_onnx(network: TrainedNetwork, images: Tensor, properties: dict[str, str])
 
     Args:
         network: the network, on the CPU.
-        images: images ``[B, C, S, S]`` to verify the file on, at least two.
+        images: at least two images ``[B, C, S, S]``, on which the ONNX file is verified.
         properties: metadata of the file.
 
     Raises:
-        InputError: a package is missing, the network cannot be converted, or onnxruntime gives other outputs.
+        InputError: a package is missing, the network cannot be converted, or the outputs of onnxruntime differ.
     """
     for module in ("onnx", "onnxscript", "onnxruntime"):
         import_optional(module, "ONNX", "onnx")
@@ -71,7 +71,7 @@ def to_onnx(network: TrainedNetwork, images: Tensor, properties: dict[str, str])
 
 @torch.no_grad()
 def _difference(outputs: OnnxOutputs, content: bytes, images: Tensor) -> str:
-    """Return how onnxruntime's outputs differ, for several images and for one; empty if they agree."""
+    """Return how the outputs of onnxruntime differ, for a batch of images and for one image; empty if they agree."""
     import onnxruntime
 
     session: Any = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -79,14 +79,14 @@ def _difference(outputs: OnnxOutputs, content: bytes, images: Tensor) -> str:
         results = session.run(outputs.names, {"images": batch.numpy()})
         for name, expected, actual in zip(outputs.names, outputs(batch), results, strict=True):
             difference = float(((torch.from_numpy(actual) - expected).abs() / expected.abs().clamp(min=1)).max())
-            if not difference <= TOLERANCE:  # also if it is NaN
+            if not difference <= TOLERANCE:  # True for NaN, too
                 return f"its {name} differ by {difference:.2g} in onnxruntime, more than {TOLERANCE:g}"
     return ""
 
 
 @contextmanager
 def _hide_messages() -> Iterator[None]:
-    """Hide the exporter's warnings and log messages, which concern its own internals."""
+    """Hide warnings and log messages about the internals of torch's ONNX exporter."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

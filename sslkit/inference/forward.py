@@ -1,4 +1,4 @@
-"""Run a trained network on image files: threads decode the next images while the network works."""
+"""Run a trained network on image files; threads decode the next images while the network computes."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from sslkit.trained.network import TrainedNetwork
 from sslkit.views.preprocess import preprocess
 
 BATCH_SIZE = 512
-"""Files in one forward pass."""
+"""Number of files in one forward pass."""
 
 CHUNK_SIZE = 4 * BATCH_SIZE
-"""Files whose results are saved together; a killed process loses at most one chunk."""
+"""Number of files whose results are saved together. A killed process loses at most one chunk."""
 
 Output = Literal["features", "logits"]
 
@@ -38,8 +38,8 @@ class Chunk:
     """Results of up to ``CHUNK_SIZE`` files.
 
     Attributes:
-        values: ``[n, D]`` features or ``[n, K]`` logits of the readable files, in the order of the files.
-        broken: the reason for each unreadable file, by path.
+        values: features ``[n, D]`` or logits ``[n, K]`` of the readable files, in the order of the files.
+        broken: mapping from the path of each unreadable file to the reason.
     """
 
     values: Tensor
@@ -47,10 +47,12 @@ class Chunk:
 
 
 def stored_image_size(run: Run) -> tuple[int, tuple[int, int]]:
-    """Return the channels and ``(H, W)`` of the run's stored training images; new images are decoded to the same.
+    """Return the number of channels and the size ``(H, W)`` of the run's stored training images.
+
+    New images are decoded to the same shape.
 
     Raises:
-        InputError: image files cannot be read with so many channels.
+        InputError: the number of channels is neither 1 nor 3.
         RunError: the run's provenance cannot be read.
     """
     channels, height, width = read_provenance(run)["image_shape"]
@@ -62,7 +64,7 @@ def stored_image_size(run: Run) -> tuple[int, tuple[int, int]]:
 
 
 def value_scaling(network: TrainedNetwork) -> Scaling:
-    """Return how the run's data set scaled images of more than 8 bits; new images are scaled alike."""
+    """Return how the run's data set scaled images of more than 8 bits. New images are scaled in the same way."""
     options = network.recipe.data.options
     return options.value_range if isinstance(options, ImageFolder.Options) else "dtype"
 
@@ -76,19 +78,19 @@ def compute_chunks(
     output: Output,
     on_progress: Callable[[int], None],
 ) -> Iterator[Chunk]:
-    """Yield the network's results, chunk by chunk.
+    """Yield the features or logits of image files, in chunks of ``CHUNK_SIZE`` files.
 
-    Images are decoded to the size of the run's training images and preprocessed as in evaluation. Memory does not grow
-    with the number of files.
+    Images are decoded to the size of the run's training images and preprocessed as in evaluation. The memory use does
+    not depend on the number of files.
 
     Args:
         run: the run.
-        network: its network, on the device.
+        network: the network of the run, on the device.
         device: the device.
         root: folder of the files.
         files: the files.
-        output: the output to return.
-        on_progress: called after each batch with the number of files done.
+        output: ``features`` or ``logits``.
+        on_progress: called after each batch with the number of completed files.
     """
     channels, size = stored_image_size(run)
     metadata = network.metadata

@@ -25,23 +25,23 @@ from sslkit.runs.run import Run
 from sslkit.trained.network import TrainedNetwork
 
 MAX_EXAMPLES = 100
-"""Broken files in the result; the table of broken files has all."""
+"""Largest number of unreadable files in ``InferenceResult.examples``."""
 
 OnProgress = Callable[[int, int], None]
-"""Called with the number of files done and their total."""
+"""Function that is called with the number of completed files and the number of all files."""
 
 
 @dataclass(frozen=True)
 class InferenceResult:
-    """Files that were written, and the broken images.
+    """Output files of ``predict`` or ``embed``, and the unreadable images.
 
     Attributes:
-        file: the table, with one row for each readable image.
-        images: number of its rows.
+        file: the output table, with one row for each readable image.
+        images: number of rows of the output table.
         broken: number of unreadable files.
-        broken_file: table of the unreadable files, ``<out>.broken.csv`` (file, reason); None without any.
+        broken_file: table of the unreadable files, ``<out>.broken.csv`` (file, reason); None if all files are readable.
         examples: path and reason of the first unreadable files.
-        notes: sentences for the user.
+        notes: sentences to print for the user.
     """
 
     file: Path
@@ -57,22 +57,23 @@ def predict(
 ) -> InferenceResult:
     """Write the discovered class of each image as CSV: ``class``, ``name``, ``confidence``, ``file``.
 
-    The confidence is the class's probability, softmax(logits / temperature), with the run's evaluation classifier and
-    the temperature of its loss. Classes with the same name count as one: their probabilities are added, and ``class``
-    is the most probable of them. ``file`` is relative to ``images``.
+    The confidence is the probability of the class, softmax(logits / temperature), for the classifier that the run's
+    evaluation uses, with the temperature of its loss. Classes with the same name are merged: their probabilities are
+    added, and ``class`` is the most probable of them. ``file`` is relative to ``images``.
 
-    Results are saved next to ``out`` meanwhile. After an interruption the next call continues, with the same bits.
+    Until the table is written, results are saved next to ``out``. After an interruption, the next call continues, and
+    the table is bit-identical to that of an uninterrupted call.
 
     Args:
         run: a finished run with a classifier.
-        images: a folder, searched recursively, or an image.
-        out: the table; must not exist.
+        images: an image file, or a folder that is searched recursively.
+        out: the output file; must not exist.
         device: device of the network.
-        on_progress: called with the number of files done and their total.
+        on_progress: called with the number of completed files and the number of all files.
 
     Raises:
-        InputError: the run has no classifier, a file exists already, or another process writes it.
-        DataError: there are no images, or none can be read.
+        InputError: the run has no classifier, an output file already exists, or another process writes it.
+        DataError: there are no images, or no image can be read.
     """
     network = TrainedNetwork(run, device)
     if not network.classes:
@@ -105,18 +106,19 @@ def embed(
 ) -> InferenceResult:
     """Write the features of each image as Parquet: ``file`` (relative to ``images``), ``features`` (D float32).
 
-    Results are saved next to ``out`` meanwhile. After an interruption the next call continues, with the same bits.
+    Until the table is written, results are saved next to ``out``. After an interruption, the next call continues, and
+    the table is bit-identical to that of an uninterrupted call.
 
     Args:
         run: a finished run.
-        images: a folder, searched recursively, or an image.
-        out: the table; must not exist.
+        images: an image file, or a folder that is searched recursively.
+        out: the output file; must not exist.
         device: device of the network.
-        on_progress: called with the number of files done and their total.
+        on_progress: called with the number of completed files and the number of all files.
 
     Raises:
-        InputError: pyarrow is not installed, a file exists already, or another process writes it.
-        DataError: there are no images, or none can be read.
+        InputError: pyarrow is not installed, an output file already exists, or another process writes it.
+        DataError: there are no images, or no image can be read.
     """
     require_parquet()
     network = TrainedNetwork(run, device)
@@ -143,9 +145,9 @@ def _run_job(
     notes: list[str],
     on_progress: OnProgress | None,
 ) -> InferenceResult:
-    """Compute the missing chunks, then write the table of broken files and the output table."""
+    """Compute the missing chunks, then write the table of unreadable files and the output table."""
     broken_file = out.with_name(f"{out.name}.broken.csv")
-    # With saved chunks, the table of broken files is that of a call that was killed before it wrote the output.
+    # If there are saved chunks, the table of unreadable files is from an earlier call that was killed.
     require_new_file(out, *([] if job_folder(out).exists() else [broken_file]))
     root, files = find_images(images)
     identity: dict[str, Any] = {"output": output, "weights": hash_weights(run), "device": device}
@@ -175,13 +177,13 @@ def _run_job(
 
 
 def _write_broken_file(path: Path, job: ResumableJob, images: Path) -> tuple[int, list[tuple[str, str]]]:
-    """Write the table of broken files, if there are any.
+    """Write the table of unreadable files, if there are any.
 
     Returns:
-        Number of broken files, and path and reason of the first ones.
+        The number of unreadable files, and path and reason of the first of them.
 
     Raises:
-        DataError: all files are broken; then no table is written.
+        DataError: all files are unreadable. No table is written.
     """
     count = 0
     examples: list[tuple[str, str]] = []
@@ -200,5 +202,5 @@ def _write_broken_file(path: Path, job: ResumableJob, images: Path) -> tuple[int
             first = ": ".join(map(printable, examples[0]))
             raise DataError(f"none of the {count} images in {images} can be read; the first is {first}")
     if not count:
-        path.unlink(missing_ok=True)  # from an earlier call, before the files were repaired
+        path.unlink(missing_ok=True)  # may exist from an earlier call, before the files were repaired
     return count, examples

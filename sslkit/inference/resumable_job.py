@@ -1,4 +1,4 @@
-"""Work on many files that continues after an interruption, because results are saved chunk by chunk."""
+"""Save the results of many files in chunks, so that a job continues after an interruption."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from sslkit.runs.run import Run
 
 
 def job_folder(out: Path) -> Path:
-    """Return the folder with the saved chunks of an unfinished output file, ``<out>.unfinished``."""
+    """Return the folder ``<out>.unfinished``, in which chunks are saved until the output file is written."""
     return out.with_name(f"{out.name}.unfinished")
 
 
 class ResumableJob:
-    """Saved chunks of results for an output file that is not written yet.
+    """Job that saves its results in chunks until the output file is written.
 
     Args:
         out: the output file.
-        identity: everything that the results depend on; chunks with another identity are deleted.
+        identity: everything that the results depend on. Saved chunks with a different identity are deleted.
         files: the files to process.
 
     Attributes:
-        restarted: whether chunks with another identity were deleted.
-        chunks: number of saved chunks, counted when the folder is locked.
+        restarted: whether chunks with a different identity were deleted.
+        chunks: number of saved chunks; valid after ``locked`` was entered.
     """
 
     def __init__(self, out: Path, identity: Mapping[str, Any], files: Sequence[ImageFile]) -> None:
@@ -47,17 +47,17 @@ class ResumableJob:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the folder for this process; the lock ends with the process, even if it is killed.
+        """Lock the folder for this process inside the ``with`` block. A killed process also releases the lock.
 
         Raises:
-            InputError: another process writes the same file, or the file system does not support locks.
+            InputError: another process writes the same output file, or the file system does not support locks.
         """
         self.folder.mkdir(exist_ok=True)
         try:
             with self._locked():
                 yield
         finally:
-            # Fails unless the folder is empty. After closing the lock, because network drives keep open files.
+            # Fails unless the folder is empty. The lock file is closed first, because network drives keep open files.
             with suppress(OSError):
                 self.folder.rmdir()
 
@@ -101,14 +101,14 @@ class ResumableJob:
         self.chunks += 1
 
     def load_broken(self) -> Iterator[dict[str, str]]:
-        """Yield the reasons for the unreadable files of each chunk, without reading the results."""
+        """Yield for each chunk a mapping from unreadable file to reason, without reading the results."""
         for index in range(-(-len(self.files) // CHUNK_SIZE)):
             with self._explain_damage(index), safe_open(self._path(index), framework="pt") as file:
                 broken = json.loads(file.metadata()["broken"])
             yield broken
 
     def load_chunks(self) -> Iterator[tuple[list[str], Chunk]]:
-        """Yield the paths of each chunk's readable files, and the chunk."""
+        """Yield each chunk with the paths of its readable files."""
         for start in range(0, len(self.files), CHUNK_SIZE):
             index = start // CHUNK_SIZE
             paths = [image.path for image in self.files[start : start + CHUNK_SIZE]]
@@ -130,7 +130,7 @@ class ResumableJob:
             ) from error
 
     def delete_chunks(self) -> None:
-        """Delete the chunks after the output file is written; the folder is deleted when the lock is released."""
+        """Delete all files in the folder. The empty folder is deleted when the lock is released."""
         for path in self.folder.iterdir():
             with suppress(OSError):
                 path.unlink()

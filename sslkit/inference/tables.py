@@ -1,4 +1,4 @@
-"""Write tables: CSV that is safe to open in a spreadsheet, and Parquet."""
+"""Write tables as Parquet, or as CSV that is safe to open in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ FORMULA_STARTS = tuple("=+-@\t\r\n")
 
 
 def encodable(text: str) -> str:
-    """Return text that UTF-8 can encode; invalid bytes of a file name become ``\\\\udc..``."""
+    """Return text that can be encoded as UTF-8; invalid bytes of a file name become ``\\\\udc..``."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def file_cell(path: str) -> str:
-    """Return a relative path for a cell; ``./`` in front keeps it from being a formula."""
+    """Return a relative path as a table cell; ``./`` is added if a spreadsheet could read the path as a formula."""
     return f"./{encodable(path)}" if path.startswith(FORMULA_STARTS) else encodable(path)
 
 
 def text_cell(text: str) -> str:
-    """Return text for a cell; an apostrophe in front keeps it from being a formula."""
+    """Return text as a table cell; an apostrophe is added if a spreadsheet could read the text as a formula."""
     return f"'{encodable(text)}" if text.startswith(FORMULA_STARTS) else encodable(text)
 
 
 def write_rows(file: BinaryIO, rows: Iterable[Sequence[Any]]) -> None:
-    """Append rows as CSV (RFC 4180, UTF-8, line feeds); all text is quoted."""
+    """Append rows to a CSV file (RFC 4180, UTF-8, line feeds). All text is quoted."""
     text = io.StringIO(newline="")
-    # Quote all text: with minimal quoting, Python's writer leaves carriage returns unquoted.
+    # Quote all text, because Python's minimal quoting leaves carriage returns unquoted.
     csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerows(rows)
     file.write(text.getvalue().encode())
 
@@ -43,7 +43,7 @@ class ParquetFile:
 
     Args:
         file: the open file.
-        feature_dim: D.
+        feature_dim: length D of a feature.
         metadata: metadata of the table.
     """
 
@@ -56,7 +56,7 @@ class ParquetFile:
         self.writer = pyarrow.parquet.ParquetWriter(file, self.schema)
 
     def append(self, paths: Sequence[str], features: Tensor) -> None:
-        """Append a row for each path with its features ``[n, D]`` float32."""
+        """Append a row for each of n paths, with its row of the float32 features ``[n, D]``."""
         import pyarrow
 
         if not paths:
@@ -67,12 +67,12 @@ class ParquetFile:
         self.writer.write_table(pyarrow.Table.from_arrays([names, column], schema=self.schema))
 
     def close(self) -> None:
-        """Write the footer."""
+        """Write the footer of the Parquet file."""
         self.writer.close()
 
 
 def require_parquet() -> None:
-    """Check that Parquet can be written, before any work is done.
+    """Check that pyarrow can be imported, to fail before the network runs.
 
     Raises:
         InputError: pyarrow is not installed, or cannot be imported.

@@ -1,1 +1,1 @@
-"""Batched views: random crops, affine maps, colour and blur for a whole batch at once, on the images' device."""
+"""Make views of a batch: random crops, affine maps, colour and blur for all images at once, on their device."""

@@ -1,4 +1,4 @@
-"""Affine: random rotation, translation, scale and shear, for images such as digits that keep their class under them."""
+"""View policy with random rotation, translation, scale and shear, for images such as digits."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ class AffineGeometry(GlobalViewOptions):
     """Options of the affine map."""
 
     degrees: Annotated[float, Field(ge=0, le=180)] = 15.0
-    """Largest rotation in degrees, either way."""
+    """Largest rotation in degrees, in both directions."""
 
     translate: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """Largest shift along each axis, as a fraction of the side, either way."""
+    """Largest shift along each axis as a fraction of the side, in both directions."""
 
     scale: Range = (0.8, 1.2)
     """Smallest and largest scale factor."""
 
     shear: Annotated[float, Field(ge=0, le=60)] = 10.0
-    """Largest shear along each axis in degrees, either way."""
+    """Largest shear along each axis in degrees, in both directions."""
 
     padding: Padding = "border"
-    """Pixels outside the image: border repeats its edge, zeros is black, reflection mirrors it."""
+    """Values outside the image: "border" repeats the edge, "zeros" is black, "reflection" mirrors the image."""
 
     interpolation: Interpolation = "bilinear"
-    """bilinear or bicubic."""
+    """Interpolation: "bilinear" or "bicubic"."""
 
 
 class Affine(Policy):
-    """Several randomly rotated, shifted, scaled and sheared copies of each image.
+    """View policy: randomly rotated, shifted, scaled and sheared copies of each image.
 
-    It works with any number of channels. Images whose shorter side differs from the view's are first resized to it,
-    antialiased.
+    Images may have any number of channels. If the shorter side of an image differs from the side of a view, the image
+    is first resized, with antialiasing.
     """
 
     api = 1
 
     class Options(EffectOptions, AffineGeometry):
         flip_p: Probability = 0.0
-        """Probability of mirroring left and right."""
+        """Probability of a horizontal flip."""
 
         brightness: Strength = 0.0
         """Brightness factors are uniform in 1 ± this value, at least 0."""
@@ -64,7 +64,7 @@ class Affine(Policy):
         """Saturation factors are uniform in 1 ± this value, at least 0; needs RGB."""
 
         hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-        """Largest hue rotation in turns, either way; needs RGB."""
+        """Largest hue rotation in turns, in both directions; needs RGB."""
 
         blur_sigma: Range = (0.1, 1.0)
         """Smallest and largest sigma of the blur in pixels."""
@@ -75,7 +75,7 @@ class Affine(Policy):
         super().__init__(options, context, options.view_groups(context))
 
     def draw_geometry(self, n: int, group: ViewGroup, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw ``angle`` and ``scale`` ``[n, V]``, ``translate`` and ``shear`` ``[n, V, 2]``, each uniform."""
+        """Return uniform random ``angle`` and ``scale`` ``[n, V]``, and ``translate`` and ``shear`` ``[n, V, 2]``."""
         options, shape = self.options, (n, group.count)
         return {
             "angle": uniform(shape, generator, -options.degrees, options.degrees),

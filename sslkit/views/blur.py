@@ -1,4 +1,4 @@
-"""Gaussian blur with one sigma per image."""
+"""Gaussian blur with a separate sigma for each image."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from sslkit.views.resize import apply_separable
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Blur every image; borders are reflected without repeating the edge.
+    """Return blurred images; outside the border, images are reflected without repeating the edge pixel.
 
-    One matrix per image holds blur and reflection for both axes. A batched matrix product replaces a convolution with
-    one group per image. The kernel ends where its weights fall to 1e-7 of the largest (5.7 sigma), and at ``S - 1``
-    pixels.
+    Each image has one matrix, which combines blur and reflection and is used for both axes. One batched matrix product
+    is faster than a convolution with one group per image. The kernel ends at ``S - 1`` pixels, or where its weights
+    fall below 1e-7 of the largest weight (5.7 sigma).
 
     Args:
-        images: float ``[N, C, S, S]``.
-        sigma: ``[N]`` in pixels; 0 leaves the image unchanged.
+        images: float tensor ``[N, C, S, S]``.
+        sigma: tensor ``[N]``, in pixels; 0 leaves the image unchanged.
     """
     matrices = _blur_matrices(sigma, images.shape[-1])
     return apply_separable(images, matrices, matrices)
 
 
 def _blur_matrices(sigma: Tensor, size: int) -> Tensor:
-    """Return ``[N, S, S]``: the weight of each pixel (last axis) in each blurred pixel."""
+    """Return ``[N, S, S]``: for each blurred pixel (second axis), the weight of each original pixel (last axis)."""
     distance = torch.arange(size, device=sigma.device)
-    # Sigma 1e-3 gives exactly 1 at distance 0 and exactly 0 elsewhere.
+    # A sigma of 1e-3 gives exactly 1 at distance 0 and exactly 0 elsewhere.
     ratio = distance / sigma.clamp(min=1e-3).unsqueeze(-1)
-    # Denormal weights slow the matrix product down many times.
+    # No denormal weights, because they make the matrix product many times slower.
     taps = F.threshold(ratio.square().mul_(-0.5).exp_(), 1e-7, 0.0)
     taps /= 2 * taps.sum(-1, keepdim=True) - taps[:, :1]
     taps = torch.cat([taps, torch.zeros_like(taps[:, :1])], -1)

@@ -1,15 +1,15 @@
-"""Brightness, contrast, saturation and hue as one affine map of each image's colours.
+"""Brightness, contrast, saturation and hue, combined into one affine map of an image's colours.
 
-Each of the four is affine in the colour, so together they are one 3x3 matrix and one offset. Factors mean the same as
-in torchvision's ``ColorJitter``. Intended differences are:
+Each of these effects is affine in the colour, so that one 3x3 matrix and one offset combine all four. Factors have the
+same meaning as in torchvision's ``ColorJitter``. There are these intended differences:
 
-- Hue is a rotation of RGB about the gray axis instead of a shift in HSV. It is linear and keeps the mean of red, green
-  and blue. Both agree for a third of a turn; up to 0.1 turns they differ by at most 0.3 of a pixel's ``max - min`` of
-  red, green and blue.
+- Hue is a rotation of RGB about the gray axis instead of a shift in HSV. The rotation is linear and keeps the mean of
+  red, green and blue. Rotation and shift are equal for a third of a turn. Up to 0.1 turns, they differ by at most 0.3
+  times the difference of a pixel's largest and smallest channel.
 - The order is always brightness, contrast, saturation, hue.
-- Values are clamped to [0, 1] once at the end, not after each effect.
+- Values are clamped to [0, 1] once at the end instead of after each effect.
 
-Grayscale is a saturation of 0: the luma before any hue rotation.
+Grayscale is a saturation of 0.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ _BASIS = torch.stack([torch.tensor([LUMA] * 3), _MEAN, torch.eye(3) - _MEAN, _AC
 
 
 def chroma_matrices(saturation: Tensor, hue: Tensor) -> Tensor:
-    """Return colour matrices ``[..., 3, 3]`` for saturation factors and hues in turns, both ``[...]``.
+    """Return colour matrices ``[..., 3, 3]`` that change first saturation, then hue. Gray colours do not change.
 
-    Saturation comes first. Grays do not change. The hue is Rodrigues' rotation about (1, 1, 1).
+    Args:
+        saturation: saturation factors ``[...]``.
+        hue: rotation about (1, 1, 1) by Rodrigues' formula, ``[...]``, in turns.
     """
     angle = 2 * math.pi * hue
     weights = torch.stack([1 - saturation, saturation, saturation * angle.cos(), saturation * angle.sin()], -1)
@@ -45,11 +47,12 @@ def adjust_colour(
     """Adjust the colours of float images ``[..., C, H, W]`` in [0, 1]; the result is not clamped.
 
     Args:
-        images: three channels if ``saturation`` and ``hue`` are given, otherwise any number.
-        brightness: ``[...]`` factor of all values.
-        contrast: ``[...]`` factor of the distance from the image's mean luma (mean of all channels unless C = 3).
-        saturation: ``[...]`` factor of the distance from the pixel's luma; 0 makes the image gray.
-        hue: ``[...]`` in turns, in [-0.5, 0.5], from red towards green.
+        images: images with three channels if ``saturation`` and ``hue`` are given, else with any number of channels.
+        brightness: tensor ``[...]``, factor of all values.
+        contrast: tensor ``[...]``, factor of the difference from the mean luma of the image. Without three channels,
+            the mean of all channels replaces the luma.
+        saturation: tensor ``[...]``, factor of the difference from the luma of the pixel; 0 makes the image gray.
+        hue: tensor ``[...]``, rotation from red towards green in turns, in [-0.5, 0.5].
     """
     means = images.mean((-2, -1))
     if images.shape[-3] == len(LUMA):
@@ -66,7 +69,7 @@ def adjust_colour(
 
 
 def solarise(images: Tensor, threshold: Tensor) -> Tensor:
-    """Invert the values of float images ``[..., C, H, W]`` in [0, 1] that are at or above ``threshold`` ``[...]``."""
+    """Invert values of at least ``threshold`` ``[...]`` in float images ``[..., C, H, W]`` with values in [0, 1]."""
     above = images >= threshold[..., None, None, None]
-    # |x - 1| is 1 - x in [0, 1]; torch.where is several times slower on a CPU.
+    # |x - 1| equals 1 - x in [0, 1], and is several times faster on a CPU than torch.where.
     return images.sub(above.to(images.dtype)).abs_()

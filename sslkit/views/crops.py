@@ -1,4 +1,4 @@
-"""Crops: random resized crops with effects, global and local, as in SwAV, DINO and Self-Classifier."""
+"""View policy with random resized crops, global and local, as in SwAV, DINO and Self-Classifier."""
 
 from __future__ import annotations
 
@@ -20,42 +20,43 @@ from sslkit.views.resize import Interpolation, crop_boxes, resized_crop
 from sslkit.views.sampling import uniform
 
 TRIES = 10
-"""Random boxes drawn for each crop; the first that fits the image is used."""
+"""Number of random boxes drawn for each crop; the first box that fits into the image is used."""
 
 
 class CropGeometry(BaseOptions):
-    """Options of number, size and shape of the crops."""
+    """Options for number, size and shape of the crops."""
 
     size: Side | Literal["auto"] = "auto"
-    """Side of a global view in pixels; auto: the images' shorter side."""
+    """Side of a global view in pixels; "auto" is the shorter side of the images."""
 
     global_crops: Count = 2
-    """Global views of each image."""
+    """Number of global views of each image."""
 
     global_scale: AreaRange = (0.2, 1.0)
-    """Smallest and largest fraction of the image's area in a global view."""
+    """Smallest and largest area of a global view, as a fraction of the image's area."""
 
     local_crops: Annotated[int, Field(ge=0, le=256)] = 0
-    """Local views of each image."""
+    """Number of local views of each image."""
 
     local_size: Side | Literal["auto"] = "auto"
-    """Side of a local view in pixels; auto: 9/16 of a global view (18 for 32)."""
+    """Side of a local view in pixels; "auto" is 9/16 of the side of a global view (18 for 32)."""
 
     local_scale: AreaRange = (0.05, 0.2)
-    """Smallest and largest fraction of the image's area in a local view."""
+    """Smallest and largest area of a local view, as a fraction of the image's area."""
 
     ratio: Range = (3 / 4, 4 / 3)
-    """Smallest and largest width / height of a crop."""
+    """Smallest and largest aspect ratio (width / height) of a crop."""
 
     interpolation: Interpolation = "bilinear"
-    """bilinear or bicubic; both are antialiased where a crop is shrunk."""
+    """Interpolation: "bilinear" or "bicubic"; both use antialiasing if a crop is shrunk."""
 
 
 class Crops(Policy):
-    """Several random resized crops of each image, each with its own flip, colours, blur and solarisation.
+    """View policy: random resized crops of each image, each with its own flip, colours, blur and solarisation.
 
-    Boxes follow the distribution of torchvision's ``RandomResizedCrop``: area uniform, ratio log-uniform, the first of
-    ten tries that fits, otherwise the central box. The defaults suit small images.
+    Crop boxes have the distribution of torchvision's ``RandomResizedCrop``: the area is uniform, and the aspect ratio
+    is log-uniform. The first of ten random boxes that fits into the image is used, else a central box. The default
+    options are for small images.
     """
 
     api = 1
@@ -75,9 +76,9 @@ class Crops(Policy):
         super().__init__(options, context, tuple(groups))
 
     def draw_geometry(self, n: int, group: ViewGroup, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw ``area`` and ``log_ratio`` ``[n, V, 10]`` of the tries, and ``position`` ``[n, V, 2]``.
+        """Return random ``area`` and ``log_ratio`` ``[n, V, 10]`` of ten boxes, and ``position`` ``[n, V, 2]``.
 
-        They do not depend on the images' size.
+        All values are relative to the image size.
         """
         options, shape = self.options, (n, group.count)
         scale = options.global_scale if group.is_global else options.local_scale

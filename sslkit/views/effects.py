@@ -1,4 +1,4 @@
-"""Effects on a view's pixels after the warp: colour jitter, grayscale, blur and solarisation, in this order."""
+"""Effects on the pixels of a cropped or warped view: colour jitter, grayscale, blur and solarisation, in this order."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from sslkit.views.option_types import PerView, Probability, Range, Strength
 from sslkit.views.sampling import bernoulli, uniform
 
 NEVER = 2.0
-"""Solarisation threshold that no pixel value reaches."""
+"""Solarisation threshold above all pixel values, which disables solarisation."""
 
 
 class EffectOptions(BaseOptions):
-    """Options that all view policies share: mirroring and effects on pixels."""
+    """Options of all built-in view policies: horizontal flip and effects on pixels."""
 
     flip_p: Probability = 0.5
-    """Probability of mirroring left and right."""
+    """Probability of a horizontal flip."""
 
     brightness: Strength = 0.4
     """Brightness factors are uniform in 1 ± this value, at least 0."""
@@ -37,31 +37,31 @@ class EffectOptions(BaseOptions):
     """Saturation factors are uniform in 1 ± this value, at least 0; needs RGB."""
 
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.1
-    """Largest hue rotation in turns, either way; needs RGB."""
+    """Largest hue rotation in turns, in both directions; needs RGB."""
 
     jitter_p: Probability = 0.8
-    """Probability of jittering brightness, contrast, saturation and hue, all together."""
+    """Probability of a random change of brightness, contrast, saturation and hue, all together."""
 
     grayscale_p: Probability = 0.0
     """Probability of grayscale; needs RGB."""
 
     blur_p: PerView = 0.0
-    """Probability of Gaussian blur: one for all views, or a list with one for each global view and, if there are local
-    crops, a last one for all of them."""
+    """Probability of Gaussian blur: a number for all views, or a list with a number for each global view and, if there
+    are local crops, a last number for all local crops."""
 
     blur_sigma: Range = (0.1, 2.0)
     """Smallest and largest sigma of the blur in pixels."""
 
     solarise_p: PerView = 0.0
-    """Probability of solarisation: one, or a list as for blur_p."""
+    """Probability of solarisation: a number, or a list as for blur_p."""
 
     solarise_threshold: Probability = 0.5
-    """Pixel values in [0, 1] from this value up are inverted."""
+    """Solarisation inverts pixel values in [0, 1] that are at least this value."""
 
     @field_validator("blur_p", "solarise_p")
     @classmethod
     def _check_length(cls, value: PerView, info: ValidationInfo) -> PerView:
-        # A count that failed its own validation is missing here.
+        # info.data does not contain fields that failed their own validation.
         global_views: int | None = info.data.get("views", info.data.get("global_crops"))
         local_views: int | None = 0 if "views" in info.data else info.data.get("local_crops")
         if isinstance(value, float) or global_views is None or local_views is None:
@@ -75,10 +75,10 @@ class EffectOptions(BaseOptions):
         return value
 
     def check_channels(self, channels: int) -> None:
-        """Check that effects that need RGB are off for images with another number of channels.
+        """Check that images have three channels if an effect needs RGB.
 
         Raises:
-            OptionError: an effect needs RGB; the message lists all options to set to 0.
+            OptionError: an effect needs RGB. The message lists all options to set to 0.
         """
         needs_rgb = {
             "saturation": self.jitter_p > 0 and self.saturation > 0,
@@ -93,10 +93,10 @@ class EffectOptions(BaseOptions):
 
 
 class Effects:
-    """Effects of one view group.
+    """Random effects for one view group.
 
-    An effect with probability 0 has no parameters and costs nothing. For a view without the effect, the drawn
-    parameters change nothing (a factor of 1, a sigma of 0, a threshold of 2), so that the device runs no branches.
+    An effect with probability 0 has no parameters and takes no time. Other effects are computed for all views; for a
+    view without the effect, they have a neutral parameter (factor 1, sigma 0, threshold 2).
     """
 
     def __init__(self, options: EffectOptions, group: ViewGroup) -> None:
@@ -106,7 +106,7 @@ class Effects:
         self.solarise_p = _per_view(options.solarise_p, group)
 
     def draw(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw the parameters ``[n, V]`` of the effects that can happen."""
+        """Return random parameters ``[n, V]`` of each effect whose probability is above 0."""
         options = self.options
         drawn: dict[str, Tensor] = {}
         jitters = (
@@ -144,7 +144,7 @@ def _per_view(value: PerView, group: ViewGroup) -> tuple[float, ...]:
 
 
 def apply_effects(views: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-    """Apply effects with ``parameters`` (``[B, V]`` each) to ``views`` ``[V, B, C, S, S]`` and clamp to [0, 1]."""
+    """Apply effects to views ``[V, B, C, S, S]`` and clamp values to [0, 1]; each parameter is ``[B, V]``."""
     by_view = {name: value.transpose(0, 1) for name, value in parameters.items()}
     if "brightness" in by_view:
         colour = (by_view["brightness"], by_view["contrast"], by_view.get("saturation"), by_view.get("hue"))

@@ -1,4 +1,4 @@
-"""Flip: the central square of the image, mirrored at random, with optional effects."""
+"""View policy with randomly flipped central squares and optional effects."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sslkit.views.resize import central_square, resized_crop
 
 
 class Flip(Policy):
-    """Several copies of each image's central square, each mirrored at random, without random crops."""
+    """View policy: copies of the central square of each image, each randomly flipped, without random crops."""
 
     api = 1
 
     class Options(EffectOptions, GlobalViewOptions):
         jitter_p: Probability = 0.0
-        """Probability of jittering brightness, contrast, saturation and hue, all together; 0: no jitter."""
+        """Probability of a random change of brightness, contrast, saturation and hue, all together."""
 
     def __init__(self, options: Options, context: Context) -> None:
         super().__init__(options, context, options.view_groups(context))

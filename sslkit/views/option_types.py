@@ -1,4 +1,4 @@
-"""Types of option fields that view policies and evaluators share."""
+"""Types of options that view policies and evaluators share."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ Count = Annotated[int, Field(ge=1, le=256)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
 Range = Annotated[tuple[Positive, Positive], AfterValidator(_check_order)]
-"""Smallest and largest value, both above 0."""
+"""Type of an option: smallest and largest value, both above 0."""
 
 AreaRange = Annotated[tuple[Fraction, Fraction], AfterValidator(_check_order)]
-"""Smallest and largest fraction of an image's area, in (0, 1]."""
+"""Type of an option: smallest and largest fraction of an image's area, in (0, 1]."""
 
 Side = Annotated[int, Field(ge=4, le=4096)]
-"""Side of a square view in pixels."""
+"""Type of an option: side of a square view in pixels."""
 
 PerView = Probability | tuple[Probability, ...]
-"""One probability for all views, or a list of them."""
+"""Type of an option: one probability for all views, or a list of probabilities."""
 
 
 def resolve_size(size: int | Literal["auto"], auto: int) -> int:
-    """Return ``size`` in pixels, or ``auto`` where the option is "auto"."""
+    """Return ``size``, or ``auto`` if ``size`` is "auto"; both in pixels."""
     return auto if size == "auto" else size

@@ -24,32 +24,32 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Compute ``(images - mean) / std`` of float ``[..., C, H, W]`` in place."""
-    # This copy does not wait for the device; filling a cache for each device would have to.
+    """Compute ``(images - mean) / std`` of float images ``[..., C, H, W]`` in place, and return them."""
+    # An asynchronous copy, because filling a cache for each device would sync it.
     constants = torch.tensor([mean, std], dtype=torch.float32).to(images.device, non_blocking=True)
     shift, scale = constants[..., None, None]
     return images.sub_(shift).div_(scale)
 
 
 class GlobalViewOptions(BaseOptions):
-    """Options of a policy whose views are all global and of one size."""
+    """Options of a view policy with only global views."""
 
     size: Side | Literal["auto"] = "auto"
-    """Side of a view in pixels; auto: the images' shorter side."""
+    """Side of a view in pixels; "auto" is the shorter side of the images."""
 
     views: Count = 2
-    """Views of each image, all global."""
+    """Number of views of each image; all are global."""
 
     def view_groups(self, context: Context) -> tuple[ViewGroup, ...]:
-        """Return the one group of views."""
+        """Return a tuple with the single group of views."""
         return (ViewGroup(self.views, resolve_size(self.size, context.image_size), is_global=True),)
 
 
 class Policy(Views):
-    """Base class that warps images to views, applies the effects and normalises.
+    """Base class of the built-in view policies: crop or warp images, apply effects and normalise.
 
     Raises:
-        OptionError: an effect needs RGB and the images have another number of channels.
+        OptionError: an effect needs RGB, but the images do not have three channels.
     """
 
     options: EffectOptions
@@ -62,9 +62,9 @@ class Policy(Views):
         self.effects = tuple(Effects(options, group) for group in groups)
 
     def draw(self, n: int, generator: torch.Generator) -> Parameters:
-        """Draw random parameters for ``n`` images.
+        """Return random parameters for ``n`` images.
 
-        Each group has those of ``draw_geometry``, ``flip`` ``[n, V]``, and those of its ``Effects``.
+        For each group, these are the parameters of ``draw_geometry`` and ``Effects``, and ``flip`` ``[n, V]``.
         """
         return tuple(
             {
@@ -76,17 +76,17 @@ class Policy(Views):
         )
 
     def draw_geometry(self, n: int, group: ViewGroup, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw the parameters of the warp for ``n`` images; none unless overridden."""
+        """Return random parameters of ``warp_images`` for ``n`` images. Empty unless overridden."""
         return {}
 
     @abstractmethod
     def warp_images(self, images: Tensor, group: ViewGroup, parameters: Mapping[str, Tensor]) -> Tensor:
-        """Return views ``[V, B, C, S, S]`` of float images ``[B, C, H, W]`` in [0, 1], before any effect."""
+        """Return views ``[V, B, C, S, S]`` without effects, of float images ``[B, C, H, W]`` with values in [0, 1]."""
 
     def apply(self, images: Tensor, parameters: Parameters) -> tuple[Tensor, ...]:
-        """Return normalised views of uint8 images ``[B, C, H, W]``: for each group float32 ``[V, B, C, S, S]``.
+        """Return normalised views of uint8 images ``[B, C, H, W]``: for each group a float32 ``[V, B, C, S, S]``.
 
-        It computes in float32 under any autocast, without gradients and without a device sync.
+        Views are computed in float32 even under autocast, without gradients and without a device sync.
         """
         device = images.device.type
         # torch.autocast raises on a device without autocast, even with enabled=False.

@@ -14,15 +14,16 @@ def preprocess(images: Tensor, size: int, mean: tuple[float, ...], std: tuple[fl
     """Resize images, crop the central square and normalise.
 
     Args:
-        images: ``[B, C, H, W]``, uint8, or float32 in [0, 1]; they are not modified.
-        size: side of the result in pixels; a shorter side of another length is resized to it, antialiased bilinear.
-        mean: per channel, in [0, 1].
-        std: per channel, in [0, 1].
+        images: tensor ``[B, C, H, W]``, uint8, or float32 in [0, 1]; not modified.
+        size: side of the result in pixels. The shorter side of the images is resized to ``size`` (bilinear,
+            antialiased).
+        mean: mean of each channel, in [0, 1].
+        std: standard deviation of each channel, in [0, 1].
 
     Returns:
-        float32 ``[B, C, size, size]``, contiguous.
+        Contiguous float32 tensor ``[B, C, size, size]``.
     """
     pixels = resize_shorter_side(to_float(images) if images.dtype == torch.uint8 else images.clone(), size)
-    # Half a pixel is rounded as in torchvision's CenterCrop.
+    # Half pixels are rounded as in torchvision's CenterCrop.
     top, left = (round((side - size) / 2) for side in pixels.shape[-2:])
     return normalise(pixels[..., top : top + size, left : left + size].contiguous(), mean, std)

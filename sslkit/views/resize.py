@@ -1,11 +1,11 @@
 """Random resized crops: resize a box of the image to a square view with two matrix products.
 
-Resizing along one axis is linear, so a view is ``rows @ image @ columns^T`` with a small matrix of filter weights for
-each axis. One sampling crops, flips, resizes and antialiases, and is faster than a bilinear grid sampler.
+Resizing is linear along each axis. A view is therefore ``rows @ image @ columns^T``, with one matrix of filter weights
+for each axis. The two products crop, flip, resize and antialias, and are faster than a bilinear grid sampler.
 
-Pixel ``i`` covers ``[i, i + 1)`` with its centre at ``i + 0.5`` (``align_corners=False``). Pixels outside the box are
-not read: at the border the weights of the pixels inside are normalised to sum to 1. The filter is stretched where a
-box is shrunk and not where it is enlarged, as in Pillow and in torchvision's ``resized_crop(antialias=True)``.
+Pixel ``i`` covers ``[i, i + 1)``, with its centre at ``i + 0.5`` (``align_corners=False``). Pixels outside the box are
+not read; the weights of the remaining pixels are normalised to sum to 1. The filter is widened if the box is shrunk, as
+in Pillow and in torchvision's ``resized_crop(antialias=True)``.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ Interpolation = Literal["bilinear", "bicubic"]
 def crop_boxes(
     area: Tensor, log_ratio: Tensor, position: Tensor, height: int, width: int, ratio: tuple[float, float]
 ) -> Tensor:
-    """Choose boxes of whole pixels as torchvision's ``RandomResizedCrop`` does.
+    """Return crop boxes with integer coordinates, like torchvision's ``RandomResizedCrop``.
 
     Args:
-        area: ``[..., T]`` fraction of the image's area, in [0, 1], of each of T tries.
-        log_ratio: ``[..., T]`` logarithm of width / height of each try.
-        position: ``[..., 2]`` offset from top and left, in [0, 1), as a fraction of the free space around the box.
+        area: tensor ``[..., T]``, area of each of T candidate boxes as a fraction of the image's area, in [0, 1].
+        log_ratio: tensor ``[..., T]``, logarithm of width / height of each candidate box.
+        position: tensor ``[..., 2]``, distance of the box from the top and the left of the image, in [0, 1), as a
+            fraction of the free space.
         height: height of the image in pixels.
         width: width of the image in pixels.
-        ratio: smallest and largest width / height of the central box, which is used if no try fits.
+        ratio: smallest and largest width / height of the central box, which is used if no candidate fits.
 
     Returns:
-        ``[..., 4]`` top, left, height, width of the first try that fits the image.
+        Tensor ``[..., 4]``: top, left, height and width of the first candidate that fits into the image.
     """
     side = (area * (height * width)).sqrt()
     stretch = (log_ratio / 2).exp()
@@ -59,7 +60,7 @@ def _central_box(height: int, width: int, ratio: tuple[float, float]) -> tuple[i
 
 
 def central_square(reference: Tensor, height: int, width: int) -> Tensor:
-    """Return the image's largest central square ``[..., 4]`` for each element of ``reference`` ``[...]``."""
+    """Return the box ``[..., 4]`` of the largest central square for each element of ``reference`` ``[...]``."""
     side = min(height, width)
     box = ((height - side) // 2, (width - side) // 2, side, side)
     return torch.stack([torch.full_like(reference, value) for value in box], -1)
@@ -71,9 +72,9 @@ def resized_crop(
     """Crop, flip and resize float images ``[B, C, H, W]`` to views ``[V, B, C, size, size]``.
 
     Args:
-        images: any range of values; bicubic may overshoot it.
-        boxes: ``[B, V, 4]`` top, left, height, width in pixels, inside the image.
-        flip: ``[B, V]``, 1 to mirror left and right, otherwise 0.
+        images: images with any range of values; bicubic results may exceed this range.
+        boxes: tensor ``[B, V, 4]``: top, left, height and width in pixels, inside the image.
+        flip: tensor ``[B, V]``: 1 for a horizontal flip, else 0.
         size: side of the views in pixels.
         interpolation: ``bilinear`` or ``bicubic`` (a = -0.5).
     """
@@ -81,7 +82,7 @@ def resized_crop(
     mirror, view_shape = flip.T.flatten(), flip.T.shape
     rows = resize_weights(top, tall, torch.zeros_like(mirror), images.shape[-2], size, interpolation)
     columns = resize_weights(left, wide, mirror, images.shape[-1], size, interpolation)
-    # One product per view: a batched product over views would copy the images.
+    # A separate product for each view, because a batched product over views would copy the images.
     per_view = zip(rows.unflatten(0, view_shape), columns.unflatten(0, view_shape), strict=True)
     return torch.stack([apply_separable(images, *weights) for weights in per_view])
 
@@ -89,7 +90,16 @@ def resized_crop(
 def resize_weights(
     start: Tensor, length: Tensor, mirror: Tensor, source: int, target: int, interpolation: Interpolation
 ) -> Tensor:
-    """Return weights ``[B, target, source]`` that resize ``[start, start + length)`` (``[B]`` each) of an axis."""
+    """Return weights ``[B, target, source]`` that resize one axis to ``target`` pixels.
+
+    Args:
+        start: tensor ``[B]``, start of the box along the axis in pixels.
+        length: tensor ``[B]``, length of the box in pixels.
+        mirror: tensor ``[B]``, 1 to mirror the axis, else 0.
+        source: number of pixels of the image.
+        target: number of pixels of the view.
+        interpolation: ``bilinear`` or ``bicubic``.
+    """
     position = torch.arange(target, device=start.device, dtype=torch.float32) + 0.5
     position = torch.where(mirror[:, None] > 0, target - position, position)
     pixel = torch.arange(source, device=start.device, dtype=torch.float32) + 0.5
@@ -108,22 +118,22 @@ def _triangle(distance: Tensor) -> Tensor:
 
 
 def _cubic(distance: Tensor) -> Tensor:
-    """Compute Keys' cubic (a = -0.5) as one polynomial on [0, 2] plus a second that ends at 1."""
+    """Return Keys' cubic kernel (a = -0.5): the sum of a polynomial on [0, 2] and a polynomial on [0, 1]."""
     outer = distance.clamp(max=2)
     inner = distance.clamp_(max=1)
     return (outer - 2).square_().mul_(outer - 1).mul_(-0.5) + (inner - 1).square_().mul_(2 * inner - 1)
 
 
 def apply_separable(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Compute ``rows @ image @ columns^T`` for each channel.
+    """Return ``rows @ image @ columns^T`` for each channel of each image.
 
     Args:
-        images: ``[N, C, H, W]``.
-        rows: ``[N, S, H]``.
-        columns: ``[N, S, W]``.
+        images: tensor ``[N, C, H, W]``.
+        rows: tensor ``[N, S, H]``.
+        columns: tensor ``[N, S, W]``.
 
     Returns:
-        ``[N, C, S, S]``.
+        Tensor ``[N, C, S, S]``.
     """
     n, channels, height, _ = images.shape
     wide = torch.bmm(images.flatten(1, 2), columns.transpose(1, 2)).view(n, channels, height, -1)
@@ -131,7 +141,7 @@ def apply_separable(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def resize_shorter_side(images: Tensor, size: int) -> Tensor:
-    """Resize float images ``[B, C, H, W]`` to a shorter side of ``size`` pixels, antialiased bilinear."""
+    """Resize float images ``[B, C, H, W]`` so that the shorter side has ``size`` pixels (bilinear, antialiased)."""
     height, width = images.shape[-2:]
     shorter = min(height, width)
     if shorter == size:

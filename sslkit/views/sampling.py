@@ -1,4 +1,4 @@
-"""Random numbers drawn from an explicit generator."""
+"""Draw random numbers from a given generator."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor
 
 
 def uniform(shape: Sequence[int], generator: torch.Generator, low: float = 0.0, high: float = 1.0) -> Tensor:
-    """Draw float32 values of ``shape``, uniform in ``[low, high)``, on the generator's device."""
+    """Return float32 values of shape ``shape``, uniform in ``[low, high)``, on the generator's device."""
     unit = torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float32)
     return unit.mul_(high - low).add_(low)
 
 
 def bernoulli(n: int, probabilities: Sequence[float], generator: torch.Generator) -> Tensor:
-    """Draw bool ``[n, V]``: true with the probability of each of the V views."""
+    """Return a random bool tensor ``[n, V]``; column v is True with the v-th of the V probabilities."""
     thresholds = torch.tensor(probabilities, dtype=torch.float32).to(generator.device, non_blocking=True)
     return uniform((n, len(probabilities)), generator) < thresholds

@@ -1,1 +1,1 @@
-"""sslkit components that build on lightly."""
+"""Heads and losses for sslkit, based on the library lightly."""

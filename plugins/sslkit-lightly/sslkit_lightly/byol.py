@@ -1,4 +1,4 @@
-"""The BYOL loss: a predictor regresses the teacher's embeddings from the student's."""
+"""The BYOL loss: a predictor maps the student's embeddings to the teacher's embeddings."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import sslkit
 
 
 class Byol(sslkit.Loss):
-    """Mean of ``2 - 2 cos`` over pairs of a teacher's global view and another student view.
+    """Mean of ``2 - 2 cos`` over all pairs of a global view and a different view.
 
-    The cosine is between the teacher's embedding of the global view and the prediction from the student's embedding of
-    the other view. The predictor is part of the loss and is trained with it. Its BatchNorm is computed for one view at
-    a time, over this process's part of the batch.
+    The cosine compares the teacher's embedding of the global view with the predictor's output for the student's
+    embedding of the other view. The predictor is part of the loss and is trained. Its BatchNorm is computed separately
+    for each view, over this process's part of the batch.
 
     Source: Grill et al., "Bootstrap your own latent", NeurIPS 2020, arXiv 2006.07733, equation 2.
 

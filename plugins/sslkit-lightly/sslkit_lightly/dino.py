@@ -1,4 +1,4 @@
-"""The DINO loss and head: the student predicts the teacher's centred and sharpened classes of other views."""
+"""The DINO loss and head: the student predicts the teacher's centred and sharpened output for other views."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Prototypes = Annotated[int, Field(ge=1, le=10_000_000)]
 class DinoHead(sslkit.Head):
     """MLP head that maps features ``[B, D]`` to unit embeddings ``[B, E]`` and cosines ``[B, K]`` with prototypes.
 
-    It has three linear layers with GELU between them, initialised as in lightly's ``DINOProjectionHead``, and
-    weight-normalised prototypes of length 1.
+    The MLP has three linear layers with GELU between them, initialised as in lightly's ``DINOProjectionHead``.
+    Prototypes are normalised to length 1.
 
     Source: Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", ICCV 2021, arXiv 2104.14294,
     section 3.1 and appendix C.
@@ -31,7 +31,7 @@ class DinoHead(sslkit.Head):
 
     class Options(sslkit.Options):
         classifiers: tuple[Prototypes, ...] = Field((4096,), min_length=1)
-        """Number of prototypes of each set; the paper uses 65536 for ImageNet."""
+        """Number of prototypes in each set of prototypes; the paper uses 65536 for ImageNet."""
 
         hidden_dim: int = Field(2048, ge=1, le=100_000)
         """Width of the two hidden layers."""
@@ -40,17 +40,17 @@ class DinoHead(sslkit.Head):
         """Dimension of the embedding."""
 
         batch_norm: bool = True
-        """Use BatchNorm in the hidden layers: for convolutional backbones, not for transformers."""
+        """Use BatchNorm in the hidden layers: true for convolutional backbones, false for transformers."""
 
         freeze_prototypes: sslkit.Duration = "1 epochs"
-        """How long prototypes keep their initial values: "1 epochs", "300 steps", or "1%" of the training."""
+        """How long prototypes stay fixed at the start of training: "1 epochs", "300 steps" or "1%"."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
         self.embedding_dim = options.embedding_dim
         self.classifiers = options.classifiers
         self.freezing = Duration(options.freeze_prototypes, context)
-        # Not lightly's DINOProjectionHead: deepcopy to a teacher fails on the weight_norm of its last layer.
+        # Not lightly's DINOProjectionHead, because its weight_norm cannot be deep-copied to a teacher.
         hidden = options.hidden_dim
         norms = [nn.BatchNorm1d(hidden) if options.batch_norm else None for _ in range(2)]
         self.mlp = ProjectionHead(
@@ -75,7 +75,7 @@ class DinoHead(sslkit.Head):
         return functional.normalize(projected.to(self.prototypes[0].dtype))
 
     def classify(self, embedding: Tensor) -> tuple[Tensor, ...]:
-        """Return cosines ``[B, K]`` with each set of prototypes."""
+        """Return the cosines ``[B, K]`` with each set of prototypes."""
         with torch.autocast(embedding.device.type, enabled=False):
             return tuple(
                 functional.linear(embedding.to(weight.dtype), functional.normalize(weight))
@@ -83,14 +83,14 @@ class DinoHead(sslkit.Head):
             )
 
     def after_backward(self, step: int) -> None:
-        """Set the prototypes' gradients to None while they are frozen."""
+        """Set the gradients of prototypes to None while prototypes are frozen."""
         if not self.freezing.is_over(step):
             for parameter in self.prototypes:
                 parameter.grad = None
 
 
 class DistributedDinoLoss(DINOLoss):  # type: ignore[misc]  # lightly has no types
-    """lightly's ``DINOLoss`` with a centre that is averaged over all training processes."""
+    """lightly's ``DINOLoss`` with a centre that is averaged over all processes."""
 
     def __init__(self, world: sslkit.World, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -98,7 +98,7 @@ class DistributedDinoLoss(DINOLoss):  # type: ignore[misc]  # lightly has no typ
 
     @torch.no_grad()
     def update_center(self, teacher_out: Tensor) -> None:
-        """Update the centre with the mean of the teacher's logits ``[V, B, K]``."""
+        """Update the centre (moving average) with the mean of the teacher's logits ``[V, B, K]``."""
         mean = self.world.sum(teacher_out.mean(dim=(0, 1), keepdim=True)) / self.world.size
         self.center.copy_(self.center * self.center_momentum + mean * (1 - self.center_momentum))
 
@@ -106,10 +106,10 @@ class DistributedDinoLoss(DINOLoss):  # type: ignore[misc]  # lightly has no typ
 class Dino(sslkit.Loss):
     """lightly's ``DINOLoss``, averaged over sets of prototypes.
 
-    It is the cross-entropy between the teacher's centred softmax of a global view and the student's softmax of another
-    view, over all such pairs. The centre is the moving average of the teacher's logits over the global batch. The
-    teacher's temperature rises by equal amounts, once per epoch, and reaches its final value in the last epoch of the
-    warm-up; if the warm-up is in steps, once per step. This is the schedule of the authors' code.
+    The loss is the cross-entropy between the teacher's centred softmax for a global view and the student's softmax for
+    a different view, averaged over all such pairs. The centre is the moving average of the teacher's logits over the
+    global batch. As in the authors' code, the teacher's temperature increases linearly, once per epoch, and reaches its
+    final value in the last epoch of the warm-up. If the warm-up is given in steps, it increases once per step.
 
     Source: Caron et al., ICCV 2021, arXiv 2104.14294, equations 1 to 4.
 
@@ -128,13 +128,13 @@ class Dino(sslkit.Loss):
         """Temperature of the teacher's softmax after the warm-up."""
 
         warmup_teacher_temperature: float = Field(0.04, gt=0)
-        """Temperature of the teacher's softmax at the start."""
+        """Temperature of the teacher's softmax at the start of training."""
 
         warmup: sslkit.Duration = "30%"
-        """Length of the warm-up of the teacher's temperature: "30 epochs", "300 steps", or "30%" of the training."""
+        """Length of the warm-up of the teacher's temperature: "30 epochs", "300 steps" or "30%"."""
 
         center_momentum: float = Field(0.9, ge=0, lt=1)
-        """Momentum of the moving average of the centre."""
+        """Momentum of the moving average that is the centre."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
@@ -151,7 +151,7 @@ class Dino(sslkit.Loss):
         )
 
     def teacher_temperature(self, step: int) -> float:
-        """Return the temperature of the teacher's softmax in optimizer step ``step`` (from 0)."""
+        """Return the temperature of the teacher's softmax in step ``step``, counted from 0."""
         start, end = self.options.warmup_teacher_temperature, self.options.teacher_temperature
         return start + self.warmup.ramp(step) * (end - start)
 

@@ -1,4 +1,4 @@
-"""Durations from the start of the training."""
+"""Durations from the start of training."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import sslkit
 
 
 class Duration:
-    """Duration from the start of the training.
+    """Duration from the start of training.
 
-    In epochs or percent it follows the trained epochs, rounded to a step. In steps it counts optimizer steps, also
-    those before a resume with another batch size.
+    A duration in epochs or percent ends after these epochs, even if a resume changes the batch size. A duration in
+    steps ends after this number of optimizer steps.
 
     Args:
         text: the duration, such as "1 epochs", "300 steps" or "10%".
-        context: the runtime facts.
+        context: facts about the training run.
     """
 
     def __init__(self, text: str, context: sslkit.Context) -> None:
@@ -23,14 +23,14 @@ class Duration:
         self.offset = context.step_offset if self.in_steps else 0
 
     def is_over(self, step: int) -> bool:
-        """Return whether it is over in step ``step`` (from 0), as components receive it."""
+        """Return whether the duration is over in step ``step``, as in ``ViewOutputs``."""
         return step + self.offset >= self.steps
 
     def ramp(self, step: int) -> float:
-        """Return the value in step ``step`` of a ramp from 0 to 1 over the duration: ``linspace(0, 1, n)``, then 1.
+        """Return the value in step ``step`` of a linear increase from 0 to 1 over the duration.
 
-        n is the number of epochs, and the value changes with each epoch. For a duration in steps, or of less than an
-        epoch, n is the number of steps. So 1 is reached in the last epoch or step of the duration.
+        The value is constant within an epoch: with n epochs, the values are ``linspace(0, 1, n)``, then 1. For a
+        duration in steps, or of less than an epoch, n is the number of steps.
         """
         position, count = step + self.offset, float(self.steps)
         if not self.in_steps and self.steps >= self.steps_per_epoch:

@@ -1,7 +1,7 @@
-"""Losses that compare the embeddings of two views, over the global batch and any number of views.
+"""Losses that compare the embeddings of two views, for any number of views, over the global batch.
 
-lightly's NT-Xent and covariance select elements by a mask, which needs a device sync in every step. The two are written
-without a mask here.
+lightly's NT-Xent and covariance losses select elements with a mask, which syncs the device in every step. This module
+computes both without a mask.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sslkit
 
 
 class PairwiseLoss(sslkit.Loss):
-    """Base class: mean of a loss of two views' embeddings over pairs with at least one global view.
+    """Base class of losses that compare two views, averaged over pairs of views with at least one global view.
 
     Embeddings of all processes are gathered first, so that every process computes the loss of the global batch.
 
@@ -38,7 +38,7 @@ class PairwiseLoss(sslkit.Loss):
 
     @abstractmethod
     def compare(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return the loss of two views' embeddings ``[N, E]``."""
+        """Return the loss of the embeddings ``[N, E]`` of two views."""
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
         """Return the loss of the global batch; for shapes see ``sslkit.ViewOutputs``."""
@@ -48,7 +48,7 @@ class PairwiseLoss(sslkit.Loss):
 
 
 class SimClr(PairwiseLoss):
-    """NT-Xent loss: identify the other view of the same image among all other views of the batch.
+    """NT-Xent loss: the network must identify the other view of the same image among all other views of the batch.
 
     Source: Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", ICML 2020, arXiv
     2002.05709, equation 1.
@@ -71,7 +71,7 @@ class SimClr(PairwiseLoss):
 
 
 class BarlowTwins(PairwiseLoss):
-    """Barlow Twins loss: distance of the cross-correlation of two views' embeddings from the identity.
+    """Barlow Twins loss: difference of the cross-correlation matrix of two views' embeddings from the identity.
 
     Source: Zbontar et al., "Barlow Twins: Self-Supervised Learning via Redundancy Reduction", ICML 2021, arXiv
     2103.03230, equation 1.
@@ -79,7 +79,7 @@ class BarlowTwins(PairwiseLoss):
 
     class Options(sslkit.Options):
         redundancy_weight: float = Field(5e-3, ge=0)
-        """Weight of the off-diagonal terms."""
+        """Weight of the off-diagonal elements of the cross-correlation matrix."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
@@ -91,7 +91,7 @@ class BarlowTwins(PairwiseLoss):
 
 
 class VicReg(PairwiseLoss):
-    """VICReg loss: invariance of views, variance of each dimension, low covariance between dimensions.
+    """VICReg loss: small distance of views, sufficient variance of each dimension, small covariances of dimensions.
 
     Source: Bardes, Ponce, LeCun, "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning",
     ICLR 2022, arXiv 2105.04906, equation 6.
@@ -101,9 +101,9 @@ class VicReg(PairwiseLoss):
         invariance_weight: float = Field(25.0, ge=0)
         """Weight of the squared distance between two views."""
         variance_weight: float = Field(25.0, ge=0)
-        """Weight of the hinge on each dimension's standard deviation."""
+        """Weight of the hinge loss on the standard deviation of each dimension."""
         covariance_weight: float = Field(1.0, ge=0)
-        """Weight of the squared covariances."""
+        """Weight of the squared covariances of different dimensions."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
@@ -119,7 +119,7 @@ class VicReg(PairwiseLoss):
 
 
 def _covariance_loss(embeddings: Tensor) -> Tensor:
-    """Return the sum of squared covariances of different dimensions, divided by the number of dimensions."""
+    """Return the sum of squared covariances of different embedding dimensions, divided by the number of dimensions."""
     centred = embeddings - embeddings.mean(0)
     squares = (centred.T @ centred / (len(centred) - 1)).square()
     return (squares.sum() - squares.diagonal().sum()) / len(squares)

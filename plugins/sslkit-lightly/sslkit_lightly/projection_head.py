@@ -1,4 +1,4 @@
-"""Projection head without classifiers: lightly's MLP."""
+"""Projection head without classifiers, based on lightly's MLP."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import sslkit
 class ProjectionHead(sslkit.Head):
     """MLP head that maps features ``[B, D]`` to embeddings ``[B, E]``, with BatchNorm and ReLU between linear layers.
 
-    Embeddings are not normalised; a loss that compares cosines normalises them.
+    Embeddings are not normalised. A loss that compares cosines must normalise them.
 
     Source: Chen et al., arXiv 2002.05709, and lightly's ``SimCLRProjectionHead``. Without BatchNorm after the last
-    layer it equals lightly's head for BYOL, Barlow Twins and VICReg.
+    layer, the head equals lightly's heads for BYOL, Barlow Twins and VICReg.
     """
 
     api = 1
@@ -25,10 +25,10 @@ class ProjectionHead(sslkit.Head):
         """Width of the hidden layers."""
 
         embedding_dim: int = Field(128, ge=1, le=100_000)
-        """Dimension of the embedding; Barlow Twins and VICReg benefit from thousands."""
+        """Dimension of the embedding; Barlow Twins and VICReg benefit from thousands of dimensions."""
 
         layers: int = Field(2, ge=2, le=100)
-        """Number of linear layers, including the last."""
+        """Number of linear layers, including the last layer."""
 
         last_batch_norm: bool = True
         """Use BatchNorm after the last layer: true for SimCLR, false for BYOL, Barlow Twins and VICReg."""

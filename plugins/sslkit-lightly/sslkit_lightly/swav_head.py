@@ -23,26 +23,26 @@ Prototypes = Annotated[int, Field(ge=2, le=10_000_000)]
 class SwavHead(sslkit.Head):
     """MLP head that maps features ``[B, D]`` to unit embeddings ``[B, E]`` and cosines ``[B, K]`` with prototypes.
 
-    Prototypes have length 1 at the start and after every step, and by default no bias. While they are frozen, their
-    gradients are set to None after each backward pass, so that no optimizer moves them. Under autocast, embeddings are
-    still normalised and compared in the parameters' precision, because Sinkhorn divides by a small epsilon and
-    amplifies rounding.
+    Prototypes are normalised to length 1 at the start and after every step. By default, they have no bias. While
+    prototypes are frozen, their gradients are set to None after each backward pass, so that optimizers do not change
+    them. Under autocast, embeddings are normalised and compared in the precision of the parameters, because Sinkhorn
+    divides by a small epsilon and amplifies rounding errors.
     """
 
     api = 1
 
     class Options(sslkit.Options):
         prototypes: tuple[Prototypes, ...] = Field((3000,), min_length=1)
-        """Number of prototypes of each set, such as [3000] or [300, 300]."""
+        """Number of prototypes in each set of prototypes, such as [3000] or [300, 300]."""
 
         hidden_dim: Annotated[int, Field(ge=1, le=100_000)] | Literal["linear"] = 2048
-        """Width of the hidden layer with BatchNorm and ReLU; "linear": no hidden layer."""
+        """Width of the hidden layer with BatchNorm and ReLU; "linear" means no hidden layer."""
 
         embedding_dim: int = Field(128, ge=1, le=100_000)
         """Dimension of the embedding."""
 
         freeze_prototypes: sslkit.Duration = "1 epochs"
-        """How long prototypes keep their initial values: "1 epochs", "300 steps", or "1%" of the training."""
+        """How long prototypes stay fixed at the start of training: "1 epochs", "300 steps" or "1%"."""
 
         bias: bool = False
         """Add a bias to the cosines, as in lightly; the paper has none."""
@@ -69,17 +69,17 @@ class SwavHead(sslkit.Head):
         return functional.normalize(projected.to(self.prototypes.heads[0].weight.dtype))
 
     def classify(self, embedding: Tensor) -> tuple[Tensor, ...]:
-        """Return cosines ``[B, K]`` with each set of prototypes."""
+        """Return the cosines ``[B, K]`` with each set of prototypes."""
         with torch.autocast(embedding.device.type, enabled=False):
             return tuple(self.prototypes(embedding.to(self.prototypes.heads[0].weight.dtype)))
 
     def after_backward(self, step: int) -> None:
-        """Set the prototypes' gradients to None while they are frozen."""
+        """Set the gradients of prototypes to None while prototypes are frozen."""
         if not self.freezing.is_over(step):
             for parameter in self.prototypes.parameters():
                 parameter.grad = None
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Normalise prototypes to length 1."""
+        """Normalise all prototypes to length 1."""
         self.prototypes.normalize()

@@ -1,4 +1,4 @@
-"""The SwAV loss: each view predicts the prototypes to which the other, global views are assigned.
+"""The SwAV loss: each view predicts the prototypes to which the other global views are assigned.
 
 Source: Caron et al., "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments", NeurIPS 2020,
 arXiv 2006.09882, equations 1 to 5.
@@ -17,16 +17,16 @@ from sslkit_lightly.duration import Duration
 
 
 class SwavLoss(sslkit.Loss):
-    """Swapped prediction: cross-entropy between a global view's assignment and every other view's softmax.
+    """Swapped prediction: cross-entropy between the assignment of a global view and the softmax of a different view.
 
-    The loss is averaged over images, over pairs of a global view and another view, and over sets of prototypes. It
-    equals lightly's ``SwaVLoss`` where that is finite. ``sinkhorn`` computes assignments over the global batch, without
-    gradient. A loss that stays at ``ln K`` means collapse.
+    The loss is averaged over images, pairs of a global and a different view, and sets of prototypes. It equals
+    lightly's ``SwaVLoss`` if that loss is finite. ``sinkhorn`` computes assignments over the global batch, without
+    gradient. With K prototypes, a loss that stays at ``ln K`` means collapse.
 
-    Once the queue is full, assignments of a global view are computed over the batch and the past embeddings of the same
-    view. This allows equal shares with more prototypes than images in a batch (section 4.2 of the paper). Only the
-    batch's assignments are predicted. As in the authors' code, the queue is shortened to a multiple of the global
-    batch size.
+    When the queue is full, assignments of a global view are computed over the batch and past embeddings of the same
+    view. Prototypes can then have equal shares even if a batch has fewer images than prototypes (section 4.2 of the
+    paper). Only assignments of the batch are predicted. As in the authors' code, the queue is shortened to a multiple
+    of the global batch size.
 
     Warns:
         UserWarning: the queue is shortened.
@@ -41,19 +41,19 @@ class SwavLoss(sslkit.Loss):
 
     class Options(sslkit.Options):
         temperature: float = Field(0.1, gt=0)
-        """Temperature of the predictions' softmax."""
+        """Temperature of the softmax in predictions."""
 
         sinkhorn_epsilon: float = Field(0.05, gt=0)
-        """Smoothness of assignments; smaller is sharper."""
+        """Smoothness of assignments; a smaller value makes assignments sharper."""
 
         sinkhorn_iterations: int = Field(3, ge=1, le=1000)
-        """Iterations of normalising prototypes, then images."""
+        """Number of Sinkhorn iterations; each normalises prototypes, then images."""
 
         queue_size: int = Field(0, ge=0, le=10_000_000)
-        """Past embeddings of each global view used for assignments, rounded down to whole batches; 0: no queue."""
+        """Past embeddings of each global view in the queue, rounded down to whole batches; 0 means no queue."""
 
         queue_start: sslkit.Duration = "0 epochs"
-        """When the queue starts to fill: "15 epochs", "300 steps", or "15%" of the training."""
+        """When the queue starts to be filled: after "15 epochs", "300 steps" or "15%" of the training run."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
@@ -75,7 +75,7 @@ class SwavLoss(sslkit.Loss):
             for _ in range(context.global_view_count if options.queue_size else 0)
         ]
         self.queue_modules = nn.ModuleList(self.queues)
-        # The buffers keep queue_size rows, so that a checkpoint fits after a resume with another batch size.
+        # The buffers have queue_size rows, so that a checkpoint also fits with a different batch size.
         self.queue_length = options.queue_size - options.queue_size % context.batch_size
         if self.queue_length < options.queue_size:
             warnings.warn(
@@ -101,19 +101,19 @@ class SwavLoss(sslkit.Loss):
 
     @torch.no_grad()
     def _queue_logits(self, views: sslkit.ViewOutputs) -> list[Tensor | None]:
-        """Return logits ``[G, Q, K]`` of this process's share of full queues, for each set of prototypes."""
+        """Return logits ``[G, Q, K]`` of this process's part of full queues, for each set of prototypes."""
         student = views.student
         if not self.queues or any(queue.pushed < self.queue_length for queue in self.queues):
             return [None] * len(student.logits)
         if student.classify is None:
             raise sslkit.InputError("queue_size: the method does not set BranchOutputs.classify, which a queue needs")
-        # Every process holds the whole queue; each uses its own share, so that sums count each image once.
+        # All processes have the same queue. Each uses a different part, so that sums count each embedding once.
         shares = [queue.newest(self.queue_length)[self.world.rank :: self.world.size] for queue in self.queues]
         by_view = [student.classify(share) for share in shares]
         return [torch.stack(logits) for logits in zip(*by_view, strict=True)]
 
     def _swapped_prediction(self, logits: Tensor, past: Tensor | None, global_views: int) -> Tensor:
-        """Return the loss of one set of prototypes from logits ``[V, B, K]`` and the queue's ``[G, Q, K]``."""
+        """Return the loss of one set of prototypes from logits ``[V, B, K]`` and queue logits ``[G, Q, K]``."""
         options = self.options
         targets = logits[:global_views] if past is None else torch.cat([logits[:global_views], past], dim=1)
         assignments = sinkhorn(targets, options.sinkhorn_epsilon, options.sinkhorn_iterations, world=self.world)
@@ -125,20 +125,19 @@ class SwavLoss(sslkit.Loss):
 
 @torch.no_grad()
 def sinkhorn(logits: Tensor, epsilon: float, iterations: int, world: sslkit.World) -> Tensor:
-    """Assign images to prototypes softly and in equal shares (Sinkhorn and Knopp; arXiv 2006.09882, equation 3).
+    """Return soft assignments of images to prototypes in equal shares (Sinkhorn-Knopp; arXiv 2006.09882, equation 3).
 
-    It computes in logarithms. For a small epsilon, ``exp(logits / epsilon)`` overflows, or a prototype or an image gets
-    no weight at all.
+    The computation uses logarithms, because ``exp(logits / epsilon)`` can overflow or become 0 if epsilon is small.
 
     Args:
-        logits: ``[..., B, K]`` of this process's images.
+        logits: logits ``[..., B, K]`` of this process's images.
         epsilon: smoothness, above 0.
-        iterations: how often prototypes, then images, are normalised; at least 1.
-        world: processes whose images share the prototypes.
+        iterations: number of iterations, at least 1. Each normalises prototypes, then images.
+        world: the processes, whose images are assigned together.
 
     Returns:
-        Weights ``[..., B, K]``. Each image's weights sum to 1. Each prototype's weights, summed over all processes,
-        converge to the number of images divided by K.
+        Weights ``[..., B, K]``. The weights of an image sum to 1. With more iterations, the sum of the weights of a
+        prototype over all processes converges to the number of images divided by K.
     """
     log = logits / epsilon
     for _ in range(iterations):

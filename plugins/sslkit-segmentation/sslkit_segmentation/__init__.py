@@ -1,1 +1,1 @@
-"""Semantic segmentation: an evaluator, and data sets with a class for every pixel."""
+"""Semantic segmentation: an evaluator, and data sets with masks (a class for every pixel)."""

@@ -1,4 +1,4 @@
-"""Data set of scikit-learn's digits on textured backgrounds, with a class for every pixel; needs no download."""
+"""Data set of scikit-learn's digits on textured backgrounds, with masks; needs no download."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ MIN_INK = 0.35
 
 
 class DigitScenes(sslkit.Dataset):
-    """Images ``[channels, side, side]`` of digits on textured backgrounds, with masks of background and ten digits.
+    """Data set of images ``[channels, side, side]`` with digits on textured backgrounds, and masks with 11 classes.
 
-    Scenes of ``train`` show digits of the ``train`` split of ``digits``; scenes of ``test`` show those of ``test``.
+    The split ``train`` uses digits from the split ``train`` of the data set ``digits``; ``test`` uses digits from
+    ``test``.
     """
 
     api = 1
@@ -40,7 +41,7 @@ class DigitScenes(sslkit.Dataset):
         most_digits: int = Field(default=3, ge=1, le=1000)
         """Largest number of digits in a scene."""
         channels: int = Field(default=1, ge=1, le=16)
-        """1: grey scenes; more: backgrounds differ between channels."""
+        """Number of channels; with more than 1, backgrounds differ between channels."""
         seed: int = Field(default=0, ge=0, lt=2**63)
         """Seed of all random draws."""
 
@@ -76,15 +77,15 @@ class DigitScenes(sslkit.Dataset):
 def compose(
     digits: sslkit.Split, count: int, side: int, channels: int, most_digits: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return scenes of one to ``most_digits`` digits, with random positions, sizes and textures.
+    """Return scenes with one to ``most_digits`` digits, with random positions, sizes and textures, and their masks.
 
     Args:
         digits: labelled images of single digits, one channel, bright on black.
         count: number of scenes, N.
         side: side of a scene in pixels, S.
-        channels: channels of a scene, C; with more than 1 the background is coloured.
-        most_digits: largest number of digits in a scene; later digits cover earlier ones.
-        generator: source of all random numbers.
+        channels: number of channels of a scene, C; with more than 1, the background is coloured.
+        most_digits: largest number of digits in a scene; later digits cover earlier digits in the mask.
+        generator: generator of all random numbers.
 
     Returns:
         uint8 images ``[N, C, S, S]``, and uint8 masks ``[N, S, S]``: 0 for background, 1 + d for digit d.
@@ -106,7 +107,7 @@ def compose(
 
 
 def _textures(count: int, side: int, channels: int, generator: torch.Generator) -> Tensor:
-    """Return blotches and gratings of intensity at most 0.5: float32 ``[N, C, S, S]``."""
+    """Return random textures with intensities of at most 0.5, float32 ``[N, C, S, S]``."""
     coarse = torch.rand(count, channels, 5, 5, generator=generator)
     blotches = interpolate(coarse, (side, side), mode="bicubic", align_corners=True).clamp(0, 1)
     axis = torch.arange(side, dtype=torch.float32)

@@ -17,19 +17,20 @@ import sslkit
 from sslkit_segmentation.digit_scenes import DigitScenes
 
 FeatureMaps = Callable[[Tensor], Mapping[int, Tensor]]
-"""Function from uint8 images ``[B, C, H, W]`` to feature maps by stride."""
+"""Function from uint8 images ``[B, C, H, W]`` to a mapping from stride to feature map."""
 
 
 class Pyramid(nn.Module):
     """Feature pyramid that returns logits for every pixel (Lin et al., CVPR 2017, arXiv 1612.03144).
 
-    A 1 x 1 convolution gives each map ``width`` channels. Coarser maps are enlarged and added to finer ones. The finest
-    sum is classified, and its logits are enlarged to the size of the image.
+    A 1 x 1 convolution maps each feature map to ``width`` channels. Starting with the coarsest map, each map is
+    enlarged and added to the next finer map. Two convolutions compute logits from the finest map, which are enlarged to
+    the size of the image.
 
     Args:
-        channels: channels of each feature map, by stride.
-        width: channels of the pyramid.
-        classes: number of classes, K.
+        channels: mapping from stride to the number of channels of the feature map.
+        width: number of channels of the pyramid.
+        classes: number of classes K.
     """
 
     def __init__(self, channels: Mapping[int, int], width: int, classes: int) -> None:
@@ -44,7 +45,7 @@ class Pyramid(nn.Module):
         )
 
     def forward(self, maps: Mapping[int, Tensor], size: tuple[int, int]) -> Tensor:
-        """Return logits ``[B, K, H, W]`` of feature maps by stride, for images of ``size`` ``(H, W)``."""
+        """Return logits ``[B, K, H, W]``, from a mapping of stride to feature map, for images of size ``(H, W)``."""
         summed: Tensor | None = None
         for stride, lateral in reversed(list(zip(self.strides, self.lateral, strict=True))):
             projected: Tensor = lateral(maps[stride])
@@ -55,10 +56,11 @@ class Pyramid(nn.Module):
 
 
 class Segment(sslkit.Evaluator):
-    """Segmentation of data with masks; for data without masks, of digits on textured backgrounds.
+    """Evaluator that trains a feature pyramid on the backbone's feature maps to segment images.
 
-    The backbone is frozen by default, so that the metrics measure its features. The settings are fixed, and the test
-    images are evaluated once. Pixels without a class are ignored.
+    It uses the masks of the run's data set, or the data set ``digit-scenes`` if there are none. The backbone is frozen
+    by default, so that the metrics measure its features. All settings are fixed, and the test images are evaluated
+    once. Pixels without a class are ignored.
     """
 
     api = 1
@@ -66,11 +68,11 @@ class Segment(sslkit.Evaluator):
 
     class Options(sslkit.Options):
         width: int = Field(32, ge=1)
-        """Channels of the pyramid."""
+        """Number of channels of the pyramid."""
         epochs: int = Field(15, ge=1)
-        """Passes over the training images."""
+        """Number of passes over the training images."""
         batch_size: int = Field(16, ge=2)
-        """Images in a step."""
+        """Number of images per step."""
         lr: float = Field(2e-3, gt=0)
         """Peak learning rate (AdamW, cosine to 0)."""
         train_backbone: bool = False
@@ -83,10 +85,10 @@ class Segment(sslkit.Evaluator):
         return {"epochs": 1}
 
     def evaluate(self, subject: sslkit.Subject) -> sslkit.Evaluation:
-        """Return ``miou``, the mean intersection over union of the classes, and ``pixel_accuracy``, on the test images.
+        """Return ``miou`` (mean intersection over union over classes) and ``pixel_accuracy`` of the test images.
 
         Raises:
-            DataError: another data set than the run's own was asked for, and it has no masks.
+            DataError: the user selected a data set other than the run's own, and it has no masks.
         """
         own = self.options
         data = _choose_data(subject)
@@ -150,7 +152,7 @@ class Segment(sslkit.Evaluator):
     def _confusion(
         self, head: Pyramid, backbone: sslkit.Backbone, feature_maps: FeatureMaps, data: SegmentationData
     ) -> Tensor:
-        """Return counts ``[K, K]`` of test pixels, true class by predicted class."""
+        """Return the confusion matrix ``[K, K]`` of test pixels; rows are true classes, columns predictions."""
         count = len(data.classes)
         confusion = torch.zeros(count * count, dtype=torch.int64)
         for block in torch.arange(len(data.test.images)).split(self.options.batch_size):
@@ -163,7 +165,7 @@ class Segment(sslkit.Evaluator):
 
 @dataclass(frozen=True)
 class SegmentationData:
-    """Images with masks; ``name`` is the data set's, ``classes`` are the names of the masks' values."""
+    """Splits with masks; ``name`` describes the data set, ``classes`` are pixel classes in order of mask value."""
 
     name: str
     train: sslkit.Split
@@ -194,10 +196,10 @@ def _masks(split: sslkit.Split, indices: Tensor) -> Tensor:
 
 
 def mean_iou(confusion: Tensor) -> float:
-    """Return the mean intersection over union of the classes that occur.
+    """Return the mean intersection over union of all classes that occur in masks or predictions.
 
     Args:
-        confusion: counts ``[K, K]`` of pixels, true class by predicted class.
+        confusion: number of pixels ``[K, K]``; rows are true classes, columns predicted classes.
     """
     hits = confusion.diagonal().double()
     union = confusion.sum(0) + confusion.sum(1) - confusion.diagonal()

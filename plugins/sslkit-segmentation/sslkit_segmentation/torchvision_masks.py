@@ -1,4 +1,4 @@
-"""Torchvision's data sets that have a class for every pixel, scaled to one size."""
+"""Data sets of torchvision with masks (a class for every pixel), scaled to one size."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ import sslkit
 
 
 class MaskedDataset(sslkit.TorchvisionDataset):
-    """Base of data sets of RGB images and masks, both ``size`` x ``size`` pixels.
+    """Base class of data sets with RGB images and masks of ``size`` x ``size`` pixels.
 
-    Images are scaled (bicubic) until they cover that size, and the middle is cut out; masks likewise (nearest).
+    The shorter side of an image is resized to ``size`` pixels (bicubic), and the centre is cropped. Masks are resized
+    in the same way, with nearest-neighbour interpolation.
     """
 
     class Options(sslkit.TorchvisionDataset.Options):
-        """Location of the files, and size of the images."""
+        """Options for the location of the files and the size of the images."""
 
         size: int = Field(128, ge=32, le=1024)
         """Side of images and masks in pixels."""
@@ -42,7 +43,7 @@ class MaskedDataset(sslkit.TorchvisionDataset):
                 fitted_mask = ImageOps.fit(mask, (side, side), method=Image.Resampling.NEAREST)
             except MemoryError:
                 raise
-            except Exception as error:  # damaged files make decoders raise almost anything
+            except Exception as error:  # decoders raise many types of errors for damaged files
                 cause = " ".join(str(error).split()) or type(error).__name__
                 raise sslkit.DataError(
                     f"image {index} of {self.torchvision_class}'s {split} split in {self.root} is damaged ({cause}). "
@@ -56,17 +57,18 @@ class MaskedDataset(sslkit.TorchvisionDataset):
 
     @abstractmethod
     def _image_mask_label(self, item: Any) -> tuple[Image.Image, Image.Image, int | None]:
-        """Return image, mask and class (None if there are no classes) of torchvision's item."""
+        """Return image, mask and class (None without classes) of an item of the torchvision data set."""
 
     def _pixel_classes(self, mask: Tensor) -> Tensor:
-        """Return the class of each pixel, uint8 ``[H, W]``, for the values of a mask file."""
+        """Return the class of each pixel, uint8 ``[H, W]``, from the pixel values of a mask file."""
         return mask
 
 
 class PascalVoc(MaskedDataset):
-    """Pascal VOC 2012: 1 464 training and 1 449 test images; pixels of background, 20 classes, or no class at borders.
+    """Pascal VOC 2012: 1 464 training and 1 449 test images. Pixels are background or one of 20 classes.
 
-    The test split holds the challenge's validation images: the labels of its test images are not public.
+    Pixels at the border of objects have no class. The split ``test`` contains the validation images of the challenge,
+    because the masks of its test images are not public.
     """
 
     api = 1
@@ -98,7 +100,7 @@ class PascalVoc(MaskedDataset):
 class OxfordPets(MaskedDataset):
     """Oxford-IIIT Pet: 3 680 training and 3 669 test images of 37 breeds; each pixel is pet or background.
 
-    Pixels around the pet that the annotators left open have no class.
+    Pixels at the border of the pet, which the annotators did not assign, have no class.
     """
 
     api = 1
@@ -122,5 +124,5 @@ class OxfordPets(MaskedDataset):
         return image, mask, category
 
     def _pixel_classes(self, mask: Tensor) -> Tensor:
-        ignored = sslkit.IGNORE_INDEX  # the files use 1 for the pet, 2 for background, 3 for neither
+        ignored = sslkit.IGNORE_INDEX  # in the files, 1 is the pet, 2 is background, 3 is neither
         return torch.tensor([ignored, 1, 0, ignored], dtype=torch.uint8)[mask.long().clamp(max=3)]

@@ -1,1 +1,1 @@
-"""The Self-Classifier loss and its head."""
+"""The Self-Classifier loss and head."""

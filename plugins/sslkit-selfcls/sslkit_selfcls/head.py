@@ -20,12 +20,12 @@ Classes = Annotated[int, Field(ge=2, le=10_000_000)]
 
 
 class SelfClassifierHead(sslkit.Head):
-    """MLP head that maps features ``[B, D]`` to unit embeddings ``[B, E]`` and logits ``[B, K]`` per classifier.
+    """MLP head that maps features ``[B, D]`` to unit embeddings ``[B, E]`` and logits ``[B, K]`` of each classifier.
 
-    Each hidden layer is linear, BatchNorm and activation; a last linear layer gives the embedding. A classifier has no
-    bias: the logit of class k is ``gain_k * direction_k . embedding / |direction_k|``, a cosine for the initial gain of
-    1 (weight normalisation, Salimans and Kingma 2016). Under autocast, embeddings are still normalised and classified
-    in the parameters' precision, because small temperatures amplify rounding.
+    A hidden layer consists of a linear layer, BatchNorm and an activation. A last linear layer computes the embedding.
+    Classifiers have no bias. The logit of class k is ``gain_k * direction_k . embedding / |direction_k|`` (weight
+    normalisation, Salimans and Kingma 2016). With the initial gain of 1, it is a cosine. Under autocast, embeddings are
+    normalised and classified in the precision of the parameters, because small temperatures amplify rounding errors.
 
     Source: arXiv 2103.10994; initialisation and gains follow the authors' published model.
     """
@@ -37,7 +37,7 @@ class SelfClassifierHead(sslkit.Head):
         """Number of classes of each classifier, such as [10] or [10, 10, 20]."""
 
         hidden_dims: tuple[Width, ...] = (4096,)
-        """Width of each hidden layer; []: a single linear layer."""
+        """Width of each hidden layer; [] means a single linear layer."""
 
         embedding_dim: int = Field(128, ge=1, le=100_000)
         """Dimension of the embedding."""
@@ -49,7 +49,7 @@ class SelfClassifierHead(sslkit.Head):
         """Activation of each hidden layer."""
 
         train_gain: bool = True
-        """Train the gain of each class; false keeps gains at 1, so that logits are cosines."""
+        """Train the gain of each class. If false, gains stay 1, and logits are cosines."""
 
     @classmethod
     def check_options(cls, folder: Path) -> Mapping[str, Any]:
@@ -74,7 +74,7 @@ class SelfClassifierHead(sslkit.Head):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
                 nn.init.zeros_(layer.bias)
 
-        # One parameter per classifier, because LARS scales each parameter separately.
+        # A separate parameter for each classifier, because LARS scales each parameter separately.
         self.directions = nn.ParameterList(
             nn.Linear(options.embedding_dim, classes, bias=False).weight for classes in options.classifiers
         )
@@ -88,8 +88,8 @@ class SelfClassifierHead(sslkit.Head):
         return functional.normalize(projected.to(self.directions[0].dtype))
 
     def classify(self, embedding: Tensor) -> tuple[Tensor, ...]:
-        """Return logits ``[B, K]`` of each classifier."""
-        # One matrix product for all classifiers is faster than one each.
+        """Return the logits ``[B, K]`` of each classifier."""
+        # One matrix product for all classifiers is faster than separate products.
         weight = functional.normalize(torch.cat(list(self.directions))) * torch.cat(list(self.gains))
         with torch.autocast(embedding.device.type, enabled=False):
             logits = functional.linear(embedding.to(weight.dtype), weight)

@@ -1,4 +1,4 @@
-"""The Self-Classifier loss: views of one image agree on a class, under a uniform prior over classes.
+"""The Self-Classifier loss: views of an image predict the same class, with a uniform prior over classes.
 
 Source: Amrani, Karlinsky, Bronstein, "Self-Supervised Classification Network", ECCV 2022, arXiv 2103.10994.
 """
@@ -16,29 +16,30 @@ import sslkit
 from sslkit_selfcls.queue import NeighbourQueue
 
 EPSILON = 1e-12
-"""Constant that guards the two normalisations and the logarithm: what the authors' train.py passes to their loss.
+"""Constant that avoids division by zero and the logarithm of zero, as set in the authors' train.py.
 
-Their loss.py has another default, 1e-8, which no training of theirs uses. The two differ for sharp logits: a prediction
-that is certain and wrong costs up to ``-ln(EPSILON)``.
+The default in the authors' loss.py is 1e-8, but their training never uses it. The value matters for sharp logits,
+because the loss of a certain and wrong prediction is up to ``-ln(EPSILON)``.
 """
 
 
 class SelfClassifierLoss(sslkit.Loss):
     """Cross-entropy between the class target of each view and the class prediction of every other view.
 
-    With N images in the global batch and a classifier of C classes, each view has
+    With N images in the global batch and a classifier with C classes, each view has
 
     * a target ``t = q / max(sum_classes q, eps)``, where ``q`` is the softmax of ``logits / column_temperature`` over
-      the batch; it is not detached;
+      the batch. The target is not detached;
     * a prediction ``log((N / C) * p / max(sum_batch p, eps) + eps)``, where ``p`` is the softmax of
-      ``logits / row_temperature`` over the classes. Dividing by the sum over the batch is the uniform prior.
+      ``logits / row_temperature`` over the classes. The division by the sum over the batch implements the uniform
+      prior.
 
     ``eps`` is ``EPSILON``. The loss is ``-sum_classes target_i * prediction_j``, averaged over images, classifiers and
-    ordered pairs of views i, j with at least one global view. It is 0 if predictions are certain and images are spread
-    evenly over classes. It is ``ln C`` if all images get the same prediction.
+    ordered pairs of views i, j with at least one global view. The loss is 0 if predictions are certain and images are
+    evenly distributed over classes. It is ``ln C`` if all images have the same prediction.
 
     The term ``class_balance`` is the entropy of the mean prediction divided by ``ln C``, averaged over views and
-    classifiers: 1 if all classes are used equally, 0 if a single class is used.
+    classifiers. It is 1 if all classes are used equally, and 0 if a single class is used.
 
     Raises:
         sslkit.OptionError: the queue is smaller than the global batch, or the head has no embedding.
@@ -50,13 +51,13 @@ class SelfClassifierLoss(sslkit.Loss):
 
     class Options(sslkit.Options):
         row_temperature: float = Field(0.1, gt=0)
-        """Temperature of the prediction's softmax over classes."""
+        """Temperature of the softmax over classes in the prediction."""
 
         column_temperature: float = Field(0.05, gt=0)
-        """Temperature of the target's softmax over the batch."""
+        """Temperature of the softmax over the batch in the target."""
 
         queue_size: int = Field(0, ge=0, le=10_000_000)
-        """Past embeddings in the queue whose nearest neighbours replace the first view; 0: no queue."""
+        """Number of past embeddings in the queue, whose nearest neighbours replace the first view; 0 means no queue."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
@@ -76,7 +77,7 @@ class SelfClassifierLoss(sslkit.Loss):
             first = self.queue.substitute(views)
             logits = tuple((new, *others) for new, (_, *others) in zip(first, logits, strict=True))
 
-        # Classifiers of one size are computed together, which is faster than one by one.
+        # Classifiers with the same number of classes are computed together, which is faster.
         same_size = defaultdict[int, list[int]](list)
         for index, per_view in enumerate(logits):
             same_size[per_view[0].shape[1]].append(index)
@@ -97,7 +98,7 @@ class SelfClassifierLoss(sslkit.Loss):
         )
 
     def _compare(self, logits: Tensor, global_views: int, pairs: int) -> tuple[Tensor, Tensor]:
-        """Return loss and class balance ``[R]`` of R classifiers of one size from logits ``[R, V, B, C]``."""
+        """Return loss and class balance, both ``[R]``, of R classifiers with C classes from logits ``[R, V, B, C]``."""
         batch, classes = logits.shape[2], logits.shape[3]
         columns = logits / self.column_temperature
         columns = (columns - self.world.max(columns.amax(2, keepdim=True))).exp()
@@ -109,7 +110,7 @@ class SelfClassifierLoss(sslkit.Loss):
         images = batch * self.world.size
         prediction = (rows * (images / classes) / row_sums.clamp_min(EPSILON) + EPSILON).log()
 
-        # Targets of global views are compared with all other views, targets of local views with global views.
+        # Targets of global views are compared with all other views, targets of local views only with global views.
         others_of_global = prediction.sum(1, keepdim=True) - prediction[:, :global_views]
         others_of_local = prediction[:, :global_views].sum(1, keepdim=True)
         loss = -(target[:, :global_views] * others_of_global).sum((1, 2, 3))

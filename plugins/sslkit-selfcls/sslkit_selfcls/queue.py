@@ -1,4 +1,4 @@
-"""Nearest neighbours from a queue of past embeddings as positives."""
+"""Queue of past embeddings whose nearest neighbours are used as positives."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import sslkit
 
 
 class NeighbourQueue(nn.Module):
-    """Queue of the latest ``size`` embeddings of the first view over all processes.
+    """Queue of the latest ``size`` embeddings of the first view, from all processes.
 
-    Once the queue is full, the first view's logits are replaced by those of the most similar queued embedding of
-    another image, as target and as prediction. This follows the Self-Classifier authors' published training loop. The
-    gradient trains the classifiers, not the queued embedding.
+    When the queue is full, the logits of the first view are replaced by those of the most similar queued embedding of a
+    different image, both in targets and in predictions. This follows the training code of the Self-Classifier authors.
+    The gradient trains the classifiers, but not the queued embeddings.
 
     Args:
         size: number of embeddings, at least the global batch size.
-        context: context of the loss.
+        context: the context of the loss.
 
     Raises:
         sslkit.OptionError: ``queue_size`` is less than the global batch size, or the head has no embedding.
@@ -34,7 +34,7 @@ class NeighbourQueue(nn.Module):
         self.queue = sslkit.Queue(size, (context.embedding_dim,), context.world)
 
     def substitute(self, views: sslkit.ViewOutputs) -> tuple[Tensor, ...]:
-        """Return logits ``[B, K]`` of each classifier for the first view, then queue the view in training."""
+        """Return the logits ``[B, K]`` of each classifier for the first view; in training, queue the view."""
         student = views.student
         if student.classify is None:
             raise sslkit.InputError("queue_size: the method does not set BranchOutputs.classify, which a queue needs")
@@ -47,7 +47,7 @@ class NeighbourQueue(nn.Module):
         return logits
 
     def _nearest(self, embedding: Tensor, index: Tensor) -> Tensor:
-        """Return the most similar queued embedding ``[B, E]`` of another image."""
+        """Return for each image the most similar queued embedding of a different image, ``[B, E]``."""
         similarity = embedding.to(self.queue.rows.dtype) @ self.queue.rows.T
         similarity = similarity.masked_fill_(index[:, None] == self.queue.index, -torch.inf)
         return self.queue.rows[similarity.argmax(1)]

@@ -23,24 +23,24 @@ from sslkit.evaluation.kmeans import fit_centres, nearest_centre
 from sslkit.evaluation.labels import count_classes, require_labels
 
 FIT_BYTES = 1 << 30
-"""Memory limit in bytes of the vectors that k-means is fitted on; one vector for each class is always allowed."""
+"""Largest size in bytes of the vectors that k-means is fitted on, if that allows one vector for each class."""
 
 BLOCK_BYTES = 1 << 28
-"""Memory limit in bytes of the vectors that are assigned to centres at a time."""
+"""Largest size in bytes of the vectors that are assigned to centres at a time."""
 
 
 MAX_PIXEL_SIDE = 32
-"""Largest side in pixels at which pixels are clustered. Larger ones are shrunk, as they would take minutes."""
+"""Largest image side in pixels for k-means on pixels. Larger images are shrunk, because they would take minutes."""
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """Vectors ``[count, width]`` float32 that are computed on demand.
+    """float32 vectors ``[count, width]`` that are computed on demand.
 
     Attributes:
         count: number of vectors.
         width: length of a vector.
-        fetch: returns the vectors at int64 indices ``[B]``.
+        fetch: function that returns the vectors at int64 indices ``[B]``.
     """
 
     count: int
@@ -49,19 +49,19 @@ class Vectors:
 
 
 def unit_features(features: Tensor) -> Vectors:
-    """Return features ``[N, D]``, each L2-normalised."""
+    """Return L2-normalised features ``[N, D]`` as ``Vectors``."""
     return Vectors(len(features), features.shape[1], lambda index: normalize(features[index].float(), dim=1))
 
 
 def pixel_shape(images: ImageStore) -> tuple[int, int]:
-    """Return height and width at which pixels are clustered: those of the images, but at most ``MAX_PIXEL_SIDE``."""
+    """Return height and width of images for k-means on pixels; images above ``MAX_PIXEL_SIDE`` are shrunk."""
     height, width = images.shape[1:]
     scale = min(1.0, MAX_PIXEL_SIDE / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def pixels(images: ImageStore) -> Vectors:
-    """Return the flattened pixels of each image, in [0, 1]; larger images are shrunk by averaging."""
+    """Return the flattened pixels of each image in [0, 1] as ``Vectors``; large images are shrunk by averaging."""
     shape = pixel_shape(images)
     small = shape == tuple(images.shape[1:])
     block = max(1, BLOCK_BYTES // (4 * math.prod(images.shape)))
@@ -74,19 +74,19 @@ def pixels(images: ImageStore) -> Vectors:
 
 
 class Cluster(Evaluator):
-    """Assigns the test images to clusters without labels, and scores the clusters against the labels.
+    """Evaluator that assigns test images to clusters without labels, and compares the clusters with the labels.
 
-    An image's cluster is its greatest logit. A run without a classifier is scored by k-means on its features, with as
-    many clusters as classes. Only the scores use labels.
+    The cluster of an image is the index of its largest logit. For a run without a classifier, clusters come from
+    k-means on features, with as many clusters as classes. Only the metrics use labels.
     """
 
     api = 1
 
     class Options(options.Options):
         kmeans_restarts: int = Field(default=10, ge=1)
-        """Initialisations of k-means, of which the one with the least inertia is used."""
+        """Number of k-means initialisations; the result with the lowest inertia is used."""
         kmeans_fit_limit: int = Field(default=10_000, ge=1)
-        """Largest number of random training images that k-means is fitted on; fewer if they take more than 1 GiB."""
+        """Largest number of random training images that k-means is fitted on; smaller if they take more than 1 GiB."""
 
     options: Options
 
@@ -95,7 +95,7 @@ class Cluster(Evaluator):
         return {"kmeans_restarts": 1}
 
     def evaluate(self, subject: Subject) -> Evaluation:
-        """Score the test images.
+        """Return clustering metrics of the test images, with k-means baselines.
 
         Raises:
             DataError: the test images have no labels, or k-means has fewer training images than classes.
@@ -139,7 +139,7 @@ class Cluster(Evaluator):
         return Evaluation(metrics, protocol, baselines)
 
     def _named(self, subject: Subject, logits: Tensor, labels: Tensor, classes: int) -> tuple[dict[str, Any], str]:
-        """Return scores with same-named classes merged, and of names that are also label names; and a description."""
+        """Return metrics after merging classes with the same name, and a sentence that describes these metrics."""
         group, names = group_by_name(subject.discovered_names)
         assigned = predict_group(logits, subject.temperature, group)[1]
         metrics = _scores(assigned, labels, len(names), classes)

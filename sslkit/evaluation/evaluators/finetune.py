@@ -25,37 +25,38 @@ from sslkit.views.option_types import AreaRange
 LearningRate = Annotated[float, Field(gt=0)]
 
 HELD_OUT = 0.2
-"""Fraction of the labels that the learning rate is chosen on."""
+"""Fraction of the labels that is held out to choose the learning rate."""
 
 
 class Finetune(Evaluator):
-    """Trains a copy of the backbone and a new linear classifier end to end, on all labels or a fraction of them.
+    """Evaluator that trains a copy of the backbone and a linear classifier end to end, on a fraction of the labels.
 
-    The learning rate of the backbone is chosen on a fifth of the fraction's labels, after a training on the others with
-    each rate; a training on all of them with the best rate follows. A network with random weights chooses among the
-    same rates. All other settings are fixed. The test images are evaluated once, after the last epoch.
+    To choose the learning rate of the backbone, one network per rate is trained on four fifths of these labels and
+    validated on the remaining fifth. A final network is trained on all these labels with the best rate. The baseline
+    with random weights has the same choice. All other settings are fixed. The test images are evaluated once, after the
+    last epoch.
     """
 
     api = 1
 
     class Options(LabelFractionOptions):
         epochs: int = Field(50, ge=1)
-        """Passes over the labelled images."""
+        """Number of passes over the labelled images."""
         min_steps: int = Field(300, ge=0)
-        """Smallest number of optimizer steps. With few labels the epochs increase accordingly: training from scratch,
-        the baseline, would otherwise end too early."""
+        """Smallest number of optimizer steps. With few labels, the number of epochs is increased to reach it, because
+        training from scratch (the baseline) would otherwise end too early."""
         batch_size: int = Field(128, ge=2)
-        """Images per step; all images if there are fewer."""
+        """Number of images per step; all images if there are fewer."""
         lr_backbones: tuple[LearningRate, ...] = Field((0.01, 0.05), min_length=1)
-        """Peak learning rates of the backbone to choose from. A single rate is used as it is, and saves time."""
+        """Peak learning rates of the backbone to choose from. A single rate is used without validation."""
         lr_head: float = Field(0.05, gt=0)
         """Peak learning rate of the classifier."""
         weight_decay: float = Field(5e-4, ge=0)
         """Weight decay of weights; biases and normalisation layers have none."""
         crop_scale: AreaRange = (0.5, 1.0)
-        """Smallest and largest fraction of an image's area in a crop."""
+        """Smallest and largest area of a crop, as a fraction of the image's area."""
         flip_p: float = Field(0.5, ge=0, le=1)
-        """Probability of a horizontal flip; 0 for images whose meaning a flip changes, such as digits."""
+        """Probability of a horizontal flip; use 0 if a flip can change the class, as with digits."""
 
     options: Options
 
@@ -64,7 +65,7 @@ class Finetune(Evaluator):
         return {"epochs": 2, "min_steps": 0}
 
     def evaluate(self, subject: Subject) -> Evaluation:
-        """Return ``top1`` and, with more than five classes, ``top5`` of the test images, by fraction.
+        """Return the test accuracy for each fraction: ``top1`` and, with more than five classes, ``top5``.
 
         Raises:
             DataError: training, validation or test images have no labels.

@@ -16,20 +16,20 @@ from sslkit.evaluation.labels import count_classes, join_features, require_label
 
 
 class Knn(Evaluator):
-    """Classifies each test image by the votes of its nearest training images, by cosine similarity of features.
+    """Evaluator that classifies each test image by a vote of the training images with the most similar features.
 
-    The number of neighbours is chosen on the validation split, with the training images as the bank. The test images
-    are then classified once, with the training and validation images as the bank. A vote has weight
-    ``exp(cosine / temperature)`` (Wu et al., CVPR 2018).
+    The similarity is the cosine, and a vote has weight ``exp(cosine / temperature)`` (Wu et al., CVPR 2018). The number
+    of neighbours is chosen on the validation split, with neighbours from the training images. Then the test images are
+    classified once, with neighbours from the training and validation images.
     """
 
     api = 1
 
     class Options(options.Options):
         neighbours: tuple[Annotated[int, Field(ge=1)], ...] = Field((1, 5, 10, 20, 50, 100, 200), min_length=1)
-        """Numbers of neighbours to choose from; those above the number of training images are left out."""
+        """Numbers of neighbours to choose from; numbers above the number of training images are ignored."""
         temperature: float = Field(0.07, gt=0)
-        """Temperature of the votes: a smaller one gives the nearest neighbours more weight."""
+        """Temperature of the votes; a lower temperature gives more weight to the nearest neighbours."""
 
     options: Options
 
@@ -38,7 +38,7 @@ class Knn(Evaluator):
         return {}
 
     def evaluate(self, subject: Subject) -> Evaluation:
-        """Return ``top1`` and, with more than five classes, ``top5`` of the test images.
+        """Return the test accuracy: ``top1`` and, with more than five classes, ``top5``.
 
         Raises:
             DataError: training or test images have no labels.
@@ -68,5 +68,5 @@ class Knn(Evaluator):
             "neighbours_chosen_on": "validation" if accuracy else "nothing: no class has an image for validation",
             "neighbours_chosen": chosen,
         }
-        # The logarithm excludes classes without a vote from the top five.
+        # log(0) is minus infinity, which excludes classes without a vote from the top five.
         return Evaluation(topk_accuracy(scores.log(), test_labels), protocol)

@@ -1,4 +1,4 @@
-"""Evaluator: linear probe, the best linear classifier of frozen features."""
+"""Evaluator: linear probe by logistic regression on frozen features."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from sslkit.evaluation.labels import count_classes, join_features, require_label
 from sslkit.evaluation.logistic_regression import StandardScaler, fit_regularisation_path
 
 DEFAULT_PENALTY = 1e-2
-"""L2 penalty for too few labels to choose one; the nearest of the options' penalties is used."""
+"""L2 penalty if there are too few labels to choose a penalty; the nearest of the options' penalties is used."""
 
 
 class Linear(Evaluator):
-    """Multinomial logistic regression on the frozen features of unaugmented images.
+    """Evaluator that fits multinomial logistic regression to the frozen features of unaugmented images.
 
-    Solved to its minimum for each penalty, see ``fit_regularisation_path``. With all labels the penalty is chosen on
-    the validation split, and the classifier then fitted on training and validation images. With a fraction of the
-    labels the penalty is chosen by cross-validation on these labels alone. The test images are evaluated once per
-    metric.
+    Logistic regression is solved until convergence for each penalty, see ``fit_regularisation_path``. With all labels,
+    the penalty is chosen on the validation split, and the classifier is then fitted on training and validation images.
+    With a fraction of the labels, the penalty is chosen by cross-validation on these labels only. The test images are
+    evaluated once for each fraction and seed.
     """
 
     api = 1
 
     class Options(LabelFractionOptions):
         penalties: tuple[Annotated[float, Field(gt=0)], ...] = Field((1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0), min_length=1)
-        """L2 penalties to choose from; scikit-learn's C is 1 / (penalty * images)."""
+        """L2 penalties to choose from; scikit-learn's C equals 1 / (penalty * number of images)."""
         folds: int = Field(5, ge=2)
-        """Largest number of folds of the cross-validation; fewer if the smallest class has fewer images."""
+        """Largest number of cross-validation folds; smaller if the smallest class has fewer images."""
 
     options: Options
 
@@ -45,7 +45,7 @@ class Linear(Evaluator):
         return {}
 
     def evaluate(self, subject: Subject) -> Evaluation:
-        """Return ``top1`` and, with more than five classes, ``top5`` of the test images, by fraction.
+        """Return the test accuracy for each fraction: ``top1`` and, with more than five classes, ``top5``.
 
         Raises:
             DataError: training or test images have no labels.
@@ -71,7 +71,7 @@ class Linear(Evaluator):
                     penalty, chosen_on[key] = self._validate(
                         _scaled(train, scaler), _scaled(validation, scaler), classes
                     )
-                # All subsets of a fraction have equal class counts, and so an equal number of folds.
+                # All subsets of a fraction have the same number of images per class, and the same number of folds.
                 labels_used[key] = len(subset.features)
                 chosen.setdefault(key, []).append(penalty)
                 by_fraction[fraction].append(_score(subset, test, classes, penalty))
@@ -91,7 +91,7 @@ class Linear(Evaluator):
         return Evaluation(aggregate_seeds(by_fraction), protocol)
 
     def _validate(self, train: Features, validation: Features, classes: int) -> tuple[float, str]:
-        """Return the penalty with the best validation accuracy, the strongest of equals; and what it was chosen on."""
+        """Return the penalty with the best validation accuracy (the largest in case of ties), and how it was chosen."""
         if not len(validation.features):
             return self._default(), "nothing: no class has an image for validation"
         accuracy = _accuracies(train, validation, classes, self.options.penalties)
@@ -99,7 +99,7 @@ class Linear(Evaluator):
         return best, "validation, then fitted on train and validation"
 
     def _cross_validate(self, subset: Features, classes: int, seed: int) -> tuple[float, str]:
-        """Return the penalty with the best accuracy over all folds; and what it was chosen on."""
+        """Return the penalty with the best accuracy over all folds, and how it was chosen."""
         labels = require_labels(subset, "train")
         correct = dict.fromkeys(self.options.penalties, 0.0)
         held_out = stratified_folds(labels, self.options.folds, seed)

@@ -22,18 +22,18 @@ from sslkit.optimizers.lars import LarsSgd
 from sslkit.views.option_types import AreaRange
 
 VALIDATION_BATCH = 256
-"""Images per batch when the validation curves are computed."""
+"""Number of images per batch when validation curves are computed."""
 
 
 class FrozenProbe(nn.Module):
-    """Linear classifier on a backbone that stays in eval mode and is not trained."""
+    """Linear classifier on a frozen backbone, which stays in eval mode."""
 
     def __init__(self, backbone: Backbone, classes: int) -> None:
         super().__init__()
         self.classifier = nn.Linear(backbone.feature_dim, classes).to(next(backbone.parameters()).device)
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)
-        self.frozen = [backbone]  # not a submodule, so that train() does not reach it
+        self.frozen = [backbone]  # in a list, so that train() does not change its mode
 
     def forward(self, images: Tensor) -> Tensor:
         with torch.no_grad():
@@ -43,31 +43,31 @@ class FrozenProbe(nn.Module):
 
 
 class LinearSgd(Evaluator):
-    """One linear layer on the frozen backbone, trained by SGD with LARS and a cosine schedule on random crops.
+    """Evaluator that trains one linear layer on the frozen backbone by SGD with LARS, on random crops.
 
-    No setting is chosen automatically; validation images only serve the curves. ``linear`` finds the best classifier
-    of the same features in seconds. Optimizer, learning rate and crops follow the linear evaluation of the authors of
-    Self-Classifier, scaled to batches of 64.
+    All settings are fixed; validation images are only used for the curves. Optimizer, learning rate and crops follow
+    the linear evaluation of the authors of Self-Classifier, scaled to batches of 64. The evaluator ``linear`` finds the
+    best linear classifier on unaugmented images in seconds.
     """
 
     api = 1
 
     class Options(options.Options):
         epochs: int = Field(100, ge=1)
-        """Passes over the training images."""
+        """Number of passes over the training images."""
         batch_size: int = Field(64, ge=2)
-        """Images per step."""
+        """Number of images per step."""
         lr: float = Field(0.0125, gt=0)
-        """Peak learning rate: the authors' 0.8 for a batch of 4096, scaled to 64; scale it with your batch size."""
+        """Peak learning rate: the authors' 0.8 for a batch of 4096, scaled to 64. Scale it with the batch size."""
         trust_coefficient: float = Field(0.001, gt=0)
         """Trust coefficient of LARS."""
         crop_scale: AreaRange = (0.08, 1.0)
-        """Smallest and largest fraction of an image's area in a crop."""
+        """Smallest and largest area of a crop, as a fraction of the image's area."""
         flip_p: float = Field(0.5, ge=0, le=1)
         """Probability of a horizontal flip."""
         validation_curves: bool = True
-        """Hold out the validation images and measure curves on them; false: train on them as well, without their
-        curves. A publication that mentions no held-out images has probably trained on all."""
+        """Hold out the validation images and measure curves on them. If false, also train on the validation images, as
+        publications without held-out images usually do."""
 
     options: Options
 
@@ -76,7 +76,7 @@ class LinearSgd(Evaluator):
         return {"epochs": 2}
 
     def evaluate(self, subject: Subject) -> Evaluation:
-        """Return ``top1`` and, with more than five classes, ``top5`` of the test images; and ``curves`` by epoch.
+        """Return the test accuracy, ``top1`` and, with more than five classes, ``top5``; and ``curves`` over epochs.
 
         Raises:
             DataError: training, validation or test images have no labels.
