@@ -21,7 +21,7 @@ def test_statistics_are_those_of_all_pixels() -> None:
 
 def test_large_images_are_converted_in_small_chunks_and_on_the_cpu() -> None:
     class LargeImages:
-        """Images on MPS, which has no float64; records the largest chunk."""
+        """Image store on MPS, which has no float64. It records the size of the largest chunk."""
 
         shape = (3, 1024, 1024)
         largest_chunk = 0

@@ -1,4 +1,4 @@
-"""`sslkit bench` with a clock that only the test advances, so no result depends on the machine."""
+"""`sslkit bench` with a simulated clock, so that results do not depend on the machine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from sslkit_selfcls.head import SelfClassifierHead
 
 @pytest.fixture
 def slow_down(monkeypatch: pytest.MonkeyPatch) -> Callable[[type, str, float], None]:
-    """A function that makes a method take some seconds of the bench's clock."""
+    """Function that makes a method take a given number of seconds of the simulated clock."""
     now = [0.0]
     monkeypatch.setattr(bench, "time", SimpleNamespace(perf_counter=lambda: now[0]))
 
@@ -68,7 +68,7 @@ def test_the_slow_part_is_the_bottleneck(owner: type, name: str, cost: str, tiny
 
 def test_shares_of_a_step_sum_to_at_most_1() -> None:
     assert shares({"model": 0.5, "views": 0.25}, step=1.0) == {"model": 0.5, "views": 0.25}
-    # The backbone alone was measured slower than the training, as happens on a shared machine.
+    # On a shared machine, the backbone alone can be measured slower than complete training.
     assert shares({"model": 1.5, "views": 0.5, "data": 0.0}, step=1.0) == {"model": 0.75, "views": 0.25, "data": 0.0}
 
 

@@ -1,4 +1,4 @@
-"""The estimated time of a training, with a clock that only the test advances."""
+"""Estimated training time, with a simulated clock."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SMALL = ["train.batch_size=256", "backbone.width=4", "data.size=8", "train.devic
 
 @pytest.fixture
 def recipe() -> Any:
-    """Return the quick start, whose second loss starts half-way."""
+    """Return the quick-start recipe, whose second loss starts after half of the epochs."""
     return load_recipe(RECIPES / "quickstart.toml", SMALL)
 
 
@@ -51,7 +51,7 @@ def test_each_set_of_losses_and_the_metrics_are_measured(recipe: Any, monkeypatc
 
 def test_the_time_of_a_training_counts_steps_epochs_and_validations(recipe: Any) -> None:
     times = TrainingTime(recipe, 10, {0: 1.0, "50%": 3.0}, 5.0, 7.0, 20.0)
-    # 50 epochs, validated after each fifth and before the first: 25 epochs of each phase
+    # 50 epochs, 25 with each set of losses; validation before training and after every fifth epoch
     assert times.seconds(50) == 20 + 10 * (25 * 1 + 25 * 3) + 50 * 5 + 11 * 7
     assert times.seconds(1) == 20 + 10 * 3 + 5 + 2 * 7
     assert times.most_epochs(times.seconds(50), 400) == 50

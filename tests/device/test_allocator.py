@@ -1,4 +1,4 @@
-"""Whether freed memory stays in the process, by the resident memory of a new process after it freed a block."""
+"""Freed memory stays in the process: the resident memory of a new process is measured after it frees a block."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ except SystemExit as end:
 RETAIN = "from sslkit.device.allocator import retain_freed_memory; retain_freed_memory({!r})"
 
 BLOCK = 2**26
-"""Bytes; glibc itself retains blocks of up to 2 ** 25."""
+"""Size of the block in bytes; by default, glibc keeps blocks of up to 2 ** 25 bytes."""
 
 COMMAND_BLOCK = 2**28
-"""Bytes; much more than a command on digits retains, of which the block reuses some."""
+"""Size of the block in bytes, much larger than the memory that a command on digits keeps."""
 
 ON = {RETAIN_FREED_MEMORY: "1"}
 
@@ -68,7 +68,7 @@ pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this 
 
 
 def retained(statements: str, path: Path, size: int = BLOCK, **environment: str) -> float:
-    """Return the share of a freed block that stays resident in a process that first runs some statements."""
+    """Run statements in a new process, then free a block; return the fraction of the block that stays resident."""
     unset = (*MALLOC_VARIABLES, RETAIN_FREED_MEMORY)
     variables = {name: value for name, value in os.environ.items() if name not in unset} | environment
     command = [sys.executable, "-c", PROGRAM, statements, str(size), str(path)]

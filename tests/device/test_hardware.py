@@ -9,7 +9,7 @@ from sslkit.errors import InputError
 
 @pytest.fixture
 def cpu_capabilities(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """Capabilities of the CPU, to be set by the test, on a machine without an accelerator."""
+    """CPU capabilities that the test can set, on a simulated machine without a GPU."""
     capabilities: dict[str, object] = {"avx2": True}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -27,7 +27,7 @@ def has_fast_gradient(result: Tensor) -> bool:
 
 
 def output_and_gradients(layer: nn.Conv2d, images: Tensor) -> tuple[Tensor, ...]:
-    """Return the output and the gradients of images and parameters."""
+    """Return the output, and the gradients with respect to images and parameters."""
     images = images.detach().requires_grad_()
     result = layer(images)
     inputs = (images, *layer.parameters())
@@ -138,7 +138,7 @@ def test_second_derivatives_and_per_image_gradients_are_right() -> None:
 
 
 class CheckpointedBackbone(sslkit.Backbone):
-    """Backbone with activation checkpointing: the backward pass computes the forward pass again."""
+    """Backbone with activation checkpointing, whose backward pass computes the forward pass again."""
 
     api = 1
 

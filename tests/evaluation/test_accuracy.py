@@ -1,4 +1,4 @@
-"""Top-k accuracy, counted by hand."""
+"""Top-k accuracy, compared with values computed by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluators by name."""
+"""Evaluators are built from names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cluster scores: compared with scikit-learn, by hand, and under renaming of the clusters."""
+"""Clustering metrics, compared with scikit-learn and values computed by hand, and after renaming clusters."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_perfect_clusters_in_another_order() -> None:
 
 
 def test_the_matching_is_optimal_not_greedy() -> None:
-    # Most images of cluster 0 are of class 0, but so are all images of cluster 1.
+    # Class 0 is the majority in both clusters.
     assigned = tensor([0, 0, 0, 0, 0, 1, 1])
     labels = tensor([0, 0, 0, 1, 1, 0, 0])
     scores = cluster_scores(assigned, labels, clusters=2, classes=2)

@@ -1,4 +1,4 @@
-"""Every test image counts once: 513 images in batches of 512, with metrics counted by hand."""
+"""Every test image counts once: 513 images in batches of 512, compared with metrics computed by hand."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from sslkit.features.extraction import extract_features
 COUNT, CLASSES = 513, 3
 
 MISTAKEN = [7, 512]
-"""Images of another class than their label; the last one is alone in its batch."""
+"""Indices of images with a wrong label; the last image is alone in its batch."""
 
 
 class Brightness(Backbone):
-    """Returns which of three grey levels an image has."""
+    """Backbone whose feature is the one-hot encoding of three grey levels."""
 
     api = 1
     feature_dim = CLASSES

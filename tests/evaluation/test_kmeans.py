@@ -1,4 +1,4 @@
-"""k-means: correct clusters, equal for equal seeds."""
+"""k-means finds correct clusters, and equal seeds give equal clusters."""
 
 from __future__ import annotations
 

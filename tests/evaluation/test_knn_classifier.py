@@ -1,4 +1,4 @@
-"""kNN: equal to a plain loop and to scikit-learn, for any block size."""
+"""kNN equals a simple loop and scikit-learn, for any block size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Number of classes."""
+"""Number of classes with and without class names."""
 
 from __future__ import annotations
 

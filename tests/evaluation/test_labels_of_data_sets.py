@@ -1,4 +1,4 @@
-"""Labels without class names, and labels of some splits only: monitor, evaluation, report and class names."""
+"""Data sets without class names, or with labels in only some splits: monitor, evaluation, report, class names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Train = Callable[..., sslkit.Run]
 
 @pytest.fixture
 def train(tiny: Path, tmp_path: Path) -> Iterator[Train]:
-    """Return a function that trains a few steps on squares with some options."""
+    """Return a function that trains a few steps on images of squares with the given options."""
     sslkit.register("squares", Squares)
 
     def train(**options: object) -> sslkit.Run:
@@ -49,7 +49,7 @@ def test_classes_without_names_are_measured_evaluated_reported_and_named(
     assert monitored(run) == {"acc", "nmi", "knn", "classes_used"}
     print_finished_run(run)
     assert "--cluster" in capsys.readouterr().out, "the next step is the evaluation, as the data have labels"
-    # A class of the validation images alone counts as a class.
+    # A class that occurs only in validation images also counts.
     result = run.evaluate({"cluster": {}, "linear": {}, "knn": {}, "linear-sgd": {"epochs": 1}})
     assert result.evaluators["linear"].protocol["classes"] == 4
     assert all(0 <= result.evaluators[name].metrics["top1"] <= 1 for name in ("linear", "knn", "linear-sgd"))

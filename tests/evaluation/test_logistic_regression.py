@@ -26,7 +26,7 @@ def test_the_solution_is_that_of_scikit_learn(penalty: float) -> None:
     features, labels = digits()
     ours = fit_regularisation_path(features, labels, 10, [penalty])[penalty]
     theirs = LogisticRegression(C=1 / (penalty * len(labels)), tol=1e-8, max_iter=10_000).fit(features, labels)
-    # Biases are compared as probabilities: a constant added to all of them changes nothing.
+    # Compare probabilities, because adding a constant to all biases does not change the classifier.
     expected = torch.from_numpy(theirs.decision_function(features)).softmax(1)
     torch.testing.assert_close(ours.logits(features).softmax(1), expected, atol=1e-2, rtol=0)
     agreement = (ours.logits(features).argmax(1) == expected.argmax(1)).double().mean()

@@ -17,13 +17,13 @@ from sslkit.trained.network import TrainedNetwork
 
 @pytest.fixture
 def run(finished_run: Path, tmp_path: Path) -> Run:
-    """A copy of the finished run."""
+    """Copy of the finished run."""
     return Run(shutil.copytree(finished_run, tmp_path / "run"))
 
 
 @pytest.fixture
 def with_backbone(run: Run) -> Callable[..., Run]:
-    """Returns a run of another backbone, with random weights and statistics, without a head."""
+    """Function that returns a run with a given backbone, random weights and BatchNorm statistics, and no head."""
 
     def build(use: str, size: int = 64, channels: int = 3, **options: Any) -> Run:
         recipe = tomllib.loads(run.recipe.read_text())

@@ -1,4 +1,4 @@
-"""Exports to other libraries: loaded by the model card's own code, or refused."""
+"""Exports to other libraries can be loaded with the code in the model card, or are refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WithBackbone = Callable[..., Run]
 
 
 def load_by_card(card: Path, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
-    """Run the card's first Python block in the folder of the file, and return its model."""
+    """Run the first Python block of the model card in the folder of the file, and return the model."""
     (code,) = re.findall(r"```python\n(.*?)\n```", card.read_text(), re.DOTALL)
     monkeypatch.chdir(card.parent)
     names: dict[str, Any] = {}
@@ -123,7 +123,7 @@ def test_an_impossible_export_is_refused_with_the_possible_formats(
 
 
 class ThirdPartyBackbone(sslkit.Backbone):
-    """A third-party backbone with counterparts in a library of its own: one equivalent, the others not."""
+    """Third-party backbone with counterparts in its own library, of which only one is equivalent."""
 
     api = 1
     feature_dim = 4

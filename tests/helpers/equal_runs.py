@@ -1,4 +1,4 @@
-"""Comparison of two runs, bit by bit."""
+"""Compare two runs for bit-identical results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def metric_rows(run: Run) -> list[Any]:
 
 
 def differences(left: Any, right: Any, path: str = "") -> Iterator[str]:
-    """Yield the path of each value that differs between two checkpoints."""
+    """Yield the key path of each value that differs between two checkpoints."""
     if isinstance(left, dict) and isinstance(right, dict) and left.keys() == right.keys():
         for key in left:
             yield from differences(left[key], right[key], f"{path}.{key}")
@@ -34,9 +34,9 @@ def differences(left: Any, right: Any, path: str = "") -> Iterator[str]:
 
 
 def assert_equal_runs(run: Run, expected: Run) -> None:
-    """Compare the last checkpoints (weights, optimizer, queue, random states, …), the weights and all metrics."""
+    """Assert that the last checkpoints, the weights and all metrics of two runs are bit-identical."""
     checkpoints = (load_checkpoint(expected.last_checkpoint), load_checkpoint(run.last_checkpoint))
-    # The file's size depends on the digits of the measured times in it.
+    # The file size depends on the number of digits of measured times.
     assert [path for path in differences(*checkpoints) if not path.endswith("metrics_file_size")] == []
     for name in ("backbone", "heads"):
         assert list(differences(load_file(getattr(expected, name)), load_file(getattr(run, name)))) == []

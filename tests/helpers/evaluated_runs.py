@@ -26,7 +26,7 @@ CLUSTER = evaluation_json(cluster={"metrics": {"acc": 0.5, "nmi": 0.25}, "protoc
 def create_evaluated_run(
     recipe: Path, runs: Path, name: str, *evaluations: dict[str, object], settings: tuple[str, ...] = ()
 ) -> Run:
-    """Create a run of a recipe, changed by ``settings``, with these evaluations, oldest first."""
+    """Create a run of a recipe with overrides ``settings`` and with these evaluations, oldest first."""
     run = Run.create(runs, name)
     run.write_status("finished", 10, 10, 2, 2)
     run.recipe.write_text(load_recipe(recipe, settings).to_toml())

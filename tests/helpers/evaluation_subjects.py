@@ -1,4 +1,4 @@
-"""Subjects that evaluators are tested on; ``requests`` counts how often each split was requested."""
+"""Runs (subjects) to test evaluators with; ``requests`` counts how often each split was requested."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sslkit.data.store import TensorStore
 
 
 class FeatureSubject:
-    """Features of seven overlapping classes."""
+    """Subject with features of seven overlapping classes."""
 
     seed = 5
     class_names = tuple("abcdefg")
@@ -64,7 +64,7 @@ def _squares(count: int, seed: int) -> Split:
 
 
 class SquareSubject:
-    """Images of six classes; the position of a bright square is the class."""
+    """Subject with images of six classes; the class is the position of a bright square."""
 
     seed = 1
     class_names = tuple("abcdef")

@@ -1,7 +1,7 @@
-"""Run the command line in forked processes, which need not import torch again.
+"""Run the command line in forked processes, which do not import torch again.
 
-The server that they are forked from has imported only slow libraries. sslkit is imported in each process, and exits,
-signals and streams are real.
+The fork server has imported only slow libraries. Each process imports sslkit and has real exit codes, signals and
+streams.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def run_sslkit(
     """Run ``sslkit ARGUMENTS`` and return its exit code and output.
 
     Raises:
-        TimeoutError: the command takes longer than the limit.
+        TimeoutError: the command takes longer than the time limit.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         streams = [f"/proc/{os.getpid()}/fd/{stream.fileno()}" for stream in (out, err)]
@@ -58,7 +58,7 @@ def _run(arguments: list[str], environment: dict[str, str], folder: Path, stream
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    # An interpreter would do this at its start.
+    # The Python interpreter does this at its start.
     sys.path[:0] = [part for part in environment.get("PYTHONPATH", "").split(os.pathsep) if part]
     torch.set_num_threads(int(environment.get("OMP_NUM_THREADS", "1")))
     sys.argv = ["sslkit", *arguments]

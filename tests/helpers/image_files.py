@@ -1,4 +1,4 @@
-"""Image files that Pillow cannot write."""
+"""Write image files that Pillow cannot write."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 TYPES = {1: "B", 3: "H", 4: "I"}
-"""Format character of each type of TIFF tag."""
+"""Mapping from TIFF tag type to its ``struct`` format character."""
 
 
 def write_png16(path: Path, pixels: NDArray[np.uint16]) -> None:
-    """Write ``[H, W, C]`` as a PNG of 16 bits; 3 channels are RGB, 4 RGBA, 2 grey with transparency."""
+    """Write pixels ``[H, W, C]`` as a 16-bit PNG; 3 channels are RGB, 4 are RGBA, 2 are grey with transparency."""
     height, width, channels = pixels.shape
     colour = {2: 4, 3: 2, 4: 6}[channels]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
@@ -24,7 +24,7 @@ def write_png16(path: Path, pixels: NDArray[np.uint16]) -> None:
 
 
 def png_chunk(kind: bytes, data: bytes) -> bytes:
-    """Return a chunk of a PNG."""
+    """Return a chunk of a PNG file."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
@@ -40,17 +40,17 @@ def write_tiff(
     orientation: int | None = None,
     xmp: bytes = b"",
 ) -> None:
-    """Write ``[H, W, C]`` as an uncompressed little-endian TIFF, whatever the tags claim.
+    """Write pixels ``[H, W, C]`` as an uncompressed little-endian TIFF, even if the tags are different.
 
     Args:
         path: the file.
         pixels: the pixels.
         photometric: 1 is grey, 2 RGB, 5 CMYK.
-        extra: meaning of the additional channels; None for no such tag.
+        extra: meaning of the additional channels; None omits the tag.
         sample_format: 1 is unsigned, 2 signed, 3 float.
         planar: 1 for interleaved channels, 2 for separate planes.
-        compression: 1 is none.
-        orientation: the tag of this name; None for no such tag.
+        compression: value of the compression tag; 1 is uncompressed.
+        orientation: value of the orientation tag; None omits the tag.
         xmp: XMP metadata.
     """
     height, width, channels = pixels.shape
@@ -76,7 +76,7 @@ def write_tiff(
     if xmp:
         tags[700] = (1, tuple(xmp))
     size = sum(len(values) * struct.calcsize(TYPES[kind]) + 4 for kind, values in tags.values())
-    start = 8 + 2 + 12 * len(tags) + 4 + size  # more room than needed
+    start = 8 + 2 + 12 * len(tags) + 4 + size  # larger than needed
     tags[273] = (4, tuple(start + index * len(data) // strips for index in range(strips)))
     entries, values_start, tail = b"", 8 + 2 + 12 * len(tags) + 4, b""
     for tag, (kind, values) in sorted(tags.items()):

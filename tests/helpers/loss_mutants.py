@@ -1,4 +1,4 @@
-"""A valid loss, and mutants that violate what is promised about inputs, gradients and graphs."""
+"""A valid loss, and mutants that violate the contract about inputs, gradients and graphs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ INPUT_MUTANTS = Mutants()
 
 
 class ValidLoss(sslkit.Loss):
-    """Distance between views plus negative entropy of the class usage over the global batch."""
+    """Valid loss: distance between views plus negative entropy of the class usage over the global batch."""
 
     api = 1
     needs = frozenset({"embeddings", "logits"})
 
     class Options(options.Options):
         weight: float = 1.0
-        """Weight of the class usage, 0 or more."""
+        """Weight of the entropy term, at least 0."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
@@ -43,7 +43,7 @@ class ValidLoss(sslkit.Loss):
 
 
 class LossWithoutState(sslkit.Loss):
-    """Squared distance of neighbouring views plus a random number of the constructor."""
+    """Squared distance of consecutive views plus a random number drawn in the constructor."""
 
     api = 1
     needs = frozenset({"embeddings"})

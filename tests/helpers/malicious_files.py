@@ -1,4 +1,4 @@
-"""Files whose payload would create the file ``MARKER`` if anything in them were executed."""
+"""Malicious files, which create the file ``MARKER`` if their payload is executed."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Callable
 from typing import Any
 
 MARKER = "executed"
-"""Name of the file that a payload creates."""
+"""Name of the file that the payload creates."""
 
 PAYLOAD = f"open('{MARKER}', 'w')"
-"""A Python expression that creates it."""
+"""Python expression that creates the file ``MARKER``."""
 
 EMPTY_PICKLE = b"\x80\x02}q\x00."
-"""An empty dictionary."""
+"""Pickle of an empty dictionary."""
 
 
 class CallWhenUnpickled:
-    """An object that is pickled as a call."""
+    """Object whose pickle calls a function."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self.call = (function, arguments)
@@ -28,7 +28,7 @@ class CallWhenUnpickled:
 
 
 def torch_archive(pickled: bytes, *, compression: int = zipfile.ZIP_STORED, **entries: bytes) -> bytes:
-    """Return an archive as torch writes it, with a given pickle and further entries."""
+    """Return an archive in torch's format, with a given pickle and additional entries."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", compression) as file:
         file.writestr("archive/data.pkl", pickled)

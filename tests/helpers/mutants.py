@@ -1,4 +1,4 @@
-"""Tests of the conformance kit with mutants: components that fail one conformance test and pass all others."""
+"""Test the conformance tests with mutants: components that fail one conformance test and pass all others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Mutants(list[tuple[str, type]]):
 
 
 def failures(kind: str, component: type) -> dict[str, str]:
-    """Return the conformance tests that a component does not pass, with the reasons."""
+    """Return a mapping from each conformance test that a component does not pass to the reason."""
     kit = type("Kit", (KITS[kind],), {"component": component, IMPORT_TEST: None})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -36,7 +36,7 @@ def failures(kind: str, component: type) -> dict[str, str]:
 
 
 class MutantTests:
-    """Tests of the kit of a kind. Set ``kind``, ``valid`` (correct components) and ``mutants``."""
+    """Tests of the conformance tests of a kind. Set ``kind``, ``valid`` (correct components) and ``mutants``."""
 
     kind: str
     valid: tuple[type, ...]

@@ -11,7 +11,7 @@ VOID_ELEMENTS = {"meta", "link", "img", "input", "br"}
 
 
 class ParsedPage(HTMLParser):
-    """An HTML page.
+    """Parsed HTML page.
 
     Attributes:
         elements: tag and attributes of every element.
@@ -56,16 +56,16 @@ class ParsedPage(HTMLParser):
                 self.rows[-1][-1] += data
 
     def all(self, tag: str, **attributes: str) -> list[dict[str, str]]:
-        """Return the attributes of every element with this tag and these attributes (``class_`` for ``class``)."""
+        """Return the attributes of every element with this tag and these attributes (``class_`` means ``class``)."""
         wanted = {name.rstrip("_"): value for name, value in attributes.items()}
         return [own for name, own in self.elements if name == tag and wanted.items() <= own.items()]
 
     def row(self, first: str) -> list[str]:
-        """Return the first table row whose first cell is this text."""
+        """Return the first table row whose first cell contains this text only."""
         return next(cells for cells in self.rows if cells and cells[0].strip() == first)
 
     def require_self_contained(self) -> None:
-        """Assert that the page loads nothing, has no inline handlers, has unique ids and describes every image."""
+        """Assert that the page loads no resources, has no inline handlers, has unique ids and describes every image."""
         assert not self._open
         for tag, attributes in self.elements:
             assert not [name for name in attributes if name.startswith("on")], tag

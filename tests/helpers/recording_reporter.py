@@ -1,4 +1,4 @@
-"""Reporter that records the notes of a training."""
+"""Reporter that records the notes of a training run."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class RecordingReporter(Reporter):
     """Reporter that stores notes in ``notes`` and calls a function with events of one class.
 
     Args:
-        event_class: class of the events to react to; None for no reaction.
-        reaction: called with each of them.
+        event_class: class of the events for which ``reaction`` is called; None for no calls.
+        reaction: function that is called with each of these events.
     """
 
     def __init__(self, event_class: type | None = None, reaction: Callable[[Any], object] = lambda event: None) -> None:

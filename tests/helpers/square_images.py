@@ -1,4 +1,4 @@
-"""Data set of small grey images whose labels can be left out, split by split."""
+"""Data set of small grey images, with or without labels in each split."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ SIZES = {"train": 48, "validation": 16, "test": 24}
 
 
 class Squares(sslkit.Dataset):
-    """Images with a bright square in one of four corners, which is the class."""
+    """Images with a bright square in one of four corners; the corner is the class."""
 
     api = 1
 
     class Options(options.Options):
         made: tuple[str, ...] = ("train", "test")
-        """Splits of the data set."""
+        """Names of the splits of the data set."""
         labelled: tuple[str, ...] = ("train", "test")
-        """Splits with labels."""
+        """Names of the splits with labels."""
         classes: dict[str, int] = {}
-        """Number of classes by split; 4 for those left out."""
+        """Number of classes of each split; 4 for missing splits."""
         first: int = 0
-        """Label of the first class."""
+        """Smallest label."""
 
     options: Options
 

@@ -1,4 +1,4 @@
-"""Run a computation in two gloo processes with half of the batch each, and in one process with the whole batch."""
+"""Compare a computation in two gloo processes, each with half of the batch, with one process and the whole batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sslkit.contracts.context import DistributedWorld
 
 Results = dict[str, torch.Tensor]
 Compute = Callable[[sslkit.World, int, int], Results]
-"""Computes results from images ``start`` to ``stop`` of each batch."""
+"""Function that computes results from images ``start`` to ``stop`` of each batch."""
 
 
 def run_script(script: Path, folder: Path) -> tuple[Results, Results, Results]:

@@ -20,7 +20,7 @@ def run(finished_run: Path, tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="session")
 def digits(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the run's first 60 test images as files in sub-folders."""
+    """Return a folder whose sub-folders contain the run's first 60 test images as files."""
     root = tmp_path_factory.mktemp("digits")
     images = RunSubject(Run(finished_run), "cpu").split("test").images.gather(torch.arange(60))
     for index, image in enumerate(images[:, 0].numpy()):
@@ -32,7 +32,7 @@ def digits(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Save results after every 16 files, in batches of 8."""
+    """Set the chunk size to 16 files and the batch size to 8."""
     for module in (forward, resumable_job):
         monkeypatch.setattr(module, "CHUNK_SIZE", 16)
     monkeypatch.setattr(forward, "BATCH_SIZE", 8)

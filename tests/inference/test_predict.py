@@ -52,7 +52,7 @@ def test_classes_are_those_of_evaluation_and_equal_names_merge_them(run: Run, di
     numpy.testing.assert_allclose(confidence, probabilities.max(1).values, atol=2e-6)
     assert {row["name"] for row in plain} == {""}
 
-    # Classes 0 to 4 share a name, class 5 has its own, the others have none.
+    # Classes 0 to 4 have the same name, class 5 has a different name, all others have none.
     write_class_names(run, ["low"] * 5 + ["five", "", "", "", ""])
     assert run.predict(digits, tmp_path / "named.csv", device="cpu").notes == ()
     named = read_rows(tmp_path / "named.csv")
@@ -66,7 +66,7 @@ def test_classes_are_those_of_evaluation_and_equal_names_merge_them(run: Run, di
     assert [int(row["class"]) for row in named] == classes
     assert not list(tmp_path.glob("*.unfinished"))
 
-    # A run without the temperature of its loss.
+    # A run whose loss defines no temperature.
     metadata = read_metadata(run.heads)
     metadata["logit_temperature"] = None
     with safe_open(run.heads, framework="pt") as stored:

@@ -1,4 +1,4 @@
-"""An interrupted ``predict`` or ``embed`` continues, to the same bits."""
+"""An interrupted ``predict`` or ``embed`` continues, and its output is bit-identical."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_locked_and_damaged_jobs_are_refused(run: Run, digits: Path, tmp_path: P
 def test_folder_that_cannot_be_deleted_is_not_an_error(
     run: Run, digits: Path, tmp_path: Path, small_chunks: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a network drive a folder cannot be deleted while one of its files is open."""
+    """Simulate a network drive, where a folder cannot be deleted while one of its files is open."""
     original = Path.rmdir
     attempts: list[Path] = []
 

@@ -1,4 +1,4 @@
-"""The joint-embedding method: outputs for the losses, weighted total, gradients, hooks."""
+"""The joint-embedding method: outputs that losses receive, weighted total loss, gradients and hooks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OPTIONS = NoOptions()
 
 
 class SumBackbone(Backbone):
-    """Backbone whose feature is the image's sum and twice the sum, times a trainable factor."""
+    """Backbone whose two features are the sum and twice the sum of the pixels, times a trainable factor."""
 
     api = 1
     feature_dim = 2
@@ -115,7 +115,7 @@ def test_the_gradient_reaches_the_backbone(batch: Batch) -> None:
     method = make_method(one=1.0)
     loss = method(batch).loss
     loss.backward()
-    # The loss is linear in the factor, which is 1.
+    # The loss is linear in the factor, whose value is 1.
     torch.testing.assert_close(method.backbone.factor.grad, loss.detach())
 
 

@@ -1,4 +1,4 @@
-"""The momentum teacher: a moving average of the student that encodes global views without gradient."""
+"""The momentum teacher is a moving average of the student and encodes global views without gradient."""
 
 from __future__ import annotations
 

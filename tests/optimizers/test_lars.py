@@ -1,4 +1,4 @@
-"""LARS: equality with lightly's implementation, clipping, state, no device sync."""
+"""LARS: equality with lightly's implementation, clipping, state, and no device sync."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def make_parameters() -> list[nn.Parameter]:
 
 
 def make_gradients(step: int) -> list[Tensor | None]:
-    """Return gradients of one step: index 2 is zero at first, index 4 has none on odd steps."""
+    """Return gradients of one step: parameter 2 has zeros in the first step, parameter 4 has None in odd steps."""
     generator = torch.Generator().manual_seed(100 + step)
     gradients: list[Tensor | None] = [torch.randn(p.shape, generator=generator) for p in make_parameters()]
     if step < 2:

@@ -1,4 +1,4 @@
-"""SGD, AdamW and the schedule: weight decay, exact rates, exact resume."""
+"""SGD, AdamW and the schedule: weight decay, exact learning rates, bit-identical resume."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BUILT_IN = [Sgd, AdamW, Lars]
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """With so small a network, threads only slow the tests down."""
+    """Use one thread, because more threads slow down such a small network."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -15,7 +15,7 @@ RECORD = Path(__file__).parents[2] / "benchmarks" / "records" / "soak.json"
 
 @pytest.fixture
 def record() -> Callable[[str, dict[str, Any]], None]:
-    """Write the results of a soak test to the record in the repository, with machine and versions."""
+    """Write the results of a soak test, with machine and versions, to the record in the repository."""
 
     def write(name: str, results: dict[str, Any]) -> None:
         versions = {package: metadata.version(package) for package in ("sslkit", "torch", "pytorch-lightning")}

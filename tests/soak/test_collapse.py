@@ -1,4 +1,4 @@
-"""Collapses caused on purpose are reported within two epochs, without labels; healthy trainings cause no warning."""
+"""Intentional collapses are reported within two epochs, without labels; healthy runs cause no warning."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SWAV = [*SMALL, 'head={use="swav", prototypes=[60], hidden_dim=64}', "loss.use=s
 QUEUED = ['head={use="swav", prototypes=[60], hidden_dim="linear"}', 'loss={use="swav", queue_size=1280}']
 
 LONG = ["train.epochs=5", "monitor.every_epochs=5"]
-"""Settings with which warnings in the second epoch do not depend on the last measurement or on validation."""
+"""Settings without validation and with enough epochs that the second epoch is not the last."""
 
 Cause = Callable[[pytest.MonkeyPatch], None]
 
@@ -88,12 +88,12 @@ COLLAPSES: dict[str, tuple[list[str], Cause | None, str]] = {
         "nearly all images are in one of 60 classes",
     ),
 }
-"""Settings and cause of each collapse, and part of the expected warning."""
+"""Mapping from collapse to settings, cause, and part of the expected warning."""
 
 
 @pytest.fixture(params=COLLAPSES)
 def collapse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[str, list[str], str]:
-    """Name, settings and expected warning of a collapse; its cause is in place."""
+    """Cause a collapse; return its name, its settings and the expected warning."""
     settings, cause, warning = COLLAPSES[request.param]
     if cause is not None:
         cause(monkeypatch)

@@ -1,4 +1,4 @@
-"""Healthy trainings of all recipes cause no collapse warning."""
+"""Healthy runs of all recipes cause no collapse warning."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sslkit.training.train import train
 @pytest.mark.soak
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_recipe_causes_no_collapse_warning(name: str, tmp_path: Path, record: Callable[..., None]) -> None:
-    """Train five epochs on scikit-learn's digits as colour images, in the smallest views that the stem allows."""
+    """Train for five epochs on scikit-learn's digits as colour images, with the smallest views that the stem allows."""
     digits = load_digits()
     for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
         path = tmp_path / "digits" / ("test" if number % 5 == 0 else "train") / str(label) / f"{number}.png"
@@ -28,7 +28,7 @@ def test_the_recipe_causes_no_collapse_warning(name: str, tmp_path: Path, record
         Image.fromarray((pixels * 15.9).astype("uint8")).resize((16, 16)).convert("RGB").save(path)
     recipe_file = RECIPES / f"{name}.toml"
     recipe = load_recipe(recipe_file).resolved()
-    lr = recipe["optimizer"]["lr"] * 64 / recipe["train"]["batch_size"]  # scale with the smaller batch
+    lr = recipe["optimizer"]["lr"] * 64 / recipe["train"]["batch_size"]  # scaled with the batch size
     settings = ["train.epochs=5", "train.batch_size=64", f"optimizer.lr={lr}"]
     warmup = float(count_epochs(recipe["optimizer"]["warmup_epochs"], recipe["train"]["epochs"]))
     settings.append(f"optimizer.warmup_epochs={min(5, warmup)}")

@@ -1,4 +1,7 @@
-"""A run killed by SIGKILL at random times and resumed ends in the same bits; ``make soak`` repeats it more often."""
+"""A run that is killed by SIGKILL at random times and resumed is bit-identical to an uninterrupted run.
+
+``make soak`` repeats the test more often.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from sslkit.training.checkpoint.checkpoint_files import load_checkpoint, newest_
 SETTINGS = ["--set", "train.checkpoint_every=2 steps"]
 
 STARTUP_S = 10.0
-"""Seconds: longer than a resumed process needs to start training on two cores."""
+"""Seconds, longer than a resumed process needs to start training on two CPU cores."""
 
 METHODS = {
     "selfcls": ["--set", "loss.queue_size=512"],
@@ -61,10 +64,10 @@ def save_times(folder: Path) -> dict[Path, int]:
 
 
 def kill_at_random_time(arguments: list[str], folder: Path, rng: random.Random, longest_s: float) -> int | None:
-    """Kill a process at a random time; return the last saved step by ``status.json``, None if the run was finished.
+    """Kill a process at a random time; return the step in ``status.json``, or None if the run is finished.
 
-    A first process is killed some time after its first checkpoint. Half of the resumed ones are killed before it, while
-    they import, search a checkpoint, cut the metrics file and load.
+    The first process is killed after its first checkpoint. Half of the resumed processes are killed before their first
+    checkpoint, while they import, search for a checkpoint, truncate the metrics file and load.
     """
     process = start(arguments, folder)
     before = save_times(folder)
@@ -85,7 +88,7 @@ def kill_at_random_time(arguments: list[str], folder: Path, rng: random.Random, 
 
 
 def kill_storm(tiny: Path, tmp_path: Path, method: str, kills: int, seed: int, epochs: int) -> dict[str, int]:
-    """Train runs that are killed twice each, until there were enough kills; return counts."""
+    """Train runs, kill each of them twice, until there are enough kills; return counts."""
     train = ["train", str(tiny), "--set", f"train.epochs={epochs}", *SETTINGS, *METHODS[method]]
     run_to_end(train, tmp_path / "uninterrupted")
     expected, expected_rows = outcome(tmp_path / "uninterrupted")

@@ -1,4 +1,4 @@
-"""kNN and k-means need an amount of memory that does not grow with the number of features."""
+"""The memory use of kNN and k-means does not increase with the number of features."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def test_200_000_features(record: Callable[[str, dict[str, Any]], None]) -> None
     means = fit_centres(features[:5000], CLASSES, seed=0, restarts=1)
     groups = measure_peak("kmeans", lambda: nearest_centre(features, means))
     assert accuracy > 0.99
-    # Groups are pure: k-means may merge a few classes but must not mix them.
+    # k-means may merge a few classes, but must not split a class between clusters.
     purity = torch.stack([torch.bincount(labels[groups == group], minlength=CLASSES).max() for group in range(CLASSES)])
     assert int(purity.sum()) / IMAGES > 0.8
-    # Blocks of similarities and of normalised features take 256 MiB each, and sorting about as much again.
+    # A block of similarities and a block of normalised features take 256 MiB each; sorting takes about the same again.
     assert peaks["knn"] < 1200 << 20
     assert peaks["kmeans"] < 100 << 20
     record("large features", {"images": IMAGES, "width": WIDTH, "peak_bytes": peaks, "knn": accuracy})

@@ -35,10 +35,10 @@ OTHERS = [
     *("method.use=momentum-teacher", "head.use=dino", "head.hidden_dim=16", "head.embedding_dim=8"),
     *("head.classifiers=[10]", "loss.use=dino", "optimizer.use=lars"),
 ]
-"""Overrides that select other components than those of the base recipe."""
+"""Overrides that select components other than those of the base recipe."""
 
 UNLOCATED = re.compile(r"is not valid TOML|is nested too deeply|: the section is missing")
-"""Problems without a line: they concern the whole file, or a missing part."""
+"""Parts of messages without a line number, about the whole file or a missing part."""
 
 
 def key_paths(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -76,7 +76,7 @@ def corrupt_bytes(text: str, rng: random.Random) -> bytes:
 
 
 class RecipeFuzzer:
-    """Mutate a recipe, with and without its defaults written out, and try each mutation."""
+    """Mutate a recipe, with and without explicit default values, and try each mutation."""
 
     def __init__(self, text: str, folder: Path) -> None:
         self.path = folder / "mutated.toml"

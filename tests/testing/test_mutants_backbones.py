@@ -15,7 +15,7 @@ MUTANTS = Mutants()
 
 
 class ValidBackbone(sslkit.Backbone):
-    """Two convolutions."""
+    """Backbone with two convolutions."""
 
     api = 1
 
@@ -35,7 +35,7 @@ class ValidBackbone(sslkit.Backbone):
 
 
 class ValidBackboneWithDropout(ValidBackbone):
-    """A backbone with dropout in training."""
+    """Backbone with dropout in training."""
 
     def __init__(self, options: Any, context: sslkit.Context) -> None:
         super().__init__(options, context)
@@ -47,7 +47,7 @@ class ValidBackboneWithDropout(ValidBackbone):
 
 
 class EquivalentModel(nn.Module):
-    """A model of another library with the same layers and a classifier."""
+    """Model of a different library with the same layers and a classifier."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class EquivalentModel(nn.Module):
 
 
 class ValidBackboneWithCounterparts(ValidBackbone):
-    """A backbone with an equivalent model in one library and a reason for another."""
+    """Backbone with an equivalent model in one library, and a reason why a second library has none."""
 
     def counterparts(self) -> dict[str, sslkit.Counterpart | str]:
         own = sslkit.Counterpart(f"{__name__}.EquivalentModel", self.state_dict(), {"channels": 3}, classifier="last")

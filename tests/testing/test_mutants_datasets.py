@@ -15,7 +15,7 @@ MUTANTS = Mutants()
 
 
 class ValidDataset(sslkit.Dataset):
-    """Ten grey images."""
+    """Valid data set of ten grey images."""
 
     api = 1
     splits = ("train", "test")

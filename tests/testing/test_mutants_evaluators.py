@@ -14,7 +14,7 @@ MUTANTS = Mutants()
 
 
 class ValidEvaluator(sslkit.Evaluator):
-    """Classification by the nearest class mean."""
+    """Valid evaluator: classification by the nearest class mean."""
 
     api = 1
 

@@ -16,7 +16,7 @@ MUTANTS = Mutants()
 
 
 class ValidHead(sslkit.Head):
-    """A linear layer, BatchNorm, and prototypes."""
+    """Valid head with a linear layer, BatchNorm and prototypes."""
 
     api = 1
 

@@ -29,7 +29,7 @@ MESSAGES = {
     "import time; time.sleep(1.5)": "more than 1: import inside functions",
     "raise RuntimeError('no licence')": "fails: RuntimeError: no licence",
 }
-"""Part of the message for each source of the module."""
+"""Mapping from source code of a module to a part of the expected message."""
 
 
 LIBRARY = """
@@ -38,7 +38,7 @@ random.seed(3)
 torch.set_default_dtype(torch.float64)
 os.environ["SOMETHING"] = "else"
 """
-"""Source of a library that changes global state when it is imported, as rich does for sklearn.metrics."""
+"""Source code of a library that changes global state when it is imported, as rich does."""
 
 
 @pytest.mark.parametrize("own", ["", "import random; random.seed(1)", "import os; os.environ['SOMETHING'] = 'else'"])

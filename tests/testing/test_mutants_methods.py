@@ -16,7 +16,7 @@ MUTANTS = Mutants()
 
 
 class ValidMethod(sslkit.Method):
-    """One network encodes all views."""
+    """Valid method: one network encodes all views."""
 
     api = 1
 

@@ -13,7 +13,7 @@ MUTANTS = Mutants()
 
 
 class ValidOptimizer(sslkit.Optimizer):
-    """SGD with momentum."""
+    """Valid optimizer: SGD with momentum."""
 
     api = 1
 

@@ -14,7 +14,7 @@ MUTANTS = Mutants()
 
 
 class ValidViews(sslkit.Views):
-    """Random brightness."""
+    """Valid view policy with random brightness."""
 
     api = 1
     groups = (sslkit.ViewGroup(2, 32, True), sslkit.ViewGroup(1, 16, False))

@@ -1,4 +1,4 @@
-"""Runs whose components are missing or have another version are evaluated as far as possible, with notes."""
+"""Runs whose components are missing or have a different version are evaluated as far as possible, with notes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run(tiny: Path, tmp_path: Path) -> Run:
 
 
 def remove_component(run: Run, use: str, kind: str) -> None:
-    """Rewrite the run as if the component were from a distribution that is no longer installed."""
+    """Change the run's records as if the component came from a distribution that is no longer installed."""
     run.recipe.write_text(run.recipe.read_text().replace(f'"{use}"', '"vanished:thing"'))
     record = json.loads(run.provenance.read_text())
     for component in record["components"].values():

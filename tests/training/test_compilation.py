@@ -1,4 +1,4 @@
-"""Compiled backbones train like uncompiled ones."""
+"""Compiled backbones train like uncompiled backbones."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def test_a_compiled_network_learns_the_same_and_reports_the_cost(
         return graph
 
     monkeypatch.setattr(compilation, "BACKEND", counting if backend == "counting" else backend)
-    # Adam would turn rounding errors of gradients near 0 into whole steps.
+    # Not Adam, which would turn rounding errors of gradients near 0 into full steps.
     sgd = ["optimizer={use='sgd', lr=0.05}", "train.precision=float32"]
     plain = train(load_recipe(tiny, sgd), tmp_path / "plain")
     reporter = RecordingReporter()
     compiled = train(load_recipe(tiny, [*sgd, "train.compile=true"]), tmp_path / "compiled", reporter)
     if backend == "counting":
-        assert len(graphs) == 1  # validation has other batch shapes and must not compile again
+        assert len(graphs) == 1  # validation has different batch shapes and must not compile again
     expected, actual = load_file(plain.backbone), load_file(compiled.backbone)
     assert expected.keys() == actual.keys()
-    # Not element by element: where rounding changes the sign at a ReLU, a gradient jumps.
+    # Not each element, because a rounding error can change the sign at a ReLU and so a gradient.
     for name, value in expected.items():
         assert (actual[name] - value).double().norm() <= 0.01 * value.double().norm() + 1e-3, name
     losses = [[row.value for row in metric_rows(run) if row.metric == "loss"] for run in (plain, compiled)]

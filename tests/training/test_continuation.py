@@ -1,4 +1,4 @@
-"""Runs that continue from a finished run: its weights, with other batches and views."""
+"""Runs that continue a finished run start from its weights, with different batches and views."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sslkit.training.train import resume, train
 
 def test_a_new_run_continues_from_a_finished_one(tiny: Path, tmp_path: Path) -> None:
     parent = train(load_recipe(tiny, ["train.epochs=1"]), tmp_path)
-    # The learning rate is so small that the child equals its parent within rounding errors.
+    # With this tiny learning rate, the new run equals the finished run within rounding errors.
     child = train(load_recipe(tiny, ["train.epochs=1", "optimizer.lr=1e-12"]), tmp_path, parent=parent)
     before, after = load_file(parent.backbone), load_file(child.backbone)
     for name, value in before.items():

@@ -1,7 +1,7 @@
-"""Training steps on a fake accelerator: every tensor is on the right device, and the host never syncs with it.
+"""Training steps on a fake GPU: every tensor is on the right device, and the host never syncs the device.
 
-Fake CUDA tensors have no autograd, so gradients are invented there. A second test takes the same steps with real
-tensors on the CPU, backward pass included, and fails where a value is read.
+Fake CUDA tensors have no autograd, so gradients are made up. A second test runs the same steps with real tensors on
+the CPU, including the backward pass, and fails if a tensor value is read.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SMALL = ["backbone={use='convnet', width=2}", f"train.batch_size={BATCH_SIZE}", 
 
 @pytest.fixture
 def training(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Learner, RunCallback]:
-    """A recipe on digits, with a small backbone, all effects of its views, and all its losses in the first epoch."""
+    """Recipe on digits, with a small backbone, all view effects, and all losses active in the first epoch."""
     assembly = assemble(load_recipe(RECIPES / f"{request.param}.toml", [*SMALL, *in_one_epoch(request.param)]))
     learner = Learner(assembly, Hardware("cuda", "float32", channels_last=True, reason="fake"))
     run = Run.create(tmp_path, "step")
@@ -45,7 +45,7 @@ def training(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Learner, R
 
 
 def take_two_steps(learner: Learner, callback: RunCallback, images: Tensor, backward: Callable[[Tensor], None]) -> None:
-    """Take two steps as Lightning would, from the batch to the accumulated losses."""
+    """Run two steps as Lightning does, from the batch to the accumulated losses."""
     loader = Loader(TensorStore(images), BATCH_SIZE, seed=0)
     loader.stop = 2
     configured = learner.configure_optimizers()
@@ -83,7 +83,7 @@ def test_a_step_on_an_accelerator_never_syncs(training: tuple[Learner, RunCallba
                     parameter.grad = torch.empty_like(parameter)
 
         losses = callback.writer.losses
-        losses.epoch_loss = device.tensor(losses.epoch_loss)  # as at the start of a training
+        losses.epoch_loss = device.tensor(losses.epoch_loss)  # as when training starts
         take_two_steps(learner, callback, device.tensor(store.images), invent_gradients)
 
 
@@ -93,7 +93,7 @@ def test_a_step_with_its_backward_pass_reads_no_value(training: tuple[Learner, R
     store = learner.assembly.images
     assert isinstance(store, TensorStore)
     learner.guard = NonFiniteGuard(learner.method, learner.assembly.context.world)
-    learner.guard.may_sync = False  # as on an accelerator; on a CPU it may read values
+    learner.guard.may_sync = False  # as on a GPU; on a CPU the guard may read values
     with ForbidDeviceSync():
         take_two_steps(learner, callback, store.images, Tensor.backward)
 

@@ -1,6 +1,6 @@
-"""Tests on a real GPU: steps never sync, resumed runs have the same bits, and metrics equal those of the CPU.
+"""Tests on a real GPU: steps never sync, resumed runs are bit-identical, and metrics equal those on the CPU.
 
-Without a GPU they are skipped; ``test_device_sync`` tests with fake tensors what is possible without one.
+Without a GPU, these tests are skipped; ``test_device_sync`` uses fake tensors instead.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def test_steps_never_sync_with_the_gpu(name: str, tmp_path: Path) -> None:
     steps: list[int] = []
 
     def forbid_syncs(event: StepEnded) -> None:
-        """Let torch raise an error for every sync from step 3 to step 9."""
+        """Make torch raise an error for every device sync from step 3 to step 9."""
         steps.append(event.progress.step)
         torch.cuda.set_sync_debug_mode("error" if 3 <= event.progress.step < 9 else "default")
 

@@ -1,4 +1,4 @@
-"""Steps that are not finite are undone with every optimizer, and on accelerators without a device sync."""
+"""Non-finite steps are undone with every optimizer, on GPUs without a device sync."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def take_step(
         x[0, 0] = math.inf
     y = network(x)
     loss = y.square().mean()
-    if failure == "gradient":  # the loss is finite, its gradient is not
+    if failure == "gradient":  # the loss is finite, but its gradient is not
         loss = loss + (y - y.detach()).sum().sqrt()
     optimizer.zero_grad()
     loss.backward()

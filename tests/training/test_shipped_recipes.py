@@ -1,4 +1,4 @@
-"""Every recipe of the repository trains: a few steps on a few random images."""
+"""Every recipe of the repository can train for a few steps on a few random images."""
 
 from __future__ import annotations
 

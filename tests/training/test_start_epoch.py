@@ -52,7 +52,7 @@ def two_losses(tiny: Path) -> Path:
 def test_a_head_is_untrained_until_its_loss_starts_also_when_resumed(two_losses: Path, tmp_path: Path, stop_at) -> None:
     recipe = load_recipe(two_losses)
     uninterrupted = train(recipe, tmp_path / "uninterrupted")
-    # Five steps per epoch: stop after the last step before the start, and after the first one with the new loss.
+    # Five steps per epoch: stop after the last step without the new loss, and after the first step with it.
     run = train(recipe, tmp_path / "interrupted", stop_at([5]))
     before = load_checkpoint(run.last_checkpoint)["state_dict"]
     untrained = {name: value for name, value in before.items() if name.startswith("method.head_modules.0.")}
@@ -68,11 +68,11 @@ def test_a_head_is_untrained_until_its_loss_starts_also_when_resumed(two_losses:
     rows = metric_rows(run)
     assert min(row.step for row in rows if row.metric == "late") > 5
     assert min(row.step for row in rows if row.metric == "early") <= 5
-    # An untrained classifier is not measured, and ln K is no reference for a sum of losses.
+    # An untrained classifier is not measured, and ln K is not comparable with a sum of losses.
     assert [row.step for row in rows if row.metric == "monitor/acc"] == [10]
     assert [row.step for row in rows if row.metric == "monitor/knn"] == [0, 5, 10]
     assert not any(row.metric == "monitor/ln_k" for row in rows)
-    # The sum of two losses is greater than the first alone, but the comparison restarts with it.
+    # The sum of two losses is larger than the first loss, so the search for the best checkpoint restarts.
     assert load_checkpoint(run.checkpoints / "best.ckpt")["global_step"] == 10
 
 

@@ -1,4 +1,4 @@
-"""The step in ``status.json`` while a training runs."""
+"""The step in ``status.json`` during training."""
 
 from __future__ import annotations
 

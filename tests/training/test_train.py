@@ -1,4 +1,4 @@
-"""Trainings of ten steps: what they write, and that the same recipe gives the same bits."""
+"""Runs of ten steps: their files, and bit-identical results of equal recipes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def same_weights(first: Run, second: Run) -> bool:
 
 @pytest.fixture(scope="module")
 def finished(tiny_recipe_text: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A finished run that was never interrupted."""
+    """Finished run that was never interrupted."""
     folder = tmp_path_factory.mktemp("finished")
     (folder / "tiny.toml").write_text(tiny_recipe_text)
     return train_tiny(folder / "tiny.toml", folder / "runs")
@@ -92,7 +92,7 @@ def test_metrics_have_each_log_interval_and_epoch_once(finished: Run) -> None:
 def test_the_same_recipe_gives_the_same_bits_and_another_seed_does_not(
     finished: Run, tiny: Path, tmp_path: Path
 ) -> None:
-    torch.rand(3)  # the global random state before a training must not matter
+    torch.rand(3)  # the global random state before training must not matter
     assert same_weights(finished, train_tiny(tiny, tmp_path / "runs"))
     assert not same_weights(finished, train_tiny(tiny, tmp_path / "runs", "run.seed=8"))
 

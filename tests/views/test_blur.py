@@ -1,4 +1,4 @@
-"""Blur against torchvision's ``gaussian_blur``."""
+"""Blur, compared with torchvision's ``gaussian_blur``."""
 
 from __future__ import annotations
 

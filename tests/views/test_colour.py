@@ -1,4 +1,4 @@
-"""Colour effects against torchvision's functionals."""
+"""Colour effects, compared with torchvision's functions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_each_factor_alone_agrees_with_torchvision(factor: float) -> None:
 
 
 def test_all_factors_together_equal_one_after_another() -> None:
-    # With mid-gray noise, torchvision's clamping in between has no effect.
+    # Noise around mid-gray, so that torchvision's clamping between effects changes nothing.
     images = noise(2, 3, 9, 11) * 0.2 + 0.4
     sequential = tv.adjust_saturation(tv.adjust_contrast(tv.adjust_brightness(images, 1.1), 1.3), 0.6)
     combined = adjust(images, brightness=1.1, contrast=1.3, saturation=0.6)

@@ -1,7 +1,7 @@
 """Distributions of the policies' random parameters.
 
-Samples have a fixed seed. They are large enough to detect typical mistakes: an area uniform in the side, a ratio
-uniform instead of its logarithm, a factor of half the strength.
+Samples have a fixed seed and are large enough to detect typical mistakes: a uniform side instead of area, a uniform
+ratio instead of its logarithm, or half the strength.
 """
 
 from __future__ import annotations

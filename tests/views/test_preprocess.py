@@ -1,4 +1,4 @@
-"""Preprocessing against torchvision's functionals."""
+"""Preprocessing, compared with torchvision's functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Crop, flip and resize against torchvision's functional ``resized_crop`` and ``resize``."""
+"""Crop, flip and resize, compared with torchvision's ``resized_crop`` and ``resize``."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_every_view_of_every_image_has_its_own_box() -> None:
 def test_box_is_the_first_try_that_fits() -> None:
     area = torch.tensor([[1.0, 0.5, 0.25]])
     ratio = torch.tensor([[2.0, 0.5, 1.0]]).log()
-    # In 32 px, 45 x 23 does not fit, 16 x 32 does.
+    # Boxes of 45 x 23 pixels do not fit into 32 x 32 pixels; boxes of 16 x 32 do.
     box = crop_boxes(area, ratio, torch.tensor([[0.99, 0.99]]), 32, 32, (0.5, 2.0))
     assert box.tolist() == [[0, 16, 32, 16]]
 

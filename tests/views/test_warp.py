@@ -1,4 +1,4 @@
-"""Affine maps against torchvision's functional ``affine``."""
+"""Affine maps, compared with torchvision's ``affine``."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_affine_agrees_with_torchvision(parameters: dict[str, object]) -> None:
         interpolation=InterpolationMode.BILINEAR,
     )
     result = warp(image, matrices(32, 32, **parameters), 32, padding="zeros")
-    # Float32 coordinates differ by up to 1e-6 of a side, times a contrast of 1 per pixel.
+    # float32 coordinates differ by up to 1e-6 of a side, and pixel values by up to 1 per pixel.
     assert torch.allclose(result, expected, atol=5e-5)
 
 

@@ -1,4 +1,4 @@
-"""Each method learns: trained features classify digits better than untrained ones."""
+"""Each method learns: trained features classify digits better than untrained features."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ classifiers = [128]
 
 @pytest.mark.parametrize("loss", METHODS)
 def test_learns(loss: str, tmp_path: Path) -> None:
-    """A nearest-neighbour classifier with 2 % of the labels measures the features."""
+    """Features are measured by a nearest-neighbour classifier with 2 % of the labels."""
     (tmp_path / "recipe.toml").write_text(RECIPE + METHODS[loss] + f'\n[loss]\nuse = "{loss}"\n')
     run = train(load_recipe(tmp_path / "recipe.toml"), tmp_path / "runs")
 

@@ -1,4 +1,4 @@
-"""The pairwise losses against float64 implementations of their formulas."""
+"""The pairwise losses, compared with float64 implementations of their formulas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SwAV head: prototypes of length 1, their bias and their freezing."""
+"""The SwAV head: length 1, bias and freezing of prototypes."""
 
 from __future__ import annotations
 

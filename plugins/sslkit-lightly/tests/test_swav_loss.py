@@ -1,4 +1,4 @@
-"""The SwAV loss against lightly's, against a hand calculation, and where lightly's is not finite."""
+"""The SwAV loss, compared with lightly's and with values computed by hand, also if lightly's is not finite."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_equals_lightly_with_other_options() -> None:
 
 
 def test_swapped_prediction_by_hand() -> None:
-    # Two images and two prototypes in symmetry: one Sinkhorn iteration gives exact weights a and 1 - a.
+    # Two images and two prototypes are symmetric: one Sinkhorn iteration gives the exact weights a and 1 - a.
     logits = torch.tensor([[[0.1, 0.0], [0.0, 0.1]], [[0.3, 0.0], [0.0, 0.3]]], dtype=torch.float64)
     total = SwavLoss(SwavLoss.Options(), CONTEXT)(outputs(logits)).total.item()
 

@@ -1,4 +1,4 @@
-"""The BYOL and DINO losses against their formulas, and the DINO head."""
+"""The BYOL and DINO losses, compared with their formulas, and the DINO head."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONTEXT = sslkit.Context(
 
 
 def views(student: list[Tensor], teacher: list[Tensor], step: int = 0) -> sslkit.ViewOutputs:
-    """Return outputs: embeddings are also the first classifier's logits, their first 3 columns the second's."""
+    """Return outputs whose embeddings are also the first classifier's logits; the second has their first 3 columns."""
 
     def branch(views: list[Tensor]) -> sslkit.BranchOutputs:
         return sslkit.BranchOutputs(tuple(views), tuple(views), (tuple(views), tuple(z[:, :3] for z in views)))
@@ -113,7 +113,7 @@ def test_a_warm_up_in_steps_or_within_an_epoch_rises_with_each_step(warmup: str,
 
 
 def test_a_warm_up_in_steps_counts_the_steps_before_a_resume_with_another_batch_size() -> None:
-    # 40 steps were taken, which are worth 10 steps of the new batch size.
+    # 40 steps were taken, which equal 10 steps with the new batch size.
     context = replace(CONTEXT, step_offset=30)
     options = {"warmup_teacher_temperature": 0.04, "teacher_temperature": 0.07}
     in_steps, in_epochs = (Dino(Dino.Options(warmup=text, **options), context) for text in ("61 steps", "3 epochs"))

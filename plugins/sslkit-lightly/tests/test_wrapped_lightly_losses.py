@@ -13,7 +13,7 @@ from sslkit_lightly.pairwise import PairwiseLoss
 class WrappedNTXent(PairwiseLoss):
     """lightly's NT-Xent."""
 
-    syncs_device = True  # lightly selects elements by a mask
+    syncs_device = True  # lightly selects elements with a mask
     Options = sslkit.Options
 
     def compare(self, first: Tensor, second: Tensor) -> Tensor:
@@ -23,7 +23,7 @@ class WrappedNTXent(PairwiseLoss):
 class WrappedVICReg(PairwiseLoss):
     """lightly's VICReg."""
 
-    syncs_device = True  # lightly selects elements by a mask
+    syncs_device = True  # lightly selects elements with a mask
     Options = sslkit.Options
 
     def compare(self, first: Tensor, second: Tensor) -> Tensor:

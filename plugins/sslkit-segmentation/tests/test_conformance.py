@@ -1,4 +1,4 @@
-"""The components keep what sslkit promises of their kinds."""
+"""Conformance tests of the plugin's components."""
 
 from __future__ import annotations
 

@@ -59,5 +59,5 @@ def test_test_scenes_have_other_backgrounds_than_training_scenes() -> None:
     train, test = load_scenes(train=8, test=8), load_scenes("test", train=8, test=8)
     assert train.masks is not None
     assert test.masks is not None
-    background = ((train.masks == 0) & (test.masks == 0))[:, None]  # may hold a little faint ink
+    background = ((train.masks == 0) & (test.masks == 0))[:, None]  # may contain a few faint pixels of a digit
     assert (pixels(train)[background] == pixels(test)[background]).float().mean() < 0.5

@@ -16,7 +16,7 @@ SMALL = DigitScenes.Options(train=64, test=16, side=32)
 
 
 class EdgeBackbone(sslkit.Backbone):
-    """Backbone whose maps are the image and its local maxima: enough to tell digits from background."""
+    """Backbone whose maps are the image and its local maxima, which suffice to separate digits from background."""
 
     api = 1
     feature_dim = 1
@@ -35,14 +35,14 @@ class EdgeBackbone(sslkit.Backbone):
 
 
 class ConvBackbone(EdgeBackbone):
-    """Backbone whose map has weights to train."""
+    """Backbone with trainable weights in its feature map."""
 
     def feature_maps(self, images: Tensor) -> Mapping[int, Tensor]:
         return {1: self.layer(images)}
 
 
 class RunSubject:
-    """A run whose data have masks if ``splits`` is set, and no masks otherwise."""
+    """Subject whose data set has masks if ``splits`` is set, else no masks."""
 
     seed = 1
     class_names = ()
@@ -62,7 +62,7 @@ class RunSubject:
 
 
 def halves(count: int, unknown: int) -> sslkit.Split:
-    """Images whose bright half is class 1; in the masks, the first ``unknown`` rows have no class."""
+    """Return images whose bright half is class 1; the first ``unknown`` rows of masks have no class."""
     images = torch.full((count, 1, 12, 12), 20, dtype=torch.uint8)
     masks = torch.zeros(count, 12, 12, dtype=torch.uint8)
     for index in range(count):
@@ -74,7 +74,7 @@ def halves(count: int, unknown: int) -> sslkit.Split:
 
 @pytest.fixture
 def small_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the default digit scenes fewer and smaller."""
+    """Reduce number and size of the default digit scenes."""
     init = DigitScenes.__init__
     monkeypatch.setattr(DigitScenes, "__init__", lambda self, options: init(self, SMALL))
 

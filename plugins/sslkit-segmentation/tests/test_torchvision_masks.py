@@ -20,7 +20,7 @@ def build(kind: type[MaskedDataset], root: Path, **options: Any) -> MaskedDatase
 
 
 def write_image(path: Path, left: int, right: int, mode: str) -> None:
-    """Write 64 x 32 pixels of one value on the left and of another on the right."""
+    """Write an image of 64 x 32 pixels with one value in the left half and a second value in the right half."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.full((32, 64), left, dtype=np.uint8)
     pixels[:, 32:] = right
@@ -62,7 +62,7 @@ def test_pascal_voc(voc: Path) -> None:
     assert (train.labels, dataset.class_names, len(dataset.mask_names)) == (None, (), 21)
     assert train.masks is not None
     assert dataset.mask_names[15] == "person"
-    # The central square: the bright left half is person, the dark right half has no class.
+    # In the central square, the bright left half is a person, and the dark right half has no class.
     assert bool((train.masks[:, :, :16] == 15).all())
     assert bool((train.masks[:, :, 16:] == 255).all())
     pixels = train.images.gather(torch.tensor([0])).float()

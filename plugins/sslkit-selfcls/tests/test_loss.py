@@ -1,4 +1,4 @@
-"""The Self-Classifier loss against a scalar implementation of the formula, known values and symmetries."""
+"""The Self-Classifier loss, compared with a scalar implementation of its formula, known values and symmetries."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_targets_are_not_detached() -> None:
     q = (detached[0] / 0.05).softmax(0).detach()
     p = (detached[1] / 0.1).softmax(1)
     (-((q / q.sum(1, keepdim=True)) * (p / p.sum(0) * 2 + 1e-12).log()).sum(1).mean() / 2).backward()
-    # The gradient through the prediction alone is not the whole gradient of the view.
+    # The gradient through the prediction is only a part of the gradient of the view.
     assert per_view[1].grad is not None
     assert detached[1].grad is not None
     assert (per_view[1].grad - detached[1].grad).abs().max() > 1e-3
@@ -190,7 +190,7 @@ def test_certain_and_balanced_predictions_have_a_loss_of_zero() -> None:
 def test_pairs_of_local_views_are_ignored() -> None:
     shared, *local = draw(4, views=3)[0]
     flat = torch.zeros_like(shared)
-    # Agreement between local views does not lower the loss.
+    # Agreement between local views does not reduce the loss.
     agreeing = make_loss(3)(outputs([[flat, local[0], local[0]]], global_views=1)).total
     different = make_loss(3)(outputs([[flat, local[0], local[1]]], global_views=1)).total
     first = make_loss(2)(outputs([[flat, local[0]]], global_views=1)).total

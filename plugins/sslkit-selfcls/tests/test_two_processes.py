@@ -1,4 +1,4 @@
-"""Two processes with half of the batch each give the loss and gradients of one process with the whole batch."""
+"""Two processes, each with half of the batch, compute the same loss and gradients as one process."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ SCORES = {"acc", "acc_many_to_one", "nmi", "ami", "ari", "mapping", "classes_use
 
 
 class ThreeClasses:
-    """Three classes, far apart in features; ``clear``: also in pixels."""
+    """Three classes that are far apart in features and, if ``clear``, also in pixels."""
 
     seed = 3
     class_names: tuple[str, ...] = ("a", "b", "c")
@@ -69,7 +69,7 @@ def test_logits_are_scored_and_compared_with_baselines() -> None:
     assert result.metrics["entropy_nats"] == pytest.approx(math.log(3), abs=0.05)
     assert set(result.baselines) == {"kmeans_pixels", "kmeans_features"}
     assert all(set(scores) == SCORES for scores in (result.metrics, *result.baselines.values()))
-    assert result.baselines["kmeans_features"]["acc"] == 1.0  # whatever the lengths, which vary fiftyfold
+    assert result.baselines["kmeans_features"]["acc"] == 1.0  # although feature lengths vary by a factor of 50
     assert result.baselines["kmeans_pixels"]["acc"] < 0.7
     assert subject.requests == {"train": 1, "test": 1}
 
@@ -136,7 +136,7 @@ def test_the_same_subject_gives_the_same_metrics() -> None:
 
 
 def test_centres_are_fitted_only_on_training_images() -> None:
-    """More test images change no other image's cluster."""
+    """Additional test images do not change the clusters of other images."""
     small, large = ThreeClasses(logits=None, sizes=(90, 20)), ThreeClasses(logits=None, sizes=(90, 45))
     small.splits["train"], small.outputs["train"] = large.splits["train"], large.outputs["train"]
     joined = large.outputs["test"]
@@ -193,7 +193,7 @@ def test_every_option_is_described() -> None:
 
 def test_same_named_classes_are_merged_and_names_are_scored() -> None:
     subject = ThreeClasses(logits=4)
-    subject.discovered_names = ("c", "a", "a", "")  # labels 0, 1 and 2 are in the classes 1, 2 and 0
+    subject.discovered_names = ("c", "a", "a", "")  # labels 0, 1 and 2 are in discovered classes 1, 2 and 0
     labels = subject.outputs["test"].labels
     assert labels is not None
     counts = labels.bincount()
@@ -217,7 +217,7 @@ def test_same_named_classes_are_merged_and_names_are_scored() -> None:
 
 
 def test_k_means_is_fitted_on_a_random_sample() -> None:
-    """The images of a folder data set are sorted by class: the first ones are all of one class."""
+    """Images of a folder data set are sorted by class, so that the first images all have the same class."""
     subject = ThreeClasses(clear=True)
     train, output = subject.splits["train"], subject.outputs["train"]
     assert train.labels is not None

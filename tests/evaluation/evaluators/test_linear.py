@@ -1,4 +1,4 @@
-"""The linear probe: choice of the penalty, fractions of the labels, no use of test labels."""
+"""The linear probe: how the penalty is chosen, fractions of the labels, and no use of test labels."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_fraction_uses_only_its_own_labels() -> None:
     assert validation.labels is not None
     labels = torch.cat([train.labels, validation.labels])
     used = nested_subsets(labels, [0.1], FeatureSubject.seed)[0.1]
-    # The subset depends on all labels, so the other images keep their labels and get shuffled features instead.
+    # The subset depends on all labels, so shuffle the features of the other images instead of their labels.
     unused = torch.ones(len(labels), dtype=torch.bool)
     unused[used] = False
     features = torch.cat([train.features, validation.features])

@@ -39,7 +39,7 @@ def test_only_the_classifier_is_trained_and_its_curves_are_recorded() -> None:
     assert curves[-1]["train_loss"] < curves[0]["train_loss"]
     assert curves[-1]["train_top1"] > curves[0]["train_top1"]
     assert set(curves[0]) == {"train_loss", "train_top1", "validation_loss", "validation_top1"}
-    assert result.metrics["top1"] > 1 / 6 + 0.05  # features of random weights
+    assert result.metrics["top1"] > 1 / 6 + 0.05  # features of a network with random weights
     assert result.metrics["top5"] > result.metrics["top1"]
     assert result.protocol["batch_size"] == 16
 

@@ -20,7 +20,7 @@ def settings() -> tuple[str, ...]:
 
 @pytest.fixture(scope="session")
 def uninterrupted(tiny_recipe_text: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A finished run of ten steps with these settings."""
+    """Finished run of ten steps with these settings."""
     folder = tmp_path_factory.mktemp("uninterrupted")
     (folder / "tiny.toml").write_text(tiny_recipe_text)
     return train(load_recipe(folder / "tiny.toml", SETTINGS), folder / "runs")
@@ -28,7 +28,7 @@ def uninterrupted(tiny_recipe_text: str, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture
 def stopped(uninterrupted: Run, tmp_path: Path) -> Run:
-    """A copy of the run, as if it had been stopped after its last step, before it wrote its weights."""
+    """Copy of the run that looks as if it was stopped after its last step, before its weights were written."""
     run = Run(tmp_path / "runs" / "tiny" / uninterrupted.path.name)
     shutil.copytree(uninterrupted.path, run.path, symlinks=True)
     run.backbone.unlink()

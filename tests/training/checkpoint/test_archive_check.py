@@ -33,11 +33,11 @@ def pickled_call(module: str, name: str, *arguments: bytes) -> bytes:
 
 
 def tensor_with_false_sizes(size: int, numel: int) -> bytes:
-    """Return a float32 tensor that claims ``size`` values in a storage that claims ``numel``; it has two."""
+    """Return a float32 tensor with a declared size ``size`` and storage size ``numel``, but only two values."""
     with zipfile.ZipFile(io.BytesIO(torch_save({"state_dict": torch.zeros(2)}))) as file:
         entries = {name: file.read(name) for name in file.namelist()}
     (key,) = (name for name in entries if name.endswith("data.pkl"))
-    # In protocol 2 a small count is BININT1, K\x02: first the storage's, then the one in the tuple of the size.
+    # In protocol 2, small integers are BININT1, K\x02: first the storage size, then the tensor size.
     body = entries[key]
     long_int = b"\x8a\x08"
     first = body.index(b"K\x02tq")

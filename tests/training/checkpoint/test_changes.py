@@ -156,7 +156,7 @@ def test_an_allowed_change_is_recorded_and_allowed_once(
         resume(run)
     resume(run, allow=["data"])
     assert [event["step"] for event in read_provenance(run)["resumed"]] == [1, 3]
-    # The resolved recipe has lists where the original had tables, so paths of components differ.
+    # The resolved recipe has lists instead of tables, so key paths of components differ.
     assert {name: value for name, value in read_provenance(run).items() if name not in ("resumed", "components")} == {
         name: value for name, value in before.items() if name != "components"
     }

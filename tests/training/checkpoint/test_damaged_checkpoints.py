@@ -1,4 +1,4 @@
-"""Damaged checkpoints are skipped, and the one before is used."""
+"""Damaged checkpoints are skipped, and the newest valid checkpoint is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""With any recipe, a run stopped within an epoch ends in the same bits as an uninterrupted run."""
+"""With every recipe, a run that is stopped within an epoch and resumed is bit-identical to an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_run_stopped_within_an_epoch_ends_in_the_same_bits(
 
 
 def disturb_random_states() -> None:
-    """Seed the global generators, as other code of the process may do."""
+    """Seed the global random generators, as other code in the process may do."""
     random.seed(0)
     numpy.random.seed(0)
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Files that cannot be read or written, or that are deleted during training, lose no saved step."""
+"""No saved step is lost if files cannot be read or written, or are deleted during training."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sslkit.training.train import resume, train
 
 
 def fail_to_write(monkeypatch: pytest.MonkeyPatch, name: str, number: int) -> None:
-    """Let writing to files of that name fail with an error number; on a read-only disk deleting them fails, too."""
+    """Make writing to files with this name fail with an error number; on a read-only disk, deleting also fails."""
     open_, unlink = Path.open, Path.unlink
 
     def refuse(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A run resumed with another batch size, number of images or number of epochs continues at the same epoch."""
+"""A run resumed with a different batch size, number of images or number of epochs continues at the same epoch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SETTINGS = [
 
 @dataclass(frozen=True)
 class Training:
-    """Length of a training."""
+    """Length of a training run."""
 
     batch_size: int
     epochs: int
@@ -54,7 +54,7 @@ class Training:
         return [f"train.batch_size={self.batch_size}", f"train.epochs={self.epochs}"]
 
     def learning_rate(self, step: int) -> float:
-        """Return the recipe's warm-up and cosine, after the definition of the options."""
+        """Return the learning rates of warm-up and cosine, computed from the definition of the options."""
         if step < self.steps_per_epoch:
             return 0.01 * step / self.steps_per_epoch
         share = (step - self.steps_per_epoch) / (self.steps_per_epoch * (self.epochs - 1) - 1)
@@ -63,7 +63,7 @@ class Training:
 
 @pytest.fixture
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[Batch]:
-    """All batches that are trained."""
+    """Batches that were trained."""
     recorded: list[Batch] = []
     forward = JointEmbedding.forward
 
@@ -77,7 +77,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[Batch]:
 
 @pytest.fixture
 def use_images(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Return a function that limits the training images to the first ones."""
+    """Return a function that limits the training images to the first n images."""
     load = Digits.load
 
     def use_images(count: int) -> None:
@@ -96,7 +96,7 @@ def change(run: Run, *settings: str) -> None:
 
 
 CHANGES = {
-    # before, step of the interruption, after, position in the steps after
+    # length before, step of the interruption, length after, position in steps of the new length
     "a larger batch": (Training(100, 4), 21, Training(350, 4), 6),
     "a smaller batch": (Training(350, 4), 6, Training(100, 4), 21),
     "a larger batch near the end of an epoch": (Training(100, 3), 27, Training(350, 3), 7),
@@ -261,7 +261,7 @@ class Cycle(sslkit.Optimizer):
 
 
 def cycle(steps: int) -> Iterator[tuple[float, float]]:
-    """Yield learning rate and beta of each step of a new training."""
+    """Yield learning rate and beta of each step of a new training run."""
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=steps + 1)
     for _ in range(steps):
@@ -298,7 +298,7 @@ LATE_LOSS = [
 
 @pytest.mark.parametrize(
     ("freeze", "trained"),
-    # 14 steps are taken in the first two epochs, then two more in each.
+    # The first two epochs have 14 steps in total, each later epoch has two.
     [("3 epochs", 16), ("15 steps", 15), ("13 steps", 13)],
 )
 def test_what_starts_later_follows_the_epochs_and_durations_in_steps_count_all_steps(

@@ -1,4 +1,4 @@
-"""What a resume restores, and what it does not load twice or fetch again."""
+"""What a resume restores, and what it must not load twice or download again."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_data_error_on_resume_is_not_blamed_on_the_checkpoint(
 def test_components_learn_whether_their_weights_will_be_restored(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at
 ) -> None:
-    """A run that continues from another takes only backbone and heads, so a loss must fetch what it needs."""
+    """A run that continues a finished run loads only backbone and heads; a loss must download its own weights."""
     restoring: dict[type, list[bool]] = {}
     for component in (ConvNet, SelfClassifierHead, SelfClassifierLoss):
 

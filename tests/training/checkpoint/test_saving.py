@@ -1,4 +1,4 @@
-"""Saving: a process killed while it writes loses no earlier checkpoint, and the right checkpoints are kept."""
+"""A process that is killed while it saves loses no earlier checkpoint, and the right checkpoints are kept."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def kill_this_process() -> None:
 
 
 class HalfWrittenFile:
-    """A file whose process is killed in the middle of the first write."""
+    """File whose process is killed in the middle of the first write."""
 
     def __init__(self, file: Any) -> None:
         self.file = file
@@ -97,7 +97,7 @@ def kill_in_phase(phase: str, at: int) -> None:
 
 
 def train_until_killed(recipe: Path, settings: Sequence[str], runs: Path, phase: str, at: int) -> None:
-    """In a process of its own: start a run, or resume the one that is there."""
+    """Start a run, or resume the existing run; called in a new process."""
     torch.set_num_threads(1)
     kill_in_phase(phase, at)
     started = list(all_runs(runs))
@@ -110,7 +110,7 @@ def train_until_killed(recipe: Path, settings: Sequence[str], runs: Path, phase:
 def test_a_run_killed_in_every_phase_of_writing_ends_in_the_same_bits(
     uninterrupted: Run, tiny: Path, tmp_path: Path, settings: Sequence[str]
 ) -> None:
-    # Twice within an epoch, at an epoch's last step, at the run's last step, and twice at the same step.
+    # Interruptions: twice within an epoch, at the last step of an epoch, at the last step, twice at the same step.
     for phase, at in zip(PHASES, (2, 4, 5, 5, 7, 10), strict=True):
         process = PROCESSES.Process(target=train_until_killed, args=(tiny, settings, tmp_path / "runs", phase, at))
         process.start()
@@ -185,7 +185,7 @@ def test_the_newest_checkpoints_and_the_best_are_kept(tmp_path: Path) -> None:
 def test_an_interval_in_minutes_starts_at_each_checkpoint(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A step takes 25 seconds by this clock, so every third step is a minute after the last checkpoint."""
+    """A step takes 25 seconds of the simulated clock, so a checkpoint is due at every third step."""
     steps: list[int] = []
     saved_steps: list[int] = []
     save = CheckpointSaver.save
@@ -212,7 +212,7 @@ def test_an_interval_in_minutes_restarts_in_every_process(monkeypatch: pytest.Mo
     second = CheckpointInterval("2 minutes", context)
     now = 125.0
     assert (first.due(7), second.due(7)) == (True, False)
-    for interval in (first, second):  # one is due, all save
+    for interval in (first, second):  # if one process is due, all save
         interval.restart()
     now = 175.0
     assert not second.due(8), "it would save again right after the first"

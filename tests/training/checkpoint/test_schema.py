@@ -1,4 +1,4 @@
-"""Checkpoints that lack a required part are skipped; additional keys do not matter."""
+"""Checkpoints without a required key are skipped; additional keys are allowed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sslkit.training.train import resume, train
 
 @pytest.fixture(scope="module")
 def template(tiny_recipe_text: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run with checkpoints of both of its steps and without weights."""
+    """Run of two steps with a checkpoint of each step, without weights."""
     folder = tmp_path_factory.mktemp("template")
     (folder / "tiny.toml").write_text(tiny_recipe_text)
     settings = ["backbone.width=4", "train.batch_size=700", "train.epochs=1", "monitor.every_epochs=0"]
@@ -34,16 +34,16 @@ def template(tiny_recipe_text: str, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def run(template: Run, tmp_path: Path) -> Run:
-    """A copy of that run."""
+    """Copy of the run of two steps."""
     return Run(shutil.copytree(template.path, tmp_path / "runs" / "tiny" / "x", symlinks=True))
 
 
 ABSENT = object()
-"""Value that removes a key."""
+"""Marks a key to be removed."""
 
 
 def replace_value(tree: Any, path: tuple[Any, ...], value: Any) -> Any:
-    """Return a copy of a tree in which the value at a path is replaced, added or removed."""
+    """Return a copy of nested values in which the value at a key path is replaced, added or removed."""
     first, *rest = path
     changed = dict(tree) if isinstance(tree, dict) else list(tree)
     if rest:

@@ -107,7 +107,7 @@ def test_a_dry_run_takes_one_share_of_the_batch_through_each_process(tiny: Path,
     one, two = (dry_run(load_recipe(tiny, [f"train.devices={count}"]), Reporter()) for count in (1, 2))
     assert (one["processes"], two["processes"]) == (1, 2)
     assert (one["views"], two["views"]) == ([[2, 256, 1, 8, 8]], [[2, 128, 1, 8, 8]])
-    # Each process's BatchNorm sees another batch; nothing else differs.
+    # Only BatchNorm differs, because each process has different images.
     assert two["loss"] == pytest.approx(one["loss"], abs=0.01)
 
 
@@ -148,7 +148,7 @@ def test_a_failure_in_one_process_ends_the_training(
 def test_a_failure_in_one_process_of_torchrun_ends_all_and_is_reported_with_its_process(
     tiny: Path, tmp_path: Path, install
 ) -> None:
-    """Processes with torchrun's variables, but nothing stops the first: it must detect that the second is gone."""
+    """Processes with torchrun's variables but without torchrun: the first must detect that the second has ended."""
     site = install("failing", "[sslkit.losses]\nfailing = failing_loss:Failing\n", failing_loss=FAILING_LOSS)
     settings = ["--set", "train.devices=2", "--set", "loss={use = 'failing', how = 'raise'}"]
     command = [sys.executable, "-m", "sslkit.cli", "train", str(tiny), *settings, "--runs", str(tmp_path / "runs")]

@@ -31,7 +31,7 @@ class Smooth(sslkit.Backbone):
         return {2: 30 * self.second(self.first(images).tanh()).tanh()}
 """
 
-# Temperatures near 1, because low ones amplify float32 rounding. bfloat16 rounds far more.
+# Temperatures near 1, because low temperatures amplify float32 rounding errors. Not bfloat16, which rounds more.
 COMMON = """
 [run]
 seed = 7
@@ -128,12 +128,12 @@ CASES = [
     ("torchrun-3", "swav"),
     ("slurm-2", "selfcls"),
 ]
-"""Launcher with number of processes, and the recipe."""
+"""Launcher with number of processes, and name of the recipe."""
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder in which each recipe was trained in several processes, and in one."""
+    """Folder with the runs of each recipe in multiple processes and in one process."""
     folder = tmp_path_factory.mktemp("trained")
     info = folder / "site" / "smooth-1.0.dist-info"
     info.mkdir(parents=True)
@@ -143,7 +143,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for launch, name in CASES:
         text = COMMON + RECIPES[name]
         (folder / launch).mkdir(exist_ok=True)
-        # 126 images can be shared by three processes and give as many steps as 128.
+        # 126 is divisible by three processes and gives the same number of steps as 128.
         (folder / launch / f"{name}.toml").write_text(text.replace("128", "126") if launch[-1] == "3" else text)
     script = Path(__file__).with_name("train_in_processes.py")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder / "site")}

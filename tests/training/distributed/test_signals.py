@@ -1,4 +1,4 @@
-"""Signals that stop a training: which, when, and how often."""
+"""Signals that stop training: which signals, when they arrive, and how often."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_closed_terminal_stops_like_sigterm_unless_sighup_is_ignored(
 def test_a_job_is_requeued_if_any_process_received_the_timeout_signal(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at
 ) -> None:
-    """Another process received it, and this one only stops together with that process."""
+    """A different process received the signal, and this process stops together with it."""
     gather = Processes.gather
 
     def gather_with_other(self: Processes, value: object) -> list[object]:

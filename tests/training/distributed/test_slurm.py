@@ -52,7 +52,7 @@ def test_a_job_requeued_before_its_first_checkpoint_starts_a_new_run(
     scontrol_log: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at
 ) -> None:
     recipe = load_recipe(tiny, SETTINGS)
-    # Renamed, because the order of two runs that start within a second is unknown.
+    # Rename the run, because the order of two runs that start within a second is unknown.
     lost = Run(train(recipe, tmp_path, stop_at([1])).path.rename(tmp_path / "tiny" / "20000101-000000-0000"))
     for checkpoint in list_checkpoints(lost.checkpoints):
         checkpoint.path.unlink()
@@ -86,7 +86,7 @@ def test_a_job_at_its_time_limit_is_requeued_and_continues_its_run(
     assert any("requeued: " in note and run.name in note for note in reporter.notes)
     assert continued.status.state == "finished"
     assert train(recipe, runs).path == run.path
-    # Another recipe of the same job, and another job, start runs of their own.
+    # A different recipe in the same job, and a different job, start new runs.
     text = run.recipe.read_text()
     assert slurm.requeued_run(runs, text.replace("seed = 7", "seed = 8")) is None
     monkeypatch.setenv("SLURM_JOB_ID", "78")

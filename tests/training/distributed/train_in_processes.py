@@ -1,6 +1,6 @@
-"""Program of test_matches_one_process.py: train each recipe of a folder in several processes, and in one.
+"""Script of test_matches_one_process.py: train each recipe of a folder in multiple processes and in one process.
 
-The processes get the variables that torchrun or SLURM would set, but they are forks of this one, to import only once.
+The processes have the variables that torchrun or SLURM would set, but are forks of this process, to import only once.
 A recipe's folder names the launcher and the number of processes: ``torchrun-2/simclr.toml``.
 """
 
@@ -23,7 +23,7 @@ AFTER_BACKWARD: Any = Method.after_backward
 
 
 def save_first_gradients(folder: Path, rank: int, name: str) -> None:
-    """Save the gradients of the first step of each training in the main process."""
+    """Save the gradients of the first step of each training run in the main process."""
 
     def saving_after_backward(self: Method, step: int) -> None:
         if step == 0 and rank == 0:

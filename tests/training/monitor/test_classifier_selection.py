@@ -1,4 +1,4 @@
-"""Selection of the classifier that is monitored and evaluated."""
+"""Selection of the classifier for monitoring and evaluation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_classifier_with_the_lowest_loss_is_selected_and_monitored(
 
     def with_fixed_losses(self: SelfClassifierLoss, views: ViewOutputs) -> LossOutput:
         output = forward(self, views)
-        # Relative to ln K the second is the lowest, though the third has the lowest loss.
+        # The third classifier has the lowest loss, but the second has the lowest loss relative to ln K.
         return LossOutput(output.total, output.terms, tuple(map(torch.tensor, (2.2, 1.0, 0.9))))
 
     monkeypatch.setattr(SelfClassifierLoss, "forward", with_fixed_losses)

@@ -1,4 +1,4 @@
-"""The collapse detector, given metrics of healthy and collapsed trainings."""
+"""The collapse detector with metrics of healthy and collapsed runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def restored(detector: CollapseDetector) -> CollapseDetector:
 def test_a_loss_that_stays_at_ln_k_is_reported_once_with_remedies() -> None:
     detector, ln_k = CollapseDetector(), math.log(3000)
     assert detector.update(HEALTHY, ln_k * 1.004, 3000, step=500) == []
-    assert detector.update(HEALTHY, ln_k * 1.002, 3000, step=500) == []  # near ln K, but it still changes
+    assert detector.update(HEALTHY, ln_k * 1.002, 3000, step=500) == []  # near ln K, but still changing
     early = restored(detector)
     assert early.update(HEALTHY, ln_k * 1.0015, 3000, step=199) == [], "too early to tell"
     (warning,) = detector.update(HEALTHY, ln_k * 1.0015, 3000, step=200)

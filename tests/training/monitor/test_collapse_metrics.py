@@ -1,4 +1,4 @@
-"""Collapse metrics equal their definitions, and measuring changes nothing."""
+"""Collapse metrics equal their definitions, and a measurement does not change the network."""
 
 from __future__ import annotations
 

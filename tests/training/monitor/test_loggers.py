@@ -1,4 +1,4 @@
-"""Loggers receive each row of metrics.csv once, even if the training or the logger fails."""
+"""Loggers receive each row of metrics.csv once, even if training or the logger fails."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def wandb_rows(run: Run) -> Counter[tuple[str, int, float]]:
 
 
 def leveldb_records(data: bytes) -> Iterator[bytes]:
-    """Yield the records of a LevelDB log, in blocks of 32 KiB, W&B's format of offline runs."""
+    """Yield the records of a LevelDB log (blocks of 32 KiB), which is W&B's format of offline runs."""
     position, record = 7, b""
     while position < len(data):
         room = 32768 - position % 32768
@@ -123,7 +123,7 @@ def test_a_tool_has_every_row_once_after_a_killed_training_is_resumed(
     assert {step for _, step, _ in read_rows(run)} == {0, 3, 5, 6}, "rows after the last checkpoint are not sent"
     resume(run, resumed)
     assert not [note for note in resumed.notes if "the logger" in note]
-    deadline = time.monotonic() + 30  # W&B's own process may still be writing
+    deadline = time.monotonic() + 30  # the process of W&B may still be writing
     while read_rows(run) != csv_rows(run) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert read_rows(run) == csv_rows(run)
@@ -134,7 +134,7 @@ def test_a_tool_has_every_row_once_after_a_killed_training_is_resumed(
 
 
 class RecordingLogger:
-    """A logger that appends the rows that it receives to a list."""
+    """Logger that appends received rows to a list."""
 
     def __init__(self, received: list[tuple[str, int, float]]) -> None:
         self.received = received
