@@ -77,7 +77,7 @@ def main() -> None:
         if row.pop("hash", "") in hashes.values():
             results.setdefault(row.pop("variant"), {}).update(row)
     if missing := [name for name in hashes if "linear" not in results.get(name, {})]:
-        print(f"not complete, or claimed by another process: {', '.join(missing)}")
+        print(f"incomplete, or claimed by a different process: {', '.join(missing)}")
     columns = (*MONITORED, "linear", "finetuned")
     print_table(
         f"{options.screen.stem}: validation split",
