@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from torch import nn
+
 from sslkit.contracts.dataset import Dataset
 from sslkit.device.out_of_memory import first_line, is_out_of_memory
-from sslkit.errors import BrokenComponentError, OptionError, RecipeError, SslkitError
+from sslkit.errors import BrokenComponentError, InputError, OptionError, RecipeError, SslkitError
 from sslkit.recipe.recipe import ComponentSpec, NetworkRecipe
 
 Built = TypeVar("Built")
@@ -23,15 +25,18 @@ def build_component(recipe: NetworkRecipe, spec: ComponentSpec, kind: type[Built
         arguments: arguments of the component's constructor after the options.
 
     Raises:
-        RecipeError: the component rejects an option, or needs more memory than is available.
-        BrokenComponentError: the component's constructor raises any other error.
+        RecipeError: the component rejects an option or the training, or needs more memory than is available.
+        BrokenComponentError: the component's constructor raises any other error, or does not call the constructor of
+            its base class.
     """
     constructor: Callable[..., Any] = spec.component
     try:
         built = constructor(spec.options, *arguments)
     except OptionError as error:
         raise recipe.option_error(spec, error) from error
-    except SslkitError:
+    except SslkitError as error:
+        if type(error) is InputError:
+            raise RecipeError([recipe.document.problem(spec.path, str(error))]) from error
         raise
     except Exception as error:
         message = (
@@ -43,6 +48,12 @@ def build_component(recipe: NetworkRecipe, spec: ComponentSpec, kind: type[Built
             raise RecipeError([problem]) from error  # valid options whose sizes together are too large
         raise BrokenComponentError(str(problem)) from error
     assert isinstance(built, kind)
+    if isinstance(built, nn.Module) and "_modules" not in vars(built):
+        message = (
+            f"{spec.entry}: its constructor must call super().__init__(options, context) first; "
+            f"report this to the authors of {spec.entry.distribution}"
+        )
+        raise BrokenComponentError(str(recipe.document.problem(spec.path, message)))
     return built
 
 

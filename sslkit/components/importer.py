@@ -11,6 +11,7 @@ from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
+from pydantic import ValidationError
 
 from sslkit.components.catalog import THIS_PROCESS, Entry, registered_components
 from sslkit.contracts import API, OLDEST_API
@@ -34,7 +35,8 @@ def load_component(entry: Entry) -> type[Component]:
     Raises:
         BrokenComponentError: the module or the class does not exist, a dependency is missing, or the import fails.
         IncompatibleComponentError: the imported object is not a subclass of its kind's base class, lacks a method, is
-            written for a different contract version, or has unknown names in ``needs``.
+            written for a different contract version, has unknown names in ``needs``, or an option whose default is
+            invalid.
         UnknownComponentError: ``use`` names a variant, but the component has no variants.
     """
     imported = _import(entry)
@@ -57,6 +59,7 @@ def load_component(entry: Entry) -> type[Component]:
     options = getattr(imported, "Options", None)
     if not (isinstance(options, type) and issubclass(options, Options)):
         raise IncompatibleComponentError(f"{entry}: its Options must be a subclass of sslkit.Options; {report}")
+    _check_defaults(entry, options)
     conflicts = sorted(options.model_fields.keys() & (entry.kind.reserved | {"use"}))
     if conflicts:
         raise IncompatibleComponentError(
@@ -140,6 +143,22 @@ def _check_needs(entry: Entry, imported: Any) -> None:
             f"{entry}: its needs contain {unknown[0]!r}: {hint}the known names are {', '.join(known)}; "
             f"report this to the author of {entry.distribution}"
         )
+
+
+def _check_defaults(entry: Entry, options: type[Options]) -> None:
+    try:
+        options()
+    except ValidationError as error:
+        for problem in error.errors(include_url=False):
+            name = str(problem["loc"][0]) if problem["loc"] else ""
+            if problem["type"] == "missing" or name not in options.model_fields:
+                continue  # required, or the defaults do not fit together, which a recipe may repair
+            default = options.model_fields[name].get_default(call_default_factory=True)
+            message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+            raise IncompatibleComponentError(
+                f"{entry}: its option {name!r} refuses its own default {default!r}: {message}; "
+                f"report this to the author of {entry.distribution}"
+            ) from error
 
 
 def _check_api(entry: Entry, api: object) -> None:

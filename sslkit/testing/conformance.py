@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ OTHER_TESTS = "all other tests"
 
 REFUSED = "the component refuses the options, context or data of the test: "
 ADVICE = "give the component check_options"
+REFUSAL_ADVICE = f"{ADVICE} or check_context"
+
+TESTING = Path(__file__).parent
+"""Folder of the kits; its lines are no lines of a component."""
 
 ComponentStatus = Literal["passed", "failed", "not checked"]
 
@@ -76,7 +81,7 @@ def run_kit(kit: type[ComponentTests], *, fast: bool = False) -> list[Conformanc
         try:
             test(kit())
         except AssertionError as error:
-            results.append(ConformanceResult(words, "failed", str(error) or "an assertion without a message"))
+            results.append(ConformanceResult(words, "failed", _describe_assertion(error, kit.component)))
         except ComponentError as error:
             results.append(ConformanceResult(words, "failed", str(error)))
         except SslkitError as error:
@@ -84,7 +89,7 @@ def run_kit(kit: type[ComponentTests], *, fast: bool = False) -> list[Conformanc
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # A component may even call sys.exit.
-            results.append(ConformanceResult(words, "failed", _describe(error)))
+            results.append(ConformanceResult(words, "failed", _describe(error) + _location(error, kit.component)))
         else:
             results.append(ConformanceResult(words, "passed"))
     return results
@@ -122,10 +127,12 @@ def check_component(entry: Entry) -> list[ConformanceResult]:
         except ComponentError:
             pass  # every test reports this error
         except SslkitError as error:
-            return [first, ConformanceResult(OTHER_TESTS, "skipped", f"{REFUSED}{error}: {ADVICE}")]
+            return [first, ConformanceResult(OTHER_TESTS, "skipped", f"{REFUSED}{error}: {REFUSAL_ADVICE}")]
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
+            reason = _describe(error) + _location(error, component)
+            return [first, ConformanceResult("it can be built", "failed", reason)]
         return [first, *_run_affordable(kit, declared is not None)]
 
 
@@ -172,3 +179,23 @@ def _words(name: str) -> str:
 
 def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _describe_assertion(error: AssertionError, component: type[Component]) -> str:
+    """Return the message of a test, with the line of the component whose exception caused the failure."""
+    cause = error.__cause__ or error
+    return (str(error) or "an assertion without a message") + _location(cause, component)
+
+
+def _location(error: BaseException, component: type[Component]) -> str:
+    """Return the innermost line of the component's package in a traceback, such as `` (loss.py, line 12)``."""
+    try:
+        folder = Path(inspect.getsourcefile(component) or "").resolve().parent
+    except TypeError:  # the class is defined in an interactive session
+        return ""
+    lines = [
+        f" ({Path(frame.filename).name}, line {frame.lineno})"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).resolve().parent == folder and folder != TESTING
+    ]
+    return lines[-1] if lines else ""

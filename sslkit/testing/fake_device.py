@@ -99,7 +99,7 @@ def fake_device(*modules: nn.Module) -> Iterator[tuple[FakeDevice, tuple[Any, ..
     except (DeviceSyncError, SslkitError):
         raise
     except Exception as error:
-        cause = " ".join(str(error).split())
+        cause = " ".join(str(error).split()) or f"it raises {type(error).__name__} without a message"
         if "Please convert all Tensors to FakeTensors" in cause:
             cause = "a tensor is neither a parameter nor a buffer and stays on the host: use register_buffer"
         if isinstance(error, DynamicOutputShapeException):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from sslkit.contracts.context import World
 from sslkit.contracts.loss import BranchOutputs, Loss, LossOutput, ViewOutputs
 from sslkit.contracts.needs import KNOWN_NEEDS
+from sslkit.errors import SslkitError
 from sslkit.testing.base import no_global_randomness, require, works_or_refuses
 from sslkit.testing.fake_device import fake_device
 from sslkit.testing.graphs import require_no_kept_graph
@@ -53,6 +55,22 @@ class LossTests(LossInputs):
     def test_needs_are_known(self) -> None:
         unknown = sorted(set(self.component.needs) - set(KNOWN_NEEDS["loss"]))
         require(not unknown, f"needs may contain {', '.join(KNOWN_NEEDS['loss'])}, not {', '.join(unknown)}")
+
+    def test_a_loss_that_needs_no_head_reads_only_features(self) -> None:
+        """A recipe may then have no head; features are all that there is."""
+        if self.component.needs & {"embeddings", "logits"}:
+            return
+        facts: dict[str, Any] = {"embedding_dim": 0, "classifiers": ()}
+        outputs = self.view_outputs(self.random_branches(**facts), **facts)
+        branches = {name: BranchOutputs(branch.features) for name, branch in outputs.branches.items()}
+        loss = self.build(**facts)
+        try:
+            loss(replace(outputs, branches=branches))
+        except (AssertionError, SslkitError):
+            raise
+        except Exception as error:
+            cause = f"without a head, which is not in its needs, the loss raises {type(error).__name__}: {error}"
+            raise AssertionError(f'{cause}; add "embeddings" or "logits" to needs if it reads them') from error
 
     def test_loss_is_a_finite_scalar(self) -> None:
         for step in range(3):

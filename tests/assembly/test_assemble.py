@@ -69,6 +69,36 @@ class Bad(sslkit.Loss):
         assemble(load_recipe(tiny, ["loss.use=bad"]))
 
 
+def test_a_constructor_that_refuses_the_training_is_located(tiny: Path, install) -> None:
+    source = """
+import sslkit
+class Bad(sslkit.Loss):
+    api = 1
+    forward = None
+    def __init__(self, options, context):
+        raise sslkit.InputError("works for three classifiers")
+"""
+    install("plug", "[sslkit.losses]\nbad = refusing_loss:Bad\n", refusing_loss=source)
+    tiny.write_text(tiny.read_text().replace('use = "selfcls"\n', 'use = "bad"\n'))
+    line = tiny.read_text().splitlines().index("[loss]") + 1
+    assert problem(tiny) == f"tiny.toml:{line}: loss: works for three classifiers"
+
+
+def test_a_constructor_without_that_of_its_base_class_is_located(tiny: Path, install) -> None:
+    source = """
+import sslkit
+class Bad(sslkit.Loss):
+    api = 1
+    forward = None
+    def __init__(self, options, context):
+        self.options = options
+"""
+    install("plug", "[sslkit.losses]\nbad = baseless_loss:Bad\n", baseless_loss=source)
+    message = r"loss: loss 'bad' of plug .*: its constructor must call super\(\).__init__\(options, context\) first"
+    with pytest.raises(BrokenComponentError, match=message):
+        assemble(load_recipe(tiny, ["loss.use=bad"]))
+
+
 def test_component_too_large_for_memory_is_located(tiny: Path, install) -> None:
     source = "import sslkit, torch\nclass Greedy(sslkit.Loss):\n    api = 1\n    forward = None\n"
     source += "    def __init__(self, options, context):\n        torch.empty(2**60)\n"

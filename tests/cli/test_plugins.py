@@ -83,8 +83,33 @@ def test_check_reports_the_failed_tests(cli, install) -> None:
     }
     shown = cli("plugins", "check", "bad-dist")
     assert shown.returncode == 1
-    assert "failed: 17 of 21 tests passed" in shown.stdout
+    assert "failed: 18 of 22 tests passed" in shown.stdout
     assert "options need a docstring" in shown.stdout
+
+
+def test_check_names_the_line_of_the_component(cli, install) -> None:
+    lines = BAD.splitlines()
+    place = f"(NAME_module.py, line {lines.index('        self.calls += 1') + 1})"
+    for name, line, reason in (
+        ("key", "{}['centre']", "KeyError: 'centre'"),
+        ("silent", "assert not self.calls + 1", "an assertion without a message"),
+        ("sync", "self.calls += views.student.embeddings[0].sum().item()", "device sync in every step: aten::"),
+    ):
+        install(
+            f"{name}-dist",
+            f"[sslkit.losses]\n{name} = {name}_module:Bad\n",
+            **{f"{name}_module": BAD.replace("self.calls += 1", line)},
+        )
+        rows = json.loads(cli("plugins", "check", name, "--json").stdout)
+        (found,) = {row["reason"] for row in rows if row["reason"].startswith(reason)}
+        assert found.endswith(place.replace("NAME", name))
+    constructor = "    def __init__(self, options, context):\n        context.num_classes\n    def forward"
+    install(
+        "new-dist", "[sslkit.losses]\nnew = new_module:Bad\n", new_module=BAD.replace("    def forward", constructor)
+    )
+    rows = json.loads(cli("plugins", "check", "new", "--json").stdout)
+    assert [(row["test"], row["status"]) for row in rows[1:]] == [("it can be built", "failed")]
+    assert "'Context' object has no attribute 'num_classes' (new_module.py, line " in rows[1]["reason"]
 
 
 def test_check_continues_after_a_broken_import_and_rejects_unknown_names(cli, install) -> None:
@@ -133,7 +158,9 @@ def test_a_component_whose_tests_are_skipped_is_not_checked_with_its_own_exit_co
     }
     skipped = {(row["name"], row["test"]): row["reason"] for row in rows if row["status"] == "skipped"}
     assert skipped["strict", "all other tests"] == "there is no default for margin: give the component check_options"
-    assert "margin: works for embeddings of 5 n dimensions" in skipped["refuses", "all other tests"]
+    assert skipped["refuses", "all other tests"].endswith(
+        "margin: works for embeddings of 5 n dimensions: give the component check_options or check_context"
+    )
     assert "may take long or need data" in skipped["cifar10", "loading is repeatable"]
     shown = cli("plugins", "check", "refuses", COLUMNS="300")
     assert shown.returncode == 3

@@ -113,6 +113,40 @@ def test_unknown_needs_of_an_evaluator_are_an_error(install) -> None:
         load_component(Catalog.scan().find(find_kind("evaluator"), "thing"))
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("margin: float = pydantic.Field(0, gt=0)", "its option 'margin' refuses its own default 0: should be greater"),
+        ("size: tuple[int, ...] = 'ten'", "its option 'size' refuses its own default 'ten': should be a valid tuple"),
+    ],
+)
+def test_a_default_that_its_option_refuses_is_an_error(install, request, option: str, message: str) -> None:
+    module = f"d{abs(hash(request.node.name))}"
+    options = f"    class Options(sslkit.Options):\n        {option}\n        required: int\n    def"
+    source = "import pydantic" + GOOD.format(api=1).replace("    def", options)
+    with pytest.raises(IncompatibleComponentError) as error:
+        install_and_load(install, f"{module}:Good", **{module: source})
+    assert message in str(error.value)
+    assert "report this to the author of plug" in str(error.value)
+
+
+def test_defaults_that_a_recipe_must_complete_are_no_error(install) -> None:
+    source = "import pydantic" + GOOD.format(api=1).replace(
+        "    def",
+        """    class Options(sslkit.Options):
+        required: int
+        low: float = 0
+        high: float = 0
+        @pydantic.model_validator(mode="after")
+        def _order(self):
+            if self.low >= self.high:
+                raise ValueError("low must be below high")
+            return self
+    def""",
+    )
+    assert install_and_load(install, "p31:Good", p31=source).Options(required=1, high=2).low == 0
+
+
 def test_an_option_with_a_reserved_name_is_an_error(install) -> None:
     source = GOOD.format(api=1).replace(
         "    def", "    class Options(sslkit.Options):\n        weight: float = 25.0\n    def"

@@ -151,3 +151,13 @@ class LossWithAMeanThatIsNotDetached(ValidLoss):
         mean = self.world.sum(views.student.embeddings[0].mean()) / self.world.size
         self.centre = (0.9 * self.centre + 0.1 * mean).to(result.total.dtype)
         return sslkit.LossOutput(result.total + self.centre)
+
+
+@INPUT_MUTANTS.fails("test_a_loss_that_needs_no_head_reads_only_features")
+class LossThatReadsEmbeddingsWithoutNeedingThem(sslkit.Loss):
+    api = 1
+
+    def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
+        embeddings = views.student.embeddings
+        pairs = itertools.pairwise(embeddings)
+        return sslkit.LossOutput(torch.stack([(one - other).square().sum(1).mean() for one, other in pairs]).mean())
