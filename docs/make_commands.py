@@ -22,7 +22,7 @@ HEAD = """\
 
     sslkit COMMAND --help
 
-prints the help of a command. This page lists the help of all commands.
+The command above prints the help of COMMAND. This page lists the help of all commands.
 
 A RUN is the path of a run folder, `NAME/ID`, `NAME` or `ID`. `latest` is the newest run.
 
