@@ -10,7 +10,7 @@ from sslkit.assembly.channel_statistics import channel_statistics
 from sslkit.assembly.position import Position
 from sslkit.assembly.start import Start
 from sslkit.contracts.context import Context, World
-from sslkit.contracts.dataset import Dataset, ImageStore
+from sslkit.contracts.dataset import Dataset, ImageStore, Split
 from sslkit.contracts.duration import count_whole_epochs
 from sslkit.contracts.head import Head
 from sslkit.contracts.loss import Loss
@@ -21,7 +21,7 @@ from sslkit.data.loader import Loader
 from sslkit.data.placement import place_images, should_prefetch
 from sslkit.data.seeds import seed_global
 from sslkit.device.out_of_memory import explain_out_of_memory
-from sslkit.errors import DataError, RecipeError
+from sslkit.errors import DataError, IncompatibleComponentError, RecipeError
 from sslkit.recipe.duration_problems import duration_problems
 from sslkit.recipe.recipe import ComponentSpec, Recipe
 
@@ -140,7 +140,13 @@ def assemble(
 
 def _training_images(dataset: Dataset) -> ImageStore:
     """Return the images of the split ``pretrain`` if the data set has one, else those of ``train``."""
-    return dataset.load("pretrain" if "pretrain" in dataset.splits else "train").images
+    name = "pretrain" if "pretrain" in dataset.splits else "train"
+    split = dataset.load(name)
+    if not isinstance(split, Split):
+        raise IncompatibleComponentError(
+            f"{type(dataset).__name__}.load({name!r}) must return an sslkit.Split, not of type {type(split).__name__}"
+        )
+    return split.images
 
 
 def _build_loader(recipe: Recipe, images: ImageStore, world: World, epochs_before: int) -> Loader:

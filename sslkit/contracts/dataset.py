@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sslkit.contracts.component import Component
 from sslkit.contracts.options import Options
-from sslkit.errors import DataError
+from sslkit.errors import IncompatibleComponentError
 
 IGNORE_INDEX = 255
 """Mask value of pixels without a class."""
@@ -47,7 +47,8 @@ class Split:
         masks: uint8 tensor ``[N, H, W]``, the class of each pixel, or ``IGNORE_INDEX``; None without masks.
 
     Raises:
-        DataError: the number of labels or the shape of the masks does not match the images.
+        IncompatibleComponentError: the images are not in a store, labels or masks are not a tensor, or their number or
+            shape does not match the images.
     """
 
     images: ImageStore
@@ -56,10 +57,22 @@ class Split:
     masks: Tensor | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.images, ImageStore) or isinstance(self.images, Tensor):
+            raise IncompatibleComponentError(
+                "the images of a split must be a store, such as sslkit.TensorStore(images), "
+                f"not of type {type(self.images).__name__}"
+            )
+        for name, tensor in (("labels", self.labels), ("masks", self.masks)):
+            if tensor is not None and not isinstance(tensor, Tensor):
+                raise IncompatibleComponentError(
+                    f"the {name} of a split must be a torch.Tensor, not of type {type(tensor).__name__}"
+                )
         if self.labels is not None and len(self.labels) != len(self.images):
-            raise DataError(f"the data set returns {len(self.labels)} labels for {len(self.images)} images")
+            raise IncompatibleComponentError(
+                f"the data set returns {len(self.labels)} labels for {len(self.images)} images"
+            )
         if self.masks is not None and self.masks.shape != (len(self.images), *self.images.shape[1:]):
-            raise DataError(
+            raise IncompatibleComponentError(
                 f"the data set returns masks of shape {list(self.masks.shape)} for {len(self.images)} images of "
                 f"{list(self.images.shape[1:])} pixels"
             )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sslkit.contracts.component import Component
 from sslkit.contracts.context import Context
 from sslkit.contracts.options import Options
+from sslkit.errors import IncompatibleComponentError
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class Head(Component, nn.Module):
     def forward(self, features: Tensor) -> HeadOutput:
         """Return the embeddings and logits of features ``[B, D]``."""
         embedding = self.embed(features)
+        if not isinstance(embedding, Tensor):
+            name = f"{type(self).__module__}.{type(self).__qualname__}"
+            raise IncompatibleComponentError(
+                f"{name}.embed must return a tensor, not of type {type(embedding).__name__}"
+            )
         return HeadOutput(embedding, self.classify(embedding))
 
     def after_backward(self, step: int) -> None:

@@ -96,7 +96,7 @@ def works_or_refuses(subject: str) -> Iterator[None]:
     except InputError as error:
         require(str(error).strip(), f"{subject} raises {type(error).__name__} without a message")
     except Exception as error:
-        advice = "it must work, or the constructor must raise sslkit.InputError"
+        advice = "it must work, or raise sslkit.InputError, if possible in the constructor"
         raise AssertionError(f"{subject} raises {type(error).__name__}: {error}; {advice}") from error
 
 
@@ -160,6 +160,8 @@ class ComponentTests:
             torch.manual_seed(seed)
             before = torch.get_rng_state()
             built = build(self.make_options(), *arguments)
+            initialised = not isinstance(built, torch.nn.Module) or "_modules" in vars(built)
+            require(initialised, "the constructor must call super().__init__ with its own arguments first")
             if torch.initial_seed() != seed:
                 self._generator_use = "seeds"
             elif not torch.equal(torch.get_rng_state(), before):

@@ -131,7 +131,8 @@ def check_component(entry: Entry) -> list[ConformanceResult]:
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
-            reason = _describe(error) + _location(error, component)
+            text = str(error) if isinstance(error, AssertionError) and str(error) else _describe(error)
+            reason = text + _location(error, component)
             return [first, ConformanceResult("it can be built", "failed", reason)]
         return [first, *_run_affordable(kit, declared is not None)]
 

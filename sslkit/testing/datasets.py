@@ -37,7 +37,11 @@ class DatasetTests(ComponentTests):
     def splits(self) -> list[tuple[str, Split]]:
         """Load every split and return name and split."""
         dataset = self.build()
-        return [(name, dataset.load(name)) for name in dataset.splits]
+        splits = [(name, dataset.load(name)) for name in dataset.splits]
+        for name, split in splits:
+            found = type(split).__name__
+            require(isinstance(split, Split), f"load({name!r}) must return an sslkit.Split, not of type {found}")
+        return splits
 
     def test_splits_include_train(self) -> None:
         splits = self.build().splits
@@ -66,7 +70,7 @@ class DatasetTests(ComponentTests):
 
     def test_labels_are_indices_of_class_names(self) -> None:
         for name, split in self.splits():
-            if split.labels is None:
+            if split.labels is None or not len(split.labels):
                 continue
             require(split.labels.dtype == torch.int64, f"labels must be int64, not {split.labels.dtype}")
             classes = len(self.build().class_names)

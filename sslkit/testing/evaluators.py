@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -17,7 +18,7 @@ from sslkit.contracts.evaluator import Evaluation, Evaluator, Features
 from sslkit.contracts.needs import KNOWN_NEEDS
 from sslkit.data.store import TensorStore
 from sslkit.runs.returned_evaluation import evaluator_result
-from sslkit.testing.base import ComponentTests, no_global_randomness, require
+from sslkit.testing.base import ComponentTests, no_global_randomness, require, works_or_refuses
 
 CLASSES = 3
 SIDE = 32
@@ -111,6 +112,7 @@ class EvaluatorTests(ComponentTests):
     draws_weights = False
 
     slow = ComponentTests.slow | {
+        "test_labels_that_are_not_needed_are_not_required",
         "test_metrics_are_finite_and_valid_json",
         "test_the_protocol_names_the_split",
         "test_the_backbone_is_unchanged",
@@ -135,6 +137,15 @@ class EvaluatorTests(ComponentTests):
     def test_needs_are_known(self) -> None:
         unknown = sorted(set(self.component.needs) - set(KNOWN_NEEDS["evaluator"]))
         require(not unknown, f"needs may contain {', '.join(KNOWN_NEEDS['evaluator'])}, not {', '.join(unknown)}")
+
+    def test_labels_that_are_not_needed_are_not_required(self) -> None:
+        if "labels" in self.component.needs:
+            return
+        subject = self.subject()
+        for name, split in subject._splits.items():
+            subject._splits[name] = replace(split, labels=None)
+        with works_or_refuses('without labels, for which its needs must contain "labels", the evaluator'):
+            self.evaluate(subject)
 
     def test_metrics_are_finite_and_valid_json(self) -> None:
         result = self.evaluate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import ClassVar
 
@@ -38,11 +39,17 @@ class ViewsTests(ComponentTests):
 
     def draw(self, views: Views, seed: int = 0) -> Parameters:
         """Return random parameters for the six test images."""
-        return views.draw(6, torch.Generator().manual_seed(seed))
+        drawn = views.draw(6, torch.Generator().manual_seed(seed))
+        valid = isinstance(drawn, (tuple, list)) and all(isinstance(group, Mapping) for group in drawn)
+        require(valid, f"draw must return a tuple with a dict for each group, not of type {type(drawn).__name__}")
+        return drawn
 
     def test_views_have_the_announced_shapes(self) -> None:
         views = self.build()
         tensors = views.apply(self.images(), self.draw(views))
+        found = type(tensors).__name__
+        valid = isinstance(tensors, (tuple, list))
+        require(valid, f"apply must return a tuple with a tensor for each group, not of type {found}")
         shapes = [tuple(tensor.shape) for tensor in tensors]
         announced = [(group.count, 6, self.channels, group.size, group.size) for group in views.groups]
         require(shapes == announced, f"views have shapes {shapes}, but groups announces {announced}")

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 OURS = {
     "backbones": {"alexnet", "convnet", "resnet18", "timm"},
     "datasets": {
@@ -110,6 +112,58 @@ def test_check_names_the_line_of_the_component(cli, install) -> None:
     rows = json.loads(cli("plugins", "check", "new", "--json").stdout)
     assert [(row["test"], row["status"]) for row in rows[1:]] == [("it can be built", "failed")]
     assert "'Context' object has no attribute 'num_classes' (new_module.py, line " in rows[1]["reason"]
+
+
+OTHERS = """
+import sslkit, torch
+class Data(sslkit.Dataset):
+    '''Black images.'''
+    api = 1
+    splits = ("train",)
+    @classmethod
+    def check_options(cls, folder):
+        return {}
+    def load(self, split):
+        if split != "train":
+            raise sslkit.DataError("only train")
+        images = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
+        return RETURNED
+class Views(sslkit.Views):
+    '''One view.'''
+    api = 1
+    def __init__(self, options, context):
+        super().__init__(options, context)
+        self.groups = (sslkit.ViewGroup(1, context.image_size, is_global=True),)
+    def draw(self, n, generator):
+        return DRAWN
+    def apply(self, images, parameters):
+        return APPLIED
+class Method(sslkit.JointEmbedding):
+    '''Method without its base constructor.'''
+    api = 1
+    def __init__(self, options, context, parts):
+        self.parts = parts
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "replaced", "by", "message"),
+    [
+        ("data", "RETURNED", "images, None", "load('train') must return an sslkit.Split, not of type tuple"),
+        ("data", "RETURNED", "sslkit.Split(images)", "must be a store, such as sslkit.TensorStore(images)"),
+        ("data", "RETURNED", "sslkit.Split(sslkit.TensorStore(images), torch.arange(3))", "3 labels for 4 images"),
+        ("views", "DRAWN", "{}", "draw must return a tuple with a dict for each group, not of type dict"),
+        ("views", "APPLIED", "images.float()[None]", "apply must return a tuple with a tensor for each group, not"),
+        ("method", "self.parts", "self.all_parts", "the constructor must call super().__init__ with its own arguments"),
+    ],
+)
+def test_check_says_what_a_component_must_return(cli, install, name: str, replaced: str, by: str, message: str) -> None:
+    source = OTHERS.replace(replaced, by).replace("DRAWN", "({},)").replace("APPLIED", "(images.float()[None],)")
+    kinds = {"data": "datasets", "views": "views", "method": "methods"}
+    install("other-dist", f"[sslkit.{kinds[name]}]\nother = other_module:{name.title()}\n", other_module=source)
+    done = cli("plugins", "check", "other", "--json")
+    assert done.returncode == 1
+    assert any(message in row["reason"] for row in json.loads(done.stdout) if row["status"] == "failed"), done.stdout
 
 
 def test_check_continues_after_a_broken_import_and_rejects_unknown_names(cli, install) -> None:

@@ -30,6 +30,11 @@ class EvaluatorWithAnUnknownNeed(ValidEvaluator):
     needs = frozenset({"labels", "test", "patience"})
 
 
+@MUTANTS.fails("test_labels_that_are_not_needed_are_not_required")
+class EvaluatorThatReadsLabelsWithoutNeedingThem(ValidEvaluator):
+    needs = frozenset()
+
+
 @MUTANTS.fails("test_metrics_are_finite_and_valid_json")
 class EvaluatorWithTensorMetrics(ValidEvaluator):
     def evaluate(self, subject: sslkit.Subject) -> sslkit.Evaluation:
