@@ -57,10 +57,11 @@ class Split:
     masks: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.images, ImageStore) or isinstance(self.images, Tensor):
+        images: object = self.images
+        if isinstance(images, Tensor) or not isinstance(images, ImageStore):
             raise IncompatibleComponentError(
                 "the images of a split must be a store, such as sslkit.TensorStore(images), "
-                f"not of type {type(self.images).__name__}"
+                f"not of type {type(images).__name__}"
             )
         for name, tensor in (("labels", self.labels), ("masks", self.masks)):
             if tensor is not None and not isinstance(tensor, Tensor):

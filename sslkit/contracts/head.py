@@ -57,7 +57,7 @@ class Head(Component, nn.Module):
 
     def forward(self, features: Tensor) -> HeadOutput:
         """Return the embeddings and logits of features ``[B, D]``."""
-        embedding = self.embed(features)
+        embedding: object = self.embed(features)
         if not isinstance(embedding, Tensor):
             name = f"{type(self).__module__}.{type(self).__qualname__}"
             raise IncompatibleComponentError(
