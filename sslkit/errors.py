@@ -97,7 +97,7 @@ class RecipeError(InputError):
         super().__init__("\n".join([title, *(f"  {problem}" for problem in self.problems)]))
 
     def __reduce__(self) -> tuple[type[RecipeError], tuple[tuple[Problem, ...], str]]:
-        # By default, another process would unpickle the exception from its message alone.
+        # By default, pickle would rebuild the exception from its message alone.
         return type(self), (self.problems, self.where)
 
 

@@ -104,8 +104,8 @@ class _ImageEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
 class SSLFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _ImageEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Transformer that converts images to the features of a finished run, ``[N, D]`` float32.
 
-    X has the shape ``[N, H, W, C]``; or ``[N, H, W]`` if the run has one channel; or ``[N, H * W * C]`` with
-    ``image_shape``. Integers must be in 0 to 255, floats in [0, 1]; other values cause a warning. Images are
+    X has the shape ``[N, H, W, C]``. It may also be ``[N, H, W]`` if the run has one channel, or ``[N, H * W * C]`` if
+    ``image_shape`` is set. Integers must be in 0 to 255, floats in [0, 1]; other values cause a warning. Images are
     preprocessed as in evaluation: the shorter side is resized, then a centre crop is taken and normalised.
 
     ``fit`` loads the network. It learns nothing from X.
@@ -118,7 +118,7 @@ class SSLFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _ImageEstim
         batch_size: number of images in one forward pass.
 
     Raises:
-        ValueError: the number of channels in X differs from that of the run.
+        ValueError: X has a different number of channels than the run's images.
         sslkit.RunError: there is no such run, or it has not finished.
 
     Examples:

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TypeVar
 
 CHUNK = 16
-"""Number of items that a thread takes at a time, because single items would cost more than decoding a tiny image."""
+"""Number of items that a thread takes at a time, because passing single items costs more than decoding tiny images."""
 
 CHUNKS_AHEAD = 4
 """Maximum number of finished chunks per thread that wait for the caller."""

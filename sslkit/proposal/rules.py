@@ -20,8 +20,7 @@ FEW_IMAGES = 500
 
 MIN_SIDE = 16
 """Minimum side of stored images in pixels; smaller images are enlarged. The quick start's 8-pixel digits reach an
-accuracy of
-0.967 at 16 pixels and 0.921 at 12, because five convolutions need space."""
+accuracy of 0.967 at 16 pixels and 0.921 at 12, because five convolutions need space."""
 
 MAX_VIEW_SIDE = {False: 32, True: 128}
 """Maximum side of a view in pixels, without and with a GPU."""
@@ -47,8 +46,8 @@ EPOCHS = (30, 400)
 UNKNOWN_CLASSES = 20
 """Number of classes to discover if the true number is unknown. Excess classes can be merged by giving them the same
 name, but classes cannot be split. On ten handwritten digits, 20 classes named by majority label 98 % of the images
-correctly; 5 classes
-cannot exceed 50 %. The loss does not help: relative to ln K it is lowest for the fewest classes."""
+correctly; 5 classes cannot exceed 50 %. The loss does not help: relative to ln K it is lowest for the fewest
+classes."""
 
 RESTARTS = 40
 """Number of classifiers with the same number of classes. Each finds a different grouping and costs little."""
@@ -202,7 +201,7 @@ def batch_size(facts: FolderFacts) -> Choice:
     if size > facts.images:
         return Choice(facts.images, "All images.")
     if size == largest:
-        return Choice(size, "Large enough for several images of each class.")
+        return Choice(size, "Large enough for more than one image of each class.")
     return Choice(size, f"Gives {facts.images // size} steps in an epoch.")
 
 
@@ -222,7 +221,7 @@ def class_count(facts: FolderFacts) -> int:
 def classifiers(facts: FolderFacts) -> Choice:
     """Choose ``RESTARTS`` classifiers with the same number of classes."""
     count = class_count(facts)
-    restarts = f"{RESTARTS} classifiers are trained, and the one with the lowest loss is used."
+    restarts = f"{RESTARTS} classifiers are trained, and the classifier with the lowest loss is used."
     if facts.classes:
         return Choice([count] * RESTARTS, f"{count} classes, from --classes or the class folders. {restarts}")
     return Choice(

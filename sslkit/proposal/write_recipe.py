@@ -61,7 +61,7 @@ def run_name(root: Path) -> str:
 def _tables(path: str, facts: FolderFacts, epochs: Choice) -> list[_Table]:
     limit, values = rules.broken_limit(facts), rules.value_range(facts)
     hidden = Choice([256 if rules.backbone(facts)["use"].value == "convnet" else 4096])
-    start_epoch = Choice("50%", "Starts half-way: from the first epoch on, it would group images by their raw pixels.")
+    start_epoch = Choice("50%", "Starts late: from the first epoch on, it would group images by pixel values.")
 
     def head(name: str, classifiers: Choice) -> dict[str, Choice]:
         return {

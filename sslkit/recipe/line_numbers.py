@@ -45,7 +45,7 @@ class _Scanner:
         return self.lines
 
     def _absolute(self, key: KeyPath) -> KeyPath:
-        """Insert the index of the current element after each array of tables in a header's key."""
+        """Return a header's key, with the index of the current element inserted after each array of tables."""
         path: KeyPath = ()
         for depth, part in enumerate(key):
             path = (*path, part)

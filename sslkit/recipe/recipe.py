@@ -109,7 +109,7 @@ def _table(spec: ComponentSpec) -> dict[str, Any]:
         for name, value in _plain(spec.wiring).items()
         if name in spec.wiring.model_fields_set and value != ""
     }
-    # The qualified name stays unique if another component of the same name is installed later.
+    # The qualified name remains unique if a component with the same name is installed later.
     return {"use": spec.entry.qualified} | wiring | _plain(spec.options)
 
 

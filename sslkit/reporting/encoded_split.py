@@ -63,7 +63,7 @@ class EncodedSplit:
         return ", ".join(parts)
 
     def tiles(self, indices: Sequence[int] | Tensor, differs: Sequence[bool] | None = None) -> list[dict[str, Any]]:
-        """Return the template values of the images at ``indices``; ``differs`` marks images with a different label."""
+        """Return the template variables of images; ``differs`` marks the images that have a different label."""
         indices = torch.as_tensor(indices, dtype=torch.int64)
         small = max(self.split.images.shape[1:]) <= PIXELATED_SIZE
         images = thumbnails(self.split.images, indices)

@@ -36,7 +36,7 @@ class Row(Options):
     label: str
     """Name of the row."""
     metrics: dict[str, Annotated[float, Field(ge=0, le=1)]]
-    """Metrics in [0, 1], by names such as ``cluster acc`` or ``finetune 10 % top1``."""
+    """Metrics in [0, 1], keyed by names such as ``cluster acc`` or ``finetune 10 % top1``."""
     settings: Table = Field(default={})
     """Settings of this row, keyed by recipe section and option."""
 

@@ -25,7 +25,7 @@ def all_runs(root: Path) -> Iterator[Run]:
 
 
 def find_run(spec: str | None, root: Path) -> Run:
-    """Return the run that the user names.
+    """Return the run that ``spec`` names.
 
     Args:
         spec: a folder, ``NAME/ID``, ``NAME``, ``ID`` or ``latest``; None means the latest run. A name with more than
@@ -41,7 +41,7 @@ def find_run(spec: str | None, root: Path) -> Run:
 
 
 def find_finished_run(spec: str | None, root: Path) -> tuple[Run, str]:
-    """Return the run that the user names, for a command that needs a finished run.
+    """Return the finished run that ``spec`` names.
 
     Args:
         spec: as for ``find_run``. If ``spec`` matches more than one run, it means the newest finished run.

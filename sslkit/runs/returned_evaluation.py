@@ -15,7 +15,7 @@ from sslkit.runs.plain_values import plain_table, plain_value
 def evaluator_result(evaluation: object, protocol: Mapping[str, Any]) -> EvaluatorResult:
     """Convert the value that an evaluator returned to a result that can be saved.
 
-    ``protocol`` has the entries that precede the evaluator's own protocol.
+    The protocol of the result has the entries of ``protocol``, then those of the evaluator.
 
     Raises:
         ValueError: ``evaluation`` is not an ``Evaluation``, or JSON cannot contain a value; the message gives the key.

@@ -90,7 +90,7 @@ class ImageFolder(Dataset):
 
     @classmethod
     def check_options(cls, folder: Path) -> Mapping[str, Any]:
-        """Write images of two classes and return their folder."""
+        """Write images of two classes, and return the option ``root`` for their folder."""
         for split, label, count in itertools.product(("train", "test"), ("bright", "dark"), range(3)):
             path = folder / "images" / split / label / f"{count}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,9 +135,8 @@ class ImageFolder(Dataset):
 
         ``read``: for each split, whether it has labels and why. ``broken``: skipped files, with the reason.
         ``ignored``: number of files that are not images, keyed by extension. ``unread``: sub-folders next to the
-        splits.
-        ``converted``: number of images, keyed by kind of conversion. ``values``: value ranges of images of more than 8
-        bits. ``size``: stored size ``[C, H, W]``. ``resized``: number of images that were resized.
+        splits. ``converted``: number of images, keyed by kind of conversion. ``values``: value ranges of images of more
+        than 8 bits. ``size``: stored size ``[C, H, W]``. ``resized``: number of images that were resized.
         """
         path, index = self._decoded
         return {

@@ -42,7 +42,7 @@ def headline_metrics(latest: Mapping[str, tuple[str, EvaluatorResult]]) -> list[
 def evaluation_section(
     index: int, title: str, name: str, result: EvaluatorResult, figures: FigureWriter
 ) -> dict[str, Any]:
-    """Return the template values of the evaluator ``name``. ``title`` adds the data set if it is not the run's own."""
+    """Return the template variables of the evaluator ``name``; ``title`` is its name on the page."""
     columns, rows = evaluator_table(name, result)
     protocol = result.protocol
     images = f"{protocol.get('images', '?')} {protocol.get('split', '')} images of {protocol.get('data', '?')}"
@@ -55,7 +55,7 @@ def evaluation_section(
 
 
 def published_section(run: Run, reference: Reference) -> dict[str, Any]:
-    """Return the template values of published results, with the run's metrics in the first row."""
+    """Return the template variables of published results, with the run's metrics in the first row."""
     result = compare([run], reference)
     metrics = list(dict.fromkeys(metric for row in result["rows"][1:] for metric in row["metrics"]))
     rows = [

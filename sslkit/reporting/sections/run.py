@@ -34,7 +34,7 @@ CURVES_NOTE = (
 
 
 def run_section(run: Run, figures: FigureWriter, reference: Reference | None, device: str) -> dict[str, Any]:
-    """Return the template values of one run.
+    """Return the template variables of one run.
 
     Args:
         run: the run, finished or not.
@@ -96,7 +96,7 @@ def read_table(path: Path, parse: Callable[[str], Any], notes: list[str]) -> tup
 
 
 def _image_sections(run: Run, state: str, figures: FigureWriter, device: str, notes: list[str]) -> dict[str, Any]:
-    """Return the template values that need the trained network and the images."""
+    """Return the template variables that need the trained network and the images."""
     section: dict[str, Any] = dict.fromkeys(
         ("classes", "class_sizes", "confusion", "confused_pairs", "confusion_table", "map", "neighbours")
     )

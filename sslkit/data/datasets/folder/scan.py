@@ -3,9 +3,9 @@
 A folder with a sub-folder ``train`` has splits; the module ``split_folders`` describes their names. All other
 sub-folders and files of such a folder are not read. In any other folder, all images belong to the split ``train``.
 
-Files are images by extension. Hidden files and folders (leading dot) are ignored. Links to files are read like files.
-Links to folders are followed, except links to a parent folder. In a split, each folder is read once: through its own
-path, or through the first link if its own path is outside.
+A file is an image if its extension is that of an image. Hidden files and folders (leading dot) are ignored. Links to
+files are read like files. Links to folders are followed, except links to a parent folder. In a split, each folder is
+read once: through its own path, or through the first link if its own path is outside.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class FolderScan:
 
     @property
     def all_files(self) -> tuple[ImageFile, ...]:
-        """Image files of all splits, in order of splits."""
+        """Image files of all splits, concatenated."""
         return tuple(file for files in self.files.values() for file in files)
 
     def paths_in_split(self, split: str) -> list[PurePosixPath]:
