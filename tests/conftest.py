@@ -55,7 +55,7 @@ SLOW_FILES = (
     "test_wheels",
     "test_core_components",
 )
-"""Slow test files; they run first, so that no worker is left with one at the end."""
+"""Slow test files. They run first, so that no worker runs a slow file alone at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -77,7 +77,8 @@ def tiny_recipe_text() -> str:
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a finished run of the tiny recipe; tests may read or copy it, not change it."""
+    """Return the folder of a finished run of the tiny recipe. Tests may read or copy the folder, but must not change
+    it."""
     import sslkit
 
     folder = tmp_path_factory.mktemp("finished")
@@ -95,7 +96,7 @@ def tiny(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep tests, and the commands they start, out of the user's cache."""
+    """Set a temporary cache folder for tests and for the commands that they start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSLKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield

@@ -1,4 +1,4 @@
-"""The Python interface, and components registered without a package."""
+"""The Python interface, and components that ``sslkit.register`` adds."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def unregister_components() -> Iterator[None]:
 
 
 class MarginLoss(sslkit.Loss):
-    """Views of an image agree, and each embedding dimension has a standard deviation of at least ``margin``."""
+    """Loss that makes views of an image similar, with a standard deviation of at least ``margin`` in each dimension."""
 
     api = 1
     needs = frozenset({"embeddings"})
 
     class Options(sslkit.Options):
         margin: float = 1.0
-        """Smallest standard deviation."""
+        """Minimum standard deviation."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
@@ -79,7 +79,7 @@ def test_registered_loss_trains_and_is_recorded_as_such(tiny: Path, tmp_path: Pa
 
 def test_registering_a_name_again_replaces_it_and_other_classes_are_refused() -> None:
     class Changed(MarginLoss):
-        """A later version of the loss, as from another notebook cell."""
+        """A later version of the loss, as in a notebook cell that is run again."""
 
     sslkit.register("margin", MarginLoss)
     sslkit.register("margin", Changed)

@@ -1,4 +1,4 @@
-"""Only one process at a time has an exclusive lock; the others wait and report it once."""
+"""Only one process at a time has an exclusive lock. Other processes wait and report this once."""
 
 from __future__ import annotations
 

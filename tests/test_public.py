@@ -63,7 +63,7 @@ def test_every_import_is_a_declared_dependency(distribution: Path) -> None:
     declared = {dependency.partition(">")[0].strip().lower() for dependency in dependencies}
     own = {metadata["name"], *declared}
     if "mlflow" in own:
-        own.add("mlflow-skinny")  # a part of it, all that is tested with
+        own.add("mlflow-skinny")  # a part of mlflow, which is all that the tests need
     offers = packages_distributions()
     for path, module, _ in imports(package(distribution)):
         top = module.partition(".")[0]

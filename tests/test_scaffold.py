@@ -1,4 +1,4 @@
-"""``sslkit plugins new``: the created distribution of every kind builds, installs, trains and passes its tests."""
+"""``sslkit plugins new``: for every kind, the created distribution builds, installs, trains and passes its tests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run(*command: str | Path, **options: object) -> str:
 
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Folder of a created distribution of every kind, by kind."""
+    """Folder of a created distribution, keyed by kind."""
     root = tmp_path_factory.mktemp("distributions")
     return {
         kind.singular: write_distribution(f"my-{kind.singular}", kind, root / f"my-{kind.singular}") for kind in KINDS

@@ -1,4 +1,4 @@
-"""The scikit-learn estimators give the features and classes of evaluation and pass scikit-learn's checks."""
+"""The scikit-learn estimators return the same features and classes as evaluation, and pass scikit-learn's checks."""
 
 from __future__ import annotations
 
@@ -116,14 +116,15 @@ def test_pixel_values_out_of_range_give_a_warning(finished_run: Path, images: An
 
 
 class RowFeatures(SSLFeatures):
-    """Takes rows of any length for images with one row of pixels, as scikit-learn's checks pass 1 to 20 values."""
+    """Estimator that accepts rows of any length as images of one row, because scikit-learn's checks pass 1 to 20
+    values."""
 
     def _row_shape(self, width: int) -> tuple[int, ...]:
         return 1, width
 
 
 class RowClusters(SSLClusters):
-    """Takes rows of any length for images with one row of pixels."""
+    """Estimator that accepts rows of any length as images of one row."""
 
     def _row_shape(self, width: int) -> tuple[int, ...]:
         return 1, width
@@ -149,4 +150,4 @@ def test_estimator_passes_the_checks_of_scikit_learn(
     passed = {result["check_name"] for result in results if result["status"] == "passed"}
     assert len(passed) > 35
     failed = {result["check_name"] for result in results} - passed
-    assert failed <= {*expected_failures, "check_array_api_input"}  # the latter needs SCIPY_ARRAY_API
+    assert failed <= {*expected_failures, "check_array_api_input"}  # this check needs SCIPY_ARRAY_API

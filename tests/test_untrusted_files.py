@@ -1,4 +1,5 @@
-"""Untrusted weights, recipes, addresses and images: refused or skipped, and nothing is executed or fetched."""
+"""Untrusted weights, recipes, addresses and images are refused or skipped. No code is executed, and nothing is
+downloaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The project's prose uses the field's terms: words that sslkit once used in a sense of its own stay out."""
+"""The project's prose uses standard terms. Former words of a private vocabulary are not allowed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REPLACED = {
     r"bookkeeping": "metrics writer, checkpoint policy, status",
     r"the other library's": "the torchvision/timm model",
 }
-"""Regular expression of whole words: what to write instead."""
+"""Replacement for each regular expression of whole words."""
 
 PATTERNS = {
     re.compile(rf"(?<![A-Za-z])(?:{words})(?![A-Za-z])", re.IGNORECASE): instead for words, instead in REPLACED.items()

@@ -13,7 +13,7 @@ Cli = Callable[..., CompletedProcess[str]]
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """Return the environment of commands: runs in the test's folder, one thread, the test's distributions."""
+    """Return environment variables for commands: the test's runs folder and distributions, and one thread."""
     return os.environ | {
         "SSLKIT_RUNS": str(tmp_path / "runs"),
         "OMP_NUM_THREADS": "1",
@@ -24,7 +24,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def cli(environment: dict[str, str], tmp_path: Path) -> Cli:
-    """Return a function that runs the command in a process of its own."""
+    """Return a function that runs the command in a separate process."""
 
     def run(*arguments: str | Path, **variables: str) -> CompletedProcess[str]:
         return run_sslkit([str(argument) for argument in arguments], environment | variables, tmp_path)

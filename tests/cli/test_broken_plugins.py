@@ -28,7 +28,7 @@ SOURCES = {
     "stale": ("", "stale entry point, p_stale has no 'Good'"),
     "future": (GOOD.format(api=99), "needs contract version 99"),
 }
-"""Source of the module, and the essential words of the error on using it, by component name."""
+"""Source of the module, and the essential words of the error when it is used, keyed by component name."""
 
 SIDE_EFFECTS = {
     "sleeps": "import time; time.sleep(10)\n" + GOOD.format(api=1),

@@ -1,4 +1,5 @@
-"""``sslkit eval``: several evaluators, other data, baselines, fractions of the labels, and refused arguments."""
+"""``sslkit eval``: multiple evaluators, a different data set, baselines, fractions of the labels, and invalid
+arguments."""
 
 from __future__ import annotations
 
@@ -224,7 +225,7 @@ def test_linear_sgd_and_fine_tuning_with_random_weights_as_baseline(cli, trained
     assert len(curves) == 5
     assert curves[-1]["train_loss"] < curves[0]["train_loss"]
     assert linear_sgd["metrics"]["top1"] == finetune["metrics"]["top1"] == 1, "bright and dark"
-    # The network with random weights chooses from the same rates.
+    # The network with random weights selects from the same learning rates.
     scratch = finetune["baselines"]["random_weights"]["protocol"]
     assert scratch["lr_backbones"] == tuned["lr_backbones"] == [0.01, 0.05]
     assert scratch["lr_backbone_chosen"] == tuned["lr_backbone_chosen"] == {"1": [0.01]}, "equal accuracy with both"

@@ -22,7 +22,7 @@ from sslkit.training.train import train
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make the test's folder the working directory, with a cache of its own."""
+    """Make the test's folder the working directory, with its own cache."""
     monkeypatch.setenv("SSLKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.chdir(tmp_path)

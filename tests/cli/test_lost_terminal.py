@@ -1,4 +1,4 @@
-"""A training continues when its terminal or pipe is gone."""
+"""Training continues after its terminal or pipe is closed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_training_continues_when_its_pipe_is_closed(tiny: Path, tmp_path: Path) 
 
 
 class LostTerminal(io.StringIO):
-    """A terminal that fails after some writes."""
+    """A terminal that fails after a number of writes."""
 
     def __init__(self, writes: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Progress of a training on a terminal and in a pipe."""
+"""Progress display of training on a terminal and in a pipe."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def train_steps(reporter: Reporter, clock: list[float], step: int, seconds: float) -> None:
-    """Send the events of a step that takes ``seconds``; each tenth step ends an epoch and is measured for 3 seconds."""
+    """Send the events of a step that takes ``seconds``. Each tenth step ends an epoch, with 3 seconds of validation."""
     ends_epoch = step % 10 == 0
     clock[0] += seconds + 3 * ends_epoch
     progress = Progress(step, 40, step // 10, 4, 10, images_per_second=512.4, data_wait=0.034)
@@ -69,13 +69,13 @@ def test_remaining_time_is_steady_despite_slow_steps(clock: list[float]) -> None
     assert [task.fields["left"] for task in reporter.bars.tasks] == ["-:--:--", "-:--:--"]
     left = []
     for step in range(1, 31):
-        slow = {1: 100.0, 13: 50.0}  # the first step compiles; the disk is busy in another one
+        slow = {1: 100.0, 13: 50.0}  # the first step compiles; in step 13 the disk is busy
         train_steps(reporter, clock, step, slow.get(step, 2.0))
         left.append(tuple(task.fields["left"] for task in reporter.bars.tasks))
     reporter.on_event(TrainingEnded(Progress(40, 40, 4, 4, 10)))
     assert left[0] == ("-:--:--", "-:--:--")
     assert left[1] == ("0:01:16", "0:00:16")  # 38 steps of 2 s
-    assert left[9] == ("0:01:09", "0:00:00")  # 30 steps of 2 s, measured for 3 s after each of 3 epochs
+    assert left[9] == ("0:01:09", "0:00:00")  # 30 steps of 2 s, and 3 s of validation after each of 3 epochs
     assert left[12] == ("0:01:03", "0:00:17")
     assert left[29] == ("0:00:23", "0:00:00")
 
@@ -96,7 +96,7 @@ def test_a_terminal_gets_bars_and_the_latest_metrics() -> None:
     reporter.on_event(TrainingStarted(Progress(0, 40, 0, 4, 10)))
     reporter.on_event(LossesLogged(Progress(10, 40, 1, 4, 10), {"loss": 1.5, "lr": 0.1}))
     reporter.on_event(EpochEnded(Progress(10, 40, 1, 4, 10), METRICS))
-    reporter.on_event(EpochEnded(Progress(10, 40, 1, 4, 10), {"epoch_loss": 1.0}))  # not every epoch is measured
+    reporter.on_event(EpochEnded(Progress(10, 40, 1, 4, 10), {"epoch_loss": 1.0}))  # an epoch without validation
     reporter.on_event(StepEnded(Progress(13, 40, 1, 4, 10, images_per_second=700, data_wait=0.5)))
     reporter.on_event(TrainingEnded(Progress(13, 40, 1, 4, 10)))
     out = io.StringIO()
@@ -121,7 +121,7 @@ def test_the_last_step_of_an_epoch_fills_the_bar() -> None:
 
 def test_bars_follow_the_epochs_after_a_resume_with_another_batch_size() -> None:
     reporter = TerminalReporter(Console(file=io.StringIO(), force_terminal=True, color_system=None))
-    # 61 steps are 4 of 10 epochs; 3 steps make an epoch from now on.
+    # 61 steps are 4 of 10 epochs. From now on, an epoch has 3 steps.
     reporter.on_event(TrainingStarted(Progress(61, 79, 4, 10, 3)))
     for step, epochs, step_in_epoch in ((61, 4, 3), (62, 13 / 3, 1), (64, 5, 3), (79, 10, 3)):
         reporter.on_event(StepEnded(Progress(step, 79, int(epochs), 10, 3)))

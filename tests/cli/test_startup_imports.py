@@ -1,4 +1,4 @@
-"""Commands that need no network import nothing heavy, whatever is installed."""
+"""Commands that need no neural network import no slow modules, whatever plugins are installed."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def trained(tiny_recipe_text: str, tmp_path_factory: pytest.TempPathFactory) -> 
     recorder = EventRecorder()
     run = train(load_recipe(Path("tiny.toml"), ["train.precision=float32"]), Path("runs"), recorder)
     result = Run(run.path).evaluate(["cluster", "knn"], random_baseline=True)
-    # Values that differ between machines would change the folding of lines.
+    # Values that differ between machines would change where lines are wrapped.
     result = replace(result, run=str(FIXED_PATH))
     cluster, knn = result.evaluators["cluster"], result.evaluators["knn"]
     for part in (cluster, cluster.baselines["random_weights"]):

@@ -1,4 +1,4 @@
-"""Evaluators of other packages: results that share names, values that JSON cannot hold, and what the data must have."""
+"""Third-party evaluators: results with equal names, values that JSON cannot contain, and requirements on the data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Splits and labels that are read from folders and files of different layouts."""
+"""Splits and labels of folders with different layouts."""
 
 from __future__ import annotations
 

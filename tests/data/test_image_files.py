@@ -87,11 +87,11 @@ def test_lossless_pixels_are_unchanged_and_channels_come_first(tmp_path: Path) -
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.webp"])
 def test_exif_orientation_is_applied(orientation: int, name: str, tmp_path: Path) -> None:
-    """Each stored orientation decodes to the same picture: dark top half with a light left corner."""
+    """Each stored orientation decodes to the same image: a dark top half with a light left corner."""
     upright = image("L", 255, (16, 32))
     upright.paste(0, (0, 0, 16, 16))
     upright.paste(128, (0, 0, 8, 8))
-    inverse = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Pillow's transpose that each orientation undoes
+    inverse = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # orientation: the transposition of Pillow that it reverts
     stored = upright.transpose(inverse[orientation]) if orientation > 1 else upright
     exif = Image.Exif()
     exif[0x0112] = orientation

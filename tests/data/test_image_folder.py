@@ -47,7 +47,7 @@ def labelled_folder(write_image, root: Path) -> Path:
 
 @pytest.fixture
 def decoded_paths(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Paths of the files that are decoded during the test."""
+    """List of paths of the files that are decoded during the test."""
     paths: list[Path] = []
     decode_image = decoded_cache.decode_image
 

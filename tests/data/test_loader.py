@@ -13,7 +13,7 @@ from sslkit.errors import DataError
 
 
 def store(count: int) -> TensorStore:
-    """Return images whose single pixel is their index."""
+    """Return images of one pixel, whose value is the index of the image."""
     return TensorStore(torch.arange(count, dtype=torch.uint8).reshape(count, 1, 1, 1))
 
 
@@ -64,7 +64,7 @@ def test_a_batch_that_cannot_be_divided_among_processes_is_an_error() -> None:
 
 
 class CountingStore(TensorStore):
-    """Counts fetched batches, and fails at batch ``fail_at``."""
+    """Store that counts fetched batches, and fails at batch ``fail_at``."""
 
     def __init__(self, fail_at: int = -1) -> None:
         super().__init__(store(20).images)

@@ -1,4 +1,4 @@
-"""The size that is read from a header is that of the decoded image, whatever its metadata say."""
+"""The size from a file's header equals the size of the decoded image, for any metadata."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def save(path: Path, exif: int | None, xmp: int | None) -> None:
 @pytest.mark.parametrize("xmp", [None, 1, 3, 6, 9])
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tif"])
 def test_size_and_pixels_agree(name: str, exif: int | None, xmp: int | None, tmp_path: Path) -> None:
-    """EXIF counts before XMP; values other than 1 to 8 count as upright."""
+    """The EXIF orientation takes precedence over XMP. Values other than 1 to 8 mean upright."""
     if name == "a.png":
-        xmp = None  # Pillow does not write it
+        xmp = None  # Pillow does not write XMP
     save(tmp_path / name, exif, xmp)
     stated = xmp if exif is None else exif
     expected = (80, 40) if stated in (6, 8) else (40, 80)

@@ -1,4 +1,4 @@
-"""Folders of splits are recognised by their usual names, or refused; none is trained on or left out silently."""
+"""Split folders are recognised by their usual names. Ambiguous folders raise an error."""
 
 from __future__ import annotations
 

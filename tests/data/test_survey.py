@@ -16,7 +16,7 @@ from sslkit.errors import DataError
 
 
 def picture(seed: int, size: tuple[int, int] = (64, 48)) -> Image.Image:
-    """Return an image of soft spots of colour, like those of photographs."""
+    """Return an image with smooth colour gradients, similar to a photograph."""
     pixels = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
 

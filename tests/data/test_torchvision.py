@@ -1,4 +1,4 @@
-"""Data sets that torchvision parses, on small files in the formats of the real data sets."""
+"""Data sets that torchvision parses, tested with small files in the formats of the real data sets."""
 
 from __future__ import annotations
 

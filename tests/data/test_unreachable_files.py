@@ -1,4 +1,4 @@
-"""Image files that cannot be read now are not cached as broken."""
+"""Image files with a temporary read error are not cached as broken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Valid files that cannot be read are called what they are, and nothing else reaches the terminal."""
+"""Messages name the format of valid files that sslkit cannot read, without further output on the terminal."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ TWELVE_BITS = np.random.default_rng(0).integers(0, 4096, (9, 7, 4)).astype(np.ui
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Folder of ten images of 12 bits in 16-bit files, the odd ones at most half as bright as the others."""
+    """Folder of ten 12-bit images in 16-bit files. Images with odd numbers are at most half as bright as the others."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     ramp = np.linspace(0, 4095, 32 * 32).reshape(32, 32)

@@ -1,4 +1,4 @@
-"""Durations relative to the training, and those that are longer than it."""
+"""Durations as percentages of the training, and durations that are longer than the training."""
 
 from __future__ import annotations
 

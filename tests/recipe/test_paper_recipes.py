@@ -1,4 +1,4 @@
-"""Settings of the paper recipes that the reports leave open and the authors' code decides."""
+"""Settings of the paper recipes that the papers do not state, taken from the authors' code."""
 
 from __future__ import annotations
 

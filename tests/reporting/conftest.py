@@ -69,5 +69,5 @@ def unlabelled_run(train: Callable[..., Run], tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture
 def shared_cache(labelled_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use the cache that holds the images of these runs."""
+    """Use the cache that contains the images of these runs."""
     monkeypatch.setenv("SSLKIT_CACHE", str(labelled_run.path.parents[2] / "cache"))

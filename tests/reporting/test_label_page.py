@@ -1,4 +1,4 @@
-"""Naming of discovered classes, from the command line and from the page."""
+"""Name discovered classes from the command line and with the page."""
 
 from __future__ import annotations
 

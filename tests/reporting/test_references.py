@@ -1,4 +1,4 @@
-"""Published results: the shipped files, their comparison with runs, and errors in such a file."""
+"""Published results: the shipped files, comparisons with runs, and errors in a file of published results."""
 
 from __future__ import annotations
 

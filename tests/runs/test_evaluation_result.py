@@ -1,4 +1,4 @@
-"""Evaluation results survive JSON; files of another format are skipped with what to do."""
+"""Evaluation results are equal after JSON. Files of a different format version are skipped with advice."""
 
 from __future__ import annotations
 

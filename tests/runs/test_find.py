@@ -1,4 +1,4 @@
-"""Which run a user means."""
+"""Find the run that a user names."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_run_is_found_by_folder_name_id_or_as_the_latest(tmp_path: Path) -> None
 def test_latest_means_the_newest_finished_run_and_newer_ones_are_named(tmp_path: Path) -> None:
     old, new = create(tmp_path, "a", 1, "finished"), create(tmp_path, "a", 2, "finished")
     assert find_finished_run(None, tmp_path)[0].path == new.path
-    old.mark_latest()  # it was resumed after the other one
+    old.mark_latest()  # as after a resume of the old run
     for spec in (None, "latest"):
         run, note = find_finished_run(spec, tmp_path)
         assert (run.path, note) == (old.path, "")

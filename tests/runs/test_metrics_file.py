@@ -11,7 +11,7 @@ from sslkit.errors import RunError
 from sslkit.runs.metrics_file import HEADER, MetricsFile, MetricsRow, MetricsTail, read_metrics
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x00"), min_size=1)
-"""Any name of a metric."""
+"""Strategy for names of metrics, including unusual names."""
 
 FIRST_TWO_ROWS = "step,epoch,metric,value\n2,0.5,loss,0.5\n4,1.0,loss,0.25\n"
 

@@ -1,4 +1,4 @@
-"""Run folders may be untrusted: wrong values are refused with the file and the key, or do no harm."""
+"""Run folders may be untrusted. Wrong values are harmless, or raise an error that names the file and the key."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ DEEPLY_NESTED = "[" * 100_000
 
 
 def corruptions(tree: dict[str, Any], depth: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield a key and the tree without it or with a wrong value for it, for every key down to ``depth`` tables."""
+    """For every key down to ``depth`` tables, yield the key and the tree without this key or with a wrong value."""
     for key, value in tree.items():
         yield key, {name: other for name, other in tree.items() if name != key}
         yield from ((key, tree | {key: other}) for other in WRONG_VALUES)
@@ -52,7 +52,7 @@ def corruptions(tree: dict[str, Any], depth: int) -> Iterator[tuple[str, dict[st
 
 @pytest.fixture(params=[pytest.param(37, id="some"), pytest.param(1, marks=pytest.mark.soak, id="all")])
 def corrupt(request: pytest.FixtureRequest) -> Corrupt:
-    """Yield some or all of the corruptions of a tree."""
+    """Yield a sample of the corruptions of a tree, or all of them."""
     return lambda tree, depth: islice(corruptions(tree, depth), 0, None, request.param)
 
 
@@ -83,7 +83,7 @@ def export_error(run: Run) -> str:
 
 
 def read_error(read: Callable[[], object]) -> str:
-    """Return the message of a reader's error; empty if it succeeds."""
+    """Call a reader and return the error message; empty if the reader succeeds."""
     try:
         read()
     except RunError as error:
