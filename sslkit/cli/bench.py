@@ -9,7 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from sslkit.cli.common import completion
-from sslkit.cli.common.console import print_json, print_table, reserve_stdout, stderr_console, stdout_console
+from sslkit.cli.common.console import (
+    print_json,
+    print_line,
+    print_table,
+    reserve_stdout,
+    stderr_console,
+)
 from sslkit.cli.common.options import JsonOption, RunsOption, SetOption
 
 
@@ -58,6 +64,6 @@ def print_result(result: Mapping[str, Any]) -> None:
     print_table("", ("measurement", "value"), rows)
     costs = [(part, f"{1000 * cost:.1f} ms", f"{result['share'][part]:.1%}") for part, cost in result["cost"].items()]
     print_table("time per step", ("part", "time", "share"), costs)
-    stdout_console().print(f"limited by {result['bottleneck']}: {result['advice']}", markup=False, soft_wrap=True)
+    print_line(f"limited by {result['bottleneck']}: {result['advice']}")
     for name, value in result["protocol"].items():
-        stdout_console().print(f"{name}: {value}", markup=False, soft_wrap=True, style="dim")
+        print_line(f"{name}: {value}", style="dim")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sslkit.cli.common.console import print_json, print_table, stdout_console
+from sslkit.cli.common.console import print_json, print_line, print_table
 from sslkit.cli.common.options import JsonOption
 
 app = typer.Typer(help="List or delete cached data.", no_args_is_help=True)
@@ -33,7 +33,7 @@ def list_(json: JsonOption = False) -> None:
         return
     rows = [(kind, f"{size / 1e6:.1f} MB", KINDS[kind]) for kind, size in sizes.items()]
     print_table("", ("kind", "size", "contents"), rows)
-    stdout_console().print(str(root), markup=False, soft_wrap=True, style="dim")
+    print_line(str(root), style="dim")
 
 
 @app.command()
@@ -49,7 +49,7 @@ def clear(
     size = _size(folder)
     if folder.is_dir():
         shutil.rmtree(folder)
-    stdout_console().print(f"deleted {size / 1e6:.1f} MB: {folder}", markup=False, soft_wrap=True)
+    print_line(f"deleted {size / 1e6:.1f} MB: {folder}")
 
 
 def _size(folder: Path) -> int:

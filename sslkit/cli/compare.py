@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sslkit.cli.common import completion
-from sslkit.cli.common.console import print_json, print_table, print_text, stderr_console, stdout_console
+from sslkit.cli.common.console import print_json, print_line, print_table, print_text, stderr_console, stdout_console
 from sslkit.cli.common.finished_run import find_finished
 from sslkit.cli.common.options import JsonOption, RunsOption
 
@@ -47,4 +47,4 @@ def command(
         text = f"{result['reference']['source']}; {result['reference']['protocol']}"
         print_text(stdout_console(), text, style="dim")
     for difference in result["differences"]:
-        stdout_console().print(difference, markup=False, soft_wrap=True, style="dim")
+        print_line(difference, style="dim")

@@ -8,6 +8,7 @@ import typer
 
 from sslkit.cli.common.console import (
     print_json,
+    print_line,
     print_table,
     print_text,
     reserve_stdout,
@@ -143,7 +144,7 @@ def print_evaluation(result: EvaluationResult) -> None:
 
     for note in result.notes:
         print_text(stderr_console(), f"note: {note}")
-    stdout_console().print(result.run, markup=False, soft_wrap=True)
+    print_line(result.run)
     columns, rows = metrics_table(result.evaluators)
     print_table("", ["", *columns], rows)
     for name, part in result.evaluators.items():

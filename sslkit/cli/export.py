@@ -7,7 +7,12 @@ from typing import Annotated
 
 import typer
 
-from sslkit.cli.common.console import print_json, reserve_stdout, stderr_console, stdout_console
+from sslkit.cli.common.console import (
+    print_json,
+    print_line,
+    print_message,
+    reserve_stdout,
+)
 from sslkit.cli.common.finished_run import find_finished
 from sslkit.cli.common.options import FinishedRunArgument, JsonOption, RunsOption
 
@@ -42,7 +47,7 @@ def command(
         print_json({"file": str(exported.file), "card": str(exported.card), "contents": exported.contents})
         return
     for note in exported.notes:
-        stderr_console().print(f"note: {note}", markup=False, soft_wrap=True)
-    stdout_console().print(f"{exported.file}\n{exported.card}", markup=False, soft_wrap=True)
-    stdout_console().print(f"{exported.contents} To load it:\n", markup=False, soft_wrap=True)
-    stdout_console().print(exported.loading_code, markup=False, soft_wrap=True)
+        print_message(f"note: {note}")
+    print_line(f"{exported.file}\n{exported.card}")
+    print_line(f"{exported.contents} To load it:\n")
+    print_line(exported.loading_code)

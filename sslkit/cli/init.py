@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sslkit.cli.common.console import print_json, print_table, reserve_stdout, stderr_console, stdout_console
+from sslkit.cli.common.console import (
+    print_json,
+    print_line,
+    print_message,
+    print_table,
+    reserve_stdout,
+)
 from sslkit.cli.common.options import JsonOption
 
 if TYPE_CHECKING:
@@ -77,7 +83,7 @@ def command(
     from sslkit.proposal.rules import FEW_IMAGES
     from sslkit.proposal.write_recipe import propose_recipe
 
-    stderr_console().print(f"reading the images in {folder}", markup=False, soft_wrap=True)
+    print_message(f"reading the images in {folder}")
     mode = labels or "auto"
     survey = survey_folder(folder, every=every, labels=mode, hold_out_fraction=hold_out)
     has_gpu = choose_device("auto") != "cpu"
@@ -96,17 +102,17 @@ def command(
     if minutes is not None:
         print_length(times, epochs)
     if facts.images < FEW_IMAGES:
-        _print(
+        print_line(
             f"note: {facts.images} images are few. With fewer than {FEW_IMAGES}, "
             "classes learned from scratch are rarely useful."
         )
     if mode == "auto" and may_be_classes(survey.scan):
-        _print(
+        print_line(
             "note: the sub-folders may be classes. If they are, use them for evaluation and hold out test images with\n"
             f"  sslkit init {shlex.quote(str(folder))} --labels folders --hold-out 0.2 --force"
         )
-    _print(f"\nwrote {out}, with a reason for each choice; next step:")
-    _print(f"  sslkit train {shlex.quote(str(out))}")
+    print_line(f"\nwrote {out}, with a reason for each choice; next step:")
+    print_line(f"  sslkit train {shlex.quote(str(out))}")
 
 
 def survey_json(survey: FolderSurvey) -> dict[str, Any]:
@@ -138,8 +144,9 @@ def survey_json(survey: FolderSurvey) -> dict[str, Any]:
 def print_survey(survey: FolderSurvey) -> None:
     """Print the survey as a table, and list broken files and duplicates."""
     from sslkit.data.datasets.folder.duplicate_groups import across_splits
+    from sslkit.data.datasets.folder.labels import list_some
     from sslkit.data.datasets.folder.notes import describe_duplicates, format_range
-    from sslkit.data.datasets.folder.scan import describe_ignored
+    from sslkit.data.datasets.folder.scan import describe_ignored, printable
     from sslkit.data.value_range import suggest_range
 
     scan = survey.scan
@@ -174,35 +181,20 @@ def print_survey(survey: FolderSurvey) -> None:
         rows.append((name, f"{counts}; {between} images are in more than one split" if between else counts))
     if scan.ignored:
         rows.append(("other files", describe_ignored(scan.ignored)))
-    unread = [*map(_printable, scan.unread_folders)]
+    unread = [*map(printable, scan.unread_folders)]
     unread += [f"{scan.unread_images} images next to the split folders"] * (scan.unread_images > 0)
     if unread:
         rows.append(("not read", ", ".join(unread)))
     print_table("", ("property", "value"), rows)
     for note in describe_duplicates(survey.exact_duplicates, scan, survey.labels):
-        _print(note)
-    _print_list("broken", [f"{_printable(path)}: {reason}" for path, reason in survey.broken.items()])
-    _print_list("duplicates", [_join(list(group)) for group in survey.exact_duplicates])
-    _print_list("near-duplicates", [_join(list(group)) for group in survey.near_duplicates])
+        print_line(note)
+    _print_list("broken", [f"{printable(path)}: {reason}" for path, reason in survey.broken.items()])
+    _print_list("duplicates", [list_some(group) for group in survey.exact_duplicates])
+    _print_list("near-duplicates", [list_some(group) for group in survey.near_duplicates])
 
 
 def _print_list(title: str, lines: list[str]) -> None:
     for line in lines[:MAX_LISTED]:
-        _print(f"{title}: {line}")
+        print_line(f"{title}: {line}")
     if len(lines) > MAX_LISTED:
-        _print(f"{title}: and {len(lines) - MAX_LISTED} more; --json lists all")
-
-
-def _join(names: list[str]) -> str:
-    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
-    return ", ".join(map(_printable, names[:MAX_LISTED])) + more
-
-
-def _printable(name: str) -> str:
-    from sslkit.data.datasets.folder.scan import printable
-
-    return printable(name)
-
-
-def _print(text: str) -> None:
-    stdout_console().print(text, markup=False, soft_wrap=True)
+        print_line(f"{title}: and {len(lines) - MAX_LISTED} more; --json lists all")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sslkit.cli.common.console import print_json, print_table, stdout_console
+from sslkit.cli.common.console import print_json, print_line, print_table
 from sslkit.cli.common.finished_run import find_finished
 from sslkit.cli.common.options import DeviceOption, FinishedRunArgument, JsonOption, RunsOption
 
@@ -49,8 +49,8 @@ def command(
     if page is None or any(names):
         print_table("", ("class", "name"), [(str(number), escape_controls(name)) for number, name in enumerate(names)])
     if page is not None:
-        stdout_console().print(f"{page}\n  shows the classes: open it in a browser", markup=False, soft_wrap=True)
-    stdout_console().print(f"{file}\n  holds the names: edit it, or use --set 0=NAME", markup=False, soft_wrap=True)
+        print_line(f"{page}\n  shows the classes: open it in a browser")
+    print_line(f"{file}\n  holds the names: edit it, or use --set 0=NAME")
 
 
 def _parse_setting(text: str) -> tuple[int, str]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from sslkit.cli.common import completion
-from sslkit.cli.common.console import print_error, print_json, stderr_console, stdout_console
+from sslkit.cli.common.console import print_error, print_json, print_line, print_message
 from sslkit.cli.common.options import JsonOption, SetOption
 
 app = typer.Typer(help="Check recipes, and print them with all defaults.", no_args_is_help=True)
@@ -32,7 +32,7 @@ def check(
             load_recipe(file, catalog=catalog)
             results.append({"recipe": str(file), "problems": []})
             if not json:
-                stdout_console().print(f"{file}: ok", markup=False, soft_wrap=True)
+                print_line(f"{file}: ok")
         except RecipeError as error:
             results.append({"recipe": str(file), "problems": [asdict(problem) for problem in error.problems]})
             if not json:
@@ -54,7 +54,7 @@ def show(
 
     recipe = load_recipe(file, set_ or [])
     for note in recipe.document.notes:
-        stderr_console().print(note, markup=False, soft_wrap=True)
+        print_message(note)
     if json:
         print_json(recipe.resolved())
     else:

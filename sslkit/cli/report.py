@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sslkit.cli.common import completion
-from sslkit.cli.common.console import stderr_console, stdout_console
+from sslkit.cli.common.console import print_line, print_message
 from sslkit.cli.common.finished_run import find_finished
 from sslkit.cli.common.options import DeviceOption, RunsOption
 
@@ -47,5 +47,5 @@ def command(
     chosen = [find_finished(each, root) for each in run or (None,)]
     page, notes = write_report(chosen, out, figures=figures, reference=reference, device=choose_device(device))
     for note in notes:
-        stderr_console().print(f"note: {note}", markup=False, soft_wrap=True)
-    stdout_console().print(str(page), markup=False, soft_wrap=True)
+        print_message(f"note: {note}")
+    print_line(str(page))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sslkit.cli.common import completion
-from sslkit.cli.common.console import print_json, print_table, stderr_console, stdout_console
+from sslkit.cli.common.console import print_json, print_line, print_message, print_table
 from sslkit.cli.common.options import JsonOption, RunArgument, RunsOption
 
 app = typer.Typer(help="List, show and remove runs.", no_args_is_help=True)
@@ -25,7 +25,7 @@ def list_(runs: RunsOption = None, json: JsonOption = False) -> None:
         try:
             valid.append((run, run.status))
         except RunError as error:
-            stderr_console().print(f"warning: {error}", markup=False, soft_wrap=True)
+            print_message(f"warning: {error}")
     if json:
         print_json([{"run": str(run.path), "name": run.name} | asdict(status) for run, status in valid])
         return
@@ -53,16 +53,16 @@ def show(run: RunArgument = None, runs: RunsOption = None, json: JsonOption = Fa
     latest = {row.metric: row.value for row in read_metrics(selected.metrics)} if selected.metrics.exists() else {}
     evaluations, damaged = read_evaluations(selected)
     for path, reason in damaged.items():
-        stderr_console().print(f"warning: {path} is left out: {reason}", markup=False, soft_wrap=True)
+        print_message(f"warning: {path} is left out: {reason}")
     status = selected.status
     if json:
         saved = [result.to_json() for result in evaluations]
         print_json({"run": str(selected.path), "status": asdict(status), "metrics": latest, "evaluations": saved})
         return
     progress = f"{status.state}, step {status.step} of {status.steps}"
-    stdout_console().print(f"{selected.path}\n{progress}", markup=False, soft_wrap=True)
+    print_line(f"{selected.path}\n{progress}")
     print_table("latest metrics", ("metric", "value"), [(name, f"{value:.5g}") for name, value in latest.items()])
-    stdout_console().print(f"{len(evaluations)} evaluations in {selected.evaluations}", markup=False, soft_wrap=True)
+    print_line(f"{len(evaluations)} evaluations in {selected.evaluations}")
 
 
 @app.command()
@@ -82,4 +82,4 @@ def rm(
     if not yes:
         typer.confirm(f"remove {selected.path}?", abort=True, err=True)
     remove_run(selected, folder)
-    stdout_console().print(f"removed {selected.path}", markup=False, soft_wrap=True)
+    print_line(f"removed {selected.path}")

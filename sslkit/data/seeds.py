@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import random
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy
 import torch
 
-STREAMS = {
-    "order": 1,
-    "views": 2,
-    "split": 3,
-    "initialisation": 4,
-    "evaluation": 5,
-    "fractions": 6,
-    "folds": 7,
-    "collapse": 8,
-}
-"""Number of each stream. Seeds of a stream are derived from its number."""
-
 Stream = Literal["order", "views", "split", "initialisation", "evaluation", "fractions", "folds", "collapse"]
+
+STREAMS = {name: number for number, name in enumerate(get_args(Stream), 1)}
+"""Number of each stream. Seeds of a stream are derived from its number, so new streams are appended at the end."""
 
 
 def derive_seed(seed: int, stream: Stream, *parts: int) -> int:

@@ -24,19 +24,17 @@ class TensorStore:
     Args:
         images: uint8 ``[N, C, H, W]``.
         content_id: text that identifies these images; empty if unknown.
+
+    Attributes:
+        shape: ``(C, H, W)`` of every image.
     """
 
     def __init__(self, images: Tensor, content_id: str = "") -> None:
         if images.dtype != torch.uint8 or images.ndim != 4:
             raise ValueError(f"images must be uint8 [N, C, H, W], not {images.dtype} {list(images.shape)}")
         self.images = images.contiguous()
+        self.shape = (images.shape[1], images.shape[2], images.shape[3])
         self.content_id = content_id
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """``(C, H, W)`` of every image."""
-        _, channels, height, width = self.images.shape
-        return channels, height, width
 
     @property
     def nbytes(self) -> int:
@@ -81,20 +79,11 @@ class MappedStore:
         self.content_id = file_id and f"{file_id} {start} {count}"
         # A plain array over the same pages, because indexing a memmap object costs far more than the copy itself.
         self._images = np.asarray(mapped)[start : start + count]
+        _, channels, height, width = mapped.shape
+        self.shape = (channels, height, width)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return MappedStore, self._arguments
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """``(C, H, W)`` of every image."""
-        _, channels, height, width = self._images.shape
-        return channels, height, width
-
-    @property
-    def nbytes(self) -> int:
-        """Size of all images in bytes."""
-        return self._images.nbytes
 
     def __len__(self) -> int:
         return len(self._images)
@@ -106,7 +95,7 @@ class MappedStore:
     def to(self, device: torch.device | str) -> TensorStore:
         """Return a store of all images in the memory of ``device``, copied in blocks of ``COPY_BYTES``."""
         images = torch.empty(self._images.shape, dtype=torch.uint8, device=device)
-        step = max(1, COPY_BYTES // max(1, self.nbytes // max(1, len(self))))
+        step = max(1, COPY_BYTES // max(1, self._images.nbytes // max(1, len(self))))
         for start in range(0, len(self), step):
             images[start : start + step] = torch.from_numpy(self._images[start : start + step].copy())
         return TensorStore(images, self.content_id)
@@ -123,11 +112,7 @@ class SubsetStore:
     def __init__(self, images: ImageStore, indices: Tensor) -> None:
         self.images = images
         self.indices = indices
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """``(C, H, W)`` of every image."""
-        return self.images.shape
+        self.shape = images.shape
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -143,11 +128,7 @@ class ConcatStore:
     def __init__(self, first: ImageStore, second: ImageStore) -> None:
         self.first = first
         self.second = second
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """``(C, H, W)`` of every image."""
-        return self.first.shape
+        self.shape = first.shape
 
     def __len__(self) -> int:
         return len(self.first) + len(self.second)

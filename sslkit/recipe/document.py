@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import stat
@@ -88,7 +89,7 @@ def _read(path: Path, chain: tuple[Path, ...]) -> Document:
         raise _error(path, f"must be a string, the path of another recipe, not {base!r}", line, "extends")
     parent = path.parent / base
     chain = (*chain, path.resolve())
-    if not _is_file(parent):
+    if not os.path.isfile(parent):  # noqa: PTH113  # unlike Path.is_file, this is False for invalid paths
         raise _error(path, f"there is no recipe {str(parent)!r}", line, "extends")
     if parent.resolve() in chain:
         circle = " -> ".join(str(link.name) for link in (*chain, parent))
@@ -98,13 +99,6 @@ def _read(path: Path, chain: tuple[Path, ...]) -> Document:
     merge(merged, document)
     merged.source = document.source
     return merged
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def _parse(path: Path) -> Document:

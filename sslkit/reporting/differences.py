@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from sslkit.reporting.evaluation_tables import flatten
 from sslkit.reporting.references import Reference, Row, Value, format_published, format_setting, matches
 
 Protocols = Mapping[str, Mapping[str, Any]]
@@ -19,7 +20,7 @@ def protocol_differences(name: str, protocols: Protocols, first: str, first_prot
     """Return a line for each difference between the protocols of the runs ``name`` and ``first``."""
     groups: dict[str, list[str]] = {}
     for group in (group for group in first_protocols if group in protocols):
-        other, own = _flatten(first_protocols[group]), _flatten(protocols[group])
+        other, own = (dict(flatten(each[group], ".")) for each in (first_protocols, protocols))
         for key in sorted((other.keys() | own.keys()) - NOT_COMPARED):
             if other.get(key) != own.get(key):
                 line = f"{_assignment(key, own.get(key))} in {name}, but {format_setting(other.get(key))} in {first}"
@@ -68,14 +69,6 @@ def setting(recipe: Mapping[str, Any], key: str) -> Any:
 
 def _assignment(key: str, value: Any) -> str:
     return f"{key} is not set" if value is None else f"{key} = {format_setting(value)}"
-
-
-def _flatten(protocol: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the values of nested tables, keyed by dotted paths such as ``data_options.size``."""
-    flat: dict[str, Any] = {}
-    for key, value in protocol.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _compared(recipe: Mapping[str, Any], key: str, published: Mapping[str, Value]) -> tuple[Any, Any]:

@@ -78,11 +78,12 @@ def full_protocol(result: EvaluatorResult) -> dict[str, Any]:
     return protocol
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Return pairs of key and value of a nested table; nested keys are joined by spaces."""
+def flatten(tree: Mapping[str, Any], separator: str = " ", prefix: str = "") -> list[tuple[str, Any]]:
+    """Return pairs of key and value of a nested table; nested keys are joined by ``separator``."""
     values: list[tuple[str, Any]] = []
     for key, value in tree.items():
-        values += flatten(value, f"{prefix}{key} ") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
+        path = f"{prefix}{key}"
+        values += flatten(value, separator, path + separator) if isinstance(value, Mapping) else [(path, value)]
     return values
 
 

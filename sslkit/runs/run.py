@@ -27,10 +27,30 @@ class Run:
 
     Args:
         path: path of the folder.
+
+    Attributes:
+        path: path of the folder.
+        recipe: path of the resolved recipe, which is a complete recipe.
+        provenance: path of the record of versions, hardware, data and components.
+        metrics: path of the metrics logged during training.
+        checkpoints: path of the folder of checkpoints.
+        evaluations: path of the folder of evaluations, with a JSON file for each.
+        backbone: path of the trained backbone's weights.
+        heads: path of the trained heads' weights.
+        last_checkpoint: path of the newest checkpoint.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.recipe = path / "recipe.toml"
+        self.provenance = path / "provenance.json"
+        self.metrics = path / "metrics.csv"
+        self.checkpoints = path / "checkpoints"
+        self.evaluations = path / "evaluations"
+        self.backbone = path / "backbone.safetensors"
+        self.heads = path / "heads.safetensors"
+        self.last_checkpoint = self.checkpoints / "last.ckpt"
+        self._lock = path / ".lock"
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -76,46 +96,6 @@ class Run:
     def name(self) -> str:
         """Name of the run, ``<name>/<id>``."""
         return f"{self.path.parent.name}/{self.path.name}"
-
-    @property
-    def recipe(self) -> Path:
-        """Path of the resolved recipe, which is a complete recipe."""
-        return self.path / "recipe.toml"
-
-    @property
-    def provenance(self) -> Path:
-        """Path of the record of versions, hardware, data and components."""
-        return self.path / "provenance.json"
-
-    @property
-    def metrics(self) -> Path:
-        """Path of the metrics logged during training."""
-        return self.path / "metrics.csv"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Path of the folder of checkpoints."""
-        return self.path / "checkpoints"
-
-    @property
-    def evaluations(self) -> Path:
-        """Path of the folder of evaluations, with a JSON file for each."""
-        return self.path / "evaluations"
-
-    @property
-    def backbone(self) -> Path:
-        """Path of the trained backbone's weights."""
-        return self.path / "backbone.safetensors"
-
-    @property
-    def heads(self) -> Path:
-        """Path of the trained heads' weights."""
-        return self.path / "heads.safetensors"
-
-    @property
-    def last_checkpoint(self) -> Path:
-        """Path of the newest checkpoint."""
-        return self.checkpoints / "last.ckpt"
 
     @property
     def status(self) -> Status:
@@ -192,7 +172,3 @@ class Run:
             for folder in (self.path, self.checkpoints):
                 remove_partial_files(folder)
             yield
-
-    @property
-    def _lock(self) -> Path:
-        return self.path / ".lock"

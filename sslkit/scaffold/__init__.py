@@ -7,9 +7,6 @@ sub-folder for each kind has the component, its test and a recipe.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from string import Template
 
@@ -60,13 +57,14 @@ def write_distribution(name: str, kind: Kind, folder: Path | None = None) -> Pat
         "usage": _usage(name, kind),
         "sslkit": f">={major}.{minor},<{major}.{int(minor) + 1}",
     }
-    templates = resources.files(__package__) / "templates"
+    templates = Path(__file__).parent / "templates"
     renamed = {"package": package, "name.toml": f"{name}.toml", "github": ".github", "gitignore": ".gitignore"}
     for root in (templates / "common", templates / kind.singular):
-        for parts, text in _read(root):
+        for template in sorted(root.rglob(f"*{TEMPLATE_SUFFIX}")):
+            parts = template.relative_to(root).with_suffix("").parts
             target = folder.joinpath(*(renamed.get(part, part) for part in parts))
             target.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(target, Template(text).substitute(variables))
+            write_atomic(target, Template(template.read_text(encoding="utf-8")).substitute(variables))
     return folder
 
 
@@ -75,12 +73,3 @@ def _usage(name: str, kind: Kind) -> str:
     if not kind.section:
         return f"    sslkit eval --use {name}"
     return f'```toml\n[{kind.section}]\nuse = "{name}"\n```'
-
-
-def _read(root: Traversable, parents: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the path parts and the text of each template below a folder."""
-    for item in sorted(root.iterdir(), key=lambda item: item.name):
-        if item.is_dir():
-            yield from _read(item, (*parents, item.name))
-        elif item.name.endswith(TEMPLATE_SUFFIX):
-            yield (*parents, item.name.removesuffix(TEMPLATE_SUFFIX)), item.read_text(encoding="utf-8")

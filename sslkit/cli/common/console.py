@@ -68,6 +68,16 @@ def print_text(console: Console, text: str, style: str = "") -> None:
     console.print(Text(text, style=style), soft_wrap=unfolded)
 
 
+def print_line(text: str, style: str = "") -> None:
+    """Print a result on standard output without wrapping, so that users can copy paths and commands."""
+    stdout_console().print(text, style=style or None, markup=False, soft_wrap=True)
+
+
+def print_message(text: str) -> None:
+    """Print a message on standard error without wrapping."""
+    stderr_console().print(text, markup=False, soft_wrap=True)
+
+
 @contextmanager
 def reserve_stdout(as_json: bool) -> Iterator[None]:
     """With ``as_json``, redirect standard output to standard error, so that plugins cannot print into the JSON."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sslkit.cli.common import completion
-from sslkit.cli.common.console import print_json, stderr_console, stdout_console
+from sslkit.cli.common.console import print_json, print_line, print_message, stderr_console
 
 if TYPE_CHECKING:
     from sslkit.inference.predict import InferenceResult
@@ -53,18 +53,13 @@ def print_result(result: InferenceResult, *, as_json: bool) -> None:
         counts = {"file": str(result.file), "images": result.images, "broken": result.broken}
         print_json(counts | {"broken_file": broken_file, "notes": list(result.notes)})
         return
-    console = stderr_console()
     for note in result.notes:
-        console.print(f"note: {note}", markup=False, soft_wrap=True)
+        print_message(f"note: {note}")
     if result.broken:
-        console.print(
-            f"{result.broken} of {result.images + result.broken} files cannot be read and are left out; "
-            f"all are listed in {result.broken_file}:",
-            markup=False,
-            soft_wrap=True,
-        )
+        count = f"{result.broken} of {result.images + result.broken} files"
+        print_message(f"{count} cannot be read and are left out; all are listed in {result.broken_file}:")
         for path, reason in result.examples:
-            console.print(f"  {printable(path)}: {printable(reason)}", markup=False, soft_wrap=True)
+            print_message(f"  {printable(path)}: {printable(reason)}")
         if result.broken > len(result.examples):
-            console.print(f"  and {result.broken - len(result.examples)} more", markup=False)
-    stdout_console().print(f"{result.file}: {result.images} images", markup=False, soft_wrap=True)
+            print_message(f"  and {result.broken - len(result.examples)} more")
+    print_line(f"{result.file}: {result.images} images")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 
-from sslkit.cli.common.console import print_text, stdout_console
+from sslkit.cli.common.console import print_line, print_text, stdout_console
 from sslkit.cli.common.progress import format_metrics
 from sslkit.runs.metrics_file import read_metrics
 from sslkit.runs.provenance_file import read_provenance
@@ -24,7 +24,7 @@ def print_interrupted_run(run: Run) -> None:
 def print_finished_run(run: Run) -> None:
     """Print a run's latest metrics, and suggest next commands that fit its data and heads."""
     latest = {row.metric: row.value for row in read_metrics(run.metrics)}
-    stdout_console().print(f"finished: {run.path}", markup=False, soft_wrap=True)
+    print_line(f"finished: {run.path}")
     print_text(stdout_console(), format_metrics(latest))
     _print_commands("next steps:", _next_commands(run, latest))
 
@@ -49,4 +49,4 @@ def _quote(run: Run) -> str:
 def _print_commands(text: str, commands: Sequence[str]) -> None:
     # Not wrapped, so that users can copy each command.
     lines = [text, *(f"  sslkit {command}" for command in commands)]
-    stdout_console().print("\n".join(lines), markup=False, soft_wrap=True)
+    print_line("\n".join(lines))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sslkit.cli.common import completion
-from sslkit.cli.common.console import print_json, print_table, stderr_console
+from sslkit.cli.common.console import print_json, print_message, print_table
 from sslkit.cli.common.options import JsonOption
 
 
@@ -31,10 +31,10 @@ def command(
     else:
         print_table("", columns, rows, optional=3)
     for name, reason in catalog.unreadable:
-        stderr_console().print(f"cannot read {name}: {reason}", markup=False, soft_wrap=True)
+        print_message(f"cannot read {name}: {reason}")
     for name in catalog.missing:
         text = f"{PLUGINS_VARIABLE} names {name}, which offers no component here"
-        stderr_console().print(text, markup=False, soft_wrap=True)
+        print_message(text)
     if catalog.hidden:
         hidden = sorted({entry.distribution for entry in catalog.hidden})
-        stderr_console().print(f"{PLUGINS_VARIABLE} hides {', '.join(hidden)}", markup=False, soft_wrap=True)
+        print_message(f"{PLUGINS_VARIABLE} hides {', '.join(hidden)}")

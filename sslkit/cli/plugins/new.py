@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sslkit.cli.common import completion
-from sslkit.cli.common.console import print_json, stdout_console
+from sslkit.cli.common.console import print_json, print_line
 from sslkit.cli.common.options import JsonOption
 
 
@@ -31,7 +31,6 @@ def command(
     if json:
         print_json({"folder": str(folder)})
         return
-    console = stdout_console()
-    console.print(f"created {folder}; next steps:", markup=False)
+    print_line(f"created {folder}; next steps:")
     for line in (f"cd {folder}", "pip install -e '.[dev]'", "pytest", f"sslkit train recipes/{name}.toml"):
-        console.print(f"  {line}", markup=False, soft_wrap=True)
+        print_line(f"  {line}")

@@ -88,7 +88,7 @@ def _why_unlabelled(
         if loose := [str(path) for path in paths if len(path.parts) < 2]:
             raise DataError(
                 f"labels = 'folders', but {len(loose)} images of {scan.root / scan.split_folders[split]} are not in a "
-                f"class folder: {_list_some(loose)}. Move them into class folders, or set labels = 'none'."
+                f"class folder: {list_some(loose)}. Move them into class folders, or set labels = 'none'."
             )
         return ""
     classes = {path.parts[0] for path in paths}
@@ -110,11 +110,12 @@ def _check_known(scan: FolderScan, split: str, unknown: set[str], names: Sequenc
     if unknown:
         raise DataError(
             f"{scan.root / scan.split_folders[split]} has classes that the training images do not have: "
-            f"{_list_some(sorted(unknown))}; the training classes are {_list_some(names)}. "
+            f"{list_some(sorted(unknown))}; the training classes are {list_some(names)}. "
             "Rename the folders, or set labels = 'none'."
         )
 
 
-def _list_some(names: Sequence[str]) -> str:
+def list_some(names: Sequence[str]) -> str:
+    """Join the first ``LISTED`` names, and add the number of other names."""
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return ", ".join(map(printable, names[:LISTED])) + more
