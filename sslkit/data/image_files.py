@@ -28,7 +28,7 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from sslkit.data.orientation import transposition, upright_size
 from sslkit.data.unreadable_images import UnreadableImageError, describe_unreadable
@@ -129,7 +129,9 @@ def _open(path: Path) -> Iterator[Image.Image]:
 def _identify(file: BufferedReader) -> Image.Image:
     try:
         return Image.open(file, formats=FORMATS)
-    except (UnidentifiedImageError, LookupError, ValueError):  # Pillow raises KeyError for unknown compressions
+    except (UnidentifiedImageError, LookupError, ValueError) as error:  # KeyError: unknown compression
+        if "MAX_TEXT" in str(error):
+            raise
         raise UnreadableImageError(describe_unreadable(file)) from None
 
 
@@ -146,11 +148,15 @@ def _explain_errors(function: Callable[P, Result], *args: P.args, **kwargs: P.kw
             raise
         raise UnreadableImageError(error.strerror or str(error)) from error
     except Exception as error:
+        if isinstance(error, ValueError) and "MAX_TEXT" in str(error):
+            limit = PngImagePlugin.MAX_TEXT_CHUNK // 2**20
+            text = f"a PNG with more than {limit} MiB of text or colour profile: save it without metadata"
+            raise UnreadableImageError(text) from error
         raise UnreadableImageError(f"damaged ({error})") from error
 
 
 def _decode(image: Image.Image, mode: str, size: tuple[int, int], scaling: Scaling) -> DecodedImage:
-    conversions = [image.mode] if image.mode != mode else []
+    conversions = ["1-bit" if image.mode == "1" else image.mode] if image.mode != mode else []
     if getattr(image, "is_animated", False):
         conversions.append("first of several frames")
     # Large JPEGs are decoded at a reduced size, which is at least twice the requested size.

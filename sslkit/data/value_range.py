@@ -59,6 +59,11 @@ class Extent:
         return Extent(self.kind, min(self.low, other.low), max(self.high, other.high), self.images + other.images)
 
     @property
+    def fits_type(self) -> bool:
+        """Whether the values can be read without a value range."""
+        return self.low >= 0 and self.high <= TOP[self.kind]
+
+    @property
     def levels(self) -> int:
         """Number of the 256 levels of uint8 that the values use if there is no value range."""
         return min(256, round((self.high - self.low) / TOP[self.kind] * 255) + 1)
@@ -114,11 +119,11 @@ def scale_to_8_bits(image: Image.Image, raw: str, file: IO[bytes] | None, scalin
     values = np.asarray(image).astype(np.float64 if kind == "float" else np.int64)
     extent = Extent(kind, float(values.min()), float(values.max()))
     if not (isfinite(extent.low) and isfinite(extent.high)):
-        raise UnreadableImageError(f"its values are {extent}, but must be finite")
+        raise UnreadableImageError("some of its values are NaN or infinite: replace them by numbers")
     if scaling != "dtype":
         return Scaled(Image.fromarray(_scale(values, extent, scaling)), extent, _clips(extent, scaling))
     top = TOP[kind]
-    if extent.low < 0 or extent.high > top:
+    if not extent.fits_type:
         raise UnreadableImageError(f"its values are {extent}, but without value_range they must be 0 to {top}")
     pixels = (values + 128) // 257 if kind == "integer" else np.round(values * 255)
     return Scaled(Image.fromarray(pixels.astype(np.uint8)), extent)
@@ -139,7 +144,7 @@ def suggest_range(extents: Sequence[Extent]) -> ValueRange | None:
         return None
     (extent,) = extents
     low, high, top = extent.low, extent.high, TOP[extent.kind]
-    if low == high or (low >= 0 and high <= top and high - low > top / 2):
+    if low == high or (extent.fits_type and high - low > top / 2):
         return None
     if low >= 0 and low <= high / 2:
         low = 0

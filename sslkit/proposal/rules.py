@@ -120,11 +120,12 @@ def value_range(facts: FolderFacts) -> Choice | None:
     if suggested is None:
         return None
     (extent,) = facts.extents
-    return Choice(
-        list(suggested),
-        f"These values become black and white. The images' values are {extent}, of {TOP[extent.kind]} that the files "
-        f"can hold: without this range, {extent.levels} of 256 levels would be used.",
-    )
+    top = TOP[extent.kind]
+    if extent.fits_type:
+        reason = f", of {top} that the files can hold: without this range, {extent.levels} of 256 levels would be used."
+    else:
+        reason = f": without this range, files with values outside 0 to {top} cannot be read."
+    return Choice(list(suggested), f"These values become black and white. The images' values are {extent}{reason}")
 
 
 def labels(facts: FolderFacts) -> dict[str, Choice]:

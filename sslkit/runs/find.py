@@ -101,7 +101,8 @@ def _matching_runs(spec: str | None, root: Path) -> list[Run]:
         return runs
     matches = [run for run in runs if spec in (run.name, run.path.parent.name, run.path.name)]
     if not matches:
-        raise RunError(f"there is no run {spec!r} in {root}: list the runs with `sslkit runs list`")
+        folder = f" ({spec} is a folder without status.json)" if spec and Path(spec).is_dir() else ""
+        raise RunError(f"there is no run {spec!r} in {root}{folder}: list the runs with `sslkit runs list`")
     return matches
 
 

@@ -56,6 +56,7 @@ class Provenance(TypedDict):
         seed: seed of the run.
         versions: version of each library that affects results.
         components: components of the run, keyed by their path in the recipe.
+        splits: names of the data set's splits.
         training_images: number of training images.
         image_shape: ``[channels, H, W]`` of the stored images.
         class_names: names of the data set's labels; empty without labels.
@@ -67,6 +68,7 @@ class Provenance(TypedDict):
     seed: int
     versions: dict[str, str]
     components: dict[str, ComponentRecord]
+    splits: NotRequired[list[str]]
     training_images: Count
     image_shape: Annotated[list[Size], Field(min_length=3, max_length=3)]
     class_names: list[str]

@@ -68,6 +68,7 @@ def provenance(assembly: Assembly, hardware: Hardware) -> dict[str, Any]:
         },
         "git_commit": _commit(Path.cwd()),
         "data": dict(assembly.dataset.report()),
+        "splits": list(assembly.dataset.splits),
         "training_images": len(assembly.images),
         "image_shape": list(assembly.images.shape),
         "class_names": list(assembly.dataset.class_names),

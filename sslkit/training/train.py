@@ -119,6 +119,11 @@ def _resume(recipe: Recipe, reporter: Reporter, run: Run, allow: Collection[Chan
         del content  # Lightning reads the checkpoint again: do not hold two copies during training
         for change in changes.notes:
             reporter.note(f"warning: {change}: results may differ slightly")
+        if any(change.startswith("data:") for change in changes.allowed):
+            reporter.note(
+                "warning: the data have changed: images that the run was trained on may be validation or test images "
+                "now, so that results on them are too good"
+            )
         if assembly.length_changed:
             reporter.note(_describe_move(saved, assembly.position))
         if processes.is_main:

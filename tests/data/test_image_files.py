@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, PngImagePlugin
 
 from sslkit.data import image_files
 from sslkit.data.image_files import decode_image, read_image_size
@@ -161,12 +162,18 @@ def test_reasons_of_broken_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     array(float("nan"), np.float32).save(tmp_path / "nan.tif")
     array(-1, np.int32).save(tmp_path / "negative.tif")
     image("L", 0, (20, 20)).save(tmp_path / "bomb.png")
+    for name, after in (("before.png", False), ("after.png", True)):
+        text = PngImagePlugin.PngInfo()
+        text.add(b"zTXt", b"XML:com.adobe.xmp\0\0" + zlib.compress(bytes(2**21)), after_idat=after)
+        image("L", 0, (20, 20)).save(tmp_path / name, pnginfo=text)
     assert reason("empty.png") == "empty file"
     assert reason("text.jpg") == "not an image, or its header is damaged"
     assert reason("postscript.png").startswith("a PostScript drawing; JPEG, PNG, ")
+    for name in ("before.png", "after.png"):
+        assert reason(name) == "a PNG with more than 1 MiB of text or colour profile: save it without metadata"
     assert reason("gone.png") == "No such file or directory"
     assert reason("bright.tif") == "its values are 1.5 to 1.5, but without value_range they must be 0 to 1"
-    assert reason("nan.tif") == "its values are nan to nan, but must be finite"
+    assert reason("nan.tif") == "some of its values are NaN or infinite: replace them by numbers"
     assert reason("negative.tif") == "its values are -1 to -1, but without value_range they must be 0 to 65535"
     monkeypatch.setattr(image_files, "MAX_PIXELS", 399)
     assert reason("bomb.png") == "20x20 pixels, the limit is 399"

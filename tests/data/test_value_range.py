@@ -69,6 +69,20 @@ def test_proposed_recipe_has_the_range_and_its_reason(root: Path) -> None:
     assert "17 of 256 levels would be used" in " ".join(text.replace("\n# ", " ").split())
 
 
+def test_proposed_range_of_values_that_cannot_be_read_without_it(tmp_path: Path) -> None:
+    folder = tmp_path / "tomography"
+    folder.mkdir()
+    for index in range(8):
+        Image.fromarray(np.full((16, 16), 500 * index - 1000, dtype=np.int32)).save(folder / f"{index}.tif")
+    text = " ".join(
+        propose_recipe(folder, FolderFacts.from_survey(survey_folder(folder), has_gpu=False))
+        .replace("\n# ", " ")
+        .split()
+    )
+    assert "values are -1000 to 2500: without this range, files with values outside 0 to 65535 cannot be read." in text
+    assert "levels would be used" not in text
+
+
 def test_a_range_without_effect_is_reported(write_image, tmp_path: Path) -> None:
     write_image("a.png")
     dataset = image_folder(tmp_path / "pictures", value_range=(0, 4095))

@@ -76,6 +76,13 @@ def test_only_validation_images_have_labels(train: Train) -> None:
     assert run.label() == ("",) * 5
 
 
+def test_without_test_images_the_next_step_is_no_evaluation(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    print_finished_run(train(made=["train"], labelled=["train"]))
+    printed = capsys.readouterr().out
+    assert "sslkit label " in printed
+    assert "sslkit eval" not in printed
+
+
 def test_labels_that_are_no_class_indices_are_refused() -> None:
     with pytest.raises(DataError, match=r"the labels of the split 'train' are -1 to 2.*labels must be 0 or more"):
         load_split(Squares(Squares.Options(first=-1)), "train")

@@ -93,6 +93,10 @@ def test_missing_run_is_refused_with_a_remedy(tmp_path: Path) -> None:
         with pytest.raises(RunError, match=r"there are no runs in .*`sslkit train RECIPE`.*--runs"):
             find(None, tmp_path)
     Run.create(tmp_path, "a").write_status("running", 1, 10, 0, 2)
+    folder = tmp_path / "runs/a/without-status"
+    folder.mkdir(parents=True)
     for find in (find_run, find_finished_run, find_unfinished_run):
+        with pytest.raises(RunError, match=r"there is no run .*\(.*/without-status is a folder without status.json\)"):
+            find(str(folder), tmp_path)
         with pytest.raises(RunError, match=r"there is no run 'b' in .*`sslkit runs list`"):
             find("b", tmp_path)

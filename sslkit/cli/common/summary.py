@@ -31,7 +31,8 @@ def print_finished_run(run: Run) -> None:
 
 def _next_commands(run: Run, latest: Mapping[str, float]) -> list[str]:
     # A kNN accuracy is only measured with labels, even if the classes have no names.
-    has_labels = bool(read_provenance(run)["class_names"]) or "monitor/knn" in latest
+    record = read_provenance(run)
+    can_evaluate = "test" in record.get("splits", ()) and (bool(record["class_names"]) or "monitor/knn" in latest)
     has_classifiers = bool(read_head_metadata(run.heads).get("classifiers"))
     commands = {
         (True, True): [f"eval {_quote(run)} --cluster"],
@@ -39,7 +40,7 @@ def _next_commands(run: Run, latest: Mapping[str, float]) -> list[str]:
         (False, True): [f"label {_quote(run)}"],
         (False, False): [],
     }
-    return [*commands[has_labels, has_classifiers], f"report {_quote(run)}"]
+    return [*commands[can_evaluate, has_classifiers], f"report {_quote(run)}"]
 
 
 def _quote(run: Run) -> str:

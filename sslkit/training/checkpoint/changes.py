@@ -92,7 +92,7 @@ def refuse_changes(
     network = {f"method.{name}": shape for name, shape in _shapes(assembly.method.state_dict()).items()}
     optimizers = (recipe.get("optimizer", {}).get("use"), assembly.recipe.optimizer.entry.qualified)
     if weights != network or optimizers[0] != optimizers[1]:
-        what = "network" if weights != network else "optimizer"
+        what = f"network, which differs in {_other_shapes(weights, network)}" if weights != network else "optimizer"
         raise RunError(
             f"{run.name} cannot be resumed with another {what}: train the changed recipe as a new run, "
             "with --continue-from to start from weights that fit"
@@ -120,6 +120,13 @@ def refuse_end_before(saved: Position, run: Run, recipe: Recipe) -> None:
 def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return a mapping from name to tensor shape; the value is None for entries that are not tensors."""
     return {name: tuple(value.shape) if isinstance(value, Tensor) else None for name, value in state.items()}
+
+
+def _other_shapes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return the names of weights that were added, removed or have another shape; of many, the first three."""
+    names = [name for name in {**before, **now} if before.get(name, _ABSENT) != now.get(name, _ABSENT)]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(name.removeprefix("method.") for name in names[:3]) + more
 
 
 def _without(recipe: dict[str, Any], names: Collection[str]) -> dict[str, Any]:

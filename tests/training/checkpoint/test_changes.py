@@ -83,7 +83,10 @@ def test_another_network_or_optimizer_is_always_refused(run: Run) -> None:
     text = run.recipe.read_text()
     start, end = text.index("[optimizer]"), text.index("[monitor]")
     others = {
-        "network": text.replace("width = 4", "width = 6"),
+        r"network, which differs in backbone\.\S+, backbone\.\S+, backbone\.\S+ and \d+ more": text.replace(
+            "width = 4", "width = 6"
+        ),
+        r"network, which differs in loss_modules\.0\.queue\.[^:]+": text.replace("queue_size = 0", "queue_size = 1400"),
         "optimizer": text[:start] + '[optimizer]\nuse = "sslkit:lars"\n' + text[end:],
     }
     for what, other in others.items():
@@ -131,8 +134,11 @@ def test_changed_data_are_refused_unless_allowed(run: Run, monkeypatch: pytest.M
     change_data(monkeypatch, lambda images: images[:1400])
     with pytest.raises(RunError, match=r"  data: training_images was 1438, is 1400\n"):
         resume(run)
-    resume(run, allow=["data"])
+    reporter = RecordingReporter()
+    resume(run, reporter, allow=["data"])
     assert run.status.state == "finished"
+    (warning,) = [note for note in reporter.notes if "data have changed" in note]
+    assert "may be validation or test images now" in warning
 
 
 def test_an_allowed_change_is_recorded_and_allowed_once(
