@@ -109,6 +109,7 @@ def assemble(
         steps_per_epoch=loader.steps_per_epoch,
         epochs=recipe.train.epochs,
         seed=recipe.run.seed,
+        training_images=len(images),
         world=world,
         steps_before=start.steps_before,
         step_offset=position.offset,

@@ -106,6 +106,7 @@ class Context:
         steps_per_epoch: int, optimizer steps in an epoch.
         epochs: int, number of epochs of the training run.
         seed: int, seed of the run.
+        training_images: int, number of training images.
         world: the processes of the training run.
         view_size: int, side of a global view in pixels. Known to the backbone and later components.
         view_sizes: tuple of int, side of the views of each group in pixels, global groups first. Known to the backbone
@@ -133,6 +134,7 @@ class Context:
     steps_per_epoch: int
     epochs: int
     seed: int = 0
+    training_images: int = 0
     world: World = field(default_factory=World)
     view_size: int = 0
     view_sizes: tuple[int, ...] = ()

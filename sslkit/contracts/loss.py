@@ -130,6 +130,8 @@ class Loss(Component, nn.Module):
             batch. Set it to False otherwise, for example with BatchNorm inside the loss. Default: True.
         syncs_device: bool, whether each step reads values from the device to the host, which slows training. Default:
             False.
+        first_view_is_target: bool, whether the first view only provides targets, so that no gradient reaches it.
+            Default: False.
         logit_temperature: float > 0, temperature of the class probabilities softmax(logits / logit_temperature), for
             losses that read logits. Default: 1.
     """
@@ -137,6 +139,7 @@ class Loss(Component, nn.Module):
     needs: ClassVar[frozenset[LossNeed]] = frozenset()
     uses_global_batch: ClassVar[bool] = True
     syncs_device: ClassVar[bool] = False
+    first_view_is_target: ClassVar[bool] = False
     logit_temperature: float = 1.0
 
     def __init__(self, options: Options, context: Context) -> None:

@@ -32,6 +32,7 @@ class ContextMetadata(TypedDict):
     embedding_dim: SizeOrNone
     classifiers: list[Size]
     steps_before: NotRequired[Count]
+    training_images: NotRequired[Count]
 
 
 class BackboneMetadata(TypedDict):

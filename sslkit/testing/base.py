@@ -139,6 +139,7 @@ class ComponentTests:
             "steps_per_epoch": 4,
             "epochs": 3,
             "seed": 1,
+            "training_images": 32,
             "world": World(),
             "view_size": 32,
             "view_count": 4,

@@ -85,6 +85,11 @@ class LossThatDetachesAView(ValidLoss):
         return super().forward(sslkit.ViewOutputs({"student": branch}, views.global_views, views.index))
 
 
+@MUTANTS.fails("test_gradients_are_finite_and_reach_every_view")
+class LossThatTrainsItsTargetView(ValidLoss):
+    first_view_is_target = True
+
+
 @MUTANTS.fails("test_no_gradient_reaches_the_teacher")
 class LossThatTrainsTheTeacher(ValidLoss):
     needs = frozenset({"embeddings", "logits", "teacher"})
