@@ -43,6 +43,7 @@ def test_wheels_work_in_a_clean_environment(tmp_path: Path, tiny: Path) -> None:
     assert {entry["distribution"] for entry in listed} == {
         "sslkit",
         "sslkit-selfcls",
+        "sslkit-discovery",
         "sslkit-lightly",
         "sslkit-backbones",
         "sslkit-segmentation",

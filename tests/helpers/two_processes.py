@@ -22,7 +22,8 @@ Compute = Callable[[sslkit.World, int, int], Results]
 
 def run_script(script: Path, folder: Path) -> tuple[Results, Results, Results]:
     """Run a script that calls ``compare``; return the results of the single process and of both ranks."""
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PYTHONPATH": path}
     subprocess.run([sys.executable, str(script), str(folder)], env=environment, check=True, timeout=120)
     single, first, second = (torch.load(folder / f"{name}.pt") for name in ("single", "0", "1"))
     return single, first, second

@@ -22,12 +22,19 @@ Classes = Annotated[int, Field(ge=2, le=10_000_000)]
 class SelfClassifierHead(sslkit.Head):
     """MLP head that maps features ``[B, D]`` to unit embeddings ``[B, E]`` and logits ``[B, K]`` of each classifier.
 
-    A hidden layer consists of a linear layer, BatchNorm and an activation. A last linear layer computes the embedding.
-    Classifiers have no bias. The logit of class k is ``gain_k * direction_k . embedding / |direction_k|`` (weight
-    normalisation, Salimans and Kingma 2016). With the initial gain of 1, it is a cosine. Under autocast, embeddings are
-    normalised and classified in the precision of the parameters, because small temperatures amplify rounding errors.
+    <<<<<<< HEAD
+        A hidden layer consists of a linear layer, BatchNorm and an activation. A last linear layer computes the embedding.
+        Classifiers have no bias. The logit of class k is ``gain_k * direction_k . embedding / |direction_k|`` (weight
+        normalisation, Salimans and Kingma 2016). With the initial gain of 1, it is a cosine. Under autocast, embeddings are
+        normalised and classified in the precision of the parameters, because small temperatures amplify rounding errors.
+    =======
+        Each hidden layer is linear, BatchNorm, activation and dropout; a last linear layer gives the embedding. A
+        classifier has no bias: the logit of class k is ``gain_k * direction_k . embedding / |direction_k|``, a cosine for
+        the initial gain of 1 (weight normalisation, Salimans and Kingma 2016). Under autocast, embeddings are still
+        normalised and classified in the parameters' precision, because small temperatures amplify rounding.
+    >>>>>>> 5e46aa8 (Plugin sslkit-discovery: losses scan, temi, secu and self-label; dropout in selfcls-mlp)
 
-    Source: arXiv 2103.10994; initialisation and gains follow the authors' published model.
+        Source: arXiv 2103.10994; initialisation and gains follow the authors' published model.
     """
 
     api = 1
@@ -48,6 +55,9 @@ class SelfClassifierHead(sslkit.Head):
         activation: Literal["leaky-relu", "relu", "gelu"] = "leaky-relu"
         """Activation of each hidden layer."""
 
+        dropout: float = Field(0.0, ge=0, lt=1)
+        """Probability of dropping a hidden value after each activation, in training only."""
+
         train_gain: bool = True
         """Train the gain of each class. If false, gains stay 1, and logits are cosines."""
 
@@ -66,7 +76,9 @@ class SelfClassifierHead(sslkit.Head):
             layers.append(nn.Linear(width, hidden))
             if options.batch_norm:
                 layers.append(nn.BatchNorm1d(hidden))
-            layers.append(ACTIVATIONS[options.activation]())
+            activation = ACTIVATIONS[options.activation]()
+            # One layer, so that the names of the weights do not depend on dropout.
+            layers.append(nn.Sequential(activation, nn.Dropout(options.dropout)) if options.dropout else activation)
             width = hidden
         self.mlp = nn.Sequential(*layers, nn.Linear(width, options.embedding_dim))
         for layer in self.mlp:

@@ -58,6 +58,22 @@ def test_gains_are_trained_only_with_train_gain(train_gain: bool) -> None:
     assert all(direction.grad is not None and direction.grad.abs().sum() > 0 for direction in head.directions)
 
 
+def test_dropout_drops_hidden_values_in_training_only() -> None:
+    plain, head = make_head(hidden_dims=(7, 7)), make_head(hidden_dims=(7, 7), dropout=0.5)
+    assert all(map(torch.equal, plain.state_dict().values(), head.state_dict().values()))
+    head.load_state_dict(plain.state_dict())
+    dropped = [layer[1] for layer in head.mlp if isinstance(layer, nn.Sequential)]
+    assert [type(layer) for layer in head.mlp][3::3] == [nn.Linear, nn.Linear]
+    assert [layer.p for layer in dropped] == [0.5, 0.5]
+    features = torch.randn(9, 6)
+    assert torch.equal(plain.eval()(features).embedding, head.eval()(features).embedding)
+    head.train()
+    assert not torch.equal(head(features).embedding, head(features).embedding)
+    assert not any(isinstance(layer, nn.Dropout) for layer in plain.modules())
+    with pytest.raises(ValueError, match="less than 1"):
+        make_head(dropout=1.0)
+
+
 def test_autocast_does_not_round_logits() -> None:
     head = make_head(hidden_dims=()).eval()
     embedding = functional.normalize(torch.randn(5, 4))

@@ -1,0 +1,1 @@
+"""Losses that discover classes in good features: SCAN, TEMI, SeCu and self-labelling."""

@@ -1,0 +1,73 @@
+"""Classifiers of a head that have the same number of classes are computed together, which is faster than one by one."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+import sslkit
+
+
+def check_context(name: str, context: sslkit.Context) -> None:
+    """Check that there are several views and classes. Facts that are not known yet are 0 or empty.
+
+    Args:
+        name: name of the loss, for messages.
+        context: context of the loss.
+
+    Raises:
+        sslkit.InputError: there is only one view of each image, or a classifier has fewer than two classes.
+    """
+    if context.view_count == 1:
+        raise sslkit.InputError(f"the {name} loss compares views and needs at least two views of each image")
+    if any(classes < 2 for classes in context.classifiers):
+        raise sslkit.InputError(f"the {name} loss needs classifiers of at least two classes")
+
+
+def same_size(sizes: Sequence[int]) -> list[list[int]]:
+    """Return the indices of the classifiers of each size.
+
+    Args:
+        sizes: number of classes of each classifier.
+    """
+    groups = defaultdict[int, list[int]](list)
+    for index, size in enumerate(sizes):
+        groups[size].append(index)
+    return list(groups.values())
+
+
+def stack(logits: Sequence[Sequence[Tensor]], indices: Sequence[int]) -> Tensor:
+    """Return ``[R, V, B, K]``: the logits of R classifiers of one size for V views.
+
+    Args:
+        logits: for each classifier, a tensor ``[B, K]`` for each view.
+        indices: the R classifiers.
+    """
+    return torch.stack([torch.stack(list(logits[index])) for index in indices])
+
+
+def select(tensor: Tensor, views: Sequence[int]) -> Tensor:
+    """Return the given views of a tensor ``[R, V, ...]``, without the device sync of an index tensor."""
+    by_view = tensor.unbind(1)
+    return torch.stack([by_view[view] for view in views], dim=1)
+
+
+def in_order(groups: Sequence[Sequence[int]], values: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return one value for each classifier, in the order of the head.
+
+    Args:
+        groups: indices of the classifiers of each group.
+        values: a tensor ``[R]`` for each group.
+    """
+    pairs = zip((index for group in groups for index in group), torch.cat(list(values)).unbind(), strict=True)
+    return tuple(value for _, value in sorted(pairs, key=lambda pair: pair[0]))
+
+
+def normalised_entropy(shares: Tensor) -> Tensor:
+    """Return the entropy of class shares ``[..., K]`` divided by ln K: 1 for equal shares, 0 for a single class."""
+    entropy: Tensor = torch.special.entr(shares).sum(-1)
+    return entropy / math.log(shares.shape[-1])

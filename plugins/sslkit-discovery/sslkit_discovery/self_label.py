@@ -1,0 +1,137 @@
+"""The self-labelling loss: confident predictions of a weak view are the labels of the strong views.
+
+Source: Van Gansbeke et al., "SCAN: Learning to Classify Images without Labels", ECCV 2020, arXiv 2005.12320,
+section 2.3, and the authors' published code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+import sslkit
+from sslkit_discovery.classifiers import check_context, in_order, same_size, stack
+
+SHARE_MOMENTUM = 0.99
+"""Momentum of the moving average of the class shares: about the last 100 batches with confident images."""
+
+
+class SelfLabel(sslkit.Loss):
+    """Cross-entropy between strong views and the pseudo-labels of confident images, with balanced classes.
+
+    The first view is the weak one. Its softmax of ``logits / temperature`` gives a pseudo-label where the largest
+    probability is at least ``threshold``; no gradient reaches it. All other views are strong. The loss of a classifier
+    is the mean of their cross-entropy with the pseudo-label within each class, averaged over the classes that have
+    confident images in the global batch. This is the weighted mean over confident images with the weights
+    ``1 / (number of confident images of the class)``. Without a confident image, the loss and its gradient are 0. The
+    total is the mean over classifiers; each classifier has its own pseudo-labels.
+
+    Self-labelling refines classes that are already good: use it in a run that continues another one, such as
+    ``sslkit train RECIPE --continue-from RUN``.
+
+    Deviations from the paper and the authors' code:
+
+    * several classifiers, several strong views, and the global batch of all processes;
+    * a batch without confident images has a loss of 0; the authors' code raises an error;
+    * ``temperature``: the paper has plain logits, those of sslkit's heads are cosines.
+
+    ``LossOutput.per_classifier`` counts each class without confident images as ``ln K``. A classifier that puts all
+    images into one class, or that is never confident, is then not selected by ``lowest-loss``.
+
+    Terms, each averaged over classifiers, 0 without confident images unless stated otherwise:
+
+    * ``confident``: fraction of the images of the global batch that have a pseudo-label;
+    * ``classes_present``: fraction of the classes that have confident images in the global batch;
+    * ``agreement``: fraction of the confident images whose strong views get the pseudo-label as their class, averaged
+      over views;
+    * ``smallest_class``: the smallest share of a class among confident images times K, where the shares are moving
+      averages over batches that start at 1 / K. A value that falls towards 0 means that a class vanishes.
+
+    Raises:
+        sslkit.InputError: there are fewer than two views, or a classifier has fewer than two classes.
+    """
+
+    api = 1
+    needs = frozenset({"logits"})
+    first_view_is_target = True
+
+    class Options(sslkit.Options):
+        threshold: float = Field(0.99, ge=0, lt=1)
+        """Smallest probability of a pseudo-label."""
+
+        temperature: float = Field(0.1, gt=0)
+        """Temperature of the softmax over classes: 0.1 for cosines, 1 for plain logits."""
+
+    @classmethod
+    def check_options(cls, folder: Path) -> Mapping[str, Any]:
+        # All images are confident, so that gradients reach all of them.
+        return {"threshold": 0.0}
+
+    def __init__(self, options: Options, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        check_context("self-label", context)
+        self.threshold = options.threshold
+        self.logit_temperature = options.temperature
+        self.world = context.world
+        self.groups = same_size(context.classifiers)
+        for group in self.groups:
+            classes = context.classifiers[group[0]]
+            self.register_buffer(self._name(classes), torch.full((len(group), classes), 1 / classes))
+
+    @staticmethod
+    def _name(classes: int) -> str:
+        """Return the name of the buffer ``[R, K]`` with the class shares of the R classifiers of K classes."""
+        return f"shares_{classes}"
+
+    def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
+        """Return the loss of this process's part of the batch; for shapes see ``sslkit.ViewOutputs``."""
+        parts = [self._classify(stack(views.student.logits, group)) for group in self.groups]
+        losses, scores, *terms = (in_order(self.groups, values) for values in zip(*parts, strict=True))
+        names = ("confident", "classes_present", "agreement", "smallest_class")
+        return sslkit.LossOutput(
+            total=torch.stack(losses).mean(),
+            terms={name: torch.stack(values).mean() for name, values in zip(names, terms, strict=True)},
+            per_classifier=scores,
+        )
+
+    def _classify(self, logits: Tensor) -> tuple[Tensor, ...]:
+        """Return ``[R]`` of loss, loss for the selection, and each term, from logits ``[R, V, B, K]``."""
+        classes = logits.shape[3]
+        log_p = (logits / self.logit_temperature).log_softmax(3)
+        weak, strong = log_p[:, 0].detach(), log_p[:, 1:]
+        highest, label = weak.max(2)
+        confident = highest.exp() >= self.threshold
+        # [R, B, K], 1 at the pseudo-label of confident images: a selection of rows would sync the device.
+        onehot = (label[:, :, None] == torch.arange(classes, device=label.device)) & confident[:, :, None]
+        chosen = onehot.to(log_p.dtype)
+        agree = ((strong.detach().argmax(3) == label[:, None]) & confident[:, None]).to(log_p.dtype).mean(1).sum(1)
+        sums = self.world.sum(torch.cat([chosen.sum(1), agree[:, None]], dim=1))
+        counts, agree = sums[:, :classes], sums[:, classes]
+        images = counts.sum(1)
+        present = (counts > 0).to(log_p.dtype).sum(1)
+
+        entropies = -(chosen[:, None] * strong).sum(3).mean(1)
+        weights = (chosen / counts.clamp_min(1)[:, None]).sum(2)
+        # sslkit averages over processes; the factor makes this a sum.
+        by_class = (weights * entropies).sum(1) * self.world.size
+        loss = by_class / present.clamp_min(1)
+        score = (by_class.detach() + (classes - present) * math.log(classes)) / classes
+        batch = logits.shape[2] * self.world.size
+        smallest = self._update_shares(counts, images).amin(1) * classes
+        return loss, score, images / batch, present / classes, agree / images.clamp_min(1), smallest
+
+    @torch.no_grad()
+    def _update_shares(self, counts: Tensor, images: Tensor) -> Tensor:
+        """Return the moving averages ``[R, K]`` of the class shares; in training, first include those of the batch."""
+        shares = self.get_buffer(self._name(counts.shape[1]))
+        if self.training:
+            batch = (counts / images.clamp_min(1)[:, None]).to(shares.dtype)
+            step = (1 - SHARE_MOMENTUM) * (images > 0).to(shares.dtype)[:, None]
+            shares += step * (batch - shares)
+        return shares.to(counts.dtype).clone()

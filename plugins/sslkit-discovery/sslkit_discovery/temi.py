@@ -1,0 +1,135 @@
+"""The TEMI loss: weighted pointwise mutual information between the class predictions of an image and its positive.
+
+Source: Adaloglou et al., "Exploring the Limits of Deep Image Clustering using Pretrained Models", BMVC 2023,
+arXiv 2303.17896, section 3, and the authors' published code.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+import sslkit
+from sslkit_discovery.classifiers import check_context, in_order, normalised_entropy, same_size, select, stack
+
+
+class Temi(sslkit.Loss):
+    """Pointwise mutual information (PMI) of the classes of two views, weighted by how likely both have the same class.
+
+    The student predicts ``p_i``, the softmax of ``logits / temperature`` of view i over the classes. The teacher
+    predicts ``q_j`` in the same way for each global view j; no gradient reaches ``q_j``. Without a teacher branch, the
+    student's own predictions are ``q_j``; each pair of global views is then used in both directions. For view i, a
+    global view j that is not i, and class shares ``m``:
+
+    * ``pmi = log(sum_classes (p_i * q_j)^beta / m)``, the PMI with an exponent; an exponent below 1 spreads
+      images over more classes;
+    * ``weight = sum_classes q_j * q_j'``, averaged over the unordered pairs of global views and over all classifiers:
+      the probability that both views have the same class. Pairs of different classes have a low weight;
+    * ``m`` is a moving average: in each step, ``m <- momentum * m + (1 - momentum) * mean(q)``, with the mean over the
+      global batch and the global views. It starts at 1 / K, and is updated before it is used.
+
+    The loss of a classifier is ``-weight * pmi``, averaged over images and ordered pairs. The total is the mean over
+    classifiers, as in the paper's "TEMI" with several heads that share the weight.
+
+    Deviations from the paper and the authors' code:
+
+    * the student replaces a missing teacher, so that the loss works with every method;
+    * the teacher's temperature is the student's. It is also 0.1 in the authors' settings;
+    * ``m`` is at least the smallest positive number of the precision: without images, ``m`` of a class decays to 0.
+
+    Terms: ``weight``, the mean weight; ``class_balance``, the entropy of ``m`` divided by ``ln K``, averaged over
+    classifiers.
+
+    Raises:
+        sslkit.InputError: there are fewer than two global views, or a classifier has fewer than two classes.
+    """
+
+    api = 1
+    needs = frozenset({"logits"})
+
+    class Options(sslkit.Options):
+        beta: float = Field(0.6, gt=0, le=1)
+        """Exponent of the joint probability; 1 is the plain PMI, smaller values spread images over more classes."""
+
+        momentum: float = Field(0.9, ge=0, lt=1)
+        """Momentum of the moving average of the class shares."""
+
+        temperature: float = Field(0.1, gt=0)
+        """Temperature of the softmax over classes: 0.1 for cosines, 1 for plain logits."""
+
+    def __init__(self, options: Options, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        check_context("temi", context)
+        if context.global_view_count == 1:
+            raise sslkit.InputError("the temi loss weights pairs of global views and needs at least two of each image")
+        self.beta = options.beta
+        self.momentum = options.momentum
+        self.logit_temperature = options.temperature
+        self.world = context.world
+        self.groups = same_size(context.classifiers)
+        for group in self.groups:
+            classes = context.classifiers[group[0]]
+            self.register_buffer(self._name(classes), torch.full((len(group), classes), 1 / classes))
+
+    @staticmethod
+    def _name(classes: int) -> str:
+        """Return the name of the buffer ``[R, K]`` with the class shares of the R classifiers of K classes."""
+        return f"shares_{classes}"
+
+    def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
+        """Return the loss of this process's part of the batch; for shapes see ``sslkit.ViewOutputs``."""
+        students = [self._log_probabilities(views.student.logits, group) for group in self.groups]
+        if "teacher" in views.branches:
+            targets = [self._log_probabilities(views.teacher.logits, group).detach() for group in self.groups]
+        else:
+            targets = [log_p[:, : views.global_views].detach() for log_p in students]
+        all_shares = self._update_shares(targets)
+
+        # A sum over classifiers of all sizes: one weight for each image.
+        pairs = [(i, j) for j in range(views.global_views) for i in range(j)]
+        firsts, seconds = zip(*pairs, strict=True)
+        weights = [(select(log_q, firsts) + select(log_q, seconds)).exp().sum(3).mean(1).sum(0) for log_q in targets]
+        weight = torch.stack(weights).sum(0) / len(views.student.logits)
+
+        losses = [
+            self._loss(log_p, log_q, shares, weight)
+            for log_p, log_q, shares in zip(students, targets, all_shares, strict=True)
+        ]
+        per_classifier = torch.stack(in_order(self.groups, losses))
+        balance = torch.cat([normalised_entropy(shares) for shares in all_shares])
+        return sslkit.LossOutput(
+            total=per_classifier.mean(),
+            terms={"weight": weight.mean(), "class_balance": balance.mean()},
+            per_classifier=tuple(per_classifier.detach()),
+        )
+
+    def _log_probabilities(self, logits: tuple[tuple[Tensor, ...], ...], group: list[int]) -> Tensor:
+        return (stack(logits, group) / self.logit_temperature).log_softmax(3)
+
+    @torch.no_grad()
+    def _update_shares(self, targets: list[Tensor]) -> list[Tensor]:
+        """Return the class shares ``[R, K]`` of each group; in training, first move them towards those of the batch."""
+        buffers = [self.get_buffer(self._name(log_q.shape[3])) for log_q in targets]
+        if self.training:
+            means = [log_q.exp().mean((1, 2)) for log_q in targets]
+            joined = self.world.sum(torch.cat([mean.flatten() for mean in means])) / self.world.size
+            for buffer, mean in zip(buffers, joined.split([mean.numel() for mean in means]), strict=True):
+                buffer.lerp_(mean.view_as(buffer).to(buffer.dtype), 1 - self.momentum)
+        return [buffer.to(log_q.dtype).clone() for buffer, log_q in zip(buffers, targets, strict=True)]
+
+    def _loss(self, log_p: Tensor, log_q: Tensor, shares: Tensor, weight: Tensor) -> Tensor:
+        """Return the loss ``[R]`` of R classifiers of one size.
+
+        Args:
+            log_p: logarithms ``[R, V, B, K]`` of the student's predictions.
+            log_q: logarithms ``[R, G, B, K]`` of the targets of the G global views.
+            shares: class shares ``[R, K]``.
+            weight: weight ``[B]`` of each image.
+        """
+        pairs = [(i, j) for j in range(log_q.shape[1]) for i in range(log_p.shape[1]) if i != j]
+        students, targets = zip(*pairs, strict=True)
+        log_shares = shares.clamp_min(torch.finfo(shares.dtype).tiny).log()[:, None, None]
+        joint = self.beta * (select(log_p, students) + select(log_q, targets))
+        pmi = (joint - log_shares).logsumexp(3)
+        return -(weight * pmi).mean((1, 2))

@@ -1,0 +1,33 @@
+"""Conformance tests of the plugin's losses."""
+
+from __future__ import annotations
+
+from sslkit.testing import LossTests
+from sslkit_discovery.scan import Scan
+from sslkit_discovery.secu import SeCu
+from sslkit_discovery.self_label import SelfLabel
+from sslkit_discovery.temi import Temi
+
+
+class TestScan(LossTests):
+    component = Scan
+    invariances = frozenset({"images", "global views", "classes", "rotation"})
+
+
+class TestTemi(LossTests):
+    component = Temi
+    test_import_is_fast_and_has_no_side_effects = None  # tested above
+    invariances = frozenset({"images", "global views", "classes", "rotation"})
+
+
+class TestSeCu(LossTests):
+    component = SeCu
+    test_import_is_fast_and_has_no_side_effects = None  # tested above
+    invariances = frozenset({"images", "global views", "classes", "rotation"})
+
+
+class TestSelfLabel(LossTests):
+    component = SelfLabel
+    test_import_is_fast_and_has_no_side_effects = None  # tested above
+    options = {"threshold": 0.0}
+    invariances = frozenset({"images", "classes", "rotation"})
