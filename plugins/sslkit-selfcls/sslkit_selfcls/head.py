@@ -22,19 +22,13 @@ Classes = Annotated[int, Field(ge=2, le=10_000_000)]
 class SelfClassifierHead(sslkit.Head):
     """MLP head that maps features ``[B, D]`` to unit embeddings ``[B, E]`` and logits ``[B, K]`` of each classifier.
 
-    <<<<<<< HEAD
-        A hidden layer consists of a linear layer, BatchNorm and an activation. A last linear layer computes the embedding.
-        Classifiers have no bias. The logit of class k is ``gain_k * direction_k . embedding / |direction_k|`` (weight
-        normalisation, Salimans and Kingma 2016). With the initial gain of 1, it is a cosine. Under autocast, embeddings are
-        normalised and classified in the precision of the parameters, because small temperatures amplify rounding errors.
-    =======
-        Each hidden layer is linear, BatchNorm, activation and dropout; a last linear layer gives the embedding. A
-        classifier has no bias: the logit of class k is ``gain_k * direction_k . embedding / |direction_k|``, a cosine for
-        the initial gain of 1 (weight normalisation, Salimans and Kingma 2016). Under autocast, embeddings are still
-        normalised and classified in the parameters' precision, because small temperatures amplify rounding.
-    >>>>>>> 5e46aa8 (Plugin sslkit-discovery: losses scan, temi, secu and self-label; dropout in selfcls-mlp)
+    A hidden layer consists of a linear layer, BatchNorm, an activation and dropout. A last linear layer computes the
+    embedding. Classifiers have no bias. The logit of class k is ``gain_k * direction_k . embedding / |direction_k|``
+    (weight normalisation, Salimans and Kingma 2016). With the initial gain of 1, it is a cosine. Under autocast,
+    embeddings are normalised and classified in the precision of the parameters, because small temperatures amplify
+    rounding errors.
 
-        Source: arXiv 2103.10994; initialisation and gains follow the authors' published model.
+    Source: arXiv 2103.10994; initialisation and gains follow the authors' published model.
     """
 
     api = 1
