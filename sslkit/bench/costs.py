@@ -7,7 +7,7 @@ from statistics import median
 from sslkit.bench.stages import STAGES
 
 END_TO_END = "end_to_end"
-"""Name of complete training, used like the name of a stage."""
+"""Key of the measured times of complete training steps, next to the names of the stages."""
 
 ADVICE = {
     "model": "the backbone itself: take a smaller one, smaller or fewer views, or train.compile = true",

@@ -71,5 +71,10 @@ class StageRunner:
 
     def synchronize(self) -> None:
         """Wait until the device has finished all operations."""
-        if self.device.type != "cpu":
-            torch.get_device_module(self.device).synchronize()
+        synchronize(self.device)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has finished all operations."""
+    if device.type != "cpu":
+        torch.get_device_module(device).synchronize()

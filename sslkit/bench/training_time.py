@@ -10,7 +10,8 @@ from statistics import median
 import torch
 
 from sslkit.assembly.assemble import Assembly
-from sslkit.bench.bench import MANY_EPOCHS, MeasurementComplete, train_until_complete, without_end
+from sslkit.bench.bench import MANY_EPOCHS, WARM_UP_STEPS, MeasurementComplete, train_until_complete, without_end
+from sslkit.bench.stages import synchronize
 from sslkit.contracts.duration import count_whole_epochs
 from sslkit.device.hardware import Hardware
 from sslkit.recipe.recipe import Recipe
@@ -20,9 +21,6 @@ from sslkit.training.monitor.classifier_selection import ClassifierSelection
 from sslkit.training.monitor.epoch_metrics import EpochMetrics
 from sslkit.training.monitor.validation import ValidationMonitor
 from sslkit.training.preparation import prepare
-
-WARM_UP_STEPS = 3
-"""Number of steps before the measurement."""
 
 WINDOWS = 7
 """Number of measurement windows; the time of a step is the median over windows."""
@@ -124,7 +122,7 @@ class _StepTimes(Reporter):
         self.steps += 1
         if self.steps < 0:
             return
-        _synchronize(self.device)
+        synchronize(self.device)
         now = time.perf_counter()
         if self.steps and now - self.started >= WINDOW_SECONDS:
             self.windows.append((now - self.started) / self.steps)
@@ -144,13 +142,8 @@ def _measure_metrics(assembly: Assembly, hardware: Hardware) -> tuple[float, flo
     def seconds(measure: Callable[[int | None], object]) -> float:
         started = time.perf_counter()
         measure(classifier)
-        _synchronize(torch.device(hardware.device))
+        synchronize(torch.device(hardware.device))
         return time.perf_counter() - started
 
     after_epoch = seconds(metrics.collapse_metrics.measure) if metrics.detects_collapse else 0.0
     return after_epoch, seconds(metrics.monitor.measure) if metrics.monitor.every else 0.0
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.get_device_module(device).synchronize()

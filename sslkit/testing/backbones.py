@@ -12,7 +12,7 @@ from sslkit.assembly.counterparts import feature_difference
 from sslkit.contracts.backbone import Backbone, Counterpart
 from sslkit.testing.base import ComponentTests, no_global_randomness, require
 from sslkit.testing.fake_device import fake_device
-from sslkit.testing.graphs import own_gradients, require_no_kept_graph
+from sslkit.testing.graphs import own_gradients, require_every_image, require_no_kept_graph
 
 
 class BackboneTests(ComponentTests):
@@ -75,8 +75,7 @@ class BackboneTests(ComponentTests):
     def test_gradients_reach_every_image(self) -> None:
         images = self.images().requires_grad_()
         reached = own_gradients(self.build().train()(images), images)
-        missing = ", ".join(str(image) for image, has_gradient in enumerate(reached) if not has_gradient)
-        require(not any(reached) or not missing, f"no gradient of their features reaches the images {missing}")
+        require_every_image(reached, "no gradient of their features reaches the images")
 
     def test_no_graph_is_kept_after_a_step(self) -> None:
         backbone = self.build().train()

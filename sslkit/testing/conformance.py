@@ -6,11 +6,11 @@ import inspect
 import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
+from unittest.mock import patch
 
 from pydantic import ValidationError
 
@@ -108,7 +108,7 @@ def check_component(entry: Entry) -> list[ConformanceResult]:
         return [ConformanceResult(IMPORT_TEST, "failed", str(error))]
     first = ConformanceResult(IMPORT_TEST, "passed")
     declared: Mapping[str, Any] | None = None
-    with TemporaryDirectory() as folder, _private_cache(Path(folder) / "cache"):
+    with TemporaryDirectory() as folder, patch.dict(os.environ, {CACHE_VARIABLE: f"{folder}/cache"}):
         try:
             (own := Path(folder) / "own").mkdir()
             declared = component.check_options(own)
@@ -159,19 +159,6 @@ def kit_for(kind: str, component: type[Component], options: Mapping[str, Any]) -
     kit = KITS[kind]
     own = {"component": component, "options": options, "__module__": __name__, "__doc__": inspect.getdoc(kit)}
     return type(f"{component.__name__}Tests", (kit,), own)
-
-
-@contextmanager
-def _private_cache(folder: Path) -> Iterator[None]:
-    """Make sslkit use ``folder`` as its cache inside the ``with`` block."""
-    before = os.environ.get(CACHE_VARIABLE)
-    os.environ[CACHE_VARIABLE] = str(folder)
-    try:
-        yield
-    finally:
-        del os.environ[CACHE_VARIABLE]
-        if before is not None:
-            os.environ[CACHE_VARIABLE] = before
 
 
 def _words(name: str) -> str:

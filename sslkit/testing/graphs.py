@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -56,6 +56,19 @@ def require_no_kept_graph(subject: str, step: Callable[[Callable[[Tensor], Tenso
         del token
         gc.collect()
         require(alive() is None, advice)
+
+
+def require_every_image(reached: Sequence[bool], message: str) -> None:
+    """Raise ``AssertionError`` with ``message`` and the indices of images that no gradient reaches.
+
+    If no gradient reaches any image, a different test reports this.
+
+    Args:
+        reached: whether a gradient reaches each image.
+        message: start of the error message.
+    """
+    missing = ", ".join(str(image) for image, has_gradient in enumerate(reached) if not has_gradient)
+    require(not any(reached) or not missing, f"{message} {missing}")
 
 
 def own_gradients(outputs: Tensor, inputs: Tensor) -> list[bool]:

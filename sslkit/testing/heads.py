@@ -11,7 +11,7 @@ from torch import Tensor
 from sslkit.contracts.head import Head, HeadOutput
 from sslkit.testing.base import ComponentTests, no_global_randomness, require
 from sslkit.testing.fake_device import fake_device
-from sslkit.testing.graphs import own_gradients, require_no_kept_graph
+from sslkit.testing.graphs import own_gradients, require_every_image, require_no_kept_graph
 
 
 class HeadTests(ComponentTests):
@@ -90,8 +90,7 @@ class HeadTests(ComponentTests):
     def test_gradients_reach_every_image(self) -> None:
         features = self.features().requires_grad_()
         reached = own_gradients(self.build()(features).embedding, features)
-        missing = ", ".join(str(image) for image, has_gradient in enumerate(reached) if not has_gradient)
-        require(not any(reached) or not missing, f"no gradient of their embedding reaches the images {missing}")
+        require_every_image(reached, "no gradient of their embedding reaches the images")
 
     def test_input_features_are_not_modified(self) -> None:
         """Other heads also read these features."""

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from sslkit.contracts.context import World
-from sslkit.contracts.loss import BranchOutputs, Loss, LossOutput, ViewOutputs
+from sslkit.contracts.loss import Loss, LossOutput, ViewOutputs
 from sslkit.contracts.needs import KNOWN_NEEDS
 from sslkit.errors import SslkitError
 from sslkit.testing.base import no_global_randomness, require, works_or_refuses
 from sslkit.testing.fake_device import fake_device
-from sslkit.testing.graphs import require_no_kept_graph
+from sslkit.testing.graphs import require_every_image, require_no_kept_graph
 from sslkit.testing.loss_inputs import LossInputs, map_tensors, named_tensors
 from sslkit.testing.random_branch import (
     RandomBranch,
@@ -123,8 +123,7 @@ class LossTests(LossInputs):
                 if leaf.grad is not None:
                     reached[view] |= leaf.grad.any(1)
         for view, images in enumerate(reached.tolist()):
-            missing = ", ".join(str(image) for image, has_gradient in enumerate(images) if not has_gradient)
-            require(not any(images) or not missing, f"no gradient reaches view {view} of the images {missing}")
+            require_every_image(images, f"no gradient reaches view {view} of the images")
 
     def test_works_with_any_number_of_views(self) -> None:
         _, expected = self._total_and_last_gradient()
@@ -206,15 +205,11 @@ class LossTests(LossInputs):
         with fake_device(loss) as (device, (moved,)):
             prototypes = [device.tensor(matrix) for matrix in random_branches["student"].prototypes]
 
-            def to_device(branch: BranchOutputs) -> BranchOutputs:
-                return BranchOutputs(
-                    tuple(map(device.tensor, branch.features)),
-                    tuple(map(device.tensor, branch.embeddings)),
-                    tuple(tuple(map(device.tensor, views)) for views in branch.logits),
-                    lambda embedding: tuple(embedding @ matrix.T for matrix in prototypes),
-                )
+            def classify(embedding: Tensor) -> tuple[Tensor, ...]:
+                return tuple(embedding @ matrix.T for matrix in prototypes)
 
-            branches = {name: to_device(branch) for name, branch in outputs.branches.items()}
+            moved_branches = map_tensors(outputs, device.tensor).branches
+            branches = {name: replace(branch, classify=classify) for name, branch in moved_branches.items()}
             index = device.tensor(outputs.index)
             for step in range(3):
                 total = moved(ViewOutputs(branches, outputs.global_views, index, step)).total

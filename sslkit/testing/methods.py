@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sslkit.contracts.method import Batch, Method, MethodOutput, Parts, WeightedLoss
 from sslkit.testing.base import ComponentTests, no_global_randomness, require, works_or_refuses
 from sslkit.testing.fake_device import fake_device
-from sslkit.testing.graphs import require_no_kept_graph
+from sslkit.testing.graphs import require_every_image, require_no_kept_graph
 from sslkit.testing.method_parts import RecordingLoss, SmallBackbone, SmallHead
 
 
@@ -95,9 +95,7 @@ class MethodTests(ComponentTests):
         method(replace(batch, views=views)).loss.backward()
         for group, own in enumerate(views):
             for view, images in enumerate([] if own.grad is None else own.grad.flatten(2).any(2).tolist()):
-                missing = ", ".join(str(image) for image, has_gradient in enumerate(images) if not has_gradient)
-                message = f"no gradient reaches view {view} of group {group} of the images {missing}"
-                require(not any(images) or not missing, message)
+                require_every_image(images, f"no gradient reaches view {view} of group {group} of the images")
 
     def test_works_with_any_number_of_views(self) -> None:
         for global_views, local_views in ((2, ()), (3, ()), (2, (4,)), (1, (1, 2))):

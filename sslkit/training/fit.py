@@ -23,7 +23,7 @@ from sslkit.training.callback import RunCallback
 from sslkit.training.checkpoint.checkpoint_files import AtomicCheckpointIO
 from sslkit.training.distributed import slurm
 from sslkit.training.distributed.processes import Processes
-from sslkit.training.distributed.signals import StopSignal
+from sslkit.training.distributed.signals import StopSignal, restored_handlers, stop_signals
 from sslkit.training.events import Reporter, TrainingEnded
 from sslkit.training.file_errors import file_error_message
 from sslkit.training.learner import Learner
@@ -54,7 +54,7 @@ def fit(
     trainer = _trainer(assembly, hardware, processes, callback, run)
     try:
         _record_third_party_callbacks(trainer, callback, run, reporter)
-        with stop_signal.restore_handlers(), quiet_lightning():
+        with restored_handlers((*stop_signals(), slurm.TIMEOUT_SIGNAL)), quiet_lightning():
             trainer.fit(learner, assembly.loader, ckpt_path=checkpoint, weights_only=True)
         step = int(trainer.global_step)
         finished = step >= assembly.position.steps

@@ -28,7 +28,7 @@ class CheckpointPolicy:
 
     Attributes:
         epoch_loss: mean loss of the last complete epoch.
-        best_loss: ``epoch_loss`` of the best checkpoint, which is the lowest.
+        best_loss: lowest ``epoch_loss`` of all checkpoints.
         best_step: step of the best checkpoint; 0 before the first checkpoint.
     """
 

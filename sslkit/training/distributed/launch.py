@@ -8,10 +8,8 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from multiprocessing import Pipe, connection, current_process, set_forkserver_preload
 from pathlib import Path
 from types import FrameType
@@ -26,7 +24,7 @@ from sslkit.errors import InputError, TrainingError
 from sslkit.recipe.recipe import Recipe
 from sslkit.training.distributed.environment import cluster_environment, devices_per_node, is_main_process
 from sslkit.training.distributed.processes import detect_lost_process
-from sslkit.training.distributed.signals import stop_signals
+from sslkit.training.distributed.signals import restored_handlers, stop_signals
 from sslkit.training.distributed.worker import Failed, Succeeded, Task, not_importable_error, run_worker
 from sslkit.training.events import Event, Reporter
 
@@ -104,7 +102,7 @@ class _Launch:
         # The fork server imports all modules once, then forks. Hide torch's warnings about the fork.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         set_forkserver_preload(["sslkit.training.train"])
-        with _handle_signals(signal.SIG_IGN, [signal.SIGINT]):
+        with restored_handlers([signal.SIGINT], signal.SIG_IGN):
             self.processes: list[Any] = start_processes(
                 run_worker,
                 (find_free_network_port(), task, senders),
@@ -123,7 +121,7 @@ class _Launch:
         """
         killed: set[int] = set()
         try:
-            with _handle_signals(self._stop, stop_signals()):
+            with restored_handlers(stop_signals(), self._stop):
                 self._receive_until_all_end()
         finally:
             for rank, process in enumerate(self.processes):
@@ -208,17 +206,3 @@ class _Launch:
             )
         failures = [outcome for outcome in self.outcomes.values() if isinstance(outcome, Failed)]
         return min(failures, key=lambda failure: failure.time).error if failures else None
-
-
-@contextmanager
-def _handle_signals(handler: Any, numbers: Iterable[signal.Signals]) -> Iterator[None]:
-    """Handle signals with ``handler`` inside the ``with`` block; do nothing outside the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = {number: signal.signal(number, handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, previous_handler in previous.items():
-            signal.signal(number, previous_handler)

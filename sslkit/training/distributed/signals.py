@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from sslkit.training.distributed import slurm
 
@@ -18,6 +19,28 @@ def stop_signals() -> tuple[signal.Signals, ...]:
     """Return the signals that stop training in this process."""
     sighup_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return (signal.SIGINT, signal.SIGTERM, *([] if sighup_ignored else [signal.SIGHUP]))
+
+
+@contextmanager
+def restored_handlers(numbers: Iterable[signal.Signals], handler: Any = None) -> Iterator[None]:
+    """Restore the previous signal handlers after the ``with`` block; do nothing outside the main thread.
+
+    Args:
+        numbers: the signals.
+        handler: handler of the signals inside the block; None keeps the previous handlers.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = {number: signal.getsignal(number) for number in numbers}
+    try:
+        if handler is not None:
+            for number in previous:
+                signal.signal(number, handler)
+        yield
+    finally:
+        for number, previous_handler in previous.items():
+            signal.signal(number, previous_handler)
 
 
 class StopSignal:
@@ -43,16 +66,3 @@ class StopSignal:
         if threading.current_thread() is threading.main_thread():
             for number in (*stop_signals(), *([slurm.TIMEOUT_SIGNAL] if slurm.job_id() else [])):
                 signal.signal(number, self._receive)
-
-    @contextmanager
-    def restore_handlers(self) -> Iterator[None]:
-        """Restore the previous signal handlers after the ``with`` block; do nothing outside the main thread."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        previous = {number: signal.getsignal(number) for number in (*stop_signals(), slurm.TIMEOUT_SIGNAL)}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
