@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sslkit.contracts.context import World
-from sslkit.contracts.loss import Loss, LossOutput, ViewOutputs
+from sslkit.contracts.loss import BranchOutputs, Loss, LossOutput, ViewOutputs
 from sslkit.contracts.needs import KNOWN_NEEDS
 from sslkit.errors import SslkitError
 from sslkit.testing.base import no_global_randomness, require, works_or_refuses
