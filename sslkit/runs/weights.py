@@ -43,7 +43,8 @@ def load_weights(module: nn.Module, path: Path) -> None:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         module.load_state_dict(state)
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise RunError(f"the weights {path} cannot be used: {str(error).splitlines()[0]}") from error
+        reason = " ".join(line.strip() for line in str(error).splitlines()[:2])  # the second names the tensor
+        raise RunError(f"the weights {path} cannot be used: {reason}") from error
 
 
 def count_values(path: Path) -> int:
