@@ -1,1 +1,1 @@
-"""Features of images: extract them with a frozen backbone, cache them, and find neighbours among them."""
+"""Features of images: extract them with a frozen backbone, cache them, find neighbours and clusters among them."""

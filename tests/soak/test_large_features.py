@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from sslkit.evaluation.kmeans import fit_centres, nearest_centre
 from sslkit.evaluation.knn_classifier import knn_accuracy
+from sslkit.features.kmeans import fit_centres, nearest_centre
 
 IMAGES, WIDTH, CLASSES = 200_000, 256, 50
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")

@@ -19,8 +19,8 @@ from sslkit.contracts.evaluator import Evaluation, Evaluator, Subject
 from sslkit.errors import DataError
 from sslkit.evaluation.class_groups import group_by_name, name_indices, predict_group
 from sslkit.evaluation.clustering_metrics import PROTOCOL, assignment_entropy, classes_used, cluster_scores
-from sslkit.evaluation.kmeans import fit_centres, nearest_centre
 from sslkit.evaluation.labels import count_classes, require_labels
+from sslkit.features.kmeans import fit_centres, nearest_centre
 
 FIT_BYTES = 1 << 30
 """Largest size in bytes of the vectors that k-means is fitted on, if that allows one vector for each class."""

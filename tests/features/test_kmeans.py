@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sslkit.evaluation.kmeans import fit_centres, nearest_centre
+from sslkit.features.kmeans import fit_centres, nearest_centre
 
 
 def blobs(count: int = 200, groups: int = 4, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,284 @@
+"""Number of classes: cluster features into different numbers of clusters, and score each number without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sslkit.errors import InputError
+from sslkit.features.kmeans import fit_centres, nearest_centre
+from sslkit.features.neighbours import check_features, unit_rows
+
+MIN_IMAGES = 20
+"""Smallest number of images for a proposal."""
+
+IMAGES_PER_CLASS = 20
+"""Images per class of the largest default candidate."""
+
+MAX_CLASSES = 100
+"""Largest default candidate."""
+
+COMPONENTS = 32
+"""Principal components in which clusters are compared. Distances in more dimensions all become similar."""
+
+SEEDS = 4
+"""Clusterings of all images for each candidate."""
+
+HALVINGS = 3
+"""Random divisions of the images into two halves for each candidate."""
+
+SILHOUETTE_IMAGES = 2000
+"""Largest number of images whose silhouettes are averaged; the computation is quadratic."""
+
+PLAUSIBLE = 0.1
+"""Candidates up to this much below the best combined score are plausible."""
+
+CODING_ERROR = 0.1
+"""Squared coding error as a share of the variance of the features."""
+
+SCORES = ("silhouette", "davies_bouldin", "coding_length", "seed_stability", "half_stability")
+"""Scores in the combined score."""
+
+LOWER_IS_BETTER = frozenset({"davies_bouldin", "coding_length"})
+
+
+@dataclass(frozen=True)
+class CandidateScores:
+    """Label-free scores of one number of classes.
+
+    Attributes:
+        classes: number of clusters K.
+        silhouette: mean silhouette in [-1, 1] (Rousseeuw, 1987).
+        davies_bouldin: Davies-Bouldin index, at least 0; lower is better (Davies & Bouldin, 1979).
+        coding_length: bits per image to encode the features and their clusters; lower is better (Ma et al., TPAMI 2007,
+            equation 5).
+        seed_stability: mean adjusted Rand index of clusterings with different seeds.
+        half_stability: mean adjusted Rand index of one half's clusters and those that the other half's centres predict.
+        prediction_strength: share of pairs of images in the worst cluster that the other half's centres keep together,
+            in [0, 1] (Tibshirani & Walther, 2005). Not part of ``combined``, because it falls with every larger K.
+        smallest_share: share of the images in the smallest cluster, in [0, 1].
+        combined: mean of the first five scores, each scaled to 0 for the worst and 1 for the best candidate.
+    """
+
+    classes: int
+    silhouette: float
+    davies_bouldin: float
+    coding_length: float
+    seed_stability: float
+    half_stability: float
+    prediction_strength: float
+    smallest_share: float
+    combined: float
+
+
+@dataclass(frozen=True)
+class ClassCountProposal:
+    """Proposed number of classes.
+
+    Attributes:
+        classes: the candidate with the highest combined score.
+        low: smallest plausible candidate.
+        high: largest plausible candidate.
+        clear: True if the scores agree well enough that the number is more than a guess.
+        reasons: sentences that explain the proposal and its limits.
+        candidates: the scores of each candidate, in rising order.
+        images: number of images used.
+        seed: seed of the sample and of the clusterings.
+    """
+
+    classes: int
+    low: int
+    high: int
+    clear: bool
+    reasons: tuple[str, ...]
+    candidates: tuple[CandidateScores, ...]
+    images: int
+    seed: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the proposal as values that JSON can store."""
+        values = asdict(self)
+        return values | {"reasons": list(values["reasons"]), "candidates": list(values["candidates"])}
+
+
+def default_candidates(images: int) -> list[int]:
+    """Return the numbers 2 to 12, then steps of about 15 %, up to ``images / 20`` and at most 100."""
+    largest = max(2, min(MAX_CLASSES, images // IMAGES_PER_CLASS))
+    candidates = list(range(2, min(12, largest) + 1))
+    while candidates[-1] < largest:
+        candidates.append(min(largest, round(candidates[-1] * 1.15)))
+    return candidates
+
+
+def propose_class_count(
+    features: Tensor, *, candidates: Sequence[int] | None = None, seed: int = 0, max_images: int = 5000
+) -> ClassCountProposal:
+    """Return the number of classes into which k-means divides the features best, judged without labels.
+
+    The features are divided by their lengths, centred and reduced to ``COMPONENTS`` principal components. For each
+    candidate, k-means runs with several seeds and on random halves of the images. The rule: scale each of the five
+    scores (see ``CandidateScores``) to 0 for the worst and 1 for the best candidate, and average them. The candidate
+    with the highest average is proposed; of equal candidates, the smallest. Those within ``PLAUSIBLE`` of it are
+    plausible.
+
+    Args:
+        features: ``[N, D]``, of training images.
+        candidates: numbers of classes to compare, each at least 2; None for ``default_candidates``.
+        seed: seed of the sample, of the halves and of k-means.
+        max_images: largest number of images to use, a random sample.
+
+    Raises:
+        InputError: too few images, features that are not finite or all equal, or invalid candidates.
+    """
+    features = check_features(features.cpu(), MIN_IMAGES)
+    if max_images < MIN_IMAGES:
+        raise InputError(f"max_images must be at least {MIN_IMAGES}, not {max_images}")
+    generator = torch.Generator().manual_seed(seed)
+    if len(features) > max_images:
+        features = features[torch.randperm(len(features), generator=generator)[:max_images].sort().values]
+    points = _principal_components(features)
+    numbers = sorted(set(default_candidates(len(points)) if candidates is None else candidates))
+    different = len(torch.unique(points, dim=0))
+    limit = min(different, len(points) // 4)
+    if not numbers or numbers[0] < 2 or numbers[-1] > limit:
+        raise InputError(
+            f"candidates must be in 2 to {limit}, for {len(points)} images of which {different} have different "
+            f"features, not {numbers}"
+        )
+    halves = [torch.randperm(len(points), generator=generator).tensor_split(2) for _ in range(HALVINGS)]
+    sampled = torch.randperm(len(points), generator=generator)[:SILHOUETTE_IMAGES]
+    rows = [_candidate(points, number, halves, sampled, seed) for number in numbers]
+    scaled = np.mean([_scaled([row[name] for row in rows], name in LOWER_IS_BETTER) for name in SCORES], axis=0)
+    scores = tuple(
+        CandidateScores(number, **row, combined=float(combined))
+        for number, row, combined in zip(numbers, rows, scaled, strict=True)
+    )
+    best = max(scores, key=lambda score: (score.combined, -score.classes))
+    plausible = [score.classes for score in scores if score.combined >= best.combined - PLAUSIBLE]
+    clear, reasons = _reasons(best, scores, plausible)
+    return ClassCountProposal(
+        best.classes, plausible[0], plausible[-1], clear, tuple(reasons), scores, len(points), seed
+    )
+
+
+def _principal_components(features: Tensor) -> Tensor:
+    """Return unit features in their first principal components, ``[N, d]`` float32."""
+    unit = unit_rows(features).double()
+    centred = unit - unit.mean(dim=0)
+    if centred.abs().max() < 1e-6:
+        raise InputError("all images have the same features: a number of classes cannot be proposed")
+    values, vectors = torch.linalg.eigh(centred.T @ centred)
+    kept = min(COMPONENTS, int((values > values[-1] * 1e-10).sum()))
+    vectors = vectors[:, -kept:].flip(1)
+    # The sign of an eigenvector is arbitrary. k-means++ does not depend on it, but its rounding does.
+    signs = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True)).sign()
+    points: Tensor = (centred @ (vectors * signs)).float()
+    return points
+
+
+def _candidate(
+    points: Tensor, number: int, halves: Sequence[Sequence[Tensor]], sampled: Tensor, seed: int
+) -> dict[str, float]:
+    """Return the scores of one number of clusters, without ``combined``."""
+    from sklearn.metrics import adjusted_rand_score, davies_bouldin_score, silhouette_score
+
+    fits = [fit_centres(points, number, seed + repeat, restarts=2) for repeat in range(SEEDS)]
+    assigned = [nearest_centre(points, centres) for centres in fits]
+    inertias = [float((points - centres[index]).square().sum()) for centres, index in zip(fits, assigned, strict=True)]
+    best = assigned[int(np.argmin(inertias))]
+    pairs = [(left, right) for right in range(SEEDS) for left in range(right)]
+    agreement, strength = [], []
+    for first, second in halves:
+        centres = [fit_centres(points[part], number, seed, restarts=3) for part in (first, second)]
+        for part, own, other in ((first, *centres), (second, *centres[::-1])):
+            clusters, predicted = nearest_centre(points[part], own), nearest_centre(points[part], other)
+            agreement.append(adjusted_rand_score(clusters.numpy(), predicted.numpy()))
+            strength.append(_kept_together(clusters, predicted, number))
+    data, labels = points.numpy(), best.numpy()
+    part = sampled if len(best[sampled].unique()) > 1 else torch.arange(len(points))
+    return {
+        "silhouette": float(silhouette_score(data[part.numpy()], labels[part.numpy()])),
+        "davies_bouldin": float(davies_bouldin_score(data, labels)),
+        "coding_length": _coding_length(points, best),
+        "seed_stability": float(np.mean([adjusted_rand_score(assigned[i], assigned[j]) for i, j in pairs])),
+        "half_stability": float(np.mean(agreement)),
+        "prediction_strength": float(np.mean(strength)),
+        "smallest_share": int(torch.bincount(best, minlength=number).min()) / len(best),
+    }
+
+
+def _kept_together(clusters: Tensor, predicted: Tensor, number: int) -> float:
+    """Return, for the worst cluster, the share of its pairs of images that are in one predicted cluster."""
+    table = torch.bincount(clusters * number + predicted, minlength=number * number).view(number, number).double()
+    size = table.sum(dim=1)
+    together = (table * (table - 1)).sum(dim=1)
+    return float(torch.where(size > 1, together / (size * (size - 1)).clamp_min(1), 1.0).min())
+
+
+def _coding_length(points: Tensor, assigned: Tensor) -> float:
+    """Return the bits per image that encode the points of each cluster as a Gaussian, and the cluster of each point."""
+    count, dimensions = points.shape
+    error = CODING_ERROR * float(points.double().square().sum()) / count
+    total = 0.0
+    for cluster in assigned.unique():
+        group = points[assigned == cluster].double()
+        mean = group.mean(dim=0)
+        values = torch.linalg.eigvalsh((group - mean).T @ (group - mean)).clamp_min(0)
+        size = len(group)
+        total += float((1 + values * dimensions / (error * size)).log2().sum()) * (size + dimensions) / 2
+        total += dimensions / 2 * float((1 + mean.square().sum() / error).log2())
+        total -= size * float(np.log2(size / count))
+    return total / count
+
+
+def _scaled(values: Sequence[float], lower_is_better: bool) -> NDArray[np.float64]:
+    """Return scores scaled to 0 for the worst and 1 for the best; zeros if all are equal."""
+    scores = -np.array(values) if lower_is_better else np.array(values)
+    spread = scores.max() - scores.min()
+    # Rounding differences of equal scores must not decide.
+    return (scores - scores.min()) / spread if spread > 1e-6 else np.zeros(len(values))
+
+
+def _reasons(
+    best: CandidateScores, scores: Sequence[CandidateScores], plausible: Sequence[int]
+) -> tuple[bool, list[str]]:
+    """Return whether the proposal is clear, and sentences that explain it."""
+    names = {
+        "silhouette": "silhouette",
+        "davies_bouldin": "Davies-Bouldin index",
+        "coding_length": "coding length",
+        "seed_stability": "stability over seeds",
+        "half_stability": "stability over halves of the images",
+    }
+    choice = {}
+    for name in SCORES:
+        sign = -1 if name in LOWER_IS_BETTER else 1
+        choice[name] = max(scores, key=lambda score: (sign * getattr(score, name), -score.classes)).classes
+    reasons = [
+        f"{best.classes} classes have the highest combined score ({best.combined:.2f}); "
+        f"{plausible[0]} to {plausible[-1]} are within {PLAUSIBLE} of it.",
+        "Best single scores: " + ", ".join(f"{names[name]} {choice[name]}" for name in SCORES) + ".",
+        f"With {best.classes} classes, clusterings of different seeds agree with an adjusted Rand index of "
+        f"{best.seed_stability:.2f}, and those of different halves of the images with {best.half_stability:.2f}.",
+    ]
+    warnings = []
+    if best.half_stability < 0.7:
+        warnings.append("The clusters change with the images: the features have no clear groups at this number.")
+    if best.silhouette < 0.15:
+        warnings.append(
+            f"The clusters overlap (silhouette {best.silhouette:.2f}): real classes may be divided or joined."
+        )
+    if plausible[-1] > 2 * plausible[0]:
+        warnings.append("The plausible range is wide: choose the number from what you know about the images.")
+    if best.classes == 2:
+        warnings.append("The images may also be a single group: no score compares 2 classes with 1.")
+    elif best.classes in (scores[0].classes, scores[-1].classes):
+        edge = "smallest" if best.classes == scores[0].classes else "largest"
+        warnings.append(f"The proposal is the {edge} candidate: the best number may be outside the candidates.")
+    return not warnings, reasons + warnings

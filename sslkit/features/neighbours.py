@@ -1,0 +1,172 @@
+"""Exact nearest neighbours by cosine similarity."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from sslkit.errors import InputError
+
+MAX_SIMILARITIES = 1 << 24
+"""Default number of similarities in memory at a time: 64 MiB in float32."""
+
+ROUNDING = 1e-6
+"""Largest rounding error of similarities in float32."""
+
+SIMILARITY_STEPS = 1 << 20
+"""Steps per unit of similarity in which similarities that differ by rounding are equal."""
+
+SPARE_CANDIDATES = 8
+"""Candidates in addition to k whose similarities are computed in float64: rounding must not change the order."""
+
+PAIR_ROWS = 64
+"""Images whose candidates are copied as float64 at a time; more no longer fit into the CPU's cache."""
+
+
+def check_features(features: Tensor, minimum: int = 1) -> Tensor:
+    """Return finite features ``[N, D]`` as float32.
+
+    Raises:
+        InputError: another shape, fewer than ``minimum`` images, or values that are not finite.
+    """
+    if features.ndim != 2 or not features.shape[1]:
+        raise InputError(f"features must have the shape [N, D], not {[*features.shape]}")
+    if len(features) < minimum:
+        raise InputError(f"{len(features)} images are too few: at least {minimum} are needed")
+    features = features.detach().float()
+    finite = features.isfinite().all(dim=1)
+    if not finite.all():
+        first = int(finite.logical_not().nonzero()[0])
+        count = int(finite.logical_not().sum())
+        raise InputError(
+            f"the features of {count} of {len(features)} images are NaN or infinite, first image {first}: "
+            "check the network's weights and the pixels of this image"
+        )
+    return features
+
+
+def unit_rows(features: Tensor) -> Tensor:
+    """Return features ``[N, D]`` divided by their lengths. Zeros remain zeros."""
+    # The square of a very large or very small float32 is not a float32.
+    return normalize(features / features.abs().amax(dim=1, keepdim=True).clamp_min(1e-38), dim=1)
+
+
+def nearest_neighbours(
+    features: Tensor,
+    k: int,
+    *,
+    references: Tensor | None = None,
+    exclude_similarity: float | None = None,
+    chunk: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return the k nearest neighbours of each image by cosine similarity.
+
+    The search is exact: the similarities of the result are sums in float64 of float32 unit features. Neighbours are in
+    order of falling similarity; equal similarities are in order of rising index. Features of zeros have similarity 0 to
+    every image. Computed on the device of the features.
+
+    Args:
+        features: ``[N, D]``.
+        k: number of neighbours, at least 1.
+        references: ``[M, D]`` features among which to search. None searches among the other images of ``features``; an
+            image is then never its own neighbour.
+        exclude_similarity: ignore neighbours that are at least this similar, to within 1e-6. It removes
+            near-duplicates, which are trivial positives.
+        chunk: images at a time, which limits the similarities in memory to ``chunk * M``. The default limits them to
+            ``MAX_SIMILARITIES``.
+
+    Returns:
+        - ``[N, k]`` int64 indices of the neighbours. Where ``exclude_similarity`` leaves fewer than k, the last ones
+          are -1.
+        - ``[N, k]`` float32 similarities in [-1, 1]. The similarity of index -1 is -inf.
+
+    Raises:
+        InputError: fewer than k other images, features that are not finite, or a wrong shape.
+    """
+    if k < 1:
+        raise InputError(f"the number of neighbours must be at least 1, not {k}")
+    queries = check_features(features)
+    bank = queries if references is None else check_features(references)
+    available = len(bank) - (references is None)
+    if k > available:
+        raise InputError(f"{k} neighbours of each image need at least {k} other images, but there are {available}")
+    if bank.shape[1] != queries.shape[1]:
+        raise InputError(f"features have {queries.shape[1]} values, but the reference features have {bank.shape[1]}")
+    queries, bank = unit_rows(queries), unit_rows(bank)
+    rows = chunk or max(1, MAX_SIMILARITIES // len(bank))
+    found = [
+        _nearest(queries, bank, start, min(start + rows, len(queries)), k, references is None, exclude_similarity)
+        for start in range(0, len(queries), rows)
+    ]
+    return torch.cat([index for index, _ in found]), torch.cat([similarity for _, similarity in found])
+
+
+def _nearest(
+    queries: Tensor, bank: Tensor, start: int, stop: int, k: int, skip_self: bool, exclude: float | None
+) -> tuple[Tensor, Tensor]:
+    """Return indices and similarities ``[stop - start, k]`` of the neighbours of some queries."""
+    part = queries[start:stop]
+    similarity = part @ bank.T
+    if exclude is not None:
+        similarity.masked_fill_(similarity >= exclude - ROUNDING, -torch.inf)
+    if skip_self:
+        rows = torch.arange(stop - start, device=part.device)
+        similarity[rows, rows + start] = -torch.inf
+    rough, candidates = similarity.topk(min(k + SPARE_CANDIDATES, len(bank)), dim=1)
+    if candidates.shape[1] < len(bank):
+        # Rounding may have dropped a neighbour if the last candidate is as similar as the k-th one.
+        ties = (rough[:, k - 1] - rough[:, -1] <= 2 * ROUNDING).nonzero()[:, 0]
+        for block in ties.split(max(1, len(part) // 4)):
+            candidates[block] = _lowest_of_ties(similarity[block], candidates.shape[1])
+            rough[block] = similarity[block].gather(1, candidates[block])
+    exact = pair_similarity(part, bank, candidates).masked_fill_(rough == -torch.inf, -torch.inf)
+    # Stable sorts: first by index, then by similarity.
+    candidates, order = candidates.sort(dim=1, stable=True)
+    exact, order = exact.gather(1, order).sort(dim=1, descending=True, stable=True)
+    index = candidates.gather(1, order).masked_fill_(exact == -torch.inf, -1)
+    return index[:, :k].clone(), exact[:, :k].clone()
+
+
+def _lowest_of_ties(similarity: Tensor, count: int) -> Tensor:
+    """Return the indices ``[B, count]`` of the largest similarities; those in the same step by rising index."""
+    # One int64 key per pair makes all keys different, so that topk has only one right answer.
+    steps = quantise(similarity.clamp_min(-2)).mul_(similarity.shape[1])
+    return steps.sub_(torch.arange(similarity.shape[1], device=similarity.device)).topk(count, dim=1).indices
+
+
+def quantise(similarity: Tensor) -> Tensor:
+    """Return float32 similarities as int64 numbers of steps of ``1 / SIMILARITY_STEPS``."""
+    return similarity.mul(SIMILARITY_STEPS).round_().long()
+
+
+def pair_similarity(queries: Tensor, bank: Tensor, index: Tensor) -> Tensor:
+    """Return the similarities ``[B, k]`` float32 of pairs, from sums in float64.
+
+    Args:
+        queries: unit features ``[B, D]``.
+        bank: unit features ``[M, D]``.
+        index: ``[B, k]`` int64 rows of ``bank`` for each query.
+    """
+    sums = [
+        torch.bmm(bank[rows].double(), part[:, :, None].double())[:, :, 0]
+        for part, rows in zip(queries.split(PAIR_ROWS), index.split(PAIR_ROWS), strict=True)
+    ]
+    return torch.cat(sums).clamp_(-1, 1).float()
+
+
+def mutual(index: Tensor) -> Tensor:
+    """Return which neighbours are mutual: image j is a neighbour of image i, and i is one of j.
+
+    Args:
+        index: ``[N, k]`` int64 from ``nearest_neighbours`` without references; -1 is no neighbour.
+
+    Returns:
+        ``[N, k]`` bool.
+    """
+    present = index >= 0
+    count = len(index)
+    rows = torch.arange(count, device=index.device)[:, None].expand_as(index)
+    pairs = torch.where(present, rows * count + index, -1)
+    reverse = torch.where(present, index * count + rows, -2)
+    return torch.isin(reverse, pairs)

@@ -1,0 +1,61 @@
+"""Outlier scores of images: how far they are from the images that are most similar to them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sslkit.features.neighbours import nearest_neighbours
+
+NEIGHBOURS = 20
+"""Default number of neighbours. Fewer give noisy scores; more than the images of a small class mark the class."""
+
+OUTLIER_SCORE = 3.5
+"""Score from which an image is an outlier (Iglewicz & Hoaglin, 1993)."""
+
+
+def outlier_scores(
+    features: Tensor, k: int = NEIGHBOURS, *, references: Tensor | None = None, chunk: int | None = None
+) -> Tensor:
+    """Return how unusual each image is, as a robust z-score.
+
+    The distance of an image is 1 minus its mean cosine similarity to its k nearest neighbours. The score is the
+    distance minus the median distance of the reference images, divided by their standard deviation, which is estimated
+    as 1.4826 times the median absolute deviation. A score therefore has the same meaning for every network and data
+    set: 0 is typical, and 3.5 is 3.5 standard deviations farther away than typical images. Outliers among the
+    references hardly change the median or the deviation.
+
+    Args:
+        features: ``[N, D]``.
+        k: number of neighbours; with fewer other images, all of them.
+        references: ``[M, D]`` features of the images that are typical, such as the training images, for scores of new
+            images. None scores the images of ``features`` among themselves.
+        chunk: images at a time; see ``nearest_neighbours``.
+
+    Returns:
+        ``[N]`` float32. Zeros if all distances are equal.
+
+    Raises:
+        InputError: fewer than two reference images, features that are not finite, or a wrong shape.
+    """
+    known = features if references is None else references
+    typical = _distances(known, min(k, max(1, len(known) - 1)), None, chunk)
+    distances = typical if references is None else _distances(features, min(k, len(known)), known, chunk)
+    median = typical.median()
+    deviations = (typical - median).abs()
+    scale = 1.4826 * deviations.median()
+    if scale < MIN_SCALE:  # more than half of the distances are equal
+        scale = 1.2533 * deviations.mean()
+    if scale < MIN_SCALE:
+        scale = torch.full_like(scale, MIN_SCALE)
+    return ((distances - median) / scale).float()
+
+
+MIN_SCALE = 1e-6
+"""Smallest standard deviation of the distances: the rounding error of float32 similarities."""
+
+
+def _distances(features: Tensor, k: int, references: Tensor | None, chunk: int | None) -> Tensor:
+    """Return 1 minus the mean cosine similarity to the k nearest neighbours, ``[N]`` float64."""
+    _, similarity = nearest_neighbours(features, k, references=references, chunk=chunk)
+    return 1 - similarity.double().mean(dim=1)
