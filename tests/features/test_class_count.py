@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sslkit.errors import InputError
+from sslkit.features import class_count
 from sslkit.features.class_count import (
     SCORES,
     ClassCountProposal,
@@ -90,6 +91,13 @@ def test_equal_seeds_give_equal_proposals_and_only_a_sample_is_used() -> None:
     first = propose_class_count(features, candidates=[3, 4, 5], seed=3, max_images=100)
     assert first == propose_class_count(features.clone(), candidates=[5, 4, 3, 4], seed=3, max_images=100)
     assert (first.images, first.classes, first.seed) == (100, 4, 3)
+
+
+def test_the_smallest_of_equal_candidates_is_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
+    equal = dict.fromkeys([*SCORES, "prediction_strength", "smallest_share"], 0.5)
+    monkeypatch.setattr(class_count, "_candidate", lambda *_: equal)
+    proposal = propose_class_count(blobs(5), candidates=[3, 4, 5])
+    assert (proposal.classes, proposal.low, proposal.high) == (3, 3, 5)
 
 
 def test_scale_does_not_matter(five: ClassCountProposal) -> None:

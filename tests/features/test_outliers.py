@@ -66,7 +66,7 @@ def test_equal_images_have_score_zero_and_do_not_hide_an_outlier() -> None:
     features[3] = -1
     scores = outlier_scores(features, k=3)
     assert scores.argmax() == 3
-    assert scores[3] > OUTLIER_SCORE
+    assert OUTLIER_SCORE < scores[3] < 100  # the mean absolute deviation replaces the median, which is 0
 
 
 def test_a_single_image_and_nan_are_refused() -> None:
