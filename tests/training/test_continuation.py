@@ -38,6 +38,7 @@ def test_a_continued_run_has_other_batches_and_views(tiny: Path) -> None:
     fresh = assemble(load_recipe(tiny))
     continued = assemble(load_recipe(tiny), start=Start(steps_before=5, epochs_before=1))
     assert fresh.context.steps_per_epoch == 5
+    assert fresh.context.training_images == len(fresh.images)
     assert torch.equal(continued.loader.order(0), fresh.loader.order(1))
     images = fresh.images.gather(torch.arange(fresh.context.batch_size))
     hardware = choose_hardware("cpu", "float32")

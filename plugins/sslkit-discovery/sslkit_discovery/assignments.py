@@ -28,7 +28,7 @@ class Assignments(nn.Module):
         world: the processes of the training run.
 
     Attributes:
-        labels: int64 tensor ``[R, N]``, the class that each image got when it was last in a batch; -1 before.
+        labels: int32 tensor ``[R, N]``, the class that each image got when it was last in a batch; -1 before.
         duals: tensor ``[R, K]``, the dual variable of each class, 0 or more, in units of the logits.
         sizes: int64 tensor ``[R, K]``, the number of images of each class in ``labels``.
     """
@@ -44,7 +44,7 @@ class Assignments(nn.Module):
         self.lower_bound = lower_bound
         self.dual_lr = dual_lr
         self.world = world
-        self.register_buffer("labels", torch.full((classifiers, images), -1))
+        self.register_buffer("labels", torch.full((classifiers, images), -1, dtype=torch.int32))
         self.register_buffer("duals", torch.zeros(classifiers, classes))
         self.register_buffer("sizes", torch.zeros(classifiers, classes, dtype=torch.int64))
 
@@ -54,8 +54,8 @@ class Assignments(nn.Module):
         return (logits + self.duals[:, None].to(logits.dtype)).argmax(2)
 
     def stored(self, index: Tensor) -> Tensor:
-        """Return the stored labels ``[R, B]`` of images; -1 for images that have not been in a batch yet."""
-        return self.labels[:, index]
+        """Return the stored labels ``[R, B]`` of images as int64; -1 for images that have not been in a batch yet."""
+        return self.labels[:, index].long()
 
     @torch.no_grad()
     def update(self, labels: Tensor, index: Tensor) -> None:
@@ -69,7 +69,7 @@ class Assignments(nn.Module):
         index, labels = joined[:, 0], joined[:, 1:].T
         new = self._count(labels)
         self.sizes += new - self._count(self.stored(index))
-        self.labels.index_copy_(1, index, labels)
+        self.labels.index_copy_(1, index, labels.to(self.labels.dtype))
         goal = self.lower_bound / self.duals.shape[1]
         # The dual of a lower bound is at least 0. For equal sizes, the bound is an equation, and its dual is free.
         self.duals += self.dual_lr * (goal - new.to(self.duals.dtype) / len(index))

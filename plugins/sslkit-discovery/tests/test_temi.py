@@ -96,6 +96,14 @@ def test_equals_the_formula_over_steps(
         )
 
 
+def test_no_gradient_reaches_the_teacher() -> None:
+    teacher = [[view.requires_grad_() for view in views] for views in draw_logits(4, seed=1)]
+    logits = [[view.requires_grad_() for view in views] for views in draw_logits(4)]
+    make_loss(4)(logit_views(logits, teacher=teacher)).total.backward()
+    assert all(view.grad is None for view in teacher[0])
+    assert all(view.grad is not None and view.grad.any() for view in logits[0])
+
+
 def test_the_losses_of_classifiers_are_in_order() -> None:
     logits = draw_logits(3, 4, 3)
     values = make_loss(3, 4, 3)(logit_views(logits)).per_classifier
