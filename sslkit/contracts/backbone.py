@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sslkit.contracts.component import Component
 from sslkit.contracts.context import Context
 from sslkit.contracts.options import Options
+from sslkit.contracts.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,12 @@ class Backbone(Component, nn.Module):
     ratio to their parameters. If the layers depend on the context (a stem for small images, for example), describe
     them in ``extra_repr``; exports record this text.
 
+    A backbone with pretrained weights overrides ``weight_sources`` and ``load_weights_from``. A backbone whose layers
+    form blocks overrides ``blocks``.
+
+    A frozen backbone (``train = "none"``) trains on features that are computed once: it is called with features
+    ``[B, D]`` instead of images, and returns them unchanged.
+
     Attributes:
         feature_dim: int, length D of a feature vector.
     """
@@ -74,6 +81,10 @@ class Backbone(Component, nn.Module):
 
     def __init__(self, options: Options, context: Context) -> None:
         super().__init__()
+
+    def __call__(self, images: Tensor) -> Tensor:
+        features: Tensor = images if images.ndim == 2 else super().__call__(images)
+        return features
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
@@ -89,6 +100,43 @@ class Backbone(Component, nn.Module):
         Returns:
             Mapping from stride ``s`` to a map ``[B, C_s, ceil(H / s), ceil(W / s)]``, in increasing order of stride.
         """
+
+    @classmethod
+    def weight_sources(cls, options: Options) -> Mapping[str, Preprocessing]:
+        """Return the pretrained weights that a recipe can name, such as ``weights = "timm"``.
+
+        It is called before the network is built, and must not download anything.
+
+        Args:
+            options: the backbone's options.
+
+        Returns:
+            Mapping from the name of the source to the preprocessing that its weights were trained with. Empty by
+            default.
+        """
+        return {}
+
+    def load_weights_from(self, source: str) -> str:
+        """Load pretrained weights.
+
+        Args:
+            source: one of the names in ``weight_sources``.
+
+        Returns:
+            The origin and the licence of the weights, for the log.
+
+        Raises:
+            InputError: the weights are not at hand and cannot be downloaded, or do not fit the network.
+        """
+        raise NotImplementedError(f"{type(self).__name__} declares weights {source!r} but does not load them")
+
+    def blocks(self) -> list[nn.Module]:
+        """Return the parts that ``train = "last N blocks"`` counts and ``layer_decay`` scales, from input to output.
+
+        By default these are the direct sub-modules that have parameters. A parameter in none of the blocks belongs to
+        the first one.
+        """
+        return [child for child in self.children() if any(True for _ in child.parameters())]
 
     def counterparts(self) -> Mapping[str, Counterpart | str]:
         """Return the equivalent models of other libraries, with the current weights, for export.

@@ -9,6 +9,8 @@ import torch
 import torch.distributed
 from torch import Tensor
 
+from sslkit.contracts.preprocessing import Interpolation
+
 
 class World:
     """The processes of a distributed training run. This base class is a world of one process.
@@ -99,9 +101,13 @@ class Context:
 
     Attributes:
         channels: int, number of channels C of the images.
-        image_size: int, shorter side of the stored images in pixels.
-        mean: tuple of C floats in [0, 1], per-channel mean of the training images.
-        std: tuple of C floats in [0, 1], per-channel standard deviation of the training images.
+        image_size: int, shorter side of the stored images in pixels; with pretrained weights, the image size that they
+            were trained with.
+        mean: tuple of C floats in [0, 1], per-channel mean of the training images; with pretrained weights, the mean
+            that they were trained with.
+        std: tuple of C floats in [0, 1], per-channel standard deviation, likewise.
+        interpolation: ``"bilinear"`` or ``"bicubic"``, used to resize unaugmented images.
+        training_images: int, number of training images.
         batch_size: int, number of images in a global batch, over all processes.
         steps_per_epoch: int, optimizer steps in an epoch.
         epochs: int, number of epochs of the training run.
@@ -134,6 +140,7 @@ class Context:
     steps_per_epoch: int
     epochs: int
     seed: int = 0
+    interpolation: Interpolation = "bilinear"
     training_images: int = 0
     world: World = field(default_factory=World)
     view_size: int = 0

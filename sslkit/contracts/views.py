@@ -11,6 +11,7 @@ from torch import Tensor
 from sslkit.contracts.component import Component
 from sslkit.contracts.context import Context
 from sslkit.contracts.options import Options
+from sslkit.contracts.preprocessing import Preprocessing
 
 Parameters = tuple[dict[str, Tensor], ...]
 """Augmentation parameters of n images: for each view group, a dict of tensors ``[n, group.count, ...]``."""
@@ -64,6 +65,7 @@ class Views(Component, ABC):
     def __init__(self, options: Options, context: Context) -> None:
         self.mean = context.mean
         self.std = context.std
+        self.interpolation = context.interpolation
 
     @abstractmethod
     def draw(self, n: int, generator: torch.Generator) -> Parameters:
@@ -90,6 +92,11 @@ class Views(Component, ABC):
     def global_views(self) -> int:
         """Number of global views of each image."""
         return sum(group.count for group in self.groups if group.is_global)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Preparation of unaugmented images in evaluation, to the size of a global view."""
+        return Preprocessing(self.size, tuple(self.mean), tuple(self.std), self.interpolation)
 
     @property
     def size(self) -> int:

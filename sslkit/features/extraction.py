@@ -1,8 +1,8 @@
-"""Extract the features of a split with a frozen network."""
+"""Features of images, and logits of features, computed with a frozen network."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.dataset import ImageStore
-from sslkit.contracts.evaluator import Features
 from sslkit.contracts.head import Head
+from sslkit.contracts.preprocessing import Preprocessing
 from sslkit.views.preprocess import preprocess
 
 
@@ -51,44 +51,59 @@ class RowBuffer:
 def extract_features(
     backbone: Backbone,
     images: ImageStore,
+    preprocessing: Preprocessing,
     *,
-    size: int,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-    labels: Tensor | None = None,
     indices: Tensor | None = None,
-    head: Head | None = None,
-    classifier: int = 0,
     batch_size: int = 512,
-) -> Features:
-    """Return the features of unaugmented images and, if the head has classifiers, the logits of one classifier.
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Return the features of unaugmented images.
 
     Args:
         backbone: the backbone. It runs in eval mode, on its own device, in float32.
         images: the images.
-        size: side in pixels to which the images are resized and cropped.
-        mean: per-channel mean for normalisation, in [0, 1].
-        std: per-channel standard deviation for normalisation, in [0, 1].
-        labels: int64 tensor ``[N]`` with the labels of all images; the labels of the used images are returned.
+        preprocessing: preparation of the images.
         indices: int64 tensor ``[M]`` with the indices of the images to use; None for all images.
-        head: the head; None returns no logits.
-        classifier: index of the head's classifier.
         batch_size: number of images to process at a time.
+        on_progress: called after each batch with the number of processed images and the number of all images.
 
     Returns:
-        Features on the CPU.
+        float32 tensor ``[M, D]`` on the CPU.
     """
     indices = torch.arange(len(images)) if indices is None else indices
-    parameter = next(backbone.parameters(), None)
-    device = parameter.device if parameter is not None else torch.device("cpu")
-    wants_logits = head is not None and bool(head.classifiers)
-    features, logits = RowBuffer(len(indices)), RowBuffer(len(indices))
-    with eval_mode(*(module for module in (backbone, head) if module is not None)):
+    device = device_of(backbone)
+    features = RowBuffer(len(indices))
+    with eval_mode(backbone):
         for block in indices.split(batch_size):
-            batch = preprocess(images.gather(block).to(device, non_blocking=True), size, mean, std)
-            block_features = backbone(batch).float()
-            features.add(block_features)
-            if wants_logits and head is not None:
-                logits.add(head(block_features).logits[classifier].float())
+            batch = preprocess(images.gather(block).to(device, non_blocking=True), preprocessing)
+            features.add(backbone(batch).float())
+            if on_progress is not None:
+                on_progress(features.filled, len(indices))
     assert features.rows is not None
-    return Features(features.rows, labels[indices] if labels is not None else None, logits.rows)
+    return features.rows
+
+
+def classify_features(head: Head, features: Tensor, classifier: int, batch_size: int = 4096) -> Tensor | None:
+    """Return the logits of one classifier.
+
+    Args:
+        head: the head. It runs in eval mode, on its own device, in float32.
+        features: float tensor ``[N, D]``.
+        classifier: index of the classifier in the head.
+        batch_size: number of features to process at a time.
+
+    Returns:
+        float32 tensor ``[N, K]`` on the CPU; None if the head has no classifiers.
+    """
+    if not head.classifiers:
+        return None
+    device = device_of(head)
+    with eval_mode(head):
+        blocks = [head(block.to(device)).logits[classifier].float().cpu() for block in features.split(batch_size)]
+    return torch.cat(blocks)
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Return the device of a module's parameters; the CPU without parameters."""
+    parameter = next(module.parameters(), None)
+    return parameter.device if parameter is not None else torch.device("cpu")

@@ -14,7 +14,8 @@ from sslkit.contracts.views import ViewGroup
 from sslkit.views.effects import EffectOptions
 from sslkit.views.option_types import Probability, Range, Strength
 from sslkit.views.policy import GlobalViewOptions, Policy
-from sslkit.views.resize import Interpolation, resize_shorter_side
+from sslkit.contracts.preprocessing import Interpolation
+from sslkit.views.resize import resize_shorter_side
 from sslkit.views.sampling import uniform
 from sslkit.views.warp import Padding, affine_matrices, warp
 

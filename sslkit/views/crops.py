@@ -16,7 +16,8 @@ from sslkit.contracts.views import ViewGroup
 from sslkit.views.effects import EffectOptions
 from sslkit.views.option_types import AreaRange, Count, Probability, Range, Side, resolve_size
 from sslkit.views.policy import Policy
-from sslkit.views.resize import Interpolation, crop_boxes, resized_crop
+from sslkit.contracts.preprocessing import Interpolation
+from sslkit.views.resize import crop_boxes, resized_crop
 from sslkit.views.sampling import uniform
 
 TRIES = 10

@@ -5,25 +5,27 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sslkit.contracts.preprocessing import Preprocessing
 from sslkit.views.policy import normalise, to_float
 from sslkit.views.resize import resize_shorter_side
 
 
 @torch.no_grad()
-def preprocess(images: Tensor, size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+def preprocess(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Resize images, crop the central square and normalise.
 
     Args:
-        images: tensor ``[B, C, H, W]``, uint8, or float32 in [0, 1]; not modified.
-        size: side of the result in pixels. The shorter side of the images is resized to ``size`` (bilinear,
-            antialiased).
-        mean: mean of each channel, in [0, 1].
-        std: standard deviation of each channel, in [0, 1].
+        images: ``[B, C, H, W]``, uint8, or float32 in [0, 1]; they are not modified.
+        preprocessing: size and normalisation of the result. A shorter side of a different length is resized to that
+            size, antialiased.
 
     Returns:
         Contiguous float32 tensor ``[B, C, size, size]``.
     """
-    pixels = resize_shorter_side(to_float(images) if images.dtype == torch.uint8 else images.clone(), size)
-    # Half pixels are rounded as in torchvision's CenterCrop.
+    size = preprocessing.size
+    pixels = to_float(images) if images.dtype == torch.uint8 else images.clone()
+    pixels = resize_shorter_side(pixels, size, preprocessing.interpolation)
+    # Half a pixel is rounded as in torchvision's CenterCrop.
     top, left = (round((side - size) / 2) for side in pixels.shape[-2:])
-    return normalise(pixels[..., top : top + size, left : left + size].contiguous(), mean, std)
+    square = pixels[..., top : top + size, left : left + size].contiguous()
+    return normalise(square, preprocessing.mean, preprocessing.std)

@@ -10,13 +10,11 @@ in Pillow and in torchvision's ``resized_crop(antialias=True)``.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Interpolation = Literal["bilinear", "bicubic"]
+from sslkit.contracts.preprocessing import Interpolation
 
 
 def crop_boxes(
@@ -140,11 +138,15 @@ def apply_separable(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return rows.unsqueeze(1) @ wide
 
 
-def resize_shorter_side(images: Tensor, size: int) -> Tensor:
-    """Resize float images ``[B, C, H, W]`` so that the shorter side has ``size`` pixels (bilinear, antialiased)."""
+def resize_shorter_side(images: Tensor, size: int, interpolation: Interpolation = "bilinear") -> Tensor:
+    """Resize float images ``[B, C, H, W]`` to a shorter side of ``size`` pixels, antialiased.
+
+    Bicubic interpolation may overshoot; its result is clipped to [0, 1].
+    """
     height, width = images.shape[-2:]
     shorter = min(height, width)
     if shorter == size:
         return images
     target = [size * height // shorter, size * width // shorter]
-    return F.interpolate(images, size=target, mode="bilinear", antialias=True)
+    resized = F.interpolate(images, size=target, mode=interpolation, antialias=True)
+    return resized if interpolation == "bilinear" else resized.clamp_(0, 1)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslkit.views.resize import Interpolation
+from sslkit.contracts.preprocessing import Interpolation
 
 Padding = Literal["border", "zeros", "reflection"]
 
