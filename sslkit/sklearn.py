@@ -46,8 +46,7 @@ class _ImageEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
         network = TrainedNetwork(run, choose_device(self.device))
         self.backbone_ = network.backbone
         self.channels_: int = network.metadata["channels"]
-        self.image_size_: int = network.metadata["image_size"]
-        self.mean_, self.std_ = tuple(network.metadata["mean"]), tuple(network.metadata["std"])
+        self.preprocessing_ = network.preprocessing
         self._check_image_shape()
         return network
 
@@ -92,7 +91,7 @@ class _ImageEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
         device = choose_device(self.device)
         with torch.no_grad():
             for batch in images.split(self.batch_size):
-                pixels = preprocess(batch.to(device), self.image_size_, self.mean_, self.std_)
+                pixels = preprocess(batch.to(device), self.preprocessing_)
                 yield self.backbone_(pixels).float()
 
     def __sklearn_tags__(self) -> Any:

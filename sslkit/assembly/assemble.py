@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import cycle, islice
+
+from torch import Tensor, nn
 
 from sslkit.assembly.build_component import build_component, build_dataset
 from sslkit.assembly.build_network import build_network
 from sslkit.assembly.channel_statistics import channel_statistics
+from sslkit.assembly.initial_weights import InitialWeights, find_weights
 from sslkit.assembly.position import Position
 from sslkit.assembly.start import Start
+from sslkit.assembly.trainable import freeze, lr_scales
+from sslkit.assembly.training_inputs import OnProgress, connect_inputs
+from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.context import Context, World
 from sslkit.contracts.dataset import Dataset, ImageStore, Split
 from sslkit.contracts.duration import count_whole_epochs
@@ -16,14 +25,18 @@ from sslkit.contracts.head import Head
 from sslkit.contracts.loss import Loss
 from sslkit.contracts.method import Method, Parts, WeightedLoss
 from sslkit.contracts.optimizer import Optimizer
+from sslkit.contracts.positives import Positives
+from sslkit.contracts.preprocessing import Preprocessing
 from sslkit.contracts.views import Views
 from sslkit.data.loader import Loader
 from sslkit.data.placement import place_images, should_prefetch
 from sslkit.data.seeds import seed_global
 from sslkit.device.out_of_memory import explain_out_of_memory
-from sslkit.errors import DataError, IncompatibleComponentError, RecipeError
+from sslkit.errors import DataError, InputError, RecipeError
+from sslkit.features.frozen import FrozenBackbone
 from sslkit.recipe.duration_problems import duration_problems
 from sslkit.recipe.recipe import ComponentSpec, Recipe
+from sslkit.runs.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,9 @@ class Assembly:
         start: the weights or the checkpoint that training starts from.
         position: position at which training starts. After a resume: the checkpoint's position, converted to the steps
             of the new length.
+        frozen: the backbone with its features if it is not trained; None otherwise.
+        positives: what is known about positives, by name; checkpoints keep it.
+        lr_scales: factors of the learning rate by name of the method's parameter, where they are not 1.
     """
 
     recipe: Recipe
@@ -58,6 +74,9 @@ class Assembly:
     notes: tuple[str, ...]
     start: Start
     position: Position
+    frozen: FrozenBackbone | None
+    positives: Mapping[str, Tensor]
+    lr_scales: Mapping[str, float]
 
     @property
     def length_changed(self) -> bool:
@@ -76,6 +95,7 @@ def assemble(
     device: str = "cpu",
     world: World | None = None,
     start: Start | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Assembly:
     """Read the data, and build and connect every component. The result is equal in all processes.
 
@@ -84,6 +104,7 @@ def assemble(
         device: device to train on; the images are stored there if they fit.
         world: the processes of the training run; None means one process.
         start: the weights or the checkpoint that training starts from; None means new weights.
+        on_progress: called while features of a frozen backbone are computed.
 
     Raises:
         DataError: the images cannot be used.
@@ -99,12 +120,15 @@ def assemble(
         raise RecipeError(problems)
     loader.prefetch = should_prefetch(images, device)
     loader.pin_memory = loader.prefetch and device == "cuda"
-    mean, std = channel_statistics(images)
+    weights = find_weights(recipe)
+    preprocessing = _preprocessing(images, weights)
     context = Context(
         channels=images.shape[0],
-        image_size=min(images.shape[1:]),
-        mean=mean,
-        std=std,
+        image_size=preprocessing.size,
+        mean=preprocessing.mean,
+        std=preprocessing.std,
+        interpolation=preprocessing.interpolation,
+        training_images=len(images),
         batch_size=recipe.train.batch_size,
         steps_per_epoch=loader.steps_per_epoch,
         epochs=recipe.train.epochs,
@@ -119,12 +143,26 @@ def assemble(
     # Seed only now, so that initial weights do not depend on random numbers drawn while reading the data.
     seed_global(recipe.run.seed)
     views = build_component(recipe, recipe.views, Views, context)
-    sizes = tuple(group.size for group in views.groups)
+    positives = build_component(recipe, recipe.positives, Positives, context)
     context = replace(
-        context, view_size=views.size, view_sizes=sizes, view_count=views.count, global_view_count=views.global_views
+        context,
+        channels=len(views.mean),
+        view_size=views.size,
+        view_sizes=tuple(group.size for group in views.groups),
+        view_count=views.count * (1 + positives.count),
+        global_view_count=views.global_views * (1 + positives.count),
     )
     network_context, backbone, heads = build_network(recipe, replace(context, restoring=start.restoring != "nothing"))
     context = replace(network_context, restoring=context.restoring)
+    weights_note = _load_weights(recipe, start, weights, backbone, heads)
+    if positives.needs_features and not weights_note:
+        message = f"the positives {recipe.positives.use!r} compare features, but the weights of the backbone are random"
+        hint = "set weights of [backbone], or use --continue-from RUN"
+        raise RecipeError([recipe.document.problem((*recipe.positives.path, "use"), message, hint)])
+    inputs = connect_inputs(
+        recipe, loader, images, views, positives, backbone, device,
+        saved=start.positives, on_progress=on_progress,
+    )  # fmt: skip
     losses = tuple(_build_loss(recipe, spec, heads, context) for spec in recipe.losses)
     if losses and all(loss.start_epoch for loss in losses):
         message = "no loss is active in the first epoch: leave start_epoch of one loss at 0"
@@ -134,9 +172,73 @@ def assemble(
     if world.rank or start.steps_before:
         # Random numbers in training (dropout) must differ between processes and from those of earlier runs.
         seed_global(recipe.run.seed, world.rank, start.steps_before)
-    notes = (placement_note, *dataset.notes())
-    head = _evaluation_head(recipe, heads)
-    return Assembly(recipe, context, dataset, images, loader, views, method, optimizer, head, notes, start, position)
+    notes = (placement_note, *dataset.notes(), *([weights_note] if weights_note else ()), *inputs.notes)
+    return Assembly(
+        recipe=recipe,
+        context=context,
+        dataset=dataset,
+        images=images,
+        loader=loader,
+        views=views,
+        method=method,
+        optimizer=optimizer,
+        head=_evaluation_head(recipe, heads),
+        notes=notes,
+        start=start,
+        position=position,
+        frozen=inputs.frozen,
+        positives=inputs.positives,
+        lr_scales=lr_scales(backbone, recipe.backbone.wiring),
+    )
+
+
+def _preprocessing(images: ImageStore, weights: InitialWeights | None) -> Preprocessing:
+    """Return the preprocessing of the initial weights; without one, the images' own size and statistics.
+
+    Grey images are repeated for each channel of the weights. Images of any other number of channels than the weights'
+    repeat mean and standard deviation cyclically; the backbone adapts its first layer or refuses them.
+    """
+    channels = images.shape[0]
+    if weights is None or weights.preprocessing is None:
+        mean, std = channel_statistics(images)
+        return Preprocessing(min(images.shape[1:]), mean, std)
+    given = weights.preprocessing
+    if channels in (1, len(given.mean)):
+        return given
+    mean, std = (tuple(islice(cycle(values), channels)) for values in (given.mean, given.std))
+    return replace(given, mean=mean, std=std)
+
+
+def _load_weights(
+    recipe: Recipe, start: Start, weights: InitialWeights | None, backbone: Backbone, heads: dict[str, Head]
+) -> str:
+    """Load the weights that training starts from, and freeze what is not trained.
+
+    Returns:
+        A sentence about the weights; empty for random weights.
+    """
+    note = ""
+    path = recipe.backbone.path
+    try:
+        if start.restoring == "everything":
+            note = "weights: those of the checkpoint"
+            if recipe.backbone.wiring.train == "none":
+                # The checkpoint is compared with the recipe later, which explains why it does not fit.
+                with suppress(RuntimeError):
+                    backbone.load_state_dict(dict(start.backbone or {}))
+        elif start.parent is not None:
+            load_weights(backbone, start.parent.backbone)
+            load_weights(nn.ModuleList(heads.values()), start.parent.heads)
+            note = f"continues from {start.parent.name}: backbone and heads are loaded, everything else starts fresh"
+        elif weights is not None:
+            note = weights.load(backbone)
+    except InputError as error:
+        raise RecipeError([recipe.document.problem((*path, "weights"), str(error))]) from error
+    try:
+        freeze(backbone, recipe.backbone.wiring.train)
+    except InputError as error:
+        raise RecipeError([recipe.document.problem((*path, "train"), str(error))]) from error
+    return note
 
 
 def _training_images(dataset: Dataset) -> ImageStore:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from sslkit.assembly.assemble import Assembly
 from sslkit.contracts.method import Batch
+from sslkit.data.loader import ImageBatch
 from sslkit.device.hardware import Hardware
 from sslkit.device.small_feature_maps import small_map_gradients
 from sslkit.optimizers.parameter_groups import parameter_groups
@@ -33,26 +33,26 @@ class StageRunner:
         self.device = torch.device(hardware.device)
         self.learner = Learner(self.assembly, hardware).to(self.device)
         self.autocast = hardware.precision == "bfloat16"
-        self.optimizer = assembly.optimizer.build(parameter_groups(self.learner.method))
+        self.optimizer = assembly.optimizer.build(parameter_groups(self.learner.method, assembly.lr_scales))
         self.loader = copy.copy(assembly.loader)
         self.loader.stop = assembly.context.total_steps
         self.batches = self._fetch()
-        self.images, self.indices = next(self.batches)
-        self.views = self.learner.make_views(self.images, step=0)
+        self.batch = next(self.batches)
+        self.views = self.learner.make_views(self.batch, step=0)
         self.steps = Counter[str]()
         """Number of steps taken in each stage."""
 
-    def _fetch(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _fetch(self) -> Iterator[ImageBatch]:
         while True:
-            for images, indices in self.loader:
-                yield images.to(self.device, non_blocking=True), indices.to(self.device, non_blocking=True)
+            for batch in self.loader:
+                yield ImageBatch(*(None if part is None else part.to(self.device, non_blocking=True) for part in batch))
 
     def step(self, stage: str) -> None:
         """Run one step of a stage. A stage without fresh images or views reuses those of the first batch."""
         step = self.steps[stage]
         self.steps[stage] += 1
-        images, indices = next(self.batches) if stage == "data" else (self.images, self.indices)
-        views = self.learner.make_views(images, step) if stage in ("views", "data") else self.views
+        batch = next(self.batches) if stage == "data" else self.batch
+        views = self.learner.make_views(batch, step) if stage in ("views", "data") else self.views
         method = self.learner.method
         self.optimizer.zero_grad()
         autocast = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast)
@@ -61,7 +61,7 @@ class StageRunner:
                 loss = torch.stack([method.backbone(group.flatten(0, 1)).float().mean() for group in views]).sum()
             else:
                 epoch = step // self.assembly.context.steps_per_epoch
-                loss = method(Batch(views, self.assembly.views.global_views, indices, step, epoch)).loss
+                loss = method(Batch(views, self.assembly.context.global_view_count, batch.indices, step, epoch)).loss
         loss.backward()
         if stage != "backbone":
             method.after_backward(step)

@@ -38,12 +38,14 @@ class Kind:
         return f"sslkit.{self.plural}"
 
 
+BACKBONE_KEYS = frozenset({"weights", "train", "lr_scale", "layer_decay"})
 LOSS_KEYS = frozenset({"name", "weight", "head", "start_epoch"})
 
 KINDS = (
     Kind("dataset", "datasets", "data", "sslkit.contracts.dataset:Dataset"),
     Kind("view", "views", "views", "sslkit.contracts.views:Views"),
-    Kind("backbone", "backbones", "backbone", "sslkit.contracts.backbone:Backbone"),
+    Kind("backbone", "backbones", "backbone", "sslkit.contracts.backbone:Backbone", BACKBONE_KEYS),
+    Kind("positive", "positives", "positives", "sslkit.contracts.positives:Positives"),
     Kind("head", "heads", "head", "sslkit.contracts.head:Head", frozenset({"name"})),
     Kind("loss", "losses", "loss", "sslkit.contracts.loss:Loss", LOSS_KEYS),
     Kind("method", "methods", "method", "sslkit.contracts.method:Method"),

@@ -130,13 +130,14 @@ class Backbone(Component, nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} declares weights {source!r} but does not load them")
 
-    def blocks(self) -> list[nn.Module]:
-        """Return the parts that ``train = "last N blocks"`` counts and ``layer_decay`` scales, from input to output.
+    def blocks(self) -> list[list[nn.Parameter]]:
+        """Return the parameters of each block, from input to output.
 
-        By default these are the direct sub-modules that have parameters. A parameter in none of the blocks belongs to
-        the first one.
+        ``train = "last N blocks"`` and ``layer_decay`` use them. By default, each direct sub-module that has parameters
+        is a block. Parameters in no block count as part of the first block.
         """
-        return [child for child in self.children() if any(True for _ in child.parameters())]
+        parameters = [list(child.parameters()) for child in self.children()]
+        return [block for block in parameters if block]
 
     def counterparts(self) -> Mapping[str, Counterpart | str]:
         """Return the equivalent models of other libraries, with the current weights, for export.

@@ -143,6 +143,3 @@ class Method(Component, nn.Module):
         """Modify weights after an optimizer step. By default, call ``after_step`` of each head."""
         for head in self.heads.values():
             head.after_step()
-
-    def on_weights_loaded(self) -> None:
-        """Copy the weights again, for example to a teacher, after weights were loaded into backbone and heads."""

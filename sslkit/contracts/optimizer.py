@@ -21,11 +21,13 @@ class ParameterGroup:
         name: ``"weights"`` or ``"bias-and-norm"``.
         parameters: tuple of the parameters.
         decay: bool, whether weight decay and trust-ratio scaling apply to these parameters.
+        lr_scale: float > 0, factor of the learning rate of these parameters in every step.
     """
 
     name: str
     parameters: tuple[nn.Parameter, ...]
     decay: bool
+    lr_scale: float = 1.0
 
 
 class Optimizer(Component, ABC):

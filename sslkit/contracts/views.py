@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -52,12 +53,15 @@ class Views(Component, ABC):
     Subclasses set ``groups`` in ``__init__``.
 
     Attributes:
+        augments: bool, whether views are random; otherwise the only view is the image as prepared for evaluation.
+            Default: True.
         groups: tuple of ``ViewGroup``, the views that ``apply`` returns; global groups first.
         mean: tuple of C floats in [0, 1], per-channel mean for normalisation. Default: that of the training images.
         std: tuple of C floats in [0, 1], per-channel standard deviation for normalisation. Default: that of the
             training images.
     """
 
+    augments: ClassVar[bool] = True
     groups: tuple[ViewGroup, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]

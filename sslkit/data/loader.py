@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from sslkit.contracts.dataset import ImageStore
 from sslkit.data.seeds import seeded_generator
 from sslkit.data.threads import prefetch
 from sslkit.errors import DataError
@@ -22,12 +21,27 @@ class ImageBatch(NamedTuple):
     """This process's part of a global batch.
 
     Attributes:
-        images: uint8 ``[B, C, H, W]``.
+        images: uint8 ``[B, C, H, W]``; with a frozen backbone, features ``[B, V, D]`` of V views.
         indices: int64 ``[B]`` indices of the images in the store.
+        positives: like ``images``, but ``[B, P, ...]`` with the P positives of each image; None without positives.
     """
 
     images: Tensor
     indices: Tensor
+    positives: Tensor | None = None
+
+
+class Rows(Protocol):
+    """Images, or features of images, read in batches."""
+
+    def __len__(self) -> int: ...
+
+    def gather(self, index: Tensor) -> Tensor:
+        """Return the rows ``[B, ...]`` at int64 indices ``[B]``."""
+
+
+DrawPositives = Callable[[Tensor, torch.Generator], Tensor]
+"""Function from indices ``[B]`` of a global batch to the indices of their positives ``[B, P]``, int64."""
 
 
 class Loader:
@@ -39,8 +53,8 @@ class Loader:
     batches differ from the parent's. The order of an epoch does not depend on the batch size.
 
     Args:
-        images: store of the training images.
-        batch_size: number of images in a global batch.
+        images: training images, or their features.
+        batch_size: images in a global batch.
         seed: the run's seed.
         rank: rank of this process.
         processes: number of processes.
@@ -53,7 +67,8 @@ class Loader:
         started: whether iteration has started.
         wait_seconds: total time spent waiting for batches, in seconds.
         prefetch: whether a background thread fetches ``PREFETCH_BATCHES`` batches in advance.
-        pin_memory: whether batches are in pinned memory, so that copies to a GPU are asynchronous.
+        draw_positives: draws the positives of a global batch; None without positives.
+        pin_memory: whether batches are in pinned memory, from which a GPU copies asynchronously.
 
     Raises:
         DataError: there are fewer than two images or fewer than one batch, or the batch cannot be divided equally among
@@ -62,7 +77,7 @@ class Loader:
 
     def __init__(
         self,
-        images: ImageStore,
+        images: Rows,
         batch_size: int,
         seed: int,
         rank: int = 0,
@@ -96,6 +111,7 @@ class Loader:
         self.wait_seconds = 0.0
         self.prefetch = False
         self.pin_memory = False
+        self.draw_positives: DrawPositives | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -124,10 +140,16 @@ class Loader:
             if step // self.steps_per_epoch != epoch:
                 epoch = step // self.steps_per_epoch
                 order = self.order(epoch)
-            first = (step % self.steps_per_epoch) * self.batch_size + self.rank * self.local_batch_size
-            indices = order[first : first + self.local_batch_size]
+            first = (step % self.steps_per_epoch) * self.batch_size
+            of_all_processes = order[first : first + self.batch_size]
+            own = slice(self.rank * self.local_batch_size, (self.rank + 1) * self.local_batch_size)
+            indices, positives = of_all_processes[own], None
             try:
                 images = self.images.gather(indices)
+                if self.draw_positives is not None:
+                    stream = seeded_generator(self.seed, "positives", self.epochs_before, step)
+                    drawn = self.draw_positives(of_all_processes, stream)[own]
+                    positives = self.images.gather(drawn.flatten()).unflatten(0, drawn.shape)
             except OSError as error:
                 where = f" ({error.filename})" if error.filename else ""
                 taken = step + self.step_offset
@@ -135,4 +157,6 @@ class Loader:
                     f"the images of step {taken + 1} cannot be read: {error.strerror or error}{where}. Make them "
                     "readable again; then `sslkit resume` continues from the last checkpoint."
                 ) from error
-            yield ImageBatch(images.pin_memory() if self.pin_memory else images, indices)
+            if self.pin_memory:
+                images, positives = images.pin_memory(), None if positives is None else positives.pin_memory()
+            yield ImageBatch(images, indices, positives)

@@ -8,7 +8,32 @@ from typing import Literal, get_args
 import numpy
 import torch
 
-Stream = Literal["order", "views", "split", "initialisation", "evaluation", "fractions", "folds", "collapse"]
+STREAMS = {
+    "order": 1,
+    "views": 2,
+    "split": 3,
+    "initialisation": 4,
+    "evaluation": 5,
+    "fractions": 6,
+    "folds": 7,
+    "collapse": 8,
+    "positives": 9,
+    "stored views": 10,
+}
+"""Number of each stream. Seeds of a stream are derived from its number."""
+
+Stream = Literal[
+    "order",
+    "views",
+    "split",
+    "initialisation",
+    "evaluation",
+    "fractions",
+    "folds",
+    "collapse",
+    "positives",
+    "stored views",
+]
 
 STREAMS = {name: number for number, name in enumerate(get_args(Stream), 1)}
 """Number of each stream. Seeds of a stream are derived from its number, so new streams are appended at the end."""

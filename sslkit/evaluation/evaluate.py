@@ -68,8 +68,8 @@ def evaluate(
                 random = _evaluate(name, evaluator, untrained, common)
                 own.baselines[RANDOM_WEIGHTS] = BaselineResult(random.metrics, random.protocol)
     finally:
-        # Save results that may have taken hours, even if a later evaluator fails or is interrupted.
-        cache_notes = [*subject.cache_notes, *([] if untrained is None else untrained.cache_notes)]
+        # Results that took hours are saved even when a later evaluator fails or is interrupted.
+        cache_notes = [*subject.network.frozen.notes, *([] if untrained is None else untrained.network.frozen.notes)]
         result.notes.extend([*subject.notes, *dict.fromkeys(cache_notes)])
         if result.evaluators:
             _save(run, result)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
-
-from torch import Tensor, nn
 
 from sslkit.assembly.build_component import build_dataset
 from sslkit.contracts.backbone import Backbone
@@ -14,10 +11,8 @@ from sslkit.contracts.evaluator import Features
 from sslkit.data.checksum import checksum
 from sslkit.data.splits import load_split, stratified_split
 from sslkit.data.store import SubsetStore
-from sslkit.device.hardware import device_name
 from sslkit.errors import DataError
-from sslkit.features.cache import cache_key, load_or_compute
-from sslkit.features.extraction import extract_features
+from sslkit.features.extraction import classify_features
 from sslkit.runs.class_names import read_class_names
 from sslkit.runs.run import Run
 from sslkit.trained.network import TrainedNetwork
@@ -49,8 +44,6 @@ class RunSubject:
         self.untrained = untrained
         self._splits: dict[str, Split] = {}
         self._features: dict[str, Features] = {}
-        self.cache_notes: list[str] = []
-        """Warnings about damaged or unwritable entries of the feature cache."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -89,7 +82,7 @@ class RunSubject:
         if split not in self._splits:
             images = self._load(split)
             channels, expected = images.images.shape[0], self.context.channels
-            if channels != expected:
+            if channels not in (1, expected):  # grey images are repeated for each channel
                 raise DataError(
                     f"the images of {self.data_name!r} have {channels} channels, but the run was trained on "
                     f"{expected}: set the data set's option channels, if it has one"
@@ -127,20 +120,8 @@ class RunSubject:
         """Return the features of a split and, with a classifier, its logits; computed once and cached."""
         if split not in self._features:
             network, images = self.network, self.split(split)
-            preparation: dict[str, Any] = {
-                "size": network.metadata["image_size"], "mean": self.context.mean, "std": self.context.std
-            }  # fmt: skip
-
-            def compute() -> dict[str, Tensor]:
-                computed = extract_features(
-                    network.backbone, images.images, **preparation, head=network.head, classifier=network.classifier
-                )
-                logits = {} if computed.logits is None else {"logits": computed.logits}
-                return {"features": computed.features, **logits}
-
-            modules: list[nn.Module] = [network.backbone, *([] if network.head is None else [network.head])]
-            settings = {"classifier": network.classifier, "device": device_name(self.device)}
-            key = cache_key(modules, images.images, preparation | network.identity | settings)
-            tensors = load_or_compute(key, compute, self.cache_notes)
-            self._features[split] = Features(tensors["features"], images.labels, tensors.get("logits"))
+            features = network.frozen.features(images.images)
+            head = network.head
+            logits = None if head is None else classify_features(head, features, network.classifier)
+            self._features[split] = Features(features, images.labels, logits)
         return self._features[split]

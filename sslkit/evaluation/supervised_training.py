@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.context import Context
 from sslkit.contracts.dataset import ImageStore
+from sslkit.contracts.preprocessing import Preprocessing
 from sslkit.contracts.schedule import cosine_decay
 from sslkit.contracts.views import move_parameters
 from sslkit.data.seeds import seeded_generator
@@ -159,9 +160,10 @@ def _groups(module: nn.Module, lr: float, weight_decay: float) -> list[dict[str,
 def predict_logits(network: nn.Module, images: ImageStore, context: Context, batch_size: int = 512) -> Tensor:
     """Return the logits ``[N, K]`` of unaugmented images on the CPU."""
     device = next(network.parameters()).device
+    preprocessing = Preprocessing(context.view_size, context.mean, context.std, context.interpolation)
     return torch.cat(
         [
-            network(preprocess(images.gather(block).to(device), context.view_size, context.mean, context.std)).cpu()
+            network(preprocess(images.gather(block).to(device), preprocessing)).cpu()
             for block in torch.arange(len(images)).split(batch_size)
         ]
     )

@@ -17,7 +17,8 @@ def export_metadata(run: Run, network: TrainedNetwork) -> dict[str, Any]:
         A dictionary with these keys:
 
         - ``run``: name of the run
-        - ``input``: ``channels``, ``size`` in pixels, and ``mean`` and ``std`` of each channel for values in [0, 1]
+        - ``input``: ``channels``, ``size`` in pixels, ``mean`` and ``std`` of each channel for values in [0, 1], and
+          ``interpolation``
         - ``backbone``: component and options
         - ``resolved``: text about layers that depend on the data, such as the stem
         - ``feature_dim``: length of a feature
@@ -33,6 +34,7 @@ def export_metadata(run: Run, network: TrainedNetwork) -> dict[str, Any]:
             "size": weights["image_size"],
             "mean": weights["mean"],
             "std": weights["std"],
+            "interpolation": weights["interpolation"],
         },
         "backbone": weights["backbone"],
         "resolved": network.backbone.extra_repr(),

@@ -12,7 +12,7 @@ from sslkit.reporting.evaluation_tables import full_protocol, latest_results, me
 from sslkit.runs.evaluation_result import EvaluationResult
 
 PREPARATION = """\
-Prepare images as in evaluation. Scale values to [0, 1] and resize the shorter side to {size} pixels (bilinear,
+Prepare images as in evaluation. Scale values to [0, 1] and resize the shorter side to {size} pixels ({interpolation},
 antialiased). Crop the central {size} x {size} pixels, then compute `(value - mean) / std` for each channel, with
 
     mean = {mean}

@@ -94,7 +94,6 @@ def compute_chunks(
     """
     channels, size = stored_image_size(run)
     metadata = network.metadata
-    mean, std = tuple(metadata["mean"]), tuple(metadata["std"])
     scaling = value_scaling(network)
     head = network.head if output == "logits" else None
 
@@ -107,7 +106,7 @@ def compute_chunks(
     def forward(images: list[NDArray[np.uint8]]) -> Tensor:
         pixels = torch.from_numpy(np.stack(images)).to(device, non_blocking=True)
         with torch.no_grad():
-            features: Tensor = network.backbone(preprocess(pixels, metadata["image_size"], mean, std)).float()
+            features: Tensor = network.backbone(preprocess(pixels, network.preprocessing)).float()
             return features if head is None else head(features).logits[network.classifier].float()
 
     width = network.classes if output == "logits" else metadata["feature_dim"]

@@ -66,11 +66,6 @@ class MomentumTeacher(JointEmbedding):
         """Return the momentum of the teacher in step ``step``, counted from 0."""
         return 1 - (1 - self.momentum) * cosine_decay(step, self.total_steps)
 
-    def on_weights_loaded(self) -> None:
-        """Copy the student's weights to the teacher again."""
-        self.teacher.load_state_dict(self.backbone.state_dict())
-        self.teacher_head_modules.load_state_dict(self.head_modules.state_dict())
-
 
 def _first_views(batch: Batch, count: int) -> list[Tensor]:
     """Return the view groups, restricted to the first ``count`` views."""

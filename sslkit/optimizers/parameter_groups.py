@@ -1,6 +1,8 @@
-"""Split parameters into groups with and without weight decay and trust ratio."""
+"""Parameter groups: parameters with equal weight decay, trust ratio and learning rate."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from torch import nn
 
@@ -10,23 +12,29 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 """PyTorch's normalisation layers."""
 
 
-def parameter_groups(module: nn.Module) -> tuple[ParameterGroup, ...]:
-    """Split trainable parameters into two groups: weights, and biases with parameters of normalisation layers.
+def parameter_groups(module: nn.Module, lr_scales: Mapping[str, float] | None = None) -> tuple[ParameterGroup, ...]:
+    """Split trainable parameters into weights, and biases with the parameters of normalisation layers.
 
-    Custom normalisation layers are recognised by their attribute ``no_decay = True``.
+    A normalisation layer that PyTorch does not have is recognised by its attribute ``no_decay = True``.
+
+    Args:
+        module: the module.
+        lr_scales: factors of the learning rate by parameter name, where they are not 1. Parameters with different
+            factors are in different groups.
     """
-    norm_ids = {id(p) for layer in module.modules() if _normalises(layer) for p in layer.parameters(recurse=False)}
-    weights: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for parameter in module.parameters():
+    scales = lr_scales or {}
+    norm_ids = {id(p) for layer in module.modules() if normalises(layer) for p in layer.parameters(recurse=False)}
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            (others if parameter.ndim < 2 or id(parameter) in norm_ids else weights).append(parameter)
-    groups = (
-        ParameterGroup("weights", tuple(weights), decay=True),
-        ParameterGroup("bias-and-norm", tuple(others), decay=False),
+            decay = parameter.ndim >= 2 and id(parameter) not in norm_ids
+            groups.setdefault((not decay, -scales.get(name, 1.0)), []).append(parameter)
+    return tuple(
+        ParameterGroup("bias-and-norm" if bias else "weights", tuple(groups[bias, scale]), not bias, -scale)
+        for bias, scale in sorted(groups)
     )
-    return tuple(group for group in groups if group.parameters)
 
 
-def _normalises(layer: nn.Module) -> bool:
+def normalises(layer: nn.Module) -> bool:
+    """Return whether a layer is a normalisation layer."""
     return isinstance(layer, NORMS) or getattr(layer, "no_decay", False) is True

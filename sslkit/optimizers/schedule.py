@@ -63,7 +63,8 @@ class Schedule(LRScheduler):
         return final + (peak - final) * cosine_decay(min(1.0, progress))
 
     def get_lr(self) -> list[float | torch.Tensor]:
-        return [self.lr_at(self.last_epoch) for _ in self.optimizer.param_groups]
+        rate = self.lr_at(self.last_epoch)
+        return [rate * group["lr_scale"] for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
         return {"step": self.last_epoch}
@@ -99,9 +100,14 @@ class ScheduledOptimizer(Optimizer):
         return Schedule(optimizer, self.options, self.context)
 
     def named_groups(self, groups: tuple[ParameterGroup, ...]) -> list[dict[str, Any]]:
-        """Return the parameter groups for a PyTorch optimizer, with name and weight decay."""
+        """Return the parameter groups for a PyTorch optimizer, with name, weight decay and ``lr_scale``."""
         decay = self.options.weight_decay
         return [
-            {"name": group.name, "params": list(group.parameters), "weight_decay": decay if group.decay else 0.0}
+            {
+                "name": group.name,
+                "params": list(group.parameters),
+                "weight_decay": decay if group.decay else 0.0,
+                "lr_scale": group.lr_scale,
+            }
             for group in groups
         ]

@@ -33,7 +33,10 @@ CORE_SECTIONS: dict[str, type[Options]] = {
 ARRAY_SECTIONS = ("head", "loss")
 """Sections that may be an array of tables."""
 
-DEFAULT_TABLES: dict[str, dict[str, Any]] = {"method": {"use": "sslkit:joint-embedding"}}
+DEFAULT_TABLES: dict[str, dict[str, Any]] = {
+    "method": {"use": "sslkit:joint-embedding"},
+    "positives": {"use": "sslkit:views"},
+}
 
 ComponentTable = tuple[KeyPath, dict[str, Any], Entry]
 

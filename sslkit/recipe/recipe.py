@@ -39,6 +39,14 @@ class ComponentSpec:
     wiring: Wiring
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """Version and options of the component, on which its outputs depend, as JSON values."""
+        return {
+            "component": f"{self.entry.qualified} {self.entry.version}",
+            "options": self.options.model_dump(mode="json"),
+        }
+
+    @property
     def name(self) -> str:
         """Name of this head or loss in the recipe."""
         return self.wiring.name or self.entry.name
@@ -67,6 +75,7 @@ class Recipe(NetworkRecipe):
     """A complete recipe, ready for training."""
 
     views: ComponentSpec
+    positives: ComponentSpec
     losses: tuple[ComponentSpec, ...]
     method: ComponentSpec
     optimizer: ComponentSpec
@@ -79,7 +88,8 @@ class Recipe(NetworkRecipe):
     @property
     def components(self) -> Iterator[ComponentSpec]:
         """All components, in the order in which they are built."""
-        yield from (self.data, self.views, self.backbone, *self.heads, *self.losses, self.method, self.optimizer)
+        yield from (self.data, self.views, self.positives, self.backbone, *self.heads, *self.losses)
+        yield from (self.method, self.optimizer)
 
     def resolved(self) -> dict[str, Any]:
         """Return all sections as plain values, with every default filled in and absolute paths."""
@@ -88,6 +98,7 @@ class Recipe(NetworkRecipe):
             "train": _plain(self.train),
             "data": _table(self.data),
             "views": _table(self.views),
+            "positives": _table(self.positives),
             "backbone": _table(self.backbone),
             "head": [_table(head) for head in self.heads],
             "loss": [_table(loss) for loss in self.losses],

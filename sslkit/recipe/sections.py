@@ -101,7 +101,21 @@ class EvaluationSection(Options):
 
 
 class Wiring(Options):
-    """Keys of a ``[[head]]`` or ``[[loss]]`` table that connect the component to other sections."""
+    """Keys of a ``[backbone]``, ``[[head]]`` or ``[[loss]]`` table that sslkit reads itself."""
+
+    weights: str = "none"
+    """Initial weights of the backbone: ``none`` (random), a source that the backbone offers, such as ``bundled`` or
+    ``timm``, a finished run, ``run:NAME``, or a file ending in .safetensors, .pth or .pt."""
+
+    train: str = Field(default="all", pattern=r"^(all|none|norms|last [1-9][0-9]* blocks?)$")
+    """Part of the backbone that is trained: ``all``, ``none``, ``norms`` (normalisation layers) or ``last N blocks``.
+    With ``none``, features are computed once, and training reads features instead of images."""
+
+    lr_scale: float = Field(default=1.0, gt=0)
+    """Factor of the backbone's learning rate."""
+
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Factor of the learning rate from each block of the backbone to the block before it; 1: equal rates."""
 
     name: str = Field(default="", pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$|^$")
     """Name of this head or loss in the recipe; empty: name of its component."""

@@ -10,6 +10,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from sslkit.contracts.context import Context
+from sslkit.contracts.preprocessing import Interpolation, Preprocessing
 from sslkit.runs.json_records import Count, FiniteNumber, PositiveNumber, Size, SizeOrNone, invalid_record, validate
 from sslkit.runs.weights import read_metadata
 
@@ -25,6 +26,8 @@ class ContextMetadata(TypedDict):
     steps_per_epoch: Annotated[int, Field(gt=0)]
     epochs: Size
     seed: int
+    interpolation: Interpolation
+    training_images: Count
     view_size: SizeOrNone
     view_count: SizeOrNone
     global_view_count: SizeOrNone
@@ -46,6 +49,7 @@ class BackboneMetadata(TypedDict):
         channels: number of channels of the images.
         mean: mean of each channel, for pixel values in [0, 1].
         std: standard deviation of each channel, for pixel values in [0, 1].
+        interpolation: how images are resized.
         backbone: the ``[backbone]`` table of the recipe.
         feature_dim: number of features.
     """
@@ -57,6 +61,7 @@ class BackboneMetadata(TypedDict):
     channels: Size
     mean: list[FiniteNumber]
     std: list[PositiveNumber]
+    interpolation: Interpolation
     backbone: dict[str, Any]
     feature_dim: Size
 
@@ -107,6 +112,12 @@ def read_head_metadata(path: Path, heads: Collection[str] | None = None) -> Head
     if heads is not None and metadata["head"] not in heads:
         raise invalid_record(path, "head", f"the recipe has no head {metadata['head']!r}")
     return metadata
+
+
+def preprocessing_from_metadata(metadata: BackboneMetadata) -> Preprocessing:
+    """Return the preparation of images for the backbone."""
+    mean, std = tuple(metadata["mean"]), tuple(metadata["std"])
+    return Preprocessing(metadata["image_size"], mean, std, metadata["interpolation"])
 
 
 def context_from_metadata(metadata: ContextMetadata, *, restoring: bool) -> Context:

@@ -207,16 +207,6 @@ class MethodTests(ComponentTests):
             same = torch.equal(self.train_step(one, step), self.train_step(other, step))
             require(same, "after load_state_dict the method trains differently: keep all state in buffers")
 
-    def test_loaded_weights_are_used_from_the_first_step(self) -> None:
-        """A run with ``--continue-from`` loads weights into backbone and heads before its first step."""
-        one, other = self.build(), self.build(seed=1)
-        other.backbone.load_state_dict(one.backbone.state_dict())
-        other.heads["head"].load_state_dict(one.heads["head"].state_dict())
-        for method in (one, other):
-            method.on_weights_loaded()
-        same = torch.equal(one(self.batch()).loss, other(self.batch()).loss)
-        require(same, "after on_weights_loaded the method must use the new weights of backbone and heads")
-
     def test_works_on_any_device_without_a_device_sync(self) -> None:
         batch = self.batch()
         with fake_device(self.build()) as (device, (method,)):

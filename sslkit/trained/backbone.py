@@ -15,31 +15,26 @@ from sslkit.components.catalog import Catalog
 from sslkit.components.importer import load_component
 from sslkit.components.kinds import find_kind
 from sslkit.contracts.backbone import Backbone
+from sslkit.contracts.preprocessing import Preprocessing
 from sslkit.device.out_of_memory import first_line
 from sslkit.errors import RunError, SslkitError
 from sslkit.runs.find import find_finished_run, runs_folder
 from sslkit.runs.weights import count_values, load_weights
-from sslkit.runs.weights_metadata import context_from_metadata, read_backbone_metadata
+from sslkit.runs.weights_metadata import context_from_metadata, preprocessing_from_metadata, read_backbone_metadata
 
 
 @dataclass(frozen=True)
 class TrainedBackbone:
     """A trained backbone and the preprocessing of its images.
 
-    Normalise images with pixel values in [0, 1] by ``(images - mean) / std``.
-
     Attributes:
         backbone: the backbone, in eval mode, on the CPU.
-        image_size: side in pixels of the global views that the backbone was trained on.
-        mean: per-channel mean.
-        std: per-channel standard deviation.
+        preprocessing: size, mean, standard deviation and interpolation.
         channels: number of channels of the images.
     """
 
     backbone: Backbone
-    image_size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    preprocessing: Preprocessing
     channels: int
 
 
@@ -71,8 +66,7 @@ def load_backbone(run: str | Path | None = None, runs: str | Path | None = None)
         raise RunError(f"{metadata['run']} was trained with options that {entry} no longer has: {error}") from error
     backbone = _build(lambda: component(options, context), str(entry), weights)
     load_weights(backbone, weights)
-    mean, std = tuple(metadata["mean"]), tuple(metadata["std"])
-    return TrainedBackbone(backbone.eval(), metadata["image_size"], mean, std, context.channels)
+    return TrainedBackbone(backbone.eval(), preprocessing_from_metadata(metadata), context.channels)
 
 
 def _build(build: Callable[[], Any], component: str, weights: Path) -> Backbone:

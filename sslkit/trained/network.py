@@ -13,9 +13,15 @@ from sslkit.contracts.head import Head
 from sslkit.data.seeds import seed_global
 from sslkit.device.allocator import retain_freed_memory
 from sslkit.device.hardware import prefers_channels_last
+from sslkit.features.frozen import FrozenBackbone
 from sslkit.runs.run import Run
 from sslkit.runs.weights import load_weights
-from sslkit.runs.weights_metadata import context_from_metadata, read_backbone_metadata, read_head_metadata
+from sslkit.runs.weights_metadata import (
+    context_from_metadata,
+    preprocessing_from_metadata,
+    read_backbone_metadata,
+    read_head_metadata,
+)
 from sslkit.trained.installed_versions import load_trained_recipe
 
 
@@ -34,6 +40,8 @@ class TrainedNetwork:
         notes: sentences about components whose installed version differs from the run's version.
         context: facts about the training run.
         backbone: the backbone.
+        preprocessing: preparation of images for the backbone.
+        frozen: the backbone with the features that are known already.
         head: the head; None if the run has no head, or the head is not installed.
         head_name: name of the head; empty without a head.
         classifier: index of the head's classifier that evaluation uses.
@@ -62,6 +70,8 @@ class TrainedNetwork:
             backbone = backbone.to(memory_format=torch.channels_last)
         retain_freed_memory(device)
         self.backbone = backbone.to(device).eval().requires_grad_(False)
+        self.preprocessing = preprocessing_from_metadata(self.metadata)
+        self.frozen = FrozenBackbone(self.backbone, self.preprocessing, self.recipe.backbone.identity)
         self.head: Head | None = None
         self.head_name, self.classifier, self.classes = "", 0, 0
         self.temperature: float | None = None
@@ -76,9 +86,6 @@ class TrainedNetwork:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Versions and options of backbone and head. Outputs depend on these in addition to the weights."""
-        parts = (self.recipe.backbone, *(head for head in self.recipe.heads if head.name == self.head_name))
-        return {
-            "components": [f"{part.entry.qualified} {part.entry.version}" for part in parts],
-            "options": [part.options.model_dump(mode="json") for part in parts],
-        }
+        """Versions and options of backbone and head, on which the outputs depend besides the weights."""
+        heads = [head.identity for head in self.recipe.heads if head.name == self.head_name]
+        return {"backbone": self.recipe.backbone.identity, "head": heads[0] if heads else None}

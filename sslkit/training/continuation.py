@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from torch import nn
-
-from sslkit.assembly.assemble import Assembly
 from sslkit.assembly.start import Start
 from sslkit.runs.provenance_file import ParentRun, parent_epochs
 from sslkit.runs.run import Run
-from sslkit.runs.weights import load_weights
 from sslkit.runs.weights_metadata import read_backbone_metadata
 
 
@@ -24,22 +20,4 @@ def start_after(parent: Run | None) -> Start:
     if parent is None:
         return Start()
     record = parent_record(parent)
-    return Start("network", steps_before=record["steps"], epochs_before=record["epochs"])
-
-
-def load_parent(assembly: Assembly, parent: Run) -> str:
-    """Load the weights of a finished run into backbone and heads.
-
-    Returns:
-        A sentence that names the loaded and the newly initialised parts.
-
-    Raises:
-        RunError: the weights do not fit the backbone or the heads.
-    """
-    load_weights(assembly.method.backbone, parent.backbone)
-    load_weights(nn.ModuleList(assembly.method.heads.values()), parent.heads)
-    assembly.method.on_weights_loaded()
-    fresh = ["optimizer", "schedule"]
-    fresh += [f"loss {name!r}" for name, loss in assembly.method.losses.items() if loss.state_dict()]
-    transfer = f"backbone and heads are loaded, {', '.join(fresh[:-1])} and {fresh[-1]} start fresh"
-    return f"continues from {parent.name}: {transfer}"
+    return Start("network", steps_before=record["steps"], epochs_before=record["epochs"], parent=parent)

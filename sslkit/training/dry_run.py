@@ -11,11 +11,12 @@ import torch
 
 from sslkit.assembly.assemble import Assembly
 from sslkit.contracts.method import Batch, Method
+from sslkit.data.loader import ImageBatch
 from sslkit.device.hardware import Hardware
 from sslkit.device.out_of_memory import explain_out_of_memory
 from sslkit.recipe.recipe import Recipe
 from sslkit.runs.run import Run
-from sslkit.training.continuation import load_parent, start_after
+from sslkit.training.continuation import start_after
 from sslkit.training.distributed.launch import launch
 from sslkit.training.distributed.processes import Processes
 from sslkit.training.events import Reporter
@@ -43,8 +44,6 @@ def dry_run(recipe: Recipe, reporter: Reporter, parent: Run | None = None) -> di
 
 def _dry_run(recipe: Recipe, reporter: Reporter, parent: Run | None) -> dict[str, Any]:
     hardware, assembly, processes = prepare(recipe, reporter, start=start_after(parent))
-    if parent is not None:
-        reporter.note(load_parent(assembly, parent))
     with explain_out_of_memory(recipe.document, MEMORY_OPTION, "a step"):
         return _run_batch(hardware, assembly, processes)
 
@@ -53,14 +52,14 @@ def _run_batch(hardware: Hardware, assembly: Assembly, processes: Processes) -> 
     context, method = assembly.context, assembly.method
     learner = Learner(assembly, hardware).to(hardware.device)
     batch = next(iter(assembly.loader))
-    images = batch.images.to(hardware.device)
-    views = learner.make_views(images, step=0)
+    batch = ImageBatch(*(None if part is None else part.to(hardware.device) for part in batch))
+    views = learner.make_views(batch, step=0)
     enabled = hardware.precision == "bfloat16"
     with torch.autocast(hardware.device, dtype=torch.bfloat16, enabled=enabled):
         # A copy, so that BatchNorm statistics do not count these images twice. Gradients would need extra memory.
         with torch.no_grad():
             features = list(copy.deepcopy(method.backbone)(views[0].flatten(0, 1)).shape)
-        output = method(Batch(views, assembly.views.global_views, batch.indices.to(hardware.device), 0, 0))
+        output = method(Batch(views, context.global_view_count, batch.indices, 0, 0))
     output.loss.backward()
     loss = processes.world.sum(output.loss.detach()) / processes.world.size
     return {

@@ -74,7 +74,20 @@ class TrainingEnded:
     progress: Progress
 
 
-Event = Note | TrainingStarted | StepEnded | LossesLogged | EpochEnded | TrainingEnded
+@dataclass(frozen=True)
+class FeaturesComputed:
+    """A part of the features that a frozen backbone needs is computed.
+
+    Attributes:
+        images: number of images whose features are computed.
+        total: number of all images.
+    """
+
+    images: int
+    total: int
+
+
+Event = Note | FeaturesComputed | TrainingStarted | StepEnded | LossesLogged | EpochEnded | TrainingEnded
 
 
 class Reporter:

@@ -147,6 +147,7 @@ def _save_network(run: Run, assembly: Assembly, selection: ClassifierSelection) 
         "channels": assembly.context.channels,
         "mean": list(views.mean),
         "std": list(views.std),
+        "interpolation": views.interpolation,
         "step": assembly.position.steps,
     }
     backbone = {"backbone": recipe.resolved()["backbone"], "feature_dim": method.backbone.feature_dim}

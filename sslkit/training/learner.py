@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from sslkit.assembly.assemble import Assembly
+from sslkit.assembly.trainable import keep_frozen_parts_in_eval_mode
 from sslkit.contracts.method import Batch, MethodOutput
+from sslkit.contracts.optimizer import ParameterGroup
 from sslkit.contracts.views import move_parameters, slice_parameters
 from sslkit.data.loader import ImageBatch
 from sslkit.data.seeds import seeded_generator
@@ -59,18 +61,43 @@ class Learner(pl.LightningModule):
         """Number of completed epochs."""
         return self.position // self.assembly.context.steps_per_epoch
 
-    def make_views(self, images: Tensor, step: int) -> tuple[Tensor, ...]:
-        """Return the views of this process's images.
+    def train(self, mode: bool = True) -> Learner:
+        super().train(mode)
+        keep_frozen_parts_in_eval_mode(self.method)
+        return self
+
+    def make_views(self, batch: ImageBatch, step: int) -> tuple[Tensor, ...]:
+        """Return the views of this process's images and of their positives.
+
+        Args:
+            batch: this process's part of the global batch.
+            step: number of optimizer steps taken; seeds the random parameters.
+
+        Returns:
+            One tensor ``[V * (1 + P), B, C, S, S]`` for each group of V views, the views of the images first. With a
+            frozen backbone, ``[V * (1 + P), B, D]``.
+        """
+        positives = () if batch.positives is None else batch.positives.unbind(1)
+        if self.assembly.frozen is not None:
+            counts = [group.count for group in self.assembly.views.groups]
+            sets = [features.transpose(0, 1).split(counts) for features in (batch.images, *positives)]
+        else:
+            sets = [self._augment(images, step, number) for number, images in enumerate((batch.images, *positives))]
+        groups = sets[0] if len(sets) == 1 else tuple(torch.cat(views) for views in zip(*sets, strict=True))
+        if not self.components_checked:
+            check_heads(self.assembly, batch.images.device)
+            self.components_checked = True
+        return groups
+
+    def _augment(self, images: Tensor, step: int, number: int) -> tuple[Tensor, ...]:
+        """Return the views of images ``[B, C, H, W]``: the images of the batch (number 0) or their n-th positives.
 
         Every process draws parameters for the global batch and uses those of its own images, so that views do not
         depend on the number of processes.
-
-        Args:
-            images: uint8 tensor ``[B, C, H, W]``.
-            step: number of optimizer steps taken; seeds the random parameters.
         """
         context, views = self.assembly.context, self.assembly.views
-        drawn = views.draw(context.batch_size, seeded_generator(context.seed, "views", context.steps_before + step))
+        generator = seeded_generator(context.seed, "views", context.steps_before + step, number)
+        drawn = views.draw(context.batch_size, generator)
         start = context.world.rank * len(images)
         parameters = move_parameters(slice_parameters(drawn, start, start + len(images)), images.device)
         # Views need float32; the autocast of Lightning is for the network.
@@ -79,8 +106,6 @@ class Learner(pl.LightningModule):
         if not self.components_checked:
             check_images(self.assembly, images)
             check_views(self.assembly, groups, len(images))
-            check_heads(self.assembly, images.device)
-            self.components_checked = True
         if not self.hardware.channels_last:
             return groups
         return tuple(
@@ -93,8 +118,8 @@ class Learner(pl.LightningModule):
         self.guard.before_step()
         try:
             inputs = Batch(
-                views=self.make_views(batch.images, int(self.global_step)),
-                global_views=self.assembly.views.global_views,
+                views=self.make_views(batch, int(self.global_step)),
+                global_views=self.assembly.context.global_view_count,
                 index=batch.indices,
                 step=self.position,
                 epoch=self.epochs_completed,
@@ -122,6 +147,7 @@ class Learner(pl.LightningModule):
         checkpoint["recipe"] = self.assembly.recipe.to_toml()
         context = self.assembly.context
         checkpoint["processes"] = context.world.size
+        checkpoint["positives"] = {"images": context.training_images, "prepared": dict(self.assembly.positives)}
         checkpoint["position"] = {
             "step": self.position,
             "steps_per_epoch": context.steps_per_epoch,
@@ -139,12 +165,15 @@ class Learner(pl.LightningModule):
                 self.trainer.optimizers[0],
                 self.trainer.lr_scheduler_configs[0].scheduler,
                 self.assembly.optimizer,
-                parameter_groups(self.method),
+                self._parameter_groups(),
                 self.position,
                 replace_options=self.optimizer_changed,
             )
 
+    def _parameter_groups(self) -> tuple[ParameterGroup, ...]:
+        return parameter_groups(self.method, self.assembly.lr_scales)
+
     def configure_optimizers(self) -> Any:
-        optimizer = self.assembly.optimizer.build(parameter_groups(self.method))
+        optimizer = self.assembly.optimizer.build(self._parameter_groups())
         scheduler = self.assembly.optimizer.schedule(optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -10,7 +10,7 @@ from sslkit.device.allocator import retain_freed_memory
 from sslkit.device.hardware import Hardware, choose_device, choose_hardware
 from sslkit.recipe.recipe import Recipe
 from sslkit.training.distributed.processes import Processes, connect
-from sslkit.training.events import Reporter
+from sslkit.training.events import FeaturesComputed, Reporter
 from sslkit.training.lightning_logging import quiet_lightning
 
 
@@ -45,7 +45,13 @@ def prepare(
         )
     with processes.local_main_process_first(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        assembly = assemble(recipe, hardware.device, processes.world, start)
+        assembly = assemble(
+            recipe,
+            hardware.device,
+            processes.world,
+            start,
+            on_progress=lambda images, total: reporter.on_event(FeaturesComputed(images, total)),
+        )
     for warning in caught:
         if issubclass(warning.category, UserWarning):
             reporter.note(f"warning: {warning.message}")

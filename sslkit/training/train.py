@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from sslkit.assembly.position import Position
-from sslkit.assembly.start import Start
+from sslkit.assembly.start import SavedPositives, Start
 from sslkit.errors import RunError
 from sslkit.files import to_json, write_atomic
 from sslkit.recipe.load import load_recipe
@@ -16,7 +17,7 @@ from sslkit.runs.provenance_file import read_provenance
 from sslkit.runs.run import Run
 from sslkit.training.checkpoint.changes import Change, refuse_changes, refuse_end_before
 from sslkit.training.checkpoint.checkpoint_files import Checkpoint, load_checkpoint, newest_valid
-from sslkit.training.continuation import load_parent, parent_record, start_after
+from sslkit.training.continuation import parent_record, start_after
 from sslkit.training.determinism import deterministic_algorithms
 from sslkit.training.distributed import slurm
 from sslkit.training.distributed.launch import launch
@@ -62,7 +63,6 @@ def _train(recipe: Recipe, reporter: Reporter, runs: Path, parent: Run | None) -
     record = provenance(assembly, hardware) if processes.is_main else {}
     if parent is not None:
         record["continued_from"] = parent_record(parent)
-        reporter.note(load_parent(assembly, parent))
     name = recipe.run_name
     run = processes.broadcast(Run.create(runs, name) if processes.is_main else None)
     assert run is not None
@@ -112,7 +112,7 @@ def _resume(recipe: Recipe, reporter: Reporter, run: Run, allow: Collection[Chan
         assert checkpoint is not None
         content = load_checkpoint(checkpoint)
         saved = Position(content["global_step"], **content["position"])
-        hardware, assembly, _ = prepare(recipe, reporter, processes, _resume_start(run, saved))
+        hardware, assembly, _ = prepare(recipe, reporter, processes, _resume_start(run, saved, content))
         record = processes.broadcast(provenance(assembly, hardware) if processes.is_main else {})
         changes = refuse_changes(run, content, assembly, record, allow)
         refuse_end_before(saved, run, recipe)
@@ -157,10 +157,18 @@ def _newest_valid_checkpoint(run: Run, reporter: Reporter) -> Checkpoint:
     return newest
 
 
-def _resume_start(run: Run, saved: Position) -> Start:
+def _resume_start(run: Run, saved: Position, content: Mapping[str, Any]) -> Start:
     """Return the ``Start`` of a resumed run; ``saved`` is the position of its checkpoint."""
+    prefix, state = "method.backbone.", content["state_dict"]
     parent = read_provenance(run).get("continued_from", {"steps": 0, "epochs": 0})
-    return Start("everything", parent["steps"], parent["epochs"], saved)
+    return Start(
+        "everything",
+        steps_before=parent["steps"],
+        epochs_before=parent["epochs"],
+        position=saved,
+        backbone={name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)},
+        positives=SavedPositives(**content["positives"]),
+    )
 
 
 def _describe_move(saved: Position, now: Position) -> str:

@@ -10,11 +10,11 @@ from pydantic import Field
 from torch import Tensor
 
 from sslkit.contracts.context import Context
+from sslkit.contracts.preprocessing import Interpolation
 from sslkit.contracts.views import ViewGroup
 from sslkit.views.effects import EffectOptions
 from sslkit.views.option_types import Probability, Range, Strength
 from sslkit.views.policy import GlobalViewOptions, Policy
-from sslkit.contracts.preprocessing import Interpolation
 from sslkit.views.resize import resize_shorter_side
 from sslkit.views.sampling import uniform
 from sslkit.views.warp import Padding, affine_matrices, warp

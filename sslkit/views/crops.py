@@ -12,11 +12,11 @@ from torch import Tensor
 
 from sslkit.contracts.context import Context
 from sslkit.contracts.options import Options as BaseOptions
+from sslkit.contracts.preprocessing import Interpolation
 from sslkit.contracts.views import ViewGroup
 from sslkit.views.effects import EffectOptions
 from sslkit.views.option_types import AreaRange, Count, Probability, Range, Side, resolve_size
 from sslkit.views.policy import Policy
-from sslkit.contracts.preprocessing import Interpolation
 from sslkit.views.resize import crop_boxes, resized_crop
 from sslkit.views.sampling import uniform
 

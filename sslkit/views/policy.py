@@ -24,10 +24,15 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Compute ``(images - mean) / std`` of float images ``[..., C, H, W]`` in place, and return them."""
-    # An asynchronous copy, because filling a cache for each device would sync it.
+    """Compute ``(images - mean) / std`` of float ``[..., C, H, W]`` in place.
+
+    Grey images, C = 1, are first repeated for each value of ``mean``, because pretrained weights expect RGB.
+    """
+    # This copy does not wait for the device. Filling a cache for each device would have to wait.
     constants = torch.tensor([mean, std], dtype=torch.float32).to(images.device, non_blocking=True)
     shift, scale = constants[..., None, None]
+    if images.shape[-3] == 1 < len(mean):
+        return (images - shift).div_(scale)
     return images.sub_(shift).div_(scale)
 
 

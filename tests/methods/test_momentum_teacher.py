@@ -155,12 +155,3 @@ def test_the_state_includes_the_teacher_and_training_continues_identically(batch
         train_step(method, replace(batch, step=1))
     for name, value in first.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
-
-
-def test_loaded_weights_are_copied_to_the_teacher() -> None:
-    method = make_method()
-    nn.init.ones_(method.backbone.layer.weight)
-    nn.init.zeros_(method.heads["unit"].factor)
-    method.on_weights_loaded()
-    assert bool((method.teacher.layer.weight == 1).all())
-    assert bool((method.teacher_heads["unit"].factor == 0).all())

@@ -96,6 +96,11 @@ class _Position(TypedDict):
     epochs: Annotated[int, Field(ge=1)]
 
 
+class _Positives(TypedDict):
+    images: Count
+    prepared: Annotated[Table, AfterValidator(_check_tensors)]
+
+
 class _Checkpoint(TypedDict):
     state_dict: Annotated[Table, AfterValidator(_check_tensors)]
     optimizer_states: Annotated[list[_Optimizer], Field(min_length=1, max_length=1)]
@@ -106,6 +111,7 @@ class _Checkpoint(TypedDict):
     recipe: str
     processes: Annotated[int, Field(ge=1)]
     position: _Position
+    positives: _Positives
 
 
 # pydantic reads this attribute, which TypedDict does not declare.

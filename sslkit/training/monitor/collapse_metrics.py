@@ -13,7 +13,7 @@ from sslkit.contracts.views import move_parameters
 from sslkit.data.seeds import seeded_generator
 from sslkit.data.splits import evenly_spaced_indices
 from sslkit.evaluation.clustering_metrics import assignment_entropy
-from sslkit.features.extraction import eval_mode
+from sslkit.features.extraction import device_of, eval_mode
 
 MAX_IMAGES = 512
 """Largest number of training images to use; they are evenly spaced over the data set."""
@@ -88,28 +88,36 @@ class CollapseMetrics:
     def measure(self, classifier: int | None = None) -> dict[str, float]:
         """Return the metrics ``view_contrast`` (of pixels), ``feature_std`` and ``effective_rank`` (of features).
 
-        The mean feature is subtracted before the effective rank is computed, because it is equal for all images and can
-        be large in networks without normalisation.
+        A frozen backbone has no ``view_contrast``. The mean feature is subtracted before the effective rank is computed,
+        because it is equal for all images and can be large in networks without normalisation.
 
         Args:
             classifier: index of a classifier in the run's head. If given, the result also contains ``view_entropy``,
                 the entropy of the images' assignments to its classes, in nats.
         """
-        views, backbone = self.assembly.views, self.assembly.method.backbone
+        backbone = self.assembly.method.backbone
         head = self.assembly.method.heads.get(self.assembly.head) if classifier is not None else None
-        device = next(backbone.parameters()).device
-        images = self.assembly.images.gather(self.indices).to(device)
-        drawn = move_parameters(
-            views.draw(len(images), seeded_generator(self.assembly.context.seed, "collapse", 0)), device
-        )
-        first_views = views.apply(images, drawn)[0][0]
-        metrics = {"view_contrast": float(first_views.float().std(dim=0).mean())}
+        device = device_of(self.assembly.method)
+        metrics: dict[str, float] = {}
+        if self.assembly.frozen is not None:
+            inputs = self.assembly.frozen.features(self.assembly.images)[self.indices].to(device)
+        else:
+            inputs = self._first_views(device)
+            metrics["view_contrast"] = float(inputs.std(dim=0).mean())
         modules = [module for module in (backbone, head) if module is not None]
         with eval_mode(*modules), batch_statistics(*modules):
-            features = backbone(first_views.float()).float()
+            features = backbone(inputs).float()
             metrics["feature_std"] = feature_std(features.cpu())
             metrics["effective_rank"] = effective_rank((features - features.mean(dim=0)).cpu())
             if head is not None and head.classifiers:
                 assigned = head(features).logits[classifier or 0].argmax(dim=1)
                 metrics["view_entropy"] = assignment_entropy(assigned.cpu())
         return metrics
+
+    def _first_views(self, device: torch.device) -> Tensor:
+        views = self.assembly.views
+        images = self.assembly.images.gather(self.indices).to(device)
+        drawn = move_parameters(
+            views.draw(len(images), seeded_generator(self.assembly.context.seed, "collapse", 0)), device
+        )
+        return views.apply(images, drawn)[0][0].float()

@@ -19,7 +19,7 @@ from sslkit.data.splits import evenly_spaced_indices, load_split, stratified_spl
 from sslkit.evaluation.clustering_metrics import assignment_entropy, classes_used, cluster_scores
 from sslkit.evaluation.knn_classifier import knn_accuracy
 from sslkit.evaluation.labels import count_classes
-from sslkit.features.extraction import extract_features
+from sslkit.features.extraction import classify_features, extract_features
 
 
 class ValidationMonitor:
@@ -106,18 +106,15 @@ class ValidationMonitor:
     def _features(
         self, images: ImageStore, indices: Tensor, labels: Tensor | None, head: Head | None = None, classifier: int = 0
     ) -> Features:
-        views = self.assembly.views
-        return extract_features(
-            self.assembly.method.backbone,
-            images,
-            size=views.size,
-            mean=views.mean,
-            std=views.std,
-            labels=labels,
-            indices=indices,
-            head=head,
-            classifier=classifier,
-        )
+        frozen = self.assembly.frozen
+        if frozen is not None:
+            features = frozen.features(images)[indices]
+        else:
+            features = extract_features(
+                self.assembly.method.backbone, images, self.assembly.views.preprocessing, indices=indices
+            )
+        logits = None if head is None else classify_features(head, features, classifier)
+        return Features(features, None if labels is None else labels[indices], logits)
 
 
 def _thin(indices: Tensor, count: int) -> Tensor:

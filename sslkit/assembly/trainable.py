@@ -1,0 +1,67 @@
+"""Which parts of the backbone are trained, and how fast."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from sslkit.contracts.backbone import Backbone
+from sslkit.errors import InputError
+from sslkit.optimizers.parameter_groups import normalises
+from sslkit.recipe.sections import Wiring
+
+FROZEN = "sslkit_frozen"
+"""Attribute of sub-modules that are not trained; copies of a module keep it."""
+
+
+def freeze(backbone: Backbone, train: str) -> None:
+    """Stop gradients of the parts that are not trained.
+
+    Args:
+        backbone: the backbone.
+        train: the value of ``[backbone] train``.
+
+    Raises:
+        InputError: the backbone has fewer blocks, or no normalisation layers.
+    """
+    if train == "all":
+        return
+    trained: set[int] = set()
+    if train == "norms":
+        norms = [module for module in backbone.modules() if normalises(module)]
+        trained = {id(parameter) for module in norms for parameter in module.parameters()}
+        if not trained:
+            raise InputError("the backbone has no normalisation layers with parameters")
+    elif train != "none":
+        count, blocks = int(train.split()[1]), backbone.blocks()
+        if count > len(blocks):
+            raise InputError(f"the backbone has {len(blocks)} blocks")
+        trained = {id(parameter) for block in blocks[-count:] for parameter in block}
+    for parameter in backbone.parameters():
+        parameter.requires_grad_(parameter.requires_grad and id(parameter) in trained)
+    for part in backbone.modules():
+        parameters = list(part.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            setattr(part, FROZEN, True)
+
+
+def keep_frozen_parts_in_eval_mode(module: nn.Module) -> None:
+    """Set the frozen parts to eval mode, also those of copies such as a teacher.
+
+    In train mode, BatchNorm layers of frozen parts would update their statistics.
+    """
+    for part in module.modules():
+        if getattr(part, FROZEN, False):
+            part.eval()
+
+
+def lr_scales(backbone: Backbone, wiring: Wiring) -> dict[str, float]:
+    """Return factors of the learning rate by name of the method's parameter, where they are not 1."""
+    blocks = backbone.blocks()
+    depth = {id(parameter): index for index, block in enumerate(blocks) for parameter in block}
+    scales = {}
+    for name, parameter in backbone.named_parameters():
+        below = len(blocks) - 1 - depth.get(id(parameter), 0)
+        scale = wiring.lr_scale * wiring.layer_decay ** max(0, below)
+        if scale != 1:
+            scales[f"backbone.{name}"] = scale
+    return scales

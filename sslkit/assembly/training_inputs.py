@@ -1,0 +1,100 @@
+"""What a training step reads: images or features of a frozen backbone, and positives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from sslkit.assembly.start import SavedPositives
+from sslkit.assembly.stored_views import FeatureStore, store_views
+from sslkit.contracts.backbone import Backbone
+from sslkit.contracts.dataset import ImageStore
+from sslkit.contracts.positives import Positives
+from sslkit.contracts.views import Views
+from sslkit.data.loader import Loader
+from sslkit.device.hardware import prefers_channels_last
+from sslkit.errors import InputError, RecipeError
+from sslkit.features.frozen import FrozenBackbone
+from sslkit.recipe.recipe import Recipe
+
+OnProgress = Callable[[int, int], None]
+"""Function that receives the number of images whose features are computed, and the number of all images."""
+
+
+@dataclass(frozen=True)
+class TrainingInputs:
+    """Inputs of training besides images.
+
+    Attributes:
+        frozen: the backbone with its features if it is not trained; None otherwise.
+        positives: what is known about positives; checkpoints keep it.
+        notes: sentences for the user.
+    """
+
+    frozen: FrozenBackbone | None
+    positives: Mapping[str, Tensor]
+    notes: tuple[str, ...] = ()
+
+
+def connect_inputs(
+    recipe: Recipe,
+    loader: Loader,
+    images: ImageStore,
+    views: Views,
+    positives: Positives,
+    backbone: Backbone,
+    device: str,
+    *,
+    saved: SavedPositives | None,
+    on_progress: OnProgress | None,
+) -> TrainingInputs:
+    """Compute the features that training needs, and let the loader yield them and positives.
+
+    Args:
+        recipe: the recipe.
+        loader: the loader of the training images; it yields features instead if the backbone is frozen.
+        images: the training images.
+        views: the view policy.
+        positives: the rule that chooses positives.
+        backbone: the backbone with its initial weights.
+        device: device that computes features.
+        saved: what a checkpoint knows about positives; None without a checkpoint.
+        on_progress: called while features are computed.
+
+    Raises:
+        RecipeError: positives cannot be chosen among these images.
+    """
+    is_frozen = recipe.backbone.wiring.train == "none"
+    prepared = saved.prepared if saved is not None and saved.images == len(images) else None
+    if prepared is None and saved is not None and positives.needs_features and not is_frozen:
+        message = (
+            f"the run's positives were chosen among {saved.images} images, but there are {len(images)} now: "
+            "use --continue-from to start a new run"
+        )
+        raise RecipeError([recipe.document.problem((*recipe.positives.path, "use"), message)])
+    frozen = None
+    if is_frozen or (positives.needs_features and prepared is None):
+        if prefers_channels_last(device):
+            backbone.to(memory_format=torch.channels_last)
+        frozen = FrozenBackbone(backbone.to(device), views.preprocessing, recipe.backbone.identity, on_progress)
+    if prepared is None:
+        needed = frozen is not None and positives.needs_features
+        features = frozen.features(images) if needed and frozen is not None else torch.empty(0, 0)
+        try:
+            prepared = dict(positives.prepare(features))
+        except InputError as error:
+            raise RecipeError([recipe.document.problem((*recipe.positives.path, "use"), str(error))]) from error
+    if positives.count:
+        loader.draw_positives = partial(positives.draw, prepared)
+    if frozen is None or not is_frozen:
+        return TrainingInputs(None, prepared)
+    rows = store_views(frozen, images, views, recipe.views, recipe.run.seed)
+    loader.images, loader.prefetch, loader.pin_memory = FeatureStore(rows.to(device)), False, False
+    count, views_per_image, width = rows.shape
+    size = f"{rows.nbytes / 1e6:.0f} MB"
+    note = f"frozen backbone: features of {count} images, {views_per_image} views of {width} values ({size})"
+    return TrainingInputs(frozen, prepared, (note, *frozen.notes))

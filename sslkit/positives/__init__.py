@@ -1,0 +1,1 @@
+"""Rules that choose positives: images that should get the same class as an image."""

@@ -1,0 +1,65 @@
+"""Positives that are nearest neighbours in the feature space of the backbone's initial weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from sslkit.contracts import options
+from sslkit.contracts.positives import Positives
+from sslkit.errors import InputError
+from sslkit.features.neighbours import mutual, nearest_neighbours
+
+
+class Neighbours(Positives):
+    """One of the k nearest neighbours of each image, drawn anew in every step.
+
+    Neighbours are the images with the largest cosine similarity of features, without labels. They are found once, with
+    the weights that the run starts from.
+
+    Source: Van Gansbeke et al., "SCAN: Learning to Classify Images without Labels", ECCV 2020, arXiv 2005.12320,
+    section 2.1.
+    """
+
+    api = 1
+    needs_features = True
+    count = 1
+
+    class Options(options.Options):
+        k: int = Field(20, ge=1, le=10_000)
+        """Number of nearest neighbours of each image among which its positive is drawn."""
+
+        mutual: bool = False
+        """Draw only among neighbours that have the image among their own k neighbours. An image without any is its own
+        positive."""
+
+        exclude_similarity: float | None = Field(None, gt=0, le=1)
+        """Leave out images with at least this cosine similarity, such as 0.98: near-duplicates teach nothing."""
+
+    options: Options
+
+    def prepare(self, features: Tensor) -> dict[str, Tensor]:
+        """Return ``neighbours`` int32 ``[N, k]``, valid ones first, and ``count`` int32 ``[N]``, how many are valid.
+
+        Raises:
+            InputError: there are not more than k images.
+        """
+        k = self.options.k
+        if len(features) <= k:
+            raise InputError(f"positives.k = {k} needs more than {k} training images, but there are {len(features)}")
+        index, similarity = nearest_neighbours(features, k, exclude_similarity=self.options.exclude_similarity)
+        valid = similarity.isfinite()
+        if self.options.mutual:
+            valid &= mutual(index)
+        order = valid.int().argsort(dim=1, descending=True, stable=True)
+        return {"neighbours": index.gather(1, order).int(), "count": valid.sum(1).int()}
+
+    def draw(self, prepared: Mapping[str, Tensor], index: Tensor, generator: torch.Generator) -> Tensor:
+        """Return one neighbour ``[B, 1]`` of each image."""
+        count = prepared["count"][index].long()
+        drawn = (torch.rand(len(index), generator=generator) * count).long().minimum(count - 1).clamp(min=0)
+        chosen = prepared["neighbours"][index, drawn].long()
+        return torch.where(count > 0, chosen, index)[:, None]
