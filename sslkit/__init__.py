@@ -17,6 +17,8 @@ _NAMES = {
     "sslkit.contracts.backbone": "Backbone Counterpart",
     "sslkit.contracts.head": "Head HeadOutput",
     "sslkit.contracts.loss": "Loss LossOutput BranchOutputs ViewOutputs",
+    "sslkit.contracts.positives": "Positives",
+    "sslkit.contracts.preprocessing": "Preprocessing",
     "sslkit.contracts.queue": "Queue",
     "sslkit.contracts.views": "Views ViewGroup Parameters",
     "sslkit.contracts.dataset": "Dataset ImageStore Split IGNORE_INDEX",

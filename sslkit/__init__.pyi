@@ -32,6 +32,8 @@ from sslkit.contracts.optimizer import Optimizer as Optimizer
 from sslkit.contracts.optimizer import ParameterGroup as ParameterGroup
 from sslkit.contracts.options import NoOptions as NoOptions
 from sslkit.contracts.options import Options as Options
+from sslkit.contracts.positives import Positives as Positives
+from sslkit.contracts.preprocessing import Preprocessing as Preprocessing
 from sslkit.contracts.queue import Queue as Queue
 from sslkit.contracts.views import Parameters as Parameters
 from sslkit.contracts.views import ViewGroup as ViewGroup

@@ -45,7 +45,7 @@ class StageRunner:
     def _fetch(self) -> Iterator[ImageBatch]:
         while True:
             for batch in self.loader:
-                yield ImageBatch(*(None if part is None else part.to(self.device, non_blocking=True) for part in batch))
+                yield batch.to(self.device)
 
     def step(self, stage: str) -> None:
         """Run one step of a stage. A stage without fresh images or views reuses those of the first batch."""

@@ -30,6 +30,11 @@ class ImageBatch(NamedTuple):
     indices: Tensor
     positives: Tensor | None = None
 
+    def to(self, device: torch.device | str) -> ImageBatch:
+        """Return the batch on ``device``."""
+        parts = (None if part is None else part.to(device, non_blocking=True) for part in self)
+        return ImageBatch(*parts)  # type: ignore[arg-type]  # only positives may be None
+
 
 class Rows(Protocol):
     """Images, or features of images, read in batches."""

@@ -11,7 +11,6 @@ import torch
 
 from sslkit.assembly.assemble import Assembly
 from sslkit.contracts.method import Batch, Method
-from sslkit.data.loader import ImageBatch
 from sslkit.device.hardware import Hardware
 from sslkit.device.out_of_memory import explain_out_of_memory
 from sslkit.recipe.recipe import Recipe
@@ -52,7 +51,7 @@ def _run_batch(hardware: Hardware, assembly: Assembly, processes: Processes) -> 
     context, method = assembly.context, assembly.method
     learner = Learner(assembly, hardware).to(hardware.device)
     batch = next(iter(assembly.loader))
-    batch = ImageBatch(*(None if part is None else part.to(hardware.device) for part in batch))
+    batch = batch.to(hardware.device)
     views = learner.make_views(batch, step=0)
     enabled = hardware.precision == "bfloat16"
     with torch.autocast(hardware.device, dtype=torch.bfloat16, enabled=enabled):

@@ -32,7 +32,8 @@ def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
     constants = torch.tensor([mean, std], dtype=torch.float32).to(images.device, non_blocking=True)
     shift, scale = constants[..., None, None]
     if images.shape[-3] == 1 < len(mean):
-        return (images - shift).div_(scale)
+        images = images - shift
+        return images.div_(scale)
     return images.sub_(shift).div_(scale)
 
 

