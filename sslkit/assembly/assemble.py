@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import cycle, islice
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from sslkit.assembly.build_component import build_component, build_dataset
 from sslkit.assembly.build_network import build_network
-from sslkit.assembly.channel_statistics import channel_statistics
-from sslkit.assembly.initial_weights import InitialWeights, find_weights
+from sslkit.assembly.initial_network import choose_preprocessing, load_initial_network
+from sslkit.assembly.initial_weights import find_weights
 from sslkit.assembly.position import Position
 from sslkit.assembly.start import Start
-from sslkit.assembly.trainable import freeze, lr_scales
+from sslkit.assembly.trainable import lr_scales
 from sslkit.assembly.training_inputs import OnProgress, connect_inputs
-from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.context import Context, World
 from sslkit.contracts.dataset import Dataset, ImageStore, Split
 from sslkit.contracts.duration import count_whole_epochs
@@ -26,17 +23,15 @@ from sslkit.contracts.loss import Loss
 from sslkit.contracts.method import Method, Parts, WeightedLoss
 from sslkit.contracts.optimizer import Optimizer
 from sslkit.contracts.positives import Positives
-from sslkit.contracts.preprocessing import Preprocessing
 from sslkit.contracts.views import Views
 from sslkit.data.loader import Loader
 from sslkit.data.placement import place_images, should_prefetch
 from sslkit.data.seeds import seed_global
 from sslkit.device.out_of_memory import explain_out_of_memory
-from sslkit.errors import DataError, InputError, RecipeError
+from sslkit.errors import DataError, IncompatibleComponentError, RecipeError
 from sslkit.features.frozen import FrozenBackbone
 from sslkit.recipe.duration_problems import duration_problems
 from sslkit.recipe.recipe import ComponentSpec, Recipe
-from sslkit.runs.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -121,14 +116,13 @@ def assemble(
     loader.prefetch = should_prefetch(images, device)
     loader.pin_memory = loader.prefetch and device == "cuda"
     weights = find_weights(recipe)
-    preprocessing = _preprocessing(images, weights)
+    preprocessing = choose_preprocessing(images, weights)
     context = Context(
         channels=images.shape[0],
         image_size=preprocessing.size,
         mean=preprocessing.mean,
         std=preprocessing.std,
         interpolation=preprocessing.interpolation,
-        training_images=len(images),
         batch_size=recipe.train.batch_size,
         steps_per_epoch=loader.steps_per_epoch,
         epochs=recipe.train.epochs,
@@ -154,7 +148,7 @@ def assemble(
     )
     network_context, backbone, heads = build_network(recipe, replace(context, restoring=start.restoring != "nothing"))
     context = replace(network_context, restoring=context.restoring)
-    weights_note = _load_weights(recipe, start, weights, backbone, heads)
+    weights_note = load_initial_network(recipe, start, weights, backbone, heads)
     if positives.needs_features and not weights_note:
         message = f"the positives {recipe.positives.use!r} compare features, but the weights of the backbone are random"
         hint = "set weights of [backbone], or use --continue-from RUN"
@@ -190,55 +184,6 @@ def assemble(
         positives=inputs.positives,
         lr_scales=lr_scales(backbone, recipe.backbone.wiring),
     )
-
-
-def _preprocessing(images: ImageStore, weights: InitialWeights | None) -> Preprocessing:
-    """Return the preprocessing of the initial weights; without one, the images' own size and statistics.
-
-    Grey images are repeated for each channel of the weights. Images of any other number of channels than the weights'
-    repeat mean and standard deviation cyclically; the backbone adapts its first layer or refuses them.
-    """
-    channels = images.shape[0]
-    if weights is None or weights.preprocessing is None:
-        mean, std = channel_statistics(images)
-        return Preprocessing(min(images.shape[1:]), mean, std)
-    given = weights.preprocessing
-    if channels in (1, len(given.mean)):
-        return given
-    mean, std = (tuple(islice(cycle(values), channels)) for values in (given.mean, given.std))
-    return replace(given, mean=mean, std=std)
-
-
-def _load_weights(
-    recipe: Recipe, start: Start, weights: InitialWeights | None, backbone: Backbone, heads: dict[str, Head]
-) -> str:
-    """Load the weights that training starts from, and freeze what is not trained.
-
-    Returns:
-        A sentence about the weights; empty for random weights.
-    """
-    note = ""
-    path = recipe.backbone.path
-    try:
-        if start.restoring == "everything":
-            note = "weights: those of the checkpoint"
-            if recipe.backbone.wiring.train == "none":
-                # The checkpoint is compared with the recipe later, which explains why it does not fit.
-                with suppress(RuntimeError):
-                    backbone.load_state_dict(dict(start.backbone or {}))
-        elif start.parent is not None:
-            load_weights(backbone, start.parent.backbone)
-            load_weights(nn.ModuleList(heads.values()), start.parent.heads)
-            note = f"continues from {start.parent.name}: backbone and heads are loaded, everything else starts fresh"
-        elif weights is not None:
-            note = weights.load(backbone)
-    except InputError as error:
-        raise RecipeError([recipe.document.problem((*path, "weights"), str(error))]) from error
-    try:
-        freeze(backbone, recipe.backbone.wiring.train)
-    except InputError as error:
-        raise RecipeError([recipe.document.problem((*path, "train"), str(error))]) from error
-    return note
 
 
 def _training_images(dataset: Dataset) -> ImageStore:

@@ -112,7 +112,6 @@ class Context:
         steps_per_epoch: int, optimizer steps in an epoch.
         epochs: int, number of epochs of the training run.
         seed: int, seed of the run.
-        training_images: int, number of training images.
         world: the processes of the training run.
         view_size: int, side of a global view in pixels. Known to the backbone and later components.
         view_sizes: tuple of int, side of the views of each group in pixels, global groups first. Known to the backbone

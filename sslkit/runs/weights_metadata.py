@@ -35,7 +35,6 @@ class ContextMetadata(TypedDict):
     embedding_dim: SizeOrNone
     classifiers: list[Size]
     steps_before: NotRequired[Count]
-    training_images: NotRequired[Count]
 
 
 class BackboneMetadata(TypedDict):

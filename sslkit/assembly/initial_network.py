@@ -1,0 +1,70 @@
+"""The network that training starts from: load its weights, and freeze what is not trained."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from itertools import cycle, islice
+
+from torch import nn
+
+from sslkit.assembly.channel_statistics import channel_statistics
+from sslkit.assembly.initial_weights import InitialWeights
+from sslkit.assembly.start import Start
+from sslkit.assembly.trainable import freeze
+from sslkit.contracts.backbone import Backbone
+from sslkit.contracts.dataset import ImageStore
+from sslkit.contracts.head import Head
+from sslkit.contracts.preprocessing import Preprocessing
+from sslkit.errors import InputError, RecipeError
+from sslkit.recipe.recipe import Recipe
+from sslkit.runs.weights import load_weights
+
+
+def choose_preprocessing(images: ImageStore, weights: InitialWeights | None) -> Preprocessing:
+    """Return the preprocessing of the initial weights; without one, the images' own size and statistics.
+
+    Grey images are repeated for each channel of the weights. Images of any other number of channels than the weights'
+    repeat mean and standard deviation cyclically; the backbone adapts its first layer or refuses them.
+    """
+    channels = images.shape[0]
+    if weights is None or weights.preprocessing is None:
+        mean, std = channel_statistics(images)
+        return Preprocessing(min(images.shape[1:]), mean, std)
+    given = weights.preprocessing
+    if channels in (1, len(given.mean)):
+        return given
+    mean, std = (tuple(islice(cycle(values), channels)) for values in (given.mean, given.std))
+    return replace(given, mean=mean, std=std)
+
+
+def load_initial_network(
+    recipe: Recipe, start: Start, weights: InitialWeights | None, backbone: Backbone, heads: dict[str, Head]
+) -> str:
+    """Load the weights that training starts from, and freeze what is not trained.
+
+    Returns:
+        A sentence about the weights; empty for random weights.
+    """
+    note = ""
+    path = recipe.backbone.path
+    try:
+        if start.restoring == "everything":
+            note = "weights: those of the checkpoint"
+            if recipe.backbone.wiring.train == "none":
+                # The checkpoint is compared with the recipe later, which explains why it does not fit.
+                with suppress(RuntimeError):
+                    backbone.load_state_dict(dict(start.backbone or {}))
+        elif start.parent is not None:
+            load_weights(backbone, start.parent.backbone)
+            load_weights(nn.ModuleList(heads.values()), start.parent.heads)
+            note = f"continues from {start.parent.name}: backbone and heads are loaded, everything else starts fresh"
+        elif weights is not None:
+            note = weights.load(backbone)
+    except InputError as error:
+        raise RecipeError([recipe.document.problem((*path, "weights"), str(error))]) from error
+    try:
+        freeze(backbone, recipe.backbone.wiring.train)
+    except InputError as error:
+        raise RecipeError([recipe.document.problem((*path, "train"), str(error))]) from error
+    return note
