@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -32,6 +32,7 @@ from sslkit.errors import DataError, IncompatibleComponentError, RecipeError
 from sslkit.features.frozen import FrozenBackbone
 from sslkit.recipe.duration_problems import duration_problems
 from sslkit.recipe.recipe import ComponentSpec, Recipe
+from sslkit.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,8 @@ def assemble(
     if world.rank or start.steps_before:
         # Random numbers in training (dropout) must differ between processes and from those of earlier runs.
         seed_global(recipe.run.seed, world.rank, start.steps_before)
+    if start.parent is not None:
+        weights_note = _describe_continuation(start.parent, losses)
     notes = (placement_note, *dataset.notes(), *([weights_note] if weights_note else ()), *inputs.notes)
     return Assembly(
         recipe=recipe,
@@ -184,6 +187,12 @@ def assemble(
         positives=inputs.positives,
         lr_scales=lr_scales(backbone, recipe.backbone.wiring),
     )
+
+
+def _describe_continuation(parent: Run, losses: Sequence[WeightedLoss]) -> str:
+    fresh = ["optimizer", "schedule", *(f"loss {loss.name!r}" for loss in losses if loss.loss.state_dict())]
+    transfer = f"backbone and heads are loaded, {', '.join(fresh[:-1])} and {fresh[-1]} start fresh"
+    return f"continues from {parent.name}: {transfer}"
 
 
 def _training_images(dataset: Dataset) -> ImageStore:

@@ -45,24 +45,27 @@ def load_initial_network(
 
     Returns:
         A sentence about the weights; empty for random weights.
+
+    Raises:
+        RecipeError: the weights that the recipe names cannot be used, or its ``train`` does not fit the backbone.
+        RunError: the weights of the parent run do not fit the recipe.
     """
-    note = ""
-    path = recipe.backbone.path
-    try:
-        if start.restoring == "everything":
-            note = "weights: those of the checkpoint"
-            if recipe.backbone.wiring.train == "none":
-                # The checkpoint is compared with the recipe later, which explains why it does not fit.
-                with suppress(RuntimeError):
-                    backbone.load_state_dict(dict(start.backbone or {}))
-        elif start.parent is not None:
-            load_weights(backbone, start.parent.backbone)
-            load_weights(nn.ModuleList(heads.values()), start.parent.heads)
-            note = f"continues from {start.parent.name}: backbone and heads are loaded, everything else starts fresh"
-        elif weights is not None:
+    path, note = recipe.backbone.path, ""
+    if start.restoring == "everything":
+        note = "weights: those of the checkpoint"
+        if recipe.backbone.wiring.train == "none":
+            # The checkpoint is compared with the recipe later, which explains why it does not fit.
+            with suppress(RuntimeError):
+                backbone.load_state_dict(dict(start.backbone or {}))
+    elif start.parent is not None:
+        load_weights(backbone, start.parent.backbone)
+        load_weights(nn.ModuleList(heads.values()), start.parent.heads)
+        note = f"weights: backbone and heads of {start.parent.name}"
+    elif weights is not None:
+        try:
             note = weights.load(backbone)
-    except InputError as error:
-        raise RecipeError([recipe.document.problem((*path, "weights"), str(error))]) from error
+        except InputError as error:
+            raise RecipeError([recipe.document.problem((*path, "weights"), str(error))]) from error
     try:
         freeze(backbone, recipe.backbone.wiring.train)
     except InputError as error:

@@ -10,6 +10,7 @@ from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.dataset import Split
 from sslkit.contracts.evaluator import Evaluator, Features
 from sslkit.contracts.options import NoOptions
+from sslkit.contracts.preprocessing import Preprocessing
 from sslkit.data.store import TensorStore
 from sslkit.evaluation.evaluators.cluster import Cluster
 from sslkit.evaluation.evaluators.knn import Knn
@@ -61,8 +62,8 @@ class Subject:
 
     def features(self, name: str) -> Features:
         split = self.splits[name]
-        result = extract_features(self.network, split.images, size=4, mean=(0.0,), std=(1.0,), labels=split.labels)
-        return Features(result.features, result.labels, logits=result.features)
+        features = extract_features(self.network, split.images, Preprocessing(4, (0.0,), (1.0,)))
+        return Features(features, split.labels, logits=features)
 
 
 @pytest.mark.parametrize("evaluator", [Linear(Linear.Options()), Knn(Knn.Options())], ids=["linear", "knn"])

@@ -23,6 +23,7 @@ from sslkit.evaluation import run_subject
 from sslkit.evaluation.build_evaluators import build_evaluators
 from sslkit.evaluation.evaluate import evaluate
 from sslkit.features import cache as feature_cache
+from sslkit.features import frozen
 from sslkit.features.cache import cache_key, load_or_compute
 from sslkit.recipe.load import load_recipe
 from sslkit.runs.run import Run
@@ -176,14 +177,14 @@ def test_features_of_a_run_are_computed_once(
     tiny: Path, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = train(load_recipe(tiny, ["train.epochs=1", "monitor.every_epochs=0"]), tmp_path / "runs")
-    original: Callable[..., object] = run_subject.extract_features
+    original: Callable[..., object] = frozen.extract_features
     calls: list[int] = []
 
     def counted(*arguments: object, **named: object) -> object:
         calls.append(1)
         return original(*arguments, **named)
 
-    monkeypatch.setattr(run_subject, "extract_features", counted)
+    monkeypatch.setattr(frozen, "extract_features", counted)
     options = {"cluster": {"kmeans_restarts": 1}}
     first = evaluate(run, build_evaluators(options), random_baseline=True)
     assert len(calls) == 4  # train and test, trained and untrained
@@ -197,15 +198,18 @@ def test_features_of_a_run_are_computed_once(
     assert repaired.evaluators == first.evaluators
 
 
-def test_the_key_depends_on_options(finished_run: Path, tmp_path: Path, folder: Path) -> None:
+def test_features_do_not_depend_on_the_head_but_logits_do(finished_run: Path, tmp_path: Path, folder: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(finished_run, other, symlinks=True)
     recipe = (other / "recipe.toml").read_text()
     assert recipe.count('activation = "leaky-relu"') == 1
     (other / "recipe.toml").write_text(recipe.replace('activation = "leaky-relu"', 'activation = "gelu"'))
-    for path in (finished_run, other):
-        run_subject.RunSubject(Run(path), "cpu").features("test")
-    assert len(list(folder.iterdir())) == 2
+    first, second = (run_subject.RunSubject(Run(path), "cpu").features("test") for path in (finished_run, other))
+    assert len(list(folder.iterdir())) == 1
+    assert torch.equal(first.features, second.features)
+    assert first.logits is not None
+    assert second.logits is not None
+    assert not torch.equal(first.logits, second.logits)
 
 
 def test_the_checksum_of_a_split_depends_on_every_pixel_and_label(finished_run: Path) -> None:

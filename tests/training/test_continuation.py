@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from sslkit.assembly.assemble import assemble
 from sslkit.assembly.start import Start
+from sslkit.data.loader import ImageBatch
 from sslkit.device.hardware import choose_hardware
 from sslkit.errors import RunError
 from sslkit.recipe.load import load_recipe
@@ -40,10 +41,11 @@ def test_a_continued_run_has_other_batches_and_views(tiny: Path) -> None:
     assert fresh.context.steps_per_epoch == 5
     assert fresh.context.training_images == len(fresh.images)
     assert torch.equal(continued.loader.order(0), fresh.loader.order(1))
-    images = fresh.images.gather(torch.arange(fresh.context.batch_size))
+    index = torch.arange(fresh.context.batch_size)
+    batch = ImageBatch(fresh.images.gather(index), index)
     hardware = choose_hardware("cpu", "float32")
-    (first,), (other,) = (Learner(each, hardware).make_views(images, 0) for each in (fresh, continued))
-    (later,) = Learner(fresh, hardware).make_views(images, 5)
+    (first,), (other,) = (Learner(each, hardware).make_views(batch, 0) for each in (fresh, continued))
+    (later,) = Learner(fresh, hardware).make_views(batch, 5)
     assert not torch.equal(other, first)
     assert torch.equal(other, later)
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from evaluation_subjects import SquareSubject
 
+from sslkit.contracts.preprocessing import Preprocessing
 from sslkit.evaluation.evaluators import linear_sgd
 from sslkit.evaluation.evaluators.linear_sgd import LinearSgd
 from sslkit.optimizers.lars import LarsSgd
@@ -111,5 +112,6 @@ def test_only_training_images_are_augmented(monkeypatch: pytest.MonkeyPatch) -> 
     assert (len(first), len(validation), len(test)) == (180, 36, 120)
     assert torch.equal(validation, again)
     images, context = subject.split("test").images, subject.context
-    torch.testing.assert_close(test, preprocess(images.gather(torch.arange(120)), 12, context.mean, context.std))
+    expected = preprocess(images.gather(torch.arange(120)), Preprocessing(12, context.mean, context.std))
+    torch.testing.assert_close(test, expected)
     assert not torch.equal(first.sort(0).values, second.sort(0).values), "the same crops in both epochs"
