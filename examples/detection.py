@@ -65,8 +65,8 @@ def build_detector(
         num_classes=classes,
         min_size=side,
         max_size=4 * side,
-        image_mean=list(trained.mean),
-        image_std=list(trained.std),
+        image_mean=list(trained.preprocessing.mean),
+        image_std=list(trained.preprocessing.std),
         rpn_anchor_generator=AnchorGenerator(tuple((anchor,) for anchor in anchors), ((0.7, 1.0, 1.4),) * len(strides)),
         box_roi_pool=MultiScaleRoIAlign(featmap_names=names, output_size=7, sampling_ratio=2),
         # Small images hold few objects, so torchvision's thousands of proposals would only cost time.

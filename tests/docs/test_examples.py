@@ -54,11 +54,11 @@ def test_loaded_backbone_gives_the_features_of_evaluation(run: Run) -> None:
     trained = sslkit.load_backbone(run.path)
     subject = RunSubject(run, "cpu")
     images = subject.split("test").images.gather(torch.arange(20)).float() / 255
-    mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (trained.mean, trained.std))
+    mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (trained.preprocessing.mean, trained.preprocessing.std))
     with torch.no_grad():
         features = trained.backbone((images - mean) / std)
     torch.testing.assert_close(features, subject.features("test").features[:20], rtol=1e-4, atol=1e-5)
-    assert (trained.channels, trained.image_size) == (1, 8)
+    assert (trained.channels, trained.preprocessing.size) == (1, 8)
     assert not trained.backbone.training
 
 

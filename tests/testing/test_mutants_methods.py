@@ -136,16 +136,6 @@ class MethodWithUnsavedState(ValidMethod):
         return sslkit.MethodOutput((1 + self.steps) * super().forward(batch).loss)
 
 
-@MUTANTS.fails("test_loaded_weights_are_used_from_the_first_step")
-class MethodWithAStaleCopy(ValidMethod):
-    def __init__(self, options: Any, context: sslkit.Context, parts: sslkit.Parts) -> None:
-        super().__init__(options, context, parts)
-        self.register_buffer("first", next(parts.backbone.parameters()).detach().clone())
-
-    def forward(self, batch: sslkit.Batch) -> sslkit.MethodOutput:
-        return sslkit.MethodOutput(super().forward(batch).loss + self.first.square().sum())
-
-
 @MUTANTS.fails("test_constructor_neither_seeds_nor_draws_except_for_initial_weights")
 class MethodThatDrawsFromNumpyInItsConstructor(ValidMethod):
     def __init__(self, options: Any, context: sslkit.Context, parts: sslkit.Parts) -> None:
