@@ -30,11 +30,13 @@ class SeCu(sslkit.Loss):
       is ``y``. It trains only the embeddings, and no gradient reaches the soft label.
 
     The total is the mean over classifiers. The paper trains ten classifiers of 10 to 100 classes for CIFAR-10.
+    ``LossOutput.per_classifier`` is half of the sum: a uniform guess then has ``ln K``, with which sslkit compares it.
 
     Deviations from the paper and the authors' code:
 
-    * ``prediction`` uses the current classifier; the authors use a copy from the start of the epoch, because their
-      centres have their own, large learning rate. Here, one optimizer trains all weights;
+    * ``prediction`` uses the current classifier; the authors use a copy from the start of the epoch. A loss cannot copy
+      the weights of a head;
+    * one optimizer trains all weights; the authors train the classifiers with a larger learning rate;
     * the authors have two views; local views are trained in the same way, but assign no class and are no target;
     * the size constraint only; the paper also has an entropy constraint.
 
@@ -120,7 +122,7 @@ class SeCu(sslkit.Loss):
                 "changed": torch.cat(changes).mean(),
                 "smallest_class": torch.cat(smallest).mean(),
             },
-            per_classifier=tuple(per_classifier.detach()),
+            per_classifier=tuple(per_classifier.detach() / 2),
         )
 
     def _centres(self, logits: Tensor, label: Tensor) -> Tensor:

@@ -34,7 +34,8 @@ class Temi(sslkit.Loss):
 
     Deviations from the paper and the authors' code:
 
-    * the student replaces a missing teacher, so that the loss works with every method;
+    * the student replaces a missing teacher, so that the loss works with every method. This is safe for good, frozen
+      features; from scratch, all images can move from class to class together, faster than ``m`` follows;
     * the teacher's temperature is the student's. It is also 0.1 in the authors' settings;
     * ``m`` is at least the smallest positive number of the precision: without images, ``m`` of a class decays to 0.
 

@@ -122,7 +122,7 @@ def test_equals_the_formula_over_steps(
             for formula, matrix in zip(formulas, prototypes, strict=True)
         ]
         for value, other in zip(output.per_classifier, expected, strict=True):
-            assert value.item() == pytest.approx(other.item(), abs=1e-10)
+            assert value.item() == pytest.approx(other.item() / 2, abs=1e-10)
         total = sum(expected) / len(expected)
         assert output.total.item() == pytest.approx(total.item(), abs=1e-10)
         leaves = [*embeddings, *prototypes]
@@ -234,10 +234,11 @@ def test_large_logits_give_finite_values(scale: float) -> None:
     assert all(view.grad is not None and view.grad.isfinite().all() for view in embeddings)
 
 
-def test_a_uniform_guess_has_a_loss_of_two_ln_k() -> None:
+def test_a_uniform_guess_has_a_loss_of_ln_k_in_both_parts() -> None:
     flat = [torch.zeros(6, 5, dtype=torch.float64)] * 2
-    total = make_loss(4)(secu_views(flat, [draw(4, 5, seed=0)], list(range(6)))).total
-    assert total.item() == pytest.approx(2 * math.log(4))
+    output = make_loss(4)(secu_views(flat, [draw(4, 5, seed=0)], list(range(6))))
+    assert output.total.item() == pytest.approx(2 * math.log(4))
+    assert output.per_classifier[0].item() == pytest.approx(math.log(4))
 
 
 def test_invalid_contexts_and_options_raise() -> None:
