@@ -198,7 +198,7 @@ def test_features_of_a_run_are_computed_once(
     assert repaired.evaluators == first.evaluators
 
 
-def test_features_do_not_depend_on_the_head_but_logits_do(finished_run: Path, tmp_path: Path, folder: Path) -> None:
+def test_cached_features_do_not_depend_on_the_head(finished_run: Path, tmp_path: Path, folder: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(finished_run, other, symlinks=True)
     recipe = (other / "recipe.toml").read_text()
@@ -207,9 +207,6 @@ def test_features_do_not_depend_on_the_head_but_logits_do(finished_run: Path, tm
     first, second = (run_subject.RunSubject(Run(path), "cpu").features("test") for path in (finished_run, other))
     assert len(list(folder.iterdir())) == 1
     assert torch.equal(first.features, second.features)
-    assert first.logits is not None
-    assert second.logits is not None
-    assert not torch.equal(first.logits, second.logits)
 
 
 def test_the_checksum_of_a_split_depends_on_every_pixel_and_label(finished_run: Path) -> None:
