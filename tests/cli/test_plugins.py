@@ -11,7 +11,9 @@ OURS = {
         *("oxford-pets", "pascal-voc", "stl10", "svhn"),
     },
     "heads": {"dino", "projection", "selfcls-mlp", "swav"},
-    "losses": {"barlow-twins", "byol", "dino", "selfcls", "simclr", "swav", "vicreg"},
+    "losses": {
+        *("barlow-twins", "byol", "dino", "scan", "secu", "self-label", "selfcls", "simclr", "swav", "temi", "vicreg"),
+    },
     "views": {"affine", "crops", "flip"},
     "methods": {"joint-embedding", "momentum-teacher"},
     "optimizers": {"adamw", "lars", "sgd"},
