@@ -14,7 +14,7 @@ OURS = {
     "losses": {
         *("barlow-twins", "byol", "dino", "scan", "secu", "self-label", "selfcls", "simclr", "swav", "temi", "vicreg"),
     },
-    "views": {"affine", "crops", "flip"},
+    "views": {"affine", "crops", "flip", "plain"},
     "methods": {"joint-embedding", "momentum-teacher"},
     "optimizers": {"adamw", "lars", "sgd"},
     "evaluators": {"cluster", "finetune", "knn", "linear", "linear-sgd", "segment"},
