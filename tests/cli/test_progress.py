@@ -11,6 +11,7 @@ from sslkit.cli.common import remaining_time
 from sslkit.cli.common.progress import LineReporter, TerminalReporter, console_reporter
 from sslkit.training.events import (
     EpochEnded,
+    FeaturesComputed,
     LossesLogged,
     Progress,
     Reporter,
@@ -127,3 +128,24 @@ def test_bars_follow_the_epochs_after_a_resume_with_another_batch_size() -> None
         reporter.on_event(StepEnded(Progress(step, 79, int(epochs), 10, 3)))
         assert [task.completed for task in reporter.bars.tasks] == pytest.approx([epochs, step_in_epoch])
     reporter.on_event(TrainingEnded(Progress(79, 79, 10, 10, 3)))
+
+
+def test_a_pipe_gets_a_line_on_features_every_ten_seconds_and_at_the_end(clock: list[float]) -> None:
+    out = io.StringIO()
+    reporter = console_reporter(Console(file=out, width=80))
+    for images in range(100, 1001, 100):
+        reporter.on_event(FeaturesComputed(images, 1000))
+        clock[0] += 3.0
+    assert out.getvalue().splitlines() == [
+        "features: 500 of 1000 images  left 12 s",
+        "features: 900 of 1000 images  left 3 s",
+        "features: 1000 of 1000 images",
+    ]
+
+
+def test_a_terminal_gets_a_bar_of_features() -> None:
+    out = io.StringIO()
+    reporter = console_reporter(Console(file=out, force_terminal=True, color_system=None, width=100))
+    for images in (250, 1000):
+        reporter.on_event(FeaturesComputed(images, 1000))
+    assert "1000/1000" in out.getvalue().splitlines()[-1]

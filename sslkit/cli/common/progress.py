@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
@@ -14,6 +15,7 @@ from sslkit.cli.common.remaining_time import RemainingTime, format_seconds
 from sslkit.training.events import (
     EpochEnded,
     Event,
+    FeaturesComputed,
     LossesLogged,
     Note,
     Progress,
@@ -25,6 +27,9 @@ from sslkit.training.events import (
 
 SHOWN_METRICS = ("loss", "acc", "nmi", "knn", "classes_used", "entropy")
 """Metrics to show, in this order: the last part of each metric's name, such as ``acc`` of ``monitor/acc``."""
+
+FEATURE_LINE_SECONDS = 10.0
+"""Smallest time in seconds between two lines on computed features."""
 
 NARROW = 80
 """Width in characters. On a narrower terminal, bars are shorter and the throughput has its own line."""
@@ -55,11 +60,15 @@ class LineReporter(Reporter):
     def __init__(self, console: Console) -> None:
         self.console = console
         self.remaining = RemainingTime()
+        self.feature_lines = _FeatureLines()
 
     def on_event(self, event: Event) -> None:
         match event:
             case Note(text):
                 print_text(self.console, text)
+            case FeaturesComputed(images, total):
+                if self.feature_lines.is_due(images, total):
+                    self.note(f"features: {images} of {total} images{self.feature_lines.left}")
             case TrainingStarted(progress):
                 self.remaining.start()
                 self.note(f"training: {progress.epochs} epochs, {progress.steps} steps, from step {progress.step}")
@@ -76,6 +85,28 @@ class LineReporter(Reporter):
         self.note(f"epoch {progress.epoch}/{progress.epochs}  {format_metrics(metrics)}  {speed}{left}")
 
 
+class _FeatureLines:
+    """Decide when to print how many features are computed: at most once in ``FEATURE_LINE_SECONDS``, and at the end."""
+
+    def __init__(self) -> None:
+        self.started: float | None = None
+        self.printed = 0.0
+        self.left = ""
+
+    def is_due(self, images: int, total: int) -> bool:
+        """Return whether to print a line now, and set ``left`` to the remaining time."""
+        now = time.monotonic()
+        if self.started is None:
+            self.started = self.printed = now
+        if now - self.printed < FEATURE_LINE_SECONDS and images < total:
+            return False
+        seconds = (now - self.started) * (total - images) / images
+        self.printed, self.left = now, f"  left {seconds:.0f} s" if images < total else ""
+        if images == total:
+            self.started = None
+        return True
+
+
 class TerminalReporter(Reporter):
     """Reporter that shows bars for epochs and steps, with the latest metrics below them."""
 
@@ -85,11 +116,14 @@ class TerminalReporter(Reporter):
         self.epoch_metrics: dict[str, float] = {}
         self.remaining = RemainingTime()
         self.bars = _Bars(self)
+        self.features: RichProgress | None = None
 
     def on_event(self, event: Event) -> None:
         match event:
             case Note(text):
                 print_text(self.console, text)
+            case FeaturesComputed(images, total):
+                self._show_features(images, total)
             case TrainingStarted(progress):
                 self._start(progress)
             case StepEnded(progress):
@@ -103,6 +137,19 @@ class TerminalReporter(Reporter):
                 self.epoch_metrics |= {name: value for name, value in metrics.items() if name.startswith("monitor/")}
             case TrainingEnded():
                 self.bars.stop()
+
+    def _show_features(self, images: int, total: int) -> None:
+        """Show a bar of the images whose features are computed, until all are."""
+        if self.features is None:
+            self.features = RichProgress(
+                TextColumn("features"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(), console=self.console
+            )
+            self.features.add_task("features", total=total)
+            self.features.start()
+        self.features.update(self.features.task_ids[0], completed=images)
+        if images == total:
+            self.features.stop()
+            self.features = None
 
     def _start(self, progress: Progress) -> None:
         self.epochs = self.bars.add_task("epochs", total=progress.epochs, completed=progress.epoch, speed="", left="")
