@@ -1,5 +1,6 @@
 # Needs Python >= 3.11 and make. `make demo` trains and evaluates the quick start, `make test` runs all checks,
-# `make soak` the long tests, `make format` formats the code, `make lowest` tests the lowest declared versions (needs uv).
+# `make soak` the long tests, `make format` formats the code, `make coverage` the tests with
+# their coverage, `make lowest` tests the lowest declared versions (needs uv).
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +13,7 @@ INSTALLED := $(VENV)/installed
 STAMP := $(VENV)/developed
 METADATA := pyproject.toml $(addsuffix /pyproject.toml,$(PLUGINS))
 
-.PHONY: demo test soak format lint types imports docs unit lowest clean
+.PHONY: demo test soak format lint types imports docs unit coverage lowest clean
 
 demo: $(INSTALLED)
 	$(BIN)/sslkit train recipes/quickstart.toml
@@ -40,6 +41,10 @@ docs: $(STAMP)
 
 unit: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not soak'
+
+coverage: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not soak' \
+	    --cov=sslkit $(foreach plugin,$(PLUGINS),--cov=$(subst -,_,$(notdir $(plugin)))) --cov-report=term:skip-covered
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder -m soak
