@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,9 @@ FILE_SUFFIXES = (".safetensors", ".pth", ".pt")
 
 RUN_PREFIX = "run:"
 """Start of a value of ``weights`` that names a run."""
+
+COUNTER = "num_batches_tracked"
+"""Name of BatchNorm's counter, which weights from older versions of PyTorch do not have."""
 
 NESTED_KEYS = ("state_dict", "model")
 """Keys under which other programs store the state in a .pth file."""
@@ -113,16 +115,16 @@ def _load_strictly(backbone: Backbone, path: Path) -> list[str]:
     ]
     problem = ""
     for expected, classifier in layouts:
-        missing = [name for name in expected if name not in state]
+        missing = [name for name in expected if name not in state and not name.endswith(COUNTER)]
         extra = [name for name in state if name not in expected]
         wrong = [name for name in expected if name in state and state[name].shape != expected[name].shape]
         classifiers = tuple(f"{name}." for name in {classifier, "fc", "head", "classifier"} if name)
         unknown = [name for name in extra if not name.startswith(classifiers)]
         if not missing and not wrong and not unknown:
             with torch.no_grad():
-                for name, value in expected.items():
-                    value.copy_(state[name])
-            return extra
+                for name in expected.keys() & state.keys():
+                    expected[name].copy_(state[name])
+            return sorted(extra)
         problem = problem or _mismatch(expected, state, missing, wrong, unknown)
     raise InputError(f"{path} does not fit the backbone: {problem}")
 
@@ -147,7 +149,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, ValueError, EOFError) as error:
+    except Exception as error:  # an invalid pickle raises exceptions of any kind
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"the weights {path} cannot be read: {reason}") from error
     for key in NESTED_KEYS:

@@ -14,7 +14,7 @@ FROZEN = "sslkit_frozen"
 
 
 def freeze(backbone: Backbone, train: str) -> None:
-    """Stop gradients of the parts that are not trained.
+    """Stop gradients of the parts that are not trained, and set these parts to eval mode.
 
     Args:
         backbone: the backbone.
@@ -42,6 +42,7 @@ def freeze(backbone: Backbone, train: str) -> None:
         parameters = list(part.parameters())
         if parameters and not any(parameter.requires_grad for parameter in parameters):
             setattr(part, FROZEN, True)
+    keep_frozen_parts_in_eval_mode(backbone)  # Lightning trains a network in the mode in which it was built
 
 
 def keep_frozen_parts_in_eval_mode(module: nn.Module) -> None:

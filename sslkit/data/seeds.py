@@ -8,20 +8,6 @@ from typing import Literal, get_args
 import numpy
 import torch
 
-STREAMS = {
-    "order": 1,
-    "views": 2,
-    "split": 3,
-    "initialisation": 4,
-    "evaluation": 5,
-    "fractions": 6,
-    "folds": 7,
-    "collapse": 8,
-    "positives": 9,
-    "stored views": 10,
-}
-"""Number of each stream. Seeds of a stream are derived from its number."""
-
 Stream = Literal[
     "order",
     "views",

@@ -76,6 +76,10 @@ class AlexNet(sslkit.Backbone):
             for stride, map_ in self._stages(images)
         }
 
+    def blocks(self) -> list[list[nn.Parameter]]:
+        """Return the parameters of each of the five convolutions."""
+        return [list(layer.parameters()) for layer in self.features if isinstance(layer, nn.Conv2d)]
+
     def counterparts(self) -> dict[str, sslkit.Counterpart | str]:
         """Return torchvision's AlexNet."""
         reason = stem_mismatch(self.stem, self.channels)

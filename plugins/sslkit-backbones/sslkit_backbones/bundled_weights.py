@@ -46,14 +46,18 @@ def load_bundled_weights(model: str, network: nn.Module) -> str:
     files = sorted(Path(found.submodule_search_locations[0]).rglob("*.pth"))
     if len(files) != 1:
         raise sslkit.InputError(f"{package} should have one .pth file, but has {len(files)}; run {INSTALL}")
-    saved = _without_counters(torch.load(files[0], map_location="cpu", weights_only=True))
+    try:
+        saved = _without_counters(torch.load(files[0], map_location="cpu", weights_only=True))
+    except Exception as error:  # an invalid pickle raises exceptions of any kind
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise sslkit.InputError(f"the bundled weights {files[0]} cannot be read ({reason}); run {INSTALL}") from error
     expected = _without_counters(network.state_dict())
     values = list(saved.values())[: len(expected)]  # the classifier comes last
     first = next(iter(expected))
     if values and values[0].ndim == 4:
         values[0] = adapt_input_conv(expected[first].shape[1], values[0])
     if [value.shape for value in values] != [value.shape for value in expected.values()]:
-        raise sslkit.InputError(f"the weights in {files[0]} do not fit timm's {model}")
+        raise sslkit.InputError(f"the weights in {files[0]} do not fit timm's {model}; run {INSTALL}")
     network.load_state_dict(dict(zip(expected, values, strict=True)), strict=False)
     return f"ImageNet weights of {package} {metadata.version(package.replace('_', '-'))} (Apache-2.0)"
 

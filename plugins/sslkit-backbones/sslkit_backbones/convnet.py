@@ -51,6 +51,10 @@ class ConvNet(sslkit.Backbone):
         """Return the last feature map of each stride ``s``, ``[B, C_s, ceil(H / s), ceil(W / s)]``."""
         return dict(self._stages(images))
 
+    def blocks(self) -> list[list[nn.Parameter]]:
+        """Return the parameters of each of the five layers."""
+        return [list(layer.parameters()) for layer in self.layers]
+
     def _stages(self, images: Tensor) -> Iterator[tuple[int, Tensor]]:
         x, total = images, 1
         for layer, (_, stride) in zip(self.layers, LAYERS, strict=True):

@@ -52,6 +52,11 @@ class ResNet18(sslkit.Backbone):
         """Return the last feature map of each stride ``s``, ``[B, C_s, ceil(H / s), ceil(W / s)]``."""
         return dict(self._stages(images))
 
+    def blocks(self) -> list[list[nn.Parameter]]:
+        """Return the parameters of the stem and of the four stages."""
+        stem = [*self.conv1.parameters(), *self.bn1.parameters()]
+        return [stem, *(list(layer.parameters()) for layer in (self.layer1, self.layer2, self.layer3, self.layer4))]
+
     def counterparts(self) -> dict[str, sslkit.Counterpart | str]:
         """Return the ResNet-18 of torchvision (three channels only) and of timm (any number of channels)."""
         channels, state = self.conv1.in_channels, self.state_dict()
