@@ -1,4 +1,4 @@
-"""Write docs/commands.md, which lists the help of all commands, from the commands of the Typer app.
+"""Write docs/commands.md, which lists the help of all commands of the Typer app.
 
 Run ``python docs/make_commands.py`` after changing the help of a command.
 """
