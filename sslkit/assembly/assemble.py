@@ -51,11 +51,11 @@ class Assembly:
         head: name of the head that monitors and evaluation use; empty without heads.
         notes: sentences about the data, to print.
         start: the weights or the checkpoint that training starts from.
-        position: position at which training starts. After a resume: the checkpoint's position, converted to the steps
-            of the new length.
-        frozen: the backbone with its features if it is not trained; None otherwise.
-        positives: what is known about positives, by name; checkpoints keep it.
-        lr_scales: factors of the learning rate by name of the method's parameter, where they are not 1.
+        position: position at which training starts. In a resumed run, it is the checkpoint's position, converted to the
+            new length.
+        frozen: the backbone with its computed features if the backbone is frozen; else None.
+        positives: result of ``Positives.prepare``, which checkpoints contain.
+        lr_scales: multipliers of the learning rate that differ from 1, by name of the method's parameter.
     """
 
     recipe: Recipe
@@ -81,7 +81,7 @@ class Assembly:
 
     @property
     def epoch_scale(self) -> float:
-        """Number of steps in the new length that one step of the checkpoint's current epoch corresponds to."""
+        """Number of steps of the resumed run that correspond to one step of the checkpoint's current epoch."""
         before = self.start.position.epoch_step if self.start.position is not None else 0
         return self.position.epoch_step / before if before else 1.0
 
@@ -216,7 +216,7 @@ def _build_loader(recipe: Recipe, images: ImageStore, world: World, epochs_befor
 
 
 def _build_loss(recipe: Recipe, spec: ComponentSpec, heads: dict[str, Head], context: Context) -> WeightedLoss:
-    """Build a loss; its context has the output sizes of the head that the loss reads."""
+    """Build a loss with a context that contains the output sizes of the head that the loss reads."""
     head_name = spec.wiring.head or next(iter(heads), "")
     head = heads.get(head_name)
     needs = spec.component.needs if issubclass(spec.component, Loss) else frozenset()
@@ -244,7 +244,7 @@ def _build_loss(recipe: Recipe, spec: ComponentSpec, heads: dict[str, Head], con
 
 
 def _evaluation_head(recipe: Recipe, heads: dict[str, Head]) -> str:
-    """Return the name of the head for evaluation: as set in the recipe, else the first head that a loss reads."""
+    """Return the name of the head for evaluation, as set in the recipe, or else the first head that a loss reads."""
     trained = [spec.wiring.head or next(iter(heads), "") for spec in recipe.losses]
     name = recipe.evaluation.head or next((name for name in heads if name in trained), next(iter(heads), ""))
     if recipe.evaluation.head and name not in trained:

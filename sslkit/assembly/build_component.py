@@ -1,4 +1,4 @@
-"""Build one component of a recipe; its errors name the line of the recipe."""
+"""Build one component of a recipe, with errors that name a line of the recipe."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def build_component(recipe: NetworkRecipe, spec: ComponentSpec, kind: type[Built
         arguments: arguments of the component's constructor after the options.
 
     Raises:
-        RecipeError: the component rejects an option or the training, or needs more memory than is available.
+        RecipeError: the component rejects an option or the context, or needs more memory than is available.
         BrokenComponentError: the component's constructor raises any other error, or does not call the constructor of
             its base class.
     """

@@ -1,4 +1,4 @@
-"""Build a recipe's backbone and heads, and check their output sizes and state."""
+"""Build a recipe's backbone and heads; check that their sizes are set and their state dicts contain only tensors."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from sslkit.recipe.recipe import ComponentSpec, NetworkRecipe
 
 
 def build_network(recipe: NetworkRecipe, context: Context) -> tuple[Context, Backbone, dict[str, Head]]:
-    """Build backbone and heads with new weights.
+    """Build the backbone and the heads with new weights.
 
     Returns:
         The context with the backbone's ``feature_dim``, the backbone, and a mapping from name to head.
 
     Raises:
-        IncompatibleComponentError: a module does not set its output size, or its state contains a non-tensor.
+        IncompatibleComponentError: a module does not set its output size, or its state dict contains a value that is
+            not a tensor.
     """
     backbone = build_component(recipe, recipe.backbone, Backbone, context)
     _require_positive_int(recipe.backbone, backbone, "feature_dim")
@@ -41,7 +42,7 @@ def _require_positive_int(spec: ComponentSpec, module: nn.Module, attribute: str
 
 
 def _require_tensor_state(spec: ComponentSpec, module: nn.Module) -> None:
-    """Raise an error if the module's state contains a non-tensor, which could not be saved after training."""
+    """Raise an error if the module's state dict contains a non-tensor, which could not be saved after training."""
     names = [name for name, value in module.state_dict().items() if not isinstance(value, Tensor)]
     if names:
         raise IncompatibleComponentError(

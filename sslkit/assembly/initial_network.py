@@ -1,4 +1,4 @@
-"""The network that training starts from: load its weights, and freeze what is not trained."""
+"""Initial network of a training run: load weights, and freeze the parts that are not trained."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from sslkit.runs.weights import load_weights
 
 
 def choose_preprocessing(images: ImageStore, weights: InitialWeights | None) -> Preprocessing:
-    """Return the preprocessing of the initial weights; without one, the images' own size and statistics.
+    """Return the preprocessing of the initial weights or, if it is unknown, the images' own size and statistics.
 
-    Grey images are repeated for each channel of the weights. Images of any other number of channels than the weights'
-    repeat mean and standard deviation cyclically; the backbone adapts its first layer or refuses them.
+    Grey images are repeated for each channel of the weights. For any other difference in the number of channels, mean
+    and standard deviation are repeated cyclically, and the backbone adapts its first layer or raises an error.
     """
     channels = images.shape[0]
     if weights is None or weights.preprocessing is None:
@@ -41,13 +41,14 @@ def choose_preprocessing(images: ImageStore, weights: InitialWeights | None) -> 
 def load_initial_network(
     recipe: Recipe, start: Start, weights: InitialWeights | None, backbone: Backbone, heads: dict[str, Head]
 ) -> str:
-    """Load the weights that training starts from, and freeze what is not trained.
+    """Load the weights that training starts from, and freeze the parts that are not trained.
 
     Returns:
         A sentence about the weights; empty for random weights.
 
     Raises:
-        RecipeError: the weights that the recipe names cannot be used, or its ``train`` does not fit the backbone.
+        RecipeError: the weights that the recipe names cannot be used, or its value of ``train`` does not fit the
+            backbone.
         RunError: the weights of the parent run do not fit the recipe.
     """
     path, note = recipe.backbone.path, ""

@@ -1,4 +1,4 @@
-"""Initial weights of the backbone: those that ``[backbone] weights`` names."""
+"""Initial weights of the backbone, as named by ``[backbone] weights``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COUNTER = "num_batches_tracked"
 """Name of BatchNorm's counter, which weights from older versions of PyTorch do not have."""
 
 NESTED_KEYS = ("state_dict", "model")
-"""Keys under which other programs store the state in a .pth file."""
+"""Keys under which other programs store the state dict in a .pth file."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class InitialWeights:
     """Weights that a backbone starts from.
 
     Attributes:
-        source: the value of ``weights``, with the path of a run or a file.
+        source: the value of ``weights``; for a run or a file, the path of the file.
         preprocessing: preparation of images that the weights were trained with; None if it is unknown.
     """
 
@@ -46,7 +46,7 @@ class InitialWeights:
     preprocessing: Preprocessing | None
 
     def load(self, backbone: Backbone) -> str:
-        """Load the weights, and return a sentence on their origin.
+        """Load the weights, and return a sentence about the origin of the weights.
 
         Raises:
             InputError: the weights cannot be read or downloaded, or do not fit the backbone.
@@ -61,7 +61,7 @@ def find_weights(recipe: NetworkRecipe) -> InitialWeights | None:
     """Return the initial weights that the recipe names, without reading them; None for random weights.
 
     Raises:
-        RecipeError: there are no such weights.
+        RecipeError: the named weights do not exist.
     """
     spec = recipe.backbone
     name = spec.wiring.weights
@@ -89,7 +89,7 @@ def find_weights(recipe: NetworkRecipe) -> InitialWeights | None:
 
 
 def _stored_preprocessing(path: Path) -> Preprocessing | None:
-    """Return the preprocessing in a file of a run or of ``sslkit export``; None in other files."""
+    """Return the preprocessing from a file of a run or of ``sslkit export``; None for other files."""
     if path.suffix != ".safetensors":
         return None
     try:
@@ -101,9 +101,9 @@ def _stored_preprocessing(path: Path) -> Preprocessing | None:
 
 
 def _load_strictly(backbone: Backbone, path: Path) -> list[str]:
-    """Load a file in the backbone's own names or in those of a library, and return the names that were left out.
+    """Load a file with the parameter names of the backbone or of a library; return the names that were left out.
 
-    Only a classifier may be left out.
+    Only the weights of a classifier may be left out.
     """
     state = _read(path)
     own = backbone.state_dict()

@@ -1,4 +1,4 @@
-"""Position of a training run in epochs; it stays the same when a resume changes the steps per epoch."""
+"""Position of a training run in epochs, which stays the same when a resume changes the steps per epoch."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 class Position:
     """Progress of a training run in steps and epochs.
 
-    A resume with a different batch size or number of images changes the steps per epoch. ``taken`` and ``step`` then
-    differ. Checkpoints and ``metrics.csv`` use ``taken``. Schedules, losses and the order of the images use ``step``.
+    A resume with a different batch size or number of images changes the steps per epoch. After such a resume, ``taken``
+    and ``step`` differ. Checkpoints and ``metrics.csv`` use ``taken``. Schedules, losses and the order of the images
+    use ``step``.
 
     Attributes:
         taken: number of optimizer steps taken since the run started.
@@ -47,8 +48,8 @@ class Position:
     def resize(self, steps_per_epoch: int, epochs: int) -> Position:
         """Return the same position in a training run of a different length.
 
-        The number of completed epochs stays the same. The fraction of the current epoch is rounded to the nearest step,
-        but leaves at least one step of this epoch to train.
+        The number of completed epochs stays the same. The completed fraction of the current epoch is rounded to the
+        nearest step, but at least one step of this epoch always remains.
         """
         complete, done = divmod(self.step, self.steps_per_epoch)
         nearest = (2 * done * steps_per_epoch + self.steps_per_epoch) // (2 * self.steps_per_epoch)
@@ -60,5 +61,5 @@ class Position:
         return (self.steps_per_epoch, self.epochs) == (other.steps_per_epoch, other.epochs)
 
     def as_record(self) -> dict[str, float]:
-        """Return the position with the keys of ``status.json``; ``epoch`` includes the current fraction."""
+        """Return the position with the keys of ``status.json``; ``epoch`` includes the current epoch's fraction."""
         return {"step": self.taken, "steps": self.steps, "epoch": round(self.epoch, 6), "epochs": self.epochs}

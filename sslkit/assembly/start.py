@@ -12,12 +12,12 @@ from sslkit.assembly.position import Position
 from sslkit.runs.run import Run
 
 Restoring = Literal["nothing", "network", "everything"]
-"""Saved state to load: "network" is that of backbone and heads, "everything" also that of losses and method."""
+"""Saved state to load: that of backbone and heads ("network"), or also that of losses and method ("everything")."""
 
 
 @dataclass(frozen=True)
 class SavedPositives:
-    """What a checkpoint knows about positives.
+    """Data about positives in a checkpoint.
 
     Attributes:
         images: number of training images.
@@ -37,9 +37,10 @@ class Start:
         steps_before: optimizer steps of the earlier runs that this run continues.
         epochs_before: epochs of the earlier runs.
         position: position of the checkpoint to resume from; None without a checkpoint.
-        parent: finished run whose backbone and heads are loaded; None without one.
-        backbone: state of the backbone in the checkpoint; features of a frozen backbone are computed with it.
-        positives: what the checkpoint knows about positives.
+        parent: finished run whose backbone and heads are loaded; None without a parent.
+        backbone: state dict of the backbone in the checkpoint, with which the features of a frozen backbone are
+            computed.
+        positives: the checkpoint's data about positives.
     """
 
     restoring: Restoring = "nothing"

@@ -35,12 +35,12 @@ class FeatureStore:
 
 
 def store_views(frozen: FrozenBackbone, images: ImageStore, views: Views, spec: ComponentSpec, seed: int) -> Tensor:
-    """Return the features of all views of all images, from the feature cache if they are there.
+    """Return the features of all views of all images, from the feature cache if possible.
 
     Args:
         frozen: the backbone.
         images: the training images.
-        views: the view policy. Each image gets its V views once; training does not draw others.
+        views: the view policy. The V views of each image are drawn once and used in every epoch.
         spec: the view policy in the recipe.
         seed: the run's seed.
 

@@ -1,4 +1,4 @@
-"""Which parts of the backbone are trained, and how fast."""
+"""Freeze parts of the backbone, and scale the learning rates of the other parts."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from sslkit.optimizers.parameter_groups import normalises
 from sslkit.recipe.sections import Wiring
 
 FROZEN = "sslkit_frozen"
-"""Attribute of sub-modules that are not trained; copies of a module keep it."""
+"""Name of the attribute that marks frozen sub-modules; copies of a module keep the attribute."""
 
 
 def freeze(backbone: Backbone, train: str) -> None:
-    """Stop gradients of the parts that are not trained, and set these parts to eval mode.
+    """Disable the gradients of the parts that are not trained, and set these parts to eval mode.
 
     Args:
         backbone: the backbone.
         train: the value of ``[backbone] train``.
 
     Raises:
-        InputError: the backbone has fewer blocks, or no normalisation layers.
+        InputError: ``train`` names more blocks than the backbone has, or the backbone has no normalisation layers.
     """
     if train == "all":
         return
@@ -46,7 +46,7 @@ def freeze(backbone: Backbone, train: str) -> None:
 
 
 def keep_frozen_parts_in_eval_mode(module: nn.Module) -> None:
-    """Set the frozen parts to eval mode, also those of copies such as a teacher.
+    """Set the frozen parts to eval mode, also in copies such as a teacher.
 
     In train mode, BatchNorm layers of frozen parts would update their statistics.
     """
@@ -56,7 +56,7 @@ def keep_frozen_parts_in_eval_mode(module: nn.Module) -> None:
 
 
 def lr_scales(backbone: Backbone, wiring: Wiring) -> dict[str, float]:
-    """Return factors of the learning rate by name of the method's parameter, where they are not 1."""
+    """Return the multipliers of the learning rate that differ from 1, by name of the method's parameter."""
     blocks = backbone.blocks()
     depth = {id(parameter): index for index, block in enumerate(blocks) for parameter in block}
     scales = {}

@@ -1,4 +1,4 @@
-"""What a training step reads: images or features of a frozen backbone, and positives."""
+"""Inputs of a training step: positives, and either images or the features of a frozen backbone."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class TrainingInputs:
     """Inputs of training besides images.
 
     Attributes:
-        frozen: the backbone with its features if it is not trained; None otherwise.
-        positives: what is known about positives; checkpoints keep it.
+        frozen: the backbone with its computed features if the backbone is frozen; else None.
+        positives: result of ``Positives.prepare``, which checkpoints contain.
         notes: sentences for the user.
     """
 
@@ -52,7 +52,7 @@ def connect_inputs(
     saved: SavedPositives | None,
     on_progress: OnProgress | None,
 ) -> TrainingInputs:
-    """Compute the features that training needs, and let the loader yield them and positives.
+    """Compute the features that training needs, and make the loader yield these features and the positives.
 
     Args:
         recipe: the recipe.
@@ -62,7 +62,7 @@ def connect_inputs(
         positives: the rule that chooses positives.
         backbone: the backbone with its initial weights.
         device: device that computes features.
-        saved: what a checkpoint knows about positives; None without a checkpoint.
+        saved: the checkpoint's data about positives; None without a checkpoint.
         on_progress: called while features are computed.
 
     Raises:

@@ -26,7 +26,7 @@ class Counterpart:
 
     Attributes:
         constructor: dotted name of the callable that returns the model, such as ``torchvision.models.resnet18``.
-        state: mapping from parameter name in that library to weights.
+        state: mapping from the library's parameter names to the weights.
         arguments: keyword arguments of the constructor.
         classifier: name of the classification sub-module, whose weights are not in ``state``. Empty if the model has
             no such sub-module.
@@ -60,18 +60,18 @@ class Backbone(Component, nn.Module):
                 return {2: self.conv(images).relu()}
 
     In training, ``images`` are channels-last tensors, and hardware with fast bfloat16 runs ``forward`` under bfloat16
-    autocast. ``images`` have ``context.channels`` channels and a side of ``context.view_size`` pixels. Other sizes
-    (local crops) must work too.
+    autocast. ``images`` have ``context.channels`` channels and a side of ``context.view_size`` pixels. Images of other
+    sizes (local crops) must also work.
 
     Set ``no_decay = True`` on custom normalisation layers. The optimizer then applies no weight decay and no trust
-    ratio to their parameters. If the layers depend on the context (a stem for small images, for example), describe
-    them in ``extra_repr``; exports record this text.
+    ratio to their parameters. If the layers depend on the context, as a stem for small images does, describe them in
+    ``extra_repr``. Exported files contain the returned text.
 
     A backbone with pretrained weights overrides ``weight_sources`` and ``load_weights_from``. A backbone whose layers
     form blocks overrides ``blocks``.
 
-    A frozen backbone (``train = "none"``) trains on features that are computed once: it is called with features
-    ``[B, D]`` instead of images, and returns them unchanged.
+    With a frozen backbone (``train = "none"``), training uses features that are computed once. The backbone is then
+    called with features ``[B, D]`` instead of images, and returns the features unchanged.
 
     Attributes:
         feature_dim: int, length D of a feature vector.
@@ -92,7 +92,7 @@ class Backbone(Component, nn.Module):
 
     @abstractmethod
     def feature_maps(self, images: Tensor) -> Mapping[int, Tensor]:
-        """Return the last feature map of each stride.
+        """Return the final feature map of each stride.
 
         Args:
             images: normalised images ``[B, C, H, W]``.
@@ -105,13 +105,13 @@ class Backbone(Component, nn.Module):
     def weight_sources(cls, options: Options) -> Mapping[str, Preprocessing]:
         """Return the pretrained weights that a recipe can name, such as ``weights = "timm"``.
 
-        It is called before the network is built, and must not download anything.
+        sslkit calls this method before it builds the network. The method must not download files.
 
         Args:
             options: the backbone's options.
 
         Returns:
-            Mapping from the name of the source to the preprocessing that its weights were trained with. Empty by
+            Mapping from source name to the preprocessing with which the source's weights were trained. Empty by
             default.
         """
         return {}
@@ -126,15 +126,15 @@ class Backbone(Component, nn.Module):
             The origin and the licence of the weights, for the log.
 
         Raises:
-            InputError: the weights are not at hand and cannot be downloaded, or do not fit the network.
+            InputError: the weights cannot be found or downloaded, or do not fit the network.
         """
         raise NotImplementedError(f"{type(self).__name__} declares weights {source!r} but does not load them")
 
     def blocks(self) -> list[list[nn.Parameter]]:
         """Return the parameters of each block, from input to output.
 
-        ``train = "last N blocks"`` and ``layer_decay`` use them. By default, each direct sub-module that has parameters
-        is a block. Parameters in no block count as part of the first block.
+        ``train = "last N blocks"`` and ``layer_decay`` use the blocks. By default, each direct sub-module that has
+        parameters is a block. Parameters outside all blocks count as part of the first block.
         """
         parameters = [list(child.parameters()) for child in self.children()]
         return [block for block in parameters if block]

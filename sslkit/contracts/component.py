@@ -18,7 +18,7 @@ class Component:
 
     Checkpoints must contain all state that a later step needs. Keep this state in parameters and buffers, or return
     tensors or plain values from ``get_extra_state``. For backbones and heads, ``get_extra_state`` must return tensors,
-    because they are exported as safetensors.
+    because sslkit exports this state as a safetensors file.
 
     With more than one process, the buffers of process 0 are copied to the other processes before each step. Write only
     values that are equal in all processes into buffers (use ``context.world.gather``).
@@ -27,8 +27,8 @@ class Component:
         api: int, the contract version that the component is written for. Required.
         Options: subclass of ``sslkit.Options`` that declares the options. Default: no options.
         variant_option: name of the option that ``use = "name:variant"`` sets, as in ``use = "timm:resnet50"``. Default:
-            empty, the component has no variants.
-        check_context: mapping, attributes of the ``Context`` that conformance tests pass to the component, such as
+            empty, for a component without variants.
+        check_context: mapping from attribute name to value, for the ``Context`` in conformance tests, such as
             ``{"classifiers": (5,)}``. Default: empty; the tests then use the values of a small training run.
     """
 

@@ -105,7 +105,8 @@ class Context:
             were trained with.
         mean: tuple of C floats in [0, 1], per-channel mean of the training images; with pretrained weights, the mean
             that they were trained with.
-        std: tuple of C floats in [0, 1], per-channel standard deviation, likewise.
+        std: tuple of C floats in [0, 1], per-channel standard deviation of the training images; with pretrained
+            weights, the standard deviation that they were trained with.
         interpolation: ``"bilinear"`` or ``"bicubic"``, used to resize unaugmented images.
         training_images: int, number of training images.
         batch_size: int, number of images in a global batch, over all processes.
@@ -124,11 +125,12 @@ class Context:
             without classifiers. Known to losses only.
         restoring: bool, whether trained weights are loaded right after construction. If so, a component should not
             download pretrained weights.
-        steps_before: int, optimizer steps of the earlier runs that this run continues (``--continue-from``). Batches
-            and views differ from those of the earlier runs.
+        steps_before: int, number of optimizer steps in the earlier runs that this run continues (``--continue-from``).
+            The number changes the random seeds, so that batches and views differ from those of the earlier runs.
         step_offset: int, optimizer steps taken minus the ``step`` that components receive. It is 0 unless the run was
-            resumed with a different batch size or number of images. ``step`` then counts the trained epochs in steps of
-            the new length. A duration of 300 optimizer steps ends at step ``300 - step_offset``.
+            resumed with a different batch size or number of images. After such a resume, ``step`` is the number of
+            trained epochs times the new number of steps per epoch. A duration of 300 optimizer steps ends at step
+            ``300 - step_offset``.
     """
 
     channels: int

@@ -21,9 +21,9 @@ IGNORE_INDEX = 255
 class ImageStore(Protocol):
     """Images of one size, read in batches.
 
-    ``resume`` detects changed data by a checksum of all pixels; for a store of more than 8 GiB, of a sample of the
-    images. If such a large store has an attribute ``content_id``, a string that identifies its images, ``resume``
-    compares that string instead.
+    ``resume`` detects changed data by a checksum. The checksum covers all pixels or, for a store of more than 8 GiB,
+    the pixels of sampled images. If such a large store has an attribute ``content_id``, a string that identifies its
+    images, ``resume`` compares that string instead.
     """
 
     @property
@@ -83,8 +83,8 @@ class Dataset(Component, ABC):
     """Base class of data sets: images in splits.
 
     The split ``train`` is required; ``validation`` and ``test`` are optional. If the data set has a split ``pretrain``,
-    training uses its images instead of those of ``train``. The constructor only checks options. ``load`` downloads the
-    images if needed, verifies and reads them.
+    training uses the images of ``pretrain`` instead of those of ``train``. The constructor only checks options.
+    ``load`` downloads the images if needed, verifies them and reads them.
     """
 
     def __init__(self, options: Options) -> None:
@@ -114,9 +114,9 @@ class Dataset(Component, ABC):
         """
 
     def report(self) -> Mapping[str, Any]:
-        """Return how the images were read, such as skipped files and conversions; recorded in the run folder."""
+        """Return facts about reading the images, such as skipped files and conversions, for the run folder."""
         return {}
 
     def notes(self) -> tuple[str, ...]:
-        """Return sentences about how the images were read. They are printed when training starts."""
+        """Return sentences about how the images were read, to print when training starts."""
         return ()

@@ -57,7 +57,7 @@ class Subject(Protocol):
 
     @property
     def other_data(self) -> str:
-        """Name of the data set if it differs from the training data; else empty."""
+        """Name of the evaluated data set if it is not the run's own data set; else empty."""
 
     @property
     def untrained(self) -> bool:
@@ -68,10 +68,10 @@ class Subject(Protocol):
         """Facts about the training run, such as image size, channels and normalisation."""
 
     def features(self, split: str) -> Features:
-        """Return the features of the split ``train``, ``validation`` or ``test``; computed once and cached."""
+        """Return the features of the split ``train``, ``validation`` or ``test``, computed once and then cached."""
 
     def split(self, split: str) -> Split:
-        """Return the images of a split; ``train`` and ``validation`` never overlap."""
+        """Return the images of a split; ``train`` and ``validation`` never share images."""
 
     def backbone(self) -> Backbone:
         """Return the frozen backbone in eval mode. Copy the backbone before training it."""
@@ -83,14 +83,15 @@ class Evaluation:
 
     Attributes:
         metrics: mapping from name to metric; scores are in [0, 1]. An evaluator that trains a model may add the key
-            ``curves``: a list with a mapping from name to number for each epoch. In a report, curves with the same last
-            word, such as ``train_loss`` and ``validation_loss``, share a chart.
+            ``curves``: a list with a mapping from name to number for each epoch. In a report, curves whose names end
+            with the same word, such as ``train_loss`` and ``validation_loss``, share a chart.
         protocol: mapping with every setting that the metrics depend on; the key ``split`` is required.
-        baselines: mapping from name of a simpler method to its metrics. The name ``random_weights`` is reserved.
+        baselines: mapping from the name of a simpler method to the metrics of this method. The name ``random_weights``
+            is reserved.
 
-    All values must be finite Python numbers, strings, booleans, None, or lists and mappings of these, because they are
-    saved as JSON. Convert numpy and torch scalars with ``float(value)``. Only numbers in ``curves`` may be NaN or
-    infinite.
+    All values must be finite Python numbers, strings, booleans or None, or lists and mappings of such values, because
+    sslkit saves them as JSON. Convert numpy and torch scalars with ``float(value)``. Only numbers in ``curves`` may be
+    NaN or infinite.
     """
 
     metrics: Mapping[str, Any]
@@ -107,8 +108,8 @@ class Evaluator(Component, ABC):
     needs: ClassVar[frozenset[EvaluatorNeed]] = frozenset({"labels", "test"})
     """What the data set must provide; checked before the evaluation.
 
-    ``"test"``: test images. ``"labels"`` with ``"test"``: labels of the test images. ``"labels"`` without ``"test"``:
-    labels of the training or the validation images.
+    ``"test"`` requires test images. ``"labels"`` requires labels of the test images or, without ``"test"``, labels of
+    the training or validation images.
     """
 
     def __init__(self, options: Options) -> None:

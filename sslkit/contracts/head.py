@@ -52,7 +52,7 @@ class Head(Component, nn.Module):
         """Return the embeddings ``[B, E]`` of features ``[B, D]``."""
 
     def classify(self, embedding: Tensor) -> tuple[Tensor, ...]:
-        """Return the logits ``[B, K]`` of each classifier. The embeddings ``[B, E]`` may come from a queue."""
+        """Return the logits ``[B, K]`` of each classifier for embeddings ``[B, E]``, which may come from a queue."""
         return ()
 
     def forward(self, features: Tensor) -> HeadOutput:
@@ -66,10 +66,10 @@ class Head(Component, nn.Module):
         return HeadOutput(embedding, self.classify(embedding))
 
     def after_backward(self, step: int) -> None:
-        """Modify gradients after the backward pass, for example set those of frozen prototypes to None.
+        """Modify gradients after the backward pass, for example set the gradients of frozen prototypes to None.
 
         Args:
-            step: the step, as in ``ViewOutputs``.
+            step: number of completed steps, as in ``ViewOutputs``.
         """
 
     def after_step(self) -> None:

@@ -30,7 +30,7 @@ class BranchOutputs:
         embeddings: tuple of tensors ``[B, E]``, one for each view; empty without a head.
         logits: one tuple for each classifier, with a tensor ``[B, K]`` for each view; empty without classifiers.
         classify: function that returns the logits of each classifier for embeddings ``[M, E]``, for example from a
-            queue. Methods set it to ``head.classify``. None without a head.
+            queue. Methods set ``classify`` to ``head.classify``. None without a head.
     """
 
     features: tuple[Tensor, ...]
@@ -39,7 +39,7 @@ class BranchOutputs:
     classify: Callable[[Tensor], tuple[Tensor, ...]] | None = None
 
     def widened(self) -> BranchOutputs:
-        """Return a copy with all tensors in float32; float64 tensors stay float64."""
+        """Return a copy in which tensors with less than float32 precision are converted to float32."""
         return replace(
             self,
             features=tuple(map(_wide, self.features)),
@@ -73,7 +73,7 @@ class ViewOutputs:
 
     @property
     def teacher(self) -> BranchOutputs:
-        """Outputs of the branch that provides targets; it encodes only the global views.
+        """Outputs of the branch that provides targets and encodes only the global views.
 
         Raises:
             KeyError: the method has no teacher.
@@ -86,7 +86,7 @@ class ViewOutputs:
         return [(i, j) for i in range(count) for j in range(count) if i != j and min(i, j) < self.global_views]
 
     def widened(self) -> ViewOutputs:
-        """Return a copy with all tensors in float32; float64 tensors stay float64."""
+        """Return a copy in which tensors with less than float32 precision are converted to float32."""
         return replace(self, branches={name: branch.widened() for name, branch in self.branches.items()})
 
 
@@ -98,7 +98,7 @@ class LossOutput:
         total: scalar tensor to minimise.
         terms: mapping from name to a scalar tensor without gradient; logged as ``<loss>/<name>``.
         per_classifier: tuple of scalar tensors, the loss of each classifier. The classifier with the lowest loss is
-            selected for evaluation, without labels. Empty if the loss does not compute these values.
+            selected for evaluation, without labels. Empty if the loss does not compute a value for each classifier.
     """
 
     total: Tensor
@@ -125,10 +125,11 @@ class Loss(Component, nn.Module):
 
     Attributes:
         needs: frozenset, outputs that the loss reads: ``"features"``, ``"embeddings"``, ``"logits"``, ``"teacher"``.
-            Before training, sslkit checks that the recipe provides them; other names are errors. Default: empty.
+            Before training, sslkit checks that the recipe provides these outputs; other names are errors. Default:
+            empty.
         uses_global_batch: bool, whether multiple processes compute the same loss as one process would on the global
             batch. Set it to False otherwise, for example with BatchNorm inside the loss. Default: True.
-        syncs_device: bool, whether each step reads values from the device to the host, which slows training. Default:
+        syncs_device: bool, whether each step copies values from the device to the host, which slows training. Default:
             False.
         first_view_is_target: bool, whether the first view only provides targets, so that no gradient reaches it.
             Default: False.

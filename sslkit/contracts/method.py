@@ -23,7 +23,7 @@ class WeightedLoss:
     Attributes:
         name: name of the loss; prefix of the terms that it logs.
         loss: the loss module.
-        weight: float >= 0, factor of the loss in the total loss.
+        weight: float >= 0, multiplier of the loss in the total loss.
         head: name of the head whose outputs the loss reads.
         start_epoch: int, epoch from which the loss is part of the total loss, counted from 0.
     """
@@ -76,8 +76,8 @@ class MethodOutput:
     Attributes:
         loss: scalar tensor to minimise.
         terms: mapping from name to a scalar tensor without gradient, to log.
-        per_classifier: mapping from head name to a tuple with the scalar loss of each classifier. It has no key for
-            heads whose losses do not compute these values.
+        per_classifier: mapping from head name to a tuple with the scalar loss of each classifier. A head whose losses
+            do not compute these values has no key.
     """
 
     loss: Tensor
@@ -103,9 +103,9 @@ class Method(Component, nn.Module):
         losses: dict from name to ``Loss``, in the order of the recipe.
         head_modules: ``nn.ModuleList`` of the heads, which registers their parameters.
         loss_modules: ``nn.ModuleList`` of the losses, which registers their parameters.
-        loss_weights: dict from loss name to its weight in the total loss, a float >= 0.
+        loss_weights: dict from loss name to the loss's weight in the total loss, a float >= 0.
         loss_heads: dict from loss name to the name of the head that the loss reads.
-        start_epochs: dict from loss name to the epoch, counted from 0, from which it is part of the total loss.
+        start_epochs: dict from loss name to the epoch, counted from 0, from which the loss is part of the total loss.
     """
 
     branches: frozenset[str] = frozenset({"student"})
@@ -134,7 +134,7 @@ class Method(Component, nn.Module):
         """Modify gradients after the backward pass. By default, call ``after_backward`` of each head.
 
         Args:
-            step: the step, as in ``Batch``.
+            step: number of completed steps, as in ``Batch``.
         """
         for head in self.heads.values():
             head.after_backward(step)

@@ -21,7 +21,7 @@ class ParameterGroup:
         name: ``"weights"`` or ``"bias-and-norm"``.
         parameters: tuple of the parameters.
         decay: bool, whether weight decay and trust-ratio scaling apply to these parameters.
-        lr_scale: float > 0, factor of the learning rate of these parameters in every step.
+        lr_scale: float > 0, multiplier of the learning rate for these parameters, in every step.
     """
 
     name: str
@@ -33,7 +33,7 @@ class ParameterGroup:
 class Optimizer(Component, ABC):
     """Base class of optimizer components, which build a ``torch.optim.Optimizer`` and its learning-rate schedule.
 
-    sslkit calls ``step`` of the schedule once after each optimizer step.
+    After each optimizer step, sslkit calls the schedule's ``step`` once.
 
     Attributes:
         options: the validated options.

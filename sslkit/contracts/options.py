@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 class Options(BaseModel):
     """Base class of the ``Options`` of components, a pydantic model.
 
-    Write a docstring below each field. ``sslkit plugins info`` prints it::
+    Write a docstring below each field. ``sslkit plugins info`` prints these docstrings::
 
         class Options(sslkit.Options):
             temperature: float = Field(0.5, gt=0)

@@ -1,4 +1,4 @@
-"""Contract of a rule that chooses positives, the images that should get the same class as an image."""
+"""Contract of a rule that chooses the positives of an image, which should get the same class as the image."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from sslkit.contracts.options import Options
 class Positives(Component, ABC):
     """Base class of rules that choose positives.
 
-    In each step, every image of the batch comes with ``count`` positives, which are other training images. Views of an
-    image and views of its positives count as views of the same image: losses receive V * (1 + count) views instead of
-    V. Positives must not depend on labels.
+    In each step, every image of the batch comes with ``count`` positives, which are other training images. The views of
+    the positives count as views of the image itself. Losses therefore receive ``V * (1 + count)`` views instead of V.
+    Positives must not depend on labels.
 
     Attributes:
         needs_features: bool, whether ``prepare`` receives the features of the training images. Default: False.
@@ -35,11 +35,11 @@ class Positives(Component, ABC):
     def prepare(self, features: Tensor) -> Mapping[str, Tensor]:
         """Return what ``draw`` needs to know about the training images.
 
-        It is called once, before the first step of a run. Checkpoints keep the result.
+        sslkit calls this method once, before the first step of a run, and saves the result in checkpoints.
 
         Args:
-            features: float32 tensor ``[N, D]`` on the CPU, the features of the unaugmented training images, computed
-                with the weights that the run starts from. ``[0, 0]`` without ``needs_features``.
+            features: float32 tensor ``[N, D]`` on the CPU, features of the unaugmented training images, computed with
+                the run's initial weights. The shape is ``[0, 0]`` if ``needs_features`` is False.
 
         Returns:
             Mapping from name to tensor on the CPU. Empty by default.
@@ -53,7 +53,7 @@ class Positives(Component, ABC):
     def draw(self, prepared: Mapping[str, Tensor], index: Tensor, generator: torch.Generator) -> Tensor:
         """Draw the positives of a global batch.
 
-        It must draw from ``generator`` only, never from global random state.
+        All random numbers must come from ``generator``, never from global random state.
 
         Args:
             prepared: the result of ``prepare``.

@@ -1,4 +1,4 @@
-"""How images are prepared for a network: size, normalisation and interpolation."""
+"""Preparation of images for a network: size, normalisation and interpolation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Preprocessing:
     Attributes:
         size: int, side of the square in pixels.
         mean: tuple of C floats in [0, 1], subtracted from each channel of an image in [0, 1].
-        std: tuple of C floats > 0, by which each channel is divided afterwards.
+        std: tuple of C floats > 0, by which each channel is divided after the subtraction.
         interpolation: ``"bilinear"`` or ``"bicubic"``, both antialiased.
     """
 

@@ -11,7 +11,7 @@ from sslkit.contracts.context import World
 class Queue(nn.Module):
     """Ring buffer of the newest rows (such as embeddings) of the global batches.
 
-    All processes have the same contents. Checkpoints save them with the module that owns the queue.
+    The queue has the same contents in all processes. Checkpoints contain the queue as part of the module that owns it.
 
     Example, in the ``forward`` of a loss::
 

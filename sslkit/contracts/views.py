@@ -48,7 +48,7 @@ class Views(Component, ABC):
 
     ``draw`` draws random parameters; ``apply`` computes the views from images and parameters. ``draw`` must not use
     global random state, and ``apply`` must not use random numbers. Equal parameters then give equal views on any
-    device. Every process draws the parameters of the global batch and applies those of its own images.
+    device. Every process draws the parameters of the global batch and applies only the parameters of its own images.
 
     Subclasses set ``groups`` in ``__init__``.
 
