@@ -54,8 +54,8 @@ def cache_key(modules: Iterable[nn.Module], images: ImageStore, settings: Mappin
         settings: everything else that the values depend on, such as image size, normalisation and options.
 
     Returns:
-        The key. Empty if the source code of a module is not in a readable file, as in a notebook: a change of this code
-        would not change the key.
+        The key; empty if a module's source code is not in a readable file, as in a notebook, because changes of this
+        code would not change the key.
     """
     digest = hashlib.blake2b(digest_size=16)
     versions = [CACHE_FORMAT, sslkit.__version__, torch.__version__, dict(settings)]
@@ -105,7 +105,7 @@ def _source_files(module: nn.Module) -> list[Path] | None:
 
 
 def _package_files(kind: type, file: Path) -> Iterable[Path]:
-    """Return all source files of a class's top-level package; without a package, those in the folder of ``file``."""
+    """Return all source files of a class's top-level package; without a package, all in the folder of ``file``."""
     names = kind.__module__.split(".")
     for count in range(1, len(names) + 1):
         first = Path(getattr(sys.modules.get(".".join(names[:count])), "__file__", None) or "")
@@ -129,7 +129,7 @@ def load_or_compute(key: str, compute: Callable[[], dict[str, Tensor]], notes: l
     Args:
         key: key of the entry, from ``cache_key``. If empty, the cache is neither read nor written.
         compute: function that returns the tensors.
-        notes: list to which warnings are appended, about a damaged entry or a cache that cannot be written.
+        notes: list to which warnings about damaged entries or an unwritable cache are appended.
     """
     if not key:
         return compute()

@@ -19,31 +19,31 @@ MIN_IMAGES = 20
 """Smallest number of images for a proposal."""
 
 IMAGES_PER_CLASS = 20
-"""Images per class of the largest default candidate."""
+"""Number of images per class for the largest default candidate."""
 
 MAX_CLASSES = 100
 """Largest default candidate."""
 
 COMPONENTS = 32
-"""Principal components in which clusters are compared. Distances in more dimensions all become similar."""
+"""Number of principal components in which clusters are compared. In more dimensions, all distances become similar."""
 
 SEEDS = 4
-"""Clusterings of all images for each candidate."""
+"""Number of clusterings of all images for each candidate."""
 
 HALVINGS = 3
-"""Random divisions of the images into two halves for each candidate."""
+"""Number of random divisions of the images into two halves for each candidate."""
 
 SILHOUETTE_IMAGES = 2000
 """Largest number of images whose silhouettes are averaged; the computation is quadratic."""
 
 PLAUSIBLE = 0.1
-"""Candidates up to this much below the best combined score are plausible."""
+"""Largest difference from the best combined score at which a candidate is plausible."""
 
 CODING_ERROR = 0.1
-"""Squared coding error as a share of the variance of the features."""
+"""Allowed squared coding error, as a fraction of the variance of the features."""
 
 SCORES = ("silhouette", "davies_bouldin", "coding_length", "seed_stability", "half_stability")
-"""Scores in the combined score."""
+"""Names of the scores that are averaged in the combined score."""
 
 LOWER_IS_BETTER = frozenset({"davies_bouldin", "coding_length"})
 
@@ -59,9 +59,10 @@ class CandidateScores:
         coding_length: bits per image to encode the features and their clusters; lower is better (Ma et al., TPAMI 2007,
             equation 5).
         seed_stability: mean adjusted Rand index of clusterings with different seeds.
-        half_stability: mean adjusted Rand index of one half's clusters and those that the other half's centres predict.
+        half_stability: mean adjusted Rand index of the clusters of one half of the images and the clusters that the
+            centres of the other half predict.
         prediction_strength: share of pairs of images in the worst cluster that the other half's centres keep together,
-            in [0, 1] (Tibshirani & Walther, 2005). Not part of ``combined``, because it falls with every larger K.
+            in [0, 1] (Tibshirani & Walther, 2005). Not part of ``combined``, because it falls with increasing K.
         smallest_share: share of the images in the smallest cluster, in [0, 1].
         combined: mean of the first five scores, each scaled to 0 for the worst and 1 for the best candidate.
     """
@@ -108,7 +109,7 @@ class ClassCountProposal:
 
 
 def default_candidates(images: int) -> list[int]:
-    """Return the numbers 2 to 12, then steps of about 15 %, up to ``images / 20`` and at most 100."""
+    """Return the numbers 2 to 12, then numbers in steps of about 15 %, up to ``images / 20`` and at most 100."""
     largest = max(2, min(MAX_CLASSES, images // IMAGES_PER_CLASS))
     candidates = list(range(2, min(12, largest) + 1))
     while candidates[-1] < largest:
@@ -122,19 +123,19 @@ def propose_class_count(
     """Return the number of classes into which k-means divides the features best, judged without labels.
 
     The features are divided by their lengths, centred and reduced to ``COMPONENTS`` principal components. For each
-    candidate, k-means runs with several seeds and on random halves of the images. The rule: scale each of the five
-    scores (see ``CandidateScores``) to 0 for the worst and 1 for the best candidate, and average them. The candidate
-    with the highest average is proposed; of equal candidates, the smallest. Those within ``PLAUSIBLE`` of it are
-    plausible.
+    candidate, k-means runs with several seeds and on random halves of the images. Each of the five scores (see
+    ``CandidateScores``) is scaled to 0 for the worst and 1 for the best candidate. The candidate with the highest
+    average of these scores is proposed; of equally good candidates, the smallest. Candidates whose average is at most
+    ``PLAUSIBLE`` lower are plausible.
 
     Args:
-        features: ``[N, D]``, of training images.
+        features: tensor ``[N, D]``, features of training images.
         candidates: numbers of classes to compare, each at least 2; None for ``default_candidates``.
         seed: seed of the sample, of the halves and of k-means.
-        max_images: largest number of images to use, a random sample.
+        max_images: largest number of images to use; of more images, a random sample is used.
 
     Raises:
-        InputError: too few images, features that are not finite or all equal, or invalid candidates.
+        InputError: there are too few images, the features are not finite or all equal, or candidates are invalid.
     """
     features = check_features(features.cpu(), MIN_IMAGES)
     if max_images < MIN_IMAGES:
@@ -168,7 +169,7 @@ def propose_class_count(
 
 
 def _principal_components(features: Tensor) -> Tensor:
-    """Return unit features in their first principal components, ``[N, d]`` float32."""
+    """Return the first principal components of the unit features, float32 ``[N, d]``."""
     unit = unit_rows(features).double()
     centred = unit - unit.mean(dim=0)
     if centred.abs().max() < 1e-6:
@@ -214,7 +215,7 @@ def _candidate(
 
 
 def _kept_together(clusters: Tensor, predicted: Tensor, number: int) -> float:
-    """Return, for the worst cluster, the share of its pairs of images that are in one predicted cluster."""
+    """Return the share of the worst cluster's image pairs that are in the same predicted cluster."""
     table = torch.bincount(clusters * number + predicted, minlength=number * number).view(number, number).double()
     size = table.sum(dim=1)
     together = (table * (table - 1)).sum(dim=1)

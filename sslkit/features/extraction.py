@@ -30,7 +30,7 @@ def eval_mode(*modules: nn.Module) -> Iterator[None]:
 
 
 class RowBuffer:
-    """Preallocated tensor that is filled block by block. Concatenating the blocks would need twice the memory.
+    """Preallocated tensor that is filled block by block, because concatenating the blocks needs twice the memory.
 
     Attributes:
         rows: tensor ``[count, D]`` on the CPU; None before the first block.
@@ -104,6 +104,6 @@ def classify_features(head: Head, features: Tensor, classifier: int, batch_size:
 
 
 def device_of(module: nn.Module) -> torch.device:
-    """Return the device of a module's parameters; the CPU without parameters."""
+    """Return the device of a module's parameters, or the CPU for a module without parameters."""
     parameter = next(module.parameters(), None)
     return parameter.device if parameter is not None else torch.device("cpu")

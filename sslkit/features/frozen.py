@@ -18,14 +18,14 @@ from sslkit.features.extraction import device_of, extract_features
 
 
 class FrozenBackbone:
-    """A backbone whose weights do not change, with the features that are known already.
+    """A backbone whose weights do not change, with the features that are already computed.
 
     Features are kept in memory, and in the feature cache on disk, which runs and evaluations share.
 
     Args:
         backbone: the backbone, on its device.
         preprocessing: preparation of unaugmented images.
-        identity: versions and options on which features depend besides the weights, as JSON values.
+        identity: versions and options, as JSON values, on which features depend in addition to the weights.
         on_progress: called during an extraction with the number of processed images and the number of all images.
 
     Attributes:
@@ -58,12 +58,12 @@ class FrozenBackbone:
         return self._known[id(images)][1]
 
     def cached(self, images: ImageStore, settings: Mapping[str, Any], compute: Callable[[], Tensor]) -> Tensor:
-        """Return a tensor that depends on backbone, images and settings, from the cache if it is there.
+        """Return a tensor that depends on the backbone, the images and settings, from the cache if possible.
 
         Args:
             images: the images.
             settings: everything else that the tensor depends on, as JSON values.
-            compute: computes the tensor.
+            compute: function that computes the tensor.
         """
         depends_on = {
             "preprocessing": json.loads(json.dumps(vars(self.preprocessing))),

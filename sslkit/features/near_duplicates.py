@@ -22,13 +22,13 @@ from sslkit.features.neighbours import (
 DUPLICATE_DISTANCE = 0.2
 """Default relative distance of near-duplicates.
 
-Measured with EfficientNet-Lite0: in 1337 photographs of steel it finds 6 pairs, of which 4 are clearly the same scene
-and 2 may be; in CIFAR-10's test images it finds 10 pairs, all of the same picture. A fixed cosine similarity cannot
-separate both: pairs of 0.88 are the same picture in CIFAR-10, and hundreds of pairs above 0.95 differ in steel.
+With EfficientNet-Lite0, it finds 6 pairs in 1337 photographs of steel: 4 clearly show the same scene, and 2 may. In
+CIFAR-10's test images, it finds 10 pairs, all of the same picture. No fixed cosine similarity fits both data sets: in
+CIFAR-10, pairs with 0.88 are the same picture; in steel, hundreds of pairs above 0.95 differ.
 """
 
 TYPICAL_NEIGHBOUR = 10
-"""Rank of the neighbour whose distance is typical of an image: higher than the number of copies of most images."""
+"""Rank of the neighbour whose distance is typical of an image; most images have fewer copies than this rank."""
 
 
 def near_duplicates(
@@ -36,23 +36,23 @@ def near_duplicates(
 ) -> list[tuple[int, int, float]]:
     """Return the pairs of images that connect each group of near-duplicates.
 
-    The distance of two images is 1 minus their cosine similarity. They are near-duplicates if it is at most
-    ``threshold * sqrt(r_i * r_j)``, where r is the distance of an image to its 10th neighbour, and at least half the
-    median of r (many copies of an image would otherwise hide each other). The rule therefore has the same meaning for
-    every network, and for dense and sparse classes. Near-duplicates of near-duplicates belong to one group. A group of
-    n images is reported by the n - 1 most similar pairs that connect it (a maximum spanning tree): all pairs could be
-    as many as the square of the number of images, for a folder of black images.
+    The distance of two images is 1 minus their cosine similarity. Two images are near-duplicates if their distance is
+    at most ``threshold * sqrt(r_i * r_j)``. Here ``r_i`` is the distance of image i to its 10th neighbour, but at least
+    half the median of these distances, because many copies of an image would otherwise hide each other. The rule
+    therefore has the same meaning for every network, and for dense and sparse classes. Near-duplicates of
+    near-duplicates belong to one group. A group of n images is reported as the n - 1 most similar pairs that connect it
+    (a maximum spanning tree). Reporting all pairs would give millions of pairs for a folder of black images.
 
     Args:
-        features: ``[N, D]``.
+        features: tensor ``[N, D]``.
         threshold: largest distance relative to the typical distances, in [0, 1). 0 finds equal features only.
-        chunk: images at a time, which limits the similarities in memory to ``chunk * N``.
+        chunk: number of images to process at a time; memory is needed for ``chunk * N`` similarities.
 
     Returns:
-        ``(i, j, similarity)`` with i < j and the cosine similarity, in order of falling similarity, then of i and j.
+        Tuples ``(i, j, similarity)`` with i < j, sorted by falling cosine similarity, then by i and j.
 
     Raises:
-        InputError: features that are not finite, or a wrong shape.
+        InputError: the features are not finite or have a wrong shape.
     """
     features = check_features(features)
     if len(features) < 2:
@@ -81,9 +81,10 @@ def near_duplicates(
 
 
 def _first_of_equal_rows(unit: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the indices of the first of each set of equal rows, and ``[n, 2]`` pairs of a first row and its copy.
+    """Return the index of the first row of each set of equal rows, and pairs ``[n, 2]`` of a first row and a copy.
 
-    Copies need no search: they have the similarities of the first row. Zeros are no copies: their similarity is 0.
+    Copies need no search, because they have the similarities of the first row. Rows of zeros do not count as copies,
+    because their similarity is 0.
     """
     rows = np.ascontiguousarray(unit.cpu().numpy() + 0.0)  # adding 0.0 turns -0.0 into 0.0
     _, first, inverse = np.unique(rows.view(f"V{rows.shape[1] * 4}").ravel(), return_index=True, return_inverse=True)
@@ -106,7 +107,7 @@ def _spanning_tree(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 def duplicate_groups(pairs: Sequence[tuple[int, int, float]]) -> list[list[int]]:
-    """Return the groups of images that pairs of ``near_duplicates`` connect: the largest first, images in order."""
+    """Return the groups of images that pairs of ``near_duplicates`` connect, largest group first, images in order."""
     group_of: dict[int, list[int]] = {}
     for i, j, _ in pairs:
         left, right = group_of.setdefault(i, [i]), group_of.setdefault(j, [j])

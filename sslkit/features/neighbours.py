@@ -15,20 +15,20 @@ ROUNDING = 1e-6
 """Largest rounding error of similarities in float32."""
 
 SIMILARITY_STEPS = 1 << 20
-"""Steps per unit of similarity in which similarities that differ by rounding are equal."""
+"""Steps per unit of similarity; similarities in the same step count as equal, because rounding changes them."""
 
 SPARE_CANDIDATES = 8
-"""Candidates in addition to k whose similarities are computed in float64: rounding must not change the order."""
+"""Number of candidates beyond k whose similarities are computed in float64, so that rounding keeps the order."""
 
 PAIR_ROWS = 64
-"""Images whose candidates are copied as float64 at a time; more no longer fit into the CPU's cache."""
+"""Number of images whose candidates are copied as float64 at a time; more would not fit into the CPU's cache."""
 
 
 def check_features(features: Tensor, minimum: int = 1) -> Tensor:
     """Return finite features ``[N, D]`` as float32.
 
     Raises:
-        InputError: another shape, fewer than ``minimum`` images, or values that are not finite.
+        InputError: the shape is wrong, there are fewer than ``minimum`` images, or values are not finite.
     """
     if features.ndim != 2 or not features.shape[1]:
         raise InputError(f"features must have the shape [N, D], not {[*features.shape]}")
@@ -47,7 +47,7 @@ def check_features(features: Tensor, minimum: int = 1) -> Tensor:
 
 
 def unit_rows(features: Tensor) -> Tensor:
-    """Return features ``[N, D]`` divided by their lengths. Zeros remain zeros."""
+    """Return features ``[N, D]`` divided by their lengths. Rows of zeros do not change."""
     # The square of a very large or very small float32 is not a float32.
     return normalize(features / features.abs().amax(dim=1, keepdim=True).clamp_min(1e-38), dim=1)
 
@@ -62,12 +62,12 @@ def nearest_neighbours(
 ) -> tuple[Tensor, Tensor]:
     """Return the k nearest neighbours of each image by cosine similarity.
 
-    The search is exact: the similarities of the result are sums in float64 of float32 unit features. Neighbours are in
+    The search is exact: returned similarities are computed in float64 from float32 unit features. Neighbours are in
     order of falling similarity; equal similarities are in order of rising index. Features of zeros have similarity 0 to
-    every image. Computed on the device of the features.
+    every image. The search runs on the device of the features.
 
     Args:
-        features: ``[N, D]``.
+        features: tensor ``[N, D]``.
         k: number of neighbours, at least 1.
         references: ``[M, D]`` features among which to search. None searches among the other images of ``features``; an
             image is then never its own neighbour.

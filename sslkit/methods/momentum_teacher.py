@@ -19,9 +19,10 @@ from sslkit.methods.joint_embedding import JointEmbedding, OutputsByHead, forwar
 class MomentumTeacher(JointEmbedding):
     """Joint embedding with a teacher branch, which encodes the global views without gradient.
 
-    The teacher starts as a copy of backbone and heads. After each step, its weights become
+    The teacher starts as a copy of the backbone and the heads. After each step, the teacher's weights become
     ``m * teacher + (1 - m) * student``. The momentum ``m`` rises from ``momentum`` to 1 along a half cosine. The
-    teacher has its own BatchNorm statistics. Only the student is monitored and saved.
+    teacher has its own BatchNorm statistics. Metrics and the final weight files use only the student; checkpoints also
+    contain the teacher.
 
     Sources: Grill et al., "Bootstrap your own latent", NeurIPS 2020, arXiv 2006.07733, equation 1 and appendix B; Caron
     et al., "Emerging Properties in Self-Supervised Vision Transformers", ICCV 2021, arXiv 2104.14294, section 3.1.

@@ -18,24 +18,24 @@ class LarsSgd(torch.optim.Optimizer):
 
     For a weight tensor ``w`` with gradient ``g``, the gradient in SGD with momentum is replaced by
     ``ratio * (g + weight_decay * w)``. The trust ratio is
-    ``trust_coefficient * |w| / (|g| + weight_decay * |w| + eps)``. It is 1 if ``w`` is all zero. If ``g`` is all zero,
-    the replaced gradient is 0, and only momentum changes the weight. A group with ``adapt=False`` uses plain SGD
-    without weight decay.
+    ``trust_coefficient * |w| / (|g| + weight_decay * |w| + eps)``. The trust ratio is 1 if ``w`` is all zero. If ``g``
+    is all zero, the replaced gradient is 0, and only momentum changes the weight. A group with ``adapt=False`` uses
+    plain SGD without weight decay.
 
     With ``clip``, the trust ratio is the learning rate, and ``lr`` is its upper bound: the learning rate is
     ``min(ratio, lr)``. NVIDIA's apex calls this LARC.
 
-    A step does not sync the device. With momentum, the state of each parameter is ``momentum_buffer``.
+    A step does not sync the device. With momentum, the optimizer state of each parameter is ``momentum_buffer``.
 
     Args:
         groups: parameter groups; each group may override any of the following arguments.
         lr: learning rate.
-        momentum: in [0, 1).
+        momentum: momentum of SGD, in [0, 1).
         nesterov: whether to use Nesterov momentum.
         weight_decay: weight decay; ignored if ``adapt`` is False.
-        trust_coefficient: factor of the trust ratio, η in the paper.
+        trust_coefficient: multiplier of the trust ratio, η in the paper.
         eps: constant added to the denominator of the trust ratio.
-        clip: whether to use ``lr`` as the upper bound of the trust ratio instead of a factor.
+        clip: whether ``lr`` is the upper bound of the trust ratio instead of its multiplier.
         adapt: whether to apply trust ratio and weight decay.
     """
 
@@ -123,11 +123,11 @@ class Lars(Sgd):
         weight_decay: float = Field(default=1e-6, ge=0)
         """Weight decay of weights; see exclude_bias_and_norm for biases and normalisation layers."""
         trust_coefficient: float = Field(default=0.001, gt=0)
-        """Factor of the trust ratio (weight norm divided by gradient norm); 0.02 is usual for CIFAR-10."""
+        """Multiplier of the trust ratio (weight norm divided by gradient norm); 0.02 is usual for CIFAR-10."""
         eps: float = Field(default=1e-8, gt=0)
         """Constant added to the denominator of the trust ratio."""
         clip: bool = False
-        """Use the learning rate as the upper bound of the trust ratio (LARC) instead of a factor."""
+        """Use the learning rate as the upper bound of the trust ratio (LARC) instead of its multiplier."""
         exclude_bias_and_norm: bool = True
         """Train biases and normalisation layers by plain SGD without weight decay, as is usual. If false, trust ratio
         and weight decay apply to all parameters, as in the authors' code of SwAV and Self-Classifier."""

@@ -63,7 +63,7 @@ class AdamW(ScheduledOptimizer):
         betas: Annotated[tuple[Momentum, Momentum], Field(strict=False)] = (0.9, 0.999)
         """Decay rates of the running means of the gradient and of the squared gradient."""
         eps: float = Field(default=1e-8, gt=0)
-        """Constant added to the denominator."""
+        """Constant added to the denominator of the update."""
 
     options: Options
 

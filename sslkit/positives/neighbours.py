@@ -15,10 +15,10 @@ from sslkit.features.neighbours import mutual, nearest_neighbours
 
 
 class Neighbours(Positives):
-    """One of the k nearest neighbours of each image, drawn anew in every step.
+    """Rule: the positive of an image is one of its k nearest neighbours, drawn anew in every step.
 
-    Neighbours are the images with the largest cosine similarity of features, without labels. They are found once, with
-    the weights that the run starts from.
+    Neighbours are the images with the largest cosine similarity of features, without labels. sslkit finds the
+    neighbours once, with the run's initial weights.
 
     Source: Van Gansbeke et al., "SCAN: Learning to Classify Images without Labels", ECCV 2020, arXiv 2005.12320,
     section 2.1.
@@ -33,16 +33,16 @@ class Neighbours(Positives):
         """Number of nearest neighbours of each image among which its positive is drawn."""
 
         mutual: bool = False
-        """Draw only among neighbours that have the image among their own k neighbours. An image without any is its own
-        positive."""
+        """Draw only among neighbours that have the image among their own k neighbours. An image without such neighbours
+        is its own positive."""
 
         exclude_similarity: float | None = Field(None, gt=0, le=1)
-        """Leave out images with at least this cosine similarity, such as 0.98: near-duplicates teach nothing."""
+        """Leave out near-duplicates: images with at least this cosine similarity, such as 0.98."""
 
     options: Options
 
     def prepare(self, features: Tensor) -> dict[str, Tensor]:
-        """Return ``neighbours`` int32 ``[N, k]``, valid ones first, and ``count`` int32 ``[N]``, how many are valid.
+        """Return int32 tensors: ``neighbours`` ``[N, k]``, valid ones first, and ``count`` ``[N]`` of valid neighbours.
 
         Raises:
             InputError: there are not more than k images.

@@ -1,4 +1,4 @@
-"""No positives: an image is compared with its own views only."""
+"""Rule without positives: an image is compared only with its own views."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sslkit.contracts.positives import Positives
 
 
 class OwnViews(Positives):
-    """No other images: an image is compared with its own views only."""
+    """Rule without positives: the views of an image are compared only with each other."""
 
     api = 1
 
     def draw(self, prepared: Mapping[str, Tensor], index: Tensor, generator: torch.Generator) -> Tensor:
-        """Return no positives, ``[B, 0]``."""
+        """Return no positives: a tensor ``[B, 0]``."""
         return torch.empty(len(index), 0, dtype=torch.int64)

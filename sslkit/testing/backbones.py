@@ -20,7 +20,7 @@ class BackboneTests(ComponentTests):
 
     Attributes:
         channels: tuple of int, numbers of image channels that the backbone must support.
-        sizes: tuple of (height, width), image sizes that the backbone must support. The first is the size of global
+        sizes: tuple of (height, width), image sizes that the backbone must support. The first size is that of global
             views.
     """
 

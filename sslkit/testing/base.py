@@ -111,7 +111,8 @@ class ComponentTests:
     Attributes:
         component: the component class under test. Required.
         options: mapping with options, as in a recipe; other options have their defaults.
-        import_seconds: float, longest import time of the component's module in seconds, without torch and sslkit.
+        import_seconds: float, longest allowed import time of the component's module in seconds, without the imports of
+            torch and sslkit.
         slow: names of the tests that ``sslkit plugins check`` skips if the component has no ``check_options``.
         draws_weights: bool, whether the constructor may draw initial weights from torch's global generator.
     """
@@ -153,7 +154,7 @@ class ComponentTests:
     def make(self, *arguments: Any, seed: int = 0) -> Any:
         """Build the component from its options and ``arguments``.
 
-        Like sslkit, seed torch's global generator before. Afterwards, restore the generator's state.
+        Before the build, seed torch's global generator, as sslkit does. Afterwards, restore the generator's state.
         """
         build: Any = self.component
         seed += self._seed_offset

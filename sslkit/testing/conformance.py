@@ -30,7 +30,7 @@ ADVICE = "give the component check_options"
 REFUSAL_ADVICE = f"{ADVICE} or check_context"
 
 TESTING = Path(__file__).parent
-"""Folder of the kits; its lines are no lines of a component."""
+"""Folder of the conformance tests, whose lines are not lines of a component."""
 
 ComponentStatus = Literal["passed", "failed", "not checked"]
 
@@ -51,7 +51,7 @@ class ConformanceResult:
 
 
 def kit_tests(kit: type[ComponentTests]) -> Iterator[tuple[str, Callable[[Any], None]]]:
-    """Yield name and function of each test of a test class: base classes first, then in order of definition."""
+    """Yield the name and the function of each test of a test class, base classes first, in order of definition."""
     for base in reversed(kit.__mro__):
         for name in vars(base):
             test = getattr(kit, name)
@@ -66,8 +66,8 @@ def _first_definition(kit: type, name: str) -> type:
 def run_kit(kit: type[ComponentTests], *, fast: bool = False) -> list[ConformanceResult]:
     """Run the tests of a test class and return their results.
 
-    A test is skipped if the component rejects its options, its context or its data: if it raises an ``SslkitError``
-    other than a ``ComponentError``.
+    A test is skipped if the component rejects its options, context or data by raising an ``SslkitError`` that is not a
+    ``ComponentError``.
 
     Args:
         kit: the test class, with its attribute ``component``.
@@ -138,7 +138,7 @@ def check_component(entry: Entry) -> list[ConformanceResult]:
 
 
 def component_status(results: Sequence[ConformanceResult]) -> ComponentStatus:
-    """Return ``failed`` if a test failed, ``not checked`` if at least half were skipped, else ``passed``."""
+    """Return ``failed`` if a test failed, ``not checked`` if half the tests or more were skipped, else ``passed``."""
     statuses = [result.status for result in results if result.test != IMPORT_TEST]
     if any(result.status == "failed" for result in results):
         return "failed"
@@ -170,7 +170,7 @@ def _describe(error: BaseException) -> str:
 
 
 def _describe_assertion(error: AssertionError, component: type[Component]) -> str:
-    """Return the message of a test, with the line of the component whose exception caused the failure."""
+    """Return the message of a failed test, with the line of the component that raised the exception."""
     cause = error.__cause__ or error
     return (str(error) or "an assertion without a message") + _location(cause, component)
 

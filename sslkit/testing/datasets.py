@@ -12,7 +12,7 @@ from sslkit.errors import DataError
 from sslkit.testing.base import ComponentTests, no_global_randomness, require
 
 MAX_IMAGES = 256
-"""Largest number of images of a split to test."""
+"""Largest number of images that are tested in a split."""
 
 
 class DatasetTests(ComponentTests):
@@ -35,7 +35,7 @@ class DatasetTests(ComponentTests):
         return dataset
 
     def splits(self) -> list[tuple[str, Split]]:
-        """Load every split and return name and split."""
+        """Load every split and return pairs of name and split."""
         dataset = self.build()
         splits = [(name, dataset.load(name)) for name in dataset.splits]
         for name, split in splits:

@@ -69,7 +69,7 @@ class PatternSubject:
         return self._splits[split]
 
     def features(self, split: str) -> Features:
-        """Return the features of a split; computed at the first call."""
+        """Return the features of a split, which are computed at the first call."""
         self.requests[split] += 1
         if split not in self._features:
             images = self._splits[split]
@@ -79,7 +79,7 @@ class PatternSubject:
         return self._features[split]
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield name and value of each tensor that evaluators share."""
+        """Yield the name and the value of each tensor that evaluators share."""
         for split in self._splits:
             part, images = self.features(split), self._splits[split]
             named = {"features": part.features, "logits": part.logits, "labels": images.labels, "masks": images.masks}

@@ -21,7 +21,7 @@ class LossInputs(ComponentTests):
     component: ClassVar[type[Loss]]
 
     def make_context(self, **facts: Any) -> Context:
-        """Return the context of a small training run. It has classifiers only if the loss reads logits."""
+        """Return the context of a small training run, with classifiers only if the loss reads logits."""
         own = {} if "logits" in self.component.needs else {"classifiers": ()}
         return super().make_context(**own | facts)
 
@@ -73,7 +73,7 @@ def map_tensors(outputs: ViewOutputs, change: Callable[[Tensor], Tensor]) -> Vie
 
 
 def named_tensors(outputs: ViewOutputs) -> Iterator[tuple[str, Tensor]]:
-    """Yield name and value of each tensor in ``outputs``."""
+    """Yield the name and the value of each tensor in ``outputs``."""
     for name, branch in outputs.branches.items():
         yield from ((f"{name}.features[{view}]", tensor) for view, tensor in enumerate(branch.features))
         yield from ((f"{name}.embeddings[{view}]", tensor) for view, tensor in enumerate(branch.embeddings))

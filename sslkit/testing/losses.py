@@ -45,8 +45,8 @@ class LossTests(LossInputs):
 
     Attributes:
         invariances: frozenset of names of input changes that do not change the loss. ``"images"``, ``"global views"``
-            and ``"classes"`` reverse their order. ``"rotation"`` rotates all embeddings and prototypes. ``"scale"``
-            multiplies all embeddings by 3. Default: ``{"images"}``.
+            and ``"classes"`` reverse the order of the images, global views or classes. ``"rotation"`` rotates all
+            embeddings and prototypes. ``"scale"`` multiplies all embeddings by 3. Default: ``{"images"}``.
     """
 
     component: ClassVar[type[Loss]]
@@ -57,7 +57,7 @@ class LossTests(LossInputs):
         require(not unknown, f"needs may contain {', '.join(KNOWN_NEEDS['loss'])}, not {', '.join(unknown)}")
 
     def test_a_loss_that_needs_no_head_reads_only_features(self) -> None:
-        """A recipe may then have no head; features are all that there is."""
+        """Without a head in the recipe, a loss receives only features."""
         if self.component.needs & {"embeddings", "logits"}:
             return
         facts: dict[str, Any] = {"embedding_dim": 0, "classifiers": ()}

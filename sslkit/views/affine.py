@@ -30,7 +30,7 @@ class AffineGeometry(GlobalViewOptions):
     """Largest shift along each axis as a fraction of the side, in both directions."""
 
     scale: Range = (0.8, 1.2)
-    """Smallest and largest scale factor."""
+    """Smallest and largest scale: 1 keeps the size of the image."""
 
     shear: Annotated[float, Field(ge=0, le=60)] = 10.0
     """Largest shear along each axis in degrees, in both directions."""
@@ -56,16 +56,16 @@ class Affine(Policy):
         """Probability of a horizontal flip."""
 
         brightness: Strength = 0.0
-        """Brightness factors are uniform in 1 ± this value, at least 0."""
+        """Brightness is multiplied by a random number in 1 ± this value, at least 0."""
 
         contrast: Strength = 0.0
-        """Contrast factors are uniform in 1 ± this value, at least 0."""
+        """Contrast is multiplied by a random number in 1 ± this value, at least 0."""
 
         saturation: Strength = 0.0
-        """Saturation factors are uniform in 1 ± this value, at least 0; needs RGB."""
+        """Saturation is multiplied by a random number in 1 ± this value, at least 0; needs RGB."""
 
         hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-        """Largest hue rotation in turns, in both directions; needs RGB."""
+        """Largest hue rotation as a fraction of a full turn, in both directions; needs RGB."""
 
         blur_sigma: Range = (0.1, 1.0)
         """Smallest and largest sigma of the blur in pixels."""

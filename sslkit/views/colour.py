@@ -1,11 +1,11 @@
 """Brightness, contrast, saturation and hue, combined into one affine map of an image's colours.
 
 Each of these effects is affine in the colour, so that one 3x3 matrix and one offset combine all four. Factors have the
-same meaning as in torchvision's ``ColorJitter``. There are these intended differences:
+same meaning as in torchvision's ``ColorJitter``, with these intended differences:
 
 - Hue is a rotation of RGB about the gray axis instead of a shift in HSV. The rotation is linear and keeps the mean of
-  red, green and blue. Rotation and shift are equal for a third of a turn. Up to 0.1 turns, they differ by at most 0.3
-  times the difference of a pixel's largest and smallest channel.
+  red, green and blue. For a third of a turn, rotation and shift give equal colours. Up to 0.1 turns, the colours differ
+  by at most 0.3 times the difference of a pixel's largest and smallest channel.
 - The order is always brightness, contrast, saturation, hue.
 - Values are clamped to [0, 1] once at the end instead of after each effect.
 
@@ -32,8 +32,8 @@ def chroma_matrices(saturation: Tensor, hue: Tensor) -> Tensor:
     """Return colour matrices ``[..., 3, 3]`` that change first saturation, then hue. Gray colours do not change.
 
     Args:
-        saturation: saturation factors ``[...]``.
-        hue: rotation about (1, 1, 1) by Rodrigues' formula, ``[...]``, in turns.
+        saturation: tensor ``[...]``, saturation factors.
+        hue: tensor ``[...]``, angle of the rotation about (1, 1, 1) in full turns (Rodrigues' formula).
     """
     angle = 2 * math.pi * hue
     weights = torch.stack([1 - saturation, saturation, saturation * angle.cos(), saturation * angle.sin()], -1)
@@ -48,11 +48,11 @@ def adjust_colour(
 
     Args:
         images: images with three channels if ``saturation`` and ``hue`` are given, else with any number of channels.
-        brightness: tensor ``[...]``, factor of all values.
-        contrast: tensor ``[...]``, factor of the difference from the mean luma of the image. Without three channels,
-            the mean of all channels replaces the luma.
-        saturation: tensor ``[...]``, factor of the difference from the luma of the pixel; 0 makes the image gray.
-        hue: tensor ``[...]``, rotation from red towards green in turns, in [-0.5, 0.5].
+        brightness: tensor ``[...]``, multiplier of all values.
+        contrast: tensor ``[...]``, multiplier of the difference from the mean luma of the image. Without three
+            channels, the mean of all channels replaces the luma.
+        saturation: tensor ``[...]``, multiplier of the difference from the luma of the pixel; 0 makes the image gray.
+        hue: tensor ``[...]``, rotation from red towards green in full turns, in [-0.5, 0.5].
     """
     means = images.mean((-2, -1))
     if images.shape[-3] == len(LUMA):

@@ -53,10 +53,10 @@ class CropGeometry(BaseOptions):
 
 
 class Crops(Policy):
-    """View policy: random resized crops of each image, each with its own flip, colours, blur and solarisation.
+    """View policy: random resized crops of each image, each crop with its own flip, colours, blur and solarisation.
 
     Crop boxes have the distribution of torchvision's ``RandomResizedCrop``: the area is uniform, and the aspect ratio
-    is log-uniform. The first of ten random boxes that fits into the image is used, else a central box. The default
+    is log-uniform. The first of ten random boxes that fits into the image is used, or else a central box. The default
     options are for small images.
     """
 
@@ -77,7 +77,7 @@ class Crops(Policy):
         super().__init__(options, context, tuple(groups))
 
     def draw_geometry(self, n: int, group: ViewGroup, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return random ``area`` and ``log_ratio`` ``[n, V, 10]`` of ten boxes, and ``position`` ``[n, V, 2]``.
+        """Return random tensors ``area`` and ``log_ratio`` ``[n, V, 10]`` of ten boxes, and ``position`` ``[n, V, 2]``.
 
         All values are relative to the image size.
         """

@@ -28,16 +28,16 @@ class EffectOptions(BaseOptions):
     """Probability of a horizontal flip."""
 
     brightness: Strength = 0.4
-    """Brightness factors are uniform in 1 ± this value, at least 0."""
+    """Brightness is multiplied by a random number in 1 ± this value, at least 0."""
 
     contrast: Strength = 0.4
-    """Contrast factors are uniform in 1 ± this value, at least 0."""
+    """Contrast is multiplied by a random number in 1 ± this value, at least 0."""
 
     saturation: Strength = 0.2
-    """Saturation factors are uniform in 1 ± this value, at least 0; needs RGB."""
+    """Saturation is multiplied by a random number in 1 ± this value, at least 0; needs RGB."""
 
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.1
-    """Largest hue rotation in turns, in both directions; needs RGB."""
+    """Largest hue rotation as a fraction of a full turn, in both directions; needs RGB."""
 
     jitter_p: Probability = 0.8
     """Probability of a random change of brightness, contrast, saturation and hue, all together."""
@@ -46,8 +46,8 @@ class EffectOptions(BaseOptions):
     """Probability of grayscale; needs RGB."""
 
     blur_p: PerView = 0.0
-    """Probability of Gaussian blur: a number for all views, or a list with a number for each global view and, if there
-    are local crops, a last number for all local crops."""
+    """Probability of Gaussian blur: one number for all views, or a list with one number per global view, followed by
+    one number for all local crops if there are any."""
 
     blur_sigma: Range = (0.1, 2.0)
     """Smallest and largest sigma of the blur in pixels."""
@@ -95,8 +95,8 @@ class EffectOptions(BaseOptions):
 class Effects:
     """Random effects for one view group.
 
-    An effect with probability 0 has no parameters and takes no time. Other effects are computed for all views; for a
-    view without the effect, they have a neutral parameter (factor 1, sigma 0, threshold 2).
+    An effect with probability 0 has no parameters and takes no time. Other effects are computed for all views; views
+    without the effect get a neutral parameter (multiplier 1, sigma 0, threshold 2).
     """
 
     def __init__(self, options: EffectOptions, group: ViewGroup) -> None:

@@ -1,4 +1,4 @@
-"""Plain: the central square of the image, without augmentation."""
+"""View policy with the unaugmented central square of each image."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sslkit.views.preprocess import preprocess
 
 
 class Plain(Views):
-    """One view of each image, prepared as in evaluation. The compared images are positives, such as neighbours."""
+    """View policy: one unaugmented view. Losses compare each image with its positives, such as neighbours."""
 
     api = 1
     augments = False
 
     class Options(options.Options):
         size: Side | Literal["auto"] = "auto"
-        """Side of the view in pixels; auto: the side that pretrained weights were trained with, else the images'
+        """Side of the view in pixels; "auto" is the size that pretrained weights were trained with, else the images'
         shorter side."""
 
     def __init__(self, options: Options, context: Context) -> None:

@@ -26,7 +26,7 @@ def to_float(images: Tensor) -> Tensor:
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """Compute ``(images - mean) / std`` of float ``[..., C, H, W]`` in place.
 
-    Grey images, C = 1, are first repeated for each value of ``mean``, because pretrained weights expect RGB.
+    Grey images (C = 1) are first repeated for each value of ``mean``, because pretrained weights expect RGB.
     """
     # This copy does not wait for the device. Filling a cache for each device would have to wait.
     constants = torch.tensor([mean, std], dtype=torch.float32).to(images.device, non_blocking=True)
@@ -70,7 +70,7 @@ class Policy(Views):
     def draw(self, n: int, generator: torch.Generator) -> Parameters:
         """Return random parameters for ``n`` images.
 
-        For each group, these are the parameters of ``draw_geometry`` and ``Effects``, and ``flip`` ``[n, V]``.
+        Each group has the parameters of ``draw_geometry`` and ``Effects``, and a tensor ``flip`` ``[n, V]``.
         """
         return tuple(
             {
@@ -90,7 +90,7 @@ class Policy(Views):
         """Return views ``[V, B, C, S, S]`` without effects, of float images ``[B, C, H, W]`` with values in [0, 1]."""
 
     def apply(self, images: Tensor, parameters: Parameters) -> tuple[Tensor, ...]:
-        """Return normalised views of uint8 images ``[B, C, H, W]``: for each group a float32 ``[V, B, C, S, S]``.
+        """Return a float32 tensor of normalised views ``[V, B, C, S, S]`` for each group.
 
         Views are computed in float32 even under autocast, without gradients and without a device sync.
         """

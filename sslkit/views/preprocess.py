@@ -16,8 +16,8 @@ def preprocess(images: Tensor, preprocessing: Preprocessing) -> Tensor:
 
     Args:
         images: ``[B, C, H, W]``, uint8, or float32 in [0, 1]; they are not modified.
-        preprocessing: size and normalisation of the result. A shorter side of a different length is resized to that
-            size, antialiased.
+        preprocessing: size and normalisation of the result. If the shorter side differs from ``size``, the image is
+            resized, with antialiasing.
 
     Returns:
         Contiguous float32 tensor ``[B, C, size, size]``.

@@ -29,7 +29,7 @@ def crop_boxes(
             fraction of the free space.
         height: height of the image in pixels.
         width: width of the image in pixels.
-        ratio: smallest and largest width / height of the central box, which is used if no candidate fits.
+        ratio: smallest and largest width / height of the central box that is used if no candidate fits.
 
     Returns:
         Tensor ``[..., 4]``: top, left, height and width of the first candidate that fits into the image.
@@ -88,7 +88,7 @@ def resized_crop(
 def resize_weights(
     start: Tensor, length: Tensor, mirror: Tensor, source: int, target: int, interpolation: Interpolation
 ) -> Tensor:
-    """Return weights ``[B, target, source]`` that resize one axis to ``target`` pixels.
+    """Return a weight tensor ``[B, target, source]`` that resizes one axis to ``target`` pixels.
 
     Args:
         start: tensor ``[B]``, start of the box along the axis in pixels.
