@@ -78,7 +78,7 @@ class Run(run_folder.Run):
         Args:
             others: more runs to compare on the same page.
             out: path of the page; None means ``report.html`` in the run folder, or ``comparison.html`` with ``others``.
-            figures: folder to save the figures in: charts as SVG and PNG, image grids as PNG; None saves none.
+            figures: folder for charts (SVG and PNG) and image grids (PNG); None saves no figures.
             reference: TOML file of published results to show next to the evaluations.
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``; the device that computes features.
 
@@ -99,8 +99,8 @@ class Run(run_folder.Run):
 
         Args:
             names: names, keyed by class index, such as ``{0: "cat", 3: "cat"}``. Classes with the same name are merged.
-                ``""`` removes a name; other classes keep their names. None writes ``label.html``, which shows the
-                images of each class, and ``classes.toml``, in which you enter the names.
+                ``""`` removes a name; other classes keep their names. With None, sslkit writes ``label.html``, which
+                shows the images of each class, and ``classes.toml``, in which you enter the names.
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``; the device that computes features.
 
         Returns:
@@ -202,21 +202,23 @@ def resume(
     reporter: Reporter | None = None,
     allow: Collection[Literal["recipe", "data", "processes", "precision"]] = (),
 ) -> Run:
-    """Continue a run from its last checkpoint. The trained weights are bit-identical to those of an uninterrupted run.
+    """Continue a run from its newest checkpoint.
+
+    The trained weights are bit-identical to those of an uninterrupted run.
 
     Args:
         run: the run's folder, ``NAME/ID``, ``NAME`` or ``ID``; None means the latest unfinished run.
         runs: the folder of all runs; None means ``$SSLKIT_RUNS``, else ``./runs``.
         reporter: object that receives progress events; None means no output.
-        allow: kinds of changes since the interruption to accept. If the batch size, the number of images or the number
-            of epochs changed, the run continues at the same epoch.
+        allow: kinds of changes to accept, such as ``recipe`` or ``data``. If the batch size, the number of images or
+            the number of epochs changed, the run continues at the same epoch.
 
     Returns:
         The run.
 
     Raises:
         RunError: there is no such run; the run is finished, still running, or has no checkpoint; the recipe, the data,
-            the processes or the precision changed; or the recipe has fewer epochs than already trained.
+            the processes or the precision changed; or the recipe has fewer epochs than the run has already trained.
     """
     interrupted = find.find_unfinished_run(_spec(run), _root(runs))
     return _as_api_run(training.resume(interrupted, reporter, allow))

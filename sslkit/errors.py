@@ -128,7 +128,7 @@ class IncompatibleComponentError(ComponentError):
 class OptionError(InputError):
     """A component rejects the value of an option.
 
-    Raise it in a component's constructor when a value does not fit the context, for example
+    Raise this exception in a component's constructor when a value does not fit the context, for example
     ``OptionError("queue_size", "must be at least the batch size, 256")``. sslkit converts the error to a
     ``RecipeError`` with file and line.
 

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import TextIO
 
 ATTEMPTS = 1000
-"""Number of attempts to lock a file while other processes check the lock; they take about 5 seconds."""
+"""Number of attempts to lock a file while other processes check the lock; all attempts together take about 5
+seconds."""
 
 
 def try_lock(file: TextIO) -> bool:
     """Try to lock a file; return whether it succeeded. The lock is held until the file is closed.
 
-    If only a shared lock succeeds, no process has the exclusive lock: ``is_locked`` of a different process has a shared
-    lock for a moment, so the attempt is repeated.
+    A different process that calls ``is_locked`` has a shared lock for a moment. If only a shared lock succeeds, the
+    attempt is therefore repeated.
 
     Raises:
         OSError: the file system does not support locks.

@@ -103,11 +103,11 @@ class _ImageEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
 class SSLFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _ImageEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Transformer that converts images to the features of a finished run, ``[N, D]`` float32.
 
-    X has the shape ``[N, H, W, C]``. It may also be ``[N, H, W]`` if the run has one channel, or ``[N, H * W * C]`` if
+    X has the shape ``[N, H, W, C]``, ``[N, H, W]`` if the run has one channel, or ``[N, H * W * C]`` if
     ``image_shape`` is set. Integers must be in 0 to 255, floats in [0, 1]; other values cause a warning. Images are
-    preprocessed as in evaluation: the shorter side is resized, then a centre crop is taken and normalised.
+    preprocessed as in evaluation: the shorter side is resized, then the centre is cropped and normalised.
 
-    ``fit`` loads the network. It learns nothing from X.
+    ``fit`` loads the network and learns nothing from X.
 
     Args:
         run: the run's folder, ``NAME/ID``, ``NAME`` or ``ID``; None means the newest finished run.
@@ -177,7 +177,8 @@ class SSLClusters(ClusterMixin, _ImageEstimator):  # type: ignore[misc]  # sciki
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
         """Return the class of each image, as ``sslkit predict`` does.
 
-        Classes with the same name count as one class. Of these, the number of the most probable class is returned.
+        Classes with the same name count as one class, whose probability is the sum of their probabilities. If this
+        class is the most probable, the index of its most probable member is returned.
         """
         check_is_fitted(self)
         return self._classify(self._validate_images(X, reset=False))

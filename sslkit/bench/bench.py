@@ -1,9 +1,10 @@
-"""Compare the training speed of a recipe with that of its backbone alone, and measure the cost of each other part.
+"""Compare the training speed of a recipe with that of its backbone alone, and measure the cost of every other part.
 
-The ceiling is the speed of the backbone's forward and backward pass and the optimizer step on precomputed views, in the
-precision and memory order of training. It is compared with complete training steps, including Lightning, logging, views
-and data. Each stage of ``STAGES`` adds one part to the previous stage, so that the difference of their times is the
-cost of this part. One process measures all stages in turns, so that a slowdown of the machine affects all of them.
+The ceiling is the speed of the backbone's forward pass, backward pass and optimizer step on precomputed views, in the
+precision and memory format of training. ``bench`` compares the ceiling with complete training steps, which include
+Lightning, logging, views and data. Each stage of ``STAGES`` adds one part to the previous stage, so the difference
+between their times is the cost of the added part. One process cycles through all stages, so a slowdown of the machine
+affects all stages.
 """
 
 from __future__ import annotations
@@ -41,21 +42,21 @@ class MeasurementComplete(BaseException):
 
 
 def bench(recipe: Recipe, rounds: int, seconds: float, reporter: Reporter | None = None) -> dict[str, Any]:
-    """Run training and its stages in turns, and compare their speeds.
+    """Measure training and its stages in rounds, and compare their speeds.
 
     Args:
         recipe: a checked recipe, trained in one process, without validation metrics and checkpoints.
-        rounds: number of turns of training and of each stage.
-        seconds: approximate length of a turn; a turn has at least one step.
+        rounds: number of rounds; each round measures training and all stages.
+        seconds: approximate seconds of each stage in a round, in which the stage runs at least one step.
         reporter: receives messages about the chosen hardware and warnings.
 
     Returns:
         Mapping with these keys:
 
-        - ``images_per_second``: of the ceiling and of training, as medians over rounds
+        - ``images_per_second``: speeds of the ceiling and of training, as medians over rounds
         - ``ratio``: training speed divided by the ceiling, median over rounds, at most 1
         - ``ratios``: the ratio in each round, which noise can raise above 1
-        - ``seconds_per_step``: of each stage and of training
+        - ``seconds_per_step``: times of each stage and of training
         - ``cost`` and ``share``: seconds of each part in a step, and fraction of the step
         - ``bottleneck`` and ``advice``: the part that limits training, and how to make it faster
         - ``protocol``: settings of the measurement
@@ -87,7 +88,7 @@ def without_end(recipe: Recipe) -> Recipe:
 
 
 class _Measurement(Reporter):
-    """Reporter that runs a turn of each stage between training steps, and stops training after the last round."""
+    """Reporter that runs all stages between training steps, and stops training after the final round."""
 
     def __init__(self, stages: StageRunner, rounds: int, seconds: float) -> None:
         self.stages, self.rounds, self.seconds = stages, rounds, seconds

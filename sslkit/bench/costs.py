@@ -19,7 +19,7 @@ ADVICE = {
 """Mapping from bottleneck to advice."""
 
 NEAR_CEILING = 0.9
-"""Ratio of training speed and ceiling from which the model is the bottleneck."""
+"""Ratio of training speed to ceiling from which the model is the bottleneck."""
 
 
 def costs(times: dict[str, list[float]]) -> dict[str, float]:
@@ -42,7 +42,7 @@ def shares(cost: dict[str, float], step: float) -> dict[str, float]:
     Args:
         cost: mapping from part to seconds per step.
         step: seconds per step of training. If the costs sum to more, because they are measured separately, fractions
-            are relative to their sum.
+            are relative to the sum of the costs.
     """
     total = max(step, sum(cost.values()))
     return {part: seconds / total for part, seconds in cost.items()}

@@ -18,11 +18,11 @@ from sslkit.optimizers.parameter_groups import parameter_groups
 from sslkit.training.learner import Learner
 
 STAGES = ("backbone", "model", "views", "data")
-"""Names of the stages: the backbone alone; plus heads and losses; plus making views; plus fetching images."""
+"""Names of the stages. The first has the backbone alone; the others add heads and losses, then views, then data."""
 
 
 class StageRunner:
-    """Runner of single steps of each stage, on a copy of the assembly's network.
+    """Runner that takes single steps of any stage on a copy of the assembly's network.
 
     Each stage counts its steps from 0, so that frozen prototypes and losses with a start epoch change after the same
     number of steps as in training.
@@ -48,7 +48,7 @@ class StageRunner:
                 yield batch.to(self.device)
 
     def step(self, stage: str) -> None:
-        """Run one step of a stage. A stage without fresh images or views reuses those of the first batch."""
+        """Run one step of a stage, on images or views of the first batch if the stage makes no new ones."""
         step = self.steps[stage]
         self.steps[stage] += 1
         batch = next(self.batches) if stage == "data" else self.batch

@@ -64,7 +64,7 @@ class TrainingTime:
         )
 
     def most_epochs(self, seconds: float, limit: int) -> int:
-        """Return the largest number of epochs, from 1 to ``limit``, that takes at most ``seconds``; 1 if none does."""
+        """Return the largest number of epochs, from 1 to ``limit``, that takes at most ``seconds``, or else 1."""
         return next((epochs for epochs in range(limit, 1, -1) if self.seconds(epochs) <= seconds), 1)
 
 
@@ -95,7 +95,7 @@ def _position(start: int | str) -> int:
 
 
 def _with_losses_until(recipe: Recipe, start: int | str) -> Recipe:
-    """Return the recipe in which losses that start after ``start`` never start, and other losses start at once."""
+    """Return the recipe in which losses that start after ``start`` never start, and all other losses start at once."""
 
     def begin(own: int | str) -> int:
         return 0 if _position(own) <= _position(start) else MANY_EPOCHS - 1

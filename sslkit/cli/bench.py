@@ -31,7 +31,7 @@ def command(
         int, typer.Option("--rounds", min=1, help="Number of measurement rounds; medians are shown.")
     ] = 5,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=0.0, help="Length of a round in seconds; a round has at least one step.")
+        float, typer.Option("--seconds", min=0.0, help="Seconds of each part in a round, of at least one step.")
     ] = 2.0,
     runs: RunsOption = None,
     json: JsonOption = False,

@@ -19,7 +19,7 @@ def command(
         typer.Option(
             "--set",
             metavar="CLASS=NAME",
-            help="Name a class by its number. Classes with the same name count as one. Repeatable.",
+            help="Name of the class with this number; repeatable. Classes with the same name count as one class.",
         ),
     ] = None,
     device: DeviceOption = "auto",

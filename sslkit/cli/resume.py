@@ -34,7 +34,7 @@ def command(
         list[AllowedChange] | None,
         typer.Option(
             "--allow",
-            help="Resume even if this has changed: recipe, data, processes or precision; repeatable.",
+            help="Kind of change to accept: recipe, data, processes or precision; repeatable.",
         ),
     ] = None,
     runs: RunsOption = None,

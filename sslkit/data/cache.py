@@ -2,7 +2,7 @@
 
 An entry is a folder. A process builds the entry under a temporary name and then renames it. Renaming is atomic, so no
 locks are needed: if two processes build the same entry, the second process discards its copy and uses the entry of the
-first. Temporary folders of killed processes are never read. They are removed a day later.
+first. Temporary folders of killed processes are never read, and are removed a day later.
 
 The cache folder is ``$SSLKIT_CACHE``, else ``$XDG_CACHE_HOME/sslkit``, else ``~/.cache/sslkit``. Users may delete the
 cache folder at any time.
@@ -26,7 +26,7 @@ CACHE_VARIABLE = "SSLKIT_CACHE"
 TEMPORARY_PREFIX = ".building-"
 
 STALE_SECONDS = 24 * 3600.0
-"""Temporary files and folders that did not change for this time in seconds are removed."""
+"""Time in seconds after which unchanged temporary files and folders are removed."""
 
 
 def cache_folder() -> Path:

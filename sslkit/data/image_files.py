@@ -2,11 +2,11 @@
 
 The same rules apply to every image; no image is scaled by its own content:
 
-* The EXIF orientation is applied; without an EXIF orientation, the XMP orientation. If there are multiple frames, the
-  first is used. Colour profiles are ignored.
-* Transparency (RGBA, LA, palette or key colour) is composited on white. An additional channel of a TIFF is transparency
-  if the tag ExtraSamples states it; otherwise the channel is ignored. The fourth channel of a PNG is always
-  transparency.
+* The EXIF orientation is applied, or the XMP orientation if there is no EXIF orientation. If there are multiple frames,
+  the first is used. Colour profiles are ignored.
+* Transparency (RGBA, LA, palette or key colour) is composited on white. An additional channel of a TIFF is treated as
+  transparency if the tag ExtraSamples marks the channel as such, and is ignored otherwise. The fourth channel of a PNG
+  is always treated as transparency.
 * Pixels of more than 8 bits are scaled by the range of their data type, or by the option ``value_range``.
 * Colour becomes grey by ITU-R 601 luma. CMYK, YCbCr and similar modes become RGB by Pillow's plain formulas.
 * An image of a different size is scaled (bicubic, antialiased) until it covers the requested size, then centre-cropped.
@@ -212,7 +212,7 @@ def _flatten(image: Image.Image, mode: str, *, opaque: bool) -> Image.Image:
 
 
 def _additional_channels(image: Image.Image) -> tuple[bool, bool]:
-    """Return two flags for a TIFF: its alpha channel is no transparency; an additional channel is ignored."""
+    """Return whether a TIFF's alpha channel is not transparency, and whether an additional channel is ignored."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return False, False
     stated = image.tag_v2.get(TiffImagePlugin.EXTRASAMPLES, ())

@@ -54,8 +54,8 @@ class Loader:
 
     A batch depends on seed and step alone, so a resume needs only the step. Each epoch is a permutation of all images,
     cut into global batches. The last images of an epoch are left out if they do not fill a batch. Each global batch is
-    cut into equal parts, one per process. A run that continues a parent run also counts the parent's epochs, so its
-    batches differ from the parent's. The order of an epoch does not depend on the batch size.
+    cut into equal parts, one per process. A run that continues a parent run also counts the parent's epochs, so the
+    batches of the two runs differ. The order of an epoch does not depend on the batch size.
 
     Args:
         images: training images, or their features.
@@ -67,7 +67,7 @@ class Loader:
 
     Attributes:
         start: first step.
-        stop: step after the last.
+        stop: step after the final step.
         step_offset: number of optimizer steps minus number of loader steps, for messages.
         started: whether iteration has started.
         wait_seconds: total time spent waiting for batches, in seconds.

@@ -1,7 +1,7 @@
 """Orientation of images, for decoding and for reading sizes.
 
-The EXIF orientation is used; without an EXIF orientation, the XMP orientation. Values other than 1 to 8 and damaged
-metadata mean upright.
+The EXIF orientation is used, or the XMP orientation if there is no EXIF orientation. Values other than 1 to 8 and
+damaged metadata mean upright.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PNG_METADATA = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
 
 
 def transposition(image: Image.Image) -> Image.Transpose | None:
-    """Return the transposition that makes a loaded image upright; None if it is upright. Loaded TIFFs are upright."""
+    """Return the transposition that makes a loaded image upright; None if the image is upright, as loaded TIFFs are."""
     return TRANSPOSE_BY_ORIENTATION.get(_orientation(image))
 
 

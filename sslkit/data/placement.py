@@ -21,7 +21,7 @@ def place_images(images: ImageStore, device: str, processes: int = 1) -> tuple[I
     Args:
         images: images of the data set.
         device: ``cpu``, ``cuda`` or ``mps``.
-        processes: number of processes on this machine. They share its RAM; each CUDA process has its own GPU.
+        processes: number of processes on this machine, which share the RAM; each CUDA process has its own GPU.
     """
     channels, height, width = images.shape
     size = len(images) * channels * height * width

@@ -29,8 +29,8 @@ def derive_seed(seed: int, stream: Stream, *parts: int) -> int:
     """Return a seed in [0, 2**63) for a random stream of a run.
 
     ``parts`` are numbers such as epoch or step. Different ``parts`` of equal length give different seeds, so a
-    generator can be rebuilt at any step, and no state must be saved. Trailing zeros have no effect: ``(e,)`` and ``(e,
-    0)`` give the same seed.
+    generator can be rebuilt at any step, and its state need not be saved. Trailing zeros have no effect: ``(e,)`` and
+    ``(e, 0)`` give the same seed.
     """
     state = numpy.random.SeedSequence([seed, STREAMS[stream], *parts]).generate_state(1, numpy.uint64)
     return int(state[0] >> numpy.uint64(1))

@@ -123,7 +123,7 @@ class SubsetStore:
 
 
 class ConcatStore:
-    """Store of the images of two stores of equal shape: first those of ``first``, then those of ``second``."""
+    """Concatenation of two stores of equal shape: the images of ``first``, then the images of ``second``."""
 
     def __init__(self, first: ImageStore, second: ImageStore) -> None:
         self.first = first

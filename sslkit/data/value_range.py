@@ -2,7 +2,7 @@
 
 Without a value range, 16-bit integers are divided by 257 and rounded (65535 becomes 255), 32-bit integers are read as
 16-bit values, and floats are multiplied by 255. A file with values outside these ranges is unreadable. With a value
-range, its ends become 0 and 255, and values outside the range are clipped.
+range, the ends of the range become 0 and 255, and values outside the range are clipped.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def scale_to_8_bits(image: Image.Image, raw: str, file: IO[bytes] | None, scalin
 
 
 def rescale(pixels: NDArray[np.uint8], extent: Extent, scaling: ValueRange) -> NDArray[np.uint8]:
-    """Rescale pixels to the range ``scaling``. The pixels were scaled by ``extent``, the range of their own image."""
+    """Rescale pixels that were scaled by ``extent``, the range of their image, to the range ``scaling``."""
     return _scale(extent.low + pixels.astype(np.float64) * ((extent.high - extent.low) / 255), extent, scaling)
 
 

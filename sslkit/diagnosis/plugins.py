@@ -1,4 +1,4 @@
-"""Check that every component can be imported. A separate process imports them, because an import may hang or crash."""
+"""Check in a separate process that every component can be imported, because an import may hang or crash."""
 
 from __future__ import annotations
 

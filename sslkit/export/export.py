@@ -24,7 +24,7 @@ class Exported:
         card: path of the model card, in Markdown.
         loading_code: Python code that loads the network.
         contents: a sentence about the contents of the file.
-        notes: sentences about components whose installed version differs from the run's, and damaged evaluations.
+        notes: sentences about components whose installed version differs from the run's, and about damaged evaluations.
     """
 
     file: Path

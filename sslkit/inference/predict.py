@@ -58,8 +58,9 @@ def predict(
     """Write the discovered class of each image as CSV: ``class``, ``name``, ``confidence``, ``file``.
 
     The confidence is the probability of the class, softmax(logits / temperature), for the classifier that the run's
-    evaluation uses, with the temperature of its loss. Classes with the same name are merged: their probabilities are
-    added, and ``class`` is the most probable of them. ``file`` is relative to ``images``.
+    evaluation uses, with the temperature of the classifier's loss. Classes with the same name are merged. Their
+    probabilities are added, and ``class`` is the most probable class with this name. ``file`` is relative to
+    ``images``.
 
     Until the table is written, results are saved next to ``out``. After an interruption, the next call continues, and
     the table is bit-identical to that of an uninterrupted call.

@@ -1,7 +1,7 @@
 """Rules that derive each value of a proposed recipe, with its reason, from facts about a folder of images.
 
-Pixels show neither whether a mirrored image keeps its meaning nor how many classes there are. For these values, the
-rules guess, and the reason states that the value is a guess.
+Pixels show neither whether a mirrored image keeps its meaning nor how many classes there are. The rules guess both
+values, and the reason of each states that the value is a guess.
 """
 
 from __future__ import annotations
@@ -46,11 +46,12 @@ EPOCHS = (30, 400)
 UNKNOWN_CLASSES = 20
 """Number of classes to discover if the true number is unknown. Excess classes can be merged by giving them the same
 name, but classes cannot be split. On ten handwritten digits, 20 classes named by majority label 98 % of the images
-correctly; 5 classes cannot exceed 50 %. The loss does not help: relative to ln K it is lowest for the fewest
-classes."""
+correctly; 5 classes cannot exceed 50 %. The loss does not show the true number, because the loss divided by ln K is
+lowest for the fewest classes."""
 
 RESTARTS = 40
-"""Number of classifiers with the same number of classes. Each finds a different grouping and costs little."""
+"""Number of classifiers with the same number of classes. Each classifier finds a different grouping and costs
+little."""
 
 MIN_IMAGES_PER_CLASS = 20
 """Minimum number of images for a network to recognise a class."""
@@ -207,7 +208,7 @@ def batch_size(facts: FolderFacts) -> Choice:
 
 
 def epochs(facts: FolderFacts) -> Choice:
-    """Choose the epochs that give the intended number of steps."""
+    """Choose the number of epochs that gives the intended number of steps."""
     fewest, most = EPOCHS
     steps = max(1, facts.images // batch_size(facts).value)
     count = min(most, max(fewest, -(-STEPS[facts.has_gpu] // steps)))
@@ -215,7 +216,7 @@ def epochs(facts: FolderFacts) -> Choice:
 
 
 def class_count(facts: FolderFacts) -> int:
-    """Return the number of classes if known, else a generous guess that leaves enough images for each class."""
+    """Return the number of classes if known, else a high guess that leaves enough images for each class."""
     return facts.classes or max(2, min(UNKNOWN_CLASSES, facts.images // MIN_IMAGES_PER_CLASS))
 
 

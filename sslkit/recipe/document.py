@@ -1,4 +1,4 @@
-"""Raw TOML tables of a recipe, merged with the recipes that it extends, and file and line of each key."""
+"""Raw TOML tables of a recipe and of the recipes that it extends, with each key's file and line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MAX_BYTES = 1_000_000
 
 @dataclass(frozen=True)
 class Origin:
-    """Source of a key: a file and a 1-based line, or a ``--set`` option and line 0."""
+    """Source of a key: the file and the 1-based line; for ``--set``, the option and line 0."""
 
     source: str
     line: int = 0

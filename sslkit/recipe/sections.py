@@ -53,8 +53,8 @@ class TrainSection(Options):
     processes, a resumed run may differ in the last bits."""
 
     compile: bool = False
-    """Compile the backbone with ``torch.compile``: faster steps on GPUs, but hardly on CPUs, where it needs a C++
-    compiler. The first step takes up to minutes longer; the time is reported after the second step."""
+    """Compile the backbone with ``torch.compile``. Steps become faster on GPUs, but hardly on CPUs, where a C++
+    compiler is needed. The first step takes up to minutes longer; the time is reported after the second step."""
 
     checkpoint_every: Interval = "1 epochs"
     """Interval between checkpoints in steps, epochs or minutes, such as ``"500 steps"``, or a percentage of the
@@ -96,32 +96,32 @@ class EvaluationSection(Options):
     """Name of the classifier's head; empty: the first head."""
 
     classifier: Annotated[int, Field(ge=0)] | Literal["lowest-loss"] = 0
-    """Index of the classifier in its head, from 0; ``lowest-loss``: the classifier with the lowest training loss over
-    the last epoch, divided by ln K."""
+    """Index of the classifier in its head, from 0; ``lowest-loss``: the classifier whose training loss in the final
+    epoch, divided by ln K, is lowest."""
 
 
 class Wiring(Options):
     """Keys of a ``[backbone]``, ``[[head]]`` or ``[[loss]]`` table that sslkit reads itself."""
 
     weights: str = "none"
-    """Initial weights of the backbone: ``none`` (random), a source that the backbone offers, such as ``bundled`` or
-    ``timm``, a finished run, ``run:NAME``, or a file ending in .safetensors, .pth or .pt."""
+    """Initial weights of the backbone: ``none`` (random); ``run:NAME`` (a finished run); a file ending in .safetensors,
+    .pth or .pt; or a source that the backbone offers, such as ``bundled`` or ``timm``."""
 
     train: str = Field(default="all", pattern=r"^(all|none|norms|last [1-9][0-9]* blocks?)$")
     """Part of the backbone that is trained: ``all``, ``none``, ``norms`` (normalisation layers) or ``last N blocks``.
     With ``none``, features are computed once, and training reads features instead of images."""
 
     lr_scale: float = Field(default=1.0, gt=0)
-    """Factor of the backbone's learning rate."""
+    """Multiplier of the backbone's learning rate."""
 
     layer_decay: float = Field(default=1.0, gt=0, le=1)
-    """Factor of the learning rate from each block of the backbone to the block before it; 1: equal rates."""
+    """Multiplier of the learning rate from each block of the backbone to the block before it; 1: equal rates."""
 
     name: str = Field(default="", pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$|^$")
     """Name of this head or loss in the recipe; empty: name of its component."""
 
     weight: float = Field(default=1.0, ge=0)
-    """Factor of this loss in the total loss, 0 or more."""
+    """Multiplier of this loss in the total loss, 0 or more."""
 
     head: str = ""
     """Name of the head whose outputs this loss reads; empty: the first head."""

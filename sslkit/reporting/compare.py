@@ -27,7 +27,7 @@ class RunMetrics:
     Attributes:
         name: name of the run.
         settings: recipe of the run. ``train.epochs`` includes the epochs of all runs that this run continues.
-            ``continued_from.epochs`` has the epochs of those runs alone.
+            ``continued_from.epochs`` has only the epochs of the continued runs.
         metrics: latest value of each metric, such as ``cluster acc``, ``linear 10 % top1``, ``linear on svhn top1`` or
             ``cluster baseline kmeans pixels acc``.
         protocols: protocol of each metric group. The name of a group is a metric's name without the last word.

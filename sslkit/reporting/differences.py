@@ -55,8 +55,8 @@ def published_differences(
 def setting(recipe: Mapping[str, Any], key: str) -> Any:
     """Return a recipe's value at ``section.option``.
 
-    With multiple heads or losses, the value is the option of the first. For ``use``, the value is the names of all
-    components, without their distributions.
+    With multiple heads or losses, the value is that of the first head or loss. For ``use``, the value has the names of
+    all components, without their distributions.
     """
     section, _, option = key.partition(".")
     table = recipe.get(section, {})
@@ -74,7 +74,7 @@ def _assignment(key: str, value: Any) -> str:
 def _compared(recipe: Mapping[str, Any], key: str, published: Mapping[str, Value]) -> tuple[Any, Any]:
     """Return the run's value and the published value of a setting.
 
-    If the run lacks the option because it uses a different component, both returned values are the run's value: only
+    If the run lacks the option because it uses a different component, both returned values are the run's value, so only
     the difference in ``use`` is reported.
     """
     own, section = setting(recipe, key), key.partition(".")[0]

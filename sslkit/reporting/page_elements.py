@@ -53,7 +53,7 @@ class FigureWriter:
 
     Attributes:
         prefix: prefix of the element ids of these figures, unique within the page.
-        folder: folder for the saved figures; None saves none.
+        folder: folder for the saved figures; None saves no figures.
     """
 
     prefix: str

@@ -52,7 +52,7 @@ class Reference(Options):
     source: str
     """Title and authors of the publication."""
     protocol: str
-    """How the metrics were obtained, in a sentence."""
+    """Sentence that says how the metrics were measured."""
     settings: Table = Field(default={})
     """Settings that all rows share, keyed by recipe section and option."""
     protocols: Table = Field(default={})
@@ -110,7 +110,8 @@ def read_reference(path: Path) -> Reference:
     """Read a file of published results.
 
     Raises:
-        RecipeError: the file cannot be read, or has unknown, missing or wrong keys; the message has the line of each.
+        RecipeError: the file cannot be read, or has unknown, missing or wrong keys; the message gives the line of each
+            problem.
     """
     where = f"the reference {path}"
     try:

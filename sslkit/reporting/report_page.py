@@ -30,8 +30,8 @@ def write_report(
         runs: the runs, finished or not.
         out: HTML file. None means ``report.html`` in the folder of a single run, or ``comparison.html`` in the folder
             of the first of multiple runs.
-        figures: folder to save figures in: charts as SVG and PNG, image grids as PNG. With multiple runs, each run has
-            a sub-folder.
+        figures: folder for charts (SVG and PNG) and image grids (PNG); None saves no figures. With multiple runs, each
+            run has a sub-folder.
         reference: TOML file of published results to show next to the evaluations.
         device: device that computes features.
 

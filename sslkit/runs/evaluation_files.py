@@ -37,7 +37,7 @@ def _next_time(stem: str) -> datetime:
 
 
 def read_evaluations(run: Run) -> tuple[list[EvaluationResult], dict[Path, str]]:
-    """Return a run's saved evaluations, oldest first, and for the path of each damaged file the reason."""
+    """Return a run's saved evaluations, oldest first, and a mapping from each damaged file's path to the reason."""
     results: list[EvaluationResult] = []
     damaged: dict[Path, str] = {}
     for path in sorted(run.evaluations.glob("*.json")):

@@ -29,7 +29,7 @@ def find_run(spec: str | None, root: Path) -> Run:
 
     Args:
         spec: a folder, ``NAME/ID``, ``NAME``, ``ID`` or ``latest``; None means the latest run. A name with more than
-            one run means the newest of its runs.
+            one run means the newest run of this name.
         root: the folder of all runs.
 
     Raises:

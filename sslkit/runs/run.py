@@ -30,7 +30,7 @@ class Run:
 
     Attributes:
         path: path of the folder.
-        recipe: path of the resolved recipe, which is a complete recipe.
+        recipe: path of the resolved recipe, which contains all defaults.
         provenance: path of the record of versions, hardware, data and components.
         metrics: path of the metrics logged during training.
         checkpoints: path of the folder of checkpoints.

@@ -22,7 +22,7 @@ KEY = "sslkit"
 
 
 def save_weights(module: nn.Module, path: Path, metadata: dict[str, Any]) -> None:
-    """Write a module's state with JSON metadata and the run format."""
+    """Write a module's parameters and buffers with JSON metadata and the run format."""
     # Tensors are copied, because a module may share a tensor under two names, which safetensors rejects.
     state = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -32,7 +32,7 @@ def save_weights(module: nn.Module, path: Path, metadata: dict[str, Any]) -> Non
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
-    """Load a module's state from a weights file.
+    """Load a module's parameters and buffers from a weights file.
 
     Raises:
         RunError: the file is missing or damaged, or its tensors do not fit the module.

@@ -16,7 +16,7 @@ from sslkit.runs.weights import read_metadata
 
 
 class ContextMetadata(TypedDict):
-    """The ``Context`` of a training as JSON, without the number of processes."""
+    """The ``Context`` of a training run as JSON, without the number of processes."""
 
     channels: Size
     image_size: Size
@@ -42,8 +42,8 @@ class BackboneMetadata(TypedDict):
 
     Attributes:
         run: name of the run.
-        step: number of optimizer steps of the training.
-        context: the training's ``Context``, which ``context_from_metadata`` restores.
+        step: number of optimizer steps of the training run.
+        context: ``Context`` of the training run, which ``context_from_metadata`` restores.
         image_size: side of the views in pixels.
         channels: number of channels of the images.
         mean: mean of each channel, for pixel values in [0, 1].
@@ -95,7 +95,7 @@ def read_backbone_metadata(path: Path) -> BackboneMetadata:
 
 
 def read_head_metadata(path: Path, heads: Collection[str] | None = None) -> HeadMetadata:
-    """Return the metadata of heads' weights.
+    """Return the metadata of the heads' weights.
 
     Args:
         path: the weights file.

@@ -145,7 +145,7 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], wi
 
 
 def _print_blocks(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print each row as a block of lines: the first cell as title, then each other cell with its column name."""
+    """Print each row as a block of lines: the first cell as title, then every other cell with its column name."""
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text

@@ -36,7 +36,7 @@ FinishedRunArgument = Annotated[
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="PATH=VALUE", help="Change a value of the recipe; repeatable. The last value of a path counts."
+        "--set", metavar="PATH=VALUE", help="Change a value of the recipe; repeatable. The final value of a path is used."
     ),
 ]
 

@@ -29,7 +29,7 @@ SHOWN_METRICS = ("loss", "acc", "nmi", "knn", "classes_used", "entropy")
 """Metrics to show, in this order: the last part of each metric's name, such as ``acc`` of ``monitor/acc``."""
 
 FEATURE_LINE_SECONDS = 10.0
-"""Smallest time in seconds between two lines on computed features."""
+"""Minimum time in seconds between two lines about computed features."""
 
 NARROW = 80
 """Width in characters. On a narrower terminal, bars are shorter and the throughput has its own line."""
@@ -139,7 +139,7 @@ class TerminalReporter(Reporter):
                 self.bars.stop()
 
     def _show_features(self, images: int, total: int) -> None:
-        """Show a bar of the images whose features are computed, until all are."""
+        """Show a bar of the images whose features are computed, until all features are computed."""
         if self.features is None:
             self.features = RichProgress(
                 TextColumn("features"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(), console=self.console

@@ -64,7 +64,7 @@ class RemainingTime:
 
         Args:
             steps: number of remaining steps.
-            epochs: number of these steps that end an epoch.
+            epochs: number of remaining steps that end an epoch.
         """
         if self.windows:
             step = median(self.windows) / self.window_steps

@@ -30,10 +30,10 @@ def command(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Import components, check their contracts, and run conformance tests with their check_options.
+    """Import components, check their contracts, and run conformance tests with the options that check_options returns.
 
-    A component is "not checked" if at least half of its tests were skipped. Reasons: the component has required
-    options, rejects the options of the check, or has slow tests and no check_options.
+    A component is "not checked" if at least half of its tests were skipped, because the component has required options,
+    rejects the options of the check, or has slow tests and no check_options.
 
     Exit code: 0 if every component passed, 1 if one failed, 3 if none failed and at least one was not checked.
     """

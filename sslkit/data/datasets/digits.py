@@ -26,7 +26,7 @@ MAX_VALUE = 16
 class Digits(Dataset):
     """1797 grey images ``[1, size, size]`` of handwritten digits; values 0 to 16 become 0 to 255.
 
-    ``test`` is a fifth of each class, the same for every seed of a run; ``train`` is the rest.
+    ``test`` has a fifth of each class, and does not depend on the run's seed. ``train`` has all other images.
     """
 
     api = 1

@@ -53,17 +53,17 @@ class ImageFolder(Dataset):
         (val, valid), test; other usual spellings, such as Train or testing, also count."""
 
         labels: LabelMode = "auto"
-        """folders: the folder below train is the class; without a folder train, the folder below root. none: no labels
-        are read. auto: train/<class>/<file> gives labels, unless there is only one class folder or one per image; other
-        layouts give none."""
+        """folders: each folder below train is a class; without a folder train, each folder below root. none: no labels
+        are read. auto: train/<class>/<file> gives labels, unless there is only one class folder or one class folder per
+        image; other layouts give no labels."""
 
         hold_out: float = Field(default=0.0, ge=0, lt=1)
         """Fraction of each class folder to move from train to test, if there is no test folder; 0.2 is usual. Needs
         labels = "folders". Identical files stay together."""
 
         hold_out_seed: int = Field(default=0, ge=0)
-        """A different seed holds out different images. run.seed has no effect, so all runs are evaluated on the same
-        images."""
+        """Seed of the choice of held-out images. run.seed does not change this choice, so all runs are evaluated on the
+        same images."""
 
         channels: Literal[1, 3] = 3
         """3: every image becomes RGB; 1: every image becomes grey."""
@@ -74,11 +74,12 @@ class ImageFolder(Dataset):
         their median shorter side, at most 256."""
 
         value_range: Literal["dtype"] | Annotated[tuple[float, float], AfterValidator(_check_order)] = "dtype"
-        """Values that become black and white, for images of more than 8 bits: [0, 4095] suits 12-bit images in 16-bit
-        files. Values outside are clipped. dtype: 0 to 65535 for integers, 0 to 1 for floats."""
+        """Values that become black and white in images of more than 8 bits, such as [0, 4095] for 12-bit images in
+        16-bit files. Values outside the range are clipped. dtype: 0 to 65535 for integers, 0 to 1 for floats."""
 
         broken_limit: float = Field(default=0.05, ge=0, le=1)
-        """Largest fraction of unreadable files. They are skipped and reported; a larger fraction is an error."""
+        """Largest accepted fraction of unreadable files, which are skipped and reported; a larger fraction is an
+        error."""
 
         @model_validator(mode="after")
         def _hold_out_needs_labels(self) -> Self:

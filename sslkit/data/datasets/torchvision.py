@@ -1,8 +1,8 @@
 """Data sets that torchvision downloads, verifies and parses.
 
-torchvision checks the published checksum of each download. For CIFAR, STL-10 and SVHN, it checks the files at every
-read. The files are in the folder ``datasets`` of the cache, or in ``root``. ``root`` may be a folder that torchvision
-has filled.
+torchvision checks the published checksum of each download. For CIFAR, STL-10 and SVHN, torchvision checks the files at
+every read. The files are in the folder ``datasets`` of the cache, or in ``root``. ``root`` may be a folder that
+torchvision has filled.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ MANY_CLASSES = 30
 
 
 def shown_classes(classes: DiscoveredClasses) -> list[int]:
-    """Return the sorted numbers of the classes that a page shows: all classes, or the largest."""
+    """Return the sorted numbers of the classes that a page shows: all classes, or the largest ``MAX_CLASSES``."""
     if classes.count <= MAX_CLASSES:
         return list(range(classes.count))
     return classes.sizes.argsort(descending=True, stable=True)[:MAX_CLASSES].sort().values.tolist()
