@@ -36,7 +36,7 @@ FinishedRunArgument = Annotated[
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="PATH=VALUE", help="Change a value of the recipe; repeatable. The final value per path is used."
+        "--set", metavar="PATH=VALUE", help="Change a value of the recipe; repeatable. Later changes replace earlier ones."
     ),
 ]
 
