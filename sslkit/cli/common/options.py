@@ -36,7 +36,7 @@ FinishedRunArgument = Annotated[
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="PATH=VALUE", help="Change a value of the recipe; repeatable. Later changes replace earlier ones."
+        "--set", metavar="PATH=VALUE", help="Change a recipe value; repeatable. Later changes replace earlier ones."
     ),
 ]
 
