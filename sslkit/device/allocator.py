@@ -17,15 +17,16 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Parameter numbers of ``mallopt`` in glibc's ``malloc.h``."""
 
 LARGE_BLOCK = 2**30
-"""Size in bytes from which freed blocks are returned to the system: data and features, but not activations."""
+"""Size in bytes from which freed blocks are returned to the system. Only data and features are larger."""
 
 
 def retain_freed_memory(device: str) -> None:
     """Make this process keep freed memory blocks of less than 1 GiB, if ``device`` is ``cpu``.
 
-    Call this function before the process computes. By default, glibc returns blocks of more than 32 MiB to the system
-    immediately, and most activations need new, zeroed pages in each step. With this setting, the process never shrinks
-    below its peak memory. The peak can also be higher, because a kept block does not always fit the next request.
+    Call this function before the first computation of the process. By default, glibc returns blocks of more than 32 MiB
+    to the system immediately, and most activations need new, zeroed pages in each step. With this setting, the process
+    never shrinks below its peak memory. The peak can also be higher, because a kept block does not always fit the next
+    request.
 
     Nothing changes without ``SSLKIT_RETAIN_FREED_MEMORY=1``, without glibc, or if the user has set glibc's thresholds.
     """

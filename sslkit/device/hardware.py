@@ -16,12 +16,12 @@ PrecisionName = Literal["auto", "float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class Hardware:
-    """Device, precision and memory order of a run.
+    """Device, precision and memory format of a run.
 
     Attributes:
         device: ``cpu``, ``cuda`` or ``mps``.
         precision: data type of the network's computations; losses always use at least float32.
-        channels_last: whether the network uses channels-last memory order.
+        channels_last: whether the network uses the channels-last memory format.
         reason: why this precision was chosen.
     """
 
@@ -32,7 +32,7 @@ class Hardware:
 
 
 def choose_hardware(device: DeviceName, precision: PrecisionName) -> Hardware:
-    """Choose the device, the precision and the memory order.
+    """Choose the device, the precision and the memory format.
 
     Args:
         device: a device, or ``auto`` for the first available device of ``cuda``, ``mps`` and ``cpu``.
@@ -54,7 +54,7 @@ def choose_hardware(device: DeviceName, precision: PrecisionName) -> Hardware:
 
 
 def prefers_channels_last(device: str) -> bool:
-    """Return whether convolutions on ``cpu``, ``cuda`` or ``mps`` are faster in channels-last memory order."""
+    """Return whether convolutions on ``cpu``, ``cuda`` or ``mps`` are faster in channels-last memory format."""
     # On a CPU, ResNet-18 on small images trains 1.1 to 1.3 times faster and extracts features 1.3 to 1.9 times faster.
     return device != "mps"
 

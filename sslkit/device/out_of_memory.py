@@ -22,7 +22,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def out_of_memory_error(document: Document, path: KeyPath, what: str, error: BaseException) -> RecipeError:
-    """Return an error that ``what`` needs too much memory, located at the recipe key ``path``."""
+    """Return an error which says that ``what`` needs too much memory, with the line of the recipe key ``path``."""
     message = f"{what} needs more memory than is available ({first_line(error)})"
     return RecipeError([document.problem(path, message, "make it smaller")])
 
@@ -43,5 +43,5 @@ def explain_out_of_memory(document: Document, path: KeyPath, what: str) -> Itera
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an exception's message, without torch's C++ stack trace; else the class name."""
+    """Return the first line of an exception's message, without torch's C++ stack trace; if empty, the class name."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__

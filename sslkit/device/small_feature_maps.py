@@ -1,9 +1,9 @@
 """Faster weight gradients on the CPU for convolutions with small output maps.
 
-oneDNN computes the weight gradient image by image and updates every weight for each image. With small output maps, this
-takes a large part of the backward pass. This module computes the gradient of each kernel position as one matrix product
-over all images. The product covers only output pixels for which the kernel position is inside the image, so that the
-result is the same up to rounding.
+oneDNN computes the weight gradient image by image and updates every weight for each image. With small output maps,
+these updates take a large part of the backward pass. This module computes the gradient of each kernel position as one
+matrix product over all images. The product covers only output pixels for which the kernel position is inside the image,
+so that the result is the same up to rounding.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Pair = tuple[int, int]
 def max_output_pixels(channels: int) -> int:
     """Return the largest number of output pixels for which matrix products are faster, for ``channels`` input channels.
 
-    With fewer channels, copies take a larger part of the time. Measured with AVX-512 by
+    With fewer channels, copies take a larger part of the time. The numbers were measured with AVX-512 by
     ``benchmarks/speed/small_feature_maps.py``.
     """
     return 16 if channels >= 256 else 9

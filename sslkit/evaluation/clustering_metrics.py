@@ -19,7 +19,7 @@ PROTOCOL: Mapping[str, str] = {
 
 
 def contingency(assigned: Tensor, labels: Tensor, clusters: int, classes: int) -> Tensor:
-    """Return an int64 tensor ``[K, C]``: the number of images in each cluster of each class.
+    """Return an int64 tensor ``[K, C]`` with the number of images in each cluster and class.
 
     Args:
         assigned: int64 tensor ``[N]``, the cluster of each image, from 0 to K - 1.

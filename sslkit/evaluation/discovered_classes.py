@@ -1,4 +1,4 @@
-"""Images, confidence and agreement with labels of the classes that a run discovered."""
+"""The classes that a run discovered: their images, their confidence and their agreement with labels."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def knn_scores(
 
     The k training features with the highest cosine similarity vote for their class with weight
     ``exp(similarity / temperature)`` (Wu et al., CVPR 2018, section 3.4). All weights of a test feature are divided by
-    the largest weight. Computed on the device of the features. Memory use is limited: there are never all ``N * M``
+    the largest weight. The computation runs on the device of the features. The memory never contains all ``N * M``
     similarities or a second copy of the training features.
 
     Args:

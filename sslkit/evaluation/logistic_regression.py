@@ -15,10 +15,10 @@ MAX_ITERATIONS = 1000
 """Largest number of iterations of the solver for one penalty."""
 
 GRADIENT_TOLERANCE = 1e-5
-"""The solver stops if no entry of the gradient of the mean loss is larger."""
+"""Largest entry of the gradient of the mean loss at which the solver stops."""
 
 LOSS_TOLERANCE = 1e-7
-"""The solver stops if an iteration reduces the loss by a smaller fraction."""
+"""Relative decrease of the loss in an iteration below which the solver stops."""
 
 HISTORY_SIZE = 20
 """Number of iterations from which L-BFGS approximates the curvature."""
@@ -72,8 +72,8 @@ def fit_regularisation_path(
     """Minimise ``mean cross-entropy + penalty / 2 * |weight|^2`` for each penalty; biases are not penalised.
 
     The result is that of scikit-learn's ``LogisticRegression(C=1 / (penalty * N))``. L-BFGS solves the problems from
-    the largest to the smallest penalty and starts at the previous solution. Because correlated features slow L-BFGS
-    down, it uses preconditioned variables, see ``_Objective``.
+    the largest to the smallest penalty and starts at the previous solution. Correlated features slow L-BFGS down; the
+    solver therefore uses preconditioned variables, see ``_Objective``.
 
     Args:
         features: float32 or float64 tensor ``[N, D]``, on any device, preferably standardised.

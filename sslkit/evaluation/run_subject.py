@@ -117,7 +117,7 @@ class RunSubject:
         return digest.hexdigest()[:16]
 
     def features(self, split: str) -> Features:
-        """Return the features of a split and, with a classifier, its logits; computed once and cached."""
+        """Return the features of a split and, with a classifier, the logits; both are computed once and then cached."""
         if split not in self._features:
             network, images = self.network, self.split(split)
             features = network.frozen.features(images.images)

@@ -15,7 +15,7 @@ ROUNDING = 1e-6
 """Largest rounding error of similarities in float32."""
 
 SIMILARITY_STEPS = 1 << 20
-"""Steps per unit of similarity; similarities in the same step count as equal, because rounding changes them."""
+"""Steps per unit of similarity; similarities in one step count as equal, because they may differ only by rounding."""
 
 SPARE_CANDIDATES = 8
 """Number of candidates beyond k whose similarities are computed in float64, so that rounding keeps the order."""
@@ -69,20 +69,20 @@ def nearest_neighbours(
     Args:
         features: tensor ``[N, D]``.
         k: number of neighbours, at least 1.
-        references: ``[M, D]`` features among which to search. None searches among the other images of ``features``; an
-            image is then never its own neighbour.
-        exclude_similarity: ignore neighbours that are at least this similar, to within 1e-6. It removes
-            near-duplicates, which are trivial positives.
-        chunk: images at a time, which limits the similarities in memory to ``chunk * M``. The default limits them to
-            ``MAX_SIMILARITIES``.
+        references: tensor ``[M, D]``, features among which to search. None searches among the other images of
+            ``features``, so that an image is never its own neighbour.
+        exclude_similarity: ignore neighbours with at least this similarity, within 1e-6, because near-duplicates are
+            trivial positives.
+        chunk: number of images to process at a time; memory is needed for ``chunk * M`` similarities. By default, at
+            most ``MAX_SIMILARITIES`` are in memory.
 
     Returns:
-        - ``[N, k]`` int64 indices of the neighbours. Where ``exclude_similarity`` leaves fewer than k, the last ones
-          are -1.
+        - ``[N, k]`` int64 indices of the neighbours. Where ``exclude_similarity`` leaves fewer than k neighbours, the
+          remaining indices are -1.
         - ``[N, k]`` float32 similarities in [-1, 1]. The similarity of index -1 is -inf.
 
     Raises:
-        InputError: fewer than k other images, features that are not finite, or a wrong shape.
+        InputError: there are fewer than k other images, or the features are not finite or have a wrong shape.
     """
     if k < 1:
         raise InputError(f"the number of neighbours must be at least 1, not {k}")
@@ -129,7 +129,7 @@ def _nearest(
 
 
 def _lowest_of_ties(similarity: Tensor, count: int) -> Tensor:
-    """Return the indices ``[B, count]`` of the largest similarities; those in the same step by rising index."""
+    """Return the indices ``[B, count]`` of the largest similarities; equal steps are sorted by rising index."""
     # One int64 key per pair makes all keys different, so that topk has only one right answer.
     steps = quantise(similarity.clamp_min(-2)).mul_(similarity.shape[1])
     return steps.sub_(torch.arange(similarity.shape[1], device=similarity.device)).topk(count, dim=1).indices
@@ -141,12 +141,12 @@ def quantise(similarity: Tensor) -> Tensor:
 
 
 def pair_similarity(queries: Tensor, bank: Tensor, index: Tensor) -> Tensor:
-    """Return the similarities ``[B, k]`` float32 of pairs, from sums in float64.
+    """Return the float32 similarities ``[B, k]`` of pairs, computed in float64.
 
     Args:
         queries: unit features ``[B, D]``.
         bank: unit features ``[M, D]``.
-        index: ``[B, k]`` int64 rows of ``bank`` for each query.
+        index: int64 tensor ``[B, k]``, rows of ``bank`` for each query.
     """
     sums = [
         torch.bmm(bank[rows].double(), part[:, :, None].double())[:, :, 0]
@@ -156,13 +156,13 @@ def pair_similarity(queries: Tensor, bank: Tensor, index: Tensor) -> Tensor:
 
 
 def mutual(index: Tensor) -> Tensor:
-    """Return which neighbours are mutual: image j is a neighbour of image i, and i is one of j.
+    """Return which neighbours are mutual: image j is a neighbour of image i, and i is a neighbour of j.
 
     Args:
-        index: ``[N, k]`` int64 from ``nearest_neighbours`` without references; -1 is no neighbour.
+        index: int64 tensor ``[N, k]`` from ``nearest_neighbours`` without references; -1 means no neighbour.
 
     Returns:
-        ``[N, k]`` bool.
+        bool tensor ``[N, k]``.
     """
     present = index >= 0
     count = len(index)

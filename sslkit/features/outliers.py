@@ -8,7 +8,7 @@ from torch import Tensor
 from sslkit.features.neighbours import nearest_neighbours
 
 NEIGHBOURS = 20
-"""Default number of neighbours. Fewer give noisy scores; more than the images of a small class mark the class."""
+"""Default number of neighbours. Fewer give noisy scores; more than a small class has make all its images outliers."""
 
 OUTLIER_SCORE = 3.5
 """Score from which an image is an outlier (Iglewicz & Hoaglin, 1993)."""
@@ -20,23 +20,23 @@ def outlier_scores(
     """Return how unusual each image is, as a robust z-score.
 
     The distance of an image is 1 minus its mean cosine similarity to its k nearest neighbours. The score is the
-    distance minus the median distance of the reference images, divided by their standard deviation, which is estimated
-    as 1.4826 times the median absolute deviation. A score therefore has the same meaning for every network and data
-    set: 0 is typical, and 3.5 is 3.5 standard deviations farther away than typical images. Outliers among the
-    references hardly change the median or the deviation.
+    distance minus the median distance of the reference images, divided by the standard deviation of these distances,
+    estimated as 1.4826 times the median absolute deviation. A score therefore has the same meaning for every network
+    and data set: 0 is typical, and 3.5 is 3.5 standard deviations farther away than typical images. Outliers among the
+    references hardly change the median or the standard deviation.
 
     Args:
-        features: ``[N, D]``.
+        features: tensor ``[N, D]``.
         k: number of neighbours; with fewer other images, all of them.
-        references: ``[M, D]`` features of the images that are typical, such as the training images, for scores of new
-            images. None scores the images of ``features`` among themselves.
-        chunk: images at a time; see ``nearest_neighbours``.
+        references: tensor ``[M, D]``, features of typical images, such as the training images, for scores of new
+            images. None compares the images of ``features`` with each other.
+        chunk: number of images to process at a time; see ``nearest_neighbours``.
 
     Returns:
-        ``[N]`` float32. Zeros if all distances are equal.
+        float32 tensor ``[N]``; all zeros if all distances are equal.
 
     Raises:
-        InputError: fewer than two reference images, features that are not finite, or a wrong shape.
+        InputError: there are fewer than two reference images, or the features are not finite or have a wrong shape.
     """
     known = features if references is None else references
     typical = _distances(known, min(k, max(1, len(known) - 1)), None, chunk)
@@ -56,6 +56,6 @@ MIN_SCALE = 1e-6
 
 
 def _distances(features: Tensor, k: int, references: Tensor | None, chunk: int | None) -> Tensor:
-    """Return 1 minus the mean cosine similarity to the k nearest neighbours, ``[N]`` float64."""
+    """Return 1 minus the mean cosine similarity to the k nearest neighbours, as a float64 tensor ``[N]``."""
     _, similarity = nearest_neighbours(features, k, references=references, chunk=chunk)
     return 1 - similarity.double().mean(dim=1)

@@ -11,27 +11,27 @@ from torch import Tensor
 from sslkit.errors import InputError
 
 JACCARD = 0.5
-"""Smallest Jaccard index with which a class returns (Hennig, 2007: below 0.5 a cluster counts as dissolved)."""
+"""Smallest Jaccard index of a class that was found again (Hennig, 2007: below 0.5, a cluster is dissolved)."""
 
 
 def recurring_classes(assigned: Tensor, others: Sequence[Tensor], classes: int) -> Tensor:
-    """Return for each class the share of other clusterings in which it returns.
+    """Return for each class the share of other clusterings that find the class again.
 
-    The Hungarian algorithm matches the classes with the clusters of another clustering one to one, so that the sum of
-    their Jaccard indices (images in both, divided by images in either) is the highest. A class returns if the index of
-    its match is at least 0.5.
+    For each other clustering, the Hungarian algorithm matches classes and clusters one to one, so that the sum of the
+    Jaccard indices (images in both, divided by images in either) is the highest. A clustering finds a class again if
+    the Jaccard index of the class and its matched cluster is at least 0.5.
 
     Args:
-        assigned: ``[N]`` int64 class of each image, in 0 to K - 1.
-        others: ``[N]`` int64 clusters of the same images, at least 0, one tensor per other seed. Their number of
-            clusters may differ.
-        classes: K.
+        assigned: int64 tensor ``[N]``, class of each image, from 0 to K - 1.
+        others: one int64 tensor ``[N]`` for each other seed, the cluster of each image, at least 0. The number of
+            clusters may differ between seeds.
+        classes: number of classes K.
 
     Returns:
-        ``[K]`` float32 in [0, 1]; 0 for a class without images.
+        float32 tensor ``[K]`` in [0, 1]; 0 for a class without images.
 
     Raises:
-        InputError: no other clustering, or a wrong shape or value.
+        InputError: there is no other clustering, or a shape or a value is wrong.
     """
     from scipy.optimize import linear_sum_assignment
 

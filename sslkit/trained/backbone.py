@@ -72,8 +72,8 @@ def load_backbone(run: str | Path | None = None, runs: str | Path | None = None)
 def _build(build: Callable[[], Any], component: str, weights: Path) -> Backbone:
     """Build the backbone that the metadata of a weights file describes.
 
-    Its size is compared with the file before memory is allocated, because a damaged or untrusted file may describe a
-    backbone of terabytes.
+    The backbone's size is compared with the file before memory is allocated, because a damaged or untrusted file may
+    describe a backbone of terabytes.
 
     Raises:
         RunError: the backbone has more values than the file, or cannot be built.

@@ -31,7 +31,7 @@ class TrainedNetwork:
     Args:
         run: a finished run.
         device: device to move the network to.
-        untrained: use random weights instead of the trained ones.
+        untrained: whether to use random weights instead of the trained weights.
 
     Attributes:
         run: the run.
@@ -41,7 +41,7 @@ class TrainedNetwork:
         context: facts about the training run.
         backbone: the backbone.
         preprocessing: preparation of images for the backbone.
-        frozen: the backbone with the features that are known already.
+        frozen: the backbone with the features that are already computed.
         head: the head; None if the run has no head, or the head is not installed.
         head_name: name of the head; empty without a head.
         classifier: index of the head's classifier that evaluation uses.
@@ -86,6 +86,6 @@ class TrainedNetwork:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Versions and options of backbone and head, on which the outputs depend besides the weights."""
+        """Versions and options of the backbone and the head, on which outputs depend in addition to the weights."""
         heads = [head.identity for head in self.recipe.heads if head.name == self.head_name]
         return {"backbone": self.recipe.backbone.identity, "head": heads[0] if heads else None}

@@ -61,11 +61,11 @@ class RunCallback(pl.Callback):
         self.throughput = Throughput(self.assembly.loader, self.context.batch_size)
         self.status = StatusWriter(run, self.context, self.throughput, writes=processes.is_main)
         self.learning_rate = 0.0
-        """Learning rate of the last logged step, saved before the schedule changes it."""
+        """Learning rate of the latest logged step, read before the schedule changes the rate."""
         self.resumed_state: dict[str, Any] | None = None
-        """State from the checkpoint that is restored when training starts; None without a checkpoint."""
+        """The callback's state in the checkpoint, which is restored when training starts; None without a checkpoint."""
         self.started = False
-        """Whether training has started and all state is restored."""
+        """Whether training has started and the checkpoint's state is restored."""
 
     def state_dict(self) -> dict[str, Any]:
         own = self.writer.losses.state_dict() | {"random_state": get_random_state()}
@@ -113,7 +113,7 @@ class RunCallback(pl.Callback):
             self._check_restored(int(trainer.global_step))
 
     def _check_restored(self, step: int) -> None:
-        """Raise an error if Lightning restored the wrong step, as it does if its version changed the state's layout."""
+        """Raise an error if Lightning restored the wrong step, as a version with another checkpoint layout may do."""
         if step != self.assembly.position.taken:
             raise RunError(
                 f"{self.run.name} cannot be resumed: Lightning restored step {step} from a checkpoint of step "
@@ -172,7 +172,7 @@ class RunCallback(pl.Callback):
             self.selection.check()
 
     def _check_finite(self, learner: Learner, step: int, *, check_weights: bool = False) -> None:
-        """Raise a ``TrainingError`` if a step since the last check failed, or if the weights are not finite."""
+        """Raise a ``TrainingError`` if a step since the previous check failed, or if the weights are not finite."""
         assert learner.guard is not None
         failed = int(learner.guard.failed_step)
         if not failed and check_weights and not all_finite(learner.method.parameters(), may_sync=True):

@@ -14,12 +14,12 @@ BACKEND = "inductor"
 
 
 class CompiledBackbones:
-    """The backbones of a method, including a teacher's backbone; each is compiled at its first call.
+    """The backbones of a method, including a teacher's backbone; each backbone is compiled at its first call.
 
     Heads and losses are not compiled, because they are small and the compiler may fail on third-party code.
 
     Args:
-        method: the method; its parameter names and state do not change.
+        method: the method; its parameter names and state dict do not change.
     """
 
     def __init__(self, method: Method) -> None:

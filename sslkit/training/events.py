@@ -17,7 +17,7 @@ class Progress:
         epochs: number of epochs of the training run.
         steps_per_epoch: current number of optimizer steps in an epoch. Epochs before a resume with a different batch
             size or number of images had a different number of steps.
-        images_per_second: throughput in the last measured interval.
+        images_per_second: throughput in the latest measured interval.
         data_wait: fraction of this interval spent waiting for data, in [0, 1].
     """
 
@@ -53,7 +53,7 @@ class StepEnded:
 
 @dataclass(frozen=True)
 class LossesLogged:
-    """Event: mean losses since the last logged step were written to ``metrics.csv``; ``metrics`` contains them."""
+    """Event: mean losses since the previous logged step were written to ``metrics.csv``; ``metrics`` contains them."""
 
     progress: Progress
     metrics: Mapping[str, float]
@@ -76,7 +76,7 @@ class TrainingEnded:
 
 @dataclass(frozen=True)
 class FeaturesComputed:
-    """A part of the features that a frozen backbone needs is computed.
+    """Event: a part of the features of a frozen backbone was computed.
 
     Attributes:
         images: number of images whose features are computed.

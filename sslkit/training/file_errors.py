@@ -14,12 +14,12 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers of a full disk, an exceeded quota or a file size limit."""
 
 WRITE_ONLY = (*DISK_FULL, errno.EROFS)
-"""Error numbers that only writing raises."""
+"""Error numbers that only write operations raise."""
 
 
 @contextmanager
 def explain_file_errors(run: Run, step: int) -> Iterator[None]:
-    """Replace an ``OSError`` in the ``with`` block by a ``TrainingError`` for training stopped after ``step``."""
+    """Replace an ``OSError`` in the ``with`` block by a ``TrainingError`` with ``file_error_message``."""
     try:
         yield
     except OSError as error:

@@ -32,7 +32,7 @@ class Learner(pl.LightningModule):
     always in the middle of a Lightning epoch, without special cases.
 
     Attributes:
-        last_output: output of the method in the last step.
+        last_output: output of the method in the latest step.
         guard: undoes non-finite steps. None before the first step, because the method may not be on its device yet.
         compiled: the compiled backbones; None without ``train.compile``.
     """
@@ -74,8 +74,8 @@ class Learner(pl.LightningModule):
             step: number of optimizer steps taken; seeds the random parameters.
 
         Returns:
-            One tensor ``[V * (1 + P), B, C, S, S]`` for each group of V views, the views of the images first. With a
-            frozen backbone, ``[V * (1 + P), B, D]``.
+            One tensor ``[V * (1 + P), B, C, S, S]`` for each group of V views, the views of the images before those of
+            their P positives. With a frozen backbone, one tensor ``[V * (1 + P), B, D]``.
         """
         positives = () if batch.positives is None else batch.positives.unbind(1)
         if self.assembly.frozen is not None:
@@ -90,7 +90,7 @@ class Learner(pl.LightningModule):
         return groups
 
     def _augment(self, images: Tensor, step: int, number: int) -> tuple[Tensor, ...]:
-        """Return the views of images ``[B, C, H, W]``: the images of the batch (number 0) or their n-th positives.
+        """Return the views of images ``[B, C, H, W]``: those of the batch (number 0) or their n-th positives.
 
         Every process draws parameters for the global batch and uses those of its own images, so that views do not
         depend on the number of processes.

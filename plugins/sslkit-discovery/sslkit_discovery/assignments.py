@@ -1,4 +1,4 @@
-"""Size-constrained assignment of images to classes, with the labels of the last epoch."""
+"""Size-constrained assignment of images to classes, with a memory of each image's latest class."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import sslkit
 
 
 class Assignments(nn.Module):
-    """Labels and class sizes of R classifiers of one size. All processes have the same contents.
+    """Labels and class sizes of R classifiers with the same number of classes. All processes have the same contents.
 
     An image gets the class with the largest ``logit + dual``. In each step, the dual variable of a class rises if the
-    class gets less than its share of the batch, so that the next images prefer this class. This solves the assignment
-    with a lower bound on the class sizes by stochastic gradient ascent on the dual problem (arXiv 2311.14310; CoKe,
-    arXiv 2105.11527).
+    class gets less than its share of the batch, so that later images get this class more often. These updates are
+    stochastic gradient ascent on the dual problem of the assignment with a lower bound on the class sizes (arXiv
+    2311.14310; CoKe, arXiv 2105.11527).
 
     Args:
         classifiers: int, number of classifiers R.
         classes: int, number of classes K.
         images: int, number of training images N.
-        lower_bound: smallest size of a class, as a fraction of N / K.
+        lower_bound: smallest class size, as a fraction of the mean size N / K.
         dual_lr: step size of the dual variables.
         world: the processes of the training run.
 
     Attributes:
-        labels: int32 tensor ``[R, N]``, the class that each image got when it was last in a batch; -1 before.
+        labels: int32 tensor ``[R, N]``, the latest class of each image; -1 before the image's first batch.
         duals: tensor ``[R, K]``, the dual variable of each class, 0 or more, in units of the logits.
         sizes: int64 tensor ``[R, K]``, the number of images of each class in ``labels``.
     """
@@ -82,12 +82,12 @@ class Assignments(nn.Module):
         return (labels[:, :, None] == classes).sum(1)
 
     def smallest_class(self) -> Tensor:
-        """Return ``[R]``, the size of the smallest class as a fraction of the mean size; 0 without labels."""
+        """Return a tensor ``[R]``, the size of the smallest class as a fraction of the mean size; 0 without labels."""
         total = self.sizes.sum(1).clamp_min(1)
         return self.sizes.amin(1).to(self.duals.dtype) * self.duals.shape[1] / total
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
-        """Forget the stored labels if the number of training images has changed, because labels belong to indices."""
+        """Forget the labels if the number of training images has changed, because labels are stored by image index."""
         saved = state_dict.get(f"{prefix}labels")
         if saved is not None and saved.shape != self.labels.shape:
             fresh = {"labels": torch.full_like(self.labels, -1), "sizes": torch.zeros_like(self.sizes)}

@@ -1,4 +1,4 @@
-"""Classifiers of a head that have the same number of classes are computed together, which is faster than one by one."""
+"""Compute a head's classifiers with the same number of classes together, which is faster than one by one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import sslkit
 
 
 def check_context(name: str, context: sslkit.Context) -> None:
-    """Check that there are several views and classes. Facts that are not known yet are 0 or empty.
+    """Check that there are at least two views and classes; facts that are not known yet are not checked.
 
     Args:
         name: name of the loss, for messages.
@@ -29,7 +29,7 @@ def check_context(name: str, context: sslkit.Context) -> None:
 
 
 def same_size(sizes: Sequence[int]) -> list[list[int]]:
-    """Return the indices of the classifiers of each size.
+    """Return the indices of the classifiers for each number of classes.
 
     Args:
         sizes: number of classes of each classifier.
@@ -45,7 +45,7 @@ def stack(logits: Sequence[Sequence[Tensor]], indices: Sequence[int]) -> Tensor:
 
     Args:
         logits: for each classifier, a tensor ``[B, K]`` for each view.
-        indices: the R classifiers.
+        indices: indices of the R classifiers.
     """
     return torch.stack([torch.stack(list(logits[index])) for index in indices])
 

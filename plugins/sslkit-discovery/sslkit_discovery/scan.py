@@ -25,8 +25,8 @@ class Scan(sslkit.Loss):
       global views: the second term of equation 2.
 
     The total is the mean over classifiers. Its minimum is ``-entropy_weight * ln K``: predictions are certain, views
-    agree, and images are spread evenly over K classes. In the paper, views are an augmented image and an augmented
-    nearest neighbour of it.
+    agree, and images are spread evenly over K classes. In the paper, the views are an augmented image and an augmented
+    nearest neighbour of the image.
 
     Deviations from the paper and the authors' code:
 
@@ -34,8 +34,9 @@ class Scan(sslkit.Loss):
     * ``m`` averages the global batch of all processes;
     * the logarithms are not clamped: the authors clamp ``m`` at 1e-8 and the logarithm of the consistency at -100,
       where their gradient is 0;
-    * classifiers are averaged instead of summed, so that the learning rate does not depend on their number;
-    * ``temperature``: the paper has plain logits, those of sslkit's heads are cosines.
+    * classifiers are averaged instead of summed, so that the learning rate does not depend on the number of
+      classifiers;
+    * ``temperature``: the paper uses plain logits, but the logits of sslkit's heads are cosines.
 
     Terms, each averaged over classifiers: ``consistency``, and ``class_balance``, the entropy of ``m`` divided by
     ``ln K``.

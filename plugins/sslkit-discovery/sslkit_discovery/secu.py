@@ -1,4 +1,4 @@
-"""The SeCu loss: clustering by cross-entropy, with a lower bound on class sizes and the labels of the last epoch.
+"""The SeCu loss: cross-entropy that uses each image's class from the previous epoch, with a lower bound on class sizes.
 
 Source: Qian, "Stable Cluster Discrimination for Deep Clustering", ICCV 2023, arXiv 2311.14310, and the published code.
 """
@@ -17,35 +17,35 @@ from sslkit_discovery.classifiers import check_context, in_order, same_size, sel
 class SeCu(sslkit.Loss):
     """Stable cluster discrimination with a size constraint.
 
-    ``z_i`` are the logits of view i. In each step, an image gets the class ``y`` with the largest mean of ``z_i`` over
-    the global views plus ``dual``; see ``Assignments`` for the size constraint. The loss of a classifier is the sum of
+    ``z_i`` are the logits of view i. In each step, an image gets the class ``y`` with the largest sum of ``dual`` (see
+    ``Assignments``) and the mean of ``z_i`` over the global views. The loss of a classifier is the sum of
 
     * ``centres``: the cross-entropy between ``softmax(z_i / temperature)`` and ``y``, averaged over images and views.
-      It trains only the classifier, and only through the logit of class ``y``; the other logits are constants
-      (equation 5). A class without images in the batch is then not pushed away. The weight of an image's gradient
-      is ``1 - softmax(z_i / temperature)[y]``, so hard images count more;
+      This term trains only the classifier, and only through the logit of class ``y``; the other logits are constants
+      (equation 5). A class without images in the batch is then not pushed away. The weight of an image's gradient is
+      ``1 - softmax(z_i / temperature)[y]``, so that hard images have a larger weight;
     * ``prediction``: the cross-entropy between ``softmax(z_i / temperature)`` and the soft label
-      ``label_weight * onehot(last) + (1 - label_weight) * softmax(z_j / temperature)`` of every other, global view j,
-      averaged over images and pairs. ``last`` is the class that the image got in the last epoch; in the first epoch it
-      is ``y``. It trains only the embeddings, and no gradient reaches the soft label.
+      ``label_weight * onehot(previous) + (1 - label_weight) * softmax(z_j / temperature)``, averaged over images and
+      over pairs of view i and a different, global view j. ``previous`` is the image's class from the previous epoch, in
+      the first epoch ``y``. This term trains only the embeddings, and no gradient reaches the soft label.
 
     The total is the mean over classifiers. The paper trains ten classifiers of 10 to 100 classes for CIFAR-10.
-    ``LossOutput.per_classifier`` is half of the sum: a uniform guess then has ``ln K``, with which sslkit compares it.
+    ``LossOutput.per_classifier`` is half of the sum, so that a uniform guess has the value ``ln K``.
 
     Deviations from the paper and the authors' code:
 
     * ``prediction`` uses the current classifier; the authors use a copy from the start of the epoch. A loss cannot copy
       the weights of a head;
     * one optimizer trains all weights; the authors train the classifiers with a larger learning rate;
-    * the authors have two views; local views are trained in the same way, but assign no class and are no target;
-    * the size constraint only; the paper also has an entropy constraint.
+    * the authors have two views; local views are trained in the same way, but do not determine classes or soft labels;
+    * only the size constraint is available; the paper also has an entropy constraint.
 
-    ``dual_lr`` has the paper's value for cosines. Use a head with cosine logits, such as ``selfcls-mlp`` with
-    ``train_gain = false``.
+    The default of ``dual_lr`` is the paper's value for cosines. Use a head with cosine logits, such as ``selfcls-mlp``
+    with ``train_gain = false``.
 
     Terms, each averaged over classifiers: ``prediction``; ``centres``; ``changed``, the fraction of the batch whose
-    class differs from the stored one; ``smallest_class``, the size of the smallest class of the stored labels as a
-    fraction of N / K for N images. At ``lower_bound``, the constraint is met.
+    class differs from the stored class; ``smallest_class``, the size of the smallest class among the stored labels,
+    divided by the mean size N / K. The constraint is met if ``smallest_class`` is at least ``lower_bound``.
 
     Raises:
         sslkit.InputError: there are fewer than two views; a classifier has fewer than two classes; the number of
@@ -60,10 +60,10 @@ class SeCu(sslkit.Loss):
         """Temperature of the softmax over classes: 0.05 for cosines."""
 
         label_weight: float = Field(0.2, ge=0, le=1)
-        """Weight of the class of the last epoch in the soft label; the other view's prediction has the rest."""
+        """Weight of the previous epoch's class in the soft label; the other view's prediction has the remainder."""
 
         lower_bound: float = Field(0.9, ge=0, le=1)
-        """Lower bound on class sizes, as a fraction of the mean size; 0: no constraint, 1: equal sizes."""
+        """Lower bound on class sizes, as a fraction of the mean size; 0 means no constraint, 1 means equal sizes."""
 
         dual_lr: float = Field(0.1, ge=0)
         """Step size of the dual variables that enforce the lower bound."""

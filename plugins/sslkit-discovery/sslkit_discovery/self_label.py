@@ -25,26 +25,27 @@ SHARE_MOMENTUM = 0.99
 class SelfLabel(sslkit.Loss):
     """Cross-entropy between strong views and the pseudo-labels of confident images, with balanced classes.
 
-    The first view is the weak one. Its softmax of ``logits / temperature`` gives a pseudo-label where the largest
-    probability is at least ``threshold``; no gradient reaches it. All other views are strong. The loss of a classifier
-    is the mean of their cross-entropy with the pseudo-label within each class, averaged over the classes that have
-    confident images in the global batch. This is the weighted mean over confident images with the weights
-    ``1 / (number of confident images of the class)``. Without a confident image, the loss and its gradient are 0. The
-    total is the mean over classifiers; each classifier has its own pseudo-labels.
+    The first view is weakly augmented. The pseudo-label of an image is the most probable class of this view, if the
+    softmax of ``logits / temperature`` is at least ``threshold`` for the class. No gradient reaches the first view. All
+    other views are strong. The loss of a classifier is the strong views' mean cross-entropy with the pseudo-label
+    within each class, averaged over the classes that have confident images in the global batch. This average is the
+    weighted mean over confident images with the weights ``1 / (number of confident images of the class)``. Without a
+    confident image, the loss and its gradient are 0. The total is the mean over classifiers; each classifier has its
+    own pseudo-labels.
 
-    Self-labelling refines classes that are already good: use it in a run that continues another one, such as
+    Self-labelling refines classes that are already good: use the loss in a run that continues an earlier run, such as
     ``sslkit train RECIPE --continue-from RUN``.
 
     Deviations from the paper and the authors' code:
 
     * several classifiers, several strong views, and the global batch of all processes;
     * a batch without confident images has a loss of 0; the authors' code raises an error;
-    * ``temperature``: the paper has plain logits, those of sslkit's heads are cosines.
+    * ``temperature``: the paper uses plain logits, but the logits of sslkit's heads are cosines.
 
     ``LossOutput.per_classifier`` counts each class without confident images as ``ln K``. A classifier that puts all
     images into one class, or that is never confident, is then not selected by ``lowest-loss``.
 
-    Terms, each averaged over classifiers, 0 without confident images unless stated otherwise:
+    Terms, each averaged over classifiers; they are 0 without confident images unless stated otherwise:
 
     * ``confident``: fraction of the images of the global batch that have a pseudo-label;
     * ``classes_present``: fraction of the classes that have confident images in the global batch;
@@ -101,7 +102,7 @@ class SelfLabel(sslkit.Loss):
         )
 
     def _classify(self, logits: Tensor) -> tuple[Tensor, ...]:
-        """Return ``[R]`` of loss, loss for the selection, and each term, from logits ``[R, V, B, K]``."""
+        """Return tensors ``[R]`` from logits ``[R, V, B, K]``: loss, loss for classifier selection, and each term."""
         classes = logits.shape[3]
         log_p = (logits / self.logit_temperature).log_softmax(3)
         weak, strong = log_p[:, 0].detach(), log_p[:, 1:]

@@ -27,17 +27,19 @@ class Temi(sslkit.Loss):
     * ``weight = sum_classes q_j * q_j'``, averaged over the unordered pairs of global views and over all classifiers:
       the probability that both views have the same class. Pairs of different classes have a low weight;
     * ``m`` is a moving average: in each step, ``m <- momentum * m + (1 - momentum) * mean(q)``, with the mean over the
-      global batch and the global views. It starts at 1 / K, and is updated before it is used.
+      global batch and the global views. ``m`` starts at 1 / K, and is updated before it is used.
 
     The loss of a classifier is ``-weight * pmi``, averaged over images and ordered pairs. The total is the mean over
     classifiers, as in the paper's "TEMI" with several heads that share the weight.
 
     Deviations from the paper and the authors' code:
 
-    * the student replaces a missing teacher, so that the loss works with every method. This is safe for good, frozen
-      features; from scratch, all images can move from class to class together, faster than ``m`` follows;
-    * the teacher's temperature is the student's. It is also 0.1 in the authors' settings;
-    * ``m`` is at least the smallest positive number of the precision: without images, ``m`` of a class decays to 0.
+    * the student replaces a missing teacher, so that the loss works with every method. The replacement is safe for
+      good, frozen features. In training from scratch, all images can move from class to class together, faster than
+      ``m`` follows;
+    * teacher and student have the same temperature, as in the authors' settings (0.1);
+    * ``m`` is at least the smallest positive number of the precision, because the ``m`` of a class without images
+      decays to 0.
 
     Terms: ``weight``, the mean weight; ``class_balance``, the entropy of ``m`` divided by ``ln K``, averaged over
     classifiers.

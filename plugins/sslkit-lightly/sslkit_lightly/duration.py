@@ -8,8 +8,8 @@ import sslkit
 class Duration:
     """Duration from the start of training.
 
-    A duration in epochs or percent ends after these epochs, even if a resume changes the batch size. A duration in
-    steps ends after this number of optimizer steps.
+    A duration in epochs or percent ends after the same number of epochs, even if a resume changes the batch size. A
+    duration in steps ends after this number of optimizer steps.
 
     Args:
         text: the duration, such as "1 epochs", "300 steps" or "10%".

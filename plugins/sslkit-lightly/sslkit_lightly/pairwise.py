@@ -1,7 +1,7 @@
 """Losses that compare the embeddings of two views, for any number of views, over the global batch.
 
 lightly's NT-Xent and covariance losses select elements with a mask, which syncs the device in every step. This module
-computes both without a mask.
+computes both losses without a mask.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class SimClr(PairwiseLoss):
 
 
 class BarlowTwins(PairwiseLoss):
-    """Barlow Twins loss: difference of the cross-correlation matrix of two views' embeddings from the identity.
+    """Barlow Twins loss: squared difference of the cross-correlation matrix of two views and the identity matrix.
 
     Source: Zbontar et al., "Barlow Twins: Self-Supervised Learning via Redundancy Reduction", ICML 2021, arXiv
     2103.03230, equation 1.

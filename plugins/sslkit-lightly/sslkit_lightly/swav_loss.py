@@ -25,8 +25,8 @@ class SwavLoss(sslkit.Loss):
 
     When the queue is full, assignments of a global view are computed over the batch and past embeddings of the same
     view. Prototypes can then have equal shares even if a batch has fewer images than prototypes (section 4.2 of the
-    paper). Only assignments of the batch are predicted. As in the authors' code, the queue is shortened to a multiple
-    of the global batch size.
+    paper). The loss predicts only the assignments of the batch. As in the authors' code, the queue is shortened to a
+    multiple of the global batch size.
 
     Warns:
         UserWarning: the queue is shortened.
@@ -50,7 +50,7 @@ class SwavLoss(sslkit.Loss):
         """Number of Sinkhorn iterations; each normalises prototypes, then images."""
 
         queue_size: int = Field(0, ge=0, le=10_000_000)
-        """Past embeddings of each global view in the queue, rounded down to whole batches; 0 means no queue."""
+        """Number of past embeddings in the queue of each global view, rounded down to whole batches; 0: no queue."""
 
         queue_start: sslkit.Duration = "0 epochs"
         """When the queue starts to be filled: after "15 epochs", "300 steps" or "15%" of the training run."""

@@ -24,8 +24,8 @@ class Pyramid(nn.Module):
     """Feature pyramid that returns logits for every pixel (Lin et al., CVPR 2017, arXiv 1612.03144).
 
     A 1 x 1 convolution maps each feature map to ``width`` channels. Starting with the coarsest map, each map is
-    enlarged and added to the next finer map. Two convolutions compute logits from the finest map, which are enlarged to
-    the size of the image.
+    enlarged and added to the next finer map. Two convolutions compute logits from the finest map. The logits are
+    enlarged to the size of the image.
 
     Args:
         channels: mapping from stride to the number of channels of the feature map.
@@ -58,9 +58,9 @@ class Pyramid(nn.Module):
 class Segment(sslkit.Evaluator):
     """Evaluator that trains a feature pyramid on the backbone's feature maps to segment images.
 
-    It uses the masks of the run's data set, or the data set ``digit-scenes`` if there are none. The backbone is frozen
-    by default, so that the metrics measure its features. All settings are fixed, and the test images are evaluated
-    once. Pixels without a class are ignored.
+    The evaluator uses the run's data set or, if this data set has no masks, the data set ``digit-scenes``. The backbone
+    is frozen by default, so that the metrics measure its features. All settings are fixed, and the test images are
+    evaluated once. Pixels without a class are ignored.
     """
 
     api = 1

@@ -68,7 +68,7 @@ class PascalVoc(MaskedDataset):
     """Pascal VOC 2012: 1 464 training and 1 449 test images. Pixels are background or one of 20 classes.
 
     Pixels at the border of objects have no class. The split ``test`` contains the validation images of the challenge,
-    because the masks of its test images are not public.
+    because the masks of the challenge's test images are not public.
     """
 
     api = 1

@@ -22,9 +22,9 @@ Classes = Annotated[int, Field(ge=2, le=10_000_000)]
 class SelfClassifierHead(sslkit.Head):
     """MLP head that maps features ``[B, D]`` to unit embeddings ``[B, E]`` and logits ``[B, K]`` of each classifier.
 
-    A hidden layer consists of a linear layer, BatchNorm, an activation and dropout. A last linear layer computes the
+    A hidden layer consists of a linear layer, BatchNorm, an activation and dropout. A final linear layer computes the
     embedding. Classifiers have no bias. The logit of class k is ``gain_k * direction_k . embedding / |direction_k|``
-    (weight normalisation, Salimans and Kingma 2016). With the initial gain of 1, it is a cosine. Under autocast,
+    (weight normalisation, Salimans and Kingma 2016). With the initial gain of 1, the logit is a cosine. Under autocast,
     embeddings are normalised and classified in the precision of the parameters, because small temperatures amplify
     rounding errors.
 

@@ -34,7 +34,7 @@ class NeighbourQueue(nn.Module):
         self.queue = sslkit.Queue(size, (context.embedding_dim,), context.world)
 
     def substitute(self, views: sslkit.ViewOutputs) -> tuple[Tensor, ...]:
-        """Return the logits ``[B, K]`` of each classifier for the first view; in training, queue the view."""
+        """Return each classifier's logits ``[B, K]`` for the first view; in training, also queue its embeddings."""
         student = views.student
         if student.classify is None:
             raise sslkit.InputError("queue_size: the method does not set BranchOutputs.classify, which a queue needs")

@@ -23,14 +23,14 @@ from sslkit.evaluation.labels import count_classes, require_labels
 from sslkit.features.kmeans import fit_centres, nearest_centre
 
 FIT_BYTES = 1 << 30
-"""Largest size in bytes of the vectors that k-means is fitted on, if that allows one vector for each class."""
+"""Largest size in bytes of the vectors for fitting k-means; more is used only if one vector per class needs it."""
 
 BLOCK_BYTES = 1 << 28
 """Largest size in bytes of the vectors that are assigned to centres at a time."""
 
 
 MAX_PIXEL_SIDE = 32
-"""Largest image side in pixels for k-means on pixels. Larger images are shrunk, because they would take minutes."""
+"""Largest image side in pixels for k-means on pixels. Larger images are shrunk, because k-means would take minutes."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Cluster(Evaluator):
         kmeans_restarts: int = Field(default=10, ge=1)
         """Number of k-means initialisations; the result with the lowest inertia is used."""
         kmeans_fit_limit: int = Field(default=10_000, ge=1)
-        """Largest number of random training images that k-means is fitted on; smaller if they take more than 1 GiB."""
+        """Largest number of random training images for fitting k-means; fewer images if these take more than 1 GiB."""
 
     options: Options
 

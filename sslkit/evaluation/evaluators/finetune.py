@@ -32,9 +32,9 @@ class Finetune(Evaluator):
     """Evaluator that trains a copy of the backbone and a linear classifier end to end, on a fraction of the labels.
 
     To choose the learning rate of the backbone, one network per rate is trained on four fifths of these labels and
-    validated on the remaining fifth. A final network is trained on all these labels with the best rate. The baseline
-    with random weights has the same choice. All other settings are fixed. The test images are evaluated once, after the
-    last epoch.
+    validated on the remaining fifth. A final network is trained on all these labels with the best rate. The learning
+    rate of the random-weights baseline is chosen in the same way. All other settings are fixed. The test images are
+    evaluated once, after the last epoch.
     """
 
     api = 1
@@ -43,8 +43,8 @@ class Finetune(Evaluator):
         epochs: int = Field(50, ge=1)
         """Number of passes over the labelled images."""
         min_steps: int = Field(300, ge=0)
-        """Smallest number of optimizer steps. With few labels, the number of epochs is increased to reach it, because
-        training from scratch (the baseline) would otherwise end too early."""
+        """Smallest number of optimizer steps. With few labels, the number of epochs is increased to reach this number
+        of steps, because training from scratch (the baseline) would otherwise end too early."""
         batch_size: int = Field(128, ge=2)
         """Number of images per step; all images if there are fewer."""
         lr_backbones: tuple[LearningRate, ...] = Field((0.01, 0.05), min_length=1)

@@ -18,7 +18,7 @@ from sslkit.evaluation.labels import count_classes, join_features, require_label
 from sslkit.evaluation.logistic_regression import StandardScaler, fit_regularisation_path
 
 DEFAULT_PENALTY = 1e-2
-"""L2 penalty if there are too few labels to choose a penalty; the nearest of the options' penalties is used."""
+"""L2 penalty if there are too few labels to choose a penalty; the nearest value of the option ``penalties`` is used."""
 
 
 class Linear(Evaluator):
@@ -91,7 +91,7 @@ class Linear(Evaluator):
         return Evaluation(aggregate_seeds(by_fraction), protocol)
 
     def _validate(self, train: Features, validation: Features, classes: int) -> tuple[float, str]:
-        """Return the penalty with the best validation accuracy (the largest in case of ties), and how it was chosen."""
+        """Return the penalty with the best validation accuracy (of equals, the largest), and how it was chosen."""
         if not len(validation.features):
             return self._default(), "nothing: no class has an image for validation"
         accuracy = _accuracies(train, validation, classes, self.options.penalties)

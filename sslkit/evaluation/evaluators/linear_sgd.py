@@ -76,7 +76,7 @@ class LinearSgd(Evaluator):
         return {"epochs": 2}
 
     def evaluate(self, subject: Subject) -> Evaluation:
-        """Return the test accuracy, ``top1`` and, with more than five classes, ``top5``; and ``curves`` over epochs.
+        """Return the test accuracy ``top1``, with more than five classes also ``top5``, and ``curves`` over epochs.
 
         Raises:
             DataError: training, validation or test images have no labels.

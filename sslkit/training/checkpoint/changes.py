@@ -59,7 +59,7 @@ def refuse_changes(
         allow: kinds of changes that the user allows.
 
     Raises:
-        RunError: something has changed that the user does not allow, or the checkpoint does not fit the network.
+        RunError: there is a change that the user does not allow, or the checkpoint does not fit the network.
     """
     record = read_provenance(run)
     hardware = record["hardware"]
@@ -123,7 +123,7 @@ def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _other_shapes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Return the names of weights that were added, removed or have another shape; of many, the first three."""
+    """Return the names of up to three weights that were added or removed, or that have another shape."""
     names = [name for name in {**before, **now} if before.get(name, _ABSENT) != now.get(name, _ABSENT)]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(name.removeprefix("method.") for name in names[:3]) + more

@@ -62,7 +62,7 @@ def list_checkpoints(folder: Path) -> list[Checkpoint]:
 
 
 def newest_valid(folder: Path) -> tuple[Checkpoint | None, dict[str, str]]:
-    """Return the newest valid checkpoint, and a mapping from name to damage of each newer checkpoint."""
+    """Return the newest valid checkpoint, and a mapping from the name of each newer checkpoint to its damage."""
     damaged: dict[str, str] = {}
     for checkpoint in list_checkpoints(folder):
         damage = checkpoint.damage()
@@ -91,10 +91,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint; all tensors are on the CPU.
+    """Read a checkpoint, with all tensors on the CPU.
 
     Raises:
-        RunError: the file is missing or damaged, or contains other objects than tensors and plain values.
+        RunError: the file is missing or damaged, or contains objects other than tensors and plain values.
     """
     if not path.exists():
         raise RunError(f"there is no checkpoint {path}: the run was stopped before its first")

@@ -27,7 +27,7 @@ class CheckpointPolicy:
         context: facts about the training run.
 
     Attributes:
-        epoch_loss: mean loss of the last complete epoch.
+        epoch_loss: mean loss of the latest complete epoch.
         best_loss: lowest ``epoch_loss`` of all checkpoints.
         best_step: step of the best checkpoint; 0 before the first checkpoint.
     """
@@ -54,11 +54,11 @@ class CheckpointPolicy:
         self.saver.link(step, self.best_step)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state for a checkpoint."""
+        """Return the policy's state for a checkpoint."""
         return {"epoch_loss": self.epoch_loss, "best_loss": self.best_loss, "best_step": self.best_step}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the state from a checkpoint."""
+        """Restore the policy's state from a checkpoint."""
         self.epoch_loss, self.best_loss, self.best_step = state["epoch_loss"], state["best_loss"], state["best_step"]
 
 
@@ -79,12 +79,12 @@ class CheckpointInterval:
         return time.monotonic() - self.last_save >= 60 * self.minutes
 
     def restart(self) -> None:
-        """Restart the clock after a checkpoint. Call this in all processes, because all save when one is due."""
+        """Restart the clock after a checkpoint. All processes must call this method, because they save together."""
         self.last_save = time.monotonic()
 
 
 class CheckpointSaver:
-    """Writer that keeps the newest checkpoints and the best one, and the links ``last.ckpt`` and ``best.ckpt``.
+    """Writer that keeps the newest checkpoints and the best one, and updates the links ``last.ckpt`` and ``best.ckpt``.
 
     Args:
         folder: the folder of the checkpoints.
@@ -109,7 +109,7 @@ class CheckpointSaver:
             self.prune(step, best_step)
 
     def _verify_first(self, step: int) -> None:
-        """Check that the first checkpoint can be read, so that an invalid state fails early instead of at a resume."""
+        """Check that the first checkpoint can be read, so that invalid state raises an error now, not at a resume."""
         if self.verified:
             return
         self.verified = True
@@ -125,7 +125,7 @@ class CheckpointSaver:
     def prune(self, step: int, best_step: int) -> None:
         """Update the links after ``step`` was saved, and remove outdated checkpoints.
 
-        Checkpoints of later steps are damaged and were skipped by a resume; they are removed, too.
+        Checkpoints of later steps are also removed: a resume skipped these checkpoints because they are damaged.
         """
         kept = self.link(step, best_step)
         for checkpoint in list_checkpoints(self.folder):

@@ -1,6 +1,6 @@
 """Schema of a checkpoint: the required keys and their types.
 
-The states of Lightning and PyTorch are only required to exist, because these libraries check the content when they load
+The check does not cover the content of the states of Lightning and PyTorch, which these libraries check when they load
 it. Additional keys are allowed.
 """
 

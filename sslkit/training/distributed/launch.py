@@ -31,7 +31,7 @@ from sslkit.training.events import Event, Reporter
 Result = TypeVar("Result")
 
 GRACE_PERIOD = 10.0
-"""Seconds after a failed process in which the other processes must end before they are killed."""
+"""Seconds that the other processes have to end after one has failed, before they are killed."""
 
 
 def launch(function: Callable[..., Result], recipe: Recipe, reporter: Reporter, *arguments: Any) -> Result:
@@ -86,7 +86,7 @@ def _registered(recipe: Recipe) -> dict[str, bytes]:
 
 
 class _Launch:
-    """Launch of new processes: starts them, receives their messages and waits until they end."""
+    """Launch of new processes: starts the processes, receives their messages and waits until all have ended."""
 
     def __init__(self, task: bytes, devices: int, reporter: Reporter) -> None:
         self.reporter = reporter

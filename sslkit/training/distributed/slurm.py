@@ -1,7 +1,7 @@
 """Requeue SLURM jobs that are preempted or reach their time limit, and find their run after the restart.
 
-Lightning's own signal handler saves in the middle of a step. sslkit completes the step first, so that a resumed run is
-bit-identical to an uninterrupted run.
+Lightning's own signal handler saves a checkpoint in the middle of a step. sslkit completes the step first, so that a
+resumed run is bit-identical to an uninterrupted run.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def run_worker(rank: int, port: int, task: bytes, pipes: list[Connection]) -> No
 
 
 def _stop_without_parent() -> None:
-    """Send SIGTERM to this process when the parent ends. Training that has started then stops after its step."""
+    """Send SIGTERM to this process when the parent ends. If training has started, it stops after the current step."""
     parent = parent_process()
     assert parent is not None
     parent.join()
@@ -138,7 +138,7 @@ def _picklable(error: BaseException) -> BaseException:
 
 
 class _PipeReporter(Reporter):
-    """Reporter that sends events to the parent process, as long as it runs."""
+    """Reporter that sends events to the parent process, as long as the parent runs."""
 
     def __init__(self, pipe: Connection) -> None:
         self.pipe = pipe

@@ -15,8 +15,8 @@ class ClassifierSelection:
     Attributes:
         head: name of the head for evaluation; empty without heads.
         classifiers: number of classes of each classifier of this head.
-        losses: mapping from head name to the losses of its classifiers, summed over the last complete epoch. Each is a
-            tensor with one value per classifier.
+        losses: mapping from head name to a tensor with one value per classifier, the classifier's losses summed over
+            the latest complete epoch.
     """
 
     def __init__(self, learner: Learner) -> None:
@@ -30,7 +30,7 @@ class ClassifierSelection:
     def index(self) -> int:
         """Index of the selected classifier in the head.
 
-        ``lowest-loss`` selects the classifier with the lowest loss in the last complete epoch. Losses are divided by
+        ``lowest-loss`` selects the classifier with the lowest loss in the latest complete epoch. Losses are divided by
         ln K, the loss of a uniform guess over K classes, to compare classifiers with different numbers of classes.
         Before the first complete epoch, the index is 0.
         """
@@ -42,10 +42,10 @@ class ClassifierSelection:
         return int((losses / torch.tensor(self.classifiers).log()).argmin())
 
     def check(self) -> None:
-        """Check that the last step returned the loss of each classifier if ``lowest-loss`` needs it.
+        """Check that the latest step returned the loss of each classifier if ``lowest-loss`` needs these losses.
 
         Raises:
-            RecipeError: no loss of the recipe returns these values.
+            RecipeError: no loss of the recipe returns a value for each classifier.
         """
         method = self.learner.method
         trained = {method.loss_heads[name] for name in method.active_losses(self.learner.epochs_completed)}

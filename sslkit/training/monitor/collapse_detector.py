@@ -15,7 +15,7 @@ MIN_FEATURE_STD = 1e-3
 MIN_ENTROPY_KEPT = 0.75
 """Ratio of log effective rank to its value before training, below which features have lost too many directions.
 
-Measured in failed runs: 0.35 to 0.71. In healthy runs: at least 0.77 after the first epoch and 0.82 at the end.
+Failed runs had 0.35 to 0.71. Healthy runs had at least 0.77 after the first epoch and 0.82 at the end.
 """
 
 MIN_ASSIGNMENT_ENTROPY = 0.05
@@ -24,14 +24,14 @@ MIN_ASSIGNMENT_ENTROPY = 0.05
 MAX_LOSS_ABOVE_LN_K = 1.0
 """Difference of loss and ln K in nats, above which training has failed.
 
-For comparison: 0.4 for an untrained head with 128 dimensions and temperature 0.1.
+For an untrained head with 128 dimensions and temperature 0.1, the difference is 0.4.
 """
 
 STUCK_NEAR_LN_K, STUCK_CHANGE = 5e-3, 1e-3
-"""Largest difference of a stuck loss from ln K, and from its previous value; both divided by ln K."""
+"""Largest differences of a stuck loss from ln K and from the previous loss, both divided by ln K."""
 
 STUCK_STEPS = 200
-"""Steps before a loss near ln K counts as stuck; healthy runs with frozen prototypes and warm-up need dozens."""
+"""Steps until a loss near ln K counts as stuck. Healthy runs leave ln K in dozens of steps, even with warm-up."""
 
 IMMEDIATE = frozenset({"views", "stuck"})
 """Names of symptoms that are reported at their first occurrence."""
@@ -45,23 +45,23 @@ class CollapseDetector:
 
     - the previous measurement also had a symptom,
     - the measurement has at least two symptoms and is not the first,
-    - the measurement is the last.
+    - the measurement is the final one of the run.
     """
 
     def __init__(self) -> None:
         self.untrained_rank = 0.0
-        """Effective rank before the first step; 0 if it was not measured."""
+        """Effective rank before the first step; 0 if not measured."""
         self.reported: list[str] = []
         """Names of the symptoms that were already reported."""
         self.measured = False
-        """Whether ``update`` has been called before."""
+        """Whether ``update`` has been called."""
         self.suspicious = False
-        """Whether the last measurement had symptoms that were not reported."""
+        """Whether the latest measurement had symptoms that were not reported."""
         self.relative_loss = math.inf
-        """Last loss of the classifier divided by ln K; infinite before the first."""
+        """Latest loss of the classifier, divided by ln K; infinite before the first measurement."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state for a checkpoint."""
+        """Return the detector's state for a checkpoint."""
         return {
             "untrained_rank": self.untrained_rank,
             "reported": list(self.reported),
@@ -71,7 +71,7 @@ class CollapseDetector:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the state from a checkpoint."""
+        """Restore the detector's state from a checkpoint."""
         self.untrained_rank, self.relative_loss = state["untrained_rank"], float(state["relative_loss"])
         self.reported, self.measured = list(state["reported"]), bool(state["measured"])
         self.suspicious = bool(state["suspicious"])
@@ -87,7 +87,7 @@ class CollapseDetector:
             loss: mean loss of the classifier over the epoch; None if no loss returns it.
             classes: number of classes K of the classifier; 0 without a classifier.
             step: number of optimizer steps taken.
-            last: whether this is the last measurement.
+            last: whether this is the final measurement of the run.
         """
         symptoms = self._symptoms(metrics, classes)
         if "views" in symptoms:  # views without content cause all other symptoms

@@ -1,8 +1,8 @@
 """External loggers (TensorBoard, Weights & Biases, MLflow) that receive the rows of ``metrics.csv``.
 
 Rows are sent after each checkpoint, because a run that is killed and resumed measures later rows again.
-``loggers.json`` contains the number of sent rows of each logger. Each row is sent at least once: if the run is killed
-before this number is written, the rows since the last number are sent again, with the same steps. If ``metrics.csv``
+``loggers.json`` contains the number of sent rows of each logger. Each row is sent at least once. If the run is killed
+before a new number is written, the rows after the old number are sent again, with the same steps. If ``metrics.csv``
 was removed and restarted, all its rows are sent. If a logger fails, training continues, and the missing rows are sent
 after the next checkpoint or at the end.
 """
@@ -105,7 +105,7 @@ class Loggers:
         self.tails: dict[str, MetricsTail] = {}
 
     def send(self) -> None:
-        """Send all unsent rows. Call this only after a checkpoint, because a resume never changes rows before it."""
+        """Send all unsent rows. Call this method only after a checkpoint: a resume never changes rows before it."""
         for name in self.recipe.run.loggers:
             with self._isolated(name):
                 self._send(name)
@@ -144,7 +144,7 @@ class Loggers:
         self.failing.discard(name)
 
     def _unsent_rows(self, name: str, progress: dict[str, Any]) -> deque[MetricsRow]:
-        """Return the rows that a logger has not received, and reset its progress if the file was restarted."""
+        """Return the rows that a logger has not received; reset its progress if ``metrics.csv`` was restarted."""
         tail = self.tails.get(name) or MetricsTail(self.run.metrics)
         restarted = tail.read()
         if name not in self.tails:

@@ -11,14 +11,14 @@ from sslkit.contracts.method import MethodOutput
 
 
 class LossAccumulator:
-    """Losses since the last logged step, and sums of losses since the start of the epoch.
+    """Losses since the latest logged step, and sums of losses since the start of the epoch.
 
     Attributes:
         names: names of the loss and its terms, in the order of the values in a row of ``pending``.
-        pending: list with a tensor ``[len(names)]`` for each step since the last logged step.
+        pending: list with a tensor ``[len(names)]`` for each step since the latest logged step.
         epoch_loss: scalar tensor, sum of the losses since the start of the epoch.
-        classifier_loss: mapping from head name to the sums of its classifiers' losses since the start of the epoch, a
-            tensor with one value per classifier.
+        classifier_loss: mapping from head name to a tensor with one value per classifier, the classifier's losses
+            summed since the start of the epoch.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class LossAccumulator:
         self.classifier_loss = {name: loss * factor for name, loss in self.classifier_loss.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of this process for a checkpoint."""
+        """Return this process's losses for a checkpoint."""
         return {
             "pending": torch.stack(self.pending).cpu() if self.pending else torch.empty(0),
             "epoch_loss": self.epoch_loss.cpu(),
@@ -70,7 +70,7 @@ class LossAccumulator:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the state of this process from a checkpoint."""
+        """Restore this process's losses from a checkpoint."""
         self.pending = list(state["pending"])
         self.epoch_loss = state["epoch_loss"]
         self.classifier_loss = dict(state["classifier_loss"])

@@ -44,7 +44,7 @@ class MetricsWriter:
             self.reporter.note(f"warning: {problem}")
 
     def add(self, output: MethodOutput, step: int) -> bool:
-        """Add the losses of ``step``; return whether the names of losses have changed since the last step."""
+        """Add the losses of ``step``; return whether the names of losses have changed since the previous step."""
         names = ["loss", *output.terms]
         changed = names != self.losses.names
         if changed:  # write pending losses with their old names

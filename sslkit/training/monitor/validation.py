@@ -25,9 +25,9 @@ from sslkit.features.extraction import classify_features, extract_features
 class ValidationMonitor:
     """Metrics of the network on a validation split.
 
-    With labels, these are cluster accuracy (one-to-one) and NMI of the classifier, and kNN accuracy. kNN accuracy needs
-    labels of the training images, too. Without labels, they are the number of used classes and the entropy of the
-    assignments, on training images.
+    With labels, the metrics are cluster accuracy (one-to-one) and NMI of the classifier, and kNN accuracy. kNN accuracy
+    also needs labels of the training images. Without labels, the metrics are the number of used classes and the entropy
+    of the assignments, measured on training images.
 
     If the data set has no validation split, some labelled training images are held out as queries. Pre-training still
     uses these images, but not their labels.
