@@ -10,7 +10,7 @@ from sslkit.contracts.dataset import ImageStore
 from sslkit.data.splits import evenly_spaced_indices
 
 MAX_IMAGES = 10_000
-"""Largest number of images to measure; they are evenly spaced over the data set."""
+"""Largest number of images to measure, evenly spaced over the data set."""
 
 CHUNK_BYTES = 32 << 20
 """Bytes of uint8 images converted to float64 at a time; the float64 images need eight times as much memory."""

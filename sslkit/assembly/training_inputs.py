@@ -56,7 +56,7 @@ def connect_inputs(
 
     Args:
         recipe: the recipe.
-        loader: the loader of the training images; it yields features instead if the backbone is frozen.
+        loader: the loader of the training images; with a frozen backbone, the loader then yields features instead.
         images: the training images.
         views: the view policy.
         positives: the rule that chooses positives.

@@ -110,8 +110,8 @@ class Loss(Component, nn.Module):
     """Base class of losses: modules that map ``ViewOutputs`` to a scalar.
 
     A loss receives this process's part of the batch and can gather the other parts with ``context.world``. sslkit
-    averages the losses of all processes. It calls the loss outside autocast, with float32 or float64 tensors. A loss
-    may own parameters and buffers, such as a queue.
+    averages the losses of all processes. sslkit calls the loss outside autocast, with float32 or float64 tensors. A
+    loss may own parameters and buffers, such as a queue.
 
     Example::
 
@@ -128,7 +128,7 @@ class Loss(Component, nn.Module):
             Before training, sslkit checks that the recipe provides these outputs; other names are errors. Default:
             empty.
         uses_global_batch: bool, whether multiple processes compute the same loss as one process would on the global
-            batch. Set it to False otherwise, for example with BatchNorm inside the loss. Default: True.
+            batch. Set the attribute to False otherwise, for example with BatchNorm inside the loss. Default: True.
         syncs_device: bool, whether each step copies values from the device to the host, which slows training. Default:
             False.
         first_view_is_target: bool, whether the first view only provides targets, so that no gradient reaches it.

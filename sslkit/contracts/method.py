@@ -77,7 +77,7 @@ class MethodOutput:
         loss: scalar tensor to minimise.
         terms: mapping from name to a scalar tensor without gradient, to log.
         per_classifier: mapping from head name to a tuple with the scalar loss of each classifier. A head whose losses
-            do not compute these values has no key.
+            return no value for each classifier has no key.
     """
 
     loss: Tensor

@@ -8,7 +8,8 @@ import sys
 
 RETAIN_FREED_MEMORY = "SSLKIT_RETAIN_FREED_MEMORY"
 """Environment variable that enables ``retain_freed_memory`` if it is ``1``. The command line sets this variable, and
-launched processes inherit it. Other programs that import sslkit do not set it and keep their allocator settings."""
+launched processes inherit it. Other programs that import sslkit do not set the variable, so that their allocator
+settings do not change."""
 
 MALLOC_VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
 """Environment variables with which a user can set glibc's thresholds."""

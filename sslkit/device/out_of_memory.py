@@ -12,7 +12,7 @@ from sslkit.recipe.document import Document
 from sslkit.recipe.line_numbers import KeyPath
 
 MESSAGES = ("allocate memory", "size calculation overflowed", "integer multiplication overflow")
-"""Parts of the messages of PyTorch's out-of-memory errors on the CPU, which are plain RuntimeErrors."""
+"""Texts in PyTorch's out-of-memory errors on the CPU, which are plain RuntimeErrors."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

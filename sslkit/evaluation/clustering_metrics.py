@@ -15,7 +15,7 @@ PROTOCOL: Mapping[str, str] = {
     "ami": "adjusted for chance, normalised by the arithmetic mean of the entropies",
     "ari": "adjusted for chance",
 }
-"""Definition of each metric of ``cluster_scores``, for the protocol of an evaluation."""
+"""Definition of each metric of ``cluster_scores``, for an evaluation's protocol."""
 
 
 def contingency(assigned: Tensor, labels: Tensor, clusters: int, classes: int) -> Tensor:
@@ -53,7 +53,7 @@ def cluster_scores(assigned: Tensor, labels: Tensor, clusters: int, classes: int
 
     Returns:
         - ``acc``: accuracy in [0, 1] of the best one-to-one matching of clusters with classes (Kuhn, 1955).
-        - ``acc_many_to_one``: accuracy in [0, 1] if each cluster predicts its majority class (purity). It is never
+        - ``acc_many_to_one``: accuracy in [0, 1] if each cluster predicts its majority class (purity), which is never
           below ``acc`` and tends to increase with K.
         - ``nmi``: normalised mutual information in [0, 1]; 1 for a single cluster and a single class.
         - ``ami``, ``ari``: adjusted mutual information (Vinh, Epps & Bailey, JMLR 2010) and adjusted Rand index

@@ -52,7 +52,7 @@ def same_labels(labels_used: Mapping[str, int]) -> dict[str, dict[str, str]]:
         labels_used: mapping from fraction to number of labels.
 
     Returns:
-        Mapping with the key ``same_labels_as``. Its value maps each fraction to the other fractions with the same
+        Mapping with the key ``same_labels_as``, whose value maps each fraction to the other fractions with the same
         labels, or to ``none``.
     """
     same = {

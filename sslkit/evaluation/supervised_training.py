@@ -114,7 +114,7 @@ def fit(
         images: the images.
         labels: int64 tensor ``[N]`` on the CPU.
         context: facts about the run; view size and normalisation are used.
-        settings: settings of the training; its learning rates are not used.
+        settings: settings of the training, except for the learning rates, which are not used.
         seed: seed of the order of images and of the crops.
 
     Yields:

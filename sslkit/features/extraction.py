@@ -60,7 +60,7 @@ def extract_features(
     """Return the features of unaugmented images.
 
     Args:
-        backbone: the backbone. It runs in eval mode, on its own device, in float32.
+        backbone: the backbone, which runs in eval mode, on its own device, in float32.
         images: the images.
         preprocessing: preparation of the images.
         indices: int64 tensor ``[M]`` with the indices of the images to use; None for all images.
@@ -87,7 +87,7 @@ def classify_features(head: Head, features: Tensor, classifier: int, batch_size:
     """Return the logits of one classifier.
 
     Args:
-        head: the head. It runs in eval mode, on its own device, in float32.
+        head: the head, which runs in eval mode, on its own device, in float32.
         features: float tensor ``[N, D]``.
         classifier: index of the classifier in the head.
         batch_size: number of features to process at a time.

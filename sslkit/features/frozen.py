@@ -20,7 +20,7 @@ from sslkit.features.extraction import device_of, extract_features
 class FrozenBackbone:
     """A backbone whose weights do not change, with the features that are already computed.
 
-    Features are kept in memory, and in the feature cache on disk, which runs and evaluations share.
+    Features are stored in memory and in the feature cache on disk, which all runs and evaluations share.
 
     Args:
         backbone: the backbone, on its device.

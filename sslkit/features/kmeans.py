@@ -10,8 +10,8 @@ def fit_centres(features: Tensor, k: int, seed: int, restarts: int = 10) -> Tens
     """Return cluster centres, float32 ``[k, D]``, of features ``[N, D]``, on the device of the features.
 
     Lloyd's algorithm with k-means++ initialisation (Arthur & Vassilvitskii, 2007) is run ``restarts`` times, and the
-    result with the lowest inertia is used. It is computed in float32 on the CPU. Equal seeds give equal centres; only
-    the lowest 32 bits of the seed are used.
+    result with the lowest inertia is used. All computations use float32 on the CPU. Equal seeds give equal centres;
+    only the lowest 32 bits of the seed are used.
 
     Raises:
         ValueError: there are fewer than k features.

@@ -64,7 +64,7 @@ class MomentumTeacher(JointEmbedding):
             head.after_step()
 
     def momentum_at(self, step: int) -> float:
-        """Return the momentum of the teacher in step ``step``, counted from 0."""
+        """Return the teacher's momentum in step ``step``, counted from 0."""
         return 1 - (1 - self.momentum) * cosine_decay(step, self.total_steps)
 
 

@@ -119,7 +119,7 @@ class Lars(Sgd):
 
     class Options(Sgd.Options):
         lr: float = Field(default=0.6, gt=0)
-        """Peak learning rate; it is not scaled with the batch size (0.6 suits a batch of 256)."""
+        """Peak learning rate, not scaled with the batch size (0.6 suits a batch of 256)."""
         weight_decay: float = Field(default=1e-6, ge=0)
         """Weight decay of weights; see exclude_bias_and_norm for biases and normalisation layers."""
         trust_coefficient: float = Field(default=0.001, gt=0)

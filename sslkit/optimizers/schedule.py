@@ -20,7 +20,7 @@ class ScheduledOptions(Options):
     """Options of all built-in optimizers; each optimizer sets its own defaults of ``lr`` and ``weight_decay``."""
 
     lr: float = Field(gt=0)
-    """Peak learning rate; it is not scaled with the batch size."""
+    """Peak learning rate, not scaled with the batch size."""
     weight_decay: float = Field(ge=0)
     """Weight decay of weights; biases and normalisation layers have none."""
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -31,7 +31,7 @@ class ScheduledOptions(Options):
     warmup_lr: float = Field(default=0.0, ge=0)
     """Learning rate of the first step of the warm-up."""
     final_lr: float = Field(default=0.0, ge=0)
-    """Learning rate of the last step of the cosine schedule."""
+    """Learning rate of the final step of the cosine schedule."""
 
 
 class Schedule(LRScheduler):
@@ -50,7 +50,7 @@ class Schedule(LRScheduler):
         """Return the learning rate of optimizer step ``step``, counted from 0.
 
         The result is ``lr`` at the first step after the warm-up. If the cosine has more than one step, the result is
-        exactly ``final_lr`` at the last step and later.
+        exactly ``final_lr`` at the final step and later.
         """
         peak, final = self.options.lr, self.options.final_lr
         if step < self.warmup_steps:

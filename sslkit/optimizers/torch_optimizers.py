@@ -25,7 +25,7 @@ class Sgd(ScheduledOptimizer):
 
     class Options(ScheduledOptions):
         lr: float = Field(default=0.05, gt=0)
-        """Peak learning rate; it is not scaled with the batch size (0.05 suits a batch of 256)."""
+        """Peak learning rate, not scaled with the batch size (0.05 suits a batch of 256)."""
         weight_decay: float = Field(default=1e-4, ge=0)
         """Weight decay of weights; biases and normalisation layers have none."""
         momentum: Momentum = 0.9
@@ -56,7 +56,7 @@ class AdamW(ScheduledOptimizer):
 
     class Options(ScheduledOptions):
         lr: float = Field(default=1e-3, gt=0)
-        """Peak learning rate; it is not scaled with the batch size."""
+        """Peak learning rate, not scaled with the batch size."""
         weight_decay: float = Field(default=0.01, ge=0)
         """Weight decay of weights, multiplied by the learning rate; biases and normalisation layers have none."""
         # Not strict, because TOML has lists instead of tuples.

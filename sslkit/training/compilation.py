@@ -19,7 +19,7 @@ class CompiledBackbones:
     Heads and losses are not compiled, because they are small and the compiler may fail on third-party code.
 
     Args:
-        method: the method; its parameter names and state dict do not change.
+        method: the method; compilation does not change its parameter names or state dict.
     """
 
     def __init__(self, method: Method) -> None:

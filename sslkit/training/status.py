@@ -40,7 +40,7 @@ class StatusWriter:
         return Progress(step, steps, epoch, context.epochs, context.steps_per_epoch, *speed)
 
     def write(self, state: State, step: int) -> None:
-        """Write a state and the progress after ``step`` steps."""
+        """Write the run's state and the progress after ``step`` steps."""
         if self.writes:
             progress = self.progress(step)
             self.run.write_status(state, progress.step, progress.steps, progress.epoch, progress.epochs)
@@ -53,7 +53,7 @@ class StatusWriter:
                 self.write("running", step)
 
     def write_state(self, state: State) -> None:
-        """Write a new state and keep the recorded progress, because training has not started."""
+        """Write a new run state and keep the recorded progress, because training has not started."""
         if self.writes:
             status = self.run.status
             self.run.write_status(state, status.step, status.steps, status.epoch, status.epochs)

@@ -87,8 +87,9 @@ def resume(run: Run, reporter: Reporter | None = None, allow: Collection[Change]
         allow: changes since the checkpoint to accept; results may then differ.
 
     Raises:
-        RunError: the run is finished, is still running, or has no valid checkpoint; the recipe, the data, the precision
-            or the number of processes has changed; or the run has trained more epochs than its recipe now sets.
+        RunError: the run is finished, is still running, has no valid checkpoint, or has trained more epochs than its
+            recipe now sets. Or the recipe, the data, the precision or the number of processes has changed, and
+            ``allow`` does not name the change.
     """
     _check_unfinished(run)
     return launch(_resume, load_recipe(run.recipe), reporter or Reporter(), run, allow)

@@ -15,7 +15,7 @@ def preprocess(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Resize images, crop the central square and normalise.
 
     Args:
-        images: ``[B, C, H, W]``, uint8, or float32 in [0, 1]; they are not modified.
+        images: ``[B, C, H, W]``, uint8, or float32 in [0, 1]; not modified.
         preprocessing: size and normalisation of the result. If the shorter side differs from ``size``, the image is
             resized, with antialiasing.
 

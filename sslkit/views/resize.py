@@ -141,7 +141,7 @@ def apply_separable(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def resize_shorter_side(images: Tensor, size: int, interpolation: Interpolation = "bilinear") -> Tensor:
     """Resize float images ``[B, C, H, W]`` to a shorter side of ``size`` pixels, antialiased.
 
-    Bicubic interpolation may overshoot; its result is clipped to [0, 1].
+    Bicubic interpolation may overshoot, so bicubic results are clipped to [0, 1].
     """
     height, width = images.shape[-2:]
     shorter = min(height, width)

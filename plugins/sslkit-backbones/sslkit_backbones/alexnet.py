@@ -22,13 +22,13 @@ class AlexNet(sslkit.Backbone):
     ``torchvision.models.alexnet``. The feature is then ``[B, 9216]`` (256 x 6 x 6), the input of torchvision's
     ``classifier``. Images below 63 pixels are padded to 63 pixels.
 
-    The small stem has the same five convolutions with the same number of channels. Its first convolution is 3 x 3 with
+    The small stem has the same five convolutions with the same number of channels. The first convolution is 3 x 3 with
     stride 2, the second is 3 x 3, and pooling is padded. The feature is ``[B, 1024]`` (256 x 2 x 2), the complete final
     map of a 32-pixel image.
 
     Feature maps have strides 4, 8, 16, 32 with the ImageNet stem, and 2, 4, 8, 16 with the small stem. Unpadded layers
-    of the ImageNet stem do not cover the last rows and columns of an image; ``feature_maps`` repeats the last computed
-    row and column there.
+    of the ImageNet stem do not cover the bottom rows and right columns of an image; there, ``feature_maps`` repeats the
+    nearest computed row and column.
     """
 
     api = 1
@@ -102,7 +102,7 @@ class AlexNet(sslkit.Backbone):
 
 
 def _resize_edge(map_: Tensor, height: int, width: int) -> Tensor:
-    """Crop the last rows and columns of ``map_`` or repeat them, so that its size is ``height`` x ``width``."""
+    """Crop or repeat the last rows and columns of ``map_``, so that the map's size is ``height`` x ``width``."""
     map_ = map_[:, :, :height, :width]
     missing = (0, width - map_.shape[3], 0, height - map_.shape[2])
     return functional.pad(map_, missing, mode="replicate") if any(missing) else map_

@@ -16,9 +16,9 @@ LAYERS = ((1, 1), (1, 2), (2, 1), (2, 2), (4, 1))
 class ConvNet(sslkit.Backbone):
     """Small network for images of 8 to 32 pixels, which trains in seconds on a CPU; features are ``[B, 4 * width]``.
 
-    It has five layers of 3 x 3 convolution, BatchNorm and ReLU. The second and the fourth layer halve the resolution.
-    The feature is the maximum of the final map over spatial positions. Larger images work, but the receptive field is
-    small.
+    The network has five layers of 3 x 3 convolution, BatchNorm and ReLU. The second and the fourth layer halve the
+    resolution. The feature is the maximum of the final map over spatial positions. Larger images work, but the
+    receptive field is small.
 
     Feature maps have strides 1, 2 and 4.
     """
@@ -27,7 +27,7 @@ class ConvNet(sslkit.Backbone):
 
     class Options(sslkit.Options):
         width: int = Field(32, ge=1, le=4096)
-        """Number of channels of the first layer; the last layer has four times as many."""
+        """Number of channels of the first layer; the final layer has four times as many."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from huggingface_hub import constants
 
 TIMEOUT = 10.0
-"""Seconds to wait for the hub, whose own client would try each file six times."""
+"""Seconds to wait for the hub; the hub's own client would try each file six times."""
 
 
 @contextmanager

@@ -24,9 +24,9 @@ class Scan(sslkit.Loss):
     * ``entropy_weight * sum_classes m * log(m)``, where ``m`` is the mean of ``p_i`` over the global batch and the
       global views: the second term of equation 2.
 
-    The total is the mean over classifiers. Its minimum is ``-entropy_weight * ln K``: predictions are certain, views
-    agree, and images are spread evenly over K classes. In the paper, the views are an augmented image and an augmented
-    nearest neighbour of the image.
+    The total is the mean over classifiers, with the minimum ``-entropy_weight * ln K``. At the minimum, predictions are
+    certain, views agree, and images are spread evenly over K classes. In the paper, the views are an augmented image
+    and an augmented nearest neighbour of the image.
 
     Deviations from the paper and the authors' code:
 

@@ -19,7 +19,7 @@ import sslkit
 from sslkit_discovery.classifiers import check_context, in_order, same_size, stack
 
 SHARE_MOMENTUM = 0.99
-"""Momentum of the moving average of the class shares: about the last 100 batches with confident images."""
+"""Momentum of the moving average of the class shares, which covers about 100 batches with confident images."""
 
 
 class SelfLabel(sslkit.Loss):

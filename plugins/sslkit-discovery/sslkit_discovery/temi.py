@@ -15,19 +15,19 @@ from sslkit_discovery.classifiers import check_context, in_order, normalised_ent
 
 
 class Temi(sslkit.Loss):
-    """Pointwise mutual information (PMI) of the classes of two views, weighted by how likely both have the same class.
+    """Pointwise mutual information (PMI) of two views' classes, weighted by the probability that the classes are equal.
 
     The student predicts ``p_i``, the softmax of ``logits / temperature`` of view i over the classes. The teacher
     predicts ``q_j`` in the same way for each global view j; no gradient reaches ``q_j``. Without a teacher branch, the
-    student's own predictions are ``q_j``; each pair of global views is then used in both directions. For view i, a
-    global view j that is not i, and class shares ``m``:
+    student's own predictions are ``q_j``; each pair of global views is then used in both directions. The loss combines
+    these values of a view i and a different, global view j:
 
     * ``pmi = log(sum_classes (p_i * q_j)^beta / m)``, the PMI with an exponent; an exponent below 1 spreads
       images over more classes;
-    * ``weight = sum_classes q_j * q_j'``, averaged over the unordered pairs of global views and over all classifiers:
-      the probability that both views have the same class. Pairs of different classes have a low weight;
-    * ``m`` is a moving average: in each step, ``m <- momentum * m + (1 - momentum) * mean(q)``, with the mean over the
-      global batch and the global views. ``m`` starts at 1 / K, and is updated before it is used.
+    * ``weight = sum_classes q_j * q_j'``, the probability that both views have the same class, averaged over the
+      unordered pairs of global views and over all classifiers. Pairs of different classes have a low weight;
+    * ``m``, the moving average of the class shares: in each step, ``m <- momentum * m + (1 - momentum) * mean(q)``,
+      with the mean over the global batch and the global views. ``m`` starts at 1 / K, and is updated before it is used.
 
     The loss of a classifier is ``-weight * pmi``, averaged over images and ordered pairs. The total is the mean over
     classifiers, as in the paper's "TEMI" with several heads that share the weight.

@@ -14,8 +14,8 @@ class Byol(sslkit.Loss):
     """Mean of ``2 - 2 cos`` over all pairs of a global view and a different view.
 
     The cosine compares the teacher's embedding of the global view with the predictor's output for the student's
-    embedding of the other view. The predictor is part of the loss and is trained. Its BatchNorm is computed separately
-    for each view, over this process's part of the batch.
+    embedding of the other view. The predictor is part of the loss and is trained. The predictor's BatchNorm is computed
+    separately for each view, over this process's part of the batch.
 
     Source: Grill et al., "Bootstrap your own latent", NeurIPS 2020, arXiv 2006.07733, equation 2.
 

@@ -14,7 +14,7 @@ class ProjectionHead(sslkit.Head):
 
     Embeddings are not normalised. A loss that compares cosines must normalise them.
 
-    Source: Chen et al., arXiv 2002.05709, and lightly's ``SimCLRProjectionHead``. Without BatchNorm after the last
+    Source: Chen et al., arXiv 2002.05709, and lightly's ``SimCLRProjectionHead``. Without BatchNorm after the final
     layer, the head equals lightly's heads for BYOL, Barlow Twins and VICReg.
     """
 
@@ -28,10 +28,10 @@ class ProjectionHead(sslkit.Head):
         """Dimension of the embedding; Barlow Twins and VICReg benefit from thousands of dimensions."""
 
         layers: int = Field(2, ge=2, le=100)
-        """Number of linear layers, including the last layer."""
+        """Number of linear layers, including the final layer."""
 
         last_batch_norm: bool = True
-        """Use BatchNorm after the last layer: true for SimCLR, false for BYOL, Barlow Twins and VICReg."""
+        """Use BatchNorm after the final layer: true for SimCLR, false for BYOL, Barlow Twins and VICReg."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)

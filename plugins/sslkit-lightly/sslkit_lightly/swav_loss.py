@@ -19,8 +19,8 @@ from sslkit_lightly.duration import Duration
 class SwavLoss(sslkit.Loss):
     """Swapped prediction: cross-entropy between the assignment of a global view and the softmax of a different view.
 
-    The loss is averaged over images, pairs of a global and a different view, and sets of prototypes. It equals
-    lightly's ``SwaVLoss`` if that loss is finite. ``sinkhorn`` computes assignments over the global batch, without
+    The loss is averaged over images, pairs of a global and a different view, and sets of prototypes. The loss equals
+    lightly's ``SwaVLoss`` if lightly's loss is finite. ``sinkhorn`` computes assignments over the global batch, without
     gradient. With K prototypes, a loss that stays at ``ln K`` means collapse.
 
     When the queue is full, assignments of a global view are computed over the batch and past embeddings of the same

@@ -88,7 +88,7 @@ class Segment(sslkit.Evaluator):
         """Return ``miou`` (mean intersection over union over classes) and ``pixel_accuracy`` of the test images.
 
         Raises:
-            DataError: the user selected a data set other than the run's own, and it has no masks.
+            DataError: the user selected a data set without masks that is not the run's own.
         """
         own = self.options
         data = _choose_data(subject)

@@ -12,8 +12,8 @@ class NeighbourQueue(nn.Module):
     """Queue of the latest ``size`` embeddings of the first view, from all processes.
 
     When the queue is full, the logits of the first view are replaced by those of the most similar queued embedding of a
-    different image, both in targets and in predictions. This follows the training code of the Self-Classifier authors.
-    The gradient trains the classifiers, but not the queued embeddings.
+    different image, both in targets and in predictions. The replacement follows the training code of the
+    Self-Classifier authors. The gradient trains the classifiers, but not the queued embeddings.
 
     Args:
         size: number of embeddings, at least the global batch size.

@@ -31,10 +31,10 @@ HELD_OUT = 0.2
 class Finetune(Evaluator):
     """Evaluator that trains a copy of the backbone and a linear classifier end to end, on a fraction of the labels.
 
-    To choose the learning rate of the backbone, one network per rate is trained on four fifths of these labels and
-    validated on the remaining fifth. A final network is trained on all these labels with the best rate. The learning
+    To choose the learning rate of the backbone, one network per rate is trained on four fifths of this fraction and
+    validated on the remaining fifth. A final network is trained on the whole fraction with the best rate. The learning
     rate of the random-weights baseline is chosen in the same way. All other settings are fixed. The test images are
-    evaluated once, after the last epoch.
+    evaluated once, after the final epoch.
     """
 
     api = 1

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from sslkit.files import open_regular_file
 
 ALLOWED_NAMES = re.compile(r"torch\._utils _rebuild_tensor_v2|collections OrderedDict|torch [A-Z]\w+Storage")
-"""Names that the pickle of a checkpoint may import, as ``module name``; they rebuild tensors."""
+"""Names, as ``module name``, that the pickle of a checkpoint may import to rebuild its content."""
 
 
 def find_unsafe_content(path: Path) -> str:

@@ -50,7 +50,7 @@ class CheckpointPolicy:
         self.interval.restart()
 
     def link(self, step: int) -> None:
-        """Point the links ``last.ckpt`` and ``best.ckpt`` to the right checkpoints, after a resume from ``step``."""
+        """Point the links ``last.ckpt`` and ``best.ckpt`` to the valid checkpoints, after a resume from ``step``."""
         self.saver.link(step, self.best_step)
 
     def state_dict(self) -> dict[str, Any]:

@@ -47,8 +47,8 @@ class StopSignal:
     """Receiver of the signals that stop training.
 
     Attributes:
-        requested: name of the last received signal; empty without a signal. SLURM's timeout signal is never replaced by
-            a later signal.
+        requested: name of the latest received signal; empty without a signal. SLURM's timeout signal is never replaced
+            by a later signal.
     """
 
     def __init__(self) -> None:

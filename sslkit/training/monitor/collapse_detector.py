@@ -38,7 +38,7 @@ IMMEDIATE = frozenset({"views", "stuck"})
 
 
 class CollapseDetector:
-    """Detector that compares successive measurements; it uses no labels.
+    """Detector that compares successive measurements, without labels.
 
     At its start, a healthy run may have the symptoms of a collapse. A symptom is therefore reported only in one of
     these cases:

@@ -16,14 +16,14 @@ from sslkit.evaluation.clustering_metrics import assignment_entropy
 from sslkit.features.extraction import device_of, eval_mode
 
 MAX_IMAGES = 512
-"""Largest number of training images to use; they are evenly spaced over the data set."""
+"""Largest number of training images to use, evenly spaced over the data set."""
 
 
 def effective_rank(features: Tensor) -> float:
     """Return the effective rank of features ``[N, D]``: exp of the entropy of their normalised singular values.
 
-    The result is in [1, min(N, D)]. It is 1 if all features are multiples of one vector, and NaN if a feature is not
-    finite.
+    The result is in [1, min(N, D)]: 1 if all features are multiples of one vector. If a feature is not finite, the
+    result is NaN.
 
     Source: Roy & Vetterli, "The effective rank", EUSIPCO 2007. Used as a metric without labels in RankMe, Garrido et
     al., ICML 2023, arXiv 2210.02885, equation 1.

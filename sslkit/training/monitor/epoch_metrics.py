@@ -17,11 +17,11 @@ class EpochMetrics:
 
     Args:
         learner: the Lightning module that is trained.
-        monitor: measures validation metrics, every ``monitor.every_epochs`` epochs and after the last epoch.
+        monitor: measures validation metrics, every ``monitor.every_epochs`` epochs and after the final epoch.
         selection: selects the classifier to measure.
 
     Attributes:
-        detector: the collapse detector; its state is saved in checkpoints.
+        detector: the collapse detector, whose state is saved in checkpoints.
     """
 
     def __init__(self, learner: Learner, monitor: ValidationMonitor, selection: ClassifierSelection) -> None:

@@ -1,6 +1,6 @@
 """Validation metrics, measured at the end of epochs.
 
-Measurements do not affect training: they use no global random state and leave BatchNorm statistics unchanged.
+Measurements do not affect training, because they use no global random state and do not change BatchNorm statistics.
 """
 
 from __future__ import annotations
