@@ -23,7 +23,7 @@ NEAR_CEILING = 0.9
 
 
 def costs(times: dict[str, list[float]]) -> dict[str, float]:
-    """Return the seconds that each part adds to a step, as median over rounds, at least 0.
+    """Return the seconds that each part adds to a step, as the median over rounds; negative times become 0.
 
     Args:
         times: mapping from stage, or ``end_to_end``, to the seconds per step in each round.

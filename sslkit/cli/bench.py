@@ -54,7 +54,8 @@ def command(
 
 
 def print_result(result: Mapping[str, Any]) -> None:
-    """Print the backbone's and the training speed, the time of each part of a step, the bottleneck and the protocol."""
+    """Print the backbone's speed, the training speed, the time of each part of a step, the bottleneck and the
+    protocol."""
     speed = result["images_per_second"]
     rows = [
         ("ceiling", f"{speed['ceiling']:.1f} images/s"),

@@ -35,7 +35,7 @@ def load_component(entry: Entry) -> type[Component]:
     Raises:
         BrokenComponentError: the module or the class does not exist, a dependency is missing, or the import fails.
         IncompatibleComponentError: the imported object is not a subclass of its kind's base class, lacks a method, is
-            written for a different contract version, has unknown names in ``needs``, or an option whose default is
+            written for a different contract version, has unknown names in ``needs``, or has an option whose default is
             invalid.
         UnknownComponentError: ``use`` names a variant, but the component has no variants.
     """

@@ -20,8 +20,8 @@ def import_optional(module: str, purpose: str, extra: str) -> ModuleType:
         extra: name of the extra.
 
     Raises:
-        InputError: the package is not installed or cannot be imported, for example because its own dependency is
-            missing.
+        InputError: the package is not installed or cannot be imported, for example because a dependency of the package
+            is missing.
     """
     try:
         return import_module(module)

@@ -89,7 +89,7 @@ def decode_image(path: Path, channels: int, size: tuple[int, int], scaling: Scal
 
     Raises:
         UnreadableImageError: the file is not an image, is damaged, or has no read permission.
-        DataError: the file cannot be read now, because of its disk, the network or this machine.
+        DataError: the file cannot be read now, because of a problem with the disk, network or machine.
     """
     with _open(path) as image:
         return _explain_errors(_decode, image, "RGB" if channels == 3 else "L", size, scaling)
@@ -100,7 +100,7 @@ def read_image_size(path: Path) -> tuple[int, int]:
 
     Raises:
         UnreadableImageError: the file is not an image, or has no read permission.
-        DataError: the file cannot be read now, because of its disk, the network or this machine.
+        DataError: the file cannot be read now, because of a problem with the disk, network or machine.
     """
     with _open(path) as image:
         return _explain_errors(upright_size, image)

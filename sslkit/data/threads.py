@@ -56,7 +56,7 @@ def prefetch(items: Iterator[Item], count: int) -> Iterator[Item]:
     One thread is enough, because copying from a mapped file and pinning release the interpreter lock.
 
     Args:
-        items: source of the items; the caller must not read from it.
+        items: source of the items; the caller must not read from this source.
         count: maximum number of items fetched in advance.
     """
 

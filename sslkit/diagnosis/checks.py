@@ -27,7 +27,7 @@ class CheckResult:
 
 
 def run_checks(runs: Path) -> Iterator[CheckResult]:
-    """Run all checks. The slowest one, importing all plugins, comes last.
+    """Run all checks. The final check is the slowest: it imports all plugins.
 
     Args:
         runs: the folder of all runs.

@@ -13,7 +13,7 @@ from sslkit.data.value_range import TOP, suggest_range
 from sslkit.proposal.folder_facts import FolderFacts
 
 MIN_IMAGES = 8
-"""Minimum number of images for a proposed recipe, because a batch needs as many."""
+"""Minimum number of images for a proposed recipe, because a batch needs this number of images."""
 
 FEW_IMAGES = 500
 """Number of images below which classes learned from scratch are rarely useful."""
@@ -108,7 +108,7 @@ def stored_size(facts: FolderFacts) -> Choice:
 
 
 def broken_limit(facts: FolderFacts) -> Choice | None:
-    """Choose a limit of unreadable files above the default, if the folder has more."""
+    """Choose a limit of unreadable files above the default, if the folder exceeds the default."""
     if facts.broken <= 0.05:
         return None
     limit = min(1.0, round(facts.broken + 0.01, 2))

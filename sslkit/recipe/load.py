@@ -50,7 +50,7 @@ def load_recipe(path: Path, settings: Sequence[str] = (), catalog: Catalog | Non
         catalog: the installed components; None scans the installed distributions.
 
     Raises:
-        RecipeError: has all problems of the first stage that finds any.
+        RecipeError: lists all problems of the first stage that finds a problem.
     """
     document = read_document(path)
     apply_overrides(document, settings)
@@ -61,7 +61,7 @@ def check_document(document: Document, catalog: Catalog) -> Recipe:
     """Check a document and load the components that it names.
 
     Raises:
-        RecipeError: has all problems of the first stage that finds any.
+        RecipeError: lists all problems of the first stage that finds a problem.
     """
     checker = _Checker(document, catalog)
     sections, specs = checker.check()
@@ -107,7 +107,7 @@ class _Checker:
         """Return the core sections and the components of the other sections.
 
         Raises:
-            RecipeError: has all problems of the first stage that finds any.
+            RecipeError: lists all problems of the first stage that finds a problem.
         """
         sections = self.check_structure()
         self.raise_problems()

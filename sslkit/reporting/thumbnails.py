@@ -22,7 +22,7 @@ PNG_SIZE = 32
 """Images whose longest side has at most this many pixels are stored as PNG; larger images as JPEG, to save space."""
 
 GAP = 2
-"""Gap between the images of a grid in pixels."""
+"""Gap between the images of a grid, in pixels."""
 
 BATCH = 256
 """Number of images that are read at once."""

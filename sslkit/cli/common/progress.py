@@ -26,13 +26,13 @@ from sslkit.training.events import (
 )
 
 SHOWN_METRICS = ("loss", "acc", "nmi", "knn", "classes_used", "entropy")
-"""Metrics to show, in this order: the last part of each metric's name, such as ``acc`` of ``monitor/acc``."""
+"""Metrics to show, in this order. Each is the part of the name after the slash, such as ``acc`` of ``monitor/acc``."""
 
 FEATURE_LINE_SECONDS = 10.0
 """Minimum time in seconds between two lines about computed features."""
 
 NARROW = 80
-"""Width in characters. On a narrower terminal, bars are shorter and the throughput has its own line."""
+"""Terminal width in characters below which bars are shorter and the throughput has its own line."""
 
 
 def console_reporter(console: Console) -> Reporter:
@@ -86,7 +86,7 @@ class LineReporter(Reporter):
 
 
 class _FeatureLines:
-    """Decide when to print how many features are computed: at most once in ``FEATURE_LINE_SECONDS``, and at the end."""
+    """Schedule of lines about computed features: at most one line in ``FEATURE_LINE_SECONDS``, and one at the end."""
 
     def __init__(self) -> None:
         self.started: float | None = None

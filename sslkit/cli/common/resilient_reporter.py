@@ -46,7 +46,7 @@ class ResilientReporter(Reporter):
 
 
 def _redirect_to_null(console: Console) -> None:
-    """Redirect the console's stream to the null device, and also standard output if both are the same file."""
+    """Redirect the console's stream to the null device, and standard output as well if it is the same file."""
     with suppress(OSError, ValueError):
         failed = console.file.fileno()
         lost = [number for number in {failed, 1} if os.path.sameopenfile(number, failed)]

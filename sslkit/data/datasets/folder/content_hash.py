@@ -3,8 +3,8 @@
 The hash covers the bytes of each image and its path below the root. A copied, moved or touched folder keeps its hash. A
 changed, added or renamed file changes the hash.
 
-Hashing reads every byte. The result is cached and used again while location, paths, sizes and time stamps stay the
-same. The time stamps include the status-change time, which copy tools cannot restore.
+Hashing reads every byte. The hash is cached and used again while location, paths, sizes and time stamps stay the same.
+The time stamps include the status-change time, which copy tools cannot restore.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sslkit.errors import DataError
 from sslkit.files import open_regular_file
 
 RECORD_FORMAT = 1
-"""Version of the cached records. It increases when the content of records changes."""
+"""Version of the cached records. The version increases when the content of records changes."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def file_hash(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, or ``unreadable:`` and the error number if access is denied.
 
     Raises:
-        DataError: the file cannot be read now, because of its disk, the network or this machine.
+        DataError: the file cannot be read now, because of a problem with the disk, network or machine.
     """
     try:
         with open_regular_file(path) as file:

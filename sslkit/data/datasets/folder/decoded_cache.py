@@ -31,7 +31,8 @@ from sslkit.data.value_range import Extent, Kind, Scaling, merge_extents
 from sslkit.errors import DataError
 
 FORMAT = 2
-"""Version of cache entries. It increases when decoding gives different pixels, or when the files of an entry change."""
+"""Version of cache entries. The version increases when decoding gives different pixels, or when the files of an entry
+change."""
 
 MAX_AUTO_SIDE = 256
 """Largest shorter side, in pixels, that ``size = "auto"`` stores."""
@@ -141,7 +142,7 @@ def _decode_all(
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
-    # The header is written again once the count is known. numpy pads it, so its length does not depend on the count.
+    # The header is written again once the count is known. numpy pads the header to a fixed length.
     file.seek(0)
     np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 

@@ -18,7 +18,7 @@ MIN_CORRELATION = 0.995
 thousand has such a near duplicate."""
 
 BLOCKS = 4
-"""Number of blocks along each side of a thumbnail. The sums of blocks are used to find candidates."""
+"""Number of blocks along each side of a thumbnail. The sums over blocks give the candidates for near duplicates."""
 
 NEIGHBOURS = 8
 """Number of nearest thumbnails that are compared with each thumbnail."""
@@ -39,8 +39,8 @@ def exact_duplicates(scan: FolderScan) -> DuplicateGroups:
 def near_duplicates(paths: Sequence[str], thumbnails: NDArray[np.uint8], exact: DuplicateGroups) -> DuplicateGroups:
     """Return groups of paths whose images look the same but differ in bytes.
 
-    Candidates are nearest neighbours in the sums of coarse blocks. Candidates are then compared in all pixels.
-    Thumbnails of a single colour are left out, because they all look the same.
+    Candidates are thumbnails with similar sums over coarse blocks. All pixels of the candidates are then compared.
+    Thumbnails of a single colour are left out, because all such thumbnails look the same.
 
     Args:
         paths: path of each image.

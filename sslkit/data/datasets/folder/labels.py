@@ -2,7 +2,7 @@
 
 Unlabelled collections often have a folder per image, one folder for all images, or sub-folders with a different
 meaning. Such folders give meaningless labels. Therefore ``auto`` reads folders as classes only in unambiguous layouts,
-and gives the reason for its decision for each split.
+and records the reason for each split.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ MAX_BROKEN = 100
 """Maximum number of broken files to list. All broken files are in the run's ``provenance.json``."""
 
 MAX_GROUPS = 3
-"""Maximum number of groups of identical files to list. The others are only counted."""
+"""Maximum number of groups of identical files to list. All other groups are only counted."""
 
 
 def describe_broken(index: DecodedIndex, total: int, limit: float) -> list[str]:

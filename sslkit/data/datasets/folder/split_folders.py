@@ -1,9 +1,9 @@
 """Recognise the sub-folders that are splits of an image folder by their usual names.
 
 Capitals, digits, separators and words such as ``set`` or ``images`` are ignored: ``Train``, ``training_set`` and
-``train2017`` all mean ``train``. A folder with such a name can also be a class, such as the vehicle "train". Therefore
-only the exact name ``train`` always counts. Other spellings count if there is no other folder, or if there is a second
-split.
+``train2017`` all mean ``train``. A folder with such a name can also be a class, such as the vehicle "train". Therefore,
+only a folder with the exact name ``train`` is always a split. A folder with a different spelling is a split if there is
+no other folder, or if there is a second split.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FILLERS = ("set", "data", "dataset", "split", "image", "images", "img", "imgs")
 
 
 def find_split_folders(root: Path, names: Sequence[str]) -> dict[str, str]:
-    """Return the folder of each split. ``names`` are the sub-folders of ``root``. Empty if there are no splits.
+    """Return the folder of each split; empty if there are no splits. ``names`` are the sub-folders of ``root``.
 
     Raises:
         DataError: a split has two folders, there is no training folder, or names only resemble those of splits.

@@ -30,7 +30,7 @@ THUMBNAIL_SIDE = 16
 """Side of a thumbnail in pixels."""
 
 COLOUR_THRESHOLD = 8
-"""An image has colour if the channels of a pixel differ by more than this, in levels of 255."""
+"""An image has colour if the channels of a pixel differ by more than this number of levels out of 255."""
 
 BACKGROUND_TOLERANCE = 12
 """Largest difference between the edges of images on the same background, in levels of 255."""
@@ -45,13 +45,13 @@ class FolderSurvey:
 
     Attributes:
         scan: files of the folder.
-        labels: labels read from its sub-folders.
+        labels: labels read from the names of the sub-folders.
         opened: number of images that were opened.
         broken: reason for each broken file among the opened files, keyed by path.
         sizes: number of images of each size ``(H, W)``.
         converted: number of images that are not plain RGB, keyed by kind of conversion.
         colour_share: share of the images with any colour, in [0, 1].
-        background_level: level, 0 to 255, of the edges of nearly all images; None if they have no common level.
+        background_level: level, 0 to 255, of the edges of nearly all images; None if there is no common level.
         extents: value range of the images of more than 8 bits, for each kind of values.
         exact_duplicates: groups of identical files among all files.
         near_duplicates: groups of images that look the same but differ in bytes, among the opened files.
