@@ -62,8 +62,8 @@ def predict(
     probabilities are added, and ``class`` is the most probable class with this name. ``file`` is relative to
     ``images``.
 
-    Until the table is written, results are saved in ``<out>.unfinished``. After an interruption, the next call continues,
-    and the table is bit-identical to that of an uninterrupted call.
+    Until the table is written, results are saved in ``<out>.unfinished``. After an interruption, the next call
+    continues, and the table is bit-identical to that of an uninterrupted call.
 
     Args:
         run: a finished run with a classifier.
@@ -107,8 +107,8 @@ def embed(
 ) -> InferenceResult:
     """Write the features of each image as Parquet: ``file`` (relative to ``images``), ``features`` (D float32).
 
-    Until the table is written, results are saved in ``<out>.unfinished``. After an interruption, the next call continues,
-    and the table is bit-identical to that of an uninterrupted call.
+    Until the table is written, results are saved in ``<out>.unfinished``. After an interruption, the next call
+    continues, and the table is bit-identical to that of an uninterrupted call.
 
     Args:
         run: a finished run.

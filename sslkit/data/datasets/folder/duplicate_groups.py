@@ -21,7 +21,7 @@ def group_by_digest(paths: Sequence[str], digests: Iterable[str]) -> DuplicateGr
 
 
 def across_splits(groups: DuplicateGroups, scan: FolderScan) -> DuplicateGroups:
-    """Return the groups with images in more than one split, so that training and evaluation share images."""
+    """Return the groups with images in more than one split. Training and evaluation share these images."""
     split = {file.path: name for name, files in scan.files.items() for file in files}
     return tuple(group for group in groups if len({split[path] for path in group}) > 1)
 
