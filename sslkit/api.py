@@ -134,7 +134,7 @@ class Run(run_folder.Run):
         return predict(self, Path(images), Path(out), choose_device(device))
 
     def embed(self, images: str | Path, out: str | Path, *, device: DeviceName = "auto") -> InferenceResult:
-        """Write the features of each image file as Parquet: ``file``, ``features``.
+        """Write the features of each image file as Parquet, in the columns ``file`` and ``features``.
 
         Arguments, result and errors are those of ``predict``, but the run needs no classifier.
         """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LabelMode = Literal["folders", "none"]
 
 MAX_LISTED = 5
-"""Maximum number of files or groups to list for each kind. The others are only counted."""
+"""Maximum number of files or groups of each kind to list. All others are only counted."""
 
 
 def command(

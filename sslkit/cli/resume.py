@@ -40,7 +40,7 @@ def command(
     runs: RunsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Continue a run that was stopped, from its last checkpoint."""
+    """Continue a stopped run from its newest checkpoint."""
     from sslkit.cli.common.resilient_reporter import stderr_reporter
     from sslkit.runs.find import find_unfinished_run, runs_folder
     from sslkit.training.train import resume

@@ -16,7 +16,7 @@ THUMBNAIL_SIZE = 64
 """Longest side of a thumbnail in pixels."""
 
 SPRITE_SIZE = 48
-"""Longest side of an image in a sprite sheet in pixels."""
+"""Longest side, in pixels, of an image in a sprite sheet."""
 
 PNG_SIZE = 32
 """Images whose longest side has at most this many pixels are stored as PNG; larger images as JPEG, to save space."""

@@ -26,7 +26,7 @@ from sslkit.data.store import MappedStore
 from sslkit.errors import DataError
 
 LISTED_IN_ERROR = 10
-"""Maximum number of broken files in an error message. The others are only counted."""
+"""Maximum number of broken files in an error message. All other broken files are only counted."""
 
 
 def _check_order(limits: tuple[float, float]) -> tuple[float, float]:

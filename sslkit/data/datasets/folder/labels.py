@@ -19,7 +19,7 @@ from sslkit.errors import DataError
 LabelMode = Literal["auto", "folders", "none"]
 
 LISTED = 5
-"""Maximum number of names in a message. The others are only counted."""
+"""Maximum number of names in a message. All other names are only counted."""
 
 
 @dataclass(frozen=True)

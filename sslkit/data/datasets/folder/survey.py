@@ -33,7 +33,7 @@ COLOUR_THRESHOLD = 8
 """An image has colour if the channels of a pixel differ by more than this number of levels out of 255."""
 
 BACKGROUND_TOLERANCE = 12
-"""Largest difference between the edges of images on the same background, in levels of 255."""
+"""Largest difference between the edges of images on the same background, in levels out of 255."""
 
 BACKGROUND_MIN_SHARE = 0.9
 """Share of images, in [0, 1], whose edges must have the same level to count as a common background."""
