@@ -9,13 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from sslkit.cli.common import completion
-from sslkit.cli.common.console import (
-    print_json,
-    print_line,
-    print_table,
-    reserve_stdout,
-    stderr_console,
-)
+from sslkit.cli.common.console import print_json, print_line, print_table, reserve_stdout, stderr_console
 from sslkit.cli.common.options import JsonOption, RunsOption, SetOption
 
 

@@ -7,12 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sslkit.cli.common.console import (
-    print_json,
-    print_line,
-    print_message,
-    reserve_stdout,
-)
+from sslkit.cli.common.console import print_json, print_line, print_message, reserve_stdout
 from sslkit.cli.common.finished_run import find_finished
 from sslkit.cli.common.options import FinishedRunArgument, JsonOption, RunsOption
 

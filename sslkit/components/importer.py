@@ -18,12 +18,7 @@ from sslkit.contracts import API, OLDEST_API
 from sslkit.contracts.component import Component
 from sslkit.contracts.needs import KNOWN_NEEDS
 from sslkit.contracts.options import Options
-from sslkit.errors import (
-    BrokenComponentError,
-    IncompatibleComponentError,
-    MissingExtraError,
-    UnknownComponentError,
-)
+from sslkit.errors import BrokenComponentError, IncompatibleComponentError, MissingExtraError, UnknownComponentError
 
 EXTRA = re.compile(r'extra == "([^"]+)"')
 """Name of the extra in the marker of a requirement."""
