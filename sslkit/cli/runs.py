@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sslkit.cli.common import completion
 from sslkit.cli.common.console import print_json, print_line, print_message, print_table
-from sslkit.cli.common.options import JsonOption, RunArgument, RunsOption
+from sslkit.cli.common.options import JsonOption, RunArgument, RunsOption, run_argument
 
 app = typer.Typer(help="List, show and remove runs.", no_args_is_help=True)
 
@@ -67,10 +66,7 @@ def show(run: RunArgument = None, runs: RunsOption = None, json: JsonOption = Fa
 
 @app.command()
 def rm(
-    run: Annotated[
-        str,
-        typer.Argument(metavar="RUN", help="Run: folder, NAME/ID, NAME or ID.", autocompletion=completion.runs),
-    ],
+    run: Annotated[str, run_argument("Run: folder, NAME/ID, NAME or ID.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     runs: RunsOption = None,
 ) -> None:

@@ -9,19 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sslkit.cli.common import completion
 from sslkit.cli.common.console import print_json, print_line, print_message, stderr_console
+from sslkit.cli.common.options import run_argument
 
 if TYPE_CHECKING:
     from sslkit.inference.predict import InferenceResult
 
 RequiredRunArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN",
-        help="Run: folder, NAME/ID, NAME, ID, or latest for the newest finished run.",
-        autocompletion=completion.runs,
-    ),
+    str, run_argument("Run: folder, NAME/ID, NAME, ID, or latest for the newest finished run.")
 ]
 
 ImagesArgument = Annotated[Path, typer.Argument(help="A folder of images, searched recursively, or one image.")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -15,22 +15,16 @@ RunsOption = Annotated[
     Path | None, typer.Option("--runs", metavar="DIR", help="Folder of all runs (default: $SSLKIT_RUNS, else ./runs).")
 ]
 
-RunArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="RUN",
-        help="Run: folder, NAME/ID, NAME or ID (default: the latest run).",
-        autocompletion=completion.runs,
-    ),
-]
+
+def run_argument(text: str) -> Any:
+    """Return the argument RUN of a command, with the help ``text``."""
+    return typer.Argument(metavar="RUN", help=text, autocompletion=completion.runs)
+
+
+RunArgument = Annotated[str | None, run_argument("Run: folder, NAME/ID, NAME or ID (default: the latest run).")]
 
 FinishedRunArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="RUN",
-        help="Run: folder, NAME/ID, NAME or ID (default: the newest finished run).",
-        autocompletion=completion.runs,
-    ),
+    str | None, run_argument("Run: folder, NAME/ID, NAME or ID (default: the newest finished run).")
 ]
 
 SetOption = Annotated[
