@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from sslkit.data.orientation import transposition, upright_size
+from sslkit.data.threads import map_in_threads
 from sslkit.data.unreadable_images import UnreadableImageError, describe_unreadable
 from sslkit.data.value_range import Extent, Scaling, raw_mode, scale_to_8_bits
 from sslkit.errors import DataError
@@ -46,6 +47,7 @@ MAX_PIXELS = 100_000_000
 """Maximum number of pixels of an image."""
 
 P = ParamSpec("P")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 TRANSIENT_ERRORS = frozenset(
@@ -104,6 +106,18 @@ def read_image_size(path: Path) -> tuple[int, int]:
     """
     with _open(path) as image:
         return _explain_errors(upright_size, image)
+
+
+def read_in_threads(read: Callable[[Item], Result], items: Sequence[Item], ahead: int = 0) -> Iterator[Result | str]:
+    """Yield ``read(item)`` for each item in order, or the reason why its image is unreadable. See `map_in_threads`."""
+
+    def result_or_reason(item: Item) -> Result | str:
+        try:
+            return read(item)
+        except UnreadableImageError as error:
+            return str(error)
+
+    return map_in_threads(result_or_reason, items, ahead)
 
 
 def unreachable_error(path: Path, error: OSError) -> DataError:

@@ -14,9 +14,7 @@ from torch import Tensor
 
 from sslkit.data.datasets.folder.scan import ImageFile
 from sslkit.data.datasets.image_folder import ImageFolder
-from sslkit.data.image_files import decode_image
-from sslkit.data.threads import map_in_threads
-from sslkit.data.unreadable_images import UnreadableImageError
+from sslkit.data.image_files import decode_image, read_in_threads
 from sslkit.data.value_range import Scaling
 from sslkit.errors import InputError
 from sslkit.runs.provenance_file import read_provenance
@@ -97,11 +95,8 @@ def compute_chunks(
     scaling = value_scaling(network)
     head = network.head if output == "logits" else None
 
-    def decode(file: ImageFile) -> NDArray[np.uint8] | str:
-        try:
-            return decode_image(root / file.path, channels, size, scaling).pixels
-        except UnreadableImageError as error:
-            return str(error)
+    def decode(file: ImageFile) -> NDArray[np.uint8]:
+        return decode_image(root / file.path, channels, size, scaling).pixels
 
     def forward(images: list[NDArray[np.uint8]]) -> Tensor:
         pixels = torch.from_numpy(np.stack(images)).to(device, non_blocking=True)
@@ -110,7 +105,7 @@ def compute_chunks(
             return features if head is None else head(features).logits[network.classifier].float()
 
     width = network.classes if output == "logits" else metadata["feature_dim"]
-    decoded = map_in_threads(decode, files, ahead=2 * BATCH_SIZE)
+    decoded = read_in_threads(decode, files, ahead=2 * BATCH_SIZE)
     for start in range(0, len(files), CHUNK_SIZE):
         parts = [torch.empty(0, width, device=device)]
         broken: dict[str, str] = {}

@@ -22,11 +22,9 @@ import numpy as np
 from sslkit.data.cache import cache_folder, get_or_build, require_free_space
 from sslkit.data.datasets.folder.content_hash import check_unchanged, json_hash
 from sslkit.data.datasets.folder.scan import FolderScan, printable
-from sslkit.data.image_files import DecodedImage, decode_image, read_image_size
+from sslkit.data.image_files import decode_image, read_image_size, read_in_threads
 from sslkit.data.pillow_messages import quiet_pillow
 from sslkit.data.store import MappedStore
-from sslkit.data.threads import map_in_threads
-from sslkit.data.unreadable_images import UnreadableImageError
 from sslkit.data.value_range import Extent, Kind, Scaling, merge_extents
 from sslkit.errors import DataError
 
@@ -112,19 +110,14 @@ def _build(folder: Path, scan: FolderScan, channels: int, size: Size, scaling: S
 def _decode_all(
     file: BinaryIO, scan: FolderScan, channels: int, size: tuple[int, int], scaling: Scaling
 ) -> DecodedIndex:
-    def decode_or_reason(path: str) -> DecodedImage | str:
-        try:
-            return decode_image(scan.root / path, channels, size, scaling)
-        except UnreadableImageError as error:
-            return str(error)
-
     paths = [image.path for image in scan.all_files]
     broken: dict[str, str] = {}
     converted: Counter[str] = Counter()
     resized = 0
     extents: tuple[Extent, ...] = ()
     _write_header(file, (len(paths), channels, *size))
-    for path, result in zip(paths, map_in_threads(decode_or_reason, paths), strict=True):
+    results = read_in_threads(lambda path: decode_image(scan.root / path, channels, size, scaling), paths)
+    for path, result in zip(paths, results, strict=True):
         if isinstance(result, str):
             broken[path] = result
         else:
@@ -149,15 +142,8 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
 
 def _auto_size(scan: FolderScan) -> tuple[int, int]:
     """Return ``(H, W)``: the common size of all images if it is small, else a square of the median shorter side."""
-
-    def size_or_reason(path: str) -> tuple[int, int] | str:
-        try:
-            return read_image_size(scan.root / path)
-        except UnreadableImageError as error:
-            return str(error)
-
     paths = [image.path for image in scan.all_files]
-    results = dict(zip(paths, map_in_threads(size_or_reason, paths), strict=True))
+    results = dict(zip(paths, read_in_threads(lambda path: read_image_size(scan.root / path), paths), strict=True))
     sizes = [size for size in results.values() if not isinstance(size, str)]
     if not sizes:
         raise no_readable_images(scan, {path: str(reason) for path, reason in results.items()})

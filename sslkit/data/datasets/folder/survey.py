@@ -17,10 +17,8 @@ from sslkit.data.datasets.folder.duplicates import exact_duplicates, near_duplic
 from sslkit.data.datasets.folder.hold_out import hold_out
 from sslkit.data.datasets.folder.labels import FolderLabels, LabelMode, read_labels
 from sslkit.data.datasets.folder.scan import FolderScan, scan_folder
-from sslkit.data.image_files import DecodedImage, decode_image, read_image_size
+from sslkit.data.image_files import DecodedImage, decode_image, read_image_size, read_in_threads
 from sslkit.data.pillow_messages import quiet_pillow
-from sslkit.data.threads import map_in_threads
-from sslkit.data.unreadable_images import UnreadableImageError
 from sslkit.data.value_range import TOP, Extent, merge_extents, rescale, suggest_range
 
 MAX_OPENED = 20_000
@@ -112,12 +110,9 @@ def survey_folder(
     if not every and len(paths) > MAX_OPENED:
         paths = [paths[index * len(paths) // MAX_OPENED] for index in range(MAX_OPENED)]
 
-    def open_image(path: str) -> tuple[tuple[int, int], DecodedImage] | str:
-        try:
-            thumbnail = decode_image(root / path, 3, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), "image")
-            return read_image_size(root / path), thumbnail
-        except UnreadableImageError as error:
-            return str(error)
+    def open_image(path: str) -> tuple[tuple[int, int], DecodedImage]:
+        thumbnail = decode_image(root / path, 3, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), "image")
+        return read_image_size(root / path), thumbnail
 
     broken: dict[str, str] = {}
     readable: list[str] = []
@@ -126,7 +121,7 @@ def survey_folder(
     deep: dict[int, Extent] = {}
     thumbnails = np.empty((len(paths), 3, THUMBNAIL_SIDE, THUMBNAIL_SIDE), dtype=np.uint8)
     with quiet_pillow():
-        for path, result in zip(paths, map_in_threads(open_image, paths), strict=True):
+        for path, result in zip(paths, read_in_threads(open_image, paths), strict=True):
             if isinstance(result, str):
                 broken[path] = result
                 continue
