@@ -179,14 +179,10 @@ def _parse_row(fields: Mapping[str, str]) -> MetricsRow:
 
 def _valid_rows(data: bytes) -> Iterator[MetricsRow]:
     """Yield the rows of a damaged file that can be parsed."""
-    reader = csv.reader(data.decode(errors="replace").splitlines())
-    while True:
+    for line in data.decode(errors="replace").splitlines():
         # This also skips the header, and fields that are too long for csv.
-        with suppress(ValueError, KeyError, csv.Error):
-            try:
-                fields = next(reader)
-            except StopIteration:
-                return
+        with suppress(ValueError, csv.Error):
+            (fields,) = csv.reader([line])
             yield _parse_row(dict(zip(MetricsRow._fields, fields, strict=True)))
 
 
