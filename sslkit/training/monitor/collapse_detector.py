@@ -62,13 +62,7 @@ class CollapseDetector:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the detector's state for a checkpoint."""
-        return {
-            "untrained_rank": self.untrained_rank,
-            "reported": list(self.reported),
-            "measured": self.measured,
-            "suspicious": self.suspicious,
-            "relative_loss": self.relative_loss,
-        }
+        return {**vars(self), "reported": list(self.reported)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the detector's state from a checkpoint."""
