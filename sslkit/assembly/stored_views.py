@@ -1,4 +1,4 @@
-"""Views of a frozen backbone: their features, computed once for all training images."""
+"""Features of all views for a frozen backbone, computed once for all training images."""
 
 from __future__ import annotations
 

@@ -120,8 +120,8 @@ class _Objective:
     """Function that returns loss and gradient for scipy, computed on the device of the features.
 
     Scipy's variables are ``weights @ root``, so that the curvature of the loss is similar in all directions.
-    ``root @ root.T`` approximates the Hessian at ``start``, with the same matrix for each class: the second moment of
-    the features, with each image weighted by the uncertainty of its class.
+    ``root @ root.T`` approximates the Hessian at ``start`` by one matrix for all classes, the second moment of the
+    features with each image weighted by the uncertainty of its class.
 
     Args:
         features: tensor ``[N, D]``.

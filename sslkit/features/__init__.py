@@ -1,1 +1,1 @@
-"""Features of images: extract them with a frozen backbone, cache them, find neighbours and clusters among them."""
+"""Extract features of images with a frozen backbone, cache the features, and find neighbours and clusters."""

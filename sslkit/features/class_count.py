@@ -50,7 +50,7 @@ LOWER_IS_BETTER = frozenset({"davies_bouldin", "coding_length"})
 
 @dataclass(frozen=True)
 class CandidateScores:
-    """Label-free scores of one number of classes.
+    """Label-free scores of a candidate number of classes.
 
     Attributes:
         classes: number of clusters K.
@@ -186,7 +186,7 @@ def _principal_components(features: Tensor) -> Tensor:
 def _candidate(
     points: Tensor, number: int, halves: Sequence[Sequence[Tensor]], sampled: Tensor, seed: int
 ) -> dict[str, float]:
-    """Return the scores of one number of clusters, without ``combined``."""
+    """Return all scores of a candidate number of classes, except ``combined``."""
     from sklearn.metrics import adjusted_rand_score, davies_bouldin_score, silhouette_score
 
     fits = [fit_centres(points, number, seed + repeat, restarts=2) for repeat in range(SEEDS)]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def fit_centres(features: Tensor, k: int, seed: int, restarts: int = 10) -> Tensor:
-    """Return cluster centres, float32 ``[k, D]``, of features ``[N, D]``, on the device of the features.
+    """Return the cluster centres (float32 ``[k, D]``) of features ``[N, D]``, on the features' device.
 
     Lloyd's algorithm with k-means++ initialisation (Arthur & Vassilvitskii, 2007) is run ``restarts`` times, and the
     result with the lowest inertia is used. All computations use float32 on the CPU. Equal seeds give equal centres;

@@ -1,4 +1,4 @@
-"""Outlier scores of images: how far they are from the images that are most similar to them."""
+"""Outlier scores of images, from the distances to their nearest neighbours."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def outlier_scores(
 
 
 MIN_SCALE = 1e-6
-"""Smallest standard deviation of the distances: the rounding error of float32 similarities."""
+"""Lower limit of the standard deviation of distances, the rounding error of float32 similarities."""
 
 
 def _distances(features: Tensor, k: int, references: Tensor | None, chunk: int | None) -> Tensor:

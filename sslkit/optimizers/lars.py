@@ -22,8 +22,7 @@ class LarsSgd(torch.optim.Optimizer):
     is all zero, the replaced gradient is 0, and only momentum changes the weight. A group with ``adapt=False`` uses
     plain SGD without weight decay.
 
-    With ``clip``, the trust ratio is the learning rate, and ``lr`` is its upper bound: the learning rate is
-    ``min(ratio, lr)``. NVIDIA's apex calls this LARC.
+    With ``clip``, the learning rate is ``min(ratio, lr)``. NVIDIA's apex calls this LARC.
 
     A step does not sync the device. With momentum, the optimizer state of each parameter is ``momentum_buffer``.
 

@@ -16,7 +16,7 @@ MAX_IMAGES = 256
 
 
 class DatasetTests(ComponentTests):
-    """Conformance tests for a data set, which read its images. Set ``component`` and, if needed, ``options``."""
+    """Conformance tests that read the images of a data set. Set ``component`` and, if needed, ``options``."""
 
     component: ClassVar[type[Dataset]]
     draws_weights = False

@@ -41,7 +41,7 @@ class _Backbone(Backbone):
 
 
 class PatternSubject:
-    """Run to evaluate: images of three patterns, with labels and masks, and a fixed backbone with random weights."""
+    """Run to evaluate, with images of three patterns, labels, masks and a fixed backbone with random weights."""
 
     class_names = ("low", "middle", "high")
     mask_names = ("dark", "bright")

@@ -1,4 +1,4 @@
-"""Checks of autograd graphs: gradients of single images, and graphs that are kept after a step."""
+"""Check the gradients of single images, and that no autograd graph stays in memory after a step."""
 
 from __future__ import annotations
 

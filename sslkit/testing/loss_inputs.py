@@ -52,7 +52,7 @@ class LossInputs(ComponentTests):
         return ViewOutputs(outputs, context.global_view_count, index, step, step // context.steps_per_epoch)
 
     def leaves(self, branch: RandomBranch) -> list[Tensor]:
-        """Return the leaf tensors that the loss reads, one for each view: embeddings or features."""
+        """Return the leaf tensors that the loss reads (embeddings or features), one for each view."""
         needs = self.component.needs
         reads_embeddings = needs & {"embeddings", "logits"} or not needs - {"teacher"}
         return list(branch.embeddings if reads_embeddings else branch.features)

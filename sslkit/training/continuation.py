@@ -16,7 +16,7 @@ def parent_record(parent: Run) -> ParentRun:
 
 
 def start_after(parent: Run | None) -> Start:
-    """Return the start of a new run: from new weights, or from the weights of ``parent`` if given."""
+    """Return the start of a new run from new weights or, if ``parent`` is given, from the parent's weights."""
     if parent is None:
         return Start()
     record = parent_record(parent)

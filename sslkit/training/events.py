@@ -39,7 +39,7 @@ class Note:
 
 @dataclass(frozen=True)
 class TrainingStarted:
-    """Event: training starts or resumes; ``progress`` is its position."""
+    """Event: training starts or resumes; ``progress`` is the position of training."""
 
     progress: Progress
 

@@ -125,7 +125,7 @@ def as_integers(tensor: Tensor) -> Tensor:
 def restore_unless(flag: Tensor, live: Sequence[Tensor], backup: Sequence[Tensor]) -> None:
     """Copy ``backup`` to ``live`` unless ``flag`` is true, with a few kernels for all tensors.
 
-    The tensors must have integer dtypes: as floats, NaN times 0 would be NaN. ``backup`` is overwritten.
+    The tensors must have integer dtypes, because for floats, NaN times 0 is NaN. ``backup`` is overwritten.
     """
     for tensors, copies in group_by_dtype(live, backup):
         factor = flag.to(tensors[0].dtype)

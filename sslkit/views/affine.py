@@ -30,16 +30,16 @@ class AffineGeometry(GlobalViewOptions):
     """Largest shift along each axis as a fraction of the side, in both directions."""
 
     scale: Range = (0.8, 1.2)
-    """Smallest and largest scale: 1 keeps the size of the image."""
+    """Smallest and largest scale, where 1 keeps the size of the image."""
 
     shear: Annotated[float, Field(ge=0, le=60)] = 10.0
     """Largest shear along each axis in degrees, in both directions."""
 
     padding: Padding = "border"
-    """Values outside the image: "border" repeats the edge, "zeros" is black, "reflection" mirrors the image."""
+    """Pixel values outside the image: "border" repeats the edge, "zeros" is black, "reflection" mirrors the image."""
 
     interpolation: Interpolation = "bilinear"
-    """Interpolation: "bilinear" or "bicubic"."""
+    """Interpolation method, "bilinear" or "bicubic"."""
 
 
 class Affine(Policy):

@@ -49,7 +49,7 @@ class CropGeometry(BaseOptions):
     """Smallest and largest aspect ratio (width / height) of a crop."""
 
     interpolation: Interpolation = "bilinear"
-    """Interpolation: "bilinear" or "bicubic"; both use antialiasing if a crop is shrunk."""
+    """Interpolation method, "bilinear" or "bicubic"; both use antialiasing if a crop is shrunk."""
 
 
 class Crops(Policy):

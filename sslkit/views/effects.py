@@ -53,7 +53,7 @@ class EffectOptions(BaseOptions):
     """Smallest and largest sigma of the blur in pixels."""
 
     solarise_p: PerView = 0.0
-    """Probability of solarisation: a number, or a list as for blur_p."""
+    """Probability of solarisation, a number or a list as for blur_p."""
 
     solarise_threshold: Probability = 0.5
     """Solarisation inverts pixel values in [0, 1] that are at least this value."""

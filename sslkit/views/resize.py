@@ -58,7 +58,7 @@ def _central_box(height: int, width: int, ratio: tuple[float, float]) -> tuple[i
 
 
 def central_square(reference: Tensor, height: int, width: int) -> Tensor:
-    """Return the box ``[..., 4]`` of the largest central square for each element of ``reference`` ``[...]``."""
+    """Return boxes ``[..., 4]`` of the largest central square, one for each element of the tensor ``reference``."""
     side = min(height, width)
     box = ((height - side) // 2, (width - side) // 2, side, side)
     return torch.stack([torch.full_like(reference, value) for value in box], -1)
@@ -116,7 +116,7 @@ def _triangle(distance: Tensor) -> Tensor:
 
 
 def _cubic(distance: Tensor) -> Tensor:
-    """Return Keys' cubic kernel (a = -0.5): the sum of a polynomial on [0, 2] and a polynomial on [0, 1]."""
+    """Return Keys' cubic kernel (a = -0.5), the sum of a polynomial on [0, 2] and a polynomial on [0, 1]."""
     outer = distance.clamp(max=2)
     inner = distance.clamp_(max=1)
     return (outer - 2).square_().mul_(outer - 1).mul_(-0.5) + (inner - 1).square_().mul_(2 * inner - 1)

@@ -13,7 +13,7 @@ SMALL_STEM_BELOW = 100
 """View size in pixels below which ``stem = "auto"`` selects the small stem."""
 
 IMAGENET_STEM_WARNS_UP_TO = 64
-"""View size in pixels up to which the ImageNet stem causes a warning: its final map is at most 2 x 2."""
+"""View size in pixels up to which the ImageNet stem causes a warning, because its final map is at most 2 x 2."""
 
 
 class StemOptions(sslkit.Options):

@@ -41,7 +41,7 @@ def same_size(sizes: Sequence[int]) -> list[list[int]]:
 
 
 def stack(logits: Sequence[Sequence[Tensor]], indices: Sequence[int]) -> Tensor:
-    """Return ``[R, V, B, K]``: the logits of R classifiers of one size for V views.
+    """Return the logits ``[R, V, B, K]`` of R classifiers with the same number of classes, for V views.
 
     Args:
         logits: for each classifier, a tensor ``[B, K]`` for each view.

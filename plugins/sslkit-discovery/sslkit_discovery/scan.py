@@ -20,9 +20,9 @@ class Scan(sslkit.Loss):
     of
 
     * the consistency ``-log(sum_classes p_i * p_j)``, averaged over images and unordered pairs of views i, j with at
-      least one global view: the first term of equation 2;
+      least one global view (first term of equation 2);
     * ``entropy_weight * sum_classes m * log(m)``, where ``m`` is the mean of ``p_i`` over the global batch and the
-      global views: the second term of equation 2.
+      global views (second term of equation 2).
 
     The total is the mean over classifiers, with the minimum ``-entropy_weight * ln K``. At the minimum, predictions are
     certain, views agree, and images are spread evenly over K classes. In the paper, the views are an augmented image
@@ -82,7 +82,7 @@ class Scan(sslkit.Loss):
     def _compare(
         self, logits: Tensor, pairs: list[tuple[int, int]], global_views: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return consistency, negative entropy and class balance ``[R]`` of R classifiers from ``[R, V, B, K]``."""
+        """Return consistency, negative entropy and class balance ``[R]`` from logits ``[R, V, B, K]``."""
         log_p = (logits / self.logit_temperature).log_softmax(3)
         first, second = (select(log_p, side) for side in zip(*pairs, strict=True))
         consistency = -(first + second).logsumexp(3).mean((1, 2))

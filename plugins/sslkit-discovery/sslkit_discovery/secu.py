@@ -43,9 +43,12 @@ class SeCu(sslkit.Loss):
     The default of ``dual_lr`` is the paper's value for cosines. Use a head with cosine logits, such as ``selfcls-mlp``
     with ``train_gain = false``.
 
-    Terms, each averaged over classifiers: ``prediction``; ``centres``; ``changed``, the fraction of the batch whose
-    class differs from the stored class; ``smallest_class``, the size of the smallest class among the stored labels,
-    divided by the mean size N / K. The constraint is met if ``smallest_class`` is at least ``lower_bound``.
+    Terms, each averaged over classifiers:
+
+    * ``prediction`` and ``centres``: the two parts of the loss;
+    * ``changed``: the fraction of the batch whose class differs from the stored class;
+    * ``smallest_class``: the size of the smallest class among the stored labels, divided by the mean size N / K. The
+      constraint is met if ``smallest_class`` is at least ``lower_bound``.
 
     Raises:
         sslkit.InputError: there are fewer than two views; a classifier has fewer than two classes; the number of

@@ -33,7 +33,7 @@ class SelfLabel(sslkit.Loss):
     confident image, the loss and its gradient are 0. The total is the mean over classifiers; each classifier has its
     own pseudo-labels.
 
-    Self-labelling refines classes that are already good: use the loss in a run that continues an earlier run, such as
+    Self-labelling refines classes that are already good. Use the loss in a run that continues an earlier run, such as
     ``sslkit train RECIPE --continue-from RUN``.
 
     Deviations from the paper and the authors' code:

@@ -91,7 +91,7 @@ class BarlowTwins(PairwiseLoss):
 
 
 class VicReg(PairwiseLoss):
-    """VICReg loss: small distance of views, sufficient variance of each dimension, small covariances of dimensions.
+    """VICReg loss for similar views, a sufficient variance of each dimension, and small covariances of dimensions.
 
     Source: Bardes, Ponce, LeCun, "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning",
     ICLR 2022, arXiv 2105.04906, equation 6.

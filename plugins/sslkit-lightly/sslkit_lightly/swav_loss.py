@@ -53,7 +53,7 @@ class SwavLoss(sslkit.Loss):
         """Number of past embeddings in the queue of each global view, rounded down to whole batches; 0: no queue."""
 
         queue_start: sslkit.Duration = "0 epochs"
-        """When the queue starts to be filled: after "15 epochs", "300 steps" or "15%" of the training run."""
+        """Duration after which the queue starts to be filled, such as "15 epochs", "300 steps" or "15%"."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)

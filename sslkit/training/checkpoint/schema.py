@@ -1,7 +1,6 @@
 """Schema of a checkpoint: the required keys and their types.
 
-The check does not cover the content of the states of Lightning and PyTorch, which these libraries check when they load
-it. Additional keys are allowed.
+Lightning and PyTorch check the content of their own states when they load them. Additional keys are allowed.
 """
 
 from __future__ import annotations
