@@ -10,7 +10,7 @@ from sslkit.contracts.dataset import ImageStore
 from sslkit.data.splits import evenly_spaced_indices
 
 FULL_CHECK_BYTES = 8 << 30
-"""Every pixel is read if the store has at most this many bytes; reading them takes about ten seconds."""
+"""Every pixel is read if the store has at most this number of bytes, which takes about ten seconds."""
 
 SAMPLE = 256
 """Number of evenly spaced images to read if the store is larger and has no ``content_id``."""

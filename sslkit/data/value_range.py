@@ -135,7 +135,7 @@ def rescale(pixels: NDArray[np.uint8], extent: Extent, scaling: ValueRange) -> N
 
 
 def suggest_range(extents: Sequence[Extent]) -> ValueRange | None:
-    """Return a value range that fits all images; None if they use at least half of their data type's range.
+    """Return a value range that fits all images; None if the images use at least half of their data type's range.
 
     The result is also None for integers mixed with floats, because no single range fits both. The ends are integers if
     possible.

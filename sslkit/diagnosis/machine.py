@@ -73,7 +73,7 @@ def check_precision() -> CheckResult:
 
 def check_threads() -> CheckResult:
     """Check that torch uses as many threads as this process has CPU cores."""
-    affinity = getattr(os, "sched_getaffinity", None)  # Some platforms lack it.
+    affinity = getattr(os, "sched_getaffinity", None)  # Some platforms lack this function.
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     threads, limit = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
     text = f"{threads} for {cores} CPU cores"

@@ -40,7 +40,7 @@ class ComponentSpec:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Version and options of the component, on which its outputs depend, as JSON values."""
+        """Version and options of the component, which determine the component's outputs, as JSON values."""
         return {
             "component": f"{self.entry.qualified} {self.entry.version}",
             "options": self.options.model_dump(mode="json"),

@@ -22,7 +22,7 @@ BASELINE = " baseline "
 
 @dataclass(frozen=True)
 class RunMetrics:
-    """A run's latest metrics, with the settings and protocols that they depend on.
+    """A run's latest metrics, with the settings and protocols that the metrics depend on.
 
     Attributes:
         name: name of the run.

@@ -49,7 +49,7 @@ class Table:
 
 @dataclass(frozen=True)
 class FigureWriter:
-    """Converts the figures of one run for a page, and saves them as files if ``folder`` is set.
+    """Converts the figures of one run for a page, and saves the figures as files if ``folder`` is set.
 
     Attributes:
         prefix: prefix of the element ids of these figures, unique within the page.

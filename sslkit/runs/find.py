@@ -44,7 +44,7 @@ def find_finished_run(spec: str | None, root: Path) -> tuple[Run, str]:
     """Return the finished run that ``spec`` names.
 
     Args:
-        spec: as for ``find_run``. If ``spec`` matches more than one run, it means the newest finished run.
+        spec: as for ``find_run``. If ``spec`` matches more than one run, the newest finished run is returned.
         root: the folder of all runs.
 
     Returns:
@@ -69,7 +69,8 @@ def find_unfinished_run(spec: str | None, root: Path) -> Run:
     """Return the run to resume.
 
     Args:
-        spec: as for ``find_run``. If ``spec`` matches more than one run, it means the newest run that can be resumed.
+        spec: as for ``find_run``. If ``spec`` matches more than one run, the newest run that can be resumed is
+            returned.
         root: the folder of all runs.
 
     Raises:
@@ -119,7 +120,7 @@ def find_one_run(spec: str, root: Path) -> Run:
 
 
 def remove_run(run: Run, runs: Path) -> None:
-    """Delete a run's folder. If it was the latest run, mark the newest remaining run as the latest.
+    """Delete a run's folder. If the run was the latest, mark the newest remaining run as the latest.
 
     Args:
         run: the run. A run without a valid status is deleted only if its folder is in ``runs``.
