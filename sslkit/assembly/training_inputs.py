@@ -16,6 +16,7 @@ from sslkit.contracts.dataset import ImageStore
 from sslkit.contracts.positives import Positives
 from sslkit.contracts.views import Views
 from sslkit.data.loader import Loader
+from sslkit.data.placement import fits_memory
 from sslkit.device.hardware import prefers_channels_last
 from sslkit.errors import InputError, RecipeError
 from sslkit.features.frozen import FrozenBackbone
@@ -93,7 +94,9 @@ def connect_inputs(
     if frozen is None or not is_frozen:
         return TrainingInputs(None, prepared)
     rows = store_views(frozen, images, views, recipe.views, recipe.run.seed)
-    loader.images, loader.prefetch, loader.pin_memory = FeatureStore(rows.to(device)), False, False
+    resident = device == "cpu" or fits_memory(rows.nbytes, device)
+    loader.images = FeatureStore(rows.to(device) if resident else rows)
+    loader.prefetch, loader.pin_memory = not resident, not resident and device == "cuda"
     count, views_per_image, width = rows.shape
     size = f"{rows.nbytes / 1e6:.0f} MB"
     note = f"frozen backbone: features of {count} images, {views_per_image} views of {width} values ({size})"

@@ -49,6 +49,11 @@ def should_prefetch(images: ImageStore, device: str) -> bool:
     return isinstance(images, MappedStore) or (isinstance(images, TensorStore) and images.images.device.type != device)
 
 
+def fits_memory(nbytes: int, device: str) -> bool:
+    """Return whether ``nbytes`` are at most ``MEMORY_FRACTION`` of the memory of ``device``."""
+    return nbytes <= MEMORY_FRACTION * _memory(device)
+
+
 def _memory(device: str) -> int:
     if device == "cuda":
         return int(torch.cuda.mem_get_info()[0])
