@@ -93,7 +93,7 @@ class Method(Component, nn.Module):
     whole step.
 
     A step must call each head at most once, with the features of all views, so that BatchNorm normalises all views
-    together. ``sslkit.forward_views`` does this.
+    together. ``sslkit.forward_views`` follows this rule.
 
     Attributes:
         branches: frozenset of str, names of the branches in the ``ViewOutputs`` that losses receive. Default:

@@ -23,7 +23,7 @@ class Positives(Component, ABC):
 
     Attributes:
         needs_features: bool, whether ``prepare`` receives the features of the training images. Default: False.
-        count: int, number of positives of each image in a step. Set it in ``__init__``. Default: 0.
+        count: int, number of positives of each image in a step. Set ``count`` in ``__init__``. Default: 0.
     """
 
     needs_features: ClassVar[bool] = False

@@ -18,7 +18,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Parameter numbers of ``mallopt`` in glibc's ``malloc.h``."""
 
 LARGE_BLOCK = 2**30
-"""Size in bytes from which freed blocks are returned to the system. Only data and features are larger."""
+"""Size in bytes from which freed blocks are returned to the system. Only blocks of data and features are larger."""
 
 
 def retain_freed_memory(device: str) -> None:

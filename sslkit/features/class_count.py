@@ -62,7 +62,7 @@ class CandidateScores:
         half_stability: mean adjusted Rand index of the clusters of one half of the images and the clusters that the
             centres of the other half predict.
         prediction_strength: share of pairs of images in the worst cluster that the other half's centres keep together,
-            in [0, 1] (Tibshirani & Walther, 2005). Not part of ``combined``, because it falls with increasing K.
+            in [0, 1] (Tibshirani & Walther, 2005). Not part of ``combined``, because the value falls with increasing K.
         smallest_share: share of the images in the smallest cluster, in [0, 1].
         combined: mean of the first five scores, each scaled to 0 for the worst and 1 for the best candidate.
     """

@@ -68,7 +68,7 @@ def require(condition: object, message: str) -> None:
 
 @contextmanager
 def no_global_randomness(subject: str) -> Iterator[None]:
-    """Raise ``AssertionError`` if the ``with`` block draws random numbers from a global generator or seeds it.
+    """Raise ``AssertionError`` if the ``with`` block draws random numbers from a global generator or seeds one.
 
     Args:
         subject: subject of the error message, such as "the loss".

@@ -90,10 +90,10 @@ class Learner(pl.LightningModule):
         return groups
 
     def _augment(self, images: Tensor, step: int, number: int) -> tuple[Tensor, ...]:
-        """Return the views of images ``[B, C, H, W]``: those of the batch (number 0) or their n-th positives.
+        """Return the views of images ``[B, C, H, W]``: the batch's images (number 0) or their n-th positives.
 
-        Every process draws parameters for the global batch and uses those of its own images, so that views do not
-        depend on the number of processes.
+        Every process draws parameters for the global batch and uses only its own images' parameters, so that views do
+        not depend on the number of processes.
         """
         context, views = self.assembly.context, self.assembly.views
         generator = seeded_generator(context.seed, "views", context.steps_before + step, number)

@@ -69,7 +69,7 @@ class AlexNet(sslkit.Backbone):
         return features.flatten(1)
 
     def feature_maps(self, images: Tensor) -> dict[int, Tensor]:
-        """Return the final feature map of each stride ``s``, ``[B, C_s, ceil(H / s), ceil(W / s)]``."""
+        """Return the final feature map ``[B, C_s, ceil(H / s), ceil(W / s)]`` of each stride ``s``."""
         height, width = images.shape[2:]
         return {
             stride: _resize_edge(map_, -(-height // stride), -(-width // stride))

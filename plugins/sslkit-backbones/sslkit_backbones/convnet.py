@@ -48,7 +48,7 @@ class ConvNet(sslkit.Backbone):
         return maps.amax((2, 3))
 
     def feature_maps(self, images: Tensor) -> dict[int, Tensor]:
-        """Return the final feature map of each stride ``s``, ``[B, C_s, ceil(H / s), ceil(W / s)]``."""
+        """Return the final feature map ``[B, C_s, ceil(H / s), ceil(W / s)]`` of each stride ``s``."""
         return dict(self._stages(images))
 
     def blocks(self) -> list[list[nn.Parameter]]:

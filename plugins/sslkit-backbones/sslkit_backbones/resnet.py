@@ -49,7 +49,7 @@ class ResNet18(sslkit.Backbone):
         return features.flatten(1)
 
     def feature_maps(self, images: Tensor) -> dict[int, Tensor]:
-        """Return the final feature map of each stride ``s``, ``[B, C_s, ceil(H / s), ceil(W / s)]``."""
+        """Return the final feature map ``[B, C_s, ceil(H / s), ceil(W / s)]`` of each stride ``s``."""
         return dict(self._stages(images))
 
     def blocks(self) -> list[list[nn.Parameter]]:

@@ -51,7 +51,7 @@ def stack(logits: Sequence[Sequence[Tensor]], indices: Sequence[int]) -> Tensor:
 
 
 def select(tensor: Tensor, views: Sequence[int]) -> Tensor:
-    """Return the given views of a tensor ``[R, V, ...]``, without the device sync of an index tensor."""
+    """Return the given views of a tensor ``[R, V, ...]``; an index tensor would sync the device."""
     by_view = tensor.unbind(1)
     return torch.stack([by_view[view] for view in views], dim=1)
 

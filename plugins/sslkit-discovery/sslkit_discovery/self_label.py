@@ -129,7 +129,7 @@ class SelfLabel(sslkit.Loss):
 
     @torch.no_grad()
     def _update_shares(self, counts: Tensor, images: Tensor) -> Tensor:
-        """Return the moving averages ``[R, K]`` of the class shares; in training, first include those of the batch."""
+        """Return the moving averages ``[R, K]`` of the class shares; in training, first include the batch's shares."""
         shares = self.get_buffer(self._name(counts.shape[1]))
         if self.training:
             batch = (counts / images.clamp_min(1)[:, None]).to(shares.dtype)

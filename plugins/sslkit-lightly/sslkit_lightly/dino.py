@@ -43,7 +43,7 @@ class DinoHead(sslkit.Head):
         """Use BatchNorm in the hidden layers: true for convolutional backbones, false for transformers."""
 
         freeze_prototypes: sslkit.Duration = "1 epochs"
-        """How long prototypes stay fixed at the start of training: "1 epochs", "300 steps" or "1%"."""
+        """How long prototypes stay fixed at the start of training, such as "1 epochs", "300 steps" or "1%"."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
@@ -132,7 +132,7 @@ class Dino(sslkit.Loss):
         """Temperature of the teacher's softmax at the start of training."""
 
         warmup: sslkit.Duration = "30%"
-        """Length of the warm-up of the teacher's temperature: "30 epochs", "300 steps" or "30%"."""
+        """Length of the warm-up of the teacher's temperature, such as "30 epochs", "300 steps" or "30%"."""
 
         center_momentum: float = Field(0.9, ge=0, lt=1)
         """Momentum of the moving average that is the centre."""

@@ -42,7 +42,7 @@ class SwavHead(sslkit.Head):
         """Dimension of the embedding."""
 
         freeze_prototypes: sslkit.Duration = "1 epochs"
-        """How long prototypes stay fixed at the start of training: "1 epochs", "300 steps" or "1%"."""
+        """How long prototypes stay fixed at the start of training, such as "1 epochs", "300 steps" or "1%"."""
 
         bias: bool = False
         """Add a bias to the cosines, as in lightly; the paper has none."""

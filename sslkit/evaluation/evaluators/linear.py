@@ -91,7 +91,7 @@ class Linear(Evaluator):
         return Evaluation(aggregate_seeds(by_fraction), protocol)
 
     def _validate(self, train: Features, validation: Features, classes: int) -> tuple[float, str]:
-        """Return the penalty with the best validation accuracy (of equals, the largest), and how it was chosen."""
+        """Return the largest penalty with the best validation accuracy, and a sentence about the choice."""
         if not len(validation.features):
             return self._default(), "nothing: no class has an image for validation"
         accuracy = _accuracies(train, validation, classes, self.options.penalties)
@@ -99,7 +99,7 @@ class Linear(Evaluator):
         return best, "validation, then fitted on train and validation"
 
     def _cross_validate(self, subset: Features, classes: int, seed: int) -> tuple[float, str]:
-        """Return the penalty with the best accuracy over all folds, and how it was chosen."""
+        """Return the penalty with the best accuracy over all folds, and a sentence about the choice."""
         labels = require_labels(subset, "train")
         correct = dict.fromkeys(self.options.penalties, 0.0)
         held_out = stratified_folds(labels, self.options.folds, seed)

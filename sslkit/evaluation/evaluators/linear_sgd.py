@@ -58,7 +58,7 @@ class LinearSgd(Evaluator):
         batch_size: int = Field(64, ge=2)
         """Number of images per step."""
         lr: float = Field(0.0125, gt=0)
-        """Peak learning rate: the authors' 0.8 for a batch of 4096, scaled to 64. Scale it with the batch size."""
+        """Peak learning rate, the authors' 0.8 for a batch of 4096 scaled to 64. Scale the rate with the batch size."""
         trust_coefficient: float = Field(0.001, gt=0)
         """Trust coefficient of LARS."""
         crop_scale: AreaRange = (0.08, 1.0)

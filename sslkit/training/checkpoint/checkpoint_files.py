@@ -105,7 +105,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], str]:
-    """Return the content of a checkpoint and an empty string, or an empty mapping and why it cannot be used."""
+    """Return a checkpoint's content and an empty string, or an empty mapping and why the file cannot be used."""
     try:
         if unsafe := find_unsafe_content(path):
             return {}, f"is refused: {unsafe}"

@@ -1,6 +1,6 @@
 """Schema of a checkpoint: the required keys and their types.
 
-Lightning and PyTorch check the content of their own states when they load them. Additional keys are allowed.
+Lightning and PyTorch check their own entries when they load a checkpoint. Additional keys are allowed.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def launch(function: Callable[..., Result], recipe: Recipe, reporter: Reporter, 
     """Run ``function(recipe, reporter, *arguments)`` in the number of processes that the recipe sets.
 
     ``function`` runs in this process if the recipe sets one process, or if torchrun or SLURM started this process.
-    Otherwise it runs in new processes.
+    Otherwise, ``function`` runs in new processes.
 
     Args:
         function: a function defined at the top level of a module.

@@ -88,8 +88,8 @@ class CollapseMetrics:
     def measure(self, classifier: int | None = None) -> dict[str, float]:
         """Return the metrics ``view_contrast`` (of pixels), ``feature_std`` and ``effective_rank`` (of features).
 
-        A frozen backbone has no ``view_contrast``. The mean feature is subtracted before the rank is computed,
-        because it is equal for all images and can be large in networks without normalisation.
+        A frozen backbone has no ``view_contrast``. The mean feature is subtracted before the rank is computed, because
+        the mean can be large in networks without normalisation.
 
         Args:
             classifier: index of a classifier in the run's head. If given, the result also contains ``view_entropy``,
