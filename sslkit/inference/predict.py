@@ -181,7 +181,7 @@ def _write_broken_file(path: Path, job: ResumableJob, images: Path) -> tuple[int
     """Write the table of unreadable files, if there are any.
 
     Returns:
-        The number of unreadable files, and path and reason of the first of them.
+        The number of unreadable files, and path and reason of the first unreadable files.
 
     Raises:
         DataError: all files are unreadable. No table is written.

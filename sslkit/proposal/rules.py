@@ -1,7 +1,7 @@
 """Rules that derive each value of a proposed recipe, with its reason, from facts about a folder of images.
 
 Pixels show neither whether a mirrored image keeps its meaning nor how many classes there are. The rules guess both
-values, and the reason of each states that the value is a guess.
+values, and the reason of each value states that the value is a guess.
 """
 
 from __future__ import annotations
