@@ -191,7 +191,7 @@ class SSLClusters(ClusterMixin, _ImageEstimator):  # type: ignore[misc]  # sciki
 
 
 def _lossless_dtype(X: ArrayLike) -> str:
-    """Return a dtype that represents X exactly and preserves whether X contains integers or floats."""
+    """Return a dtype that represents X exactly: an integer type for integers, a float type for floats."""
     dtype = np.asarray(X).dtype
     if dtype == np.uint8:
         return "uint8"

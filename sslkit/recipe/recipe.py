@@ -92,7 +92,7 @@ class Recipe(NetworkRecipe):
         yield from (self.method, self.optimizer)
 
     def resolved(self) -> dict[str, Any]:
-        """Return all sections as plain values, with every default filled in and absolute paths."""
+        """Return all sections as plain values, with all defaults and absolute paths."""
         tables: dict[str, Any] = {
             "run": _plain(self.run),
             "train": _plain(self.train),

@@ -79,8 +79,8 @@ class MonitorSection(Options):
     nothing."""
 
     validation_fraction: float = Field(default=0.1, gt=0, lt=1)
-    """Fraction of the labelled training images to use for validation if the data set has no validation split, in (0,
-    1)."""
+    """Fraction, in (0, 1), of the labelled training images to use for validation if the data set has no validation
+    split."""
 
     max_images: int = Field(default=10_000, ge=1, le=1_000_000_000)
     """Maximum number of training images in which the kNN metric searches neighbours."""
