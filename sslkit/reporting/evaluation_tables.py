@@ -45,7 +45,7 @@ def metrics_table(results: Mapping[str, EvaluatorResult]) -> tuple[list[str], li
     """Tabulate the metrics of multiple evaluators, with a row for each metric and a column for each network.
 
     Returns:
-        The names of the columns, ``trained`` and then the baselines, and the rows. A row is a name such as ``linear 10
+        The names of the columns, ``trained`` and then the baselines, and the rows. A row has a name such as ``linear 10
         % top1`` and a text for each column. The text of a missing metric is empty.
     """
     cells: dict[str, dict[str, str]] = {}
