@@ -35,7 +35,7 @@ def knn_scores(
         train_labels: int64 tensor ``[N]`` with values from 0 to classes - 1.
         test_features: tensor ``[M, D]``.
         k: number of neighbours, from 1 to N.
-        temperature: above 0; a lower temperature gives more weight to the nearest neighbours.
+        temperature: temperature of the votes, above 0; a lower temperature gives more weight to the nearest neighbours.
         classes: number of classes.
         block: number of test features to process at a time; by default limited by ``MAX_SIMILARITIES``.
 

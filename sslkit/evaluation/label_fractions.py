@@ -46,7 +46,7 @@ def same_labels(labels_used: Mapping[str, int]) -> dict[str, dict[str, str]]:
     """Return the protocol entry ``same_labels_as``, or an empty mapping if all fractions use different labels.
 
     With few images, different fractions can have the same subset, because sizes are rounded and each class keeps at
-    least one image. Subsets with the same seed are nested, so that subsets of equal size are equal.
+    least one image. The subsets of one seed are nested, so that two subsets of equal size contain the same images.
 
     Args:
         labels_used: mapping from fraction to number of labels.

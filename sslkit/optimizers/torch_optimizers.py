@@ -88,8 +88,8 @@ def _can_fuse(groups: tuple[ParameterGroup, ...]) -> bool | None:
 def _match_layout(optimizer: torch.optim.Optimizer) -> None:
     """Convert the loaded state of each parameter to the memory format of the parameter.
 
-    The fused kernels assume equal strides of state and parameter. A checkpoint from a run with a different memory
-    format would otherwise silently update the wrong elements.
+    The fused kernels assume that state and parameter have equal strides. After a resume from a checkpoint with a
+    different memory format, the kernels would otherwise silently update the wrong elements.
     """
     for parameter, state in optimizer.state.items():
         for name, value in state.items():

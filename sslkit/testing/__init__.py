@@ -9,7 +9,7 @@ In the tests of your plugin, subclass the test class for the kind of your compon
         options = {"temperature": 0.2}
 
 pytest runs every method whose name starts with ``test_``. ``sslkit plugins check`` runs the same tests on installed
-components, with default options.
+components, with the options from ``check_options`` or default options.
 """
 
 from __future__ import annotations

@@ -33,10 +33,14 @@ def dry_run(recipe: Recipe, reporter: Reporter, parent: Run | None = None) -> di
         parent: a finished run whose backbone and heads initialise the network.
 
     Returns:
-        Mapping with the keys ``hardware``, ``processes``, ``data``, ``views`` (shapes), ``modules`` (number of
-        parameters of each component; ``method`` counts the remaining parameters, such as a teacher's), ``outputs``
-        (shapes), ``loss`` of the first batch, ``memory_bytes`` (peak of one forward and backward pass; on a CPU, peak
-        of the process), ``steps_per_epoch`` and ``steps``. Shapes and memory are those of the main process.
+        Mapping with these keys; shapes and memory are those of the main process:
+
+        - ``hardware``, ``processes``, ``data``, ``steps_per_epoch`` and ``steps``
+        - ``views`` and ``outputs``: shapes
+        - ``modules``: number of parameters of each component; ``method`` counts the remaining parameters, such as a
+          teacher's
+        - ``loss``: loss of the first batch
+        - ``memory_bytes``: peak of one forward and backward pass; on a CPU, peak of the process
     """
     return launch(_dry_run, recipe, reporter, parent)
 

@@ -1,7 +1,7 @@
 """Random resized crops: resize a box of the image to a square view with two matrix products.
 
-Resizing is linear along each axis. A view is therefore ``rows @ image @ columns^T``, with one matrix of filter weights
-for each axis. The two products crop, flip, resize and antialias, and are faster than a bilinear grid sampler.
+Resizing is a linear map along each axis. A view is therefore ``rows @ image @ columns^T``, with one matrix of filter
+weights for each axis. The two products crop, flip, resize and antialias, and are faster than a bilinear grid sampler.
 
 Pixel ``i`` covers ``[i, i + 1)``, with its centre at ``i + 0.5`` (``align_corners=False``). Pixels outside the box are
 not read; the weights of the remaining pixels are normalised to sum to 1. The filter is widened if the box is shrunk, as
@@ -25,8 +25,8 @@ def crop_boxes(
     Args:
         area: tensor ``[..., T]``, area of each of T candidate boxes as a fraction of the image's area, in [0, 1].
         log_ratio: tensor ``[..., T]``, logarithm of width / height of each candidate box.
-        position: tensor ``[..., 2]``, distance of the box from the top and the left of the image, in [0, 1), as a
-            fraction of the free space.
+        position: tensor ``[..., 2]``, distance of the box from the top and the left edge of the image, divided by the
+            free space, in [0, 1).
         height: height of the image in pixels.
         width: width of the image in pixels.
         ratio: smallest and largest width / height of the central box that is used if no candidate fits.
