@@ -30,7 +30,7 @@ def propose_recipe(root: Path, facts: FolderFacts, epochs: Choice | None = None)
     Args:
         root: the folder.
         facts: facts about the folder.
-        epochs: the number of epochs; None applies the rules.
+        epochs: the number of epochs; with None, the rules choose it.
 
     Raises:
         InputError: there are too few images, or TOML cannot contain the folder's path.

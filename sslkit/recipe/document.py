@@ -23,7 +23,7 @@ BACKSLASH_HINT = "in double quotes a backslash starts an escape: write paths wit
 """Advice for a Windows path whose backslashes TOML reads as escapes."""
 
 MAX_BYTES = 1_000_000
-"""Maximum size of a recipe file."""
+"""Maximum size of a recipe file in bytes."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def across_splits(groups: DuplicateGroups, scan: FolderScan) -> DuplicateGroups:
 
 
 def across_classes(groups: DuplicateGroups, scan: FolderScan, labels: FolderLabels) -> DuplicateGroups:
-    """Return the groups with images in more than one class; at most one of these labels is correct."""
+    """Return the groups with images in more than one class; at most one of the classes is correct."""
     label = {
         file.path: number
         for name, numbers in labels.by_split.items()
