@@ -22,9 +22,10 @@ from sslkit.features.neighbours import (
 DUPLICATE_DISTANCE = 0.2
 """Default relative distance of near-duplicates.
 
-With EfficientNet-Lite0, this distance finds 6 pairs in 1337 photographs of steel: 4 clearly show the same scene, and 2
-may. In CIFAR-10's test images, 10 pairs are found, all of the same picture. No fixed cosine similarity fits both data
-sets: in CIFAR-10, pairs with 0.88 are the same picture; in steel, hundreds of pairs above 0.95 differ.
+With EfficientNet-Lite0, this distance finds 6 pairs in 1337 photographs of steel: 4 pairs clearly show the same scene,
+and 2 pairs may. In CIFAR-10's test images, 10 pairs are found, all of the same picture. No fixed cosine similarity fits
+both data sets: in CIFAR-10, pairs with a similarity of 0.88 are the same picture; in steel, hundreds of pairs above
+0.95 differ.
 """
 
 TYPICAL_NEIGHBOUR = 10

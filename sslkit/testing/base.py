@@ -84,7 +84,7 @@ def no_global_randomness(subject: str) -> Iterator[None]:
 
 @contextmanager
 def works_or_refuses(subject: str) -> Iterator[None]:
-    """Raise ``AssertionError`` if the ``with`` block raises anything other than ``InputError`` with a message.
+    """Raise ``AssertionError`` unless the ``with`` block succeeds or raises ``InputError`` with a message.
 
     Args:
         subject: subject of the error message, such as "with 2 views, the loss".

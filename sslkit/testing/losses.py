@@ -114,7 +114,7 @@ class LossTests(LossInputs):
             require(finite, f"the gradient of view {view} is not finite")
 
     def test_gradients_reach_every_image(self) -> None:
-        """Views in which no image has a gradient are reported by ``test_gradients_are_finite_and_reach_every_view``."""
+        """``test_gradients_are_finite_and_reach_every_view`` reports views in which no image has a gradient."""
         reached = torch.zeros(self.make_context().view_count, self.make_context().batch_size, dtype=torch.bool)
         for seed in range(3):
             branches = self.random_branches(seed)

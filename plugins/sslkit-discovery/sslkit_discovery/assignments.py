@@ -12,7 +12,7 @@ import sslkit
 
 
 class Assignments(nn.Module):
-    """Labels and class sizes of R classifiers with the same number of classes. All processes have the same contents.
+    """Labels and class sizes of R classifiers with the same number of classes. The values are equal in all processes.
 
     An image gets the class with the largest ``logit + dual``. In each step, the dual variable of a class rises if the
     class gets less than its share of the batch, so that later images get this class more often. These updates are

@@ -45,7 +45,7 @@ class Pyramid(nn.Module):
         )
 
     def forward(self, maps: Mapping[int, Tensor], size: tuple[int, int]) -> Tensor:
-        """Return logits ``[B, K, H, W]``, from a mapping of stride to feature map, for images of size ``(H, W)``."""
+        """Return logits ``[B, K, H, W]`` for images of size ``(H, W)``, from a mapping of stride to feature map."""
         summed: Tensor | None = None
         for stride, lateral in reversed(list(zip(self.strides, self.lateral, strict=True))):
             projected: Tensor = lateral(maps[stride])
