@@ -9,7 +9,7 @@ from typing import Any, Literal
 from sslkit.device.hardware import DeviceName, choose_device
 from sslkit.errors import InputError
 from sslkit.evaluation.build_evaluators import build_evaluators, build_other_dataset
-from sslkit.evaluation.evaluate import evaluate
+from sslkit.evaluation.evaluate import Baseline, evaluate
 from sslkit.export.export import Exported, export
 from sslkit.inference.predict import InferenceResult, embed, predict
 from sslkit.recipe.load import load_recipe
@@ -33,7 +33,7 @@ class Run(run_folder.Run):
         *,
         data: str | None = None,
         data_settings: Sequence[str] = (),
-        random_baseline: bool = False,
+        baselines: Collection[Baseline] = (),
         device: DeviceName = "auto",
     ) -> EvaluationResult:
         """Evaluate the run on its test images and save the result in the run folder.
@@ -44,8 +44,8 @@ class Run(run_folder.Run):
             data: name of a different data set to evaluate on, or path of a recipe whose ``[data]`` table names a data
                 set.
             data_settings: options of ``data``, each as ``data.option=value``.
-            random_baseline: whether to also evaluate the network with random weights, as the baseline
-                ``random_weights``.
+            baselines: networks to also evaluate. ``random``: the network with random weights, as the baseline
+                ``random_weights``. ``pretrained``: the weights that training started from, as ``pretrained_weights``.
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
         Returns:
@@ -54,7 +54,8 @@ class Run(run_folder.Run):
 
         Raises:
             SslkitError: the run has not finished, the data lack labels or a split that an evaluator needs, or
-                ``data_settings`` are given without ``data``.
+                ``data_settings`` are given without ``data``, or ``pretrained`` is requested of a run that started from
+                random weights.
         """
         if isinstance(evaluators, str):
             evaluators = [evaluators]
@@ -63,7 +64,7 @@ class Run(run_folder.Run):
         if data_settings and not data:
             raise InputError(f"data_settings are options of a different data set: name it with data= ({data_settings})")
         other = build_other_dataset(data, data_settings) if data else None
-        return evaluate(self, built, choose_device(device), random_baseline=random_baseline, other=other)
+        return evaluate(self, built, choose_device(device), baselines=baselines, other=other)
 
     def report(
         self,

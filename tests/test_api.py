@@ -42,7 +42,7 @@ def test_train_evaluate_and_find(tiny: Path, tmp_path: Path) -> None:
     run = sslkit.train(tiny, settings=["train.epochs=1"], runs=tmp_path / "runs")
     assert run.status.state == "finished"
     assert {row.metric for row in run.read_metrics()} >= {"loss", "lr", "epoch_loss"}
-    found = run.evaluate({"cluster": {}, "knn": {}}, random_baseline=True)
+    found = run.evaluate({"cluster": {}, "knn": {}}, baselines=["random"])
     assert 0 < found.evaluators["knn"].metrics["top1"] <= 1
     assert "random_weights" in found.evaluators["knn"].baselines
     assert json.loads(next(run.evaluations.iterdir()).read_text()) == found.to_json()

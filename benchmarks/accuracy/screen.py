@@ -118,7 +118,7 @@ def measure(recipe: Path, screen: dict[str, Any], name: str, images: str | None)
         if tuning := screen.get("finetune"):
             yield {"variant": name, "finetuned": finetuned_accuracies(RunSubject(run, device), tuning)}
             if name == next(iter(screen["variants"])):
-                baseline = RunSubject(run, device, untrained=True)
+                baseline = RunSubject(run, device, weights="random")
                 yield {"variant": RANDOM_WEIGHTS, "finetuned": finetuned_accuracies(baseline, tuning)}
 
 

@@ -46,5 +46,7 @@ def command(
     if "reference" in result:
         text = f"{result['reference']['source']}; {result['reference']['protocol']}"
         print_text(stdout_console(), text, style="dim")
+    for line in result["gains"]:
+        print_line(line)
     for difference in result["differences"]:
         print_line(difference, style="dim")

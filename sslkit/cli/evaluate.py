@@ -19,6 +19,7 @@ from sslkit.cli.common.finished_run import find_finished
 from sslkit.cli.common.options import FinishedRunArgument, JsonOption, RunsOption
 
 if TYPE_CHECKING:
+    from sslkit.evaluation.evaluate import Baseline
     from sslkit.runs.evaluation_result import EvaluationResult
 
 FLAGS = {
@@ -63,8 +64,12 @@ def command(
         ),
     ] = None,
     baseline: Annotated[
-        Literal["random"] | None,
-        typer.Option("--baseline", help="Also evaluate the network with random weights, as a lower bound."),
+        str | None,
+        typer.Option(
+            "--baseline",
+            metavar="random,pretrained",
+            help="Also evaluate the network with random weights, or the weights that training started from, or both.",
+        ),
     ] = None,
     data: Annotated[
         str | None,
@@ -89,6 +94,7 @@ def command(
     names = [FLAGS[name] for name, wanted in flags.items() if wanted] + (use or [])
     asked: dict[str, dict[str, Any]] = {name: {} for name in names or [FLAGS["cluster"]]}
     _set_fractions(asked, fractions, seeds)
+    baselines = _baselines(baseline)
 
     from sslkit.device.hardware import choose_hardware
     from sslkit.errors import NotSavedError
@@ -109,7 +115,7 @@ def command(
                 finished,
                 evaluators,
                 choose_hardware(device, "auto").device,
-                random_baseline=baseline == "random",
+                baselines=baselines,
                 other=other,
             )
         except NotSavedError as error:
@@ -138,15 +144,26 @@ def _set_fractions(asked: dict[str, dict[str, Any]], fractions: str | None, seed
         asked[name] |= options
 
 
+def _baselines(text: str | None) -> list[Baseline]:
+    known: dict[str, Baseline] = {"random": "random", "pretrained": "pretrained"}
+    names = text.split(",") if text is not None else []
+    if unknown := [name for name in names if name not in known]:
+        raise typer.BadParameter(f"--baseline takes random, pretrained or random,pretrained, not {unknown[0]!r}")
+    return [known[name] for name in names]
+
+
 def print_evaluation(result: EvaluationResult) -> None:
     """Print the notes, the run, one table of all metrics and baselines, and the protocol of each evaluator."""
     from sslkit.reporting.evaluation_tables import flatten, full_protocol, metrics_table
+    from sslkit.reporting.gains import gain_sentences
 
     for note in result.notes:
         print_text(stderr_console(), f"note: {note}")
     print_line(result.run)
     columns, rows = metrics_table(result.evaluators)
     print_table("", ["", *columns], rows)
+    for sentence in gain_sentences(result.evaluators):
+        print_line(sentence)
     for name, part in result.evaluators.items():
         print_text(stdout_console(), f"protocol of {name}", style="bold")
         for key, value in flatten(full_protocol(part)):

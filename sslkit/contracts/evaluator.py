@@ -86,8 +86,8 @@ class Evaluation:
             ``curves``: a list with a mapping from name to number for each epoch. In a report, curves whose names end
             with the same word, such as ``train_loss`` and ``validation_loss``, share a chart.
         protocol: mapping with every setting that the metrics depend on; the key ``split`` is required.
-        baselines: mapping from the name of a simpler method to the metrics of this method. The name ``random_weights``
-            is reserved.
+        baselines: mapping from the name of a simpler method to the metrics of this method. The names
+            ``random_weights`` and ``pretrained_weights`` are reserved.
 
     All values must be finite Python numbers, strings, booleans or None, or lists and mappings of such values, because
     sslkit saves them as JSON. Convert numpy and torch scalars with ``float(value)``. Only numbers in ``curves`` may be

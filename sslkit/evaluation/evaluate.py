@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, Literal
 
 import torch
 
@@ -12,14 +12,37 @@ from sslkit.contracts.dataset import Dataset
 from sslkit.contracts.evaluator import Evaluator
 from sslkit.device.hardware import device_name
 from sslkit.errors import DataError, IncompatibleComponentError, NotSavedError
+from sslkit.evaluation.evaluators.finetune import Finetune
+from sslkit.evaluation.evaluators.knn import Knn
+from sslkit.evaluation.evaluators.linear import Linear
+from sslkit.evaluation.evaluators.linear_sgd import LinearSgd
 from sslkit.evaluation.run_subject import RunSubject
 from sslkit.runs.evaluation_files import save_evaluation
-from sslkit.runs.evaluation_result import BaselineResult, EvaluationResult, EvaluatorResult
+from sslkit.runs.evaluation_result import (
+    PRETRAINED_WEIGHTS,
+    RANDOM_WEIGHTS,
+    BaselineResult,
+    EvaluationResult,
+    EvaluatorResult,
+)
 from sslkit.runs.returned_evaluation import evaluator_result
 from sslkit.runs.run import Run
 
-RANDOM_WEIGHTS = "random_weights"
-"""Name of the baseline that sslkit measures for all evaluators."""
+Baseline = Literal["random", "pretrained"]
+"""Network that is evaluated as a baseline."""
+
+RESERVED = {RANDOM_WEIGHTS: "random", PRETRAINED_WEIGHTS: "pretrained"}
+"""Option of each baseline that sslkit measures for all evaluators."""
+
+KMEANS_FEATURES = "kmeans_features"
+"""Baseline of the evaluator ``cluster``: k-means on the features of the run."""
+
+FEATURE_EVALUATORS = (Knn, Linear, LinearSgd, Finetune)
+"""Evaluators that do not use the head."""
+
+FROZEN = "the backbone was not trained, and its features are those of the weights it started from"
+
+NO_HEAD = "none: these weights have no head"
 
 
 def evaluate(
@@ -27,7 +50,7 @@ def evaluate(
     evaluators: Mapping[str, Evaluator],
     device: str = "cpu",
     *,
-    random_baseline: bool = False,
+    baselines: Collection[Baseline] = (),
     other: tuple[str, Dataset] | None = None,
 ) -> EvaluationResult:
     """Evaluate a run with each evaluator, save the result in the run folder and return it.
@@ -36,7 +59,8 @@ def evaluate(
         run: a finished run.
         evaluators: mapping from name to evaluator, from ``build_evaluators``.
         device: device on which features are computed.
-        random_baseline: whether to also evaluate the network with random weights, as the baseline ``random_weights``.
+        baselines: networks to evaluate as baselines. ``random``: the network with random weights, as
+            ``random_weights``. ``pretrained``: the weights that training started from, as ``pretrained_weights``.
         other: name and data set to evaluate on instead of the run's own data set, from ``build_other_dataset``.
 
     Returns:
@@ -47,36 +71,41 @@ def evaluate(
         - ``test_data``, if the evaluator needs test images: checksum of the test images and their labels
         - ``data_options``, if the data set is not the run's own: options that differ from their defaults
         - ``head`` and ``classifier``, if the network has a classifier
+        - ``weights``, for the baseline ``pretrained_weights``: where they come from
+        - ``pretrained_weights``, if this baseline is not measured: the reason
 
     Raises:
         NotSavedError: the result could not be written; the exception has an attribute ``result``.
         IncompatibleComponentError: an evaluator returns a value that cannot be saved as JSON.
+        InputError: the baseline ``pretrained`` is requested, but training started from random weights.
         SslkitError: the run has not finished, or the data set does not have what an evaluator needs.
     """
     subject = RunSubject(run, device, other=other)
-    untrained = RunSubject(run, device, untrained=True, other=other) if random_baseline else None
+    random = RunSubject(run, device, weights="random", other=other) if "random" in baselines else None
+    start = RunSubject(run, device, weights="start", other=other) if "pretrained" in baselines else None
     for name, evaluator in evaluators.items():
         _check_needs(name, evaluator, subject)
     versions = {"device": device_name(device), "sslkit": sslkit.__version__, "torch": torch.__version__}
     result = EvaluationResult(str(run.path), versions, {})
-    shared = _shared_protocol(subject, other)
     try:
         for name, evaluator in evaluators.items():
-            common = shared | ({"test_data": subject.checksum("test")} if "test" in evaluator.needs else {})
-            result.evaluators[name] = own = _evaluate(name, evaluator, subject, common)
-            if untrained is not None:
-                random = _evaluate(name, evaluator, untrained, common)
-                own.baselines[RANDOM_WEIGHTS] = BaselineResult(random.metrics, random.protocol)
+            own = _evaluate(name, evaluator, subject, other)
+            result.evaluators[name] = own
+            if random is not None:
+                untrained = _evaluate(name, evaluator, random, other)
+                own.baselines[RANDOM_WEIGHTS] = BaselineResult(untrained.metrics, untrained.protocol)
+            if start is not None:
+                _add_pretrained(name, evaluator, own, subject, start, other)
     finally:
         # Results that took hours are saved even when a later evaluator fails or is interrupted.
-        cache_notes = [*subject.network.frozen.notes, *([] if untrained is None else untrained.network.frozen.notes)]
-        result.notes.extend([*subject.notes, *dict.fromkeys(cache_notes)])
+        notes = [note for each in (subject, random, start) if each is not None for note in each.network.frozen.notes]
+        result.notes.extend([*subject.notes, *dict.fromkeys(notes)])
         if result.evaluators:
             _save(run, result)
     return result
 
 
-def _shared_protocol(subject: RunSubject, other: tuple[str, Dataset] | None) -> dict[str, Any]:
+def _common_protocol(subject: RunSubject, evaluator: Evaluator, other: tuple[str, Dataset] | None) -> dict[str, Any]:
     """Return the protocol keys that all evaluators share: data, image size, head and classifier."""
     network = subject.network
     protocol: dict[str, Any] = {"data": subject.data_name, "image_size": network.metadata["image_size"]}
@@ -85,7 +114,9 @@ def _shared_protocol(subject: RunSubject, other: tuple[str, Dataset] | None) -> 
         protocol["data_options"] = other[1].options.model_dump(mode="json", exclude_defaults=True)
     if network.classes:
         protocol |= {"head": network.head_name, "classifier": network.classifier}
-    return protocol
+    if network.origin:
+        protocol |= {"weights": network.origin} | ({} if network.head else {"head": NO_HEAD})
+    return protocol | ({"test_data": subject.checksum("test")} if "test" in evaluator.needs else {})
 
 
 def _save(run: Run, result: EvaluationResult) -> None:
@@ -110,14 +141,49 @@ def _check_needs(name: str, evaluator: Evaluator, subject: RunSubject) -> None:
         )
 
 
-def _evaluate(name: str, evaluator: Evaluator, subject: RunSubject, protocol: Mapping[str, Any]) -> EvaluatorResult:
+def _evaluate(
+    name: str, evaluator: Evaluator, subject: RunSubject, other: tuple[str, Dataset] | None
+) -> EvaluatorResult:
     returned = evaluator.evaluate(subject)
     try:
-        result = evaluator_result(returned, protocol)
-        if RANDOM_WEIGHTS in result.baselines:
-            raise ValueError(f"baselines[{RANDOM_WEIGHTS!r}] is reserved for the option --baseline random: rename it")
+        result = evaluator_result(returned, _common_protocol(subject, evaluator, other))
+        if reserved := RESERVED.keys() & result.baselines.keys():
+            baseline = min(reserved)
+            raise ValueError(
+                f"baselines[{baseline!r}] is reserved for the option --baseline {RESERVED[baseline]}: rename it"
+            )
     except ValueError as error:
         raise IncompatibleComponentError(
             f"the evaluator {name!r} returned a result that cannot be saved: {error}"
         ) from error
     return result
+
+
+def _add_pretrained(
+    name: str,
+    evaluator: Evaluator,
+    own: EvaluatorResult,
+    subject: RunSubject,
+    start: RunSubject,
+    other: tuple[str, Dataset] | None,
+) -> None:
+    """Add the baseline ``pretrained_weights`` to the result of an evaluator.
+
+    The features of a frozen run are those of its start. What depends on features only is not measured again.
+    """
+    frozen = subject.network.recipe.backbone.wiring.train == "none"
+    kmeans = own.baselines.get(KMEANS_FEATURES)
+    if frozen and isinstance(evaluator, FEATURE_EVALUATORS):
+        own.protocol[PRETRAINED_WEIGHTS] = f"not measured: {FROZEN}, so that these metrics are also theirs"
+    elif frozen and kmeans is not None and start.network.head is None:
+        protocol = own.protocol | {
+            "head": NO_HEAD,
+            "assigned_by": "k-means on features",
+            "clusters": own.protocol["classes"],
+            "weights": start.network.origin,
+            "measured": f"as the baseline {KMEANS_FEATURES}: {FROZEN}",
+        }
+        own.baselines[PRETRAINED_WEIGHTS] = BaselineResult(kmeans.metrics, protocol)
+    else:
+        result = _evaluate(name, evaluator, start, other)
+        own.baselines[PRETRAINED_WEIGHTS] = BaselineResult(result.metrics, result.protocol)

@@ -15,7 +15,7 @@ from sslkit.errors import DataError
 from sslkit.features.extraction import classify_features
 from sslkit.runs.class_names import read_class_names
 from sslkit.runs.run import Run
-from sslkit.trained.network import TrainedNetwork
+from sslkit.trained.network import NetworkWeights, TrainedNetwork
 
 
 class RunSubject:
@@ -24,24 +24,31 @@ class RunSubject:
     Args:
         run: a finished run.
         device: device on which features are computed.
-        untrained: whether to use random weights instead of the trained weights.
+        weights: weights to use, see ``TrainedNetwork``.
         other: name and data set to use instead of the run's own data set.
 
     Raises:
         RunError: the run has not finished, or its files are damaged.
         RecipeError: the data set or the backbone is not installed or has invalid options.
+        InputError: the weights that training started from cannot be loaded.
     """
 
     def __init__(
-        self, run: Run, device: str, *, untrained: bool = False, other: tuple[str, Dataset] | None = None
+        self,
+        run: Run,
+        device: str,
+        *,
+        weights: NetworkWeights = "trained",
+        other: tuple[str, Dataset] | None = None,
     ) -> None:
-        self.network = network = TrainedNetwork(run, device, untrained=untrained)
+        self.network = network = TrainedNetwork(run, device, weights=weights)
         self.notes, self.context, self.seed = network.notes, network.context, network.recipe.run.seed
         self.temperature = 1.0 if network.temperature is None else network.temperature
         self.other_data = other[0] if other else ""
         self.data_name, self.dataset = other or (network.recipe.data.entry.name, build_dataset(network.recipe))
         self.device = device
-        self.untrained = untrained
+        self.weights: NetworkWeights = weights
+        self.untrained = weights == "random"
         self._splits: dict[str, Split] = {}
         self._features: dict[str, Features] = {}
 
@@ -63,7 +70,7 @@ class RunSubject:
             RunError: ``classes.toml`` is damaged.
         """
         classes = self.network.classes
-        names = read_class_names(self.network.run, classes) if classes and not self.untrained else None
+        names = read_class_names(self.network.run, classes) if classes and self.weights == "trained" else None
         return names if names and any(names) else ()
 
     def backbone(self) -> Backbone:

@@ -10,7 +10,8 @@ from typing import Any
 from sslkit.errors import RunError
 from sslkit.files import read_regular_file
 from sslkit.reporting.differences import protocol_differences, published_differences, setting
-from sslkit.reporting.evaluation_tables import evaluator_title, metric_groups
+from sslkit.reporting.evaluation_tables import evaluator_title, latest_results, metric_groups
+from sslkit.reporting.gains import gain_sentences
 from sslkit.reporting.references import Reference
 from sslkit.runs.evaluation_files import read_evaluations
 from sslkit.runs.provenance_file import parent_epochs
@@ -31,6 +32,7 @@ class RunMetrics:
         metrics: latest value of each metric, such as ``cluster acc``, ``linear 10 % top1``, ``linear on svhn top1`` or
             ``cluster baseline kmeans pixels acc``.
         protocols: protocol of each metric group. The name of a group is a metric's name without the last word.
+        gains: sentences that compare the metrics with those of the weights that training started from.
         notes: sentences about files that are left out, with the reason.
     """
 
@@ -38,6 +40,7 @@ class RunMetrics:
     settings: dict[str, Any]
     metrics: dict[str, float]
     protocols: dict[str, dict[str, Any]]
+    gains: list[str]
     notes: list[str]
 
 
@@ -78,7 +81,9 @@ def run_metrics(run: Run) -> RunMetrics:
     if not metrics:
         reasons = "".join(f"; {note}" for note in notes)
         raise RunError(f"{run.name} has not been evaluated; run `sslkit eval {run.path}`{reasons}")
-    return RunMetrics(run.name, settings, metrics, protocols, notes)
+    latest = latest_results(evaluations, run_data)
+    gains = gain_sentences({title: result for title, (_, result) in latest.items()})
+    return RunMetrics(run.name, settings, metrics, protocols, gains, notes)
 
 
 def compare(runs: Sequence[Run], reference: Reference | None = None) -> dict[str, Any]:
@@ -89,9 +94,9 @@ def compare(runs: Sequence[Run], reference: Reference | None = None) -> dict[str
         reference: published results to compare with.
 
     Returns:
-        ``{"rows": [{"label", "metrics"}], "differences": [sentence], "notes": [sentence], "reference": {"source",
-        "protocol"}}``. Notes name the files that are left out. The key ``reference`` exists only if the argument is
-        given.
+        ``{"rows": [{"label", "metrics"}], "gains": [sentence], "differences": [sentence], "notes": [sentence],
+        "reference": {"source", "protocol"}}``. Gains compare a run with the weights that it started from. Notes name
+        the files that are left out. The key ``reference`` exists only if the argument is given.
 
     Raises:
         RunError: a run has not been evaluated, or its recipe cannot be read.
@@ -104,6 +109,7 @@ def compare(runs: Sequence[Run], reference: Reference | None = None) -> dict[str
     ]
     result: dict[str, Any] = {
         "rows": rows,
+        "gains": [f"{run.name}: {line}" for run in measured for line in run.gains],
         "differences": differences,
         "notes": [note for run in measured for note in run.notes],
     }

@@ -21,6 +21,13 @@ def _check_number(text: str) -> str:
 _Numbers = dict[str, int | float | None]  # null replaces NaN and infinity, which JSON lacks
 
 
+RANDOM_WEIGHTS = "random_weights"
+"""Name of the baseline of a network with random weights."""
+
+PRETRAINED_WEIGHTS = "pretrained_weights"
+"""Name of the baseline of the weights that training started from."""
+
+
 class _KnownMetrics(TypedDict):
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
     fractions: NotRequired[dict[Annotated[str, AfterValidator(_check_number)], _Numbers]]
@@ -52,7 +59,7 @@ class EvaluatorResult:
     Attributes:
         metrics: metrics, keyed by name; scores are in [0, 1].
         protocol: every setting that the metrics depend on.
-        baselines: baselines, keyed by name, such as ``kmeans_pixels`` or ``random_weights``.
+        baselines: baselines, keyed by name, such as ``kmeans_pixels`` or ``pretrained_weights``.
     """
 
     metrics: Metrics

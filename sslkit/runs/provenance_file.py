@@ -61,6 +61,7 @@ class Provenance(TypedDict):
         image_shape: ``[channels, H, W]`` of the stored images.
         class_names: names of the data set's labels; empty without labels.
         images_sha256: checksum of the training images, which only a resume needs.
+        initial_backbone_sha256: checksum of the backbone's weights before training.
         hardware: device, precision and memory format.
         continued_from: parent run, if there is one.
     """
@@ -73,6 +74,7 @@ class Provenance(TypedDict):
     image_shape: Annotated[list[Size], Field(min_length=3, max_length=3)]
     class_names: list[str]
     images_sha256: NotRequired[str]
+    initial_backbone_sha256: NotRequired[str]
     hardware: _Hardware
     continued_from: NotRequired[ParentRun]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -29,6 +30,16 @@ def save_weights(module: nn.Module, path: Path, metadata: dict[str, Any]) -> Non
         for name, value in module.state_dict().items()
     }
     write_atomic(path, save(state, metadata={KEY: json.dumps({"format": RUN_FORMAT, **metadata})}))
+
+
+def hash_state(module: nn.Module) -> str:
+    """Return a SHA-256 checksum of a module's state."""
+    digest = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        plain = value.detach().cpu().contiguous()
+        digest.update(f"{name} {plain.dtype} {list(plain.shape)} ".encode())
+        digest.update(plain.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def load_weights(module: nn.Module, path: Path) -> None:

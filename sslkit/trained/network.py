@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -23,6 +23,10 @@ from sslkit.runs.weights_metadata import (
     read_head_metadata,
 )
 from sslkit.trained.installed_versions import load_trained_recipe
+from sslkit.trained.starting_weights import load_starting_weights
+
+NetworkWeights = Literal["trained", "random", "start"]
+"""Weights of a run's network: after training, random, or those that training started from."""
 
 
 class TrainedNetwork:
@@ -31,7 +35,8 @@ class TrainedNetwork:
     Args:
         run: a finished run.
         device: device to move the network to.
-        untrained: whether to use random weights instead of the trained weights.
+        weights: the weights to load. ``start`` has a head only if the run continues another run: other weights have no
+            head.
 
     Attributes:
         run: the run.
@@ -42,19 +47,21 @@ class TrainedNetwork:
         backbone: the backbone.
         preprocessing: preparation of images for the backbone.
         frozen: the backbone with the features that are already computed.
-        head: the head; None if the run has no head, or the head is not installed.
+        head: the head; None if the run or the weights have no head, or the head is not installed.
         head_name: name of the head; empty without a head.
         classifier: index of the head's classifier that evaluation uses.
         classes: number of classes of this classifier; 0 without a classifier.
         temperature: temperature of the class probabilities softmax(logits / temperature); None if the loss defines
             none.
+        origin: where the weights come from, if they are those that training started from.
 
     Raises:
+        InputError: ``weights`` is ``start``, but training started from random weights, or they cannot be loaded.
         RunError: the run has not finished, or its files are damaged.
         RecipeError: the data set or the backbone is not installed or has invalid options.
     """
 
-    def __init__(self, run: Run, device: str, *, untrained: bool = False) -> None:
+    def __init__(self, run: Run, device: str, *, weights: NetworkWeights = "trained") -> None:
         self.run = run
         self.metadata = read_backbone_metadata(run.backbone)
         self.recipe, self.notes = load_trained_recipe(run)
@@ -64,8 +71,16 @@ class TrainedNetwork:
         built, backbone, heads = build_network(self.recipe, context)
         # A view policy may use its own normalisation instead of the data set's statistics.
         self.context = replace(built, mean=tuple(self.metadata["mean"]), std=tuple(self.metadata["std"]))
-        if not untrained:
+        self.origin = ""
+        head_weights = run.heads
+        if weights == "trained":
             load_weights(backbone, run.backbone)
+        elif weights == "start":
+            self.origin, parent = load_starting_weights(run, self.recipe, backbone)
+            if parent is None:
+                heads = {}
+            else:
+                head_weights = parent.heads
         if prefers_channels_last(device):
             backbone = backbone.to(memory_format=torch.channels_last)
         retain_freed_memory(device)
@@ -76,9 +91,9 @@ class TrainedNetwork:
         self.head_name, self.classifier, self.classes = "", 0, 0
         self.temperature: float | None = None
         if heads:
-            metadata = read_head_metadata(run.heads, heads)
-            if not untrained:
-                load_weights(nn.ModuleList(heads.values()), run.heads)
+            metadata = read_head_metadata(head_weights, heads)
+            if weights != "random":
+                load_weights(nn.ModuleList(heads.values()), head_weights)
             self.head_name, self.classifier = metadata["head"], metadata["classifier"]
             self.head = heads[self.head_name].to(device).eval().requires_grad_(False)
             self.classes = self.head.classifiers[self.classifier] if self.head.classifiers else 0

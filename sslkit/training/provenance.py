@@ -21,6 +21,7 @@ from sslkit.data.checksum import checksum
 from sslkit.device.hardware import Hardware, cpu_capabilities
 from sslkit.files import to_json, write_atomic
 from sslkit.runs.run import Run
+from sslkit.runs.weights import hash_state
 from sslkit.training.distributed import slurm
 from sslkit.training.distributed.environment import launcher_name
 
@@ -30,7 +31,7 @@ LIBRARIES = ("sslkit", "torch", "torchvision", "pytorch-lightning", "numpy", "sc
 DATA_KEYS = ("training_images", "image_shape", "class_names", "images_sha256")
 """Keys of the entries that identify the training data."""
 
-START_KEYS = ("command", "slurm_job", "git_commit")
+START_KEYS = ("command", "slurm_job", "git_commit", "initial_backbone_sha256")
 """Keys of the entries about the start of a run. A resume keeps these entries."""
 
 
@@ -73,6 +74,7 @@ def provenance(assembly: Assembly, hardware: Hardware) -> dict[str, Any]:
         "image_shape": list(assembly.images.shape),
         "class_names": list(assembly.dataset.class_names),
         "images_sha256": checksum(assembly.images),
+        "initial_backbone_sha256": hash_state(assembly.method.backbone),
     }
 
 

@@ -59,7 +59,7 @@ def trained(tiny_recipe_text: str, tmp_path_factory: pytest.TempPathFactory) -> 
     os.chdir(folder)  # relative paths have the same length everywhere
     recorder = EventRecorder()
     run = train(load_recipe(Path("tiny.toml"), ["train.precision=float32"]), Path("runs"), recorder)
-    result = Run(run.path).evaluate(["cluster", "knn"], random_baseline=True)
+    result = Run(run.path).evaluate(["cluster", "knn"], baselines=["random"])
     # Values that differ between machines would change where lines are wrapped.
     result = replace(result, run=str(FIXED_PATH))
     cluster, knn = result.evaluators["cluster"], result.evaluators["knn"]

@@ -133,6 +133,7 @@ def test_evaluators_of_one_name_in_several_calls_have_qualified_results(offer: O
         ({"protocol": "{'split': 'test', 'lr': float('inf')}"}, "protocol['lr'] is inf: it must be a finite number"),
         ({"baselines": "{'mean': {'top1': numpy.float32(1)}}"}, "baselines['mean']['top1'] is of type numpy.float32"),
         ({"baselines": "{'random_weights': {'top1': 0.5}}"}, "baselines['random_weights'] is reserved"),
+        ({"baselines": "{'pretrained_weights': {'top1': 0.5}}"}, "baselines['pretrained_weights'] is reserved"),
     ],
     ids=lambda value: value.partition(":")[0] if isinstance(value, str) else "",
 )

@@ -34,7 +34,7 @@ def with_backbone(run: Run) -> Callable[..., Run]:
         metadata = read_metadata(run.backbone) | own | {"image_size": size, "backbone": table}
         metadata["context"] |= own | {"image_size": size, "view_size": size}
         save_weights(nn.Identity(), run.backbone, metadata)
-        backbone = TrainedNetwork(run, "cpu", untrained=True).backbone
+        backbone = TrainedNetwork(run, "cpu", weights="random").backbone
         for name, value in backbone.named_buffers():
             if name.endswith("running_mean"):
                 nn.init.normal_(value)

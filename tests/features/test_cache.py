@@ -186,13 +186,13 @@ def test_features_of_a_run_are_computed_once(
 
     monkeypatch.setattr(frozen, "extract_features", counted)
     options = {"cluster": {"kmeans_restarts": 1}}
-    first = evaluate(run, build_evaluators(options), random_baseline=True)
+    first = evaluate(run, build_evaluators(options), baselines=["random"])
     assert len(calls) == 4  # train and test, trained and untrained
-    again = evaluate(run, build_evaluators(options), random_baseline=True)
+    again = evaluate(run, build_evaluators(options), baselines=["random"])
     assert (len(calls), again) == (4, first)
     for path in folder.iterdir():
         path.write_bytes(b"?")
-    repaired = evaluate(run, build_evaluators(options), random_baseline=True)
+    repaired = evaluate(run, build_evaluators(options), baselines=["random"])
     assert len(calls) == 8
     assert [note.partition(" /")[0] for note in repaired.notes] == ["the cached features"] * 4
     assert repaired.evaluators == first.evaluators

@@ -55,7 +55,7 @@ def labelled_run(train: Callable[..., Run], tmp_path_factory: pytest.TempPathFac
     run = train("labelled", root)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSLKIT_CACHE", str(run.path.parents[2] / "cache"))
-        run.evaluate({"cluster": {}, "knn": {}, "linear-sgd": {"epochs": 3}}, random_baseline=True)
+        run.evaluate({"cluster": {}, "knn": {}, "linear-sgd": {"epochs": 3}}, baselines=["random"])
     return run
 
 

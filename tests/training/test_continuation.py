@@ -17,6 +17,9 @@ from sslkit.data.loader import ImageBatch
 from sslkit.device.hardware import choose_hardware
 from sslkit.errors import RunError
 from sslkit.recipe.load import load_recipe
+from sslkit.runs.provenance_file import read_provenance
+from sslkit.runs.weights import hash_state
+from sslkit.trained.backbone import load_backbone
 from sslkit.training.learner import Learner
 from sslkit.training.train import resume, train
 
@@ -59,6 +62,9 @@ def test_a_continued_run_counts_all_earlier_steps_and_resumes_to_the_same_bits(
     run = train(load_recipe(tiny, settings), tmp_path / "interrupted", stop_at([7]), parent=parent)
     assert run.status.state == "interrupted"
     assert_equal_runs(resume(run), uninterrupted)
+    # A resume keeps the checksum of the weights that training started from.
+    backbone = load_backbone(parent.path).backbone
+    assert read_provenance(run)["initial_backbone_sha256"] == hash_state(backbone)
     grandchild = train(load_recipe(tiny, ["train.epochs=1"]), tmp_path, parent=run)
     assert json.loads(grandchild.provenance.read_text())["continued_from"] == {
         "run": run.name,

@@ -10,6 +10,7 @@ from sslkit.data.label_subsets import nested_subsets
 from sslkit.evaluation.knn_classifier import knn_accuracy
 from sslkit.evaluation.run_subject import RunSubject
 from sslkit.recipe.load import load_recipe
+from sslkit.trained.network import NetworkWeights
 from sslkit.training.train import train
 
 RECIPE = """
@@ -68,8 +69,8 @@ def test_learns(loss: str, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(RECIPE + METHODS[loss] + f'\n[loss]\nuse = "{loss}"\n')
     run = train(load_recipe(tmp_path / "recipe.toml"), tmp_path / "runs")
 
-    def accuracy(*, untrained: bool) -> float:
-        subject = RunSubject(run, "cpu", untrained=untrained)
+    def accuracy(weights: NetworkWeights) -> float:
+        subject = RunSubject(run, "cpu", weights=weights)
         train_set, test_set = subject.features("train"), subject.features("test")
         assert train_set.labels is not None
         assert test_set.labels is not None
@@ -80,4 +81,4 @@ def test_learns(loss: str, tmp_path: Path) -> None:
             accuracies.append(knn_accuracy(*bank, test_set.features, test_set.labels, 1, classes=10))
         return sum(accuracies) / 5
 
-    assert accuracy(untrained=False) > accuracy(untrained=True) + 0.05
+    assert accuracy("trained") > accuracy("random") + 0.05

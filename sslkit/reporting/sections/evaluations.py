@@ -7,6 +7,7 @@ from typing import Any
 
 from sslkit.reporting.compare import compare
 from sslkit.reporting.evaluation_tables import evaluator_table, flatten, format_metric, format_value, full_protocol
+from sslkit.reporting.gains import gain, gain_sentences
 from sslkit.reporting.page_elements import FigureWriter, Table
 from sslkit.reporting.references import Reference
 from sslkit.reporting.sections.training_curves import evaluator_charts
@@ -25,7 +26,7 @@ HEADLINES = (
 
 
 def headline_metrics(latest: Mapping[str, tuple[str, EvaluatorResult]]) -> list[dict[str, str]]:
-    """Return label, value and k-means baseline of the metrics at the top of the page."""
+    """Return label, value and baselines of the metrics at the top of the page."""
     headlines = []
     for evaluator, metric, label in HEADLINES:
         _, result = latest.get(evaluator, ("", None))
@@ -34,8 +35,10 @@ def headline_metrics(latest: Mapping[str, tuple[str, EvaluatorResult]]) -> list[
             continue
         kmeans = result.baselines.get("kmeans_pixels")
         pixels = kmeans and kmeans.metrics.get(metric)
-        baseline = f"k-means on pixels: {pixels:.3f}" if isinstance(pixels, float) else ""
-        headlines.append({"label": label, "value": format_metric(value), "baseline": baseline})
+        baselines = [f"k-means on pixels: {pixels:.3f}"] if isinstance(pixels, float) else []
+        change = gain(result, metric)
+        baselines += [f"since the start: {change:+.3f}"] if change is not None else []
+        headlines.append({"label": label, "value": format_metric(value), "baseline": "; ".join(baselines)})
     return headlines
 
 
@@ -49,6 +52,7 @@ def evaluation_section(
     return {
         "name": title,
         "table": Table(("", *columns), rows, f"{title}: {images}", highlight_first=True),
+        "gains": gain_sentences({title: result}),
         "charts": evaluator_charts(index, title, result.metrics.get("curves", []), figures),
         "protocol": [(key, format_value(value)) for key, value in flatten(full_protocol(result))],
     }

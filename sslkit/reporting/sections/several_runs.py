@@ -21,7 +21,7 @@ def comparison_section(
     evaluated = [run for run, section in zip(runs, sections, strict=True) if section["evaluations"]]
     labels = [section["name"] for section in sections if section["evaluations"]]
     missing = [run.name for run in runs if run not in evaluated]
-    result = compare(evaluated) if evaluated else {"rows": [], "differences": []}
+    result = compare(evaluated) if evaluated else {"rows": [], "gains": [], "differences": []}
     metrics = list(dict.fromkeys(name for row in result["rows"] for name in row["metrics"]))
     rows = [(name, *(format_metric(row["metrics"].get(name)) for row in result["rows"])) for name in metrics]
     return {
@@ -29,6 +29,7 @@ def comparison_section(
         "charts": comparison_charts({section["name"]: section["history"] for section in sections}, figures),
         "metrics": Table(("", *labels), rows) if metrics else None,
         "metrics_note": "Scores are in [0, 1]. Each run's section below has the protocols." if metrics else "",
+        "gains": result["gains"],
         "differences": result["differences"],
         "missing": f"Not evaluated: {', '.join(missing)}." if missing else "",
         "settings": _settings_table(names, [section["settings"] for section in sections]),

@@ -1,0 +1,45 @@
+"""Difference between a trained network and the weights that its training started from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sslkit.reporting.evaluation_tables import metric_groups
+from sslkit.runs.evaluation_result import PRETRAINED_WEIGHTS, EvaluatorResult
+
+METRICS = ("acc", "nmi", "top1", "miou")
+"""Metrics whose gain is reported; a higher value is better."""
+
+
+def gain(result: EvaluatorResult, metric: str) -> float | None:
+    """Return a metric of all labels minus that of the weights before training; None if one of them is missing."""
+    baseline = result.baselines.get(PRETRAINED_WEIGHTS)
+    values = result.metrics.get(metric), baseline and baseline.metrics.get(metric)
+    return values[0] - values[1] if isinstance(values[0], float) and isinstance(values[1], float) else None
+
+
+def gain_sentences(results: Mapping[str, EvaluatorResult]) -> list[str]:
+    """Return a sentence for each metric of a trained network and of the weights that its training started from.
+
+    Args:
+        results: results, keyed by the title of the evaluator.
+
+    Returns:
+        Sentences such as ``cluster acc: 0.965, better than where it started by 0.078``.
+    """
+    sentences = []
+    for title, result in results.items():
+        if PRETRAINED_WEIGHTS not in result.baselines:
+            continue
+        before = metric_groups(title, result.baselines[PRETRAINED_WEIGHTS].metrics)
+        known = {label: metrics for label, _, metrics in before}
+        for label, _, metrics in metric_groups(title, result.metrics):
+            for metric in METRICS:
+                value, old = metrics.get(metric), known.get(label, {}).get(metric)
+                if isinstance(value, float) and isinstance(old, float):
+                    difference = value - old
+                    word = "better" if difference > 0 else "worse"
+                    change = f"{word} than where it started by {abs(difference):.3f}"
+                    equal = f"{difference:.3f}" in ("0.000", "-0.000")
+                    sentences.append(f"{label} {metric}: {value:.3f}, {'as where it started' if equal else change}")
+    return sentences
