@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,6 +20,7 @@ from sslkit.cli.common.options import JsonOption
 
 if TYPE_CHECKING:
     from sslkit.data.datasets.folder.survey import FolderSurvey
+    from sslkit.proposal.folder_facts import FolderFacts
 
 LabelMode = Literal["folders", "none"]
 
@@ -31,7 +32,12 @@ def command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of images, searched recursively.")],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Recipe to write.")] = Path("recipe.toml"),
     classes: Annotated[
-        int | None, typer.Option("--classes", metavar="N", min=2, help="Number of classes, if you know it.")
+        str | None,
+        typer.Option(
+            "--classes",
+            metavar="N|auto",
+            help="Number of classes, if you know it. auto: compare numbers of classes on pretrained features.",
+        ),
     ] = None,
     labels: Annotated[
         LabelMode | None,
@@ -51,6 +57,10 @@ def command(
             help="Training time in minutes. sslkit measures a few steps, then chooses the epochs.",
         ),
     ] = None,
+    from_scratch: Annotated[
+        bool,
+        typer.Option("--from-scratch", help="Train the whole network, without pretrained weights."),
+    ] = False,
     every: Annotated[
         bool,
         typer.Option("--all", help="Open every image. The default is 20 000 images, spread evenly over the folder."),
@@ -74,36 +84,82 @@ def command(
     if minutes is not None and not 0 < minutes < float("inf"):
         raise InputError(f"--minutes {minutes:g} must be greater than 0")
 
+    known = _read_classes(classes)
+
+    from sslkit.cli.common.pretrained_proposal import (
+        parse_recipe,
+        print_from_scratch_note,
+        print_sweep,
+        print_weights,
+        sweep_class_counts,
+    )
     from sslkit.cli.common.training_length import measure_length, print_length
     from sslkit.data.datasets.folder.labels import may_be_classes
     from sslkit.data.datasets.folder.survey import survey_folder
     from sslkit.device.hardware import choose_device
     from sslkit.files import write_atomic
+    from sslkit.proposal import pretrained_rules, rules
+    from sslkit.proposal.class_count_sweep import AFFORDABLE_SECONDS, write_class_count
     from sslkit.proposal.folder_facts import FolderFacts
-    from sslkit.proposal.rules import FEW_IMAGES
+    from sslkit.proposal.pretrained_weights import find_pretrained_weights
+    from sslkit.proposal.time_estimate import estimate_time
     from sslkit.proposal.write_recipe import propose_recipe
 
     print_message(f"reading the images in {folder}")
     mode = labels or "auto"
     survey = survey_folder(folder, every=every, labels=mode, hold_out_fraction=hold_out)
-    has_gpu = choose_device("auto") != "cpu"
-    facts = FolderFacts.from_survey(survey, has_gpu=has_gpu, classes=classes or 0, labels=mode, hold_out=hold_out)
-    text, length = propose_recipe(folder, facts), {}
+    device = choose_device("auto")
+    facts = FolderFacts.from_survey(survey, has_gpu=device != "cpu", classes=known, labels=mode, hold_out=hold_out)
+    if classes == "auto":
+        facts = replace(facts, classes=0)
+    found = find_pretrained_weights()
+    weights = None if from_scratch else pretrained_rules.use_pretrained(facts, found)
+    if classes == "auto" and weights is None:
+        raise InputError(f"--classes auto needs pretrained features, but {_why_from_scratch(facts, from_scratch)}")
+    text, result, sweep, problem = propose_recipe(folder, facts, weights), dict[str, Any](), None, ""
+    limits = rules.EPOCHS
+    if weights is not None:
+        limits = (pretrained_rules.epochs(facts).value,) * 2
+        print_message("measuring the time of a few images and steps")
+        with reserve_stdout(json):
+            recipe = parse_recipe(text)
+            files = [folder / file.path for file in survey.scan.files["train"]]
+            estimate = estimate_time(recipe, files, device)
+            if classes == "auto" or (not facts.classes and estimate.feature_seconds <= AFFORDABLE_SECONDS):
+                try:
+                    sweep = sweep_class_counts(recipe, device)
+                except InputError as error:
+                    if classes == "auto":
+                        raise
+                    problem = str(error)
+        text = propose_recipe(folder, facts, weights, sweep=sweep)
+        result |= {"weights": {"backbone": weights.backbone, "source": weights.source}, **asdict(estimate)}
     if minutes is not None:
         with reserve_stdout(json):
-            epochs, times = measure_length(text, minutes)
-        text = propose_recipe(folder, facts, epochs)
-        length = {"epochs": epochs.value, "estimated_seconds": round(times.seconds(epochs.value), 1)}
+            epochs, times = measure_length(text, minutes, limits[1])
+        text = propose_recipe(folder, facts, weights, epochs=epochs, sweep=sweep)
+        result |= {"epochs": epochs.value, "estimated_seconds": round(times.seconds(epochs.value), 1)}
     write_atomic(out, text)
+    if sweep is not None:
+        class_count_file = write_class_count(sweep, out)
+        result |= {"class_count": sweep.as_json(), "class_count_file": str(class_count_file)}
     if json:
-        print_json({"recipe": str(out), **length, **survey_json(survey)})
+        print_json({"recipe": str(out), **result, **survey_json(survey)})
         return
     print_survey(survey)
+    if sweep is not None:
+        print_sweep(sweep, class_count_file)
+    elif problem:
+        print_line(f"note: the number of classes is a guess: {problem}")
+    if weights is not None:
+        print_weights(facts, weights, estimate, computed=sweep is not None)
+    else:
+        print_from_scratch_note(facts, asked=from_scratch, at_hand=found is not None)
     if minutes is not None:
-        print_length(times, epochs)
-    if facts.images < FEW_IMAGES:
+        print_length(times, epochs, limits[0])
+    if weights is None and facts.images < rules.FEW_IMAGES:
         print_line(
-            f"note: {facts.images} images are few. With fewer than {FEW_IMAGES}, "
+            f"note: {facts.images} images are few. With fewer than {rules.FEW_IMAGES}, "
             "classes learned from scratch are rarely useful."
         )
     if mode == "auto" and may_be_classes(survey.scan):
@@ -113,6 +169,28 @@ def command(
         )
     print_line(f"\nwrote {out}, with a reason for each choice; next step:")
     print_line(f"  sslkit train {shlex.quote(str(out))}")
+
+
+def _read_classes(text: str | None) -> int:
+    """Return the number of classes in ``--classes``; 0 if it is not a number."""
+    from sslkit.errors import InputError
+
+    if text is None or text == "auto":
+        return 0
+    if not text.isdecimal() or int(text) < 2:
+        raise InputError(f"--classes {text} must be a number of at least 2, or auto")
+    return int(text)
+
+
+def _why_from_scratch(facts: FolderFacts, from_scratch: bool) -> str:
+    from sslkit.proposal.pretrained_weights import install_command
+
+    if from_scratch:
+        return "--from-scratch uses none: leave out one of the two options"
+    if facts.shows_symbols:
+        return "pretrained features do not suit plain symbols such as these: give the number with --classes N"
+    command = install_command()
+    return "this machine has no pretrained weights" + (f": install them with {command}" if command else "")
 
 
 def survey_json(survey: FolderSurvey) -> dict[str, Any]:

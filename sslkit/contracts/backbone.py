@@ -67,8 +67,8 @@ class Backbone(Component, nn.Module):
     ratio to their parameters. If the layers depend on the context, as a stem for small images does, describe them in
     ``extra_repr``. Exported files contain the returned text.
 
-    A backbone with pretrained weights overrides ``weight_sources`` and ``load_weights_from``. A backbone whose layers
-    form blocks overrides ``blocks``.
+    A backbone with pretrained weights overrides ``weight_sources``, ``weights_at_hand`` and ``load_weights_from``. A
+    backbone whose layers form blocks overrides ``blocks``.
 
     With a frozen backbone (``train = "none"``), training uses features that are computed once. The backbone is then
     called with features ``[B, D]`` instead of images, and returns the features unchanged.
@@ -115,6 +115,18 @@ class Backbone(Component, nn.Module):
             default.
         """
         return {}
+
+    @classmethod
+    def weights_at_hand(cls, options: Options, source: str) -> bool:
+        """Return whether ``load_weights_from`` needs no download; False by default.
+
+        ``sslkit init`` proposes only such weights. The check must be fast: it does not read the weights.
+
+        Args:
+            options: the backbone's options.
+            source: one of the names in ``weight_sources``.
+        """
+        return False
 
     def load_weights_from(self, source: str) -> str:
         """Load pretrained weights.

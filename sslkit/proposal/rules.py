@@ -1,4 +1,6 @@
-"""Rules that derive each value of a proposed recipe, with its reason, from facts about a folder of images.
+"""Rules that derive each value of a recipe that trains from scratch, with its reason, from facts about a folder.
+
+``pretrained_rules`` has those of a recipe that starts from pretrained weights.
 
 Pixels show neither whether a mirrored image keeps its meaning nor how many classes there are. The rules guess both
 values, and the reason of each value states that the value is a guess.
@@ -100,11 +102,16 @@ def stored_size(facts: FolderFacts) -> Choice:
         return Choice(
             side, f"Scaled down from a median of {facts.side} pixels: {STORED_SCALE} times the view's side is enough."
         )
+    return Choice(side, own_size_reason(facts))
+
+
+def own_size_reason(facts: FolderFacts) -> str:
+    """Return the reason for a stored size that is the images' own size."""
     if facts.one_size and facts.square:
-        return Choice(side, "The images' own size in pixels.")
+        return "The images' own size in pixels."
     if facts.one_size:
-        return Choice(side, 'The images\' shorter side: the middle square is kept. "auto" keeps the whole image.')
-    return Choice(side, "The median shorter side; other images are scaled to it.")
+        return 'The images\' shorter side: the middle square is kept. "auto" keeps the whole image.'
+    return "The median shorter side; other images are scaled to it."
 
 
 def broken_limit(facts: FolderFacts) -> Choice | None:
@@ -220,17 +227,23 @@ def class_count(facts: FolderFacts) -> int:
     return facts.classes or max(2, min(UNKNOWN_CLASSES, facts.images // MIN_IMAGES_PER_CLASS))
 
 
+def classes(facts: FolderFacts) -> Choice:
+    """Choose the number of classes if known, else a guess."""
+    count = class_count(facts)
+    if facts.classes:
+        return Choice(count, f"{count} classes, from --classes or the class folders.")
+    return Choice(
+        count,
+        f"{count} classes, a guess, because their number is unknown. If you know it, run init with --classes N. "
+        "Too many classes can be merged by giving them the same name; too few cannot be split.",
+    )
+
+
 def classifiers(facts: FolderFacts) -> Choice:
     """Choose ``RESTARTS`` classifiers with the same number of classes."""
-    count = class_count(facts)
     restarts = f"{RESTARTS} classifiers are trained, and the classifier with the lowest loss is used."
-    if facts.classes:
-        return Choice([count] * RESTARTS, f"{count} classes, from --classes or the class folders. {restarts}")
-    return Choice(
-        [count] * RESTARTS,
-        f"{count} classes, a guess, because their number is unknown. If you know it, run init with --classes N. "
-        f"Too many classes can be merged by giving them the same name; too few cannot be split. {restarts}",
-    )
+    count = classes(facts)
+    return Choice([count.value] * RESTARTS, f"{count.reason} {restarts}")
 
 
 def styles(facts: FolderFacts) -> Choice:

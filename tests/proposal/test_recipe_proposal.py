@@ -11,7 +11,8 @@ import pytest
 from sslkit.errors import InputError
 from sslkit.proposal import rules
 from sslkit.proposal.folder_facts import FolderFacts
-from sslkit.proposal.write_recipe import propose_recipe, run_name
+from sslkit.proposal.tables import run_name
+from sslkit.proposal.write_recipe import propose_recipe
 from sslkit.recipe.load import load_recipe
 
 PHOTOS = FolderFacts(

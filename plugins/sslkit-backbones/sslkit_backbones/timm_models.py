@@ -14,8 +14,8 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 
 import sslkit
-from sslkit_backbones.bundled_weights import PACKAGES, load_bundled_weights
-from sslkit_backbones.hugging_face import offline_if_unreachable
+from sslkit_backbones.bundled_weights import PACKAGES, bundled_folder, load_bundled_weights
+from sslkit_backbones.hugging_face import in_hub_cache, offline_if_unreachable
 
 RESERVED = frozenset(
     {"model_name", "num_classes", "in_chans", "img_size", "checkpoint_path", "pretrained", "features_only"}
@@ -102,6 +102,14 @@ class Timm(sslkit.Backbone):
         preprocessing = sslkit.Preprocessing(config.input_size[-1], config.mean, config.std, interpolation)
         names = ("timm", *(["bundled"] if options.model in PACKAGES else []))
         return dict.fromkeys(names, preprocessing)
+
+    @classmethod
+    def weights_at_hand(cls, options: sslkit.Options, source: str) -> bool:
+        """Return whether the package with the bundled weights is installed, or timm's hub has them in its cache."""
+        assert isinstance(options, cls.Options)
+        if source == "bundled":
+            return bundled_folder(options.model) is not None
+        return in_hub_cache(timm.get_pretrained_cfg(options.model))
 
     def load_weights_from(self, source: str) -> str:
         """Load weights that timm downloads and caches, or weights from an installed package.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sslkit.cli.common.console import print_text, stderr_console, stdout_console
+from sslkit.cli.common.pretrained_proposal import parse_recipe
 
 if TYPE_CHECKING:
     from sslkit.bench.training_time import TrainingTime
@@ -16,25 +15,22 @@ USED_SHARE = 0.95
 """Share of the time limit for steps and metrics. The rest is for checkpoints and imports."""
 
 
-def measure_length(recipe: str, minutes: float) -> tuple[Choice, TrainingTime]:
+def measure_length(recipe: str, minutes: float, most: int) -> tuple[Choice, TrainingTime]:
     """Return the number of epochs that fit into ``minutes``, with the reason, and the measured times.
 
     Args:
         recipe: recipe as TOML text.
         minutes: time limit for training.
+        most: largest number of epochs.
     """
     from sslkit.bench.training_time import measure_training_time
     from sslkit.cli.common.progress import LineReporter
-    from sslkit.proposal.rules import EPOCHS, Choice
-    from sslkit.recipe.load import load_recipe
+    from sslkit.proposal.rules import Choice
 
     console = stderr_console()
     print_text(console, "measuring a few steps of the proposed recipe")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "recipe.toml"
-        path.write_text(recipe, encoding="utf-8")
-        times = measure_training_time(load_recipe(path), LineReporter(console))
-    epochs = times.most_epochs(60 * minutes * USED_SHARE, EPOCHS[1])
+    times = measure_training_time(parse_recipe(recipe), LineReporter(console))
+    epochs = times.most_epochs(60 * minutes * USED_SHARE, most)
     return Choice(epochs, describe_length(times, epochs, minutes)), times
 
 
@@ -48,16 +44,14 @@ def describe_length(times: TrainingTime, epochs: int, minutes: float) -> str:
     return f"{limit} the {minutes:g} minutes of --minutes: about {estimate:.2g} minutes, {measured}."
 
 
-def print_length(times: TrainingTime, epochs: Choice) -> None:
-    """Print the proposed number of epochs with the estimated time, and a note if there are few epochs."""
-    from sslkit.proposal.rules import EPOCHS
-
+def print_length(times: TrainingTime, epochs: Choice, usual: int) -> None:
+    """Print the proposed number of epochs with the estimated time, and a note if there are fewer than ``usual``."""
     count = epochs.value
     print_text(stdout_console(), f"length: {count} epoch{'s' if count > 1 else ''}. {epochs.reason}")
-    if count < EPOCHS[0]:
-        usual = times.seconds(EPOCHS[0]) / 60
+    if count < usual:
+        enough = times.seconds(usual) / 60
         print_text(
             stdout_console(),
-            f"note: {count} epochs are few. {EPOCHS[0]} epochs take about {usual:.2g} minutes; a GPU or fewer images "
+            f"note: {count} epochs are few. {usual} epochs take about {enough:.2g} minutes; a GPU or fewer images "
             "would be faster.",
         )

@@ -1,0 +1,39 @@
+"""Number of classes of a proposed recipe, from the features that its training reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import Tensor
+
+from sslkit.assembly.assemble import assemble
+from sslkit.features.class_count import ClassCountProposal
+from sslkit.files import to_json, write_atomic
+from sslkit.recipe.recipe import Recipe
+
+FILE_NAME = "class_count.json"
+"""Name of the file with the scores of each number of classes, in the folder of the recipe."""
+
+AFFORDABLE_SECONDS = 600.0
+"""Longest estimated time of the features for which ``sslkit init`` computes them without being asked."""
+
+
+def training_features(recipe: Recipe, device: str, on_progress: Callable[[int, int], None]) -> Tensor:
+    """Return the features ``[N, D]`` of the training images, and save them in the cache, where training finds them.
+
+    Args:
+        recipe: a recipe with a frozen backbone.
+        device: device that computes features.
+        on_progress: called with the number of processed images and the number of all images.
+    """
+    assembly = assemble(recipe, device, on_progress=on_progress)
+    assert assembly.frozen is not None
+    return assembly.frozen.features(assembly.images)
+
+
+def write_class_count(proposal: ClassCountProposal, recipe: Path) -> Path:
+    """Write the scores of each number of classes next to a recipe, and return the file."""
+    path = recipe.parent / FILE_NAME
+    write_atomic(path, to_json(proposal.as_json()))
+    return path
