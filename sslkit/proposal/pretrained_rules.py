@@ -14,14 +14,12 @@ SMALL_SIDE = 64
 ENLARGED_SIDE = 128
 """Side of enlarged small images in pixels. At 224 pixels, features would take three times as long."""
 
-FEW_NEIGHBOURS = 5
-"""Number of neighbours k of each image in a small folder."""
+SMALL_FOLDER = 2000
+"""Largest number of images of a small folder, which needs fewer neighbours and steps."""
 
-MANY_NEIGHBOURS = 20
-"""Number of neighbours k of each image in a folder of more than ``FEW_NEIGHBOURS_IMAGES`` images."""
-
-FEW_NEIGHBOURS_IMAGES = 2000
-"""Number of images up to which k is ``FEW_NEIGHBOURS``: in a small class, distant neighbours are other classes."""
+NEIGHBOURS = {True: 5, False: 20}
+"""Number of nearest neighbours k of each image in a small folder, and in a larger one. In small classes, distant
+neighbours belong to other classes."""
 
 HEADS = 20
 """Number of classifiers with the same number of classes."""
@@ -29,8 +27,8 @@ HEADS = 20
 BATCH_SIZE = 512
 """Largest batch size; the loss balances the classes within a batch."""
 
-STEPS = 1000
-"""Number of optimizer steps."""
+STEPS = {True: 600, False: 1500}
+"""Number of optimizer steps for a small folder, and for a larger one."""
 
 EPOCHS = (10, 1000)
 """Minimum and maximum number of epochs."""
@@ -77,12 +75,13 @@ def views(facts: FolderFacts, weights: PretrainedWeights) -> dict[str, Choice]:
 
 def positives(facts: FolderFacts) -> dict[str, Choice]:
     """Choose the nearest neighbours of each image."""
-    count = FEW_NEIGHBOURS if facts.images <= FEW_NEIGHBOURS_IMAGES else MANY_NEIGHBOURS
-    amount = "few" if count == FEW_NEIGHBOURS else "many"
+    small = facts.images <= SMALL_FOLDER
+    count = NEIGHBOURS[small]
     return {
         "use": Choice("neighbours"),
         "k": Choice(
-            min(count, facts.images - 1), f"Number of nearest neighbours; {count} suit a folder of {amount} images."
+            min(count, facts.images - 1),
+            f"Number of nearest neighbours; {count} suit a {'small' if small else 'large'} folder.",
         ),
     }
 
@@ -133,9 +132,9 @@ def batch_size(facts: FolderFacts) -> Choice:
 
 
 def epochs(facts: FolderFacts) -> Choice:
-    """Choose the epochs that give ``STEPS`` steps."""
+    """Choose the epochs that give the intended number of steps."""
     steps = max(1, facts.images // batch_size(facts).value)
-    count = min(EPOCHS[1], max(EPOCHS[0], -(-STEPS // steps)))
+    count = min(EPOCHS[1], max(EPOCHS[0], -(-STEPS[facts.images <= SMALL_FOLDER] // steps)))
     return Choice(count, f"{count * steps} optimizer steps in total.")
 
 
