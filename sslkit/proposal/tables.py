@@ -73,6 +73,7 @@ def pretrained_tables(
     train = {
         "epochs": epochs or pretrained_rules.epochs(facts),
         "batch_size": pretrained_rules.batch_size(facts),
+        "precision": Choice("float32", "The classifiers are small: bfloat16 would not make them faster."),
         "checkpoint_every": Choice("25%", "Of the training; `sslkit resume` continues there."),
     }
     return [
