@@ -23,6 +23,7 @@ from sslkit.contracts.loss import Loss
 from sslkit.contracts.method import Method, Parts, WeightedLoss
 from sslkit.contracts.optimizer import Optimizer
 from sslkit.contracts.positives import Positives
+from sslkit.contracts.preprocessing import Preprocessing
 from sslkit.contracts.views import Views
 from sslkit.data.loader import Loader
 from sslkit.data.placement import place_images, should_prefetch
@@ -53,6 +54,7 @@ class Assembly:
         start: the weights or the checkpoint that training starts from.
         position: position at which training starts. In a resumed run, it is the checkpoint's position, converted to the
             new length.
+        preprocessing: preprocessing of the images that the view policy is built for.
         frozen: the backbone with its computed features if the backbone is frozen; else None.
         positives: result of ``Positives.prepare``, which checkpoints contain.
         lr_scales: multipliers of the learning rate that differ from 1, by name of the method's parameter.
@@ -70,6 +72,7 @@ class Assembly:
     notes: tuple[str, ...]
     start: Start
     position: Position
+    preprocessing: Preprocessing
     frozen: FrozenBackbone | None
     positives: Mapping[str, Tensor]
     lr_scales: Mapping[str, float]
@@ -116,8 +119,9 @@ def assemble(
         raise RecipeError(problems)
     loader.prefetch = should_prefetch(images, device)
     loader.pin_memory = loader.prefetch and device == "cuda"
-    weights = find_weights(recipe)
-    preprocessing = choose_preprocessing(images, weights)
+    weights = find_weights(recipe) if start.restoring == "nothing" else None
+    trained_with = weights.preprocessing if weights is not None else start.preprocessing
+    preprocessing = choose_preprocessing(images, trained_with)
     context = Context(
         channels=images.shape[0],
         image_size=preprocessing.size,
@@ -183,6 +187,7 @@ def assemble(
         notes=notes,
         start=start,
         position=position,
+        preprocessing=preprocessing,
         frozen=inputs.frozen,
         positives=inputs.positives,
         lr_scales=lr_scales(backbone, recipe.backbone.wiring),

@@ -21,17 +21,16 @@ from sslkit.recipe.recipe import Recipe
 from sslkit.runs.weights import load_weights
 
 
-def choose_preprocessing(images: ImageStore, weights: InitialWeights | None) -> Preprocessing:
-    """Return the preprocessing of the initial weights or, if it is unknown, the images' own size and statistics.
+def choose_preprocessing(images: ImageStore, given: Preprocessing | None) -> Preprocessing:
+    """Return the preprocessing that weights were trained with or, if it is unknown, the images' own size and statistics.
 
     Grey images are repeated for each channel of the weights. For any other difference in the number of channels, mean
     and standard deviation are repeated cyclically, and the backbone adapts its first layer or raises an error.
     """
     channels = images.shape[0]
-    if weights is None or weights.preprocessing is None:
+    if given is None:
         mean, std = channel_statistics(images)
         return Preprocessing(min(images.shape[1:]), mean, std)
-    given = weights.preprocessing
     if channels in (1, len(given.mean)):
         return given
     mean, std = (tuple(islice(cycle(values), channels)) for values in (given.mean, given.std))

@@ -9,6 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from sslkit.assembly.position import Position
+from sslkit.contracts.preprocessing import Preprocessing
 from sslkit.runs.run import Run
 
 Restoring = Literal["nothing", "network", "everything"]
@@ -38,6 +39,8 @@ class Start:
         epochs_before: epochs of the earlier runs.
         position: position of the checkpoint to resume from; None without a checkpoint.
         parent: finished run whose backbone and heads are loaded; None without a parent.
+        preprocessing: preprocessing of the images that the checkpoint or the parent was trained with; None without
+            either.
         backbone: state dict of the backbone in the checkpoint, with which the features of a frozen backbone are
             computed.
         positives: the checkpoint's data about positives.
@@ -48,5 +51,6 @@ class Start:
     epochs_before: int = 0
     position: Position | None = None
     parent: Run | None = None
+    preprocessing: Preprocessing | None = None
     backbone: Mapping[str, Tensor] | None = None
     positives: SavedPositives | None = None

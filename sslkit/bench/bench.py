@@ -136,6 +136,8 @@ def _summary(measurement: _Measurement, assembly: Assembly, hardware: Hardware) 
     ratios = [backbone / training for backbone, training in zip(rounds["backbone"], rounds[END_TO_END], strict=True)]
     cost, ratio, batch_size = costs(rounds), min(1.0, median(ratios)), assembly.context.batch_size
     bottleneck = find_bottleneck(ratio, cost)
+    is_frozen = assembly.frozen is not None
+    trained, inputs = ("heads and losses", "features") if is_frozen else ("the backbone", "views")
     return {
         "images_per_second": {"ceiling": batch_size / times["backbone"], END_TO_END: batch_size / times[END_TO_END]},
         "ratio": ratio,
@@ -146,7 +148,7 @@ def _summary(measurement: _Measurement, assembly: Assembly, hardware: Hardware) 
         "bottleneck": bottleneck,
         "advice": ADVICE[bottleneck],
         "protocol": {
-            "ceiling": "forward and backward pass of the backbone and the optimizer step, on precomputed views",
+            "ceiling": f"forward and backward pass of {trained} and the optimizer step, on precomputed {inputs}",
             "rounds": measurement.rounds,
             "steps_per_round": measurement.steps_per_round,
             "batch_size": batch_size,

@@ -48,7 +48,11 @@ class StageRunner:
                 yield batch.to(self.device)
 
     def step(self, stage: str) -> None:
-        """Run one step of a stage, on images or views of the first batch if the stage makes no new ones."""
+        """Run one step of a stage, on images or views of the first batch if the stage makes no new ones.
+
+        With a frozen backbone, the stage ``backbone`` is that of heads and losses.
+        """
+        only_backbone = stage == "backbone" and self.assembly.frozen is None
         step = self.steps[stage]
         self.steps[stage] += 1
         batch = next(self.batches) if stage == "data" else self.batch
@@ -57,16 +61,16 @@ class StageRunner:
         self.optimizer.zero_grad()
         autocast = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast)
         with autocast, small_map_gradients(self.device.type):
-            if stage == "backbone":
+            if only_backbone:
                 loss = torch.stack([method.backbone(group.flatten(0, 1)).float().mean() for group in views]).sum()
             else:
                 epoch = step // self.assembly.context.steps_per_epoch
                 loss = method(Batch(views, self.assembly.context.global_view_count, batch.indices, step, epoch)).loss
         loss.backward()
-        if stage != "backbone":
+        if not only_backbone:
             method.after_backward(step)
         self.optimizer.step()
-        if stage != "backbone":
+        if not only_backbone:
             method.after_step()
 
     def synchronize(self) -> None:

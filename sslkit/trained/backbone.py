@@ -56,9 +56,10 @@ def load_backbone(run: str | Path | None = None, runs: str | Path | None = None)
         weights = find_finished_run(str(run) if run is not None else None, root)[0].backbone
     metadata = read_backbone_metadata(weights)
     context = context_from_metadata(metadata["context"], restoring=True)
-    table = dict(metadata["backbone"])
+    kind = find_kind("backbone")
+    table = {key: value for key, value in metadata["backbone"].items() if key not in kind.reserved}
     use = str(table.pop("use", ""))
-    entry = Catalog.scan().find(find_kind("backbone"), use)
+    entry = Catalog.scan().find(kind, use)
     component: Any = load_component(entry)
     try:
         options = component.Options.model_validate_json(json.dumps(table))

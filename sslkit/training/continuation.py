@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sslkit.assembly.start import Start
+from sslkit.contracts.preprocessing import Preprocessing
 from sslkit.runs.provenance_file import ParentRun, parent_epochs
 from sslkit.runs.run import Run
 from sslkit.runs.weights_metadata import read_backbone_metadata
@@ -20,4 +21,13 @@ def start_after(parent: Run | None) -> Start:
     if parent is None:
         return Start()
     record = parent_record(parent)
-    return Start("network", steps_before=record["steps"], epochs_before=record["epochs"], parent=parent)
+    context = read_backbone_metadata(parent.backbone)["context"]
+    return Start(
+        "network",
+        steps_before=record["steps"],
+        epochs_before=record["epochs"],
+        parent=parent,
+        preprocessing=Preprocessing(
+            context["image_size"], tuple(context["mean"]), tuple(context["std"]), context["interpolation"]
+        ),
+    )

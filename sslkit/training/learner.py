@@ -148,6 +148,7 @@ class Learner(pl.LightningModule):
         context = self.assembly.context
         checkpoint["processes"] = context.world.size
         checkpoint["positives"] = {"images": context.training_images, "prepared": dict(self.assembly.positives)}
+        checkpoint["preprocessing"] = vars(self.assembly.preprocessing)
         checkpoint["position"] = {
             "step": self.position,
             "steps_per_epoch": context.steps_per_epoch,

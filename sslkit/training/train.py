@@ -9,6 +9,7 @@ from typing import Any
 
 from sslkit.assembly.position import Position
 from sslkit.assembly.start import SavedPositives, Start
+from sslkit.contracts.preprocessing import Preprocessing
 from sslkit.errors import RunError
 from sslkit.files import to_json, write_atomic
 from sslkit.recipe.load import load_recipe
@@ -169,6 +170,7 @@ def _resume_start(run: Run, saved: Position, content: Mapping[str, Any]) -> Star
         epochs_before=parent["epochs"],
         position=saved,
         backbone={name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)},
+        preprocessing=Preprocessing(**content["preprocessing"]),
         positives=SavedPositives(**content["positives"]),
     )
 

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from torch import Tensor
 from typing_extensions import TypedDict
 
+from sslkit.contracts.preprocessing import Interpolation
 from sslkit.training.checkpoint.random_state import get_random_state, set_random_state
 from sslkit.training.monitor.collapse_detector import CollapseDetector
 
@@ -95,6 +96,13 @@ class _Position(TypedDict):
     epochs: Annotated[int, Field(ge=1)]
 
 
+class _Preprocessing(TypedDict):
+    size: Annotated[int, Field(ge=1)]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: Interpolation
+
+
 class _Positives(TypedDict):
     images: Count
     prepared: Annotated[Table, AfterValidator(_check_tensors)]
@@ -110,6 +118,7 @@ class _Checkpoint(TypedDict):
     recipe: str
     processes: Annotated[int, Field(ge=1)]
     position: _Position
+    preprocessing: _Preprocessing
     positives: _Positives
 
 

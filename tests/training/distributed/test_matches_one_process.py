@@ -29,6 +29,11 @@ class Smooth(sslkit.Backbone):
         return self.feature_maps(images)[2].mean((2, 3))
     def feature_maps(self, images):
         return {2: 30 * self.second(self.first(images).tanh()).tanh()}
+    @classmethod
+    def weight_sources(cls, options):
+        return {"own": sslkit.Preprocessing(8, (0.3,), (0.4,))}
+    def load_weights_from(self, source):
+        return "random weights"
 """
 
 # Temperatures near 1, because low temperatures amplify float32 rounding errors. Not bfloat16, which rounds more.
@@ -50,14 +55,17 @@ hue = 0
 grayscale_p = 0
 local_crops = 1
 local_size = 6
-[backbone]
-use = "smooth"
 [optimizer]
 use = "sgd"
 lr = 0.001
 [monitor]
 log_every_steps = 1
 every_epochs = 2
+"""
+
+BACKBONE = """
+[backbone]
+use = "smooth"
 """
 
 RECIPES = {
@@ -121,6 +129,26 @@ freeze_prototypes = "3 steps"
 use = "dino"
 warmup = "5 steps"
 """,
+    # Stored views of images and of their neighbours.
+    "frozen": """
+[backbone]
+use = "smooth"
+weights = "own"
+train = "none"
+[positives]
+use = "neighbours"
+k = 5
+[head]
+use = "selfcls-mlp"
+hidden_dims = [16]
+batch_norm = false
+embedding_dim = 12
+classifiers = [10, 4]
+[loss]
+use = "selfcls"
+row_temperature = 1
+column_temperature = 0.5
+""",
 }
 
 CASES = [
@@ -141,7 +169,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (info / "entry_points.txt").write_text("[sslkit.backbones]\nsmooth = smooth_backbone:Smooth\n")
     (folder / "site" / "smooth_backbone.py").write_text(SMOOTH)
     for launch, name in CASES:
-        text = COMMON + RECIPES[name]
+        text = COMMON + RECIPES[name] + ("" if "[backbone]" in RECIPES[name] else BACKBONE)
         (folder / launch).mkdir(exist_ok=True)
         # 126 is divisible by three processes and gives the same number of steps as 128.
         (folder / launch / f"{name}.toml").write_text(text.replace("128", "126") if launch[-1] == "3" else text)
