@@ -22,7 +22,7 @@ from sslkit.runs.weights import load_weights
 
 
 def choose_preprocessing(images: ImageStore, given: Preprocessing | None) -> Preprocessing:
-    """Return the preprocessing that weights were trained with or, if it is unknown, the images' own size and statistics.
+    """Return the preprocessing of the weights or, if it is unknown, the images' own size and statistics.
 
     Grey images are repeated for each channel of the weights. For any other difference in the number of channels, mean
     and standard deviation are repeated cyclically, and the backbone adapts its first layer or raises an error.

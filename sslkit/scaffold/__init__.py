@@ -18,6 +18,9 @@ from sslkit.files import write_atomic
 
 VALID_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
+KITS = {"view": "ViewsTests", "positive": "PositivesTests"}
+"""Names of the test classes that are not the name of the kind followed by ``Tests``."""
+
 TEMPLATE_SUFFIX = ".template"
 
 
@@ -52,8 +55,9 @@ def write_distribution(name: str, kind: Kind, folder: Path | None = None) -> Pat
         "kind": kind.singular,
         "article": kind.article,
         "kinds": kind.plural,
-        "kit": {"view": "ViewsTests"}.get(kind.singular, f"{kind.singular.capitalize()}Tests"),
+        "kit": KITS.get(kind.singular, f"{kind.singular.capitalize()}Tests"),
         "api": str(API),
+        "extra": "[pretrained]" if kind.singular == "positive" else "",
         "usage": _usage(name, kind),
         "sslkit": f">={major}.{minor},<{major}.{int(minor) + 1}",
     }

@@ -22,12 +22,14 @@ from sslkit.testing.heads import HeadTests
 from sslkit.testing.losses import LossTests
 from sslkit.testing.methods import MethodTests
 from sslkit.testing.optimizers import OptimizerTests
+from sslkit.testing.positives import PositivesTests
 from sslkit.testing.views import ViewsTests
 
 KITS: dict[str, type[ComponentTests]] = {
     "dataset": DatasetTests,
     "view": ViewsTests,
     "backbone": BackboneTests,
+    "positive": PositivesTests,
     "head": HeadTests,
     "loss": LossTests,
     "method": MethodTests,
@@ -46,5 +48,6 @@ __all__ = [
     "LossTests",
     "MethodTests",
     "OptimizerTests",
+    "PositivesTests",
     "ViewsTests",
 ]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sslkit.assembly.counterparts import feature_difference
 from sslkit.contracts.backbone import Backbone, Counterpart
+from sslkit.contracts.preprocessing import Preprocessing
 from sslkit.testing.base import ComponentTests, no_global_randomness, require
 from sslkit.testing.fake_device import fake_device
 from sslkit.testing.graphs import own_gradients, require_every_image, require_no_kept_graph
@@ -138,6 +139,28 @@ class BackboneTests(ComponentTests):
         with torch.no_grad():
             same = torch.equal(one.eval()(self.images(seed=9)), other.eval()(self.images(seed=9)))
         require(same, "after load_state_dict the backbone gives different features: keep all state in buffers")
+
+    def test_blocks_have_every_parameter_at_most_once(self) -> None:
+        """Recipes train the last blocks, or scale the learning rate of each block."""
+        backbone = self.build()
+        blocks = [list(block) for block in backbone.blocks()]
+        require(blocks and all(blocks), "blocks must return at least one block, and no empty block")
+        own = {id(parameter) for parameter in backbone.parameters()}
+        found = [id(parameter) for block in blocks for parameter in block]
+        require(own.issuperset(found), "blocks must return parameters of the backbone")
+        require(len(found) == len(set(found)), "a parameter must be in one block only")
+
+    def test_weight_sources_have_a_preprocessing(self) -> None:
+        """The preprocessing is that of the weights. This test does not load them."""
+        sources = self.component.weight_sources(self.make_options())
+        for name, preprocessing in sources.items():
+            require(isinstance(preprocessing, Preprocessing), f"the value of {name!r} must be an sslkit.Preprocessing")
+            channels = len(preprocessing.mean)
+            valid = channels and len(preprocessing.std) == channels and min(preprocessing.std) > 0
+            require(valid, f"mean and std of {name!r} must have one value for each channel, and std must be above 0")
+            require(preprocessing.size > 0, f"the size of {name!r} must be above 0")
+        loads = self.component.load_weights_from is not Backbone.load_weights_from
+        require(loads or not sources, "a backbone with weight_sources must implement load_weights_from")
 
     def test_counterparts_give_the_same_features(self) -> None:
         backbone = self.build().eval()

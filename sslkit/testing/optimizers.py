@@ -21,14 +21,18 @@ class OptimizerTests(ComponentTests):
     component: ClassVar[type[Optimizer]]
     draws_weights = False
 
-    def build(self) -> Training:
-        """Return a small linear layer, its PyTorch optimizer and the learning-rate schedule."""
+    def build(self, lr_scale: float = 1.0) -> Training:
+        """Return a small linear layer, its PyTorch optimizer and the learning-rate schedule.
+
+        Args:
+            lr_scale: factor of the learning rate of the layer's weight.
+        """
         component: Optimizer = self.make(self.make_context())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             layer = nn.Linear(4, 3)
         groups = (
-            ParameterGroup("weights", (_parameter(layer, "weight"),), decay=True),
+            ParameterGroup("weights", (_parameter(layer, "weight"),), decay=True, lr_scale=lr_scale),
             ParameterGroup("bias-and-norm", (_parameter(layer, "bias"),), decay=False),
         )
         optimizer = component.build(groups)
@@ -67,6 +71,18 @@ class OptimizerTests(ComponentTests):
             self.train(training, step, step + 1)
         require(min(rates) >= 0, f"the learning rate falls to {min(rates)}")
         require(max(rates) > 0, "the learning rate is 0 in every step")
+
+    def test_learning_rates_are_scaled(self) -> None:
+        """Recipes set ``lr_scale`` and ``layer_decay`` of the backbone."""
+        one, scaled = self.build(), self.build(lr_scale=0.25)
+        for step in range(self.make_context().total_steps):
+            rates, expected = _rates(scaled), _rates(one)
+            for name, scale in (("weight", 0.25), ("bias", 1.0)):
+                close = abs(rates[name] - scale * expected[name]) <= 1e-6 * abs(expected[name])
+                message = f"with lr_scale = {scale}, the learning rate of step {step} is {rates[name]:g}"
+                require(close, f"{message}, not {scale} times {expected[name]:g}")
+            self.train(one, step, step + 1)
+            self.train(scaled, step, step + 1)
 
     def test_groups_without_decay_have_no_weight_decay(self) -> None:
         layer, optimizer, _ = self.build()
@@ -124,6 +140,14 @@ class OptimizerTests(ComponentTests):
         training = self.build()
         with no_global_randomness("the optimizer"):
             self.train(training, 0, 3)
+
+
+def _rates(training: Training) -> dict[str, float]:
+    """Return the current learning rate of each parameter."""
+    layer, optimizer, _ = training
+    names = {id(parameter): name for name, parameter in layer.named_parameters()}
+    rates = [(names.get(id(p), ""), float(group["lr"])) for group in optimizer.param_groups for p in group["params"]]
+    return dict.fromkeys(names.values(), 0.0) | dict(rates)
 
 
 def _parameter(layer: nn.Module, name: str) -> nn.Parameter:

@@ -14,10 +14,13 @@ from sslkit.methods.joint_embedding import JointEmbedding
 from sslkit.methods.momentum_teacher import MomentumTeacher
 from sslkit.optimizers.lars import Lars
 from sslkit.optimizers.torch_optimizers import AdamW, Sgd
-from sslkit.testing import DatasetTests, EvaluatorTests, MethodTests, OptimizerTests, ViewsTests
+from sslkit.positives.neighbours import Neighbours
+from sslkit.positives.views import OwnViews
+from sslkit.testing import DatasetTests, EvaluatorTests, MethodTests, OptimizerTests, PositivesTests, ViewsTests
 from sslkit.views.affine import Affine
 from sslkit.views.crops import Crops
 from sslkit.views.flip import Flip
+from sslkit.views.plain import Plain
 
 
 class TestDigits(DatasetTests):
@@ -37,6 +40,21 @@ class TestAffine(ViewsTests):
 class TestFlip(ViewsTests):
     component = Flip
     test_import_is_fast_and_has_no_side_effects = None
+
+
+class TestPlain(ViewsTests):
+    component = Plain
+    test_import_is_fast_and_has_no_side_effects = None
+
+
+class TestOwnViews(PositivesTests):
+    component = OwnViews
+
+
+class TestNeighbours(PositivesTests):
+    component = Neighbours
+    test_import_is_fast_and_has_no_side_effects = None
+    options = {"k": 5, "mutual": True, "exclude_similarity": 0.95}
 
 
 class TestJointEmbedding(MethodTests):

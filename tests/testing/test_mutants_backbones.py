@@ -82,6 +82,57 @@ class BackboneWithMapsRoundedDown(ValidBackbone):
         return {1: maps[1], 2: maps[2][:, :, : images.shape[2] // 2, : images.shape[3] // 2]}
 
 
+class ValidBackboneWithWeights(ValidBackbone):
+    """Backbone with pretrained weights, whose two layers are blocks."""
+
+    @classmethod
+    def weight_sources(cls, options: Any) -> dict[str, sslkit.Preprocessing]:
+        return {"imagenet": sslkit.Preprocessing(32, (0.5,) * 3, (0.2,) * 3)}
+
+    def load_weights_from(self, source: str) -> str:
+        raise sslkit.InputError("there is no network")
+
+    def blocks(self) -> list[list[nn.Parameter]]:
+        return [list(self.first.parameters()), list(self.second.parameters())]
+
+
+@MUTANTS.fails("test_blocks_have_every_parameter_at_most_once")
+class BackboneWithOverlappingBlocks(ValidBackboneWithWeights):
+    def blocks(self) -> list[list[nn.Parameter]]:
+        return [*super().blocks(), [self.second.bias]]
+
+
+@MUTANTS.fails("test_blocks_have_every_parameter_at_most_once")
+class BackboneWithAnEmptyBlock(ValidBackboneWithWeights):
+    def blocks(self) -> list[list[nn.Parameter]]:
+        return [*super().blocks(), []]
+
+
+@MUTANTS.fails("test_blocks_have_every_parameter_at_most_once")
+class BackboneWithBlocksOfCopies(ValidBackboneWithWeights):
+    def blocks(self) -> list[list[nn.Parameter]]:
+        return [[nn.Parameter(parameter.detach()) for parameter in self.parameters()]]
+
+
+@MUTANTS.fails("test_weight_sources_have_a_preprocessing")
+class BackboneThatCannotLoadItsWeights(ValidBackboneWithWeights):
+    load_weights_from = sslkit.Backbone.load_weights_from
+
+
+@MUTANTS.fails("test_weight_sources_have_a_preprocessing")
+class BackboneWithSizesInsteadOfPreprocessing(ValidBackboneWithWeights):
+    @classmethod
+    def weight_sources(cls, options: Any) -> Any:
+        return {"imagenet": 32}
+
+
+@MUTANTS.fails("test_weight_sources_have_a_preprocessing")
+class BackboneWithAnIncompletePreprocessing(ValidBackboneWithWeights):
+    @classmethod
+    def weight_sources(cls, options: Any) -> dict[str, sslkit.Preprocessing]:
+        return {"imagenet": sslkit.Preprocessing(32, (0.5,) * 3, (0.2,))}
+
+
 @MUTANTS.fails("test_gradients_are_finite_and_reach_every_parameter")
 class BackboneWithAnUnusedLayer(ValidBackbone):
     def __init__(self, options: Any, context: sslkit.Context) -> None:

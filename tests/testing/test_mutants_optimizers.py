@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,7 +20,14 @@ class ValidOptimizer(sslkit.Optimizer):
 
     def build(self, groups: tuple[sslkit.ParameterGroup, ...]) -> torch.optim.Optimizer:
         return torch.optim.SGD(
-            [{"params": list(group.parameters), "weight_decay": 0.1 if group.decay else 0.0} for group in groups],
+            [
+                {
+                    "params": list(group.parameters),
+                    "weight_decay": 0.1 if group.decay else 0.0,
+                    "lr": 0.05 * group.lr_scale,
+                }
+                for group in groups
+            ],
             lr=0.05,
             momentum=0.5,
         )
@@ -37,8 +45,8 @@ class OptimizerWithoutBiases(ValidOptimizer):
 @MUTANTS.fails("test_training_decreases_the_loss")
 class OptimizerThatIncreasesTheLoss(ValidOptimizer):
     def build(self, groups: tuple[sslkit.ParameterGroup, ...]) -> torch.optim.Optimizer:
-        parameters = [{"params": list(group.parameters)} for group in groups]
-        return torch.optim.SGD(parameters, lr=0.05, maximize=True)
+        parameters = [{"params": list(group.parameters), "lr": 0.05 * group.lr_scale} for group in groups]
+        return torch.optim.SGD(parameters, maximize=True)
 
 
 @MUTANTS.fails("test_learning_rate_is_never_negative_nor_always_zero")
@@ -47,20 +55,41 @@ class OptimizerWithANegativeLearningRate(ValidOptimizer):
         return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - 0.1 * step)
 
     def build(self, groups: tuple[sslkit.ParameterGroup, ...]) -> torch.optim.Optimizer:
-        return torch.optim.SGD([{"params": list(group.parameters)} for group in groups], lr=0.05)
+        parameters = [{"params": list(group.parameters), "lr": 0.05 * group.lr_scale} for group in groups]
+        return torch.optim.SGD(parameters)
 
 
 @MUTANTS.fails("test_groups_without_decay_have_no_weight_decay")
 class OptimizerThatDecaysBiases(ValidOptimizer):
     def build(self, groups: tuple[sslkit.ParameterGroup, ...]) -> torch.optim.Optimizer:
-        return torch.optim.SGD([p for group in groups for p in group.parameters], lr=0.05, weight_decay=0.1)
+        parameters = [{"params": list(group.parameters), "lr": 0.05 * group.lr_scale} for group in groups]
+        return torch.optim.SGD(parameters, weight_decay=0.1)
+
+
+@MUTANTS.fails("test_learning_rates_are_scaled")
+class OptimizerThatIgnoresTheScale(ValidOptimizer):
+    def build(self, groups: tuple[sslkit.ParameterGroup, ...]) -> torch.optim.Optimizer:
+        return super().build(tuple(replace(group, lr_scale=1.0) for group in groups))
+
+
+@MUTANTS.fails("test_learning_rates_are_scaled")
+class OptimizerWhoseScheduleIgnoresTheScale(ValidOptimizer):
+    def schedule(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+        return torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=40)
 
 
 @MUTANTS.fails("test_step_accepts_a_closure")
 class OptimizerThatIgnoresTheClosure(ValidOptimizer):
     def build(self, groups: tuple[sslkit.ParameterGroup, ...]) -> torch.optim.Optimizer:
         return _SgdWithoutClosure(
-            [{"params": list(group.parameters), "weight_decay": 0.1 * group.decay} for group in groups], lr=0.05
+            [
+                {
+                    "params": list(group.parameters),
+                    "weight_decay": 0.1 * group.decay,
+                    "lr": 0.05 * group.lr_scale,
+                }
+                for group in groups
+            ]
         )
 
 
@@ -95,7 +124,7 @@ class _UnsavedSchedule(torch.optim.lr_scheduler.LRScheduler):
 
     def get_lr(self) -> list[float]:
         self.calls += 1
-        return [0.05 / self.calls for _ in self.optimizer.param_groups]
+        return [rate / self.calls for rate in self.base_lrs]
 
     def state_dict(self) -> dict[str, Any]:
         return {}
