@@ -25,12 +25,7 @@ def apply_overrides(document: Document, settings: Iterable[str]) -> None:
     Raises:
         RecipeError: a setting has no ``=``, or a path leads through a value that is not a table.
     """
-    problems = []
-    for setting in settings:
-        problem = _apply(document, setting)
-        if problem:
-            problems.append(problem)
-    if problems:
+    if problems := [problem for setting in settings if (problem := _apply(document, setting))]:
         raise RecipeError(problems)
 
 
