@@ -96,7 +96,7 @@ def _read(path: Path, chain: tuple[Path, ...]) -> Document:
         raise _error(path, f"recipes extend each other in a circle: {circle}", line, "extends")
     merged = _read(parent, chain)
     document.drop_origins(("extends",))
-    merge(merged, document)
+    _merge(merged, document, merged.tables, document.tables)
     merged.source = document.source
     return merged
 
@@ -146,15 +146,11 @@ def _error(path: Path, message: str, line: int = 0, key: str = "", hint: str = "
     return RecipeError([Problem(message, key, str(path), line, hint)])
 
 
-def merge(base: Document, over: Document) -> None:
-    """Merge ``over`` into ``base``.
+def _merge(base: Document, over: Document, old: dict[str, Any], new: Mapping[str, Any], path: KeyPath = ()) -> None:
+    """Merge the table ``new`` of ``over`` into the table ``old`` of ``base``; both tables are at ``path``.
 
     Tables are merged. Arrays, other values, and tables with a different ``use`` replace those of ``base``.
     """
-    _merge(base, over, base.tables, over.tables, ())
-
-
-def _merge(base: Document, over: Document, old: dict[str, Any], new: Mapping[str, Any], path: KeyPath) -> None:
     for key, value in new.items():
         key_path = (*path, key)
         before = old.get(key)
