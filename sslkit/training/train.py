@@ -117,12 +117,12 @@ def _resume(recipe: Recipe, reporter: Reporter, run: Run, allow: Collection[Chan
         saved = Position(content["global_step"], **content["position"])
         hardware, assembly, _ = prepare(recipe, reporter, processes, _resume_start(run, saved, content))
         record = processes.broadcast(provenance(assembly, hardware) if processes.is_main else {})
-        changes = refuse_changes(run, content, assembly, record, allow)
+        allowed, notes = refuse_changes(run, content, assembly, record, allow)
         refuse_end_before(saved, run, recipe)
         del content  # Lightning reads the checkpoint again: do not hold two copies during training
-        for change in changes.notes:
+        for change in notes:
             reporter.note(f"warning: {change}: results may differ slightly")
-        if any(change.startswith("data:") for change in changes.allowed):
+        if any(change.startswith("data:") for change in allowed):
             reporter.note(
                 "warning: the data have changed: images that the run was trained on may be validation or test images "
                 "now, so that results on them are too good"
@@ -131,8 +131,8 @@ def _resume(recipe: Recipe, reporter: Reporter, run: Run, allow: Collection[Chan
             reporter.note(_describe_move(saved, assembly.position))
         if processes.is_main:
             with explain_file_errors(run, saved.taken):
-                if changes.allowed or changes.notes:
-                    record_resumed(run, record, saved, assembly.position, (*changes.allowed, *changes.notes))
+                if allowed or notes:
+                    record_resumed(run, record, saved, assembly.position, allowed + notes)
                 run.mark_latest()
         reporter.note(f"run folder: {run.path}")
         with deterministic_algorithms(recipe.run.deterministic, reporter):

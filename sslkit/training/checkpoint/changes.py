@@ -6,7 +6,6 @@ import json
 import math
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import Tensor
@@ -29,27 +28,14 @@ _ABSENT = object()
 """Marks a key that only the other dictionary has."""
 
 
-@dataclass(frozen=True)
-class Changes:
-    """Changes since a run was stopped, as one sentence for each difference.
-
-    Attributes:
-        allowed: changes that the user allowed.
-        notes: changes that may change rounding errors and need no permission, such as library versions.
-    """
-
-    allowed: tuple[str, ...]
-    notes: tuple[str, ...]
-
-
 def refuse_changes(
     run: Run,
     checkpoint: Mapping[str, Any],
     assembly: Assembly,
     now: Mapping[str, Any],
     allow: Collection[Change],
-) -> Changes:
-    """Compare recipe, data, processes and precision with those of the run, and return the differences.
+) -> tuple[list[str], list[str]]:
+    """Compare recipe, data, processes and precision with those of the run.
 
     Args:
         run: the run to resume.
@@ -57,6 +43,10 @@ def refuse_changes(
         assembly: the assembled recipe.
         now: provenance of ``assembly``.
         allow: kinds of changes that the user allows.
+
+    Returns:
+        The changes that the user allowed, and notes about changes that may change rounding errors and need no
+        permission, such as library versions. Each difference is one sentence.
 
     Raises:
         RunError: there is a change that the user does not allow, or the checkpoint does not fit the network.
@@ -97,11 +87,11 @@ def refuse_changes(
             f"{run.name} cannot be resumed with another {what}: train the changed recipe as a new run, "
             "with --continue-from to start from weights that fit"
         )
-    notes = (
+    notes = [
         *_differences(_versions(record), _versions(now)),
         *_differences(_subset(hardware, HARDWARE), _subset(now["hardware"], HARDWARE), "hardware"),
-    )
-    return Changes(tuple(f"{kind}: {line}" for kind, lines in changed.items() for line in lines), notes)
+    ]
+    return [f"{kind}: {line}" for kind, lines in changed.items() for line in lines], notes
 
 
 def refuse_end_before(saved: Position, run: Run, recipe: Recipe) -> None:
