@@ -40,8 +40,7 @@ def restart_schedule(
     if isinstance(replay, Schedule):
         replay.load_state_dict({"step": step})
     else:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns about schedule steps without optimizer steps
+        with warnings.catch_warnings(action="ignore"):  # torch warns about schedule steps without optimizer steps
             for _ in range(step):
                 replay.step()
     schedule.load_state_dict(replay.state_dict())

@@ -23,8 +23,7 @@ EXTERNAL_LAUNCHERS: dict[type[ClusterEnvironment], str] = {
 
 def cluster_environment() -> ClusterEnvironment | None:
     """Return the environment of the launcher that started this process; None without a launcher."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Lightning warns if srun is installed but was not used
+    with warnings.catch_warnings(action="ignore"):  # Lightning warns if srun is installed but was not used
         for kind in EXTERNAL_LAUNCHERS:
             if kind.detect():
                 return kind()
