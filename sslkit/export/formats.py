@@ -15,7 +15,7 @@ from sslkit.assembly.counterparts import feature_difference, loading_code
 from sslkit.contracts.backbone import Counterpart
 from sslkit.errors import IncompatibleComponentError, InputError, SslkitError
 from sslkit.export.onnx import to_onnx
-from sslkit.runs.run_format import RUN_FORMAT
+from sslkit.runs.json_records import RUN_FORMAT
 from sslkit.runs.weights import KEY
 from sslkit.trained.network import TrainedNetwork
 

@@ -1,4 +1,4 @@
-"""Read JSON from run folders. The files may be untrusted, so every value is checked against a type before use."""
+"""Read JSON from run folders. Files may be untrusted, so formats and types of values are checked before use."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 from sslkit.errors import RunError
 from sslkit.files import read_regular_file
 
+RUN_FORMAT = 2
+"""Version of the files in a run folder, stored in ``status.json`` and in the metadata of weights."""
+
 Count = Annotated[int, Field(ge=0)]
 Size = Annotated[int, Field(gt=0, le=10_000_000)]
 """Size of a network's input or layer, up to the limit of all options."""
@@ -19,6 +22,24 @@ SizeOrNone = Annotated[int, Field(ge=0, le=10_000_000)]
 FiniteNumber = Annotated[float, Field(allow_inf_nan=False)]
 PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Record = TypeVar("Record")
+
+
+def require_run_format(record: dict[str, Any], path: Path) -> None:
+    """Raise an error for files of a different format version.
+
+    Args:
+        record: content of ``status.json``, or metadata of a weights file.
+        path: path of the run folder, or of the weights file.
+
+    Raises:
+        RunError: the format is not ``RUN_FORMAT``.
+    """
+    version = record.get("format", 1)
+    if version != RUN_FORMAT:
+        raise RunError(
+            f"{path} has run format {version!r}, but this version of sslkit reads format {RUN_FORMAT}: "
+            "train again, or use the sslkit version that wrote it"
+        )
 
 
 def read_json(path: Path) -> Any:

@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from sslkit.errors import RunError
 from sslkit.files import read_regular_file, to_json, write_atomic
-from sslkit.runs.run_format import RUN_FORMAT, require_run_format
+from sslkit.runs.json_records import RUN_FORMAT, require_run_format
 
 FILE = "status.json"
 

@@ -15,8 +15,8 @@ from torch import nn
 
 from sslkit.errors import RunError
 from sslkit.files import open_regular_file, write_atomic
+from sslkit.runs.json_records import RUN_FORMAT, require_run_format
 from sslkit.runs.run import Run
-from sslkit.runs.run_format import RUN_FORMAT, require_run_format
 
 KEY = "sslkit"
 """Key of the JSON metadata in the safetensors header."""

@@ -15,8 +15,8 @@ import pytest
 
 from sslkit.errors import RunError
 from sslkit.runs.find import find_run
+from sslkit.runs.json_records import RUN_FORMAT
 from sslkit.runs.run import Run
-from sslkit.runs.run_format import RUN_FORMAT
 
 CREATE = "from pathlib import Path; from sslkit.runs.run import Run; run = Run.create(Path({root!r}), 'same');"
 

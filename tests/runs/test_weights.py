@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sslkit.errors import RunError
-from sslkit.runs.run_format import RUN_FORMAT
+from sslkit.runs.json_records import RUN_FORMAT
 from sslkit.runs.weights import KEY, load_weights, read_metadata, save_weights
 
 
