@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import torch
 
 from sslkit import __version__
+from sslkit.components.optional_packages import import_optional
 from sslkit.data.datasets.folder.scan import find_images, printable
 from sslkit.data.pillow_messages import quiet_pillow
 from sslkit.errors import DataError, InputError
@@ -19,7 +20,7 @@ from sslkit.evaluation.class_groups import group_by_name, predict_group
 from sslkit.files import open_atomic, require_new_file
 from sslkit.inference.forward import Output, compute_chunks, value_scaling
 from sslkit.inference.resumable_job import ResumableJob, hash_weights, job_folder
-from sslkit.inference.tables import ParquetFile, file_cell, require_parquet, text_cell, write_rows
+from sslkit.inference.tables import ParquetFile, file_cell, text_cell, write_rows
 from sslkit.runs.class_names import read_class_names
 from sslkit.runs.run import Run
 from sslkit.trained.network import TrainedNetwork
@@ -121,7 +122,7 @@ def embed(
         InputError: pyarrow is not installed, an output file already exists, or another process writes it.
         DataError: there are no images, or no image can be read.
     """
-    require_parquet()
+    import_optional("pyarrow", "Parquet", "parquet")  # before the network runs
     network = TrainedNetwork(run, device)
     feature_dim = network.metadata["feature_dim"]
     metadata = {"sslkit": json.dumps({"run": run.name, "feature_dim": feature_dim})}

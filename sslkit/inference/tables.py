@@ -9,8 +9,6 @@ from typing import Any, BinaryIO
 
 from torch import Tensor
 
-from sslkit.components.optional_packages import import_optional
-
 FORMULA_STARTS = tuple("=+-@\t\r\n")
 """First characters of cells that a spreadsheet may evaluate as a formula."""
 
@@ -69,12 +67,3 @@ class ParquetFile:
     def close(self) -> None:
         """Write the footer of the Parquet file."""
         self.writer.close()
-
-
-def require_parquet() -> None:
-    """Check that pyarrow can be imported, to fail before the network runs.
-
-    Raises:
-        InputError: pyarrow is not installed, or cannot be imported.
-    """
-    import_optional("pyarrow", "Parquet", "parquet")
