@@ -28,7 +28,7 @@ from sslkit.cli import (
     train,
 )
 from sslkit.cli.__main__ import CLOSED_PIPE
-from sslkit.cli.common.console import print_error, print_interrupted
+from sslkit.cli.common.console import print_error, print_message
 from sslkit.errors import SslkitError
 
 
@@ -47,7 +47,7 @@ class Commands(TyperGroup):
             print_error(str(error))
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
-            print_interrupted()
+            print_message("interrupted")
             raise typer.Exit(130) from error
         except BrokenPipeError as error:
             _discard_output()

@@ -47,11 +47,6 @@ def print_error(text: str) -> None:
     stderr_console().print(Text.assemble(process, ("error: ", "bold red"), text), soft_wrap=True)
 
 
-def print_interrupted() -> None:
-    """Print that the user interrupted the command."""
-    stderr_console().print("interrupted")
-
-
 def print_json(value: Any) -> None:
     """Print a command's result as JSON on standard output."""
     sys.stdout.write(to_json(value, ascii_only=False) + "\n")
