@@ -193,7 +193,7 @@ def train(
     """
     root = _root(runs)
     parent = find.find_finished_run(_spec(continue_from), root)[0] if continue_from is not None else None
-    return _as_api_run(training.train(load_recipe(Path(recipe), settings), root, reporter, parent))
+    return Run(training.train(load_recipe(Path(recipe), settings), root, reporter, parent).path)
 
 
 def resume(
@@ -222,7 +222,7 @@ def resume(
             the processes or the precision changed; or the recipe has fewer epochs than the run has already trained.
     """
     interrupted = find.find_unfinished_run(_spec(run), _root(runs))
-    return _as_api_run(training.resume(interrupted, reporter, allow))
+    return Run(training.resume(interrupted, reporter, allow).path)
 
 
 def find_run(run: Folder = None, runs: Folder = None) -> Run:
@@ -235,11 +235,7 @@ def find_run(run: Folder = None, runs: Folder = None) -> Run:
     Raises:
         RunError: there is no such run.
     """
-    return _as_api_run(find.find_run(_spec(run), _root(runs)))
-
-
-def _as_api_run(run: run_folder.Run) -> Run:
-    return Run(run.path)
+    return Run(find.find_run(_spec(run), _root(runs)).path)
 
 
 def _spec(run: Folder) -> str | None:
