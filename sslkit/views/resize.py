@@ -106,13 +106,9 @@ def resize_weights(
     sharpness = 1 / scale.clamp(min=1)
     centre = (start + position * scale) * sharpness
     distance = (pixel * sharpness)[:, None, :].sub(centre[:, :, None]).abs_()
-    weights = _triangle(distance) if interpolation == "bilinear" else _cubic(distance)
+    weights = distance.neg_().add_(1).clamp_(min=0) if interpolation == "bilinear" else _cubic(distance)
     weights *= ((pixel > start) & (pixel < start + length))[:, None, :]
     return weights.div_(weights.sum(-1, keepdim=True))
-
-
-def _triangle(distance: Tensor) -> Tensor:
-    return distance.neg_().add_(1).clamp_(min=0)
 
 
 def _cubic(distance: Tensor) -> Tensor:
