@@ -46,11 +46,12 @@ def read_content(scan: FolderScan, records: Path) -> FolderContent:
     Raises:
         DataError: a file cannot be read now, or files were added, removed or changed during the call.
     """
-    record = records / json_hash([RECORD_FORMAT, str(scan.root.resolve()), _stamps(scan)])
+    files = scan.all_files
+    stamps = [[file.path, *file.stamp] for file in files]
+    record = records / json_hash([RECORD_FORMAT, str(scan.root.resolve()), stamps])
     with suppress(OSError, ValueError, KeyError, TypeError):
         stored = json.loads(record.read_text(encoding="utf-8"))
         return FolderContent(stored["hash"], tuple(map(tuple, stored["duplicates"])))
-    files = scan.all_files
     paths = [file.path for file in files]
     digests = list(map_in_threads(lambda path: file_hash(scan.root / path), paths))
     filled = [index for index, file in enumerate(files) if file.stamp[0] > 0]
@@ -86,10 +87,6 @@ def file_hash(path: Path) -> str:
             raise unreachable_error(path, error) from error
         # Decoding will report the file as broken, with the reason.
         return f"unreadable: {error.errno}"
-
-
-def _stamps(scan: FolderScan) -> object:
-    return [[file.path, *file.stamp] for file in scan.all_files]
 
 
 def json_hash(value: object) -> str:
