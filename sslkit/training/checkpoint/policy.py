@@ -34,7 +34,9 @@ class CheckpointPolicy:
 
     def __init__(self, folder: Path, settings: TrainSection, context: Context) -> None:
         self.interval = CheckpointInterval(settings.checkpoint_every, context)
-        self.saver = CheckpointSaver(folder, settings.keep_checkpoints)
+        self.folder, self.keep = folder, settings.keep_checkpoints
+        self.verified = False
+        """Whether this process has already checked that its checkpoints can be read."""
         self.epoch_loss = self.best_loss = math.inf
         self.best_step = 0
 
@@ -43,15 +45,55 @@ class CheckpointPolicy:
         self.epoch_loss = self.best_loss = math.inf
 
     def save(self, trainer: pl.Trainer, step: int) -> None:
-        """Save a checkpoint and remove outdated checkpoints. All processes must call this method."""
+        """Save a checkpoint and remove outdated checkpoints. All processes must call this method.
+
+        Raises:
+            TrainingError: the first checkpoint cannot be read because of a component's state.
+        """
         if self.epoch_loss < self.best_loss:
             self.best_loss, self.best_step = self.epoch_loss, step
-        self.saver.save(trainer, step, self.best_step)
+        trainer.save_checkpoint(self.folder / f"step-{step}.ckpt")
+        if trainer.is_global_zero:
+            self._verify_first(step)
+            self.prune(step)
         self.interval.restart()
 
-    def link(self, step: int) -> None:
-        """Point the links ``last.ckpt`` and ``best.ckpt`` to the valid checkpoints, after a resume from ``step``."""
-        self.saver.link(step, self.best_step)
+    def _verify_first(self, step: int) -> None:
+        """Check that the first checkpoint can be read, so that invalid state raises an error now, not at a resume."""
+        if self.verified:
+            return
+        self.verified = True
+        written = max(
+            (checkpoint for checkpoint in list_checkpoints(self.folder) if checkpoint.step == step), key=_written_at
+        )
+        if damage := written.damage():
+            raise TrainingError(
+                f"no run could resume from the checkpoint of step {step}: {damage}; a component's state "
+                "(state_dict, get_extra_state, optimizer groups, schedule) must be tensors and plain values"
+            )
+
+    def prune(self, step: int) -> None:
+        """Update the links after ``step`` was saved, and remove outdated checkpoints.
+
+        Checkpoints of later steps are also removed: a resume skipped these checkpoints because they are damaged.
+        """
+        kept = self.link(step)
+        for checkpoint in list_checkpoints(self.folder):
+            if checkpoint not in kept:
+                checkpoint.path.unlink(missing_ok=True)
+
+    def link(self, step: int) -> list[Checkpoint]:
+        """Point the links ``last.ckpt`` and ``best.ckpt`` to valid checkpoints, and return the checkpoints to keep.
+
+        If two checkpoints have the same step, the older file is damaged and is not kept.
+        """
+        by_step = {checkpoint.step: checkpoint for checkpoint in sorted(list_checkpoints(self.folder), key=_written_at)}
+        steps = [number for number in sorted(by_step) if number <= step]
+        kept = {number: by_step[number] for number in steps if number in (*steps[-self.keep :], self.best_step)}
+        for name, number in (("last.ckpt", step), ("best.ckpt", self.best_step)):
+            if number in kept:
+                replace_symlink(self.folder / name, kept[number].path.name)
+        return list(kept.values())
 
     def state_dict(self) -> dict[str, Any]:
         """Return the policy's state for a checkpoint."""
@@ -81,69 +123,6 @@ class CheckpointInterval:
     def restart(self) -> None:
         """Restart the clock after a checkpoint. All processes must call this method, because they save together."""
         self.last_save = time.monotonic()
-
-
-class CheckpointSaver:
-    """Writer that keeps the newest checkpoints and the best one, and updates the links ``last.ckpt`` and ``best.ckpt``.
-
-    Args:
-        folder: the folder of the checkpoints.
-        keep: number of newest checkpoints to keep.
-    """
-
-    def __init__(self, folder: Path, keep: int) -> None:
-        self.folder = folder
-        self.keep = keep
-        self.verified = False
-        """Whether this process has already checked that its checkpoints can be read."""
-
-    def save(self, trainer: pl.Trainer, step: int, best_step: int) -> None:
-        """Save a checkpoint after ``step`` and remove outdated checkpoints.
-
-        Raises:
-            TrainingError: the first checkpoint cannot be read because of a component's state.
-        """
-        trainer.save_checkpoint(self.folder / f"step-{step}.ckpt")
-        if trainer.is_global_zero:
-            self._verify_first(step)
-            self.prune(step, best_step)
-
-    def _verify_first(self, step: int) -> None:
-        """Check that the first checkpoint can be read, so that invalid state raises an error now, not at a resume."""
-        if self.verified:
-            return
-        self.verified = True
-        written = max(
-            (checkpoint for checkpoint in list_checkpoints(self.folder) if checkpoint.step == step), key=_written_at
-        )
-        if damage := written.damage():
-            raise TrainingError(
-                f"no run could resume from the checkpoint of step {step}: {damage}; a component's state "
-                "(state_dict, get_extra_state, optimizer groups, schedule) must be tensors and plain values"
-            )
-
-    def prune(self, step: int, best_step: int) -> None:
-        """Update the links after ``step`` was saved, and remove outdated checkpoints.
-
-        Checkpoints of later steps are also removed: a resume skipped these checkpoints because they are damaged.
-        """
-        kept = self.link(step, best_step)
-        for checkpoint in list_checkpoints(self.folder):
-            if checkpoint not in kept:
-                checkpoint.path.unlink(missing_ok=True)
-
-    def link(self, step: int, best_step: int) -> list[Checkpoint]:
-        """Update the links and return the checkpoints to keep.
-
-        If two checkpoints have the same step, the older file is damaged and is not kept.
-        """
-        by_step = {checkpoint.step: checkpoint for checkpoint in sorted(list_checkpoints(self.folder), key=_written_at)}
-        steps = [number for number in sorted(by_step) if number <= step]
-        kept = {number: by_step[number] for number in steps if number in (*steps[-self.keep :], best_step)}
-        for name, number in (("last.ckpt", step), ("best.ckpt", best_step)):
-            if number in kept:
-                replace_symlink(self.folder / name, kept[number].path.name)
-        return list(kept.values())
 
 
 def _written_at(checkpoint: Checkpoint) -> int:

@@ -19,11 +19,12 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 import sslkit
 from sslkit.errors import TrainingError
 from sslkit.recipe.load import load_recipe
+from sslkit.recipe.sections import TrainSection
 from sslkit.runs.find import all_runs
 from sslkit.runs.run import Run
 from sslkit.training.checkpoint import policy
 from sslkit.training.checkpoint.checkpoint_files import AtomicCheckpointIO, list_checkpoints, newest_valid
-from sslkit.training.checkpoint.policy import CheckpointInterval, CheckpointSaver
+from sslkit.training.checkpoint.policy import CheckpointInterval, CheckpointPolicy
 from sslkit.training.events import LossesLogged, StepEnded
 from sslkit.training.train import resume, train
 from sslkit_selfcls.loss import SelfClassifierLoss
@@ -62,7 +63,7 @@ PHASES = [
 
 def kill_in_phase(phase: str, at: int) -> None:
     """Kill this process in one phase of writing the checkpoint of step ``at``."""
-    prefix, open_, fsync, replace, prune = f".step-{at}-", Path.open, os.fsync, Path.replace, CheckpointSaver.prune
+    prefix, open_, fsync, replace, prune = f".step-{at}-", Path.open, os.fsync, Path.replace, CheckpointPolicy.prune
     opened = ""
 
     def patched_open(path: Path, *args: Any, **kwargs: Any) -> Any:
@@ -86,12 +87,12 @@ def kill_in_phase(phase: str, at: int) -> None:
             kill_this_process()
         return result
 
-    def patched_prune(saver: CheckpointSaver, step: int, best_step: int) -> None:
-        prune(saver, step, best_step)
+    def patched_prune(self: CheckpointPolicy, step: int) -> None:
+        prune(self, step)
         if step == at and phase == "after pruning":
             kill_this_process()
 
-    Path.open, os.fsync, Path.replace, CheckpointSaver.prune = (  # type: ignore[assignment, method-assign]
+    Path.open, os.fsync, Path.replace, CheckpointPolicy.prune = (  # type: ignore[assignment, method-assign]
         patched_open, patched_fsync, patched_replace, patched_prune,
     )  # fmt: skip
 
@@ -173,10 +174,15 @@ def test_a_checkpoint_folder_deleted_during_training_is_created_again(
 
 
 def test_the_newest_checkpoints_and_the_best_are_kept(tmp_path: Path) -> None:
-    saver, files = CheckpointSaver(tmp_path, keep=2), AtomicCheckpointIO()
+    settings = TrainSection(epochs=2, batch_size=2, keep_checkpoints=2)
+    saver, files = (
+        CheckpointPolicy(tmp_path, settings, sslkit.Context(1, 8, (0.5,), (0.5,), 2, 5, 2)),
+        AtomicCheckpointIO(),
+    )
+    saver.best_step = 2
     for step in range(1, 6):
         files.save_checkpoint({"step": step}, tmp_path / f"step-{step}.ckpt")
-        saver.prune(step, best_step=2)
+        saver.prune(step)
     assert [checkpoint.step for checkpoint in list_checkpoints(tmp_path)] == [5, 4, 2]
     for name, step in (("last", 5), ("best", 2)):
         assert (tmp_path / f"{name}.ckpt").resolve().name.startswith(f"step-{step}-")
@@ -188,16 +194,16 @@ def test_an_interval_in_minutes_starts_at_each_checkpoint(
     """A step takes 25 seconds of the simulated clock, so a checkpoint is due at every third step."""
     steps: list[int] = []
     saved_steps: list[int] = []
-    save = CheckpointSaver.save
+    save = CheckpointPolicy.save
 
-    def recording_save(self: CheckpointSaver, trainer: Any, step: int, best_step: int) -> None:
+    def recording_save(self: CheckpointPolicy, trainer: Any, step: int) -> None:
         saved_steps.append(step)
-        save(self, trainer, step, best_step)
+        save(self, trainer, step)
 
     def record_step(event: StepEnded) -> None:
         steps.append(event.progress.step)
 
-    monkeypatch.setattr(CheckpointSaver, "save", recording_save)
+    monkeypatch.setattr(CheckpointPolicy, "save", recording_save)
     monkeypatch.setattr(policy.time, "monotonic", lambda: 25.0 * len(steps))
     recipe = load_recipe(tiny, ["train.checkpoint_every=1 minutes"])
     train(recipe, tmp_path / "runs", RecordingReporter(StepEnded, record_step))
