@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +81,8 @@ class ResumableJob:
                 for chunk in self.folder.glob("*.safetensors"):
                     chunk.unlink()
                 write_atomic(identity_file, self.identity)
-            self.chunks = self._count_chunks()
+            self.chunks = next(index for index in count() if not self._path(index).exists())
             yield
-
-    def _count_chunks(self) -> int:
-        chunks = 0
-        while self._path(chunks).exists():
-            chunks += 1
-        return chunks
 
     @property
     def files_done(self) -> int:
