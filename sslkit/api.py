@@ -117,7 +117,7 @@ class Run(run_folder.Run):
         return write_label_page(self, choose_device(device))[1]
 
     def predict(self, images: str | Path, out: str | Path, *, device: DeviceName = "auto") -> InferenceResult:
-        """Write the discovered class of each image file as CSV: ``class``, ``name``, ``confidence``, ``file``.
+        """Write the discovered class and the outlier score of each image file as CSV.
 
         ``sslkit.inference.predict.predict`` describes the columns. After an interruption, the next call resumes.
 

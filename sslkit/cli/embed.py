@@ -17,7 +17,10 @@ def command(
     runs: RunsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write the features of each image as Parquet. After an interruption, run the same command again to resume."""
+    """Write the features and the outlier score of each image as Parquet.
+
+    After an interruption, run the same command again to resume.
+    """
     from sslkit.device.hardware import choose_device
     from sslkit.inference.predict import embed
     from sslkit.runs.find import runs_folder

@@ -17,7 +17,7 @@ def command(
     runs: RunsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write the discovered class of each image, with its name and confidence, as CSV.
+    """Write the discovered class of each image, with its name, confidence and outlier score, as CSV.
 
     After an interruption, run the same command again to resume.
     """

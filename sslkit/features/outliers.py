@@ -38,17 +38,36 @@ def outlier_scores(
     Raises:
         InputError: there are fewer than two reference images, or the features are not finite or have a wrong shape.
     """
-    known = features if references is None else references
-    typical = _distances(known, min(k, max(1, len(known) - 1)), None, chunk)
-    distances = typical if references is None else _distances(features, min(k, len(known)), known, chunk)
-    median = typical.median()
-    deviations = (typical - median).abs()
-    scale = 1.4826 * deviations.median()
-    if scale < MIN_SCALE:  # more than half of the distances are equal
-        scale = 1.2533 * deviations.mean()
-    if scale < MIN_SCALE:
-        scale = torch.full_like(scale, MIN_SCALE)
+    if references is not None:
+        return OutlierScorer(references, k, chunk=chunk).score(features)
+    distances = _distances(features, min(k, max(1, len(features) - 1)), None, chunk)
+    median, scale = _median_and_scale(distances)
     return ((distances - median) / scale).float()
+
+
+class OutlierScorer:
+    """Outlier scores of new images, see ``outlier_scores``. The references are compared with each other only once.
+
+    Args:
+        references: tensor ``[M, D]``, features of typical images.
+        k: number of neighbours; with fewer other images, all of them.
+        chunk: number of images to process at a time.
+
+    Raises:
+        InputError: there are fewer than two reference images, or the features are not finite or have a wrong shape.
+    """
+
+    def __init__(self, references: Tensor, k: int = NEIGHBOURS, *, chunk: int | None = None) -> None:
+        self.references, self.k, self.chunk = references, k, chunk
+        typical = _distances(references, min(k, max(1, len(references) - 1)), None, chunk)
+        self.median, self.scale = _median_and_scale(typical)
+
+    def score(self, features: Tensor) -> Tensor:
+        """Return the scores of features ``[N, D]``, float32 ``[N]``."""
+        if not len(features):
+            return torch.empty(0)
+        distances = _distances(features, min(self.k, len(self.references)), self.references, self.chunk)
+        return ((distances - self.median) / self.scale).float()
 
 
 MIN_SCALE = 1e-6
@@ -59,3 +78,15 @@ def _distances(features: Tensor, k: int, references: Tensor | None, chunk: int |
     """Return 1 minus the mean cosine similarity to the k nearest neighbours, as a float64 tensor ``[N]``."""
     _, similarity = nearest_neighbours(features, k, references=references, chunk=chunk)
     return 1 - similarity.double().mean(dim=1)
+
+
+def _median_and_scale(distances: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the median of distances, and a robust estimate of their standard deviation."""
+    median = distances.median()
+    deviations = (distances - median).abs()
+    scale = 1.4826 * deviations.median()
+    if scale < MIN_SCALE:  # more than half of the distances are equal
+        scale = 1.2533 * deviations.mean()
+    if scale < MIN_SCALE:
+        scale = torch.full_like(scale, MIN_SCALE)
+    return median, scale

@@ -17,6 +17,7 @@ from sslkit.data.datasets.image_folder import ImageFolder
 from sslkit.data.image_files import decode_image, read_in_threads
 from sslkit.data.value_range import Scaling
 from sslkit.errors import InputError
+from sslkit.features.outliers import OutlierScorer
 from sslkit.runs.provenance_file import read_provenance
 from sslkit.runs.run import Run
 from sslkit.trained.network import TrainedNetwork
@@ -37,10 +38,12 @@ class Chunk:
 
     Attributes:
         values: features ``[n, D]`` or logits ``[n, K]`` of the readable files, in the order of the files.
+        scores: outlier scores ``[n]`` of these files; NaN if the run has no features of training images.
         broken: mapping from the path of each unreadable file to the reason.
     """
 
     values: Tensor
+    scores: Tensor
     broken: dict[str, str]
 
 
@@ -74,6 +77,7 @@ def compute_chunks(
     root: Path,
     files: Sequence[ImageFile],
     output: Output,
+    scorer: OutlierScorer | None,
     on_progress: Callable[[int], None],
 ) -> Iterator[Chunk]:
     """Yield the features or logits of image files, in chunks of ``CHUNK_SIZE`` files.
@@ -88,6 +92,7 @@ def compute_chunks(
         root: folder of the files.
         files: the files.
         output: ``features`` or ``logits``.
+        scorer: computes outlier scores; None if the run has no features of training images.
         on_progress: called after each batch with the number of completed files.
     """
     channels, size = stored_image_size(run)
@@ -101,13 +106,11 @@ def compute_chunks(
     def forward(images: list[NDArray[np.uint8]]) -> Tensor:
         pixels = torch.from_numpy(np.stack(images)).to(device, non_blocking=True)
         with torch.no_grad():
-            features: Tensor = network.backbone(preprocess(pixels, network.preprocessing)).float()
-            return features if head is None else head(features).logits[network.classifier].float()
+            return network.backbone(preprocess(pixels, network.preprocessing)).float()
 
-    width = network.classes if output == "logits" else metadata["feature_dim"]
     decoded = read_in_threads(decode, files, ahead=2 * BATCH_SIZE)
     for start in range(0, len(files), CHUNK_SIZE):
-        parts = [torch.empty(0, width, device=device)]
+        parts = [torch.empty(0, metadata["feature_dim"], device=device)]
         broken: dict[str, str] = {}
         for first in range(start, min(start + CHUNK_SIZE, len(files)), BATCH_SIZE):
             batch = files[first : first + BATCH_SIZE]
@@ -120,5 +123,9 @@ def compute_chunks(
             if images:
                 parts.append(forward(images))
             on_progress(first + len(batch))
-        # The only device sync of a chunk.
-        yield Chunk(torch.cat(parts).cpu(), broken)
+        # Outside the loop over batches, because copies to the CPU wait for the device.
+        features = torch.cat(parts)
+        with torch.no_grad():
+            values = features if head is None else head(features).logits[network.classifier].float()
+        scores = torch.full((len(features),), torch.nan) if scorer is None else scorer.score(features)
+        yield Chunk(values.cpu(), scores.cpu(), broken)

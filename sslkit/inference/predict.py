@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from sslkit.data.datasets.folder.scan import find_images, printable
 from sslkit.data.pillow_messages import quiet_pillow
 from sslkit.errors import DataError, InputError
 from sslkit.evaluation.class_groups import group_by_name, predict_group
+from sslkit.features.outliers import OutlierScorer
+from sslkit.features.typical_images import load_typical_images
 from sslkit.files import open_atomic, require_new_file
 from sslkit.inference.forward import Output, compute_chunks, value_scaling
 from sslkit.inference.resumable_job import ResumableJob, hash_weights, job_folder
@@ -56,7 +59,12 @@ class InferenceResult:
 def predict(
     run: Run, images: Path, out: Path, device: str = "cpu", on_progress: OnProgress | None = None
 ) -> InferenceResult:
-    """Write the discovered class of each image as CSV: ``class``, ``name``, ``confidence``, ``file``.
+    """Write the discovered class and the outlier score of each image as CSV.
+
+    The columns are ``class``, ``name``, ``confidence``, ``outlier_score`` and ``file``.
+
+    The outlier score compares the features with those of up to 4096 training images, see ``outlier_scores``: 0 is
+    typical, from 3.5 an image is an outlier. It is empty if the run has no ``typical-images.safetensors``.
 
     The confidence is the probability of the class, softmax(logits / temperature), for the classifier that the run's
     evaluation uses, with the temperature of the classifier's loss. Classes with the same name are merged. Their
@@ -88,15 +96,16 @@ def predict(
         notes.append("the run's loss defines no temperature for logits: confidence is computed with temperature 1")
 
     def write_table(file: BinaryIO, job: ResumableJob) -> None:
-        write_rows(file, [("class", "name", "confidence", "file")])
+        write_rows(file, [("class", "name", "confidence", "outlier_score", "file")])
         for paths, chunk in job.load_chunks():
             classes, groups, confidence = predict_group(chunk.values, temperature, group)
-            rows = zip(classes.tolist(), groups.tolist(), confidence.tolist(), paths, strict=True)
+            scores = map(_score_cell, chunk.scores.tolist())
+            rows = zip(classes.tolist(), groups.tolist(), confidence.tolist(), scores, paths, strict=True)
             write_rows(
                 file,
                 (
-                    (class_index, text_cell(group_names[group_index]), round(probability, 6), file_cell(path))
-                    for class_index, group_index, probability, path in rows
+                    (class_index, text_cell(group_names[group_index]), round(probability, 6), score, file_cell(path))
+                    for class_index, group_index, probability, score, path in rows
                 ),
             )
 
@@ -106,7 +115,9 @@ def predict(
 def embed(
     run: Run, images: Path, out: Path, device: str = "cpu", on_progress: OnProgress | None = None
 ) -> InferenceResult:
-    """Write the features of each image as Parquet: ``file`` (relative to ``images``), ``features`` (D float32).
+    """Write the features and the outlier score of each image as Parquet.
+
+    The columns are ``file`` (relative to ``images``), ``features`` (D float32) and ``outlier_score`` (see ``predict``).
 
     Until the table is written, results are saved in ``<out>.unfinished``. After an interruption, the next call
     continues, and the table is bit-identical to that of an uninterrupted call.
@@ -130,10 +141,14 @@ def embed(
     def write_table(file: BinaryIO, job: ResumableJob) -> None:
         parquet = ParquetFile(file, feature_dim, metadata)
         for paths, chunk in job.load_chunks():
-            parquet.append(paths, chunk.values)
+            parquet.append(paths, chunk.values, chunk.scores)
         parquet.close()
 
     return _run_job(run, network, images, out, device, "features", write_table, list(network.notes), on_progress)
+
+
+def _score_cell(score: float) -> float | str:
+    return "" if math.isnan(score) else round(score, 3)
 
 
 def _run_job(
@@ -152,6 +167,10 @@ def _run_job(
     # If there are saved chunks, the table of unreadable files is from an earlier call that was killed.
     require_new_file(out, *([] if job_folder(out).exists() else [broken_file]))
     root, files = find_images(images)
+    references = load_typical_images(run.typical_images, network.metadata["feature_dim"])
+    scorer = None if references is None else OutlierScorer(references.to(device))
+    if scorer is None:
+        notes.append(f"there are no outlier scores, because {run.typical_images} does not exist")
     identity: dict[str, Any] = {"output": output, "weights": hash_weights(run), "device": device}
     identity |= {**network.identity, "value_range": value_scaling(network)}
     job = ResumableJob(out, identity | {"sslkit": __version__, "torch": torch.__version__}, files)
@@ -168,7 +187,7 @@ def _run_job(
 
         report(0)
         with quiet_pillow():
-            for chunk in compute_chunks(run, network, device, root, files[already_done:], output, report):
+            for chunk in compute_chunks(run, network, device, root, files[already_done:], output, scorer, report):
                 job.save_chunk(chunk)
         broken, examples = _write_broken_file(broken_file, job, images)
         with open_atomic(out) as file:

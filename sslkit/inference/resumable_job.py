@@ -91,7 +91,7 @@ class ResumableJob:
 
     def save_chunk(self, chunk: Chunk) -> None:
         """Save the next chunk."""
-        values = {"values": chunk.values.contiguous()}
+        values = {"values": chunk.values.contiguous(), "scores": chunk.scores.contiguous()}
         write_atomic(self._path(self.chunks), save(values, {"broken": json.dumps(chunk.broken)}))
         self.chunks += 1
 
@@ -109,7 +109,9 @@ class ResumableJob:
             paths = [image.path for image in self.files[start : start + CHUNK_SIZE]]
             with self._explain_damage(index):
                 with safe_open(self._path(index), framework="pt") as file:
-                    chunk = Chunk(file.get_tensor("values"), json.loads(file.metadata()["broken"]))
+                    chunk = Chunk(
+                        file.get_tensor("values"), file.get_tensor("scores"), json.loads(file.metadata()["broken"])
+                    )
                 readable = [path for path in paths if path not in chunk.broken]
                 if len(readable) != len(chunk.values):
                     raise ValueError(f"it has {len(chunk.values)} results for {len(readable)} files")
@@ -135,9 +137,9 @@ class ResumableJob:
 
 
 def hash_weights(run: Run) -> str:
-    """Return a SHA-256 checksum of the run's weights."""
+    """Return a SHA-256 checksum of the run's weights and of its sample of training images."""
     digest = hashlib.sha256()
-    for path in (run.backbone, run.heads):
+    for path in (run.backbone, run.heads, run.typical_images):
         if path.exists():
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())

@@ -37,7 +37,7 @@ def write_rows(file: BinaryIO, rows: Iterable[Sequence[Any]]) -> None:
 
 
 class ParquetFile:
-    """Writer of a Parquet file with the columns ``file`` (text) and ``features`` (lists of D float32).
+    """Writer of a Parquet file: ``file`` (text), ``features`` (lists of D float32), ``outlier_score`` (float32).
 
     Args:
         file: the open file.
@@ -50,11 +50,12 @@ class ParquetFile:
         import pyarrow.parquet
 
         features = pyarrow.list_(pyarrow.float32(), feature_dim)
-        self.schema = pyarrow.schema([("file", pyarrow.string()), ("features", features)], metadata)
+        columns = [("file", pyarrow.string()), ("features", features), ("outlier_score", pyarrow.float32())]
+        self.schema = pyarrow.schema(columns, metadata)
         self.writer = pyarrow.parquet.ParquetWriter(file, self.schema)
 
-    def append(self, paths: Sequence[str], features: Tensor) -> None:
-        """Append a row for each of n paths, with its row of the float32 features ``[n, D]``."""
+    def append(self, paths: Sequence[str], features: Tensor, scores: Tensor) -> None:
+        """Append a row for each of n paths, with its row of the float32 features ``[n, D]`` and its score."""
         import pyarrow
 
         if not paths:
@@ -62,7 +63,8 @@ class ParquetFile:
         flat = pyarrow.array(features.flatten().numpy())
         column = pyarrow.FixedSizeListArray.from_arrays(flat, features.shape[1])
         names = pyarrow.array([encodable(path) for path in paths], pyarrow.string())
-        self.writer.write_table(pyarrow.Table.from_arrays([names, column], schema=self.schema))
+        numbers = pyarrow.array(scores.numpy(), from_pandas=True)  # NaN becomes null
+        self.writer.write_table(pyarrow.Table.from_arrays([names, column, numbers], schema=self.schema))
 
     def close(self) -> None:
         """Write the footer of the Parquet file."""

@@ -37,6 +37,7 @@ class Run:
         evaluations: path of the folder of evaluations, with a JSON file for each.
         backbone: path of the trained backbone's weights.
         heads: path of the trained heads' weights.
+        typical_images: path of the features of a sample of training images, with which outliers are found.
         last_checkpoint: path of the newest checkpoint.
     """
 
@@ -49,6 +50,7 @@ class Run:
         self.evaluations = path / "evaluations"
         self.backbone = path / "backbone.safetensors"
         self.heads = path / "heads.safetensors"
+        self.typical_images = path / "typical-images.safetensors"
         self.last_checkpoint = self.checkpoints / "last.ckpt"
         self._lock = path / ".lock"
 

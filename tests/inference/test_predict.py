@@ -26,8 +26,10 @@ from typer.testing import CliRunner
 import sslkit
 from sslkit.api import Run
 from sslkit.cli.main import app
+from sslkit.data.splits import load_split
 from sslkit.evaluation.run_subject import RunSubject
 from sslkit.export.onnx import OnnxOutputs
+from sslkit.features.outliers import outlier_scores
 from sslkit.inference import predict as predict_module
 from sslkit.inference.predict import embed, predict
 from sslkit.recipe.load import load_recipe
@@ -45,7 +47,7 @@ def test_classes_are_those_of_evaluation_and_equal_names_merge_them(run: Run, di
     assert (result.images, result.broken, result.broken_file) == (60, 0, None)
     assert result.notes == ("the classes have no names: name them with `sslkit label`",)
     plain = read_rows(tmp_path / "plain.csv")
-    assert list(plain[0]) == ["class", "name", "confidence", "file"]
+    assert list(plain[0]) == ["class", "name", "confidence", "outlier_score", "file"]
     assert [row["file"] for row in plain[:2]] == ["train/0/000.png", "train/0/001.png"]
     assert [int(row["class"]) for row in plain] == probabilities.argmax(1).tolist()
     confidence = [float(row["confidence"]) for row in plain]
@@ -237,3 +239,41 @@ def test_new_images_of_more_than_8_bits_are_scaled_like_those_of_the_training(
     rows = read_rows(tmp_path / "16.csv")
     assert len({row["confidence"] for row in rows}) > 20
     assert rows == read_rows(tmp_path / "8.csv")
+
+
+def test_outlier_scores_need_no_training_images(
+    run: Run, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Noise scores higher than digits, in both tables, and without the file the column is empty."""
+    images = Path(shutil.copytree(digits, tmp_path / "images"))
+    noise = numpy.random.default_rng(0).integers(0, 256, (8, 8), dtype=numpy.uint8)
+    Image.fromarray(noise).save(images / "noise.png")
+    with monkeypatch.context() as patch:
+        patch.setattr(RunSubject, "split", lambda *_: pytest.fail("the data set was read"))
+        run.predict(images, tmp_path / "with.csv", device="cpu")
+        run.embed(images, tmp_path / "with.parquet", device="cpu")
+    scores = {row["file"]: float(row["outlier_score"]) for row in read_rows(tmp_path / "with.csv")}
+    assert max(scores, key=scores.__getitem__) == "noise.png"
+    assert scores["noise.png"] > 2
+    assert abs(numpy.median(list(scores.values()))) < 1.5
+    table = pyarrow.parquet.read_table(tmp_path / "with.parquet").to_pydict()
+    assert {file: round(score, 3) for file, score in zip(table["file"], table["outlier_score"], strict=True)} == scores
+
+    subject = RunSubject(run, "cpu")
+    train = subject.network.frozen.features(load_split(subject.dataset, "train").images)
+    expected = outlier_scores(torch.tensor(table["features"]), references=train)
+    numpy.testing.assert_allclose(table["outlier_score"], expected, atol=0.02)
+
+    run.typical_images.unlink()
+    result = run.predict(images, tmp_path / "without.csv", device="cpu")
+    assert any("no outlier scores" in note and "typical-images.safetensors" in note for note in result.notes)
+    assert {row["outlier_score"] for row in read_rows(tmp_path / "without.csv")} == {""}
+    run.embed(images, tmp_path / "without.parquet", device="cpu")
+    without = pyarrow.parquet.read_table(tmp_path / "without.parquet").to_pydict()
+    assert set(without["outlier_score"]) == {None}
+    save_file({"features": torch.full((3, 5), torch.nan)}, run.typical_images)
+    with pytest.raises(sslkit.SslkitError, match=r"typical-images\.safetensors cannot be used.*delete the file"):
+        run.predict(images, tmp_path / "damaged.csv", device="cpu")
+    run.typical_images.write_bytes(b"x")
+    with pytest.raises(sslkit.SslkitError, match=r"typical-images\.safetensors cannot be read.*delete the file"):
+        run.predict(images, tmp_path / "damaged.csv", device="cpu")

@@ -169,7 +169,9 @@ def test_work_on_saved_chunks_grows_linearly_with_their_number(tmp_path: Path, m
             assert job.files_done == first
             for index in range(first, last):
                 broken = {f"{index}.png": "empty file"} if index == 40 else {}
-                job.save_chunk(Chunk(torch.full((1 - len(broken), 2), float(index)), broken))
+                job.save_chunk(
+                    Chunk(torch.full((1 - len(broken), 2), float(index)), torch.zeros(1 - len(broken)), broken)
+                )
             assert job.files_done == last
     with job.locked():
         assert [broken for broken in job.load_broken() if broken] == [{"40.png": "empty file"}]

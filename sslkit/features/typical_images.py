@@ -1,0 +1,54 @@
+"""Sample of the training images' features, which scores new images as outliers after the images are gone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from sslkit.errors import RunError
+from sslkit.features.neighbours import unit_rows
+from sslkit.files import open_regular_file, write_atomic
+
+MAX_IMAGES = 4096
+"""Largest number of images in the sample: with 1280 features, the file has 10 MB."""
+
+
+REMEDY = "delete the file to continue without outlier scores"
+
+
+def sample_indices(count: int, seed: int) -> Tensor:
+    """Return sorted int64 indices of ``MAX_IMAGES`` random images, or of all images if there are fewer."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:MAX_IMAGES].sort().values
+
+
+def save_typical_images(features: Tensor, path: Path) -> None:
+    """Write features ``[M, D]`` as float16, divided by their lengths: 2 bytes for each value."""
+    rows = unit_rows(features.float()).half().contiguous()
+    write_atomic(path, save({"features": rows}, metadata={"sslkit": json.dumps({"format": 1})}))
+
+
+def load_typical_images(path: Path, feature_dim: int) -> Tensor | None:
+    """Return the features of ``save_typical_images``, float32 ``[M, D]``; None without a file.
+
+    Raises:
+        RunError: the file is damaged, or is of another network.
+    """
+    if not path.exists():
+        return None
+    try:
+        open_regular_file(path).close()
+        with safe_open(path, framework="pt") as file:
+            rows: Tensor = file.get_tensor("features")
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"the features {path} cannot be read: {error}; {REMEDY}") from error
+    if rows.ndim != 2 or rows.shape[1] != feature_dim or len(rows) < 2 or not rows.isfinite().all():
+        raise RunError(
+            f"the features {path} cannot be used: they must be finite, of shape [M, {feature_dim}] with M at least 2, "
+            f"not {[*rows.shape]}; {REMEDY}"
+        )
+    return rows.float()
