@@ -12,9 +12,11 @@ from torch.nn.functional import normalize
 
 from sslkit.contracts.dataset import Split
 from sslkit.data.splits import evenly_spaced_indices
+from sslkit.errors import SslkitError
 from sslkit.evaluation.discovered_classes import DiscoveredClasses
 from sslkit.evaluation.labels import count_classes
 from sslkit.evaluation.run_subject import RunSubject
+from sslkit.features.extraction import classify_features
 from sslkit.reporting.escape import escape_controls
 from sslkit.reporting.thumbnails import data_uri, thumbnails
 from sslkit.runs.run import Run
@@ -41,6 +43,7 @@ class EncodedSplit:
         discovered: discovered classes; None if the run has no classifier.
         notes: sentences about installed versions that differ from the versions used for training.
         seed: seed of the run.
+        other_classifiers: int64 ``[N]`` classes of the head's other classifiers of the same size.
     """
 
     name: str
@@ -50,6 +53,7 @@ class EncodedSplit:
     discovered: DiscoveredClasses | None
     notes: tuple[str, ...]
     seed: int
+    other_classifiers: tuple[Tensor, ...] = ()
 
     def describe(self, index: int) -> str:
         """Return an image's discovered class, label and file as text."""
@@ -133,4 +137,30 @@ def encode_split(run: Run, device: str) -> EncodedSplit:
     discovered = None
     if encoded.logits is not None:
         discovered = DiscoveredClasses.from_logits(encoded.logits, split.labels, len(names), subject.temperature)
-    return EncodedSplit(name, split, encoded.features, names, discovered, subject.notes, subject.seed)
+    others = _other_classifiers(subject, encoded.features)
+    return EncodedSplit(name, split, encoded.features, names, discovered, subject.notes, subject.seed, others)
+
+
+def _other_classifiers(subject: RunSubject, features: Tensor) -> tuple[Tensor, ...]:
+    """Return the classes that the head's other classifiers of the same size give to the images."""
+    network = subject.network
+    if network.head is None or not network.classes:
+        return ()
+    found = []
+    for index, count in enumerate(network.head.classifiers):
+        if index != network.classifier and count == network.classes:
+            logits = classify_features(network.head, features, index)
+            assert logits is not None
+            found.append(logits.argmax(1))
+    return tuple(found)
+
+
+def assigned_classes(run: Run, device: str) -> tuple[str, Tensor] | None:
+    """Return a checksum of the images that a report shows, and their classes; None if there are none."""
+    try:
+        subject = RunSubject(run, device)
+        name = "test" if "test" in subject.dataset.splits else "train"
+        logits = subject.features(name).logits
+        return None if logits is None else (subject.checksum(name), logits.argmax(1))
+    except SslkitError:
+        return None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sslkit import __version__
 from sslkit.files import write_atomic
+from sslkit.reporting.encoded_split import assigned_classes
 from sslkit.reporting.page_elements import FigureWriter
 from sslkit.reporting.references import read_reference
 from sslkit.reporting.render import render_page
@@ -46,12 +47,15 @@ def write_report(
     several = len(runs) > 1
     out = out or runs[0].path / ("comparison.html" if several else "report.html")
     names = [run.name for run in runs]
+    classes = [assigned_classes(run, device) if several and run.has_weights else None for run in runs]
     sections = []
     for index, run in enumerate(runs):
         folder = figures and (figures / f"{index}-{run.name.replace('/', '-')}" if several else figures)
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
-        section = run_section(run, FigureWriter(f"r{index}", folder), published, device)
+        own = classes[index]
+        others = [other[1] for other in classes if own and other and other is not own and other[0] == own[0]]
+        section = run_section(run, FigureWriter(f"r{index}", folder), published, device, others)
         # Runs of different folders may have the same name.
         sections.append(section if names.count(run.name) == 1 else section | {"name": str(run.path)})
     values = {

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sslkit.errors import SslkitError
+from torch import Tensor
+
+from sslkit.errors import RunError, SslkitError
+from sslkit.features.typical_images import load_typical_images
 from sslkit.files import read_regular_file
 from sslkit.reporting.encoded_split import EncodedSplit, encode_split
 from sslkit.reporting.evaluation_tables import latest_results
@@ -21,7 +24,9 @@ from sslkit.reporting.sections.feature_map import feature_map
 from sslkit.reporting.sections.neighbours import neighbours, neighbours_note
 from sslkit.reporting.sections.provenance import provenance_rows
 from sslkit.reporting.sections.recipe import component_names, recipe_rows, summary
+from sslkit.reporting.sections.recurring import recurrence
 from sslkit.reporting.sections.training_curves import by_metric, run_charts
+from sslkit.reporting.sections.unusual_images import unusual_images
 from sslkit.runs.class_names import read_class_names
 from sslkit.runs.evaluation_files import read_evaluations
 from sslkit.runs.metrics_file import read_metrics
@@ -33,7 +38,9 @@ CURVES_NOTE = (
 )
 
 
-def run_section(run: Run, figures: FigureWriter, reference: Reference | None, device: str) -> dict[str, Any]:
+def run_section(
+    run: Run, figures: FigureWriter, reference: Reference | None, device: str, other_runs: Sequence[Tensor] = ()
+) -> dict[str, Any]:
     """Return the template variables of one run.
 
     Args:
@@ -41,6 +48,7 @@ def run_section(run: Run, figures: FigureWriter, reference: Reference | None, de
         figures: converts and saves the figures.
         reference: published results to show next to the run's evaluations.
         device: device that computes features.
+        other_runs: int64 ``[N]`` classes that other runs give to the same images.
 
     Raises:
         RunError: the run's status, metrics or class names are damaged.
@@ -76,8 +84,8 @@ def run_section(run: Run, figures: FigureWriter, reference: Reference | None, de
         "provenance": provenance_rows(provenance),
         "notes": notes,
     }
-    section |= _image_sections(run, status.state, figures, device, notes)
-    return section | {"absent": [name for name in ("confusion", "map", "neighbours") if not section[name]]}
+    section |= _image_sections(run, status.state, figures, device, notes, other_runs)
+    return section | {"absent": [name for name in ("confusion", "map", "neighbours", "unusual") if not section[name]]}
 
 
 def read_table(path: Path, parse: Callable[[str], Any], notes: list[str]) -> tuple[str, dict[str, Any]]:
@@ -95,12 +103,14 @@ def read_table(path: Path, parse: Callable[[str], Any], notes: list[str]) -> tup
     return text, table if isinstance(table, dict) else {}
 
 
-def _image_sections(run: Run, state: str, figures: FigureWriter, device: str, notes: list[str]) -> dict[str, Any]:
+def _image_sections(
+    run: Run, state: str, figures: FigureWriter, device: str, notes: list[str], other_runs: Sequence[Tensor]
+) -> dict[str, Any]:
     """Return the template variables that need the trained network and the images."""
     section: dict[str, Any] = dict.fromkeys(
-        ("classes", "class_sizes", "confusion", "confused_pairs", "confusion_table", "map", "neighbours")
+        ("classes", "class_sizes", "confusion", "confused_pairs", "confusion_table", "map", "neighbours", "unusual")
     )
-    section |= {"labelled": False, "classes_note": "", "neighbours_note": "", "no_classes": ""}
+    section |= {"labelled": False, "classes_note": "", "recurrence_note": "", "neighbours_note": "", "no_classes": ""}
     if not run.has_weights:
         section["no_classes"] = f"The run is {state}. Classes, map and neighbours are shown once it has finished."
         return section
@@ -117,6 +127,9 @@ def _image_sections(run: Run, state: str, figures: FigureWriter, device: str, no
     else:
         names = read_class_names(run, encoded.discovered.count) or ("",) * encoded.discovered.count
         section["classes"] = class_cards(encoded, encoded.discovered, names, figures)
+        texts, section["recurrence_note"] = recurrence(encoded, other_runs)
+        for card in section["classes"]:
+            card["recurrence"] = texts[card["number"]] if texts else ""
         section["classes_note"] = _classes_note(encoded, encoded.discovered.count, len(section["classes"]))
         section["class_sizes"] = class_sizes(encoded.discovered, names, figures)
         section |= confusion(encoded, encoded.discovered, names, figures)
@@ -125,7 +138,19 @@ def _image_sections(run: Run, state: str, figures: FigureWriter, device: str, no
         "map": feature_map(encoded, names, figures),
         "neighbours": neighbours(encoded),
         "neighbours_note": neighbours_note(encoded),
+        "unusual": unusual_images(encoded, _references(run, encoded, notes)),
     }
+
+
+def _references(run: Run, encoded: EncodedSplit, notes: list[str]) -> Tensor | None:
+    """Return features of training images to compare test images with; None for training images."""
+    if encoded.name == "train":
+        return None
+    try:
+        return load_typical_images(run.typical_images, encoded.features.shape[1])
+    except RunError as error:
+        notes.append(f"test images are compared with each other: {error}")
+        return None
 
 
 def _classes_note(encoded: EncodedSplit, count: int, shown: int) -> str:

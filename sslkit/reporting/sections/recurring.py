@@ -1,0 +1,37 @@
+"""Classes that other classifiers and other runs find again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from sslkit.features.recurring_classes import recurring_classes
+from sslkit.reporting.encoded_split import EncodedSplit
+
+RECURS = 0.5
+"""Smallest share of other clusterings in which a class must come back."""
+
+
+def recurrence(encoded: EncodedSplit, other_runs: Sequence[Tensor]) -> tuple[list[str], str]:
+    """Return a text for each discovered class, and a sentence about all; empty without other clusterings.
+
+    Args:
+        encoded: the images, with the classes of the other classifiers.
+        other_runs: int64 ``[N]`` classes that other runs give to the same images.
+    """
+    others = [*encoded.other_classifiers, *other_runs]
+    if encoded.discovered is None or not others:
+        return [], ""
+    shares = recurring_classes(encoded.discovered.assigned, others, encoded.discovered.count).tolist()
+    kinds = ["classifiers of the run"] * bool(encoded.other_classifiers) + ["runs"] * bool(other_runs)
+    where = f"{len(others)} other {' and '.join(kinds)}"
+    texts = [
+        f"{'' if share >= RECURS else 'does not recur reliably: '}comes back in {round(share * len(others))} of {where}"
+        for share in shares
+    ]
+    count = sum(share >= RECURS for share in shares)
+    return texts, (
+        f"{count} of {len(shares)} classes come back in at least half of {where}: at least half of the images in "
+        "either class are in both. Classes that do not come back depend on chance."
+    )
