@@ -10,7 +10,7 @@ from sslkit.reporting.encoded_split import EncodedSplit
 from sslkit.reporting.sections.recurring import recurrence
 
 
-def test_classes_that_come_back_are_told_from_those_that_do_not(encoded_split: Callable[..., EncodedSplit]) -> None:
+def test_classes_that_come_back_and_those_that_do_not(encoded_split: Callable[..., EncodedSplit]) -> None:
     assigned = torch.arange(3).repeat_interleave(10)
     encoded = encoded_split(torch.zeros(30, 2), discovered=DiscoveredClasses(assigned, torch.ones(30), 3))
     assert recurrence(encoded, []) == ([], "")
