@@ -11,9 +11,7 @@ from sslkit.assembly.assemble import assemble
 from sslkit.features.class_count import ClassCountProposal
 from sslkit.files import to_json, write_atomic
 from sslkit.recipe.recipe import Recipe
-
-FILE_NAME = "class_count.json"
-"""Name of the file with the scores of each number of classes, in the folder of the recipe."""
+from sslkit.runs.run import CLASS_COUNT_FILE
 
 AFFORDABLE_SECONDS = 600.0
 """Longest estimated time of the features for which ``sslkit init`` computes them without being asked."""
@@ -34,6 +32,6 @@ def training_features(recipe: Recipe, device: str, on_progress: Callable[[int, i
 
 def write_class_count(proposal: ClassCountProposal, recipe: Path) -> Path:
     """Write the scores of each number of classes next to a recipe, and return the file."""
-    path = recipe.parent / FILE_NAME
+    path = recipe.parent / CLASS_COUNT_FILE
     write_atomic(path, to_json(proposal.as_json()))
     return path

@@ -18,6 +18,9 @@ from sslkit.runs.status import State, Status, read_status, write_status
 RUNS_VARIABLE = "SSLKIT_RUNS"
 """Environment variable that sets the folder of all runs. The default is ``./runs``."""
 
+CLASS_COUNT_FILE = "class_count.json"
+"""Name of the file with the scores of each number of classes, in the folder of a recipe and of its runs."""
+
 TIME_FORMAT = "%Y%m%d-%H%M%S"
 """Format of the time in a run's ID."""
 
@@ -37,6 +40,7 @@ class Run:
         evaluations: path of the folder of evaluations, with a JSON file for each.
         backbone: path of the trained backbone's weights.
         heads: path of the trained heads' weights.
+        class_count: path of the scores of each number of classes, from ``sslkit init --classes auto``.
         typical_images: path of the features of a sample of training images, with which outliers are found.
         last_checkpoint: path of the newest checkpoint.
     """
@@ -50,6 +54,7 @@ class Run:
         self.evaluations = path / "evaluations"
         self.backbone = path / "backbone.safetensors"
         self.heads = path / "heads.safetensors"
+        self.class_count = path / CLASS_COUNT_FILE
         self.typical_images = path / "typical-images.safetensors"
         self.last_checkpoint = self.checkpoints / "last.ckpt"
         self._lock = path / ".lock"

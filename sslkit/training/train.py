@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,11 @@ from sslkit.assembly.position import Position
 from sslkit.assembly.start import SavedPositives, Start
 from sslkit.contracts.preprocessing import Preprocessing
 from sslkit.errors import RunError
-from sslkit.files import to_json, write_atomic
+from sslkit.files import read_regular_file, to_json, write_atomic
 from sslkit.recipe.load import load_recipe
 from sslkit.recipe.recipe import Recipe
 from sslkit.runs.provenance_file import read_provenance
-from sslkit.runs.run import Run
+from sslkit.runs.run import CLASS_COUNT_FILE, Run
 from sslkit.training.checkpoint.changes import Change, refuse_changes, refuse_end_before
 from sslkit.training.checkpoint.checkpoint_files import Checkpoint, load_checkpoint, newest_valid
 from sslkit.training.continuation import parent_record, start_after
@@ -73,10 +73,17 @@ def _train(recipe: Recipe, reporter: Reporter, runs: Path, parent: Run | None) -
             with explain_file_errors(run, 0):
                 write_atomic(run.recipe, recipe.to_toml())
                 write_atomic(run.provenance, to_json(record))
+                _copy_class_count(recipe, run)
                 run.write_status("running", 0, assembly.context.total_steps, 0, assembly.context.epochs)
         reporter.note(f"run folder: {run.path}")
         with deterministic_algorithms(recipe.run.deterministic, reporter):
             return fit(run, assembly, hardware, processes, reporter, checkpoint=None)
+
+
+def _copy_class_count(recipe: Recipe, run: Run) -> None:
+    """Copy the scores of each number of classes that ``sslkit init`` wrote next to the recipe, for the report."""
+    with suppress(OSError):
+        write_atomic(run.class_count, read_regular_file(Path(recipe.document.source).parent / CLASS_COUNT_FILE))
 
 
 def resume(run: Run, reporter: Reporter | None = None, allow: Collection[Change] = ()) -> Run:

@@ -276,3 +276,13 @@ def test_third_party_callbacks_are_recorded_and_reported(tiny: Path, tmp_path: P
     run = train_tiny(tiny, tmp_path / "runs", "train.epochs=1", reporter=reporter)
     assert json.loads(run.provenance.read_text())["third_party_callbacks"] == ["nosy_module.Uninvited"]
     assert [note for note in reporter.notes if "nosy_module.Uninvited" in note and "Lightning" in note]
+
+
+def test_the_scores_of_each_number_of_classes_are_copied_into_the_run(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "class_count.json").write_text('{"classes": 3}')
+    run = train(load_recipe(tiny, ["train.epochs=1"]), tmp_path / "runs")
+    assert run.class_count.read_text() == '{"classes": 3}'
+    # The run's own recipe brings the scores along.
+    (tmp_path / "class_count.json").unlink()
+    assert train(load_recipe(run.recipe, ["train.epochs=1"]), tmp_path / "runs").class_count.exists()
+    assert not train(load_recipe(tiny, ["train.epochs=1"]), tmp_path / "runs").class_count.exists()

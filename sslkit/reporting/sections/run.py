@@ -17,6 +17,7 @@ from sslkit.reporting.encoded_split import EncodedSplit, encode_split
 from sslkit.reporting.evaluation_tables import latest_results
 from sslkit.reporting.page_elements import FigureWriter
 from sslkit.reporting.references import Reference
+from sslkit.reporting.sections.class_count import class_count
 from sslkit.reporting.sections.classes import class_cards, class_sizes
 from sslkit.reporting.sections.confusion import confusion
 from sslkit.reporting.sections.evaluations import evaluation_section, headline_metrics, published_section
@@ -81,6 +82,7 @@ def run_section(
         ],
         "headlines": headline_metrics(latest),
         "published": published_section(run, reference) if reference and latest else None,
+        "class_count": class_count(run, notes),
         "provenance": provenance_rows(provenance),
         "notes": notes,
     }
