@@ -185,7 +185,7 @@ def assemble(
         optimizer=optimizer,
         head=_evaluation_head(recipe, heads),
         notes=notes,
-        start=start,
+        start=replace(start, backbone=None, positives=None),  # tensors of the checkpoint
         position=position,
         preprocessing=preprocessing,
         frozen=inputs.frozen,

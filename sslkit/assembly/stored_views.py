@@ -8,12 +8,9 @@ from torch import Tensor
 from sslkit.contracts.dataset import ImageStore
 from sslkit.contracts.views import Views, move_parameters
 from sslkit.data.seeds import seeded_generator
-from sslkit.features.extraction import RowBuffer, device_of, eval_mode
+from sslkit.features.extraction import RowBuffer, device_of, eval_mode, images_at_a_time
 from sslkit.features.frozen import FrozenBackbone
 from sslkit.recipe.recipe import ComponentSpec
-
-BATCH_SIZE = 128
-"""Images whose views are computed at a time."""
 
 
 class FeatureStore:
@@ -56,7 +53,7 @@ def store_views(frozen: FrozenBackbone, images: ImageStore, views: Views, spec: 
 def _extract(frozen: FrozenBackbone, images: ImageStore, views: Views, seed: int) -> Tensor:
     rows, device = RowBuffer(len(images)), device_of(frozen.backbone)
     with eval_mode(frozen.backbone):
-        for block in torch.arange(len(images)).split(BATCH_SIZE):
+        for block in torch.arange(len(images)).split(images_at_a_time(views.size)):
             drawn = views.draw(len(block), seeded_generator(seed, "stored views", int(block[0])))
             groups = views.apply(images.gather(block).to(device), move_parameters(drawn, device))
             features = [frozen.backbone(group.flatten(0, 1)).unflatten(0, group.shape[:2]) for group in groups]

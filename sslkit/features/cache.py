@@ -27,7 +27,7 @@ from sslkit.contracts.dataset import ImageStore
 from sslkit.data.cache import cache_folder
 from sslkit.files import open_atomic
 
-CACHE_FORMAT = 4
+CACHE_FORMAT = 5
 """Version of the cache entries. Increase it when the computation of features or the file format changes."""
 
 MAX_CACHE_BYTES = 8 << 30

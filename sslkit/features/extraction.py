@@ -29,6 +29,13 @@ def eval_mode(*modules: nn.Module) -> Iterator[None]:
             part.training = training
 
 
+MAX_IMAGES = 512
+"""Largest number of images to process at a time."""
+
+MAX_PIXELS = 1 << 21
+"""Largest number of pixels to process at a time: 41 images of 224 pixels. More take gigabytes, and are not faster."""
+
+
 class RowBuffer:
     """Preallocated tensor that is filled block by block, because concatenating the blocks needs twice the memory.
 
@@ -54,7 +61,6 @@ def extract_features(
     preprocessing: Preprocessing,
     *,
     indices: Tensor | None = None,
-    batch_size: int = 512,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """Return the features of unaugmented images.
@@ -64,7 +70,6 @@ def extract_features(
         images: the images.
         preprocessing: preparation of the images.
         indices: int64 tensor ``[M]`` with the indices of the images to use; None for all images.
-        batch_size: number of images to process at a time.
         on_progress: called after each batch with the number of processed images and the number of all images.
 
     Returns:
@@ -74,13 +79,18 @@ def extract_features(
     device = device_of(backbone)
     features = RowBuffer(len(indices))
     with eval_mode(backbone):
-        for block in indices.split(batch_size):
+        for block in indices.split(images_at_a_time(preprocessing.size)):
             batch = preprocess(images.gather(block).to(device, non_blocking=True), preprocessing)
             features.add(backbone(batch).float())
             if on_progress is not None:
                 on_progress(features.filled, len(indices))
     assert features.rows is not None
     return features.rows
+
+
+def images_at_a_time(size: int) -> int:
+    """Return how many images of ``size`` x ``size`` pixels to process at a time, which limits the memory of activations."""
+    return max(1, min(MAX_IMAGES, MAX_PIXELS // size**2))
 
 
 def classify_features(head: Head, features: Tensor, classifier: int, batch_size: int = 4096) -> Tensor | None:
