@@ -89,7 +89,7 @@ def extract_features(
 
 
 def images_at_a_time(size: int) -> int:
-    """Return how many images of ``size`` x ``size`` pixels to process at a time, which limits the memory of activations."""
+    """Return how many images of ``size`` x ``size`` pixels to process at a time, to limit the memory of activations."""
     return max(1, min(MAX_IMAGES, MAX_PIXELS // size**2))
 
 
