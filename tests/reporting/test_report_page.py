@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tomllib
 from base64 import b64encode
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from xml.etree import ElementTree
@@ -193,3 +195,16 @@ def test_several_runs_may_be_unfinished_or_without_images(
     assert 'unfinished/1: data.use = "image-folder", but "cifar10" in every row' in parsed.text
     folders = {path.name for path in (tmp_path / "figures").iterdir() if path.is_dir()}
     assert folders == {"0-unfinished-1", "1-without_images-1"}
+
+
+def test_classes_are_compared_with_those_of_runs_on_the_same_images(
+    labelled_run: Run, unlabelled_run: Run, train: Callable[..., Run], tmp_path: Path
+) -> None:
+    root = Path(tomllib.loads(unlabelled_run.recipe.read_text())["data"]["root"])
+    again = train("again", root)
+    out, _ = write_report([unlabelled_run, again, labelled_run], tmp_path / "three.html")
+    text = ParsedPage(out).text
+    # Three classes of each of the two runs on the same images; labelled_run has other images.
+    assert len(re.findall(r"comes back in [01] of 1 other run\b", text)) == 6
+    write_report([unlabelled_run], tmp_path / "one.html")
+    assert "comes back" not in ParsedPage(tmp_path / "one.html").text

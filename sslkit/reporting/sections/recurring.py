@@ -25,6 +25,7 @@ def recurrence(encoded: EncodedSplit, other_runs: Sequence[Tensor]) -> tuple[lis
         return [], ""
     shares = recurring_classes(encoded.discovered.assigned, others, encoded.discovered.count).tolist()
     kinds = ["classifiers of the run"] * bool(encoded.other_classifiers) + ["runs"] * bool(other_runs)
+    kinds = kinds if len(others) > 1 else [kinds[0].replace("classifiers", "classifier").replace("runs", "run")]
     where = f"{len(others)} other {' and '.join(kinds)}"
     texts = [
         f"{'' if share >= RECURS else 'does not recur reliably: '}comes back in {round(share * len(others))} of {where}"

@@ -25,4 +25,4 @@ def test_classes_that_come_back_and_those_that_do_not(encoded_split: Callable[..
     assert note.startswith(f"1 of 3 classes come back in at least half of {where}")
     assert "2 of 3 other" not in note
     alone, _ = recurrence(encoded, [same])
-    assert alone == ["comes back in 1 of 1 other runs"] * 3
+    assert alone == ["comes back in 1 of 1 other run"] * 3
