@@ -58,6 +58,7 @@ def test_a_run_folder_is_complete(finished: Run) -> None:
         "metrics.csv",
         "backbone.safetensors",
         "heads.safetensors",
+        "typical-images.safetensors",
         "checkpoints/last.ckpt",
         "checkpoints/best.ckpt",
     }
