@@ -44,7 +44,7 @@ class Run(run_folder.Run):
             data: name of a different data set to evaluate on, or path of a recipe whose ``[data]`` table names a data
                 set.
             data_settings: options of ``data``, each as ``data.option=value``.
-            baselines: networks to also evaluate. ``random``: the network with random weights, as the baseline
+            baselines: networks to evaluate for comparison. ``random``: the network with random weights, as the baseline
                 ``random_weights``. ``pretrained``: the weights that training started from, as ``pretrained_weights``.
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
@@ -137,7 +137,7 @@ class Run(run_folder.Run):
     def embed(self, images: str | Path, out: str | Path, *, device: DeviceName = "auto") -> InferenceResult:
         """Write the features of each image file as Parquet, in the columns ``file`` and ``features``.
 
-        Arguments, result and errors are those of ``predict``, but the run needs no classifier.
+        Arguments, result and errors are the same as for ``predict``, but the run needs no classifier.
         """
         return embed(self, Path(images), Path(out), choose_device(device))
 

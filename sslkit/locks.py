@@ -16,7 +16,7 @@ seconds."""
 
 
 def try_lock(file: TextIO) -> bool:
-    """Try to lock a file; return whether it succeeded. The lock is held until the file is closed.
+    """Try to lock a file; return whether the file is now locked. The lock is held until the file is closed.
 
     A different process that calls ``is_locked`` has a shared lock for a moment. If only a shared lock succeeds, the
     attempt is therefore repeated.
@@ -67,7 +67,7 @@ def is_locked(path: Path) -> bool:
 
 
 def _flock(file: TextIO, operation: int) -> bool:
-    """Try to acquire a lock without blocking; return whether it succeeded."""
+    """Try to acquire a lock without blocking; return whether the lock was acquired."""
     try:
         fcntl.flock(file, operation | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -57,7 +57,7 @@ def bench(recipe: Recipe, rounds: int, seconds: float, reporter: Reporter | None
         - ``ratio``: training speed divided by the ceiling, median over rounds, at most 1
         - ``ratios``: the ratio in each round, which noise can raise above 1
         - ``seconds_per_step``: times of each stage and of training
-        - ``cost`` and ``share``: seconds of each part in a step, and fraction of the step
+        - ``cost`` and ``share``: seconds that each part takes in a step, and its fraction of the step
         - ``bottleneck`` and ``advice``: the part that limits training, and how to make it faster
         - ``protocol``: settings of the measurement
     """

@@ -7,7 +7,7 @@ from statistics import median
 from sslkit.bench.stages import STAGES
 
 END_TO_END = "end_to_end"
-"""Key of the measured times of complete training steps, next to the names of the stages."""
+"""Key of the measured times of complete training steps, in addition to the names of the stages."""
 
 ADVICE = {
     "model": "the backbone itself: take a smaller one, smaller or fewer views, or train.compile = true",
@@ -19,7 +19,7 @@ ADVICE = {
 """Mapping from bottleneck to advice."""
 
 NEAR_CEILING = 0.9
-"""Ratio of training speed to ceiling from which the model is the bottleneck."""
+"""Ratio of training speed to ceiling at or above which the model is the bottleneck."""
 
 
 def costs(times: dict[str, list[float]]) -> dict[str, float]:

@@ -18,7 +18,8 @@ from sslkit.optimizers.parameter_groups import parameter_groups
 from sslkit.training.learner import Learner
 
 STAGES = ("backbone", "model", "views", "data")
-"""Names of the stages. The first has the backbone alone; the others add heads and losses, then views, then data."""
+"""Names of the stages. The first stage is the backbone alone; later stages add heads and
+losses, then views, then data."""
 
 
 class StageRunner:
@@ -48,9 +49,9 @@ class StageRunner:
                 yield batch.to(self.device)
 
     def step(self, stage: str) -> None:
-        """Run one step of a stage, on images or views of the first batch if the stage makes no new ones.
+        """Run one step of a stage, on images or views of the first batch if the stage makes no new views.
 
-        With a frozen backbone, the stage ``backbone`` is that of heads and losses.
+        With a frozen backbone, the stage ``backbone`` runs the heads and the losses.
         """
         only_backbone = stage == "backbone" and self.assembly.frozen is None
         step = self.steps[stage]

@@ -36,7 +36,7 @@ class TrainingTime:
     Attributes:
         recipe: the recipe.
         steps_per_epoch: number of optimizer steps in an epoch.
-        step_seconds: mapping from the start of a loss to the seconds of a step after this start.
+        step_seconds: seconds per step, keyed by the loss start from which this value applies.
         epoch_seconds: seconds of the metrics that are measured after each epoch.
         validation_seconds: seconds of the validation metrics.
         start_seconds: seconds until the first step, if images are cached.
@@ -50,7 +50,7 @@ class TrainingTime:
     start_seconds: float
 
     def seconds(self, epochs: int) -> float:
-        """Return the estimated seconds of a training run of ``epochs`` epochs."""
+        """Return the estimated duration, in seconds, of a training run of ``epochs`` epochs."""
         starts = sorted((count_whole_epochs(start, epochs), step) for start, step in self.step_seconds.items())
         ends = [start for start, _ in starts[1:]] + [epochs]
         steps = sum((end - start) * step for (start, step), end in zip(starts, ends, strict=True))

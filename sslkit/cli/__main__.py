@@ -13,8 +13,8 @@ from sslkit.cli.common.skip_matplotlib import skip_matplotlib
 from sslkit.device.allocator import RETAIN_FREED_MEMORY
 
 CLOSED_PIPE = 141
-"""Exit code when the reader of a pipe exits first, as in ``sslkit ... | head``; shells report the same code for
-SIGPIPE."""
+"""Exit code if the reader of a pipe exits before the command, as in ``sslkit ... | head``; shells report the same code
+for SIGPIPE."""
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ def clear(
         Literal["features", "image-folder", "datasets"], typer.Argument(help="Kind of cached data to delete.")
     ],
 ) -> None:
-    """Delete one kind of cached data. Do not run this command while other sslkit commands run."""
+    """Delete one kind of cached data. Do not run this command while other sslkit commands are running."""
     from sslkit.data.cache import cache_folder
 
     folder = cache_folder() / kind

@@ -60,7 +60,7 @@ class Commands(TyperGroup):
 
 
 def _discard_output() -> None:
-    """Redirect standard output to the null device, because flushing at exit would fail again."""
+    """Redirect standard output to the null device after a failed write, because flushing at exit would fail as well."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

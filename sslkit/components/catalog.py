@@ -22,7 +22,8 @@ CORE = "sslkit"
 """Distribution that is always visible."""
 
 PLUGINS_VARIABLE = "SSLKIT_PLUGINS"
-"""Environment variable with a comma-separated list of visible distributions. Unset: all; empty: ``sslkit`` only."""
+"""Environment variable with a comma-separated list of visible distributions. If the variable is unset, all
+distributions are visible; if it is empty, only ``sslkit`` is visible."""
 
 
 def normalise_name(distribution: str) -> str:

@@ -8,7 +8,7 @@ from types import ModuleType
 from sslkit.errors import InputError
 
 PACKAGES = {"google": "protobuf"}
-"""Package name of each module whose name differs from the package."""
+"""Package name of each module whose name differs from that of its package."""
 
 
 def import_optional(module: str, purpose: str, extra: str) -> ModuleType:

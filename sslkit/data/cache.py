@@ -52,7 +52,7 @@ def require_free_space(folder: Path, needed: int) -> None:
     """Check that the disk of an existing folder has ``needed`` free bytes.
 
     Raises:
-        DataError: the disk has less free space.
+        DataError: the disk has fewer than ``needed`` free bytes.
     """
     free = shutil.disk_usage(folder).free
     if free < needed:

@@ -10,10 +10,10 @@ from sslkit.contracts.dataset import ImageStore
 from sslkit.data.splits import evenly_spaced_indices
 
 FULL_CHECK_BYTES = 8 << 30
-"""Every pixel is read if the store has at most this number of bytes, which takes about ten seconds."""
+"""Maximum size, in bytes, of a store whose pixels are all read. Reading takes about ten seconds."""
 
 SAMPLE = 256
-"""Number of evenly spaced images to read if the store is larger and has no ``content_id``."""
+"""Number of evenly spaced images to read if the store is larger than ``FULL_CHECK_BYTES`` and has no ``content_id``."""
 
 BLOCK_BYTES = 1 << 26
 """Number of bytes to read at a time."""

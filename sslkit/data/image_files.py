@@ -87,7 +87,7 @@ def decode_image(path: Path, channels: int, size: tuple[int, int], scaling: Scal
         path: the image file.
         channels: 1 or 3.
         size: height and width of the result.
-        scaling: range of the values of an image of more than 8 bits.
+        scaling: for an image of more than 8 bits, the range of pixel values that is mapped to 0-255; see ``Scaling``.
 
     Raises:
         UnreadableImageError: the file is not an image, is damaged, or has no read permission.
@@ -226,7 +226,7 @@ def _flatten(image: Image.Image, mode: str, *, opaque: bool) -> Image.Image:
 
 
 def _additional_channels(image: Image.Image) -> tuple[bool, bool]:
-    """Return whether a TIFF's alpha channel is not transparency, and whether an additional channel is ignored."""
+    """Return whether a TIFF's alpha channel is something other than transparency, and whether a channel is ignored."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return False, False
     stated = image.tag_v2.get(TiffImagePlugin.EXTRASAMPLES, ())

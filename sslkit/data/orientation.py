@@ -1,7 +1,7 @@
 """Orientation of images, for decoding and for reading sizes.
 
-The EXIF orientation is used, or the XMP orientation if there is no EXIF orientation. With values other than 1 to 8 and
-with damaged metadata, an image counts as upright.
+The EXIF orientation is used, or the XMP orientation if there is no EXIF orientation. If the value is not 1 to 8, or the
+metadata are damaged, the image counts as upright.
 """
 
 from __future__ import annotations

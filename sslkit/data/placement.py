@@ -50,7 +50,7 @@ def should_prefetch(images: ImageStore, device: str) -> bool:
 
 
 def fits_memory(nbytes: int, device: str) -> bool:
-    """Return whether ``nbytes`` are at most ``MEMORY_FRACTION`` of the memory of ``device``."""
+    """Return whether ``nbytes`` bytes fit into ``MEMORY_FRACTION`` of the memory of ``device``."""
     return nbytes <= MEMORY_FRACTION * _memory(device)
 
 

@@ -21,10 +21,11 @@ from PIL.ImageFile import ImageFile
 from sslkit.data.unreadable_images import UnreadableImageError
 
 ValueRange = tuple[float, float]
-"""Pixel values that become 0 and 255."""
+"""Two pixel values: the first becomes 0, the second becomes 255."""
 
 Scaling = Literal["dtype", "image"] | ValueRange
-"""``dtype``: the range of the file's data type. ``image``: the image's own range, for surveys only."""
+"""Range of pixel values that is mapped to 0-255: ``dtype``, the range of the file's data type; ``image``, the image's
+own range (for surveys only); or a ``ValueRange``."""
 
 Kind = Literal["integer", "float"]
 
@@ -108,7 +109,7 @@ def scale_to_8_bits(image: Image.Image, raw: str, file: IO[bytes] | None, scalin
         image: the loaded image.
         raw: raw mode of the image before loading.
         file: open file of the image.
-        scaling: range of values to scale to 0 to 255.
+        scaling: range of pixel values that is mapped to 0-255; see ``Scaling``.
 
     Raises:
         UnreadableImageError: values are not finite or outside the data type's range, or Pillow can only read 8 bits.

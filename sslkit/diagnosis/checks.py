@@ -27,7 +27,7 @@ class CheckResult:
 
 
 def run_checks(runs: Path) -> Iterator[CheckResult]:
-    """Run all checks. The final check is the slowest: it imports all plugins.
+    """Run all checks. The final check is the slowest, because it imports all plugins.
 
     Args:
         runs: the folder of all runs.

@@ -1,4 +1,4 @@
-"""Number of classes of a proposed recipe, from the features that its training reads."""
+"""Choose the number of classes of a proposed recipe from the features that training reads."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sslkit.recipe.recipe import Recipe
 from sslkit.runs.run import CLASS_COUNT_FILE
 
 AFFORDABLE_SECONDS = 600.0
-"""Longest estimated time of the features for which ``sslkit init`` computes them without being asked."""
+"""Longest estimated time, in seconds, for which ``sslkit init`` computes features without being asked."""
 
 
 def training_features(recipe: Recipe, device: str, on_progress: Callable[[int, int], None]) -> Tensor:
-    """Return the features ``[N, D]`` of the training images, and save them in the cache, where training finds them.
+    """Return the features ``[N, D]`` of the training images, and cache the features for training.
 
     Args:
         recipe: a recipe with a frozen backbone.

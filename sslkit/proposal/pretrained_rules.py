@@ -15,10 +15,10 @@ ENLARGED_SIDE = 128
 """Side of enlarged small images in pixels. At 224 pixels, features would take three times as long."""
 
 SMALL_FOLDER = 2000
-"""Largest number of images of a small folder, which needs fewer neighbours and steps."""
+"""Maximum number of images in a small folder; small folders use fewer neighbours and steps."""
 
 NEIGHBOURS = {True: 5, False: 20}
-"""Number of nearest neighbours k of each image in a small folder, and in a larger one. In small classes, distant
+"""Number of nearest neighbours k of each image in a small folder, and in a large folder. In small classes, distant
 neighbours belong to other classes."""
 
 HEADS = 20
@@ -28,7 +28,7 @@ BATCH_SIZE = 512
 """Largest batch size; the loss balances the classes within a batch."""
 
 STEPS = {True: 600, False: 1500}
-"""Number of optimizer steps for a small folder, and for a larger one."""
+"""Number of optimizer steps for a small folder, and for a large folder."""
 
 EPOCHS = (10, 1000)
 """Minimum and maximum number of epochs."""
@@ -44,7 +44,7 @@ def use_pretrained(facts: FolderFacts, weights: PretrainedWeights | None) -> Pre
 
 
 def view_size(facts: FolderFacts, weights: PretrainedWeights) -> Choice:
-    """Choose the weights' own size, or less for small images."""
+    """Choose the view size: the weights' own size, or a smaller size for small images."""
     own = weights.preprocessing.size
     if facts.side <= SMALL_SIDE and own > ENLARGED_SIDE:
         return Choice(
@@ -56,7 +56,7 @@ def view_size(facts: FolderFacts, weights: PretrainedWeights) -> Choice:
 
 
 def stored_size(facts: FolderFacts, weights: PretrainedWeights) -> Choice:
-    """Choose the size of the view, or the images' own size if it is smaller."""
+    """Choose the stored size: the view size, or the images' own size if that is smaller."""
     if facts.side < rules.MIN_SIDE:
         return rules.stored_size(facts)
     side = min(facts.side, view_size(facts, weights).value)
@@ -112,7 +112,7 @@ def head(classes: Choice) -> dict[str, Choice]:
 
 
 def classes(facts: FolderFacts, sweep: ClassCountProposal | None) -> Choice:
-    """Choose the number of classes: the known number, else that of the sweep, else a guess."""
+    """Choose the number of classes: the known number, else the number that the sweep proposes, else a guess."""
     if sweep is not None:
         plausible = f"; {sweep.low} to {sweep.high} are plausible" if sweep.low < sweep.high else ""
         return Choice(
@@ -139,5 +139,5 @@ def epochs(facts: FolderFacts) -> Choice:
 
 
 def optimizer() -> dict[str, Choice]:
-    """Choose AdamW with a rate that suits a small network on features."""
+    """Choose AdamW with a learning rate that suits a small network on features."""
     return {"use": Choice("adamw"), "lr": Choice(1e-3), "weight_decay": Choice(1e-4), "warmup_epochs": Choice("5%")}

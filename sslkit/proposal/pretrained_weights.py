@@ -15,7 +15,7 @@ BACKBONE = "timm:tf_efficientnet_lite0"
 """Backbone of the proposed recipe: 3.4 million parameters, and fast enough for a CPU."""
 
 SOURCES = ("bundled", "timm")
-"""Sources of its weights, the preferred source first."""
+"""Sources of the weights of ``BACKBONE``, preferred source first."""
 
 EXTRA = "pretrained"
 """Extra of the backbone's distribution that installs weights."""

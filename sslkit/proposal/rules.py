@@ -1,6 +1,6 @@
 """Rules that derive each value of a recipe that trains from scratch, with its reason, from facts about a folder.
 
-``pretrained_rules`` has those of a recipe that starts from pretrained weights.
+``pretrained_rules`` has the rules for recipes that start from pretrained weights.
 
 Pixels show neither whether a mirrored image keeps its meaning nor how many classes there are. The rules guess both
 values, and the reason of each value states that the value is a guess.
@@ -22,7 +22,7 @@ FEW_IMAGES = 500
 
 MIN_SIDE = 16
 """Minimum side of stored images in pixels; smaller images are enlarged. The quick start's 8-pixel digits reach an
-accuracy of 0.967 at 16 pixels and 0.921 at 12, because five convolutions need space."""
+accuracy of 0.967 at 16 pixels and 0.921 at 12 pixels, because five convolutions need space."""
 
 MAX_VIEW_SIDE = {False: 32, True: 128}
 """Maximum side of a view in pixels, without and with a GPU."""
@@ -48,8 +48,8 @@ EPOCHS = (30, 400)
 UNKNOWN_CLASSES = 20
 """Number of classes to discover if the true number is unknown. Excess classes can be merged by giving them the same
 name, but classes cannot be split. On ten handwritten digits, 20 classes named by majority label 98 % of the images
-correctly; 5 classes cannot exceed 50 %. The loss does not show the true number, because the loss divided by ln K is
-lowest for the fewest classes."""
+correctly; with 5 classes, at most 50 % can be correct. The loss does not show the true number, because the loss divided
+by ln K is lowest for the fewest classes."""
 
 RESTARTS = 40
 """Number of classifiers with the same number of classes. Each classifier finds a different grouping and costs
@@ -115,7 +115,7 @@ def own_size_reason(facts: FolderFacts) -> str:
 
 
 def broken_limit(facts: FolderFacts) -> Choice | None:
-    """Choose a limit of unreadable files above the default, if the folder exceeds the default."""
+    """Choose a limit of unreadable files above the default, if the folder has more unreadable files."""
     if facts.broken <= 0.05:
         return None
     limit = min(1.0, round(facts.broken + 0.01, 2))

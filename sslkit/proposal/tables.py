@@ -68,7 +68,7 @@ def pretrained_tables(
         facts: facts about the folder.
         weights: the weights.
         epochs: the number of epochs; None applies the rules.
-        sweep: the proposed number of classes; None if the number is known, or a guess.
+        sweep: the proposed number of classes; None if the number is known or guessed.
     """
     train = {
         "epochs": epochs or pretrained_rules.epochs(facts),

@@ -47,7 +47,7 @@ class TimeEstimate:
 
 
 def estimate_time(recipe: Recipe, files: Sequence[Path], device: str) -> TimeEstimate:
-    """Measure the features of a few images and a few steps, and return the time of all images and steps.
+    """Measure feature extraction on a few images and a few training steps, and estimate the total times.
 
     Args:
         recipe: a recipe for an image folder, with a frozen backbone.
@@ -84,7 +84,7 @@ def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def _assemble_sample(recipe: Recipe, images: torch.Tensor, device: str) -> Assembly:
-    """Build and connect all components of a recipe for a few images instead of its data set."""
+    """Build and connect all components of a recipe, with a few images instead of the recipe's data set."""
     count = len(images)
 
     class Sample(Dataset):
@@ -100,7 +100,7 @@ def _assemble_sample(recipe: Recipe, images: torch.Tensor, device: str) -> Assem
 
 
 def _step_seconds(assembly: Assembly, batch_size: int, width: int, device: str) -> float:
-    """Return the median seconds of an optimizer step on random features."""
+    """Return the median duration of an optimizer step on random features, in seconds."""
     context, method = assembly.context, assembly.method.to(device).train()
     optimizer = assembly.optimizer.build(parameter_groups(method, assembly.lr_scales))
     views = torch.randn(context.view_count, batch_size, width, device=device)

@@ -20,7 +20,7 @@ class RunSection(Options):
     """Seed of all random numbers, 0 to 2**63 - 1."""
 
     deterministic: bool = False
-    """Use deterministic algorithms, and warn about operations without one."""
+    """Use deterministic algorithms, and warn about operations that have no deterministic algorithm."""
 
     loggers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
     """Experiment trackers that receive the rows of metrics.csv whenever a checkpoint is saved."""
@@ -54,7 +54,7 @@ class TrainSection(Options):
 
     compile: bool = False
     """Compile the backbone with ``torch.compile``. Steps become faster on GPUs, but hardly on CPUs, where a C++
-    compiler is needed. The first step takes up to minutes longer; the time is reported after the second step."""
+    compiler is needed. The first step can take minutes longer; the time is reported after the second step."""
 
     checkpoint_every: Interval = "1 epochs"
     """Interval between checkpoints in steps, epochs or minutes, such as ``"500 steps"``, or a percentage of the
@@ -75,7 +75,7 @@ class MonitorSection(Options):
     ``"10%"``; 0: never."""
 
     collapse: Literal["warn", "stop", "off"] = "warn"
-    """Reaction when the features collapse. ``warn``: print the likely remedy. ``stop``: also stop training. ``off``:
+    """Reaction to a collapse of the features. ``warn``: print the likely remedy. ``stop``: also stop training. ``off``:
     nothing."""
 
     validation_fraction: float = Field(default=0.1, gt=0, lt=1)

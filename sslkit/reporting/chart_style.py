@@ -26,7 +26,7 @@ DASHES: tuple[Any, ...] = ("solid", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1
 VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line", SURFACE: "surface", ON_ACCENT: "on-accent"} | {
     colour: f"series-{index}" for index, colour in enumerate(SERIES)
 }
-"""CSS variable of the page for each colour above. All colours are distinct."""
+"""The page's CSS variable for each colour of this module. All colours are distinct."""
 
 STYLE: Any = {
     "svg.fonttype": "none",

@@ -89,7 +89,8 @@ def confusion_matrix(table: Any, totals: Sequence[int], rows: Sequence[str], col
 
     Args:
         table: counts ``[C, K]``.
-        totals: number of images of each label ``[C]``; the shade of a cell is its share of this number.
+        totals: number of images of each label ``[C]``; the shade of a cell shows the cell's share of its label's
+            images.
         rows: names of the labels.
         columns: names of the discovered classes.
     """
@@ -126,7 +127,7 @@ def scatter_chart(
     Args:
         points: coordinates ``[N, 2]``.
         groups: group index of each point; None if all points form one group.
-        names: name of each group; groups that are missing here are not labelled.
+        names: name of each group; groups without a name are not labelled.
 
     Returns:
         The figure, and ``[x, y]`` of each point as fractions of the figure's width and height, from the top left.

@@ -12,7 +12,7 @@ METRICS = ("acc", "nmi", "top1", "miou")
 
 
 def gain(result: EvaluatorResult, metric: str) -> float | None:
-    """Return a metric of all labels minus that of the weights before training; None if one of them is missing."""
+    """Return how much training changed a metric of all labels; None without the metric before or after training."""
     baseline = result.baselines.get(PRETRAINED_WEIGHTS)
     values = result.metrics.get(metric), baseline and baseline.metrics.get(metric)
     return values[0] - values[1] if isinstance(values[0], float) and isinstance(values[1], float) else None

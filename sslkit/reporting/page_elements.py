@@ -60,7 +60,7 @@ class FigureWriter:
     folder: Path | None = None
 
     def chart(self, name: str, title: str, description: str, figure: Figure, caption: str = "") -> Chart:
-        """Convert a figure to a chart of the page. With a folder, also save ``<name>.svg`` and ``<name>.png`` there."""
+        """Convert a figure to a chart of the page. If ``folder`` is set, also save an SVG and a PNG file there."""
         if self.folder is not None:
             save_figure(figure, self.folder, name)
         return Chart(title, description, Markup(inline_svg(figure, f"{self.prefix}-{name}")), caption)

@@ -17,7 +17,7 @@ from sslkit.reporting.escape import escape_controls
 def render_page(template: str, script: str, values: Mapping[str, Any]) -> str:
     """Render a template of this package as HTML.
 
-    All text is escaped for HTML. Control and direction characters become visible escape sequences.
+    All text is escaped for HTML. Control characters and text-direction (bidi) marks become visible escape sequences.
 
     Args:
         template: file name of the template.

@@ -25,7 +25,7 @@ GAP = 2
 """Gap between the images of a grid, in pixels."""
 
 BATCH = 256
-"""Number of images that are read at once."""
+"""Number of images that are read at a time."""
 
 
 def thumbnail(pixels: Tensor, longest: int = THUMBNAIL_SIZE) -> Image.Image:

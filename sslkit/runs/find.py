@@ -28,8 +28,8 @@ def find_run(spec: str | None, root: Path) -> Run:
     """Return the run that ``spec`` names.
 
     Args:
-        spec: a folder, ``NAME/ID``, ``NAME``, ``ID`` or ``latest``; None means the latest run. A name with more than
-            one run means the newest run of this name.
+        spec: a folder, ``NAME/ID``, ``NAME``, ``ID`` or ``latest``; None means the latest run. ``NAME`` means the
+            newest run of this name.
         root: the folder of all runs.
 
     Raises:
@@ -48,7 +48,7 @@ def find_finished_run(spec: str | None, root: Path) -> tuple[Run, str]:
         root: the folder of all runs.
 
     Returns:
-        The run, and a sentence about a newer run that is skipped; empty if none is skipped.
+        The run, and a sentence about a newer run that is skipped; empty if no run is skipped.
 
     Raises:
         RunError: no run matches, or more than one run matches and none of them is finished.

@@ -16,7 +16,7 @@ RUN_FORMAT = 2
 
 Count = Annotated[int, Field(ge=0)]
 Size = Annotated[int, Field(gt=0, le=10_000_000)]
-"""Size of a network's input or layer, up to the limit of all options."""
+"""Size of a network's input or layer, with the same upper limit as all options."""
 SizeOrNone = Annotated[int, Field(ge=0, le=10_000_000)]
 """Like ``Size``, but 0 is allowed and means none."""
 FiniteNumber = Annotated[float, Field(allow_inf_nan=False)]

@@ -23,7 +23,7 @@ class MetricsRow(NamedTuple):
 
     Attributes:
         step: number of optimizer steps at the time of measurement.
-        epoch: number of completed epochs, including the fraction of the current epoch.
+        epoch: number of completed epochs, including the completed fraction of the current epoch.
         metric: name of the metric. ``loss``, its terms and ``lr`` are logged every few steps. ``monitor/...`` is
             measured after an epoch. ``time/...`` is not reproducible.
         value: value of the metric.

@@ -33,7 +33,7 @@ def save_weights(module: nn.Module, path: Path, metadata: dict[str, Any]) -> Non
 
 
 def hash_state(module: nn.Module) -> str:
-    """Return a SHA-256 checksum of a module's state."""
+    """Return a SHA-256 checksum of a module's parameters and buffers."""
     digest = hashlib.sha256()
     for name, value in module.state_dict().items():
         plain = value.detach().cpu().contiguous()

@@ -50,7 +50,7 @@ class BackboneMetadata(TypedDict):
         std: standard deviation of each channel, for pixel values in [0, 1].
         interpolation: how images are resized.
         backbone: the ``[backbone]`` table of the recipe.
-        feature_dim: number of features.
+        feature_dim: length D of a feature.
     """
 
     run: str
@@ -71,7 +71,7 @@ class HeadMetadata(TypedDict):
     Attributes:
         head: name of the head that evaluation uses; empty without heads.
         classifier: index of the classifier that evaluation uses.
-        classifiers: number of classes of each classifier of that head.
+        classifiers: number of classes in each classifier of this head.
         logit_temperature: temperature in softmax(logits / temperature); None if the loss defines no temperature.
     """
 
@@ -114,7 +114,7 @@ def read_head_metadata(path: Path, heads: Collection[str] | None = None) -> Head
 
 
 def preprocessing_from_metadata(metadata: BackboneMetadata) -> Preprocessing:
-    """Return the preparation of images for the backbone."""
+    """Return how images are prepared for the backbone."""
     mean, std = tuple(metadata["mean"]), tuple(metadata["std"])
     return Preprocessing(metadata["image_size"], mean, std, metadata["interpolation"])
 

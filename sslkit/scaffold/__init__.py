@@ -19,7 +19,7 @@ from sslkit.files import write_atomic
 VALID_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 KITS = {"view": "ViewsTests", "positive": "PositivesTests"}
-"""Names of the test classes that are not the name of the kind followed by ``Tests``."""
+"""Test classes whose name is not the name of the kind followed by ``Tests``."""
 
 TEMPLATE_SUFFIX = ".template"
 

@@ -84,13 +84,14 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     """Print a table that fits the width of the output, without breaking words.
 
     On a narrow terminal, optional columns are dropped first. If the table is still too wide, the widest column is
-    wrapped, or else each row becomes a block of lines. In a pipe or a file, only the widest column is wrapped.
+    wrapped. If that is not enough, each row becomes a block of lines. In a pipe or a file, only the widest column is
+    wrapped.
 
     Args:
         title: title above the table; may be empty.
         columns: names of the columns.
         rows: cells of each row.
-        optional: number of columns at the right end that may be dropped.
+        optional: number of columns, counted from the right, that may be dropped.
     """
     from rich.cells import cell_len
 

@@ -104,7 +104,7 @@ def print_from_scratch_note(facts: FolderFacts, *, asked: bool, at_hand: bool) -
 
     Args:
         facts: facts about the folder.
-        asked: whether the user asked for it.
+        asked: whether the user asked for training from scratch.
         at_hand: whether pretrained weights are on this machine.
     """
     from sslkit.proposal.pretrained_weights import install_command

@@ -26,7 +26,7 @@ from sslkit.training.events import (
 )
 
 SHOWN_METRICS = ("loss", "acc", "nmi", "knn", "classes_used", "entropy")
-"""Metrics to show, in this order. Each is the part of the name after the slash, such as ``acc`` of ``monitor/acc``."""
+"""Metrics to show, in this order. An entry is a metric's name after the slash, such as ``acc`` of ``monitor/acc``."""
 
 FEATURE_LINE_SECONDS = 10.0
 """Minimum time in seconds between two lines about computed features."""

@@ -18,7 +18,7 @@ def command(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """List the installed components from package metadata, without importing any."""
+    """List the installed components from package metadata, without importing them."""
     from sslkit.components.catalog import PLUGINS_VARIABLE, Catalog
     from sslkit.components.kinds import find_kind
 

@@ -50,7 +50,7 @@ class ImageFolder(Dataset):
 
         root: FolderPath
         """Folder of images; a relative path starts at the working directory. Optional sub-folders: train, validation
-        (val, valid), test; other usual spellings, such as Train or testing, also count."""
+        (val, valid), test; other usual spellings, such as Train or testing, are also recognised."""
 
         labels: LabelMode = "auto"
         """folders: each folder below train is a class; without a folder train, each folder below root. none: no labels
@@ -62,7 +62,7 @@ class ImageFolder(Dataset):
         labels = "folders". Identical files stay together."""
 
         hold_out_seed: int = Field(default=0, ge=0)
-        """Seed of the choice of held-out images. run.seed does not change this choice, so all runs are evaluated on the
+        """Seed for choosing the held-out images. run.seed does not change the choice, so all runs are evaluated on the
         same images."""
 
         channels: Literal[1, 3] = 3

@@ -1,4 +1,4 @@
-"""Discovered classes: a card of images for each, and a chart of their sizes."""
+"""Discovered classes: a card with images of each class, and a chart of the class sizes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sslkit.reporting.encoded_split import EncodedSplit
 from sslkit.reporting.page_elements import Chart, FigureWriter
 
 MAX_CLASSES = 60
-"""Maximum number of discovered classes to show. If there are more, the largest are shown."""
+"""Maximum number of discovered classes to show. If there are more, the largest classes are shown."""
 
 MANY_CLASSES = 30
 """Up to this number of classes, a card has at most 40 images; with more classes, at most 20."""

@@ -3,8 +3,8 @@
 The hash covers the bytes of each image and its path below the root. A copied, moved or touched folder keeps its hash. A
 changed, added or renamed file changes the hash.
 
-Hashing reads every byte. The hash is cached and used again while location, paths, sizes and time stamps stay the same.
-The time stamps include the status-change time, which copy tools cannot restore.
+Hashing reads every byte. The hash is cached, and is reused as long as location, paths, sizes and time stamps stay the
+same. The time stamps include the status-change time, which copy tools cannot restore.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ FORMAT = 2
 change."""
 
 MAX_AUTO_SIDE = 256
-"""Largest shorter side, in pixels, that ``size = "auto"`` stores."""
+"""Maximum length, in pixels, of the shorter side of images that are stored with ``size = "auto"``."""
 
 Size = int | Literal["auto"]
 
@@ -72,7 +72,7 @@ def decode_folder(
         content: hash of the folder's content.
         channels: 1 or 3.
         size: side of the stored images in pixels.
-        scaling: range of the values of images of more than 8 bits.
+        scaling: for images of more than 8 bits, the range of pixel values that is mapped to 0-255; see ``Scaling``.
 
     Raises:
         DataError: no image can be read, the folder changes during decoding, or the cache is damaged or not writable.

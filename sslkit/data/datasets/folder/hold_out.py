@@ -1,8 +1,8 @@
 """Test split that is held out from the class folders of the training images.
 
 The same fraction of each class is held out. Identical files stay together. Identical files in more than one class stay
-in the training split. The choice depends only on paths and seed, so adding an image changes the split of few other
-images.
+in the training split. The choice depends only on paths and seed, so if an image is added, few other images change their
+split.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def hold_out(scan: FolderScan, fraction: float, seed: int, duplicates: Duplicate
     Args:
         scan: scan of a folder whose training images are all in class folders.
         fraction: fraction of each class to hold out, in (0, 1).
-        seed: seed of the choice of held-out images.
+        seed: seed for choosing the held-out images.
         duplicates: groups of identical files.
 
     Raises:

@@ -4,8 +4,8 @@ A folder with a sub-folder ``train`` has splits; the module ``split_folders`` de
 sub-folders and files of such a folder are not read. In any other folder, all images belong to the split ``train``.
 
 A file is an image if its extension is that of an image. Hidden files and folders (leading dot) are ignored. Links to
-files are read like files. Links to folders are followed, except links to a parent folder. A split reads each folder
-once: through the folder's own path, or through the first link if this path is outside the split.
+files are read like files. Links to folders are followed, except links to a parent folder. Each folder is read once per
+split: through its own path if this path is inside the split, else through the first link to the folder.
 """
 
 from __future__ import annotations

@@ -32,7 +32,8 @@ def find_split_folders(root: Path, names: Sequence[str]) -> dict[str, str]:
     """Return the folder of each split; empty if there are no splits. ``names`` are the sub-folders of ``root``.
 
     Raises:
-        DataError: a split has two folders, there is no training folder, or names only resemble those of splits.
+        DataError: a split has two folders, there is no training folder, or the name of a folder only resembles that of
+            a split.
     """
     found: dict[str, list[str]] = {split: [] for split in SPLIT_NAMES}
     for name in names:

@@ -22,7 +22,7 @@ from sslkit.data.pillow_messages import quiet_pillow
 from sslkit.data.value_range import TOP, Extent, merge_extents, rescale, suggest_range
 
 MAX_OPENED = 20_000
-"""Maximum number of images to open, evenly spaced over the folder, unless all are requested."""
+"""Maximum number of images to open, evenly spaced over the folder, unless all images are requested."""
 
 THUMBNAIL_SIDE = 16
 """Side of a thumbnail in pixels."""
@@ -34,7 +34,7 @@ BACKGROUND_TOLERANCE = 12
 """Largest difference between the edges of images on the same background, in levels out of 255."""
 
 BACKGROUND_MIN_SHARE = 0.9
-"""Share of images, in [0, 1], whose edges must have the same level to count as a common background."""
+"""Minimum share of images, in [0, 1], with the same level at their edges, for a common background."""
 
 
 @dataclass(frozen=True)
