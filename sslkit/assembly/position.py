@@ -37,7 +37,7 @@ class Position:
 
     @property
     def offset(self) -> int:
-        """``taken - step``; constant until a resume changes the steps per epoch again."""
+        """``taken - step``; changes only when a resume changes the steps per epoch."""
         return self.taken - self.step
 
     @property

@@ -13,7 +13,7 @@ from sslkit.contracts.preprocessing import Preprocessing
 from sslkit.runs.run import Run
 
 Restoring = Literal["nothing", "network", "everything"]
-"""Saved state to load: that of backbone and heads ("network"), or also that of losses and method ("everything")."""
+"""Saved state to load: the weights of backbone and heads ("network"), or all state of the method ("everything")."""
 
 
 @dataclass(frozen=True)

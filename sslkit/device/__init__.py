@@ -1,1 +1,1 @@
-"""Device, precision, memory allocator, out-of-memory errors, and faster gradients of small feature maps."""
+"""Choose the device and the precision, configure the allocator, explain out-of-memory errors, speed up gradients."""

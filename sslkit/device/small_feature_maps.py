@@ -1,4 +1,4 @@
-"""Faster weight gradients on the CPU for convolutions with small output maps.
+"""Compute the weight gradients of convolutions with small output maps faster on the CPU.
 
 oneDNN computes the weight gradient image by image and updates every weight for each image. With small output maps,
 these updates take a large part of the backward pass. This module computes the gradient of each kernel position as one

@@ -1,4 +1,4 @@
-"""The classes that a run discovered: their images, their confidence and their agreement with labels."""
+"""Assign images to the classes that a run discovered, and compare these classes with labels."""
 
 from __future__ import annotations
 

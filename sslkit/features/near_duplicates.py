@@ -82,7 +82,7 @@ def near_duplicates(
 
 
 def _first_of_equal_rows(unit: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the index of the first row of each set of equal rows, and pairs ``[n, 2]`` of a first row and a copy.
+    """Return the first index of each set of equal rows, and index pairs ``[n, 2]`` of a first row and its copy.
 
     Copies need no search, because they have the similarities of the first row. Rows of zeros do not count as copies,
     because their similarity is 0.

@@ -8,7 +8,7 @@ from torch import Tensor
 from sslkit.features.neighbours import nearest_neighbours
 
 NEIGHBOURS = 20
-"""Default number of neighbours. Fewer give noisy scores; more than a small class has make all its images outliers."""
+"""Default number of neighbours. With fewer, scores are noisy; with more, all images of a small class are outliers."""
 
 OUTLIER_SCORE = 3.5
 """Score from which an image is an outlier (Iglewicz & Hoaglin, 1993)."""

@@ -1,4 +1,4 @@
-"""Classes that other clusterings of the same images find again."""
+"""Measure how often clusterings with different seeds find the same classes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 from sslkit.errors import InputError
 
 JACCARD = 0.5
-"""Smallest Jaccard index of a class that was found again (Hennig, 2007: below 0.5, a cluster is dissolved)."""
+"""Smallest Jaccard index at which a clustering finds a class (Hennig, 2007: below 0.5, a cluster is dissolved)."""
 
 
 def recurring_classes(assigned: Tensor, others: Sequence[Tensor], classes: int) -> Tensor:
-    """Return for each class the share of other clusterings that find the class again.
+    """Return for each class the share of the other clusterings that also find this class.
 
     For each other clustering, the Hungarian algorithm matches classes and clusters one to one, so that the sum of the
-    Jaccard indices (images in both, divided by images in either) is the highest. A clustering finds a class again if
-    the Jaccard index of the class and its matched cluster is at least 0.5.
+    Jaccard indices (images in both, divided by images in either) is the highest. A clustering finds a class if the
+    Jaccard index of the class and its matched cluster is at least 0.5.
 
     Args:
         assigned: int64 tensor ``[N]``, class of each image, from 0 to K - 1.

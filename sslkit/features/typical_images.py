@@ -1,4 +1,4 @@
-"""Sample of the training images' features, which scores new images as outliers after the images are gone."""
+"""Features of sampled training images, to find outliers when the training images are not available."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ class BackboneTests(ComponentTests):
         require(len(found) == len(set(found)), "a parameter must be in one block only")
 
     def test_weight_sources_have_a_preprocessing(self) -> None:
-        """The preprocessing is that of the weights. This test does not load them."""
+        """The preprocessing is the one that the weights were trained with. This test does not load the weights."""
         sources = self.component.weight_sources(self.make_options())
         for name, preprocessing in sources.items():
             require(isinstance(preprocessing, Preprocessing), f"the value of {name!r} must be an sslkit.Preprocessing")

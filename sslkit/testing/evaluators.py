@@ -179,7 +179,7 @@ class EvaluatorTests(ComponentTests):
         require(unchanged and not subject.backbone().training, "train only a copy of the backbone")
 
     def test_features_labels_and_images_are_not_modified(self) -> None:
-        """Different evaluators of a run share these tensors."""
+        """All evaluators of a run share the tensors with features, labels and images."""
         subject = self.subject()
         before = {name: tensor.clone() for name, tensor in subject.tensors()}
         self.evaluate(subject)

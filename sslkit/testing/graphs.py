@@ -72,9 +72,9 @@ def require_every_image(reached: Sequence[bool], message: str) -> None:
 
 
 def own_gradients(outputs: Tensor, inputs: Tensor) -> list[bool]:
-    """Return for each image whether the gradient of its output with respect to its own input is not zero.
+    """Return for each image whether its output has a non-zero gradient with respect to its own input.
 
-    Each output is differentiated separately, because BatchNorm also passes on gradients of other images.
+    Each output is differentiated separately, because with BatchNorm, an output also depends on the other images.
 
     Args:
         outputs: tensor ``[B, D]``, one row for each image.

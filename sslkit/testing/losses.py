@@ -159,7 +159,7 @@ class LossTests(LossInputs):
             )
 
     def test_inputs_are_not_modified(self) -> None:
-        """Other losses also read these tensors."""
+        """All losses read the same input tensors."""
         loss = self.build()
         for step in range(3):
             outputs = self.view_outputs(self.random_branches(step), step)

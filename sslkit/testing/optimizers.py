@@ -25,7 +25,7 @@ class OptimizerTests(ComponentTests):
         """Return a small linear layer, its PyTorch optimizer and the learning-rate schedule.
 
         Args:
-            lr_scale: factor of the learning rate of the layer's weight.
+            lr_scale: multiplier of the learning rate for the layer's weight.
         """
         component: Optimizer = self.make(self.make_context())
         with torch.random.fork_rng(devices=[]):

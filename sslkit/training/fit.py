@@ -166,9 +166,9 @@ def _save_network(run: Run, assembly: Assembly, selection: ClassifierSelection) 
 
 
 def _save_typical_images(run: Run, assembly: Assembly) -> None:
-    """Save the features of a sample of training images, so that outliers are found when the images are gone.
+    """Save the features of sampled training images, to find outliers when the training images are not available.
 
-    It takes at most about a sixth of an epoch: no gradients, one view of each image.
+    Computing these features takes at most about a sixth of an epoch: no gradients, one view of each image.
     """
     images, indices = assembly.images, sample_indices(len(assembly.images), assembly.recipe.run.seed)
     if assembly.frozen is not None:

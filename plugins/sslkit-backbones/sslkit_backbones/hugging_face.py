@@ -1,4 +1,4 @@
-"""The Hugging Face hub: what its cache has, and no slow downloads when the hub cannot be reached."""
+"""The Hugging Face hub: look up cached weights, and use only the cache if the hub cannot be reached."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SAFETENSORS_WEIGHTS_NAME, PYTORCH_WEIGHTS_NAME = "model.safetensors", "pytorch_m
 """Names of the weights in a repository of the hub, unless timm names others."""
 
 TIMEOUT = 10.0
-"""Seconds to wait for the hub; the hub's own client would try each file six times."""
+"""Seconds to wait for the hub; the client of ``huggingface_hub`` would request each file up to six times."""
 
 
 @contextmanager

@@ -47,7 +47,7 @@ class Processes:
     Values are exchanged through CPU memory, so that no method waits for a GPU.
 
     Attributes:
-        world: the ``World`` in the context of components.
+        world: the ``World`` that components receive as ``context.world``.
         is_main: whether this process writes files and reports progress.
         devices: number of processes on each node.
     """

@@ -1,10 +1,10 @@
 """External loggers (TensorBoard, Weights & Biases, MLflow) that receive the rows of ``metrics.csv``.
 
-Rows are sent after each checkpoint, because a run that is killed and resumed measures later rows again.
-``loggers.json`` contains the number of sent rows of each logger. Each row is sent at least once. If the run is killed
-before a new number is written, the rows after the old number are sent again, with the same steps. If ``metrics.csv``
-was removed and restarted, all its rows are sent. If a logger fails, training continues, and the missing rows are sent
-after the next checkpoint or at the end.
+Rows are sent after each checkpoint, because a resumed run repeats the steps after its checkpoint. ``loggers.json``
+contains the number of sent rows of each logger. Each row is sent at least once. If the run is killed before a new
+number is written, the rows after the old number are sent again, with the same steps. If ``metrics.csv`` was removed and
+restarted, all its rows are sent. If a logger fails, training continues, and the missing rows are sent after the next
+checkpoint or at the end.
 """
 
 from __future__ import annotations
