@@ -68,7 +68,7 @@ def _temporary(path: Path) -> Path:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Flush a folder to disk, so that a rename survives a power failure, on file systems that support this."""
+    """Flush a folder to disk so that a rename survives a power failure, if the file system supports this."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -41,8 +41,8 @@ def shares(cost: dict[str, float], step: float) -> dict[str, float]:
 
     Args:
         cost: mapping from part to seconds per step.
-        step: seconds per step of training. If the costs sum to more, because they are measured separately, fractions
-            are relative to the sum of the costs.
+        step: seconds per step of training. If the sum of the costs is larger than ``step``, because parts are measured
+            separately, fractions are relative to this sum.
     """
     total = max(step, sum(cost.values()))
     return {part: seconds / total for part, seconds in cost.items()}

@@ -226,7 +226,7 @@ def _flatten(image: Image.Image, mode: str, *, opaque: bool) -> Image.Image:
 
 
 def _additional_channels(image: Image.Image) -> tuple[bool, bool]:
-    """Return whether a TIFF's alpha channel is something other than transparency, and whether a channel is ignored."""
+    """Return whether a TIFF's alpha channel holds no transparency, and whether an additional channel is ignored."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return False, False
     stated = image.tag_v2.get(TiffImagePlugin.EXTRASAMPLES, ())

@@ -64,7 +64,8 @@ def predict(
     The columns are ``class``, ``name``, ``confidence``, ``outlier_score`` and ``file``.
 
     The outlier score compares the features with those of up to 4096 training images, see ``outlier_scores``: 0 is
-    typical, from 3.5 an image is an outlier. It is empty if the run has no ``typical-images.safetensors``.
+    typical, and an image with at least 3.5 is an outlier. The score is empty if the run has no
+    ``typical-images.safetensors``.
 
     The confidence is the probability of the class, softmax(logits / temperature), for the classifier that the run's
     evaluation uses, with the temperature of the classifier's loss. Classes with the same name are merged. Their

@@ -156,7 +156,7 @@ def _other_classifiers(subject: RunSubject, features: Tensor) -> tuple[Tensor, .
 
 
 def assigned_classes(run: Run, device: str) -> tuple[str, Tensor] | None:
-    """Return a checksum of the images that a report shows, and their classes; None if there are none."""
+    """Return a checksum of the images that a report shows, and the images' classes; None without classes."""
     try:
         subject = RunSubject(run, device)
         name = "test" if "test" in subject.dataset.splits else "train"

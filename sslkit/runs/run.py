@@ -40,8 +40,8 @@ class Run:
         evaluations: path of the folder of evaluations, with a JSON file for each.
         backbone: path of the trained backbone's weights.
         heads: path of the trained heads' weights.
-        class_count: path of the scores of each number of classes, from ``sslkit init --classes auto``.
-        typical_images: path of the features of a sample of training images, with which outliers are found.
+        class_count: path of the scores that ``sslkit init --classes auto`` gave to each number of classes.
+        typical_images: path of a sample of the training images' features, with which sslkit finds outliers.
         last_checkpoint: path of the newest checkpoint.
     """
 

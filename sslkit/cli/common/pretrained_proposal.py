@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from sslkit.recipe.recipe import Recipe
 
 SHOWN_CANDIDATES = 8
-"""Largest number of candidates in the printed table, those with the highest combined scores."""
+"""Maximum number of candidates to print; candidates with the highest combined scores are printed."""
 
 
 def parse_recipe(text: str) -> Recipe:
-    """Return a proposed recipe, loaded and checked.
+    """Load and check a proposed recipe, and return it.
 
     Args:
         text: recipe as TOML text.

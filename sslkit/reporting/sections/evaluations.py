@@ -26,7 +26,7 @@ HEADLINES = (
 
 
 def headline_metrics(latest: Mapping[str, tuple[str, EvaluatorResult]]) -> list[dict[str, str]]:
-    """Return label, value and baselines of the metrics at the top of the page."""
+    """Return the label, value and baselines of each metric at the top of the page."""
     headlines = []
     for evaluator, metric, label in HEADLINES:
         _, result = latest.get(evaluator, ("", None))

@@ -1,4 +1,4 @@
-"""Classes that other classifiers and other runs find again."""
+"""Classes of a run that its other classifiers and other runs find as well."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sslkit.features.recurring_classes import recurring_classes
 from sslkit.reporting.encoded_split import EncodedSplit
 
 RECURS = 0.5
-"""Smallest share of other clusterings in which a class must come back."""
+"""Minimum share of the other classifiers and runs that must find a class for it to count as recurring."""
 
 
 def recurrence(encoded: EncodedSplit, other_runs: Sequence[Tensor]) -> tuple[list[str], str]:

@@ -1,4 +1,4 @@
-"""Images that need a look: outliers and near-duplicates."""
+"""Images that a user should check: outliers and near-duplicates."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from sslkit.features.outliers import OUTLIER_SCORE, outlier_scores
 from sslkit.reporting.encoded_split import EncodedSplit
 
 MAX_IMAGES = 20_000
-"""Largest number of images that are compared with each other; more would take minutes. A random sample is used."""
+"""Maximum number of images that are compared with each other. If there are more, a random sample is compared, because
+comparing all would take minutes."""
 
 MAX_OUTLIERS = 40
-"""Largest number of outliers that are shown."""
+"""Maximum number of outliers to show."""
 
 MAX_GROUPS = 20
-"""Largest number of groups of near-duplicates that are shown."""
+"""Maximum number of groups of near-duplicates to show."""
 
 MAX_COPIES = 8
-"""Largest number of images that are shown of a group."""
+"""Maximum number of images to show from each group."""
 
 
 def unusual_images(encoded: EncodedSplit, references: Tensor | None) -> dict[str, Any] | None:
@@ -29,8 +30,8 @@ def unusual_images(encoded: EncodedSplit, references: Tensor | None) -> dict[str
 
     Args:
         encoded: the images.
-        references: features ``[M, D]`` of typical training images, for test images. None compares the images with each
-            other.
+        references: features ``[M, D]`` of typical training images, to compare test images with. With None, the images
+            are compared with each other.
     """
     indices = encoded.sample(MAX_IMAGES)
     features = encoded.features[indices]
