@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 ATTEMPTS = 1000
-"""Number of attempts to lock a file while other processes check the lock; all attempts together take about 5
+"""Number of attempts to lock a file while other processes are checking the lock; all attempts together take about 5
 seconds."""
 
 

@@ -23,7 +23,7 @@ def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item], ah
     """Yield ``function(item)`` for each item in order, computed with one thread per available CPU core.
 
     Reading, hashing and Pillow's decoding release the interpreter lock, except for tiny images, so threads run in
-    parallel. The threads continue while the caller uses earlier results.
+    parallel. The threads continue while the caller is using earlier results.
 
     Args:
         function: function to apply to each item.

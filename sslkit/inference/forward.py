@@ -1,4 +1,4 @@
-"""Run a trained network on image files; threads decode the next images while the network computes."""
+"""Run a trained network on image files; threads decode the next images while the network is computing."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def stored_size(facts: FolderFacts, weights: PretrainedWeights) -> Choice:
 
 
 def views(facts: FolderFacts, weights: PretrainedWeights) -> dict[str, Choice]:
-    """Choose unaugmented images."""
+    """Choose views without augmentation."""
     return {
         "use": Choice("plain", "No augmentation: similar images take its place, and features are computed only once."),
         "size": view_size(facts, weights),
@@ -87,7 +87,7 @@ def positives(facts: FolderFacts) -> dict[str, Choice]:
 
 
 def backbone(weights: PretrainedWeights) -> dict[str, Choice]:
-    """Choose the backbone of the weights, frozen."""
+    """Choose the backbone that belongs to the weights, and freeze it."""
     return {
         "use": Choice(weights.backbone),
         "weights": Choice(weights.source, "On this machine already."),
@@ -132,7 +132,7 @@ def batch_size(facts: FolderFacts) -> Choice:
 
 
 def epochs(facts: FolderFacts) -> Choice:
-    """Choose the epochs that give the intended number of steps."""
+    """Choose the number of epochs that gives the intended number of steps."""
     steps = max(1, facts.images // batch_size(facts).value)
     count = min(EPOCHS[1], max(EPOCHS[0], -(-STEPS[facts.images <= SMALL_FOLDER] // steps)))
     return Choice(count, f"{count * steps} optimizer steps in total.")

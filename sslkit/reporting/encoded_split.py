@@ -67,7 +67,7 @@ class EncodedSplit:
         return ", ".join(parts)
 
     def tiles(self, indices: Sequence[int] | Tensor, differs: Sequence[bool] | None = None) -> list[dict[str, Any]]:
-        """Return the template variables of images; ``differs`` marks the images that have a different label."""
+        """Return the template variables of images; ``differs`` marks images with an unexpected label."""
         indices = torch.as_tensor(indices, dtype=torch.int64)
         small = max(self.split.images.shape[1:]) <= PIXELATED_SIZE
         images = thumbnails(self.split.images, indices)

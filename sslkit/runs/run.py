@@ -134,7 +134,7 @@ class Run:
         """Return a sentence about an unfinished run, such as ``a/1 is still running, at step 4 of 9``.
 
         Args:
-            advice: whether to add how to complete the run.
+            advice: whether to add advice on how to complete the run.
         """
         if not self.has_valid_status:
             return f"{self.name} has no valid status.json"

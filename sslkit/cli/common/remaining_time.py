@@ -32,7 +32,7 @@ class RemainingTime:
         self.last: float | None = None
 
     def end_epoch(self) -> None:
-        """Mark the current step as the last step of an epoch."""
+        """Mark the current step as the final step of an epoch."""
         self.ends_epoch = True
 
     def end_step(self) -> None:

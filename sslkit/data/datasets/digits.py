@@ -1,4 +1,4 @@
-"""The handwritten digits that come with scikit-learn, so no download is needed."""
+"""Data set of scikit-learn's handwritten digits, which need no download."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from sslkit.reporting.encoded_split import EncodedSplit
 
 
 def neighbours(encoded: EncodedSplit) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Return the template variables of each query image and of its neighbours; a different label is marked."""
+    """Return the template variables of query images and neighbours; neighbours with a different label are marked."""
     labels = encoded.split.labels
     rows = []
     for query, nearest in encoded.neighbours():

@@ -3,9 +3,9 @@
 A folder with a sub-folder ``train`` has splits; the module ``split_folders`` describes their names. All other
 sub-folders and files of such a folder are not read. In any other folder, all images belong to the split ``train``.
 
-A file is an image if its extension is that of an image. Hidden files and folders (leading dot) are ignored. Links to
-files are read like files. Links to folders are followed, except links to a parent folder. Each folder is read once per
-split: through its own path if this path is inside the split, else through the first link to the folder.
+Files with an image extension, such as ``.png``, are images. Hidden files and folders (leading dot) are ignored. Links
+to files are read like files. Links to folders are followed, except links to a parent folder. Each folder is read once
+per split: through its own path if this path is inside the split, else through the first link to the folder.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ REPEATED = "links to folders that are read already"
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A file whose extension is that of an image.
+    """A file with an image extension, such as ``.png``.
 
     Attributes:
         path: path relative to the root, with forward slashes.
