@@ -52,8 +52,8 @@ class Assembly:
         head: name of the head that monitors and evaluation use; empty without heads.
         notes: sentences about the data, to print.
         start: the weights or the checkpoint that training starts from.
-        position: position at which training starts. In a resumed run, it is the checkpoint's position, converted to the
-            new length.
+        position: position at which training starts. In a resumed run, this is the checkpoint's position, converted to
+            the new length of the training run.
         preprocessing: preprocessing of the images that the view policy is built for.
         frozen: the backbone with its computed features if the backbone is frozen; else None.
         positives: result of ``Positives.prepare``, which checkpoints contain.

@@ -13,7 +13,7 @@ MAX_IMAGES = 10_000
 """Largest number of images to measure, evenly spaced over the data set."""
 
 CHUNK_BYTES = 32 << 20
-"""Bytes of uint8 images converted to float64 at a time; the float64 images need eight times as much memory."""
+"""Bytes of uint8 images that are converted to float64 at a time; float64 needs eight times as much memory as uint8."""
 
 
 def channel_statistics(images: ImageStore) -> tuple[tuple[float, ...], tuple[float, ...]]:

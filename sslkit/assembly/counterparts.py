@@ -1,4 +1,4 @@
-"""Build the equivalent torchvision or timm model of a backbone, and compare the features of both."""
+"""Build the torchvision or timm model that is equivalent to a backbone, and compare the features of both."""
 
 from __future__ import annotations
 

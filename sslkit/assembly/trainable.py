@@ -1,4 +1,4 @@
-"""Freeze parts of the backbone, and scale the learning rates of the other parts."""
+"""Freeze some layers of the backbone, and scale the learning rates of the other layers."""
 
 from __future__ import annotations
 

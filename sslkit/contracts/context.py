@@ -101,12 +101,12 @@ class Context:
 
     Attributes:
         channels: int, number of channels C of the images.
-        image_size: int, shorter side of the stored images in pixels; with pretrained weights, the image size that they
-            were trained with.
+        image_size: int, shorter side of the stored images in pixels; with pretrained weights, the image size that the
+            weights were trained with.
         mean: tuple of C floats in [0, 1], per-channel mean of the training images; with pretrained weights, the mean
-            that they were trained with.
+            that the weights were trained with.
         std: tuple of C floats in [0, 1], per-channel standard deviation of the training images; with pretrained
-            weights, the standard deviation that they were trained with.
+            weights, the standard deviation that the weights were trained with.
         interpolation: ``"bilinear"`` or ``"bicubic"``, used to resize unaugmented images.
         training_images: int, number of training images.
         batch_size: int, number of images in a global batch, over all processes.

@@ -68,7 +68,7 @@ class Subject(Protocol):
         """Facts about the training run, such as image size, channels and normalisation."""
 
     def features(self, split: str) -> Features:
-        """Return the features of the split ``train``, ``validation`` or ``test``, computed once and then cached."""
+        """Return the features of the split ``train``, ``validation`` or ``test``, computed at the first call."""
 
     def split(self, split: str) -> Split:
         """Return the images of a split; ``train`` and ``validation`` never share images."""
@@ -102,7 +102,7 @@ class Evaluation:
 class Evaluator(Component, ABC):
     """Base class of evaluators, which measure a frozen backbone or train a copy of it.
 
-    An evaluator must not select hyper-parameters or models on the test split.
+    An evaluator must not use the test split to select hyper-parameters or models.
     """
 
     needs: ClassVar[frozenset[EvaluatorNeed]] = frozenset({"labels", "test"})

@@ -53,5 +53,5 @@ class Optimizer(Component, ABC):
         """Return the learning-rate schedule of the whole training run.
 
         The learning rate must depend only on the step. When a run is resumed with different optimizer options or a
-        different length, sslkit builds a new schedule and moves it to the run's current step.
+        different length, sslkit builds a new schedule and sets it to the current training step.
         """

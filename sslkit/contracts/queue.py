@@ -9,7 +9,7 @@ from sslkit.contracts.context import World
 
 
 class Queue(nn.Module):
-    """Ring buffer of the newest rows (such as embeddings) of the global batches.
+    """Ring buffer with the newest rows, such as embeddings, of past global batches.
 
     The queue has the same contents in all processes. Checkpoints contain the queue as part of the module that owns it.
 

@@ -56,7 +56,7 @@ class Views(Component, ABC):
         augments: bool, whether views are random; otherwise the only view is the image as prepared for evaluation.
             Default: True.
         groups: tuple of ``ViewGroup``, the views that ``apply`` returns; global groups first.
-        mean: tuple of C floats in [0, 1], per-channel mean for normalisation. Default: that of the training images.
+        mean: tuple of C floats in [0, 1], per-channel mean for normalisation. Default: the mean of the training images.
         std: tuple of C floats in [0, 1], per-channel standard deviation for normalisation. Default: that of the
             training images.
     """

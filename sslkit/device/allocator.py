@@ -1,4 +1,4 @@
-"""Settings of glibc's allocator that keep the memory freed by a CPU step for the next step."""
+"""Configure glibc's allocator to keep the memory that a CPU step frees for the next step."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def _result_name(entry: Entry, requested: Collection[Entry], catalog: Catalog) -
 
 
 def _with_result_name(setting: str, entries: Mapping[str, Entry]) -> str:
-    """Return the setting with its evaluator name, unless ambiguous, replaced by the name of the results."""
+    """Replace the evaluator's name in a setting by the name of its results, unless the former is ambiguous."""
     asked, rest = re.fullmatch(r"([^.=]*)(.*)", setting, flags=re.DOTALL).groups()  # type: ignore[union-attr]
     meant = [name for name, entry in entries.items() if asked.strip() in (name, entry.name, entry.qualified)]
     return meant[0] + rest if len(meant) == 1 else setting

@@ -71,7 +71,7 @@ def evaluate(
         - ``test_data``, if the evaluator needs test images: checksum of the test images and their labels
         - ``data_options``, if the data set is not the run's own: options that differ from their defaults
         - ``head`` and ``classifier``, if the network has a classifier
-        - ``weights``, for the baseline ``pretrained_weights``: where they come from
+        - ``weights``, for the baseline ``pretrained_weights``: the origin of the weights
         - ``pretrained_weights``, if this baseline is not measured: the reason
 
     Raises:
@@ -169,7 +169,8 @@ def _add_pretrained(
 ) -> None:
     """Add the baseline ``pretrained_weights`` to the result of an evaluator.
 
-    The features of a frozen run are those of its start. What depends on features only is not measured again.
+    With a frozen backbone, training does not change the features. Metrics that depend only on features are then not
+    measured for the baseline.
     """
     frozen = subject.network.recipe.backbone.wiring.train == "none"
     kmeans = own.baselines.get(KMEANS_FEATURES)

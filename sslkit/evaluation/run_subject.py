@@ -124,7 +124,7 @@ class RunSubject:
         return digest.hexdigest()[:16]
 
     def features(self, split: str) -> Features:
-        """Return the features of a split and, with a classifier, the logits; both are computed once and then cached."""
+        """Return the features of a split and, with a classifier, the logits; both are computed at the first call."""
         if split not in self._features:
             network, images = self.network, self.split(split)
             features = network.frozen.features(images.images)

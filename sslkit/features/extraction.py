@@ -1,4 +1,4 @@
-"""Features of images, and logits of features, computed with a frozen network."""
+"""Compute features of images, and logits of features, with a frozen network."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ ADVICE = "give the component check_options"
 REFUSAL_ADVICE = f"{ADVICE} or check_context"
 
 TESTING = Path(__file__).parent
-"""Folder of the conformance tests, whose lines are not lines of a component."""
+"""Folder of the conformance tests; error locations in this folder are not shown."""
 
 ComponentStatus = Literal["passed", "failed", "not checked"]
 

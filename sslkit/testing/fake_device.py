@@ -1,7 +1,7 @@
 """Fake CUDA device for tests on machines without a GPU.
 
-Tensors on this device have a shape but no values. Operations that mix devices fail as on a real GPU. Operations that
-would make the host wait for the device raise ``DeviceSyncError``.
+Tensors on this device have a shape but no values. Operations that mix devices fail as on a real GPU. An operation that
+would make the host wait for the device raises ``DeviceSyncError``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Random branch outputs for the tests of losses, and changes of these outputs for the invariance test."""
+"""Random branch outputs for the tests of losses, and functions that change the outputs for the invariance test."""
 
 from __future__ import annotations
 

@@ -35,8 +35,7 @@ class TrainedNetwork:
     Args:
         run: a finished run.
         device: device to move the network to.
-        weights: the weights to load. ``start`` has a head only if the run continues another run: other weights have no
-            head.
+        weights: the weights to load. With ``start``, the network has a head only if the run continues another run.
 
     Attributes:
         run: the run.
@@ -56,7 +55,7 @@ class TrainedNetwork:
         origin: where the weights come from, if they are those that training started from.
 
     Raises:
-        InputError: ``weights`` is ``start``, but training started from random weights, or they cannot be loaded.
+        InputError: ``weights`` is ``start``, but training started from random weights, or the weights cannot be loaded.
         RunError: the run has not finished, or its files are damaged.
         RecipeError: the data set or the backbone is not installed or has invalid options.
     """

@@ -13,7 +13,7 @@ from sslkit.runs.weights import hash_state, load_weights
 
 
 def load_starting_weights(run: Run, recipe: NetworkRecipe, backbone: Backbone) -> tuple[str, Run | None]:
-    """Load the weights that a run started from: those of its parent run, or those of ``[backbone] weights``.
+    """Load the weights that a run started from: the weights of its parent run, or the value of ``[backbone] weights``.
 
     Args:
         run: a finished run.
@@ -21,12 +21,12 @@ def load_starting_weights(run: Run, recipe: NetworkRecipe, backbone: Backbone) -
         backbone: the backbone to load the weights into, on the CPU.
 
     Returns:
-        A sentence on the origin of the weights, and the parent run; None without one.
+        A sentence about the origin of the weights, and the parent run, or None for a run without a parent.
 
     Raises:
         InputError: the run started from random weights, or its weights or its parent have changed since.
         RunError: the parent run does not exist, or its weights are damaged.
-        RecipeError: there are no such weights.
+        RecipeError: the weights that the recipe names do not exist.
     """
     record = read_provenance(run)
     parent = None

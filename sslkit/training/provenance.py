@@ -86,8 +86,8 @@ def record_resumed(
     Args:
         run: the run.
         now: the current ``provenance``, which replaces the recorded entries except ``START_KEYS``.
-        saved: position of the checkpoint, in steps of the old length.
-        position: the same position in steps of the current length.
+        saved: position of the checkpoint, in the previous length of the training run.
+        position: the same position, converted to the current length of the training run.
         changed: sentences about differences between ``now`` and the recorded provenance.
     """
     record = json.loads(run.provenance.read_text())

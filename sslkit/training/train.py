@@ -37,8 +37,7 @@ def train(recipe: Recipe, runs: Path, reporter: Reporter | None = None, parent: 
         recipe: a checked recipe.
         runs: the folder of all runs.
         reporter: receives progress events.
-        parent: a finished run whose backbone and heads initialise the new run; the optimizer and its schedule start
-            anew.
+        parent: a finished run whose backbone and heads initialise the new run; optimizer and schedule have a new state.
 
     Returns:
         The finished or interrupted run. In a requeued SLURM job, it is the run that the job started before it was

@@ -12,7 +12,7 @@ from sslkit.views.resize import apply_separable
 def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
     """Return blurred images; outside the border, images are reflected without repeating the edge pixel.
 
-    Each image has one matrix, which combines blur and reflection and is used for both axes. One batched matrix product
+    One matrix for each image combines blur and reflection; the matrix is used for both axes. One batched matrix product
     is faster than a convolution with one group per image. The kernel ends at ``S - 1`` pixels, or where its weights
     fall below 1e-7 of the largest weight (5.7 sigma).
 

@@ -112,7 +112,7 @@ def resize_weights(
 
 
 def _cubic(distance: Tensor) -> Tensor:
-    """Return Keys' cubic kernel (a = -0.5), the sum of a polynomial on [0, 2] and a polynomial on [0, 1]."""
+    """Return Keys' cubic kernel (a = -0.5), computed as a polynomial on [0, 2] plus a polynomial on [0, 1]."""
     outer = distance.clamp(max=2)
     inner = distance.clamp_(max=1)
     return (outer - 2).square_().mul_(outer - 1).mul_(-0.5) + (inner - 1).square_().mul_(2 * inner - 1)

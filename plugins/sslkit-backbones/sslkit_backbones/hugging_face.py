@@ -12,7 +12,7 @@ from typing import Any
 from huggingface_hub import constants, try_to_load_from_cache
 
 SAFETENSORS_WEIGHTS_NAME, PYTORCH_WEIGHTS_NAME = "model.safetensors", "pytorch_model.bin"
-"""Names of the weights in a repository of the hub, unless timm names others."""
+"""File names of the weights in a hub repository, unless timm sets other names."""
 
 TIMEOUT = 10.0
 """Seconds to wait for the hub; the client of ``huggingface_hub`` would request each file up to six times."""

@@ -105,7 +105,7 @@ class Timm(sslkit.Backbone):
 
     @classmethod
     def weights_at_hand(cls, options: sslkit.Options, source: str) -> bool:
-        """Return whether the package with the bundled weights is installed, or timm's hub has them in its cache."""
+        """Return whether the weights are in an installed package or in the cache of the Hugging Face hub."""
         assert isinstance(options, cls.Options)
         if source == "bundled":
             return bundled_folder(options.model) is not None
@@ -125,7 +125,7 @@ class Timm(sslkit.Backbone):
         return f"timm's {config.architecture}.{config.tag} ({config.license or 'licence unknown'})"
 
     def blocks(self) -> list[list[nn.Parameter]]:
-        """Return timm's groups of layers, which timm uses for layer-wise learning rates."""
+        """Return the groups of layers that timm uses for layer-wise learning rates."""
         if not hasattr(self.network, "group_matcher"):
             return super().blocks()
         groups = group_parameters(self.network, self.network.group_matcher(coarse=False))

@@ -38,7 +38,7 @@ class SeCu(sslkit.Loss):
       the weights of a head;
     * one optimizer trains all weights; the authors train the classifiers with a larger learning rate;
     * the authors have two views; local views are trained in the same way, but do not determine classes or soft labels;
-    * only the size constraint is available; the paper also has an entropy constraint.
+    * classes have only a size constraint; the paper also has an entropy constraint.
 
     The default of ``dual_lr`` is the paper's value for cosines. Use a head with cosine logits, such as ``selfcls-mlp``
     with ``train_gain = false``.

@@ -43,7 +43,7 @@ class DigitScenes(sslkit.Dataset):
         channels: int = Field(default=1, ge=1, le=16)
         """Number of channels; with more than 1, backgrounds differ between channels."""
         seed: int = Field(default=0, ge=0, lt=2**63)
-        """Seed of all random draws."""
+        """Seed of the random number generator."""
 
     options: Options
 
@@ -85,7 +85,7 @@ def compose(
         side: side of a scene in pixels, S.
         channels: number of channels of a scene, C; with more than 1, the background is coloured.
         most_digits: largest number of digits in a scene; later digits cover earlier digits in the mask.
-        generator: generator of all random numbers.
+        generator: random generator on the CPU.
 
     Returns:
         uint8 images ``[N, C, S, S]``, and uint8 masks ``[N, S, S]``: 0 for background, 1 + d for digit d.

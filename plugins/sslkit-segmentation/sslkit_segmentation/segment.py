@@ -23,8 +23,8 @@ FeatureMaps = Callable[[Tensor], Mapping[int, Tensor]]
 class Pyramid(nn.Module):
     """Feature pyramid that returns logits for every pixel (Lin et al., CVPR 2017, arXiv 1612.03144).
 
-    A 1 x 1 convolution maps each feature map to ``width`` channels. Starting with the coarsest map, each map is
-    enlarged and added to the next finer map. Two convolutions compute logits from the finest map. The logits are
+    A 1 x 1 convolution maps each feature map to ``width`` channels. Starting with the smallest map, each map is
+    enlarged and added to the next larger map. Two convolutions compute logits from the largest map. The logits are
     enlarged to the size of the image.
 
     Args:
@@ -74,7 +74,7 @@ class Segment(sslkit.Evaluator):
         batch_size: int = Field(16, ge=2)
         """Number of images per step."""
         lr: float = Field(2e-3, gt=0)
-        """Peak learning rate (AdamW, cosine to 0)."""
+        """Peak learning rate of AdamW; decays to 0 along a half cosine."""
         train_backbone: bool = False
         """Also train the backbone, with the same learning rate."""
 

@@ -9,7 +9,7 @@ import sslkit
 
 
 class NeighbourQueue(nn.Module):
-    """Queue of the latest ``size`` embeddings of the first view, from all processes.
+    """Queue of the newest ``size`` embeddings of the first view, from all processes.
 
     When the queue is full, the logits of the first view are replaced by those of the most similar queued embedding of a
     different image, both in targets and in predictions. The replacement follows the training code of the
@@ -34,7 +34,7 @@ class NeighbourQueue(nn.Module):
         self.queue = sslkit.Queue(size, (context.embedding_dim,), context.world)
 
     def substitute(self, views: sslkit.ViewOutputs) -> tuple[Tensor, ...]:
-        """Return each classifier's logits ``[B, K]`` for the first view; in training, also queue its embeddings."""
+        """Return each classifier's logits ``[B, K]`` for the first view; in training, also queue the embeddings."""
         student = views.student
         if student.classify is None:
             raise sslkit.InputError("queue_size: the method does not set BranchOutputs.classify, which a queue needs")

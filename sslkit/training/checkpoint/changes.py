@@ -25,7 +25,7 @@ HARDWARE = ("device", "name", "threads", "channels_last")
 """Keys of the recorded hardware, other than the precision, that may change rounding errors."""
 
 _ABSENT = object()
-"""Marks a key that only the other dictionary has."""
+"""Value for a key that only one of two compared dictionaries has."""
 
 
 def refuse_changes(

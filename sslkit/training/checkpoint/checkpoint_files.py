@@ -1,7 +1,7 @@
 """Write checkpoint files atomically, with step and checksum in the name; read them without executing code.
 
 ``step-30-8c1d0e6f5a2b9d47.ckpt`` was saved after step 30. The 16 hexadecimal digits are the start of the SHA-256 of the
-file's content. One rename publishes content and name together, so that every checkpoint has its checksum.
+file's content. A file is renamed to this name only when its content is complete.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ class CheckpointInterval:
         return time.monotonic() - self.last_save >= 60 * self.minutes
 
     def restart(self) -> None:
-        """Restart the clock after a checkpoint. All processes must call this method, because they save together."""
+        """Start the next interval after a checkpoint. All processes must call this method."""
         self.last_save = time.monotonic()
 
 

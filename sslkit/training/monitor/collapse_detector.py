@@ -13,7 +13,7 @@ MIN_FEATURE_STD = 1e-3
 """Standard deviation of features below which all features are equal; healthy networks have 0.01 to 1."""
 
 MIN_ENTROPY_KEPT = 0.75
-"""Ratio of log effective rank to its value before training, below which features have lost too many directions.
+"""Ratio of the log effective rank to that before training, below which features have too few independent directions.
 
 Failed runs had 0.35 to 0.71. Healthy runs had at least 0.77 after the first epoch and 0.82 at the end.
 """
@@ -40,8 +40,8 @@ IMMEDIATE = frozenset({"views", "stuck"})
 class CollapseDetector:
     """Detector that compares successive measurements, without labels.
 
-    At its start, a healthy run may have the symptoms of a collapse. A symptom is therefore reported only in one of
-    these cases:
+    In the first epochs, a healthy run may also have symptoms of a collapse. A symptom is therefore reported only in one
+    of these cases:
 
     - the previous measurement also had a symptom,
     - the measurement has at least two symptoms and is not the first,

@@ -105,7 +105,7 @@ class Loggers:
         self.tails: dict[str, MetricsTail] = {}
 
     def send(self) -> None:
-        """Send all unsent rows. Call this method only after a checkpoint: a resume never changes rows before it."""
+        """Send all unsent rows. Call this method only after a checkpoint, because a resume replaces later rows."""
         for name in self.recipe.run.loggers:
             with self._isolated(name):
                 self._send(name)
