@@ -1,4 +1,4 @@
-"""Contract of a data set: images in splits, with or without labels or masks."""
+"""Contract of a data set, whose images are divided into splits, with or without labels or masks."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Split:
 
 
 class Dataset(Component, ABC):
-    """Base class of data sets: images in splits.
+    """Base class of data sets, whose images are divided into splits.
 
     The split ``train`` is required; ``validation`` and ``test`` are optional. If the data set has a split ``pretrain``,
     training uses the images of ``pretrain`` instead of those of ``train``. The constructor only checks options.

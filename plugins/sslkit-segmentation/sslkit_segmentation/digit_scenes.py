@@ -85,7 +85,7 @@ def compose(
         side: side of a scene in pixels, S.
         channels: number of channels of a scene, C; with more than 1, the background is coloured.
         most_digits: largest number of digits in a scene; later digits cover earlier digits in the mask.
-        generator: random generator on the CPU.
+        generator: random number generator on the CPU.
 
     Returns:
         uint8 images ``[N, C, S, S]``, and uint8 masks ``[N, S, S]``: 0 for background, 1 + d for digit d.

@@ -22,7 +22,7 @@ Change = Literal["recipe", "data", "processes", "precision"]
 """Kinds of changes that a user may allow with ``--allow``."""
 
 HARDWARE = ("device", "name", "threads", "channels_last")
-"""Keys of the recorded hardware, other than the precision, that may change rounding errors."""
+"""Keys of hardware facts that may change rounding errors; the precision is compared separately."""
 
 _ABSENT = object()
 """Value for a key that only one of two compared dictionaries has."""

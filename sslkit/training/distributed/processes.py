@@ -19,7 +19,7 @@ from sslkit.training.distributed.environment import devices_per_node
 Value = TypeVar("Value")
 
 HOST_TIMEOUT = timedelta(hours=1)
-"""Longest wait for another process, long enough for validation and saving in the main process."""
+"""Longest wait for another process; the main process can validate and save in this time."""
 
 
 @contextmanager
