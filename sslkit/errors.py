@@ -106,11 +106,11 @@ class ComponentError(InputError):
 
 
 class UnknownComponentError(ComponentError):
-    """No installed distribution has a component of that name."""
+    """No installed distribution has a component with the requested name."""
 
 
 class AmbiguousComponentError(ComponentError):
-    """More than one installed distribution has a component of that name."""
+    """More than one installed distribution has a component with the requested name."""
 
 
 class BrokenComponentError(ComponentError):

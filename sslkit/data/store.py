@@ -102,7 +102,7 @@ class MappedStore:
 
 
 class SubsetStore:
-    """Store of some images of a different store, in a given order.
+    """Subset of a different store's images, in a given order.
 
     Args:
         images: the store.

@@ -95,7 +95,7 @@ def format_value(value: Any) -> str:
 
 
 def evaluator_title(name: str, protocol: Mapping[str, Any], run_data: str) -> str:
-    """Return an evaluator's name, followed by the data set if it is not the run's own, as in ``linear on svhn``.
+    """Return an evaluator's name, followed by the data set if that is not the run's own, as in ``linear on svhn``.
 
     The prefix ``sslkit:`` is removed, so ``sslkit:linear`` and ``linear`` have the same title.
 

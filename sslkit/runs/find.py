@@ -92,7 +92,7 @@ def _means_any(spec: str | None) -> bool:
 
 
 def _matching_runs(spec: str | None, root: Path) -> list[Run]:
-    """Return all runs that ``spec`` matches, oldest first; at least one."""
+    """Return all runs that ``spec`` matches, oldest first; the list is never empty."""
     if spec and (Path(spec) / "status.json").is_file():
         return [Run(Path(spec).resolve())]
     runs = list(all_runs(root))

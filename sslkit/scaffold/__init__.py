@@ -73,7 +73,7 @@ def write_distribution(name: str, kind: Kind, folder: Path | None = None) -> Pat
 
 
 def _usage(name: str, kind: Kind) -> str:
-    """Return the example for the README that shows how to use the component."""
+    """Return the README's example of how to use the component."""
     if not kind.section:
         return f"    sslkit eval --use {name}"
     return f'```toml\n[{kind.section}]\nuse = "{name}"\n```'

@@ -74,7 +74,7 @@ class FolderScan:
 
 
 def printable(name: str) -> str:
-    """Escape control characters in a file name, such as line breaks."""
+    """Escape control characters, such as line breaks, in a file name."""
     return name if name.isprintable() else ascii(name)
 
 
