@@ -6,11 +6,14 @@ import torch
 from torch import Tensor
 
 from sslkit.contracts.dataset import ImageStore
-from sslkit.contracts.views import Views, move_parameters
+from sslkit.contracts.views import Views, move_parameters, slice_parameters
 from sslkit.data.seeds import seeded_generator
 from sslkit.features.extraction import RowBuffer, device_of, eval_mode, images_at_a_time
 from sslkit.features.frozen import FrozenBackbone
 from sslkit.recipe.recipe import ComponentSpec
+
+DRAWN_AT_A_TIME = 128
+"""Number of images whose random parameters are drawn from one seed. Views depend on this number."""
 
 
 class FeatureStore:
@@ -53,11 +56,13 @@ def store_views(frozen: FrozenBackbone, images: ImageStore, views: Views, spec: 
 def _extract(frozen: FrozenBackbone, images: ImageStore, views: Views, seed: int) -> Tensor:
     rows, device = RowBuffer(len(images)), device_of(frozen.backbone)
     with eval_mode(frozen.backbone):
-        for block in torch.arange(len(images)).split(images_at_a_time(views.size)):
+        for block in torch.arange(len(images)).split(DRAWN_AT_A_TIME):
             drawn = views.draw(len(block), seeded_generator(seed, "stored views", int(block[0])))
-            groups = views.apply(images.gather(block).to(device), move_parameters(drawn, device))
-            features = [frozen.backbone(group.flatten(0, 1)).unflatten(0, group.shape[:2]) for group in groups]
-            rows.add(torch.cat(features).transpose(0, 1).float())
+            for part in torch.arange(len(block)).split(images_at_a_time(views.size)):
+                parameters = slice_parameters(drawn, int(part[0]), int(part[-1]) + 1)
+                groups = views.apply(images.gather(block[part]).to(device), move_parameters(parameters, device))
+                features = [frozen.backbone(group.flatten(0, 1)).unflatten(0, group.shape[:2]) for group in groups]
+                rows.add(torch.cat(features).transpose(0, 1).float())
             if frozen.on_progress is not None:
                 frozen.on_progress(rows.filled, len(images))
     assert rows.rows is not None
