@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -61,7 +61,8 @@ def fit(
         step = int(trainer.global_step)
         finished = step >= assembly.position.steps
         if finished and processes.is_main:
-            _save_network(run, assembly, callback.selection)
+            with learner.compiled.disabled() if learner.compiled is not None else nullcontext():
+                _save_network(run, assembly, callback.selection)
         status.write("finished" if finished else "interrupted", step)
     except BaseException as error:
         # Lightning calls sys.exit on KeyboardInterrupt, and on SIGTERM before training starts.

@@ -83,7 +83,7 @@ def test_the_exit_code_is_0_without_errors_and_1_with_errors(
     done = doctor()
     assert done.exit_code == 0
     assert "warning  plugins: SSLKIT_PLUGINS names nobody, which offers no component here" in done.stdout
-    assert "warning  plugins: SSLKIT_PLUGINS hides sslkit-backbones, sslkit-lightly" in done.stdout
+    assert "warning  plugins: SSLKIT_PLUGINS hides sslkit-backbones, sslkit-discovery, sslkit-lightly" in done.stdout
 
 
 def test_a_missing_extra_is_information(doctor, install) -> None:

@@ -58,6 +58,7 @@ def test_the_code_of_the_card_loads_a_model_with_the_same_features(
         "size": size,
         "mean": [0.4, 0.5, 0.6][:channels],
         "std": [0.2, 0.3, 0.25][:channels],
+        "interpolation": "bilinear",
     }
     assert metadata["resolved"] == (f'stem="{options["stem"]}"' if "stem" in options else "")
     assert "classes" not in metadata
@@ -185,6 +186,7 @@ def test_a_third_party_counterpart_must_be_equivalent(
         "out.safetensors",
         "backbone.safetensors",
         "heads.safetensors",
+        "typical-images.safetensors",
     }
 
 

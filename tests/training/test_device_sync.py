@@ -32,6 +32,7 @@ from sslkit.training.monitor.loss_accumulator import LossAccumulator
 from sslkit.training.monitor.validation import ValidationMonitor
 
 BATCH_SIZE = 8
+FROZEN = {"pretrained", "self-label"}  # their steps read features
 SMALL = ["backbone={use='convnet', width=2}", f"train.batch_size={BATCH_SIZE}", "monitor.every_epochs=0"]
 
 
@@ -51,7 +52,7 @@ def take_two_steps(learner: Learner, callback: RunCallback, images: Tensor, back
     configured = learner.configure_optimizers()
     for step, batch in enumerate(loader):
         on_device = learner.transfer_batch_to_device(batch, images.device, 0)
-        assert {tensor.device.type for tensor in on_device} == {images.device.type}
+        assert {tensor.device.type for tensor in on_device if tensor is not None} == {images.device.type}
         loss = learner.training_step(on_device, step)
         backward(loss)
         learner.on_after_backward()
@@ -68,7 +69,7 @@ def take_two_steps(learner: Learner, callback: RunCallback, images: Tensor, back
     assert len(pending) == 2
 
 
-@pytest.mark.parametrize("training", SHIPPED, indirect=True)
+@pytest.mark.parametrize("training", [name for name in SHIPPED if name not in FROZEN], indirect=True)
 def test_a_step_on_an_accelerator_never_syncs(training: tuple[Learner, RunCallback]) -> None:
     learner, callback = training
     store = learner.assembly.images

@@ -41,14 +41,19 @@ def test_the_recipe_trains(name: str, image_folder: Path, tmp_path: Path, monkey
         settings += ["data.use=image-folder", f"data.root={image_folder}"]
     else:
         settings += ["train.batch_size=256"]
+    if name in ("pretrained", "self-label"):
+        settings += ["positives.k=2"]
+    if name == "self-label":
+        settings += ["loss.threshold=0.05"]  # untrained classifiers are never confident
     recipe = load_recipe(path, settings)
     run = train(recipe, tmp_path / "runs")
     losses = [row.value for row in read_metrics(run.metrics) if row.metric == "loss"]
     assert run.status.state == "finished"
     assert len(losses) == run.status.steps
-    assert all(math.isfinite(loss) and loss > 0 for loss in losses)
+    assert all(math.isfinite(loss) and loss >= 0 for loss in losses)
     assert run.has_weights
     initial = assemble(recipe).method
     for part, file in ((initial.backbone, run.backbone), (ModuleList(initial.heads.values()), run.heads)):
         trained = load_file(file)
-        assert [key for key, value in part.named_parameters() if torch.equal(trained[key], value)] == []
+        unchanged = {key for key, value in part.named_parameters() if torch.equal(trained[key], value)}
+        assert unchanged == {key for key, value in part.named_parameters() if not value.requires_grad}

@@ -37,7 +37,9 @@ def weights(run: Run) -> dict[str, torch.Tensor]:
 def kill_second_process_at(step: int) -> RecordingReporter:
     def kill(event: StepEnded) -> None:
         if event.progress.step == step:
-            _, second = sorted(multiprocessing.active_children(), key=lambda process: process.name)
+            _, second = sorted(
+                multiprocessing.active_children(), key=lambda process: int(process.name.rpartition("-")[2])
+            )
             second.kill()
 
     return RecordingReporter(StepEnded, kill)
