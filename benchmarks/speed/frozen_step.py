@@ -96,7 +96,7 @@ class ProjectedPixels(sslkit.Backbone):
 def plain_steps(recipe: Recipe, steps: int) -> float:
     """Return the seconds of ``steps`` steps in plain PyTorch, after three steps of warm-up."""
     assembly = assemble(recipe)
-    features, neighbours = assembly.loader.images.rows[:, 0], assembly.positives["neighbours"]  # type: ignore[attr-defined]
+    features, neighbours = assembly.loader.images.rows[:, 0], assembly.positives["neighbours"]
     head, loss = assembly.method.heads["selfcls-mlp"], assembly.method.losses["selfcls"]
     optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3, fused=True)
     size = assembly.context.batch_size

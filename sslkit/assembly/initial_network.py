@@ -63,7 +63,7 @@ def load_initial_network(
         note = f"weights: backbone and heads of {start.parent.name}"
     elif weights is not None:
         try:
-            note = weights.load(backbone)
+            note = f"weights: {weights.load(backbone)}"
         except InputError as error:
             raise RecipeError([recipe.document.problem((*path, "weights"), str(error))]) from error
     try:

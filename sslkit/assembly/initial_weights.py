@@ -46,15 +46,15 @@ class InitialWeights:
     preprocessing: Preprocessing | None
 
     def load(self, backbone: Backbone) -> str:
-        """Load the weights, and return a sentence about the origin of the weights.
+        """Load the weights, and return their origin.
 
         Raises:
             InputError: the weights cannot be read or downloaded, or do not fit the backbone.
         """
         if Path(self.source).suffix not in FILE_SUFFIXES:
-            return f"weights: {backbone.load_weights_from(self.source)}"
+            return backbone.load_weights_from(self.source)
         ignored = _load_strictly(backbone, Path(self.source))
-        return f"weights: {self.source}" + (f"; not used: {', '.join(ignored)}" if ignored else "")
+        return self.source + (f"; not used: {', '.join(ignored)}" if ignored else "")
 
 
 def find_weights(recipe: NetworkRecipe) -> InitialWeights | None:

@@ -77,21 +77,20 @@ def connect_inputs(
             "use --continue-from to start a new run"
         )
         raise RecipeError([recipe.document.problem((*recipe.positives.path, "use"), message)])
-    frozen = None
-    if is_frozen or (positives.needs_features and prepared is None):
+    if is_frozen or (positives.needs_features and prepared is None):  # features are computed before training starts
         if prefers_channels_last(device):
             backbone.to(memory_format=torch.channels_last)
-        frozen = FrozenBackbone(backbone.to(device), views.preprocessing, recipe.backbone.identity, on_progress)
+        backbone.to(device)
+    frozen = FrozenBackbone(backbone, views.preprocessing, recipe.backbone.identity, on_progress)
     if prepared is None:
-        needed = frozen is not None and positives.needs_features
-        features = frozen.features(images) if needed and frozen is not None else torch.empty(0, 0)
+        features = frozen.features(images) if positives.needs_features else torch.empty(0, 0)
         try:
             prepared = dict(positives.prepare(features))
         except InputError as error:
             raise RecipeError([recipe.document.problem((*recipe.positives.path, "use"), str(error))]) from error
     if positives.count:
         loader.draw_positives = partial(positives.draw, prepared)
-    if frozen is None or not is_frozen:
+    if not is_frozen:
         return TrainingInputs(None, prepared)
     rows = store_views(frozen, images, views, recipe.views, recipe.run.seed)
     resident = device == "cpu" or fits_memory(rows.nbytes, device)

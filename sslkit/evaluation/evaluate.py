@@ -12,10 +12,6 @@ from sslkit.contracts.dataset import Dataset
 from sslkit.contracts.evaluator import Evaluator
 from sslkit.device.hardware import device_name
 from sslkit.errors import DataError, IncompatibleComponentError, NotSavedError
-from sslkit.evaluation.evaluators.finetune import Finetune
-from sslkit.evaluation.evaluators.knn import Knn
-from sslkit.evaluation.evaluators.linear import Linear
-from sslkit.evaluation.evaluators.linear_sgd import LinearSgd
 from sslkit.evaluation.run_subject import RunSubject
 from sslkit.runs.evaluation_files import save_evaluation
 from sslkit.runs.evaluation_result import (
@@ -34,15 +30,8 @@ Baseline = Literal["random", "pretrained"]
 RESERVED = {RANDOM_WEIGHTS: "random", PRETRAINED_WEIGHTS: "pretrained"}
 """Option of each baseline that sslkit measures for all evaluators."""
 
-KMEANS_FEATURES = "kmeans_features"
-"""Baseline of the evaluator ``cluster``: k-means on the features of the run."""
-
-FEATURE_EVALUATORS = (Knn, Linear, LinearSgd, Finetune)
-"""Evaluators that do not use the head."""
-
-FROZEN = "the backbone was not trained, and its features are those of the weights it started from"
-
 NO_HEAD = "none: these weights have no head"
+"""Value of ``head`` in the protocol of weights without a head."""
 
 
 def evaluate(
@@ -72,7 +61,6 @@ def evaluate(
         - ``data_options``, if the data set is not the run's own: options that differ from their defaults
         - ``head`` and ``classifier``, if the network has a classifier
         - ``weights``, for the baseline ``pretrained_weights``: the origin of the weights
-        - ``pretrained_weights``, if this baseline is not measured: the reason
 
     Raises:
         NotSavedError: the result could not be written; the exception has an attribute ``result``.
@@ -95,7 +83,8 @@ def evaluate(
                 untrained = _evaluate(name, evaluator, random, other)
                 own.baselines[RANDOM_WEIGHTS] = BaselineResult(untrained.metrics, untrained.protocol)
             if start is not None:
-                _add_pretrained(name, evaluator, own, subject, start, other)
+                before = _evaluate(name, evaluator, start, other)
+                own.baselines[PRETRAINED_WEIGHTS] = BaselineResult(before.metrics, before.protocol)
     finally:
         # Results that took hours are saved even when a later evaluator fails or is interrupted.
         notes = [note for each in (subject, random, start) if each is not None for note in each.network.frozen.notes]
@@ -157,34 +146,3 @@ def _evaluate(
             f"the evaluator {name!r} returned a result that cannot be saved: {error}"
         ) from error
     return result
-
-
-def _add_pretrained(
-    name: str,
-    evaluator: Evaluator,
-    own: EvaluatorResult,
-    subject: RunSubject,
-    start: RunSubject,
-    other: tuple[str, Dataset] | None,
-) -> None:
-    """Add the baseline ``pretrained_weights`` to the result of an evaluator.
-
-    With a frozen backbone, training does not change the features. Metrics that depend only on features are then not
-    measured for the baseline.
-    """
-    frozen = subject.network.recipe.backbone.wiring.train == "none"
-    kmeans = own.baselines.get(KMEANS_FEATURES)
-    if frozen and isinstance(evaluator, FEATURE_EVALUATORS):
-        own.protocol[PRETRAINED_WEIGHTS] = f"not measured: {FROZEN}, so that these metrics are also theirs"
-    elif frozen and kmeans is not None and start.network.head is None:
-        protocol = own.protocol | {
-            "head": NO_HEAD,
-            "assigned_by": "k-means on features",
-            "clusters": own.protocol["classes"],
-            "weights": start.network.origin,
-            "measured": f"as the baseline {KMEANS_FEATURES}: {FROZEN}",
-        }
-        own.baselines[PRETRAINED_WEIGHTS] = BaselineResult(kmeans.metrics, protocol)
-    else:
-        result = _evaluate(name, evaluator, start, other)
-        own.baselines[PRETRAINED_WEIGHTS] = BaselineResult(result.metrics, result.protocol)

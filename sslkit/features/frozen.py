@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor
@@ -51,10 +51,7 @@ class FrozenBackbone:
         if isinstance(images, SubsetStore):
             return self.features(images.images)[images.indices]
         if id(images) not in self._known:
-            extract = lambda: extract_features(  # noqa: E731
-                self.backbone, images, self.preprocessing, on_progress=self.on_progress
-            )
-            self._known[id(images)] = images, self.cached(images, {}, extract)
+            self._known[id(images)] = images, self.cached(images, {}, lambda: self._extract(images))
         return self._known[id(images)][1]
 
     def cached(self, images: ImageStore, settings: Mapping[str, Any], compute: Callable[[], Tensor]) -> Tensor:
@@ -66,10 +63,13 @@ class FrozenBackbone:
             compute: function that computes the tensor.
         """
         depends_on = {
-            "preprocessing": json.loads(json.dumps(vars(self.preprocessing))),
+            "preprocessing": asdict(self.preprocessing),
             "identity": dict(self.identity),
-            "device": device_name(str(device_of(self.backbone).type)),
+            "device": device_name(device_of(self.backbone).type),
             **settings,
         }
         key = cache_key([self.backbone], images, depends_on)
         return load_or_compute(key, lambda: {"features": compute()}, self.notes)["features"]
+
+    def _extract(self, images: ImageStore) -> Tensor:
+        return extract_features(self.backbone, images, self.preprocessing, on_progress=self.on_progress)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from sslkit.data.splits import evenly_spaced_indices
 from sslkit.errors import RunError
 from sslkit.features.neighbours import unit_rows
 from sslkit.files import open_regular_file, write_atomic
@@ -17,13 +17,12 @@ from sslkit.files import open_regular_file, write_atomic
 MAX_IMAGES = 4096
 """Largest number of images in the sample: with 1280 features, the file has 10 MB."""
 
-
 REMEDY = "delete the file to continue without outlier scores"
 
 
-def sample_indices(count: int, seed: int) -> Tensor:
-    """Return sorted int64 indices of ``MAX_IMAGES`` random images, or of all images if there are fewer."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:MAX_IMAGES].sort().values
+def sample_indices(count: int) -> Tensor:
+    """Return int64 indices of ``MAX_IMAGES`` evenly spaced images, or of all images if there are fewer."""
+    return evenly_spaced_indices(count, min(count, MAX_IMAGES))
 
 
 def save_typical_images(features: Tensor, path: Path) -> None:

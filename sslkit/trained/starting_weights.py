@@ -45,7 +45,7 @@ def load_starting_weights(run: Run, recipe: NetworkRecipe, backbone: Backbone) -
                 f"{run.name} started from random weights, so that there are no pretrained weights to compare with: "
                 "use the baseline random"
             )
-        origin = weights.load(backbone).removeprefix("weights: ")
+        origin = weights.load(backbone)
     expected = record.get("initial_backbone_sha256")
     if expected and hash_state(backbone) != expected:
         raise InputError(

@@ -171,7 +171,7 @@ def _save_typical_images(run: Run, assembly: Assembly) -> None:
 
     Computing these features takes at most about a sixth of an epoch: no gradients, one view of each image.
     """
-    images, indices = assembly.images, sample_indices(len(assembly.images), assembly.recipe.run.seed)
+    images, indices = assembly.images, sample_indices(len(assembly.images))
     if assembly.frozen is not None:
         features = assembly.frozen.features(images)[indices]
     else:
