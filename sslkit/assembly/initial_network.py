@@ -46,7 +46,7 @@ def load_initial_network(
         A sentence about the weights; empty for random weights.
 
     Raises:
-        RecipeError: the weights that the recipe names cannot be used, or its value of ``train`` does not fit the
+        RecipeError: the weights that the recipe names cannot be used, or ``train`` of ``[backbone]`` does not fit the
             backbone.
         RunError: the weights of the parent run do not fit the recipe.
     """

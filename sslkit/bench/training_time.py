@@ -36,7 +36,7 @@ class TrainingTime:
     Attributes:
         recipe: the recipe.
         steps_per_epoch: number of optimizer steps in an epoch.
-        step_seconds: seconds per step, keyed by the loss start from which this value applies.
+        step_seconds: seconds per step after each start of a loss, keyed by the epoch or percentage of that start.
         epoch_seconds: seconds of the metrics that are measured after each epoch.
         validation_seconds: seconds of the validation metrics.
         start_seconds: seconds until the first step, if images are cached.

@@ -24,7 +24,7 @@ _INTERVAL = re.compile(r"[1-9][0-9]{0,8} (?:step|epoch|minute)s?")
 
 @dataclass(frozen=True)
 class PartOfTraining:
-    """Marker of a duration that must not be longer than the training run; longer durations are errors in a recipe.
+    """Marker of a duration option; durations longer than the training run are errors in a recipe.
 
     Attributes:
         must_end: whether the duration must be shorter than the training run.

@@ -11,7 +11,7 @@ The same rules apply to every image; no image is scaled by its own content:
 * Colour becomes grey by ITU-R 601 luma. CMYK, YCbCr and similar modes become RGB by Pillow's plain formulas.
 * An image of a different size is scaled (bicubic, antialiased) until it covers the requested size, then centre-cropped.
 
-The format is determined by the content of a file, not by its name. Only files in ``FORMATS`` are opened. An image of
+The format is determined by the content of a file, not by its name. Only formats in ``FORMATS`` are read. An image of
 more than ``MAX_PIXELS`` pixels counts as broken, because a small malicious file could otherwise fill the memory.
 """
 

@@ -30,7 +30,10 @@ _PNG_METADATA = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
 
 
 def transposition(image: Image.Image) -> Image.Transpose | None:
-    """Return the transposition that makes a loaded image upright; None if the image is upright, as loaded TIFFs are."""
+    """Return the transposition that makes a loaded image upright; None if it is upright.
+
+    The result is always None for TIFF, because Pillow makes these images upright when it loads them.
+    """
     return TRANSPOSE_BY_ORIENTATION.get(_orientation(image))
 
 

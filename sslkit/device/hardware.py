@@ -75,7 +75,7 @@ def choose_device(device: DeviceName) -> str:
 
 
 def device_name(device: str) -> str:
-    """Return the model name of a GPU (different models round differently), or the name of another device type."""
+    """Return the model name of a GPU, because GPU models round differently; for other devices, the device type."""
     return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device
 
 

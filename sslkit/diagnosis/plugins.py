@@ -45,7 +45,7 @@ os._exit(0)
 
 
 def check_plugins() -> Iterator[CheckResult]:
-    """Report distributions whose metadata are malformed or that are hidden, and components that cannot be imported."""
+    """Report distributions that are hidden or have malformed metadata, and components that cannot be imported."""
     catalog = Catalog.scan()
     for name, reason in catalog.unreadable:
         yield CheckResult("plugins", "error", f"{name}: {reason}", f"reinstall or uninstall it (pip uninstall {name})")

@@ -74,7 +74,7 @@ def _result_name(entry: Entry, requested: Collection[Entry], catalog: Catalog) -
 
 
 def _with_result_name(setting: str, entries: Mapping[str, Entry]) -> str:
-    """Replace the evaluator's name in a setting by the name of its results, unless the former is ambiguous."""
+    """Replace the evaluator's name in a setting by the name of its results, unless the name is ambiguous."""
     asked, rest = re.fullmatch(r"([^.=]*)(.*)", setting, flags=re.DOTALL).groups()  # type: ignore[union-attr]
     meant = [name for name, entry in entries.items() if asked.strip() in (name, entry.name, entry.qualified)]
     return meant[0] + rest if len(meant) == 1 else setting
@@ -109,7 +109,7 @@ def build_other_dataset(asked: str, settings: Sequence[str] = ()) -> tuple[str, 
 
 
 def _build(entry: Entry, document: Document, name: str) -> Any:
-    """Return the component, built with the options in the table ``name``, or a list of option problems."""
+    """Build a component with the options in the table ``name``. Return it, or a list of problems with the options."""
     table = document.tables[name]
     if not isinstance(table, dict):
         message = f"must be a table of options, not {table!r}"

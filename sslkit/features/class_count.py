@@ -86,7 +86,7 @@ class ClassCountProposal:
         classes: the candidate with the highest combined score.
         low: smallest plausible candidate.
         high: largest plausible candidate.
-        clear: True if the scores agree well enough that the number is more than a guess.
+        clear: whether the scores agree well enough to trust the number.
         reasons: sentences that explain the proposal and its limits.
         candidates: the scores of each candidate, in rising order.
         images: number of images used.
@@ -169,7 +169,7 @@ def propose_class_count(
 
 
 def _principal_components(features: Tensor) -> Tensor:
-    """Return the first principal components of the unit features, float32 ``[N, d]``."""
+    """Return the first principal components of L2-normalised features, float32 ``[N, d]``."""
     unit = unit_rows(features).double()
     centred = unit - unit.mean(dim=0)
     if centred.abs().max() < 1e-6:

@@ -129,14 +129,14 @@ def _nearest(
 
 
 def _lowest_of_ties(similarity: Tensor, count: int) -> Tensor:
-    """Return the indices ``[B, count]`` of the largest similarities; equal steps are sorted by rising index."""
+    """Return the indices ``[B, count]`` of the largest similarities; of equal ones, those with the lowest index."""
     # One int64 key per pair makes all keys different, so that topk has only one right answer.
     steps = quantise(similarity.clamp_min(-2)).mul_(similarity.shape[1])
     return steps.sub_(torch.arange(similarity.shape[1], device=similarity.device)).topk(count, dim=1).indices
 
 
 def quantise(similarity: Tensor) -> Tensor:
-    """Return float32 similarities as int64 numbers of steps of ``1 / SIMILARITY_STEPS``."""
+    """Round float32 similarities to steps of ``1 / SIMILARITY_STEPS``, and return the int64 numbers of steps."""
     return similarity.mul(SIMILARITY_STEPS).round_().long()
 
 

@@ -23,8 +23,8 @@ def recurring_classes(assigned: Tensor, others: Sequence[Tensor], classes: int) 
 
     Args:
         assigned: int64 tensor ``[N]``, class of each image, from 0 to K - 1.
-        others: one int64 tensor ``[N]`` for each other seed, the cluster of each image, at least 0. The number of
-            clusters may differ between seeds.
+        others: one int64 tensor ``[N]`` for each other clustering, the cluster of each image, at least 0. The
+            clusterings may differ in their number of clusters.
         classes: number of classes K.
 
     Returns:

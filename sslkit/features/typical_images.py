@@ -35,7 +35,7 @@ def load_typical_images(path: Path, feature_dim: int) -> Tensor | None:
     """Return the features of ``save_typical_images``, float32 ``[M, D]``; None without a file.
 
     Raises:
-        RunError: the file is damaged, or is of another network.
+        RunError: the file is damaged, or belongs to another network.
     """
     if not path.exists():
         return None

@@ -42,7 +42,7 @@ class Neighbours(Positives):
     options: Options
 
     def prepare(self, features: Tensor) -> dict[str, Tensor]:
-        """Return int32 tensors: ``neighbours`` ``[N, k]``, valid ones first, and ``count`` ``[N]`` of valid neighbours.
+        """Return int32 indices ``neighbours`` ``[N, k]``, valid ones first, and their number ``count`` ``[N]``.
 
         Raises:
             InputError: there are not more than k images.

@@ -74,7 +74,7 @@ def views(facts: FolderFacts, weights: PretrainedWeights) -> dict[str, Choice]:
 
 
 def positives(facts: FolderFacts) -> dict[str, Choice]:
-    """Choose the nearest neighbours of each image."""
+    """Choose nearest neighbours as the positives of each image."""
     small = facts.images <= SMALL_FOLDER
     count = NEIGHBOURS[small]
     return {

@@ -247,7 +247,7 @@ def classifiers(facts: FolderFacts) -> Choice:
 
 
 def styles(facts: FolderFacts) -> Choice:
-    """Choose auxiliary classifiers with three and five times as many classes."""
+    """Choose two auxiliary classifiers, with three and five times the number of classes of the main classifiers."""
     most = max(2, facts.images // MIN_IMAGES_PER_CLASS)
     sizes = [min(most, factor * class_count(facts)) for factor in (3, 5)]
     return Choice(sizes, "More classes than you look for: telling them apart teaches the backbone useful features.")

@@ -1,4 +1,4 @@
-"""Find durations in a recipe that are longer than the training."""
+"""Find durations in a recipe that are longer than the training run."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sslkit.recipe.recipe import Recipe
 
 
 def duration_problems(recipe: Recipe, steps: int = 0) -> list[Problem]:
-    """Return a problem for each duration that is longer than the training.
+    """Return a problem for each duration that is longer than the training run.
 
     Args:
         recipe: the recipe.
-        steps: number of optimizer steps of the training. 0 means unknown; durations in steps are then not checked.
+        steps: number of optimizer steps of the training run. 0 means unknown; durations in steps are then not checked.
     """
     problems = []
     for path, value, part in _durations(recipe):

@@ -76,7 +76,7 @@ def _message(table: dict[str, Any], key: KeyPath, texts: list[str]) -> str:
 
 
 def _existing_path(table: Any, location: tuple[int | str, ...]) -> KeyPath:
-    """Return the part of pydantic's location that exists in the table, without names of union members."""
+    """Return the key path of a pydantic error: its location, without the names of union members that pydantic adds."""
     path: KeyPath = ()
     for position, part in enumerate(location):
         if isinstance(table, dict) and part in table:

@@ -1,4 +1,4 @@
-"""Difference between a trained network and the weights that its training started from."""
+"""Gains: how much better a trained network is than the weights that its training started from."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ METRICS = ("acc", "nmi", "top1", "miou")
 
 
 def gain(result: EvaluatorResult, metric: str) -> float | None:
-    """Return how much training changed a metric of all labels; None without the metric before or after training."""
+    """Return how much training changed a metric; None if the metric is missing before or after training."""
     baseline = result.baselines.get(PRETRAINED_WEIGHTS)
     values = result.metrics.get(metric), baseline and baseline.metrics.get(metric)
     return values[0] - values[1] if isinstance(values[0], float) and isinstance(values[1], float) else None
 
 
 def gain_sentences(results: Mapping[str, EvaluatorResult]) -> list[str]:
-    """Return a sentence for each metric of a trained network and of the weights that its training started from.
+    """Return sentences that compare the metrics of a trained network with those of the weights it started from.
 
     Args:
         results: results, keyed by the title of the evaluator.

@@ -88,7 +88,7 @@ class BackboneTests(ComponentTests):
         require_no_kept_graph("the backbone", step)
 
     def test_channels_last_images_give_the_same_features(self) -> None:
-        """Training uses channels-last images and weights."""
+        """Compare features of channels-last and contiguous images, because training uses channels-last tensors."""
         backbone, other = (self.build().train() for _ in range(2))
         other.to(memory_format=torch.channels_last)
         try:
@@ -102,7 +102,7 @@ class BackboneTests(ComponentTests):
         require(torch.allclose(expected, actual, atol=1e-3), "channels-last images must give the same features")
 
     def test_training_works_in_bfloat16(self) -> None:
-        """Training uses bfloat16 autocast on hardware that supports it."""
+        """Run a forward and backward pass under bfloat16 autocast, as in training on modern hardware."""
         backbone = self.build().train()
         try:
             with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -141,7 +141,7 @@ class BackboneTests(ComponentTests):
         require(same, "after load_state_dict the backbone gives different features: keep all state in buffers")
 
     def test_blocks_have_every_parameter_at_most_once(self) -> None:
-        """Recipes train the last blocks, or scale the learning rate of each block."""
+        """Check that no parameter is in two blocks: recipes freeze blocks, and scale their learning rates."""
         backbone = self.build()
         blocks = [list(block) for block in backbone.blocks()]
         require(blocks and all(blocks), "blocks must return at least one block, and no empty block")
@@ -151,7 +151,7 @@ class BackboneTests(ComponentTests):
         require(len(found) == len(set(found)), "a parameter must be in one block only")
 
     def test_weight_sources_have_a_preprocessing(self) -> None:
-        """The preprocessing is the one that the weights were trained with. This test does not load the weights."""
+        """Check that each weight source has a valid ``Preprocessing``. This test does not load the weights."""
         sources = self.component.weight_sources(self.make_options())
         for name, preprocessing in sources.items():
             require(isinstance(preprocessing, Preprocessing), f"the value of {name!r} must be an sslkit.Preprocessing")

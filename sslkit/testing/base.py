@@ -186,7 +186,7 @@ class ComponentTests:
         require((self.component.__doc__ or "").strip(), f"{self.component.__name__} needs a docstring")
 
     def test_constructor_neither_seeds_nor_draws_except_for_initial_weights(self) -> None:
-        """Seeding or drawing would change the initial weights of components that are built later."""
+        """Check that the constructor uses torch's global generator only for weights: later components draw from it."""
         self._seed_offset = 3_141_592_653  # an unlikely seed for a component
         with no_global_randomness("the constructor"):
             built = self.build()
@@ -196,7 +196,7 @@ class ComponentTests:
         require(self._generator_use in allowed, message)
 
     def test_import_is_fast_and_has_no_side_effects(self) -> None:
-        """Import the module in a new process, where only the component's own code may not change global state."""
+        """Import the module in a new process, and check its time and that it prints and changes nothing global."""
         module, file = self.component.__module__, inspect.getsourcefile(self.component) or ""
         done = subprocess.run(
             [sys.executable, "-c", IMPORT, module, file, json.dumps([path for path in sys.path if path])],

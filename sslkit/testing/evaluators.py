@@ -179,7 +179,7 @@ class EvaluatorTests(ComponentTests):
         require(unchanged and not subject.backbone().training, "train only a copy of the backbone")
 
     def test_features_labels_and_images_are_not_modified(self) -> None:
-        """All evaluators of a run share the tensors with features, labels and images."""
+        """Check that an evaluation changes no features, labels or images: all evaluators share these tensors."""
         subject = self.subject()
         before = {name: tensor.clone() for name, tensor in subject.tensors()}
         self.evaluate(subject)

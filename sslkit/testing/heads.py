@@ -93,7 +93,7 @@ class HeadTests(ComponentTests):
         require_every_image(reached, "no gradient of their embedding reaches the images")
 
     def test_input_features_are_not_modified(self) -> None:
-        """All heads read the same features."""
+        """Check that the head does not write into its input, because all heads read the same features."""
         head, features = self.build(), self.features()
         for training in (True, False):
             with torch.no_grad():

@@ -57,7 +57,7 @@ class LossTests(LossInputs):
         require(not unknown, f"needs may contain {', '.join(KNOWN_NEEDS['loss'])}, not {', '.join(unknown)}")
 
     def test_a_loss_that_needs_no_head_reads_only_features(self) -> None:
-        """Without a head in the recipe, a loss receives only features."""
+        """Run a loss whose ``needs`` lack embeddings and logits on features alone, as in a recipe without heads."""
         if self.component.needs & {"embeddings", "logits"}:
             return
         facts: dict[str, Any] = {"embedding_dim": 0, "classifiers": ()}
@@ -114,7 +114,10 @@ class LossTests(LossInputs):
             require(finite, f"the gradient of view {view} is not finite")
 
     def test_gradients_reach_every_image(self) -> None:
-        """``test_gradients_are_finite_and_reach_every_view`` reports views in which no image has a gradient."""
+        """Check that in each view with a gradient, every image has one.
+
+        ``test_gradients_are_finite_and_reach_every_view`` reports views without any gradient.
+        """
         reached = torch.zeros(self.make_context().view_count, self.make_context().batch_size, dtype=torch.bool)
         for seed in range(3):
             branches = self.random_branches(seed)
@@ -159,7 +162,7 @@ class LossTests(LossInputs):
             )
 
     def test_inputs_are_not_modified(self) -> None:
-        """All losses read the same input tensors."""
+        """Check that the loss does not write into its inputs, because all losses read the same tensors."""
         loss = self.build()
         for step in range(3):
             outputs = self.view_outputs(self.random_branches(step), step)
@@ -187,7 +190,7 @@ class LossTests(LossInputs):
             loss(outputs)
 
     def test_state_dict_restores_the_full_state(self) -> None:
-        """A resumed run must be bit-identical to an uninterrupted run."""
+        """Restore a loss from a state dict, and check that it continues bit-identically, as a resumed run must."""
         one, other = self.build(), self.build(seed=1)
         for step in range(3):
             one(self.view_outputs(self.random_branches(step), step))

@@ -45,7 +45,13 @@ class MethodTests(ComponentTests):
         return method
 
     def batch(self, step: int = 0, global_views: int = 2, local_views: tuple[int, ...] = (2,)) -> Batch:
-        """Return random views of eight images: one group of global views, and one group for each of ``local_views``."""
+        """Return random views of eight images.
+
+        Args:
+            step: number of completed steps, which also seeds the views.
+            global_views: number of global views of each image.
+            local_views: number of local views of each image, for each group of local views.
+        """
         context, generator = self.make_context(), torch.Generator().manual_seed(step)
         sizes = [(global_views, 32), *((count, 16) for count in local_views)]
         groups = tuple(torch.randn(count, 8, 3, side, side, generator=generator) for count, side in sizes)
@@ -162,7 +168,7 @@ class MethodTests(ComponentTests):
         require(later.inputs, "a loss must be called from its start_epoch on")
 
     def test_branches_can_classify_queued_embeddings(self) -> None:
-        """Losses with a queue use ``classify`` for embeddings of earlier batches."""
+        """Check that ``classify`` returns the head's logits, because losses with a queue classify old embeddings."""
         method = self.build()
         method(self.batch())
         loss = method.losses["agree"]
@@ -176,7 +182,7 @@ class MethodTests(ComponentTests):
             require(same, f"classify of the branch {name!r} must give the logits of its head: set it to head.classify")
 
     def test_heads_receive_all_views_in_one_call(self) -> None:
-        """BatchNorm in a head must normalise global and local views together."""
+        """Check that a head is called once, so that its BatchNorm normalises global and local views together."""
         method = self.build()
         rows: list[int] = []
         method.heads["head"].register_forward_hook(lambda module, inputs, output: rows.append(len(inputs[0])))

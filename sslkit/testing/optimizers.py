@@ -73,7 +73,7 @@ class OptimizerTests(ComponentTests):
         require(max(rates) > 0, "the learning rate is 0 in every step")
 
     def test_learning_rates_are_scaled(self) -> None:
-        """Recipes set ``lr_scale`` and ``layer_decay`` of the backbone."""
+        """Check that ``lr_scale`` multiplies the learning rate in every step, as recipes need for the backbone."""
         one, scaled = self.build(), self.build(lr_scale=0.25)
         for step in range(self.make_context().total_steps):
             rates, expected = _rates(scaled), _rates(one)
@@ -96,7 +96,7 @@ class OptimizerTests(ComponentTests):
         require(unchanged, "a group with decay=False must have no weight decay")
 
     def test_step_accepts_a_closure(self) -> None:
-        """Lightning calls ``step`` with a closure that computes the loss and the gradients."""
+        """Call ``step`` with a closure that computes loss and gradients, as Lightning does."""
         (layer, optimizer, _), (other_layer, other_optimizer, _) = self.build(), self.build()
         before = layer.weight.detach().clone()
 
@@ -116,7 +116,7 @@ class OptimizerTests(ComponentTests):
         require(same, "step(closure) must give the update of step() for the same gradients")
 
     def test_parameters_without_a_gradient_are_not_changed(self) -> None:
-        """A head has no gradients before its losses start."""
+        """Check that ``step`` skips parameters without a gradient: a head has none before its losses start."""
         layer, optimizer, _ = self.build()
         before = layer.bias.detach().clone()
         layer.weight.grad = torch.ones_like(layer.weight)

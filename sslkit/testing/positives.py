@@ -63,7 +63,7 @@ class PositivesTests(ComponentTests):
             require(inside, f"positives must be indices of training images, 0 to {self.images - 1}")
 
     def test_prepared_values_are_tensors_on_the_cpu(self) -> None:
-        """Checkpoints contain the values that ``prepare`` returns."""
+        """Check that ``prepare`` returns CPU tensors, because checkpoints contain them."""
         prepared = self.build().prepare(self.features())
         require(isinstance(prepared, Mapping), f"prepare must return a mapping, not {type(prepared).__name__}")
         for name, value in prepared.items():
@@ -71,7 +71,7 @@ class PositivesTests(ComponentTests):
             require(valid, f"the prepared value {name!r} must be a tensor on the CPU")
 
     def test_prepare_gives_equal_values_for_equal_features(self) -> None:
-        """Every process calls ``prepare``."""
+        """Compare two calls of ``prepare`` with equal features, because every process calls ``prepare``."""
         one, other = (self.build().prepare(self.features()) for _ in range(2))
         tensors = [name for name, value in one.items() if isinstance(value, Tensor)]
         same = one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in tensors)
@@ -84,7 +84,7 @@ class PositivesTests(ComponentTests):
         require(same, "equal generators must give equal positives: a resumed run draws them again")
 
     def test_draws_depend_on_the_prepared_values_only(self) -> None:
-        """A resumed run builds a new component and calls ``draw`` without ``prepare``."""
+        """Call ``draw`` of a new component without ``prepare``, as a resumed run does, and compare the positives."""
         positives = self.build()
         prepared = positives.prepare(self.features())
         expected = self.draw(positives, prepared)

@@ -15,7 +15,7 @@ MIN_SIZE = 63
 
 
 class AlexNet(sslkit.Backbone):
-    """AlexNet for images of any size and number of channels; the feature is the pooled final map, flattened.
+    """AlexNet for images of any size and number of channels; the feature is the flattened final feature map.
 
     Layers, initialisation and parameter names are those of torchvision. The sub-module ``classifier`` (58 million
     weights) is left out. With the ImageNet stem and three channels, weights can be exchanged with
@@ -24,7 +24,7 @@ class AlexNet(sslkit.Backbone):
 
     The small stem has the same five convolutions with the same number of channels. The first convolution is 3 x 3 with
     stride 2, the second is 3 x 3, and pooling is padded. The feature is ``[B, 1024]`` (256 x 2 x 2), the complete final
-    map of a 32-pixel image.
+    feature map of a 32-pixel image.
 
     Feature maps have strides 4, 8, 16, 32 with the ImageNet stem, and 2, 4, 8, 16 with the small stem. Unpadded layers
     of the ImageNet stem do not cover the bottom rows and right columns of an image; there, ``feature_maps`` repeats the
@@ -62,7 +62,7 @@ class AlexNet(sslkit.Backbone):
         self.view_size = context.view_size or context.image_size
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features ``[B, D]``: the final map, pooled to 2 x 2 (small stem) or 6 x 6, then flattened."""
+        """Return features ``[B, D]``: the flattened final feature map, pooled to 6 x 6 (with a small stem: 2 x 2)."""
         for _, x in self._stages(images):
             last = x
         features: Tensor = self.avgpool(last)
@@ -81,7 +81,7 @@ class AlexNet(sslkit.Backbone):
         return [list(layer.parameters()) for layer in self.features if isinstance(layer, nn.Conv2d)]
 
     def counterparts(self) -> dict[str, sslkit.Counterpart | str]:
-        """Return torchvision's AlexNet."""
+        """Return torchvision's AlexNet, or the reason why it does not fit; timm has no AlexNet."""
         reason = stem_mismatch(self.stem, self.channels)
         if not reason and self.view_size < self.min_size:
             reason = f"torchvision's AlexNet needs images of at least {self.min_size} pixels, not {self.view_size}"
@@ -102,7 +102,7 @@ class AlexNet(sslkit.Backbone):
 
 
 def _resize_edge(map_: Tensor, height: int, width: int) -> Tensor:
-    """Crop or repeat the last rows and columns of ``map_``, so that the map's size is ``height`` x ``width``."""
+    """Return a feature map of size ``height`` x ``width``: crop ``map_``, or repeat its last row and column."""
     map_ = map_[:, :, :height, :width]
     missing = (0, width - map_.shape[3], 0, height - map_.shape[2])
     return functional.pad(map_, missing, mode="replicate") if any(missing) else map_

@@ -32,7 +32,7 @@ def bundled_folder(model: str) -> Path | None:
 
 
 def load_bundled_weights(model: str, network: nn.Module) -> str:
-    """Load the weights that a package has for a timm model without its classifier.
+    """Load ImageNet weights from an installed package into a timm model without a classifier.
 
     The package's parameter names differ from timm's, but both list the same tensors in the same order. The first
     convolution is adapted to the number of channels, as in timm.

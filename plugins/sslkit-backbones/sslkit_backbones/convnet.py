@@ -17,7 +17,7 @@ class ConvNet(sslkit.Backbone):
     """Small network for images of 8 to 32 pixels, which trains in seconds on a CPU; features are ``[B, 4 * width]``.
 
     The network has five layers of 3 x 3 convolution, BatchNorm and ReLU. The second and the fourth layer halve the
-    resolution. The feature is the maximum of the final map over spatial positions. Larger images work, but the
+    resolution. The feature is the maximum of the final feature map over spatial positions. Larger images work, but the
     receptive field is small.
 
     Feature maps have strides 1, 2 and 4.

@@ -42,7 +42,7 @@ class ResNet18(sslkit.Backbone):
         self.avgpool = model.avgpool
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features ``[B, 512]``: the mean of the final map over spatial positions."""
+        """Return features ``[B, 512]``: the mean of the final feature map over spatial positions."""
         for _, x in self._stages(images):
             last = x
         features: Tensor = self.avgpool(last)

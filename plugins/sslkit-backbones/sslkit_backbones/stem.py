@@ -17,14 +17,16 @@ IMAGENET_STEM_WARNS_UP_TO = 64
 
 
 class StemOptions(sslkit.Options):
-    """Options of a backbone with a small stem and an ImageNet stem."""
+    """Options of a backbone that has two stems: one for small images, and the ImageNet stem."""
 
     stem: Literal["auto", "small", "imagenet"] = "auto"
     """First layers: "small", "imagenet" as in torchvision, or "auto", which is "small" for views below 100 pixels."""
 
 
 def choose_stem(options: StemOptions, context: sslkit.Context) -> Stem:
-    """Return the stem for the size of global views, or for the image size if the view size is unknown.
+    """Return the stem from the options; with ``auto``, the stem that suits the size of global views.
+
+    If the view size is unknown, the image size is used.
 
     Warns:
         UserWarning: ``stem = "imagenet"`` with views of 64 pixels or less.
@@ -43,12 +45,12 @@ def choose_stem(options: StemOptions, context: sslkit.Context) -> Stem:
 
 
 def stem_mismatch(stem: Stem, channels: int, *, rgb_only: bool = True) -> str:
-    """Return why weights do not fit the published model of torchvision or timm; empty if they fit.
+    """Return why the backbone's weights do not fit torchvision's or timm's model; empty if they fit.
 
     Args:
         stem: the stem of the backbone.
         channels: number of channels of the images.
-        rgb_only: whether the published model takes only three channels.
+        rgb_only: whether the library's model takes only three channels.
     """
     if stem == "small":
         return 'it has the small stem; only stem = "imagenet" fits the published network'

@@ -29,7 +29,7 @@ def check_context(name: str, context: sslkit.Context) -> None:
 
 
 def same_size(sizes: Sequence[int]) -> list[list[int]]:
-    """Return the indices of the classifiers for each number of classes.
+    """Group classifiers with the same number of classes, and return the indices of each group.
 
     Args:
         sizes: number of classes of each classifier.
@@ -51,13 +51,13 @@ def stack(logits: Sequence[Sequence[Tensor]], indices: Sequence[int]) -> Tensor:
 
 
 def select(tensor: Tensor, views: Sequence[int]) -> Tensor:
-    """Return the given views of a tensor ``[R, V, ...]``; an index tensor would sync the device."""
+    """Return the given views of a tensor ``[R, V, ...]`` without an index tensor, which would sync the device."""
     by_view = tensor.unbind(1)
     return torch.stack([by_view[view] for view in views], dim=1)
 
 
 def in_order(groups: Sequence[Sequence[int]], values: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Return one value for each classifier, in the order of the head.
+    """Return one value for each classifier, in the head's order, from the values of each group (see ``same_size``).
 
     Args:
         groups: indices of the classifiers of each group.

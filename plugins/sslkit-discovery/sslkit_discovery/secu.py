@@ -26,8 +26,8 @@ class SeCu(sslkit.Loss):
       ``1 - softmax(z_i / temperature)[y]``, so that hard images have a larger weight;
     * ``prediction``: the cross-entropy between ``softmax(z_i / temperature)`` and the soft label
       ``label_weight * onehot(previous) + (1 - label_weight) * softmax(z_j / temperature)``, averaged over images and
-      over pairs of view i and a different, global view j. ``previous`` is the image's class from the previous epoch, in
-      the first epoch ``y``. This term trains only the embeddings, and no gradient reaches the soft label.
+      over pairs of view i and a different, global view j. ``previous`` is the image's class from the previous epoch; in
+      the first epoch, it is ``y``. This term trains only the embeddings, and no gradient reaches the soft label.
 
     The total is the mean over classifiers. The paper trains ten classifiers of 10 to 100 classes for CIFAR-10.
     ``LossOutput.per_classifier`` is half of the sum, so that a uniform guess has the value ``ln K``.
@@ -129,14 +129,14 @@ class SeCu(sslkit.Loss):
         )
 
     def _centres(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Return the loss ``[R]`` of the classifiers from logits ``[R, V, B, K]`` and classes ``[R, B]``."""
+        """Return the term ``centres`` ``[R]`` of the loss from logits ``[R, V, B, K]`` and classes ``[R, B]``."""
         chosen = label[:, None, :, None].expand(-1, logits.shape[1], -1, 1)
         positive = logits.gather(3, chosen)
         scaled = logits.detach().scatter(3, chosen, positive) / self.logit_temperature
         return -scaled.log_softmax(3).gather(3, chosen).mean((1, 2, 3))
 
     def _prediction(self, logits: Tensor, last: Tensor, global_views: int) -> Tensor:
-        """Return the loss ``[R]`` of the embeddings from logits ``[R, V, B, K]`` and classes ``[R, B]``."""
+        """Return the term ``prediction`` ``[R]`` of the loss from logits ``[R, V, B, K]`` and classes ``[R, B]``."""
         log_p = (logits / self.logit_temperature).log_softmax(3)
         pairs = [(i, j) for j in range(global_views) for i in range(logits.shape[1]) if i != j]
         predicted, targets = zip(*pairs, strict=True)

@@ -129,7 +129,12 @@ class SelfLabel(sslkit.Loss):
 
     @torch.no_grad()
     def _update_shares(self, counts: Tensor, images: Tensor) -> Tensor:
-        """Return the moving averages ``[R, K]`` of the class shares; in training, first include the batch's shares."""
+        """Update, in training only, the moving averages of the class shares, and return them, ``[R, K]``.
+
+        Args:
+            counts: number of confident images in each class ``[R, K]``, over the global batch.
+            images: number of confident images ``[R]``.
+        """
         shares = self.get_buffer(self._name(counts.shape[1]))
         if self.training:
             batch = (counts / images.clamp_min(1)[:, None]).to(shares.dtype)

@@ -112,7 +112,14 @@ class Temi(sslkit.Loss):
 
     @torch.no_grad()
     def _update_shares(self, targets: list[Tensor]) -> list[Tensor]:
-        """Return the class shares ``[R, K]`` of each group; in training, first move them towards the batch's shares."""
+        """Update, in training only, the moving averages ``m`` of the class shares, and return them.
+
+        Args:
+            targets: logarithms ``[R, G, B, K]`` of the targets, for each group of R classifiers with K classes.
+
+        Returns:
+            Class shares ``[R, K]`` of each group.
+        """
         buffers = [self.get_buffer(self._name(log_q.shape[3])) for log_q in targets]
         if self.training:
             means = [log_q.exp().mean((1, 2)) for log_q in targets]

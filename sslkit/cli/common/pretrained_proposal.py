@@ -1,4 +1,4 @@
-"""Proposal of a recipe that starts from pretrained weights: its time, and the number of classes in its features."""
+"""Parts of ``sslkit init`` for pretrained weights: choose the number of classes, and print the proposal."""
 
 from __future__ import annotations
 

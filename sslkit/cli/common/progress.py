@@ -86,7 +86,7 @@ class LineReporter(Reporter):
 
 
 class _FeatureLines:
-    """Schedule of lines about computed features: at most one line in ``FEATURE_LINE_SECONDS``, and one at the end."""
+    """Timer for progress lines while features are computed: one per ``FEATURE_LINE_SECONDS``, and one at the end."""
 
     def __init__(self) -> None:
         self.started: float | None = None
@@ -94,7 +94,7 @@ class _FeatureLines:
         self.left = ""
 
     def is_due(self, images: int, total: int) -> bool:
-        """Return whether to print a line now, and set ``left`` to the remaining time."""
+        """Return whether to print a line now; if so, set ``left`` to a text with the remaining time."""
         now = time.monotonic()
         if self.started is None:
             self.started = self.printed = now

@@ -24,7 +24,7 @@ MAX_VALUE = 16
 
 
 class Digits(Dataset):
-    """1797 grey images ``[1, size, size]`` of handwritten digits; values 0 to 16 become 0 to 255.
+    """1797 grey images ``[1, size, size]`` of handwritten digits; pixel values 0 to 16 are scaled to 0 to 255.
 
     ``test`` has a fifth of each class, and does not depend on the run's seed. ``train`` has all other images.
     """

@@ -79,7 +79,7 @@ def printable(name: str) -> str:
 
 
 def find_images(path: Path) -> tuple[Path, tuple[ImageFile, ...]]:
-    """Return a folder and all images below it, whatever their split. For a single file, return its folder and the file.
+    """Return a folder and all images below it, in all splits. For a single file, return its folder and the file.
 
     Raises:
         DataError: the path does not exist, the folder cannot be listed, or it has no images.
