@@ -25,7 +25,7 @@ def command(
         int, typer.Option("--rounds", min=1, help="Number of measurement rounds; medians are shown.")
     ] = 5,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=0.0, help="Seconds of each part in a round, of at least one step.")
+        float, typer.Option("--seconds", min=0.0, help="Seconds to measure each part in a round; at least one step.")
     ] = 2.0,
     runs: RunsOption = None,
     json: JsonOption = False,

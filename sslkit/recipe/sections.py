@@ -71,7 +71,7 @@ class MonitorSection(Options):
     """Interval in steps between two logged values of loss and learning rate."""
 
     every_epochs: WholeEpochs = 1
-    """Interval in epochs between two measurements on the validation split, or a percentage of the training, such as
+    """Interval in epochs between two measurements on the validation split, or a percentage of the training run, such as
     ``"10%"``; 0: never."""
 
     collapse: Literal["warn", "stop", "off"] = "warn"
@@ -127,5 +127,5 @@ class Wiring(Options):
     """Name of the head whose outputs this loss reads; empty: the first head."""
 
     start_epoch: StartEpoch = 0
-    """Number of completed epochs after which this loss joins the total loss, or a percentage of the training, such as
-    ``"50%"``. A head is not trained before a loss reads its output."""
+    """Number of completed epochs after which this loss joins the total loss, or a percentage of the training run, such
+    as ``"50%"``. A head is not trained before a loss reads its output."""
