@@ -57,7 +57,7 @@ class Assembly:
         preprocessing: preprocessing of the images that the view policy is built for.
         frozen: the backbone with its computed features if the backbone is frozen; else None.
         positives: result of ``Positives.prepare``, which checkpoints contain.
-        lr_scales: multipliers of the learning rate that differ from 1, by name of the method's parameter.
+        lr_scales: multiplier of the learning rate, keyed by parameter name; without multipliers of 1.
     """
 
     recipe: Recipe

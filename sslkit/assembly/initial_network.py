@@ -22,10 +22,14 @@ from sslkit.runs.weights import load_weights
 
 
 def choose_preprocessing(images: ImageStore, given: Preprocessing | None) -> Preprocessing:
-    """Return the preprocessing of the weights or, if it is unknown, the images' own size and statistics.
+    """Choose image size, mean and standard deviation for training: those of the weights, or else those of the images.
 
-    Grey images are repeated for each channel of the weights. For any other difference in the number of channels, mean
-    and standard deviation are repeated cyclically, and the backbone adapts its first layer or raises an error.
+    If the images have a different number of channels than the weights, mean and standard deviation are repeated
+    cyclically, except for grey images, which are repeated for each channel of the weights.
+
+    Args:
+        images: the training images.
+        given: the preprocessing that the weights were trained with; None if it is unknown.
     """
     channels = images.shape[0]
     if given is None:

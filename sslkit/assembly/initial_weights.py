@@ -101,9 +101,13 @@ def _stored_preprocessing(path: Path) -> Preprocessing | None:
 
 
 def _load_strictly(backbone: Backbone, path: Path) -> list[str]:
-    """Load a file with the parameter names of the backbone or of a library; return the names that were left out.
+    """Load weights from a file into a backbone, and return the names of the tensors that the backbone does not use.
 
-    Only the weights of a classifier may be left out.
+    The file has the parameter names of the backbone, or those of its torchvision or timm model. All tensors except
+    those of a classifier must be used.
+
+    Raises:
+        InputError: the tensors do not fit the backbone.
     """
     state = _read(path)
     own = backbone.state_dict()

@@ -70,8 +70,8 @@ class Backbone(Component, nn.Module):
     A backbone with pretrained weights overrides ``weight_sources``, ``weights_at_hand`` and ``load_weights_from``. A
     backbone whose layers form blocks overrides ``blocks``.
 
-    With a frozen backbone (``train = "none"``), training uses features that are computed once. The backbone is then
-    called with features ``[B, D]`` instead of images, and returns the features unchanged.
+    With a frozen backbone (``train = "none"``), training uses features that are computed once. If a backbone
+    is then called with features ``[B, D]`` instead of images, sslkit returns them without calling ``forward``.
 
     Attributes:
         feature_dim: int, length D of a feature vector.

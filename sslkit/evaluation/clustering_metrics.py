@@ -1,4 +1,4 @@
-"""Metrics of the agreement of clusters with classes, and of how evenly clusters are used."""
+"""Metrics that compare clusters with classes, and metrics of how evenly clusters are used."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def contingency(assigned: Tensor, labels: Tensor, clusters: int, classes: int) -
 
 
 def cluster_scores(assigned: Tensor, labels: Tensor, clusters: int, classes: int) -> dict[str, Any]:
-    """Return metrics of the agreement of clusters with classes. K and C may differ.
+    """Return metrics that compare clusters with classes. K and C may differ.
 
     Args:
         assigned: int64 tensor ``[N]``, the cluster of each image, from 0 to K - 1.

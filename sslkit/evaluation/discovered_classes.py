@@ -62,7 +62,7 @@ class DiscoveredClasses:
         return int(counts.argmax()), float(counts.max()) / len(members)
 
     def scores(self) -> dict[str, Any] | None:
-        """Return metrics of the agreement with labels, see ``cluster_scores``; None without labels."""
+        """Return metrics that compare discovered classes with labels, see ``cluster_scores``; None without labels."""
         if self.labels is None:
             return None
         return cluster_scores(self.assigned, self.labels, self.count, self.classes)

@@ -88,7 +88,7 @@ class ClassCountProposal:
         high: largest plausible candidate.
         clear: whether the scores agree well enough to trust the number.
         reasons: sentences that explain the proposal and its limits.
-        candidates: the scores of each candidate, in rising order.
+        candidates: the scores of each candidate, in rising order of classes.
         images: number of images used.
         seed: seed of the sample and of the clusterings.
     """
@@ -215,7 +215,7 @@ def _candidate(
 
 
 def _kept_together(clusters: Tensor, predicted: Tensor, number: int) -> float:
-    """Return the share of the worst cluster's image pairs that are in the same predicted cluster."""
+    """Return the lowest share, over clusters, of a cluster's image pairs that are in the same predicted cluster."""
     table = torch.bincount(clusters * number + predicted, minlength=number * number).view(number, number).double()
     size = table.sum(dim=1)
     together = (table * (table - 1)).sum(dim=1)

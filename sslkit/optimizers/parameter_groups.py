@@ -19,8 +19,8 @@ def parameter_groups(module: nn.Module, lr_scales: Mapping[str, float] | None = 
 
     Args:
         module: the module.
-        lr_scales: multipliers of the learning rate that differ from 1, by parameter name. Parameters with different
-            multipliers are in different groups.
+        lr_scales: multiplier of the learning rate, keyed by parameter name; 1 for all other parameters. Parameters
+            with different multipliers are in different groups.
     """
     scales = lr_scales or {}
     norm_ids = {id(p) for layer in module.modules() if normalises(layer) for p in layer.parameters(recurse=False)}

@@ -137,7 +137,7 @@ def value_range(facts: FolderFacts) -> Choice | None:
 
 
 def labels(facts: FolderFacts) -> dict[str, Choice]:
-    """Choose the class folders and the held-out test images, if the user asks for them."""
+    """Choose the options ``labels`` and ``hold_out`` of the data set that the user asks for."""
     if facts.labels == "auto":
         return {}
     reason = "Each sub-folder is a class, from --labels. Labels are used for evaluation only."

@@ -61,7 +61,7 @@ def metrics_table(results: Mapping[str, EvaluatorResult]) -> tuple[list[str], li
 
 
 def baseline_title(name: str) -> str:
-    """Return the title of a baseline, which always differs from ``TRAINED``."""
+    """Return the column title of a baseline; never ``TRAINED``, which is the title of the trained network."""
     words = _words(name)
     return f"baseline {words}" if words == TRAINED else words
 

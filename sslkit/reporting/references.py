@@ -42,7 +42,7 @@ class Row(Options):
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """Metric names without their last word, such as ``finetune 10 %``."""
+        """Names of the row's metric groups: metric names without their last word, such as ``finetune 10 %``."""
         return tuple(dict.fromkeys(name.rpartition(" ")[0] for name in self.metrics))
 
 

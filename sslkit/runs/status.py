@@ -30,9 +30,9 @@ class Status:
     Attributes:
         state: ``running``, ``interrupted``, ``failed`` or ``finished``.
         step: number of optimizer steps taken.
-        steps: number of optimizer steps of the complete training.
+        steps: number of optimizer steps of the complete training run.
         epoch: number of completed epochs.
-        epochs: number of epochs of the complete training.
+        epochs: number of epochs of the complete training run.
         updated: time at which the status was written, ISO 8601 in UTC.
         process: ``host:pid`` of the process that wrote the status.
     """

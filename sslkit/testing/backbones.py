@@ -88,7 +88,7 @@ class BackboneTests(ComponentTests):
         require_no_kept_graph("the backbone", step)
 
     def test_channels_last_images_give_the_same_features(self) -> None:
-        """Compare features of channels-last and contiguous images, because training uses channels-last tensors."""
+        """Check that channels-last images give the same features as contiguous images, because training uses them."""
         backbone, other = (self.build().train() for _ in range(2))
         other.to(memory_format=torch.channels_last)
         try:

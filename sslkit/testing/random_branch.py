@@ -1,4 +1,4 @@
-"""Random branch outputs for the tests of losses, and functions that change the outputs for the invariance test."""
+"""Random outputs of student and teacher for the tests of losses, and changes of them for the invariance test."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class Timm(sslkit.Backbone):
 
     @classmethod
     def weight_sources(cls, options: sslkit.Options) -> dict[str, sslkit.Preprocessing]:
-        """Return the source ``timm`` (weights that timm downloads), and for some models ``bundled`` (a pip package)."""
+        """Return ``timm`` (weights that timm downloads) and, for some models, ``bundled`` (weights in a pip package)."""
         assert isinstance(options, cls.Options)
         config = timm.get_pretrained_cfg(options.model)
         if config is None or not config.has_weights:
@@ -125,7 +125,7 @@ class Timm(sslkit.Backbone):
         return f"timm's {config.architecture}.{config.tag} ({config.license or 'licence unknown'})"
 
     def blocks(self) -> list[list[nn.Parameter]]:
-        """Return the groups of layers that timm uses for layer-wise learning rates."""
+        """Return the parameters of each group of layers for which timm uses the same learning rate."""
         if not hasattr(self.network, "group_matcher"):
             return super().blocks()
         groups = group_parameters(self.network, self.network.group_matcher(coarse=False))

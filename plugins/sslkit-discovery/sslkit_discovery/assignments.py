@@ -87,7 +87,7 @@ class Assignments(nn.Module):
         return self.sizes.amin(1).to(self.duals.dtype) * self.duals.shape[1] / total
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
-        """Forget the labels if the number of training images has changed, because labels are stored by image index."""
+        """Load the state, but discard labels if the number of training images has changed: they are stored by index."""
         saved = state_dict.get(f"{prefix}labels")
         if saved is not None and saved.shape != self.labels.shape:
             fresh = {"labels": torch.full_like(self.labels, -1), "sizes": torch.zeros_like(self.sizes)}

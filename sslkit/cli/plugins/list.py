@@ -18,7 +18,7 @@ def command(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """List the installed components from package metadata, without importing them."""
+    """List the installed components. The list is read from package metadata, so no plugin is imported."""
     from sslkit.components.catalog import PLUGINS_VARIABLE, Catalog
     from sslkit.components.kinds import find_kind
 

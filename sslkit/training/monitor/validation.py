@@ -46,7 +46,7 @@ class ValidationMonitor:
         self.bank, self.queries, self.query_split = self._split(self.labelled)
 
     def _split(self, train: Split | None) -> tuple[Tensor, Tensor, Split | None]:
-        """Return the indices of the kNN bank in ``train``, the indices of the queries, and the split of the queries."""
+        """Return the indices in ``train`` that kNN searches, the indices of the query images, and their split."""
         settings, context = self.assembly.recipe.monitor, self.assembly.context
         if train is None or train.labels is None:
             if self.every and "validation" in self.assembly.dataset.splits:

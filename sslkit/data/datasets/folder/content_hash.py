@@ -41,7 +41,7 @@ class FolderContent:
 
 
 def read_content(scan: FolderScan, records: Path) -> FolderContent:
-    """Return the content of a folder, and cache the content in the folder ``records``.
+    """Return the hash and the duplicates of an image folder, and cache both in the folder ``records``.
 
     Raises:
         DataError: a file cannot be read now, or files were added, removed or changed during the call.
