@@ -61,7 +61,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _has_late_metadata(image: PngImageFile) -> bool:
-    """Return whether metadata chunks follow the pixels of a PNG, reading only the headers of chunks."""
+    """Return whether metadata follow the pixels of a PNG file; only the headers of its chunks are read."""
     assert image.fp is not None
     descriptor, position, late = image.fp.fileno(), 8, False
     while len(header := os.pread(descriptor, 8, position)) == 8:

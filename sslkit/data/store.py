@@ -1,4 +1,4 @@
-"""Image stores: uint8 images ``[N, C, H, W]`` in memory, in a memory-mapped file, or from other stores.
+"""Image stores: uint8 images ``[N, C, H, W]`` in memory, in a memory-mapped file, or combined from other stores.
 
 A store returns batches of images. Labels are in the ``Split`` that contains the store.
 """

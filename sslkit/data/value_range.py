@@ -71,7 +71,7 @@ class Extent:
 
 
 def merge_extents(extents: Iterable[Extent | None]) -> tuple[Extent, ...]:
-    """Merge the extents of each kind of values into one extent."""
+    """Merge the extents of all images with the same kind of values into one extent."""
     merged: dict[Kind, Extent] = {}
     for extent in extents:
         if extent is not None:

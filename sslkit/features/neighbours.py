@@ -105,7 +105,7 @@ def nearest_neighbours(
 def _nearest(
     queries: Tensor, bank: Tensor, start: int, stop: int, k: int, skip_self: bool, exclude: float | None
 ) -> tuple[Tensor, Tensor]:
-    """Return indices and similarities ``[stop - start, k]`` of the neighbours of some queries."""
+    """Return indices and similarities ``[stop - start, k]`` of the neighbours in ``bank`` of part of the queries."""
     part = queries[start:stop]
     similarity = part @ bank.T
     if exclude is not None:

@@ -100,7 +100,7 @@ def _assemble_sample(recipe: Recipe, images: torch.Tensor, device: str) -> Assem
 
 
 def _step_seconds(assembly: Assembly, batch_size: int, width: int, device: str) -> float:
-    """Return the median duration of an optimizer step on random features, in seconds."""
+    """Return the median duration, in seconds, of an optimizer step on random features of length ``width``."""
     context, method = assembly.context, assembly.method.to(device).train()
     optimizer = assembly.optimizer.build(parameter_groups(method, assembly.lr_scales))
     views = torch.randn(context.view_count, batch_size, width, device=device)

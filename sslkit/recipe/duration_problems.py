@@ -49,7 +49,9 @@ def _format(value: int | float | str) -> str:
 
 
 def _hint(recipe: Recipe, number: Fraction, unit: str, part: PartOfTraining) -> str:
-    """Return advice. If ``--set`` lowered the epochs, the advice is the duration's share of the original epochs."""
+    """Return advice on a duration that is too long.
+
+    If ``--set`` lowered the epochs, the advice is to write the duration as a percentage of the original epochs."""
     epochs, before = recipe.train.epochs, recipe.document.replaced.get(("train", "epochs"))
     most = f"less than {epochs} epochs" if part.must_end else f"at most {epochs} epochs"
     if unit == "epochs" and isinstance(before, int) and number < before:

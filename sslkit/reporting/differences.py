@@ -84,7 +84,12 @@ def _compared(recipe: Mapping[str, Any], key: str, published: Mapping[str, Value
 
 
 def _sentences(name: str, compared: Iterable[tuple[str, Any, Any, str]]) -> list[str]:
-    """Return a sentence for each value that differs from the published value, with the labels of the published rows."""
+    """Return a sentence for each value that differs from the published value.
+
+    Args:
+        name: name of the run.
+        compared: for each value and published row, the key, the run's value, the published value and the row's label.
+    """
     labels: dict[tuple[str, str], list[str]] = {}
     rows: Counter[str] = Counter()
     for key, own, published, label in compared:

@@ -163,7 +163,7 @@ class MetricsTail:
 
 
 def _parse_rows(path: Path, lines: str, *, has_header: bool) -> Iterator[MetricsRow]:
-    """Parse complete lines and yield their rows."""
+    """Parse complete lines of a ``metrics.csv`` and yield their rows."""
     try:
         if has_header and lines and lines.splitlines()[0] != HEADER.strip():
             raise ValueError(f"its first line is not {HEADER.strip()}")

@@ -20,7 +20,7 @@ def restart_schedule(
     *,
     replace_options: bool,
 ) -> None:
-    """Set the schedule and the values that it controls as in a new training run after ``step`` steps.
+    """Set the schedule, and the values that it controls, to their state after ``step`` steps of a new training run.
 
     The saved state of a schedule may contain the old length of the training run, as with PyTorch's schedules. A new
     schedule is therefore moved forward by ``step`` steps. The optimizer keeps its state, such as momentum.

@@ -82,7 +82,13 @@ class Scan(sslkit.Loss):
     def _compare(
         self, logits: Tensor, pairs: list[tuple[int, int]], global_views: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return consistency, negative entropy and class balance ``[R]`` from logits ``[R, V, B, K]``."""
+        """Return consistency over ``pairs`` of views, negative entropy and class balance, each ``[R]``.
+
+        Args:
+            logits: logits ``[R, V, B, K]`` of R classifiers with K classes.
+            pairs: indices of the compared views.
+            global_views: number of global views.
+        """
         log_p = (logits / self.logit_temperature).log_softmax(3)
         first, second = (select(log_p, side) for side in zip(*pairs, strict=True))
         consistency = -(first + second).logsumexp(3).mean((1, 2))

@@ -129,14 +129,14 @@ class SeCu(sslkit.Loss):
         )
 
     def _centres(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Return the term ``centres`` ``[R]`` of the loss from logits ``[R, V, B, K]`` and classes ``[R, B]``."""
+        """Return the term ``centres`` ``[R]`` from logits ``[R, V, B, K]`` and current classes ``[R, B]``."""
         chosen = label[:, None, :, None].expand(-1, logits.shape[1], -1, 1)
         positive = logits.gather(3, chosen)
         scaled = logits.detach().scatter(3, chosen, positive) / self.logit_temperature
         return -scaled.log_softmax(3).gather(3, chosen).mean((1, 2, 3))
 
     def _prediction(self, logits: Tensor, last: Tensor, global_views: int) -> Tensor:
-        """Return the term ``prediction`` ``[R]`` of the loss from logits ``[R, V, B, K]`` and classes ``[R, B]``."""
+        """Return the term ``prediction`` ``[R]`` from logits ``[R, V, B, K]`` and previous classes ``[R, B]``."""
         log_p = (logits / self.logit_temperature).log_softmax(3)
         pairs = [(i, j) for j in range(global_views) for i in range(logits.shape[1]) if i != j]
         predicted, targets = zip(*pairs, strict=True)

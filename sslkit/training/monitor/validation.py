@@ -23,7 +23,7 @@ from sslkit.features.extraction import classify_features, extract_features
 
 
 class ValidationMonitor:
-    """Metrics of the network on a validation split.
+    """Monitor that computes metrics of the network on a validation split.
 
     With labels, the metrics are cluster accuracy (one-to-one) and NMI of the classifier, and kNN accuracy. kNN accuracy
     also needs labels of the training images. Without labels, the metrics are the number of used classes and the entropy

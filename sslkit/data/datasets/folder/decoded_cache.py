@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DecodedIndex:
-    """Contents of ``index.json``.
+    """Contents of ``index.json``, which describes a decoded image folder.
 
     Attributes:
         broken: reason for each broken file, keyed by path. All other files are in ``images.npy``, in order.

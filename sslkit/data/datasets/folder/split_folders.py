@@ -59,7 +59,9 @@ def find_split_folders(root: Path, names: Sequence[str]) -> dict[str, str]:
 
 
 def _check_resembling(root: Path, names: Sequence[str], evaluated: Sequence[str]) -> None:
-    """Raise a ``DataError`` for names such as ``seg_train`` and ``seg_test``, to keep test images out of training."""
+    """Raise a ``DataError`` for names such as ``seg_train`` and ``seg_test``, to keep test images out of training.
+
+    ``names`` are all sub-folders; ``evaluated`` are those that are certainly validation or test folders."""
 
     def resembling(*splits: str) -> list[str]:
         words = {word for split in splits for word in SPLIT_NAMES[split] if word not in NAMES_NEXT_TO_TRAIN}
