@@ -1,15 +1,21 @@
-"""Make the README's pictures from a finished run of the quick start.
+"""Make the README's pictures.
 
-    python docs/make_pictures.py RUN TERMINAL
+    python docs/make_pictures.py digits RUN            # a finished run of the quick start
+    python docs/make_pictures.py terminal TEXT         # output of `sslkit train recipes/quickstart.toml`
+    python docs/make_pictures.py photographs CSV DIR   # output of `sslkit predict latest DIR --out CSV`
 
-RUN is the run folder. TERMINAL is a text file with ANSI colours. It contains the output of
-`sslkit train recipes/quickstart.toml` in a terminal of 100 columns, captured by `tmux capture-pane -ep`.
+TEXT is a text file with ANSI colours, captured by `tmux capture-pane -ep` in a terminal of 100 columns. DIR has the
+photographs of the Debian package tuxpaint-stamps-default (GPL-2): all PNG files of the folders animals/birds,
+animals/fish, animals/insects, animals/mammals, food/fruit, food/vegetables, plants/flowers, town/roadsigns and
+vehicles, except those in folders named cartoon. The run is that of the recipe of `sslkit init DIR --classes 7`.
 """
 
 from __future__ import annotations
 
+import csv
 import io
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import torch
@@ -26,6 +32,37 @@ COLUMNS = 24
 
 SIDE = 32
 """Side of each digit in the class picture, in pixels."""
+
+
+PHOTO_COLUMNS = 15
+"""Maximum number of photographs in each row."""
+
+PHOTO_SIDE = 56
+"""Longer side of each photograph, in pixels."""
+
+
+def draw_photographs(table: Path, folder: Path, path: Path) -> None:
+    """Write a PNG file with one row of photographs per discovered class.
+
+    The photographs of a row are evenly spaced between the most and the least confident of the class.
+    """
+    classes = defaultdict[int, list[dict[str, str]]](list)
+    with table.open(newline="") as file:
+        for row in csv.DictReader(file):
+            classes[int(row["class"])].append(row)
+    cell = PHOTO_SIDE + 6
+    sheet = Image.new("RGB", (PHOTO_COLUMNS * cell, len(classes) * cell), "white")
+    for line, members in enumerate(classes[number] for number in sorted(classes)):
+        members.sort(key=lambda row: float(row["confidence"]), reverse=True)
+        count = min(PHOTO_COLUMNS, len(members))
+        for column, index in enumerate(torch.linspace(0, len(members) - 1, count).round().long().tolist()):
+            photograph = Image.open(folder / members[index]["file"]).convert("RGBA")
+            white = Image.new("RGBA", photograph.size, "white")
+            white.alpha_composite(photograph)
+            white.thumbnail((PHOTO_SIDE, PHOTO_SIDE))
+            corner = (column * cell + (cell - white.width) // 2, line * cell + (cell - white.height) // 2)
+            sheet.paste(white.convert("RGB"), corner)
+    sheet.quantize(256).save(path, optimize=True)
 
 
 def draw_classes(run: Run, path: Path) -> None:
@@ -58,5 +95,12 @@ def draw_terminal(text: Path, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    draw_classes(Run(Path(sys.argv[1])), IMAGES / "quickstart-classes.png")
-    draw_terminal(Path(sys.argv[2]), IMAGES / "quickstart-terminal.svg")
+    match sys.argv[1:]:
+        case ["digits", run]:
+            draw_classes(Run(Path(run)), IMAGES / "quickstart-classes.png")
+        case ["terminal", text]:
+            draw_terminal(Path(text), IMAGES / "quickstart-terminal.svg")
+        case ["photographs", table, folder]:
+            draw_photographs(Path(table), Path(folder), IMAGES / "photographs-classes.png")
+        case _:
+            sys.exit(__doc__)
