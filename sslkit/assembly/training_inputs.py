@@ -98,5 +98,6 @@ def connect_inputs(
     loader.prefetch, loader.pin_memory = not resident, not resident and device == "cuda"
     count, views_per_image, width = rows.shape
     size = f"{rows.nbytes / 1e6:.0f} MB"
-    note = f"frozen backbone: features of {count} images, {views_per_image} views of {width} values ({size})"
+    views_text = "1 view" if views_per_image == 1 else f"{views_per_image} views"
+    note = f"frozen backbone: features of {count} images, {views_text} of {width} values ({size})"
     return TrainingInputs(frozen, prepared, (note, *frozen.notes))

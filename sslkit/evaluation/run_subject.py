@@ -102,7 +102,8 @@ class RunSubject:
             return load_split(self.dataset, split)
         if split == "test":
             raise DataError(
-                f"the data set {self.data_name!r} has no test images: evaluation needs images that were not trained on"
+                f"the data set {self.data_name!r} has no test images: evaluation needs images that were not trained on."
+                " With class folders, `sslkit init DIR --labels folders --hold-out 0.2` keeps some of them for testing"
             )
         train = load_split(self.dataset, "train")
         if train.labels is None:

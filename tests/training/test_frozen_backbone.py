@@ -108,9 +108,9 @@ def test_features_are_computed_once_and_cached(
     train(load_recipe(tiny, [*frozen, *CASES[case]]), tmp_path / "runs", reporter)
     assert sum(passes) == rows
     assert events[-1].images == events[-1].total == 1438
-    views = {"neighbours": 1, "stored views": 2}[case]
+    views, text = {"neighbours": (1, "1 view"), "stored views": (2, "2 views")}[case]
     size = 1438 * views * 128 * 4 / 1e6
-    assert f"frozen backbone: features of 1438 images, {views} views of 128 values ({size:.0f} MB)" in reporter.notes
+    assert f"frozen backbone: features of 1438 images, {text} of 128 values ({size:.0f} MB)" in reporter.notes
 
     passes.clear()
     again = train(load_recipe(tiny, [*frozen, *CASES[case], "train.epochs=1"]), tmp_path / "runs")
