@@ -4,8 +4,7 @@
 
 Trains the small backbone ``convnet``, so that the other parts of a step are visible. The axis ``classes`` uses
 Self-Classifier, all other axes use SwAV. Each measurement is one round of `sslkit bench`, and all settings are measured
-in interleaved rounds. Writes
-``benchmarks/records/scaling.json``.
+in interleaved rounds. Writes ``benchmarks/records/scaling.json``.
 """
 
 from __future__ import annotations
