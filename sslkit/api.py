@@ -135,7 +135,7 @@ class Run(run_folder.Run):
         return predict(self, Path(images), Path(out), choose_device(device))
 
     def embed(self, images: str | Path, out: str | Path, *, device: DeviceName = "auto") -> InferenceResult:
-        """Write the features of each image file as Parquet, in the columns ``file`` and ``features``.
+        """Write the features of each image file as Parquet: columns ``file``, ``features`` and ``outlier_score``.
 
         Arguments, result and errors are the same as for ``predict``, but the run needs no classifier.
         """

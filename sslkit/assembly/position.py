@@ -37,7 +37,7 @@ class Position:
 
     @property
     def offset(self) -> int:
-        """``taken - step``; changes only when a resume changes the steps per epoch."""
+        """``taken - step``: 0 until a resume changes the number of steps per epoch."""
         return self.taken - self.step
 
     @property

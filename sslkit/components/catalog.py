@@ -85,7 +85,7 @@ class Catalog:
 
     @classmethod
     def scan(cls) -> Catalog:
-        """Read the metadata of all installed distributions."""
+        """Return the catalog of all installed distributions, read from their metadata."""
         entries: list[Entry] = []
         unreadable: list[tuple[str, str]] = []
         seen: set[str] = set()

@@ -11,7 +11,7 @@ from sslkit.contracts.options import Options as BaseOptions
 
 
 class Component:
-    """Base class of all components: data sets, views, backbones, heads, losses, methods, optimizers, evaluators.
+    """Base class of components: data sets, views, positives, backbones, heads, losses, methods, optimizers, evaluators.
 
     sslkit builds a component as ``Class(options, context)``, with its validated options and the runtime ``Context``.
     Data sets and evaluators receive the options only; a method also receives its ``Parts``.

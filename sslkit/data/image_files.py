@@ -109,7 +109,7 @@ def read_image_size(path: Path) -> tuple[int, int]:
 
 
 def read_in_threads(read: Callable[[Item], Result], items: Sequence[Item], ahead: int = 0) -> Iterator[Result | str]:
-    """Yield ``read(item)`` for each item in order, or the reason why its image is unreadable. See `map_in_threads`."""
+    """Yield ``read(item)`` for each item in order, or why its image is unreadable; see ``map_in_threads``."""
 
     def result_or_reason(item: Item) -> Result | str:
         try:

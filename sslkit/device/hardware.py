@@ -80,7 +80,7 @@ def device_name(device: str) -> str:
 
 
 def cpu_capabilities() -> Mapping[str, object]:
-    """Return a mapping from name to value of the CPU's capabilities; empty with torch 2.10, which detects none."""
+    """Return the CPU's capabilities as a mapping from name to value; empty with torch 2.10, which detects none."""
     capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return capabilities
 

@@ -86,7 +86,7 @@ def _hint(name: str, entries: Mapping[str, Entry]) -> str:
 
 
 def build_other_dataset(asked: str, settings: Sequence[str] = ()) -> tuple[str, Dataset]:
-    """Return name and data set to evaluate on instead of the run's own data set.
+    """Return the name and the data set that an evaluation uses instead of the run's own data set.
 
     Args:
         asked: name of a data set, or path of a recipe (ends in ``.toml``) whose ``[data]`` table is used.

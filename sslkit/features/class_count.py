@@ -1,4 +1,4 @@
-"""Propose a number of classes: cluster features with several numbers of clusters, and score each without labels."""
+"""Propose a number of classes: cluster features into different numbers of clusters, and score each clustering."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def default_candidates(images: int) -> list[int]:
 def propose_class_count(
     features: Tensor, *, candidates: Sequence[int] | None = None, seed: int = 0, max_images: int = 5000
 ) -> ClassCountProposal:
-    """Return the number of classes into which k-means divides the features best according to scores without labels.
+    """Propose the number of classes into which k-means divides the features best. No labels are needed.
 
     The features are divided by their lengths, centred and reduced to ``COMPONENTS`` principal components. For each
     candidate, k-means runs with several seeds and on random halves of the images. Each of the five scores (see

@@ -25,7 +25,7 @@ PAIR_ROWS = 64
 
 
 def check_features(features: Tensor, minimum: int = 1) -> Tensor:
-    """Return finite features ``[N, D]`` as float32.
+    """Check that features ``[N, D]`` are finite, and return them as float32.
 
     Raises:
         InputError: the shape is wrong, there are fewer than ``minimum`` images, or values are not finite.

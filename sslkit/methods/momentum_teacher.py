@@ -54,7 +54,7 @@ class MomentumTeacher(JointEmbedding):
         return {**super().forward_branches(batch, head_names), "teacher": targets}
 
     def after_step(self) -> None:
-        """Update the teacher's weights with the moving average of the student's weights."""
+        """Move the teacher's weights towards the student's weights (moving average)."""
         super().after_step()
         student: list[Tensor] = [*self.backbone.parameters(), *self.head_modules.parameters()]
         teacher: list[Tensor] = [*self.teacher.parameters(), *self.teacher_head_modules.parameters()]

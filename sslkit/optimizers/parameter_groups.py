@@ -13,7 +13,7 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 def parameter_groups(module: nn.Module, lr_scales: Mapping[str, float] | None = None) -> tuple[ParameterGroup, ...]:
-    """Separate trainable weights from biases and the parameters of normalisation layers.
+    """Return the trainable parameters in groups: weights, and biases with the parameters of normalisation layers.
 
     A normalisation layer that PyTorch does not have is recognised by its attribute ``no_decay = True``.
 

@@ -104,7 +104,7 @@ class _Checker:
         self.component_tables: dict[str, list[ComponentTable]] = {}
 
     def check(self) -> tuple[dict[str, Any], dict[str, list[ComponentSpec]]]:
-        """Return the core sections and the components of the other sections.
+        """Return the sections that sslkit reads itself, and the components of the other sections.
 
         Raises:
             RecipeError: lists all problems of the first stage that finds a problem.
@@ -126,7 +126,7 @@ class _Checker:
         self.problems.append(self.document.problem(path, message, hint))
 
     def check_structure(self) -> dict[str, Any]:
-        """Validate the core sections and find the catalog entry of every named component."""
+        """Validate sslkit's own sections, and find the catalog entry of every named component."""
         known = [*CORE_SECTIONS, *COMPONENT_TABLES]
         for name in self.document.tables:
             if name not in known:

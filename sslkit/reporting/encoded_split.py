@@ -43,8 +43,8 @@ class EncodedSplit:
         discovered: discovered classes; None if the run has no classifier.
         notes: sentences about installed versions that differ from the versions used for training.
         seed: seed of the run.
-        other_classifiers: int64 ``[N]`` classes that each of the head's other classifiers with as many classes gives to
-            the images.
+        other_classifiers: int64 ``[N]`` classes of the images from each other classifier of the head with the same
+            number of classes.
     """
 
     name: str
@@ -143,7 +143,7 @@ def encode_split(run: Run, device: str) -> EncodedSplit:
 
 
 def _other_classifiers(subject: RunSubject, features: Tensor) -> tuple[Tensor, ...]:
-    """Return the images' classes ``[N]`` from each of the head's other classifiers with as many classes."""
+    """Return the images' classes ``[N]`` from each other classifier of the head with the same number of classes."""
     network = subject.network
     if network.head is None or not network.classes:
         return ()

@@ -146,7 +146,7 @@ def component_status(results: Sequence[ConformanceResult]) -> ComponentStatus:
 
 
 def _run_affordable(kit: type[ComponentTests], quick: bool) -> list[ConformanceResult]:
-    """Run the tests of a test class except the import test; if not ``quick``, skip slow tests."""
+    """Run the tests of a test class except the import test; skip slow tests unless the component is ``quick``."""
     if quick:
         return run_kit(type(kit.__name__, (kit,), {"slow": ComponentTests.slow}), fast=True)
     left_out = [name for name, _ in kit_tests(kit) if name in kit.slow - ComponentTests.slow]

@@ -97,5 +97,5 @@ class Reporter:
         """Handle one event."""
 
     def note(self, text: str) -> None:
-        """Handle a ``Note`` event with this text."""
+        """Pass a ``Note`` event with this text to ``on_event``."""
         self.on_event(Note(text))

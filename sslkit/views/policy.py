@@ -47,7 +47,7 @@ class GlobalViewOptions(BaseOptions):
     """Number of views of each image; all are global."""
 
     def view_groups(self, context: Context) -> tuple[ViewGroup, ...]:
-        """Return a tuple with the single group of views."""
+        """Return the only view group, in a tuple."""
         return (ViewGroup(self.views, resolve_size(self.size, context.image_size), is_global=True),)
 
 

@@ -20,7 +20,7 @@ TIMEOUT = 10.0
 
 @contextmanager
 def offline_if_unreachable() -> Iterator[str]:
-    """Use only cached files if the hub cannot be reached.
+    """Use only cached files inside the ``with`` block if the hub cannot be reached.
 
     Yields:
         The reason why the hub is not used, or an empty string.

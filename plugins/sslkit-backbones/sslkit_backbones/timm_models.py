@@ -93,7 +93,7 @@ class Timm(sslkit.Backbone):
 
     @classmethod
     def weight_sources(cls, options: sslkit.Options) -> dict[str, sslkit.Preprocessing]:
-        """Return ``timm`` (weights that timm downloads) and, for some models, ``bundled`` (weights from pip)."""
+        """Return the sources ``timm`` (downloaded) and, for some models, ``bundled`` (installed by pip)."""
         assert isinstance(options, cls.Options)
         config = timm.get_pretrained_cfg(options.model)
         if config is None or not config.has_weights:

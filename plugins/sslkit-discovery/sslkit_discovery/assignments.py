@@ -1,4 +1,4 @@
-"""Size-constrained assignment of images to classes, with a memory of each image's latest class."""
+"""Assign images to classes with a lower bound on class sizes, and store the latest class of each image."""
 
 from __future__ import annotations
 

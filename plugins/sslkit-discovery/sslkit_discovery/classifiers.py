@@ -1,4 +1,4 @@
-"""Compute a head's classifiers with the same number of classes together, which is faster than one by one."""
+"""Group a head's classifiers by number of classes: a loss computes each group at once, which is faster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import sslkit
 
 
 def check_context(name: str, context: sslkit.Context) -> None:
-    """Check that there are at least two views and classes; facts that are not known yet are not checked.
+    """Check that there are at least two views and two classes, as far as the context contains these numbers.
 
     Args:
         name: name of the loss, for messages.

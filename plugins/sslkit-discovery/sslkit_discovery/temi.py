@@ -129,7 +129,7 @@ class Temi(sslkit.Loss):
         return [buffer.to(log_q.dtype).clone() for buffer, log_q in zip(buffers, targets, strict=True)]
 
     def _loss(self, log_p: Tensor, log_q: Tensor, shares: Tensor, weight: Tensor) -> Tensor:
-        """Return the loss ``[R]`` of R classifiers of one size.
+        """Return the loss ``[R]`` of R classifiers with the same number of classes.
 
         Args:
             log_p: logarithms ``[R, V, B, K]`` of the student's predictions.

@@ -34,7 +34,10 @@ class NeighbourQueue(nn.Module):
         self.queue = sslkit.Queue(size, (context.embedding_dim,), context.world)
 
     def substitute(self, views: sslkit.ViewOutputs) -> tuple[Tensor, ...]:
-        """Return each classifier's logits ``[B, K]`` for the first view; in training, also queue the embeddings."""
+        """Return each classifier's logits ``[B, K]`` for the first view or, if the queue is full, for its neighbours.
+
+        In training, the embeddings of the first view are then added to the queue.
+        """
         student = views.student
         if student.classify is None:
             raise sslkit.InputError("queue_size: the method does not set BranchOutputs.classify, which a queue needs")

@@ -86,7 +86,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         write_atomic(path.with_stem(f"{path.stem}-{hashlib.sha256(data).hexdigest()[:16]}"), data)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
-        """Read a checkpoint with ``load_checkpoint`` of this module."""
+        """Read a checkpoint for Lightning, with the function ``load_checkpoint`` of this module."""
         return load_checkpoint(Path(path))
 
 

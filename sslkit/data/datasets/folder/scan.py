@@ -181,7 +181,7 @@ class _Walk:
         self.links: list[tuple[str, Path]] = []
 
     def read(self, folder: Path, real: Path, prefix: str) -> None:
-        """Read a folder with the resolved path ``real`` and the path ``prefix`` below the root."""
+        """Read a folder; ``real`` is its path without symbolic links, ``prefix`` its path below the root."""
         with os.scandir(folder) as entries:
             for entry in entries:
                 suffix = _extension(entry.name)
