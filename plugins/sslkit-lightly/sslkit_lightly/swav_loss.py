@@ -101,7 +101,10 @@ class SwavLoss(sslkit.Loss):
 
     @torch.no_grad()
     def _queue_logits(self, views: sslkit.ViewOutputs) -> list[Tensor | None]:
-        """Return the logits ``[G, Q, K]`` of this process's part of the full queues, for each set of prototypes."""
+        """Return the logits ``[G, Q, K]`` of this process's part of the queues, for each set of prototypes.
+
+        There is one queue for each of the G global views. Until the queues are full, the values are None.
+        """
         student = views.student
         if not self.queues or any(queue.pushed < self.queue_length for queue in self.queues):
             return [None] * len(student.logits)

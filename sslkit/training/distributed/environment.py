@@ -37,7 +37,7 @@ def launcher_name() -> str:
 
 
 def is_main_process() -> bool:
-    """Return whether this process writes files and reports progress, also before the processes are connected."""
+    """Return whether this process writes files and reports progress, even before the processes are connected."""
     environment = cluster_environment()
     if isinstance(environment, LightningEnvironment):
         return not (environment.local_rank() or environment.node_rank())
