@@ -56,7 +56,7 @@ def keep_frozen_parts_in_eval_mode(module: nn.Module) -> None:
 
 
 def lr_scales(backbone: Backbone, wiring: Wiring) -> dict[str, float]:
-    """Return each parameter's multiplier of the learning rate, keyed by its name in the method; without those of 1."""
+    """Return each parameter's multiplier of the learning rate, keyed by its name in the method, unless it is 1."""
     blocks = backbone.blocks()
     depth = {id(parameter): index for index, block in enumerate(blocks) for parameter in block}
     scales = {}

@@ -96,7 +96,7 @@ def _first_of_equal_rows(unit: Tensor) -> tuple[NDArray[np.int64], NDArray[np.in
 
 
 def _spanning_tree(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Return the pairs of a maximum spanning forest; equal similarities are taken in order of their indices."""
+    """Return the pairs that form a maximum spanning forest of ``count`` images; of equal pairs, the first ones."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import minimum_spanning_tree
 
