@@ -1,4 +1,4 @@
-"""Propose a recipe for an image folder, and measure what the proposal needs."""
+"""Propose a recipe for an image folder, and measure its times and the number of classes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Proposal:
-    """Proposed recipe, with what was measured for it.
+    """A proposed recipe, and the measurements on which it depends.
 
     Attributes:
         recipe: the recipe as TOML text.
-        weights: the pretrained weights; None without.
+        weights: the pretrained weights; None for training from scratch.
         estimate: estimated times; None without pretrained weights.
         sweep: the proposed number of classes; None if numbers of classes were not compared.
-        not_counted: why numbers of classes could not be compared.
+        not_counted: why numbers of classes could not be compared; empty otherwise.
         usual_epochs: smallest usual number of epochs.
         length: with ``--minutes``, the measured times and the number of epochs that fit.
     """
@@ -43,7 +43,7 @@ class Proposal:
     length: tuple[TrainingTime, Choice] | None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the measured values as JSON values."""
+        """Return the measurements as values that JSON can store."""
         values = dict[str, Any]()
         if self.weights is not None and self.estimate is not None:
             weights = {"backbone": self.weights.backbone, "source": self.weights.source}
