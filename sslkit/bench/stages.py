@@ -49,7 +49,7 @@ class StageRunner:
                 yield batch.to(self.device)
 
     def step(self, stage: str) -> None:
-        """Run one step of a stage, on images or views of the first batch if the stage makes no new views.
+        """Run one step of a stage. Stages before ``data`` reuse the first batch; those before ``views`` also its views.
 
         With a frozen backbone, the stage ``backbone`` runs the heads and the losses.
         """

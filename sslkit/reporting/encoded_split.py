@@ -68,7 +68,7 @@ class EncodedSplit:
         return ", ".join(parts)
 
     def tiles(self, indices: Sequence[int] | Tensor, differs: Sequence[bool] | None = None) -> list[dict[str, Any]]:
-        """Return the template variables of images; ``differs`` marks images with an unexpected label."""
+        """Return the variables with which a page shows images; ``differs`` marks images with an unexpected label."""
         indices = torch.as_tensor(indices, dtype=torch.int64)
         small = max(self.split.images.shape[1:]) <= PIXELATED_SIZE
         images = thumbnails(self.split.images, indices)
