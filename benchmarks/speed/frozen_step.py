@@ -6,11 +6,13 @@ Lightning, logging, guard against non-finite values, checkpoints or monitors. It
 
     python benchmarks/speed/frozen_step.py [--images 50000] [--batch 1024] [--rounds 5] [--steps 40] [--no-record]
 
-Writes ``benchmarks/records/frozen-step.json``.
+Memory is that of a process that only trains with sslkit: the peak with as many images as in a batch, which is mostly
+imported libraries, and the peak with all images. Writes ``benchmarks/records/frozen-step.json``.
 """
 
 from __future__ import annotations
 
+import json
 import resource
 import sys
 import tempfile
@@ -27,6 +29,7 @@ from benchmarks.common import (
     option_parser,
     print_table,
     ratio,
+    run_in_child,
     seconds_of,
     write_record,
 )
@@ -124,39 +127,70 @@ def sslkit_steps(recipe: Recipe, steps: int) -> float:
     return times[-1] - times[2]
 
 
+def measure_memory(one_batch: Recipe, recipe: Recipe) -> dict[str, int]:
+    """Train a few steps with both recipes, and return the peak memory of each in bytes."""
+    peaks = []
+    for each in (one_batch, recipe):
+        sslkit_steps(each, 3)
+        peaks.append(peak_memory())
+    return {"peak_of_one_batch": peaks[0], "peak": peaks[1]}
+
+
+def peak_memory() -> int:
+    """Return the largest memory in use of this process so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 def main() -> None:
     """Measure both steps in alternating rounds, print a table and write the record."""
     parser = option_parser(__doc__, rounds=5)
     parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--batch", type=int, default=1024)
     parser.add_argument("--steps", type=int, default=40, help="steps of each variant in a round")
+    parser.add_argument("--memory", action="store_true", help="only print the memory of sslkit's training as JSON")
     options = parser.parse_args()
     sslkit.register("projected-pixels", ProjectedPixels)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "frozen.toml"
         file.write_text(RECIPE)
-        recipe = noise_recipe(
-            "train.precision=float32", recipe=file, optimizer=None, images=options.images, size=8, batch=options.batch
+        one_batch, recipe = (
+            noise_recipe(
+                "train.precision=float32", recipe=file, optimizer=None, images=images, size=8, batch=options.batch
+            )
+            for images in (options.batch, options.images)
         )
+    if options.memory:
+        print(json.dumps(measure_memory(one_batch, recipe)))
+        return
+    memory = run_in_child(__file__, "--memory", "--images", options.images, "--batch", options.batch)
     features = options.images * WIDTH * 4
     measures = {
         "plain": lambda: plain_steps(recipe, options.steps),
         "sslkit": lambda: sslkit_steps(recipe, options.steps),
     }
     seconds = measure_interleaved(measures, options.rounds)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     speed = ratio(seconds["plain"], seconds["sslkit"])
     row = (
         *(f"{1000 * min(seconds[name]) / options.steps:.1f}" for name in measures),
         f"{speed['median']:.1%}",
         f"{min(speed['rounds']):.1%} to {max(speed['rounds']):.1%}",
-        f"{(peak - features) / 1e9:.2f}",
+        *(f"{size / 1e9:.2f}" for size in (features, memory["peak_of_one_batch"], memory["peak"])),
     )
     title = f"a step on {options.images} features, batch {options.batch}"
-    print_table(title, ("plain, ms", "sslkit, ms", "plain / sslkit", "rounds", "peak memory - features, GB"), [row])
+    columns = (
+        "plain, ms",
+        "sslkit, ms",
+        "plain / sslkit",
+        "rounds",
+        "features, GB",
+        "memory of one batch, GB",
+        "peak memory, GB",
+    )
+    print_table(title, columns, [row])
     if not options.no_record:
-        record = {"n": options.rounds, "settings": vars(options), "seconds": seconds, "speed": speed}
-        record |= {"peak_memory_bytes": peak, "feature_bytes": features}
+        settings = {name: value for name, value in vars(options).items() if name != "memory"}
+        record = {"n": options.rounds, "settings": settings, "seconds": seconds, "speed": speed}
+        record |= {"memory_bytes": memory | {"features": features}}
         write_record(name_with_device("frozen-step"), record)
 
 

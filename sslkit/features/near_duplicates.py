@@ -76,7 +76,8 @@ def near_duplicates(
         tree = _spanning_tree(np.concatenate([tree, pairs.cpu().numpy()]), len(bank))
     found = np.concatenate([kept[tree[:, 1:]], copies])
     pair_index = torch.from_numpy(found).to(unit.device)
-    exact = pair_similarity(unit[pair_index[:, 0]], unit, pair_index[:, 1:])[:, 0].tolist() if len(found) else []
+    first, second = pair_index[:, 0], pair_index[:, 1:]
+    exact = pair_similarity(features[first], features, second)[:, 0].tolist() if len(found) else []
     result = [(i, j, value) for (i, j), value in zip(found.tolist(), exact, strict=True)]
     return sorted(result, key=lambda pair: (-pair[2], pair[0], pair[1]))
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.linalg import vector_norm
 from torch.nn.functional import normalize
 
 from sslkit.errors import InputError
 
 MAX_SIMILARITIES = 1 << 24
 """Default number of similarities in memory at a time: 64 MiB in float32."""
+
+LARGEST_VALUE = 1e15
+"""Largest absolute value, and inverse of the smallest, whose products with unit features keep their precision."""
 
 ROUNDING = 1e-6
 """Largest rounding error of similarities in float32."""
@@ -35,7 +39,7 @@ def check_features(features: Tensor, minimum: int = 1) -> Tensor:
     if len(features) < minimum:
         raise InputError(f"{len(features)} images are too few: at least {minimum} are needed")
     features = features.detach().float()
-    finite = features.isfinite().all(dim=1)
+    finite = vector_norm(features, torch.inf, dim=1).isfinite()
     if not finite.all():
         first = int(finite.logical_not().nonzero()[0])
         count = int(finite.logical_not().sum())
@@ -93,34 +97,43 @@ def nearest_neighbours(
         raise InputError(f"{k} neighbours of each image need at least {k} other images, but there are {available}")
     if bank.shape[1] != queries.shape[1]:
         raise InputError(f"features have {queries.shape[1]} values, but the reference features have {bank.shape[1]}")
-    queries, bank = unit_rows(queries), unit_rows(bank)
+    largest = vector_norm(bank, torch.inf, dim=1)
+    if largest.max() > LARGEST_VALUE or (largest > 0).logical_and(largest < 1 / LARGEST_VALUE).any():
+        bank = unit_rows(bank)
+    # Dividing similarities instead of features saves a copy of all features.
+    lengths = vector_norm(bank, dim=1)
+    scale = torch.where(lengths > 0, 1 / lengths, 0)
     rows = chunk or max(1, MAX_SIMILARITIES // len(bank))
-    found = [
-        _nearest(queries, bank, start, min(start + rows, len(queries)), k, references is None, exclude_similarity)
-        for start in range(0, len(queries), rows)
-    ]
+    buffer = bank.new_empty(min(rows, len(queries)), len(bank))  # allocated once, because freed memory fragments
+    found = []
+    for part in torch.arange(len(queries)).split(rows):
+        start, stop = int(part[0]), int(part[-1]) + 1
+        similarity = torch.mm(unit_rows(queries[start:stop]), bank.T, out=buffer[: stop - start]).mul_(scale)
+        if exclude_similarity is not None:
+            similarity.masked_fill_(similarity >= exclude_similarity - ROUNDING, -torch.inf)
+        if references is None:
+            similarity.diagonal(start).fill_(-torch.inf)
+        found.append(_best(queries[start:stop], bank, similarity, k))
     return torch.cat([index for index, _ in found]), torch.cat([similarity for _, similarity in found])
 
 
-def _nearest(
-    queries: Tensor, bank: Tensor, start: int, stop: int, k: int, skip_self: bool, exclude: float | None
-) -> tuple[Tensor, Tensor]:
-    """Return indices and similarities ``[stop - start, k]`` of the neighbours in ``bank`` of part of the queries."""
-    part = queries[start:stop]
-    similarity = part @ bank.T
-    if exclude is not None:
-        similarity.masked_fill_(similarity >= exclude - ROUNDING, -torch.inf)
-    if skip_self:
-        rows = torch.arange(stop - start, device=part.device)
-        similarity[rows, rows + start] = -torch.inf
+def _best(queries: Tensor, bank: Tensor, similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return indices and similarities ``[B, k]`` of the neighbours in ``bank`` of queries ``[B, D]``.
+
+    Args:
+        queries: features ``[B, D]``.
+        bank: features ``[M, D]``.
+        similarity: rounded similarities ``[B, M]``; -inf where an image is not a neighbour.
+        k: number of neighbours.
+    """
     rough, candidates = similarity.topk(min(k + SPARE_CANDIDATES, len(bank)), dim=1)
     if candidates.shape[1] < len(bank):
         # Rounding may have dropped a neighbour if the last candidate is as similar as the k-th one.
         ties = (rough[:, k - 1] - rough[:, -1] <= 2 * ROUNDING).nonzero()[:, 0]
-        for block in ties.split(max(1, len(part) // 4)):
+        for block in ties.split(max(1, len(queries) // 4)):
             candidates[block] = _lowest_of_ties(similarity[block], candidates.shape[1])
             rough[block] = similarity[block].gather(1, candidates[block])
-    exact = pair_similarity(part, bank, candidates).masked_fill_(rough == -torch.inf, -torch.inf)
+    exact = pair_similarity(queries, bank, candidates).masked_fill_(rough == -torch.inf, -torch.inf)
     # Stable sorts: first by index, then by similarity.
     candidates, order = candidates.sort(dim=1, stable=True)
     exact, order = exact.gather(1, order).sort(dim=1, descending=True, stable=True)
@@ -144,12 +157,14 @@ def pair_similarity(queries: Tensor, bank: Tensor, index: Tensor) -> Tensor:
     """Return the float32 similarities ``[B, k]`` of pairs, computed in float64.
 
     Args:
-        queries: unit features ``[B, D]``.
-        bank: unit features ``[M, D]``.
+        queries: features ``[B, D]``.
+        bank: features ``[M, D]``.
         index: int64 tensor ``[B, k]``, rows of ``bank`` for each query.
     """
     sums = [
-        torch.bmm(bank[rows].double(), part[:, :, None].double())[:, :, 0]
+        torch.bmm(
+            unit_rows(bank[rows.flatten()]).double().unflatten(0, rows.shape), unit_rows(part)[:, :, None].double()
+        )[:, :, 0]
         for part, rows in zip(queries.split(PAIR_ROWS), index.split(PAIR_ROWS), strict=True)
     ]
     return torch.cat(sums).clamp_(-1, 1).float()
