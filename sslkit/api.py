@@ -1,4 +1,4 @@
-"""Python interface: train, resume, find, evaluate, report, predict and export runs."""
+"""Python interface: train, resume, find, evaluate and export runs, write reports, and predict on new images."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Run(run_folder.Run):
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``; the device that computes features.
 
         Returns:
-            Path of the page. The top of the page lists missing parts, for instance of an unfinished run.
+            Path of the page. The top of the page lists missing parts, such as those of an unfinished run.
 
         Raises:
             RunError: files of a run are damaged.
@@ -123,7 +123,7 @@ class Run(run_folder.Run):
 
         Args:
             images: a folder, searched recursively, or one image.
-            out: path of the table; the file must not exist.
+            out: path of the CSV file; the file must not exist.
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
         Returns:

@@ -42,7 +42,7 @@ class Assembly:
 
     Attributes:
         recipe: the recipe.
-        context: facts about the run that components receive.
+        context: description of the run that components receive.
         dataset: the data set.
         images: the training images.
         loader: iterable of the training batches.
@@ -50,14 +50,14 @@ class Assembly:
         method: the method, which owns all trained modules.
         optimizer: the optimizer.
         head: name of the head that monitors and evaluation use; empty without heads.
-        notes: sentences about the data, to print.
+        notes: sentences about the data and the weights, to print for the user.
         start: the weights or the checkpoint that training starts from.
         position: position at which training starts. In a resumed run, this is the checkpoint's position, converted to
             the new length of the training run.
         preprocessing: preprocessing of the images that the view policy is built for.
         frozen: the backbone with its computed features if the backbone is frozen; else None.
         positives: result of ``Positives.prepare``, which checkpoints contain.
-        lr_scales: multiplier of the learning rate, keyed by parameter name; without multipliers of 1.
+        lr_scales: multiplier of the learning rate, keyed by parameter name; 1 for all other parameters.
     """
 
     recipe: Recipe
@@ -84,7 +84,10 @@ class Assembly:
 
     @property
     def epoch_scale(self) -> float:
-        """Number of steps of the resumed run that correspond to one step of the checkpoint's current epoch."""
+        """Factor by which a resume with a different length changes the number of completed steps in the current epoch.
+
+        1 without a checkpoint or without completed steps.
+        """
         before = self.start.position.epoch_step if self.start.position is not None else 0
         return self.position.epoch_step / before if before else 1.0
 
@@ -102,8 +105,9 @@ def assemble(
         recipe: a checked recipe.
         device: device to train on; the images are stored there if they fit.
         world: the processes of the training run; None means one process.
-        start: the weights or the checkpoint that training starts from; None means new weights.
-        on_progress: called while features of a frozen backbone are computed.
+        start: the weights or the checkpoint that training starts from; None means the initial weights of the recipe.
+        on_progress: called while features of a frozen backbone are computed, with the number of processed images and
+            the number of all images.
 
     Raises:
         DataError: the images cannot be used.

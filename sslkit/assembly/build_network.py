@@ -15,7 +15,7 @@ from sslkit.recipe.recipe import ComponentSpec, NetworkRecipe
 
 
 def build_network(recipe: NetworkRecipe, context: Context) -> tuple[Context, Backbone, dict[str, Head]]:
-    """Build the backbone and the heads with new weights.
+    """Build the backbone and the heads with random weights.
 
     Returns:
         The context with the backbone's ``feature_dim``, the backbone, and a mapping from name to head.

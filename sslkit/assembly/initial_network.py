@@ -24,8 +24,8 @@ from sslkit.runs.weights import load_weights
 def choose_preprocessing(images: ImageStore, given: Preprocessing | None) -> Preprocessing:
     """Choose image size, mean and standard deviation for training: those of the weights, or else those of the images.
 
-    If the images have a different number of channels than the weights, mean and standard deviation are repeated
-    cyclically, except for grey images, which are repeated for each channel of the weights.
+    If the weights were trained with a different number of channels, their mean and standard deviation are repeated
+    cyclically. Grey images are instead repeated for each channel that the weights expect.
 
     Args:
         images: the training images.

@@ -1,4 +1,4 @@
-"""Start of a training run: new weights, the weights of a finished run, or a checkpoint."""
+"""Start of a training run: the recipe's initial weights, the weights of a finished run, or a checkpoint."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Restoring = Literal["nothing", "network", "everything"]
 
 @dataclass(frozen=True)
 class SavedPositives:
-    """Data about positives in a checkpoint.
+    """The part of a checkpoint from which positives are drawn.
 
     Attributes:
         images: number of training images.
@@ -31,7 +31,7 @@ class SavedPositives:
 
 @dataclass(frozen=True)
 class Start:
-    """Start of a training run: new weights, the weights of a finished run, or a checkpoint.
+    """Start of a training run: the recipe's initial weights, the weights of a finished run, or a checkpoint.
 
     Attributes:
         restoring: saved state that is loaded into the components after they are built.
@@ -43,7 +43,7 @@ class Start:
             either.
         backbone: state dict of the backbone in the checkpoint, with which the features of a frozen backbone are
             computed.
-        positives: the checkpoint's data about positives.
+        positives: the part of the checkpoint from which positives are drawn; None without a checkpoint.
     """
 
     restoring: Restoring = "nothing"

@@ -14,7 +14,7 @@ FROZEN = "sslkit_frozen"
 
 
 def freeze(backbone: Backbone, train: str) -> None:
-    """Disable the gradients of the parts that are not trained, and set these parts to eval mode.
+    """Disable the gradients of the backbone's parts that are not trained, and set these parts to eval mode.
 
     Args:
         backbone: the backbone.
@@ -46,7 +46,7 @@ def freeze(backbone: Backbone, train: str) -> None:
 
 
 def keep_frozen_parts_in_eval_mode(module: nn.Module) -> None:
-    """Set the frozen parts to eval mode, also in copies such as a teacher.
+    """Set the frozen parts of a module to eval mode, also in copies of the backbone such as a teacher's.
 
     In train mode, BatchNorm layers of frozen parts would update their statistics.
     """
@@ -56,7 +56,14 @@ def keep_frozen_parts_in_eval_mode(module: nn.Module) -> None:
 
 
 def lr_scales(backbone: Backbone, wiring: Wiring) -> dict[str, float]:
-    """Return each parameter's multiplier of the learning rate, keyed by its name in the method, unless it is 1."""
+    """Return the multiplier of the learning rate for each backbone parameter, keyed by its name in the method.
+
+    Parameters with the multiplier 1 are left out.
+
+    Args:
+        backbone: the backbone.
+        wiring: ``lr_scale`` and ``layer_decay`` of the recipe's ``[backbone]`` table.
+    """
     blocks = backbone.blocks()
     depth = {id(parameter): index for index, block in enumerate(blocks) for parameter in block}
     scales = {}

@@ -33,7 +33,7 @@ class TrainingInputs:
     Attributes:
         frozen: the backbone with its computed features if the backbone is frozen; else None.
         positives: result of ``Positives.prepare``, which checkpoints contain.
-        notes: sentences for the user.
+        notes: sentences about the features and their cache, to print for the user.
     """
 
     frozen: FrozenBackbone | None
@@ -63,8 +63,9 @@ def connect_inputs(
         positives: the rule that chooses positives.
         backbone: the backbone with its initial weights.
         device: device that computes features.
-        saved: the checkpoint's data about positives; None without a checkpoint.
-        on_progress: called while features are computed.
+        saved: the part of the checkpoint from which positives are drawn; None without a checkpoint.
+        on_progress: called while features are computed, with the number of processed images and the number of all
+            images.
 
     Raises:
         RecipeError: positives cannot be chosen among these images.

@@ -42,11 +42,11 @@ class MeasurementComplete(BaseException):
 
 
 def bench(recipe: Recipe, rounds: int, seconds: float, reporter: Reporter | None = None) -> dict[str, Any]:
-    """Measure training and its stages in rounds, and compare their speeds.
+    """Measure the speed of training and of each stage, and compare the speeds.
 
     Args:
         recipe: a checked recipe, trained in one process, without validation metrics and checkpoints.
-        rounds: number of rounds; each round measures training and all stages.
+        rounds: number of measurements of training and of each stage; results are medians.
         seconds: approximate seconds of each stage in a round, in which the stage runs at least one step.
         reporter: receives messages about the chosen hardware and warnings.
 
@@ -57,7 +57,7 @@ def bench(recipe: Recipe, rounds: int, seconds: float, reporter: Reporter | None
         - ``ratio``: training speed divided by the ceiling, median over rounds, at most 1
         - ``ratios``: the ratio in each round, which noise can raise above 1
         - ``seconds_per_step``: times of each stage and of training
-        - ``cost`` and ``share``: seconds that each part takes in a step, and its fraction of the step
+        - ``cost`` and ``share``: seconds that each part adds to a step, and the part's fraction of the step
         - ``bottleneck`` and ``advice``: the part that limits training, and how to make it faster
         - ``protocol``: settings of the measurement
     """
@@ -78,7 +78,7 @@ def train_until_complete(assembly: Assembly, hardware: Hardware, processes: Proc
 
 
 def without_end(recipe: Recipe) -> Recipe:
-    """Return the recipe for one process, with an unlimited length and without checkpoints and monitors."""
+    """Return a copy of the recipe for one process, with practically endless training and no checkpoints or monitors."""
     changes = {"epochs": MANY_EPOCHS, "checkpoint_every": f"{MANY_EPOCHS} epochs", "devices": 1, "nodes": 1}
     return replace(
         recipe,
@@ -88,7 +88,10 @@ def without_end(recipe: Recipe) -> Recipe:
 
 
 class _Measurement(Reporter):
-    """Reporter that runs all stages between training steps, and stops training after the final round."""
+    """Reporter that measures training and its stages in rounds, and stops training after the final round.
+
+    A round times some steps of normal training, and then, between two training steps, as many steps of each stage.
+    """
 
     def __init__(self, stages: StageRunner, rounds: int, seconds: float) -> None:
         self.stages, self.rounds, self.seconds = stages, rounds, seconds
@@ -121,7 +124,7 @@ class _Measurement(Reporter):
         self.started = time.perf_counter()
 
     def _time(self, stage: str, steps: int) -> float:
-        """Run steps of a stage and return the seconds per step."""
+        """Run a number of steps of a stage and return the seconds per step."""
         self.stages.synchronize()
         started = time.perf_counter()
         for _ in range(steps):

@@ -26,7 +26,7 @@ def costs(times: dict[str, list[float]]) -> dict[str, float]:
     """Return the seconds that each part adds to a step, as the median over rounds; negative times become 0.
 
     Args:
-        times: mapping from stage, or ``end_to_end``, to the seconds per step in each round.
+        times: seconds per step in each round, keyed by stage, or ``end_to_end`` for complete training.
     """
     parts = zip(("heads and losses", "views", "data", "logging"), STAGES, (*STAGES[1:], END_TO_END), strict=True)
     added = {
@@ -49,10 +49,10 @@ def shares(cost: dict[str, float], step: float) -> dict[str, float]:
 
 
 def find_bottleneck(ratio: float, cost: dict[str, float]) -> str:
-    """Return the part that limits training: the model if training is near the ceiling, else the slowest other part.
+    """Return the part that limits training: the model if ``ratio`` is near 1, else the slowest other part.
 
     Args:
-        ratio: training speed divided by the ceiling.
+        ratio: training speed divided by the speed of the backbone alone.
         cost: mapping from part to seconds per step.
     """
     if ratio >= NEAR_CEILING:

@@ -1,4 +1,4 @@
-"""Training steps with only some parts: from the backbone alone to everything except Lightning's loop."""
+"""Stages of ``sslkit bench``: training steps with only some parts, from the backbone alone to all but Lightning."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ WINDOW_SECONDS = 0.3
 
 @dataclass(frozen=True)
 class TrainingTime:
-    """Measured times of a recipe, from which the time of a training run is estimated.
+    """Measured times of the parts of a recipe's training, from which the total training time is estimated.
 
     Attributes:
         recipe: the recipe.
@@ -108,7 +108,7 @@ def _with_losses_until(recipe: Recipe, start: int | str) -> Recipe:
 
 
 class _StepTimes(Reporter):
-    """Reporter that measures the time of steps in windows, and stops training after the last window."""
+    """Reporter that measures seconds per step in ``WINDOWS`` intervals of training, and stops training afterwards."""
 
     def __init__(self, hardware: Hardware) -> None:
         self.device = torch.device(hardware.device)
@@ -134,7 +134,7 @@ class _StepTimes(Reporter):
 
 
 def _measure_metrics(assembly: Assembly, hardware: Hardware) -> tuple[float, float]:
-    """Return the seconds that the collapse metrics and the validation metrics take."""
+    """Return how many seconds the collapse metrics take, and how many the validation metrics take."""
     learner = Learner(assembly, hardware).to(hardware.device)
     metrics = EpochMetrics(learner, ValidationMonitor(assembly), ClassifierSelection(learner))
     classifier = metrics.selection.index if metrics.selection.head else None

@@ -171,7 +171,7 @@ def print_evaluation(result: EvaluationResult) -> None:
 
 
 def _matches(name: str, qualified: str) -> bool:
-    """Return whether ``name``, with or without a distribution, is the name of the evaluator ``qualified``."""
+    """Return whether ``name``, with or without its distribution, means the evaluator ``qualified``."""
     return name in (qualified, qualified.partition(":")[2])
 
 

@@ -13,7 +13,7 @@ from sslkit.contracts.options import Options as BaseOptions
 class Component:
     """Base class of components: data sets, views, positives, backbones, heads, losses, methods, optimizers, evaluators.
 
-    sslkit builds a component as ``Class(options, context)``, with its validated options and the runtime ``Context``.
+    sslkit builds a component as ``Class(options, context)``, with its validated options and the ``Context`` of the run.
     Data sets and evaluators receive the options only; a method also receives its ``Parts``.
 
     Checkpoints must contain all state that a later step needs. Keep this state in parameters and buffers, or return

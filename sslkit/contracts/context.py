@@ -1,4 +1,4 @@
-"""Runtime facts that a component receives in its constructor."""
+"""Description of the training run that a component receives in its constructor."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class _Gather(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class Context:
-    """Facts about the run that a component can use in its constructor.
+    """Description of the training run, such as image size, seed and processes, for the constructors of components.
 
     sslkit builds components in the order data set, views, backbone, heads, losses, method, optimizer. Attributes that
     depend on a component have their default values until that component is built.

@@ -24,7 +24,7 @@ _INTERVAL = re.compile(r"[1-9][0-9]{0,8} (?:step|epoch|minute)s?")
 
 @dataclass(frozen=True)
 class PartOfTraining:
-    """Marker of a duration option; durations longer than the training run are errors in a recipe.
+    """Marker in the type of an option: the option is a duration that must not exceed the length of the training run.
 
     Attributes:
         must_end: whether the duration must be shorter than the training run.
@@ -110,7 +110,7 @@ def duration_steps(duration: str, context: Context) -> int:
 
     Args:
         duration: the duration, such as "2 epochs", "300 steps" or "10%".
-        context: the runtime facts.
+        context: the ``Context`` of the training run.
     """
     number, unit = parse_duration(duration)
     if unit == "epochs":

@@ -1,4 +1,4 @@
-"""Contract of an evaluator, which measures a trained backbone and returns metrics with their protocol."""
+"""Contract of an evaluator, which evaluates a trained backbone and returns metrics with their protocol."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Features:
 
 
 class Subject(Protocol):
-    """The run that an evaluator measures."""
+    """The run to evaluate: its trained network and its images, as an evaluator receives them."""
 
     @property
     def seed(self) -> int:
@@ -79,7 +79,7 @@ class Subject(Protocol):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics of an evaluator, their protocol (settings), and baselines.
+    """Result of an evaluator: metrics, their protocol (settings), and baselines.
 
     Attributes:
         metrics: mapping from name to metric; scores are in [0, 1]. An evaluator that trains a model may add the key
@@ -100,7 +100,7 @@ class Evaluation:
 
 
 class Evaluator(Component, ABC):
-    """Base class of evaluators, which measure a frozen backbone or train a copy of it.
+    """Base class of evaluators, which compute metrics of a frozen backbone or of a trained copy of the backbone.
 
     An evaluator must not use the test split to select hyper-parameters or models.
     """

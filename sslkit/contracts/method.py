@@ -124,7 +124,7 @@ class Method(Component, nn.Module):
 
     @abstractmethod
     def forward(self, batch: Batch) -> MethodOutput:
-        """Return the total loss of a batch and its terms, from the losses in ``active_losses(batch.epoch)``."""
+        """Return the weighted sum of the losses in ``active_losses(batch.epoch)`` for a batch, and the terms to log."""
 
     def active_losses(self, epoch: int) -> list[str]:
         """Return the names of the losses that are part of the total loss after ``epoch`` completed epochs."""

@@ -37,7 +37,7 @@ class Optimizer(Component, ABC):
 
     Attributes:
         options: the validated options.
-        context: the runtime facts, such as ``context.total_steps``.
+        context: the ``Context`` of the training run, with facts such as ``context.total_steps``.
     """
 
     def __init__(self, options: Options, context: Context) -> None:

@@ -87,7 +87,7 @@ def get_or_build(folder: Path, name: str, build: Callable[[Path], None]) -> Path
 
 
 def write_file(path: Path, text: str) -> None:
-    """Write a small file atomically.
+    """Write a small text file to the cache atomically.
 
     Raises:
         DataError: the cache cannot be written.

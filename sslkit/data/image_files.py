@@ -109,7 +109,7 @@ def read_image_size(path: Path) -> tuple[int, int]:
 
 
 def read_in_threads(read: Callable[[Item], Result], items: Sequence[Item], ahead: int = 0) -> Iterator[Result | str]:
-    """Yield ``read(item)`` for each item in order, or why its image is unreadable; see ``map_in_threads``."""
+    """Yield ``read(item)`` for each item in order, or the reason if its image is unreadable; see ``map_in_threads``."""
 
     def result_or_reason(item: Item) -> Result | str:
         try:
@@ -226,7 +226,7 @@ def _flatten(image: Image.Image, mode: str, *, opaque: bool) -> Image.Image:
 
 
 def _additional_channels(image: Image.Image) -> tuple[bool, bool]:
-    """Return whether a TIFF's alpha channel holds no transparency, and whether an additional channel is ignored."""
+    """Return whether a TIFF's alpha channel is not transparency, and whether the TIFF has a channel to ignore."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return False, False
     stated = image.tag_v2.get(TiffImagePlugin.EXTRASAMPLES, ())

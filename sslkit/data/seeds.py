@@ -42,7 +42,10 @@ def seeded_generator(seed: int, stream: Stream, *parts: int) -> torch.Generator:
 
 
 def seed_global(seed: int, *parts: int) -> None:
-    """Seed the global random states of Python, numpy and torch, for initialisation and dropout."""
+    """Seed the global random states of Python, numpy and torch, for initialisation and dropout.
+
+    ``parts`` are as in ``derive_seed``, such as the rank of the process.
+    """
     derived = derive_seed(seed, "initialisation", *parts)
     random.seed(derived)
     numpy.random.seed(derived % 2**32)

@@ -42,10 +42,10 @@ class Extent:
     """Smallest and largest pixel value of images of more than 8 bits.
 
     Attributes:
-        kind: kind of the values.
+        kind: ``integer`` or ``float``.
         low: the smallest value.
         high: the largest value.
-        images: number of images.
+        images: number of images with these values.
     """
 
     kind: Kind

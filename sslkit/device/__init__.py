@@ -1,1 +1,1 @@
-"""Choose the device and the precision, configure the allocator, explain out-of-memory errors, speed up gradients."""
+"""Choose device and precision, configure the memory allocator, explain out-of-memory errors, speed up CPU training."""

@@ -20,7 +20,7 @@ Pair = tuple[int, int]
 
 
 def max_output_pixels(channels: int) -> int:
-    """Return the largest number of output pixels for which matrix products are faster, for ``channels`` input channels.
+    """Return the largest output map (in pixels) for which matrix products beat oneDNN, for ``channels`` input channels.
 
     With fewer channels, copies take a larger part of the time. The numbers were measured with AVX-512 by
     ``benchmarks/speed/small_feature_maps.py``.
@@ -141,7 +141,15 @@ def _weight_gradient(input: Tensor, gradient: Tensor, shape: torch.Size, stride:
 
 
 def _overlaps(kernel: int, size: int, outputs: int, stride: int, padding: int) -> list[tuple[slice, slice]]:
-    """Return the input slice and the output slice that each kernel position connects, along one side of the image."""
+    """Return two slices for each kernel position along one axis: input pixels, and the output pixels that read them.
+
+    Args:
+        kernel: length of the kernel.
+        size: number of input pixels along the axis.
+        outputs: number of output pixels along the axis.
+        stride: stride of the convolution.
+        padding: number of padded pixels on each side.
+    """
     overlaps = []
     for position in range(kernel):
         first = max(0, -(-(padding - position) // stride))

@@ -34,7 +34,7 @@ class LabelFractionOptions(options.Options):
         return value
 
     def seeds_of(self, fraction: float, first: int) -> range:
-        """Return the seeds of the random label subsets, starting at ``first``; one seed if ``fraction`` is 1."""
+        """Return the seeds of the random subsets with this fraction of the labels, from ``first``; one seed for 1."""
         return range(first, first + (self.seeds if fraction < 1 else 1))
 
     def trainings(self) -> dict[str, int]:

@@ -117,7 +117,7 @@ def _classifier(weights: Tensor, features: Tensor) -> LinearClassifier:
 
 
 class _Objective:
-    """Function that returns loss and gradient for scipy, computed on the device of the features.
+    """Objective of the logistic regression: returns loss and gradient to scipy, computed on the device of the features.
 
     Scipy's variables are ``weights @ root``, so that the curvature of the loss is similar in all directions.
     ``root @ root.T`` approximates the Hessian at ``start`` by one matrix for all classes, the second moment of the

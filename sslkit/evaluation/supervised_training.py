@@ -158,7 +158,7 @@ def _groups(module: nn.Module, lr: float, weight_decay: float) -> list[dict[str,
 
 @torch.no_grad()
 def predict_logits(network: nn.Module, images: ImageStore, context: Context, batch_size: int = 512) -> Tensor:
-    """Return the logits ``[N, K]`` of unaugmented images on the CPU."""
+    """Return the network's logits for unaugmented images, as a tensor ``[N, K]`` on the CPU."""
     device = next(network.parameters()).device
     preprocessing = Preprocessing(context.view_size, context.mean, context.std, context.interpolation)
     return torch.cat(

@@ -42,7 +42,8 @@ def to_onnx(network: TrainedNetwork, images: Tensor, properties: dict[str, str])
         properties: metadata of the file.
 
     Raises:
-        InputError: a package is missing, the network cannot be converted, or the outputs of onnxruntime differ.
+        InputError: a package is missing, the network cannot be converted, or onnxruntime's outputs
+            differ from the network's.
     """
     for module in ("onnx", "onnxscript", "onnxruntime"):
         import_optional(module, "ONNX", "onnx")

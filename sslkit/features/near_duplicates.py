@@ -97,7 +97,10 @@ def _first_of_equal_rows(unit: Tensor) -> tuple[NDArray[np.int64], NDArray[np.in
 
 
 def _spanning_tree(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Return the pairs that form a maximum spanning forest of ``count`` images; of equal pairs, the first ones."""
+    """Return the pairs that form a maximum spanning forest of ``count`` images.
+
+    Of equally similar pairs, those with the lowest indices are used. ``pairs`` has the columns similarity, i and j.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import minimum_spanning_tree
 

@@ -118,7 +118,7 @@ def nearest_neighbours(
 
 
 def _best(queries: Tensor, bank: Tensor, similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return indices and similarities ``[B, k]`` of the neighbours in ``bank`` of queries ``[B, D]``.
+    """Return the nearest neighbours of queries among the rows of ``bank``: indices and similarities ``[B, k]``.
 
     Args:
         queries: features ``[B, D]``.

@@ -46,7 +46,7 @@ def outlier_scores(
 
 
 class OutlierScorer:
-    """Outlier scores of new images, see ``outlier_scores``. The references are compared with each other only once.
+    """Computes the outlier scores of new images, see ``outlier_scores``; compares the references with each other once.
 
     Args:
         references: tensor ``[M, D]``, features of typical images.

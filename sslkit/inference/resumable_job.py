@@ -48,7 +48,7 @@ class ResumableJob:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the folder for this process inside the ``with`` block. A killed process also releases the lock.
+        """Lock the job's folder for this process inside the ``with`` block. A killed process also releases the lock.
 
         Raises:
             InputError: another process writes the same output file, or the file system does not support locks.
@@ -127,7 +127,7 @@ class ResumableJob:
             ) from error
 
     def delete_chunks(self) -> None:
-        """Delete all files in the folder. The empty folder is deleted when the lock is released."""
+        """Delete all files in the job's folder. The empty folder is deleted when the lock is released."""
         for path in self.folder.iterdir():
             with suppress(OSError):
                 path.unlink()

@@ -44,7 +44,7 @@ def use_pretrained(facts: FolderFacts, weights: PretrainedWeights | None) -> Pre
 
 
 def view_size(facts: FolderFacts, weights: PretrainedWeights) -> Choice:
-    """Choose the view size: the weights' own size, or a smaller size for small images."""
+    """Choose the size of the views: the size that the weights were trained with, or less for small images."""
     own = weights.preprocessing.size
     if facts.side <= SMALL_SIDE and own > ENLARGED_SIDE:
         return Choice(
@@ -56,7 +56,7 @@ def view_size(facts: FolderFacts, weights: PretrainedWeights) -> Choice:
 
 
 def stored_size(facts: FolderFacts, weights: PretrainedWeights) -> Choice:
-    """Choose the stored size: the view size, or the images' own size if that is smaller."""
+    """Choose the size of the stored images: that of the views, or the images' own size if it is smaller."""
     if facts.side < rules.MIN_SIDE:
         return rules.stored_size(facts)
     side = min(facts.side, view_size(facts, weights).value)
@@ -87,7 +87,7 @@ def positives(facts: FolderFacts) -> dict[str, Choice]:
 
 
 def backbone(weights: PretrainedWeights) -> dict[str, Choice]:
-    """Choose the backbone that belongs to the weights, and freeze it."""
+    """Choose the backbone that belongs to the weights, with frozen weights."""
     return {
         "use": Choice(weights.backbone),
         "weights": Choice(weights.source, "On this machine already."),
@@ -96,7 +96,7 @@ def backbone(weights: PretrainedWeights) -> dict[str, Choice]:
 
 
 def head(classes: Choice) -> dict[str, Choice]:
-    """Choose a small network with ``HEADS`` classifiers.
+    """Choose the head: a small network with ``HEADS`` classifiers.
 
     Args:
         classes: the number of classes, with the reason.
@@ -132,12 +132,12 @@ def batch_size(facts: FolderFacts) -> Choice:
 
 
 def epochs(facts: FolderFacts) -> Choice:
-    """Choose the number of epochs that gives the intended number of steps."""
+    """Choose the number of epochs that gives about ``STEPS`` optimizer steps."""
     steps = max(1, facts.images // batch_size(facts).value)
     count = min(EPOCHS[1], max(EPOCHS[0], -(-STEPS[facts.images <= SMALL_FOLDER] // steps)))
     return Choice(count, f"{count * steps} optimizer steps in total.")
 
 
 def optimizer() -> dict[str, Choice]:
-    """Choose AdamW with a learning rate that suits a small network on features."""
+    """Choose AdamW with a learning rate that suits a small head trained on features."""
     return {"use": Choice("adamw"), "lr": Choice(1e-3), "weight_decay": Choice(1e-4), "warmup_epochs": Choice("5%")}

@@ -94,7 +94,7 @@ def view_size(facts: FolderFacts) -> Choice:
 
 
 def stored_size(facts: FolderFacts) -> Choice:
-    """Choose the smallest size that keeps the detail of crops."""
+    """Choose the size of the stored images: the smallest size at which crops keep their detail."""
     if facts.side < MIN_SIDE:
         return Choice(MIN_SIDE, f"Enlarged from {facts.side} pixels: smaller images are too small for the network.")
     side = min(facts.side, STORED_SCALE * view_size(facts).value)
@@ -202,7 +202,7 @@ def backbone(facts: FolderFacts) -> dict[str, Choice]:
 
 
 def batch_size(facts: FolderFacts) -> Choice:
-    """Choose the largest batch size that leaves enough steps in an epoch."""
+    """Choose the largest batch size that leaves ``MIN_STEPS_PER_EPOCH`` steps in an epoch."""
     smallest, largest = BATCH_SIZES
     size = largest
     while size > smallest and facts.images < MIN_STEPS_PER_EPOCH * size:
@@ -215,7 +215,7 @@ def batch_size(facts: FolderFacts) -> Choice:
 
 
 def epochs(facts: FolderFacts) -> Choice:
-    """Choose the number of epochs that gives the intended number of steps."""
+    """Choose the number of epochs that gives about ``STEPS`` optimizer steps."""
     fewest, most = EPOCHS
     steps = max(1, facts.images // batch_size(facts).value)
     count = min(most, max(fewest, -(-STEPS[facts.has_gpu] // steps)))
@@ -240,7 +240,7 @@ def classes(facts: FolderFacts) -> Choice:
 
 
 def classifiers(facts: FolderFacts) -> Choice:
-    """Choose ``RESTARTS`` classifiers with the same number of classes."""
+    """Choose ``RESTARTS`` classifiers with the same number of classes, of which the best is used."""
     restarts = f"{RESTARTS} classifiers are trained, and the classifier with the lowest loss is used."
     count = classes(facts)
     return Choice([count.value] * RESTARTS, f"{count.reason} {restarts}")

@@ -35,7 +35,7 @@ def propose_recipe(
         facts: facts about the folder.
         weights: the pretrained weights that the recipe starts from; None trains from scratch.
         epochs: the number of epochs; with None, the rules choose it.
-        sweep: the proposed number of classes; None without features.
+        sweep: the proposed number of classes; None if the number is known or guessed.
 
     Raises:
         InputError: there are too few images, or TOML cannot contain the folder's path.

@@ -68,7 +68,12 @@ class EncodedSplit:
         return ", ".join(parts)
 
     def tiles(self, indices: Sequence[int] | Tensor, differs: Sequence[bool] | None = None) -> list[dict[str, Any]]:
-        """Return the variables with which a page shows images; ``differs`` marks images with an unexpected label."""
+        """Return the template variables of images to show on a page.
+
+        Args:
+            indices: indices of the images.
+            differs: whether to mark each image as having a different label; None marks no image.
+        """
         indices = torch.as_tensor(indices, dtype=torch.int64)
         small = max(self.split.images.shape[1:]) <= PIXELATED_SIZE
         images = thumbnails(self.split.images, indices)
@@ -143,7 +148,10 @@ def encode_split(run: Run, device: str) -> EncodedSplit:
 
 
 def _other_classifiers(subject: RunSubject, features: Tensor) -> tuple[Tensor, ...]:
-    """Return the images' classes ``[N]`` from each other classifier of the head with the same number of classes."""
+    """Return the images' classes ``[N]`` by each classifier of the head that evaluation does not use.
+
+    Only classifiers with the same number of classes as the used one are included.
+    """
     network = subject.network
     if network.head is None or not network.classes:
         return ()

@@ -130,7 +130,7 @@ class ComponentTests:
         return self.component.Options.model_validate_json(json.dumps(dict(self.options)))
 
     def make_context(self, **facts: Any) -> Context:
-        """Return the context of a small training run. Keyword arguments replace its attributes."""
+        """Return the context of a small training run. ``facts`` replace its attributes, such as ``batch_size=4``."""
         defaults: dict[str, Any] = {
             "channels": 3,
             "image_size": 32,

@@ -146,7 +146,10 @@ def component_status(results: Sequence[ConformanceResult]) -> ComponentStatus:
 
 
 def _run_affordable(kit: type[ComponentTests], quick: bool) -> list[ConformanceResult]:
-    """Run the tests of a test class except the import test; skip slow tests unless the component is ``quick``."""
+    """Run the tests of a test class except the import test.
+
+    ``quick`` is whether the component has ``check_options``; otherwise, its slow tests are skipped.
+    """
     if quick:
         return run_kit(type(kit.__name__, (kit,), {"slow": ComponentTests.slow}), fast=True)
     left_out = [name for name, _ in kit_tests(kit) if name in kit.slow - ComponentTests.slow]

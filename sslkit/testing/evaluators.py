@@ -105,7 +105,7 @@ def _patterns(count: int, seed: int) -> Split:
 class EvaluatorTests(ComponentTests):
     """Conformance tests for an evaluator. Set ``component``, and ``options`` that make the evaluation fast.
 
-    The evaluator measures a run with 120 images of three patterns, with labels and masks.
+    The evaluated run has 120 images of three patterns, with labels and masks.
     """
 
     component: ClassVar[type[Evaluator]]

@@ -30,7 +30,7 @@ class HeadTests(ComponentTests):
         return torch.randn(context.batch_size, context.feature_dim, generator=generator).to(dtype)
 
     def train_step(self, head: Head, step: int) -> Tensor:
-        """Take a training step and return the embeddings and logits, concatenated along dimension 1."""
+        """Train the head on random features for one step; return embeddings and logits, joined along dimension 1."""
         optimizer = torch.optim.SGD([p for p in head.parameters() if p.requires_grad] or [torch.zeros(1)], lr=0.1)
         output = head(self.features(step))
         outputs = torch.cat([output.embedding, *output.logits], 1)

@@ -16,24 +16,36 @@ from sslkit.testing.random_branch import RandomBranch
 
 
 class LossInputs(ComponentTests):
-    """Base class of ``LossTests``, which builds the loss and random inputs."""
+    """Base class of ``LossTests``: methods that build the loss under test and random inputs for it."""
 
     component: ClassVar[type[Loss]]
 
     def make_context(self, **facts: Any) -> Context:
-        """Return the context of a small training run, with classifiers only if the loss reads logits."""
+        """Return the context of a small training run, with classifiers only if the loss reads logits.
+
+        ``facts`` replace attributes of the ``Context``, such as ``batch_size=4``.
+        """
         own = {} if "logits" in self.component.needs else {"classifiers": ()}
         return super().make_context(**own | facts)
 
     def build(self, world: World | None = None, seed: int = 0, **facts: Any) -> Loss:
-        """Build the loss in float64."""
+        """Build the loss in float64.
+
+        Args:
+            world: the simulated processes; None means one process.
+            seed: seed of the loss's initial weights.
+            facts: attributes of the ``Context`` to replace; see ``make_context``.
+        """
         loss: Loss = self.make(self.make_context(world=world or World(), **facts), seed=seed)
         return loss.double()
 
     def random_branches(
         self, seed: int = 0, dtype: torch.dtype = torch.float64, **facts: Any
     ) -> dict[str, RandomBranch]:
-        """Return random outputs of student and teacher for all images of the global batch."""
+        """Return random outputs of student and teacher for all images of the global batch, keyed by branch name.
+
+        ``facts`` replace attributes of the ``Context``; see ``make_context``.
+        """
         context = self.make_context(**facts)
         student = RandomBranch(context, context.view_count, seed, dtype)
         teacher = RandomBranch(context, context.global_view_count, seed + 1000, dtype)
@@ -43,7 +55,14 @@ class LossInputs(ComponentTests):
     def view_outputs(
         self, branches: dict[str, RandomBranch], step: int = 0, images: slice = slice(None), **facts: Any
     ) -> ViewOutputs:
-        """Return the input of the loss for a slice of the global batch."""
+        """Return the input of the loss for a slice of the global batch.
+
+        Args:
+            branches: the outputs that ``random_branches`` returned.
+            step: number of completed steps.
+            images: slice of the images; by default all.
+            facts: attributes of the ``Context`` to replace; see ``make_context``.
+        """
         context = self.make_context(**facts)
         outputs = {name: branch.outputs(images) for name, branch in branches.items()}
         if "teacher" not in self.component.needs:

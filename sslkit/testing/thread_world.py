@@ -50,7 +50,7 @@ class ThreadWorld(World):
 
 
 def run_in_threads(size: int, work: Callable[[World], Result]) -> list[Result]:
-    """Run ``work`` in ``size`` threads that simulate processes.
+    """Run ``work(world)`` in ``size`` threads that simulate processes.
 
     Returns:
         The results of all threads, in order of rank.

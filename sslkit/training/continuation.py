@@ -17,7 +17,7 @@ def parent_record(parent: Run) -> ParentRun:
 
 
 def start_after(parent: Run | None) -> Start:
-    """Return the start of a new run from new weights or, if ``parent`` is given, from the parent's weights."""
+    """Return the start of a new run: the parent's weights or, without a parent, the recipe's initial weights."""
     if parent is None:
         return Start()
     record = parent_record(parent)

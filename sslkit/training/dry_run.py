@@ -25,7 +25,7 @@ from sslkit.training.preparation import prepare
 
 
 def dry_run(recipe: Recipe, reporter: Reporter, parent: Run | None = None) -> dict[str, Any]:
-    """Build a recipe, run one batch and return shapes, parameter counts, memory and steps.
+    """Build a recipe's components, run one batch, and return shapes, parameter counts, memory and steps.
 
     Args:
         recipe: a checked recipe.

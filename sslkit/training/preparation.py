@@ -32,7 +32,7 @@ def prepare(
         recipe: a checked recipe.
         reporter: receives the notes.
         processes: the connected processes; None connects them.
-        start: the weights or the checkpoint that training starts from; None means new weights.
+        start: the weights or the checkpoint that training starts from; None means the initial weights of the recipe.
     """
     processes = processes or connect_processes(recipe)
     hardware = choose_hardware(recipe.train.device, recipe.train.precision)

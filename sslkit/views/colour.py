@@ -3,7 +3,7 @@
 Each of these effects is affine in the colour, so that one 3x3 matrix and one offset combine all four. Factors have the
 same meaning as in torchvision's ``ColorJitter``, with these intended differences:
 
-- Hue is a rotation of RGB about the gray axis instead of a shift in HSV. The rotation is linear and keeps the mean of
+- Hue is a rotation of RGB about the grey axis instead of a shift in HSV. The rotation is linear and keeps the mean of
   red, green and blue. For a third of a turn, rotation and shift give equal colours. Up to 0.1 turns, the colours differ
   by at most 0.3 times the difference of a pixel's largest and smallest channel.
 - The order is always brightness, contrast, saturation, hue.
@@ -29,7 +29,7 @@ _BASIS = torch.stack([torch.tensor([LUMA] * 3), _MEAN, torch.eye(3) - _MEAN, _AC
 
 
 def chroma_matrices(saturation: Tensor, hue: Tensor) -> Tensor:
-    """Return colour matrices ``[..., 3, 3]`` that change first saturation, then hue. Gray colours do not change.
+    """Return colour matrices ``[..., 3, 3]`` that change first saturation, then hue. Greys do not change.
 
     Args:
         saturation: tensor ``[...]``, saturation factors.
@@ -51,7 +51,7 @@ def adjust_colour(
         brightness: tensor ``[...]``, multiplier of all values.
         contrast: tensor ``[...]``, multiplier of the difference from the mean luma of the image. Without three
             channels, the mean of all channels replaces the luma.
-        saturation: tensor ``[...]``, multiplier of the difference from the luma of the pixel; 0 makes the image gray.
+        saturation: tensor ``[...]``, multiplier of the difference from the luma of the pixel; 0 makes the image grey.
         hue: tensor ``[...]``, rotation from red towards green in full turns, in [-0.5, 0.5].
     """
     means = images.mean((-2, -1))

@@ -23,7 +23,7 @@ class Duration:
         self.offset = context.step_offset if self.in_steps else 0
 
     def is_over(self, step: int) -> bool:
-        """Return whether the duration is over in step ``step``, as in ``ViewOutputs``."""
+        """Return whether the duration is over; ``step`` is that of ``ViewOutputs``."""
         return step + self.offset >= self.steps
 
     def ramp(self, step: int) -> float:

@@ -91,7 +91,7 @@ class BarlowTwins(PairwiseLoss):
 
 
 class VicReg(PairwiseLoss):
-    """VICReg loss for similar views, a sufficient variance of each dimension, and small covariances of dimensions.
+    """VICReg loss: low for similar views, a sufficient variance of each dimension, and small covariances.
 
     Source: Bardes, Ponce, LeCun, "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning",
     ICLR 2022, arXiv 2105.04906, equation 6.

@@ -57,7 +57,7 @@ class MaskedDataset(sslkit.TorchvisionDataset):
 
     @abstractmethod
     def _image_mask_label(self, item: Any) -> tuple[Image.Image, Image.Image, int | None]:
-        """Return image, mask and class (None without classes) of a torchvision data set's item."""
+        """Return image, mask and class (None without classes) of an item of the torchvision data set."""
 
     def _pixel_classes(self, mask: Tensor) -> Tensor:
         """Return the class of each pixel, uint8 ``[H, W]``, from the pixel values of a mask file."""

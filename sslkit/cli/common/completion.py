@@ -8,7 +8,7 @@ from typer import Context
 
 
 def runs(context: Context, incomplete: str) -> list[str]:
-    """Return the ``NAME/ID`` of runs that start with ``incomplete``, newest first."""
+    """Return each run's ``NAME/ID`` that starts with ``incomplete``, newest first."""
     from sslkit.runs.find import all_runs, runs_folder
 
     names = [run.name for run in all_runs(runs_folder(context.params.get("runs")))]
@@ -16,7 +16,7 @@ def runs(context: Context, incomplete: str) -> list[str]:
 
 
 def recipes(incomplete: str) -> list[str]:
-    """Return recipes in the working directory and in its folder ``recipes`` whose path starts with ``incomplete``."""
+    """Return paths of recipes, in the working directory and its folder ``recipes``, that start with ``incomplete``."""
     paths = [*Path().glob("*.toml"), *Path("recipes").rglob("*.toml")]
     recipes = [path for path in sorted(paths) if "references" not in path.parts]  # published results are not recipes
     return [str(path) for path in recipes if str(path).startswith(incomplete)]

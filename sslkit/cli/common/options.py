@@ -17,7 +17,7 @@ RunsOption = Annotated[
 
 
 def run_argument(text: str) -> Any:
-    """Return the argument RUN of a command, with the help ``text``."""
+    """Return the typer argument RUN of a command; ``text`` is its help text."""
     return typer.Argument(metavar="RUN", help=text, autocompletion=completion.runs)
 
 

@@ -76,9 +76,9 @@ def print_weights(facts: FolderFacts, weights: PretrainedWeights, estimate: Time
     """Print which weights the recipe uses, why, and how long training takes.
 
     Args:
-        facts: facts about the folder.
-        weights: the weights.
-        estimate: the estimated time.
+        facts: facts about the folder of images.
+        weights: the pretrained weights.
+        estimate: the estimated time of features and training.
         computed: whether the features are in the cache already.
     """
     print_line(
@@ -105,7 +105,7 @@ def print_from_scratch_note(facts: FolderFacts, *, asked: bool, at_hand: bool) -
     Args:
         facts: facts about the folder.
         asked: whether the user asked for training from scratch.
-        at_hand: whether pretrained weights are on this machine.
+        at_hand: whether pretrained weights are already on this machine.
     """
     from sslkit.proposal.pretrained_weights import install_command
 

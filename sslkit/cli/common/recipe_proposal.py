@@ -1,4 +1,4 @@
-"""Propose a recipe for an image folder, and measure its times and the number of classes."""
+"""Propose a recipe for an image folder, estimate its training time and propose the number of classes."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Proposal:
     Attributes:
         recipe: the recipe as TOML text.
         weights: the pretrained weights; None for training from scratch.
-        estimate: estimated times; None without pretrained weights.
+        estimate: estimated time of features and training; None without pretrained weights.
         sweep: the proposed number of classes; None if numbers of classes were not compared.
         not_counted: why numbers of classes could not be compared; empty otherwise.
-        usual_epochs: smallest usual number of epochs.
-        length: with ``--minutes``, the measured times and the number of epochs that fit.
+        usual_epochs: number of epochs below which the user gets a note that the epochs are few.
+        length: with ``--minutes``, the measured times and the number of epochs that fit; else None.
     """
 
     recipe: str
@@ -64,7 +64,7 @@ def propose(
     must_count: bool,
     minutes: float | None,
 ) -> Proposal:
-    """Propose a recipe, and measure its time and the number of classes if necessary.
+    """Propose a recipe and, if necessary, estimate its training time and propose the number of classes.
 
     Args:
         folder: folder of the images.

@@ -18,8 +18,8 @@ class RemainingTime:
 
     Call ``start`` once and ``end_step`` after each step. If a step ends an epoch, call ``end_epoch`` before
     ``end_step``: such steps are timed separately, because they include metrics. The first step is ignored, because it
-    may include compilation. All windows have the same number of steps. This number doubles until a window takes
-    ``WINDOW_SECONDS``.
+    may include compilation. Steps are timed in windows of several steps. All windows have the same number of steps,
+    which doubles until a window takes ``WINDOW_SECONDS``.
     """
 
     def start(self) -> None:
@@ -60,7 +60,7 @@ class RemainingTime:
             self.window_steps *= 2
 
     def estimate(self, steps: int, epochs: int) -> float | None:
-        """Return the estimated time in seconds; None before the second step.
+        """Return the estimated remaining time in seconds; None before the second step.
 
         Args:
             steps: number of remaining steps.

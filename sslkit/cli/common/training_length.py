@@ -45,7 +45,7 @@ def describe_length(times: TrainingTime, epochs: int, minutes: float) -> str:
 
 
 def print_length(times: TrainingTime, epochs: Choice, usual: int) -> None:
-    """Print the proposed number of epochs with the estimated time, and a note if there are fewer than ``usual``."""
+    """Print the proposed number of epochs with the reason, and a note if there are fewer than ``usual`` epochs."""
     count = epochs.value
     print_text(stdout_console(), f"length: {count} epoch{'s' if count > 1 else ''}. {epochs.reason}")
     if count < usual:

@@ -103,7 +103,7 @@ class TorchvisionDataset(Dataset):
         return True
 
     def _open_existing(self, factory: Callable[..., Any]) -> Any:
-        """Return torchvision's data set if all of its files exist, else None."""
+        """Return the torchvision data set that ``factory`` builds if all of its files exist, else None."""
         try:
             source = factory(download=False)
             return source if self.is_complete(source) else None

@@ -54,7 +54,7 @@ def unit_features(features: Tensor) -> Vectors:
 
 
 def pixel_shape(images: ImageStore) -> tuple[int, int]:
-    """Return height and width of images for k-means on pixels; images above ``MAX_PIXEL_SIDE`` are shrunk."""
+    """Return the height and width to which images are shrunk for k-means on pixels: at most ``MAX_PIXEL_SIDE``."""
     height, width = images.shape[1:]
     scale = min(1.0, MAX_PIXEL_SIDE / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))

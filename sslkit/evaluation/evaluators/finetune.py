@@ -65,7 +65,7 @@ class Finetune(Evaluator):
         return {"epochs": 2, "min_steps": 0}
 
     def evaluate(self, subject: Subject) -> Evaluation:
-        """Return the test accuracy for each fraction: ``top1`` and, with more than five classes, ``top5``.
+        """Return the test accuracy for each fraction of the labels: ``top1`` and, with over five classes, ``top5``.
 
         Raises:
             DataError: training, validation or test images have no labels.

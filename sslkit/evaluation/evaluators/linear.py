@@ -45,7 +45,7 @@ class Linear(Evaluator):
         return {}
 
     def evaluate(self, subject: Subject) -> Evaluation:
-        """Return the test accuracy for each fraction: ``top1`` and, with more than five classes, ``top5``.
+        """Return the test accuracy for each fraction of the labels: ``top1`` and, with over five classes, ``top5``.
 
         Raises:
             DataError: training or test images have no labels.

@@ -70,7 +70,7 @@ def _card(
 
 
 def class_sizes(classes: DiscoveredClasses, names: Sequence[str], figures: FigureWriter) -> Chart:
-    """Draw the number of images in each class and the uniform prior. More than 60 classes are sorted by size."""
+    """Draw the number of images in each class, with a line at equal sizes. More than 60 classes are sorted by size."""
     counts = classes.sizes
     table = classes.table
     majority = None if table is None else table.max(dim=1).values

@@ -16,7 +16,7 @@ MAX_POINTS = 2000
 
 
 def feature_map(encoded: EncodedSplit, names: Sequence[str], figures: FigureWriter) -> dict[str, Any]:
-    """Return the template variables of the map, with the sprite sheet and positions that the page's script reads."""
+    """Return the template variables of the map, with the sprite sheet and the point positions for the page's script."""
     indices = encoded.sample(MAX_POINTS)
     points, explained = encoded.projection()
     groups = encoded.discovered.assigned[indices].tolist() if encoded.discovered is not None else None

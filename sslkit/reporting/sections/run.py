@@ -145,7 +145,7 @@ def _image_sections(
 
 
 def _references(run: Run, encoded: EncodedSplit, notes: list[str]) -> Tensor | None:
-    """Return features of training images to compare test images with; None for training images."""
+    """Return features of training images to compare test images with; None if the page shows training images."""
     if encoded.name == "train":
         return None
     try:

@@ -127,7 +127,10 @@ def not_importable_error(name: str, error: Exception) -> InputError:
 
 
 def _picklable(error: BaseException) -> BaseException:
-    """Return an exception that can be pickled; unexpected exceptions get their traceback as a note or message."""
+    """Return ``error`` or, if it cannot be pickled, a ``RuntimeError`` whose message is the traceback of ``error``.
+
+    The traceback of an unexpected exception is added as a note, because pickling drops it.
+    """
     if not isinstance(error, (SslkitError, OSError, KeyboardInterrupt)):
         error.add_note("".join(traceback.format_exception(error)))
     try:

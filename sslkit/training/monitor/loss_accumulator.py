@@ -62,7 +62,7 @@ class LossAccumulator:
         self.classifier_loss = {name: loss * factor for name, loss in self.classifier_loss.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return this process's losses for a checkpoint."""
+        """Return this process's pending and summed losses for a checkpoint."""
         return {
             "pending": torch.stack(self.pending).cpu() if self.pending else torch.empty(0),
             "epoch_loss": self.epoch_loss.cpu(),
@@ -70,7 +70,7 @@ class LossAccumulator:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore this process's losses from a checkpoint."""
+        """Restore this process's pending and summed losses from a checkpoint."""
         self.pending = list(state["pending"])
         self.epoch_loss = state["epoch_loss"]
         self.classifier_loss = dict(state["classifier_loss"])

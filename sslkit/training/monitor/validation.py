@@ -46,7 +46,10 @@ class ValidationMonitor:
         self.bank, self.queries, self.query_split = self._split(self.labelled)
 
     def _split(self, train: Split | None) -> tuple[Tensor, Tensor, Split | None]:
-        """Return the indices in ``train`` that kNN searches, the indices of the query images, and their split."""
+        """Return the indices in ``train`` that kNN searches, the indices of the query images, and the queries' split.
+
+        The queries' split is None if the queries are unlabelled training images.
+        """
         settings, context = self.assembly.recipe.monitor, self.assembly.context
         if train is None or train.labels is None:
             if self.every and "validation" in self.assembly.dataset.splits:

@@ -90,6 +90,6 @@ def file_hash(path: Path) -> str:
 
 
 def json_hash(value: object) -> str:
-    """Return a hash of a JSON value."""
+    """Return the first 32 hexadecimal digits of the SHA-256 of a value, which must be representable as JSON."""
     # JSON escapes file names that are not valid text.
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:32]

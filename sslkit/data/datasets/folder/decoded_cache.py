@@ -89,7 +89,7 @@ def decode_folder(
 
 
 def entries_folder() -> Path:
-    """Return the folder of all cache entries, which may not exist yet."""
+    """Return the cache folder of decoded image folders, which may not exist yet."""
     return cache_folder() / "image-folder"
 
 

@@ -17,7 +17,7 @@ from sslkit.errors import DataError
 
 
 def hold_out(scan: FolderScan, fraction: float, seed: int, duplicates: DuplicateGroups) -> FolderScan:
-    """Move a fraction of each class folder from ``train`` to ``test``.
+    """Return the scan with a fraction of each class folder moved from the split ``train`` to ``test``.
 
     A class of at least two different images has at least one image in each split.
 

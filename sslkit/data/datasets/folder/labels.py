@@ -28,8 +28,8 @@ class FolderLabels:
 
     Attributes:
         class_names: sorted class names; empty if no split has labels.
-        by_split: class index of each image, for each split with labels.
-        reasons: for each split, whether it has labels and why.
+        by_split: class index of each image, keyed by split; only splits with labels.
+        reasons: why each split has labels or has none, keyed by split.
     """
 
     class_names: tuple[str, ...]
@@ -116,6 +116,6 @@ def _check_known(scan: FolderScan, split: str, unknown: set[str], names: Sequenc
 
 
 def list_some(names: Sequence[str]) -> str:
-    """Join the first ``LISTED`` names, and add the number of other names."""
+    """Return the first ``LISTED`` names as one text, followed by the number of other names."""
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return ", ".join(map(printable, names[:LISTED])) + more
