@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import io
-import subprocess
-import sys
+import os
 from pathlib import Path
 
 import pytest
+from forked_cli import start_sslkit
 from rich.console import Console
 
 from sslkit.cli.common.progress import LineReporter, console_reporter
@@ -26,13 +26,15 @@ from sslkit.training.events import (
 )
 
 
-def test_training_continues_when_its_pipe_is_closed(tiny: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "sslkit.cli", "train", str(tiny), "--runs", str(tmp_path / "runs")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith("device: cpu")
-        process.stdout.close()
-        assert process.wait(120) == 0
+def test_training_continues_when_its_pipe_is_closed(
+    tiny: Path, tmp_path: Path, environment: dict[str, str], fail_if_blocked: None
+) -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(reader) as output, os.fdopen(writer, "w") as pipe:
+        process = start_sslkit(["train", str(tiny)], environment, tmp_path, pipe, pipe)
+        assert output.readline().startswith("device: cpu")
+    process.join(120)
+    assert process.exitcode == 0
     (run,) = all_runs(tmp_path / "runs")
     assert run.status.state == "finished"
     assert run.has_weights

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked_cli import start_sslkit
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -71,18 +71,19 @@ def test_new_run_continues_from_a_finished_one(cli, tiny: Path) -> None:
 
 
 def test_resume_completes_a_run_interrupted_by_ctrl_c(cli, tiny: Path, tmp_path: Path, environment) -> None:
-    command = [sys.executable, "-m", "sslkit.cli", "train", str(tiny), "--set", "train.epochs=400"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
-    )
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("runs/tiny/*/checkpoints/last.ckpt")):
-        assert time.monotonic() < deadline, "no checkpoint within two minutes"
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    command = ["train", str(tiny), "--set", "train.epochs=400"]
+    with (tmp_path / "out").open("w") as stdout, (tmp_path / "err").open("w") as stderr:
+        process = start_sslkit(command, environment, tmp_path, stdout, stderr)
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob("runs/tiny/*/checkpoints/last.ckpt")):
+            assert time.monotonic() < deadline, "no checkpoint within two minutes"
+            assert process.is_alive(), (tmp_path / "err").read_text()
+            time.sleep(0.1)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGINT)
+        process.join(60)
+    out, err = ((tmp_path / name).read_text() for name in ("out", "err"))
+    assert process.exitcode == 130, err
     (run,) = tmp_path.glob("runs/tiny/*")
     step = json.loads((run / "status.json").read_text())["step"]
     assert out.splitlines() == [

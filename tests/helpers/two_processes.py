@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import forked_cli
 import torch
 import torch.distributed
 import torch.multiprocessing
@@ -22,9 +22,8 @@ Compute = Callable[[sslkit.World, int, int], Results]
 
 def run_script(script: Path, folder: Path) -> tuple[Results, Results, Results]:
     """Run a script that calls ``compare``; return the results of the single process and of both ranks."""
-    path = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
-    environment = os.environ | {"PYTHONPATH": path}
-    subprocess.run([sys.executable, str(script), str(folder)], env=environment, check=True, timeout=120)
+    done = forked_cli.run_script([str(script), str(folder)], os.environ, folder)
+    assert done.returncode == 0, done.stderr
     single, first, second = (torch.load(folder / f"{name}.pt") for name in ("single", "0", "1"))
     return single, first, second
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
+from forked_cli import run_script
 
 import sslkit
 from sslkit.testing import ComponentTests
@@ -30,6 +34,19 @@ MESSAGES = {
     "raise RuntimeError('no licence')": "fails: RuntimeError: no licence",
 }
 """Mapping from source code of a module to a part of the expected message."""
+
+
+@pytest.fixture(autouse=True)
+def forked_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run ``python -c`` in forked processes, which do not import torch again."""
+
+    def run(command: list[str], timeout: float, **options: bool) -> CompletedProcess[str]:
+        assert command[:2] == [sys.executable, "-c"]
+        script = tmp_path / "script.py"
+        script.write_text(command[2])
+        return run_script([str(script), *command[3:]], os.environ, tmp_path, timeout)
+
+    monkeypatch.setattr("subprocess.run", run)
 
 
 LIBRARY = """

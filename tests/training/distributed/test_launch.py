@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from equal_runs import metric_rows
+from forked_cli import start_sslkit
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from recording_reporter import RecordingReporter
 from safetensors.torch import load_file
@@ -153,23 +152,25 @@ def test_a_failure_in_one_process_of_torchrun_ends_all_and_is_reported_with_its_
     """Processes with torchrun's variables but without torchrun: the first must detect that the second has ended."""
     site = install("failing", "[sslkit.losses]\nfailing = failing_loss:Failing\n", failing_loss=FAILING_LOSS)
     settings = ["--set", "train.devices=2", "--set", "loss={use = 'failing', how = 'raise'}"]
-    command = [sys.executable, "-m", "sslkit.cli", "train", str(tiny), *settings, "--runs", str(tmp_path / "runs")]
+    command = ["train", str(tiny), *settings, "--runs", str(tmp_path / "runs")]
     environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(site), *sys.path]),
+        "PYTHONPATH": str(site),
         "OMP_NUM_THREADS": "1",
         "TORCHELASTIC_RUN_ID": "tiny",
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(find_free_network_port()),
         "WORLD_SIZE": "2",
     }
-    processes = [
-        subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, env=environment | {"RANK": rank, "LOCAL_RANK": rank}
-        )
-        for rank in ("0", "1")
-    ]
-    first, second = (process.communicate(timeout=120)[1] for process in processes)
-    assert [process.returncode for process in processes] == [1, 1]
+    ranks = ("0", "1")
+    with (tmp_path / "out").open("w") as out, (tmp_path / "0").open("w") as err_0, (tmp_path / "1").open("w") as err_1:
+        processes = [
+            start_sslkit(command, environment | {"RANK": rank, "LOCAL_RANK": rank}, tmp_path, out, err)
+            for rank, err in zip(ranks, (err_0, err_1), strict=True)
+        ]
+        for process in processes:
+            process.join(120)
+    first, second = ((tmp_path / rank).read_text() for rank in ranks)
+    assert [process.exitcode for process in processes] == [1, 1]
     assert first.splitlines()[-1] == (
         "error: another process ended, and this one cannot continue without it: see the message of that process for "
         "the cause; if a checkpoint was saved, `sslkit resume` continues from it"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from forked_cli import run_script
 from safetensors.torch import load_file
 
 from sslkit.runs.metrics_file import read_metrics
@@ -175,9 +174,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / launch / f"{name}.toml").write_text(text.replace("128", "126") if launch[-1] == "3" else text)
     script = Path(__file__).with_name("train_in_processes.py")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder / "site")}
-    done = subprocess.run(
-        [sys.executable, str(script), str(folder)], capture_output=True, text=True, timeout=300, env=environment
-    )
+    done = run_script([str(script), str(folder)], environment, folder)
     assert done.returncode == 0, done.stderr
     return folder
 
