@@ -290,7 +290,7 @@ def test_segmentation_of_pictures_of_pets(cli, others: Path, tiny: Path, tmp_pat
 
 def test_fine_tuning_with_few_labels_over_seeds(cli, trained: Path) -> None:
     asked = ["--finetune", "--fractions", "0.05,1", "--seeds", "2", "--baseline", "random"]
-    asked += ["--set", "finetune.epochs=1", "--set", "finetune.lr_backbones=[0.01]"]
+    asked += ["--set", "finetune.epochs=1", "--set", "finetune.lr_backbones=[0.01]", "--set", "finetune.min_steps=20"]
     done = cli("eval", trained, *asked, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
