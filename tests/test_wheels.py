@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
-import sysconfig
-import venv
 from pathlib import Path
+
+from wheels import build_wheels, create_environment
 
 ROOT = Path(__file__).parents[1]
 DISTRIBUTIONS = [ROOT, *sorted((ROOT / "plugins").iterdir())]
@@ -23,18 +22,14 @@ def run(*command: str | Path, **options: object) -> str:
 
 def test_wheels_work_in_a_clean_environment(tmp_path: Path, tiny: Path) -> None:
     wheels = tmp_path / "wheels"
-    for distribution in DISTRIBUTIONS:
-        run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", wheels, distribution)
+    build_wheels(DISTRIBUTIONS, wheels)
     assert len(list(wheels.glob("*.whl"))) == len(DISTRIBUTIONS)
 
-    venv.create(tmp_path / "clean", with_pip=True)
+    def is_dependency(name: str) -> bool:
+        return "sslkit" not in name.lower() and not name.startswith("__editable__")
+
+    site = create_environment(tmp_path / "clean", is_dependency)
     python = tmp_path / "clean" / "bin" / "python"
-    site = next((tmp_path / "clean" / "lib").glob("python*/site-packages"))
-    # Dependencies are linked instead of installed again.
-    for path in Path(sysconfig.get_paths()["purelib"]).iterdir():
-        is_sslkit = "sslkit" in path.name.lower() or path.name.startswith("__editable__")
-        if not is_sslkit and not (site / path.name).exists():
-            (site / path.name).symlink_to(path)
     run(python, "-m", "pip", "install", "--no-deps", "--no-index", *wheels.glob("*.whl"))
 
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SSLKIT"))}
