@@ -58,7 +58,7 @@ class InputError(SslkitError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem in a recipe.
+    """One problem in a recipe, with its location and a hint.
 
     Attributes:
         message: what is wrong and what is allowed.

@@ -67,7 +67,10 @@ def is_locked(path: Path) -> bool:
 
 
 def _flock(file: TextIO, operation: int) -> bool:
-    """Try to acquire a lock without blocking; return whether the lock was acquired."""
+    """Try to acquire a lock without blocking; return whether the lock was acquired.
+
+    ``operation`` is ``fcntl.LOCK_EX`` (exclusive) or ``fcntl.LOCK_SH`` (shared).
+    """
     try:
         fcntl.flock(file, operation | fcntl.LOCK_NB)
     except BlockingIOError:

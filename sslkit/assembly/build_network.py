@@ -1,4 +1,4 @@
-"""Build a recipe's backbone and heads; check that their sizes are set and their state dicts contain only tensors."""
+"""Build a recipe's backbone and heads; check that output sizes are set and state dicts contain only tensors."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def _position(start: int | str) -> int:
 
 
 def _with_losses_until(recipe: Recipe, start: int | str) -> Recipe:
-    """Return the recipe in which losses that start after ``start`` never start, and all other losses start at once."""
+    """Return the recipe in which losses that start after ``start`` never start, and all others start at epoch 0."""
 
     def begin(own: int | str) -> int:
         return 0 if _position(own) <= _position(start) else MANY_EPOCHS - 1

@@ -27,7 +27,7 @@ distributions are visible; if it is empty, only ``sslkit`` is visible."""
 
 
 def normalise_name(distribution: str) -> str:
-    """Normalise the name of a distribution as defined in PEP 503."""
+    """Return the normalised name of a distribution, as defined in PEP 503."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 

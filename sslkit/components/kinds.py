@@ -10,7 +10,7 @@ from sslkit.errors import InputError
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of component.
+    """A kind of component, such as losses or backbones.
 
     Attributes:
         singular: name of a single component, such as ``loss``.

@@ -38,7 +38,7 @@ def cache_folder() -> Path:
 
 @contextmanager
 def explain_write_errors(folder: Path) -> Iterator[None]:
-    """Convert an ``OSError`` to a ``DataError`` that names the folder and the remedy."""
+    """Convert an ``OSError`` in the ``with`` block to a ``DataError`` that names the folder and the remedy."""
     try:
         yield
     except OSError as error:

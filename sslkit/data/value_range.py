@@ -81,7 +81,7 @@ def merge_extents(extents: Iterable[Extent | None]) -> tuple[Extent, ...]:
 
 @dataclass(frozen=True)
 class Scaled:
-    """An 8-bit image that was converted from more bits.
+    """An 8-bit image that was converted from an image of more than 8 bits.
 
     Attributes:
         image: the 8-bit image, in the mode of the original; grey for a single channel.

@@ -55,7 +55,10 @@ def knn_scores(
 
 
 def _nearest(queries: Tensor, bank: Tensor, k: int, rows: int) -> tuple[Tensor, Tensor]:
-    """Return similarities and indices ``[M, k]`` of the nearest rows of ``bank``, searching ``rows`` rows at a time."""
+    """Return similarities and indices ``[M, k]`` of the rows of ``bank`` that are nearest to each of M queries.
+
+    ``rows`` is the number of queries to process at a time.
+    """
     similarity = queries.new_empty(len(queries), 0)
     indices = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
     for start in range(0, len(bank), rows):

@@ -13,7 +13,7 @@ from sslkit.errors import DataError
 
 
 def require_labels(part: Features | Split, split: str) -> Tensor:
-    """Return the class labels of a split on the CPU, as int64 ``[N]``.
+    """Return the class labels of a split as an int64 tensor ``[N]`` on the CPU.
 
     Raises:
         DataError: the split has no labels.

@@ -73,7 +73,7 @@ def train_classifier(
         images: the images.
         labels: int64 tensor ``[N]`` on the CPU.
         classes: number of classes.
-        context: facts about the run; view size and normalisation are used.
+        context: the ``Context`` of the run; view size and normalisation are used.
         settings: settings of the training.
         seed: seed of the order of images and of the crops.
 
@@ -113,7 +113,7 @@ def fit(
         optimizer: optimizer of the parameters to train, with their peak learning rates.
         images: the images.
         labels: int64 tensor ``[N]`` on the CPU.
-        context: facts about the run; view size and normalisation are used.
+        context: the ``Context`` of the run; view size and normalisation are used.
         settings: settings of the training, except for the learning rates, which are not used.
         seed: seed of the order of images and of the crops.
 

@@ -215,7 +215,7 @@ def _candidate(
 
 
 def _kept_together(clusters: Tensor, predicted: Tensor, number: int) -> float:
-    """Return the lowest share, over clusters, of a cluster's image pairs that are in the same predicted cluster."""
+    """Return the share of a cluster's image pairs with equal ``predicted``, for the cluster with the lowest share."""
     table = torch.bincount(clusters * number + predicted, minlength=number * number).view(number, number).double()
     size = table.sum(dim=1)
     together = (table * (table - 1)).sum(dim=1)

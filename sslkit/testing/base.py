@@ -106,7 +106,9 @@ def _numpy_state() -> tuple[list[int], int]:
 
 
 class ComponentTests:
-    """Base class of all conformance tests. Subclass the test class for the kind of your component instead.
+    """Base class of all conformance tests: builds the component, and has the tests for components of any kind.
+
+    Subclass the test class for the kind of your component instead.
 
     Attributes:
         component: the component class under test. Required.

@@ -57,7 +57,7 @@ class LossTests(LossInputs):
         require(not unknown, f"needs may contain {', '.join(KNOWN_NEEDS['loss'])}, not {', '.join(unknown)}")
 
     def test_a_loss_that_needs_no_head_reads_only_features(self) -> None:
-        """Run a loss whose ``needs`` lack embeddings and logits on features alone, as in a recipe without heads."""
+        """Check that a loss whose ``needs`` name neither embeddings nor logits works in a recipe without heads."""
         if self.component.needs & {"embeddings", "logits"}:
             return
         facts: dict[str, Any] = {"embedding_dim": 0, "classifiers": ()}
@@ -114,7 +114,7 @@ class LossTests(LossInputs):
             require(finite, f"the gradient of view {view} is not finite")
 
     def test_gradients_reach_every_image(self) -> None:
-        """Check that in each view with a gradient, every image has one.
+        """Check that a gradient reaches either every image of a view or none.
 
         ``test_gradients_are_finite_and_reach_every_view`` reports views without any gradient.
         """

@@ -26,7 +26,7 @@ class PositivesTests(ComponentTests):
     images: ClassVar[int] = 64
 
     def build(self, images: int | None = None) -> Positives:
-        """Build the rule for a number of training images."""
+        """Build the rule for a training set of ``images`` images."""
         positives: Positives = self.make(self.make_context(training_images=images or self.images))
         return positives
 

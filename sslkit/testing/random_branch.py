@@ -47,21 +47,21 @@ class RandomBranch:
 
 
 def reverse_images(branches: dict[str, RandomBranch]) -> None:
-    """Reverse the order of the images."""
+    """Reverse the order of the images in all branches, in place."""
     for branch in branches.values():
         for views in (branch.features, branch.embeddings):
             views[:] = [view.flip(0) for view in views]
 
 
 def reverse_first_views(branches: dict[str, RandomBranch], count: int) -> None:
-    """Reverse the order of the first ``count`` views."""
+    """Reverse the order of the first ``count`` views in all branches, in place."""
     for branch in branches.values():
         for views in (branch.features, branch.embeddings):
             views[:count] = views[:count][::-1]
 
 
 def reverse_classes(branches: dict[str, RandomBranch]) -> None:
-    """Reverse the order of the classes."""
+    """Reverse the order of the classes in all branches, in place."""
     for branch in branches.values():
         branch.prototypes = [prototypes.flip(0) for prototypes in branch.prototypes]
 

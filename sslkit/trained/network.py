@@ -42,7 +42,7 @@ class TrainedNetwork:
         metadata: metadata of the backbone's weights file.
         recipe: the part of the recipe that describes the network.
         notes: sentences about components whose installed version differs from the run's version.
-        context: facts about the training run.
+        context: the ``Context`` of the training run.
         backbone: the backbone.
         preprocessing: preparation of images for the backbone.
         frozen: the backbone with the features that are already computed.

@@ -172,7 +172,10 @@ class RunCallback(pl.Callback):
             self.selection.check()
 
     def _check_finite(self, learner: Learner, step: int, *, check_weights: bool = False) -> None:
-        """Raise a ``TrainingError`` if a step since the previous check failed, or if the weights are not finite."""
+        """Raise a ``TrainingError`` if a loss or gradient since the previous check was not finite.
+
+        With ``check_weights``, also raise the error if the weights are not finite.
+        """
         assert learner.guard is not None
         failed = int(learner.guard.failed_step)
         if not failed and check_weights and not all_finite(learner.method.parameters(), may_sync=True):

@@ -20,7 +20,7 @@ class StatusWriter:
 
     Args:
         run: the run.
-        context: facts about the training run.
+        context: the ``Context`` of the training run.
         throughput: measures the training speed.
         writes: whether this process writes the file.
     """

@@ -13,7 +13,7 @@ import sslkit
 
 
 def check_context(name: str, context: sslkit.Context) -> None:
-    """Check that there are at least two views and two classes, as far as the context contains these numbers.
+    """Check that there are at least two views and two classes, if the context contains these numbers.
 
     Args:
         name: name of the loss, for messages.

@@ -1,4 +1,4 @@
-"""Durations from the start of training."""
+"""Durations, such as a warm-up, that start with the training run and are given in epochs, steps or percent."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import sslkit
 
 
 class Duration:
-    """Duration from the start of training.
+    """Duration, such as a warm-up, that starts with the training run.
 
     A duration in epochs or percent ends after the same number of epochs, even if a resume changes the batch size. A
     duration in steps ends after this number of optimizer steps.
 
     Args:
         text: the duration, such as "1 epochs", "300 steps" or "10%".
-        context: facts about the training run.
+        context: the ``Context`` of the training run.
     """
 
     def __init__(self, text: str, context: sslkit.Context) -> None:

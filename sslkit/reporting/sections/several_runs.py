@@ -45,7 +45,7 @@ def _settings_table(names: Sequence[str], recipes: Sequence[dict[str, Any]]) -> 
 
 
 def _number_tables(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Replace each list of tables by numbered tables, so that each option is compared separately."""
+    """Return the recipe with numbered tables instead of lists of tables, so that each option is compared separately."""
     numbered: dict[str, Any] = {}
     for key, value in recipe.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):

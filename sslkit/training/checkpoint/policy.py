@@ -24,7 +24,7 @@ class CheckpointPolicy:
     Args:
         folder: the folder of the run's checkpoints.
         settings: the section ``[train]`` of the recipe.
-        context: facts about the training run.
+        context: the ``Context`` of the training run.
 
     Attributes:
         epoch_loss: mean loss of the latest complete epoch.

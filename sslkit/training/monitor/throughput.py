@@ -27,11 +27,11 @@ class Throughput:
         self.restart(0)
 
     def restart(self, step: int) -> None:
-        """Start a new interval after ``step``, without measuring the previous interval."""
+        """Start a new interval after ``step``, without computing the throughput of the previous interval."""
         self._time, self._step, self._waited = time.perf_counter(), step, self.loader.wait_seconds
 
     def update(self, step: int) -> None:
-        """Measure the interval up to ``step`` and start a new interval."""
+        """Compute the throughput of the steps since the previous update, up to ``step``, and start a new interval."""
         if step > self._step:
             seconds = max(time.perf_counter() - self._time, 1e-9)
             self.images_per_second = (step - self._step) * self.batch_size / seconds

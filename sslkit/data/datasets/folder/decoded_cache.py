@@ -141,7 +141,10 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
 
 
 def _auto_size(scan: FolderScan) -> tuple[int, int]:
-    """Return ``(H, W)``: the common size of all images if it is small, else a square of the median shorter side."""
+    """Return the size ``(H, W)`` of stored images: the images' common size, else a square of the median shorter side.
+
+    The shorter side of the stored size is at most ``MAX_AUTO_SIDE``.
+    """
     paths = [image.path for image in scan.all_files]
     results = dict(zip(paths, read_in_threads(lambda path: read_image_size(scan.root / path), paths), strict=True))
     sizes = [size for size in results.values() if not isinstance(size, str)]
