@@ -87,7 +87,7 @@ class _ImageEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
         return tuple(shape)
 
     def _features(self, images: Tensor) -> Iterator[Tensor]:
-        """Yield the features ``[B, D]`` of each batch, on the device."""
+        """Yield the features ``[B, D]`` of each batch of images, as a tensor on the device of the network."""
         device = choose_device(self.device)
         with torch.no_grad():
             for batch in images.split(self.batch_size):

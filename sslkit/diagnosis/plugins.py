@@ -70,7 +70,7 @@ def check_plugins() -> Iterator[CheckResult]:
 
 
 def try_imports(entries: Sequence[Entry], seconds: float = TIMEOUT) -> Iterator[tuple[Entry, ImportStatus, str]]:
-    """Import components in a separate process.
+    """Import components in a separate process, which may run for at most ``seconds``.
 
     If the process hangs or crashes, a new process continues with the next component.
 

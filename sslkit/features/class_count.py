@@ -186,7 +186,10 @@ def _principal_components(features: Tensor) -> Tensor:
 def _candidate(
     points: Tensor, number: int, halves: Sequence[Sequence[Tensor]], sampled: Tensor, seed: int
 ) -> dict[str, float]:
-    """Return all scores of ``number`` clusters of points ``[N, d]``, except ``combined``."""
+    """Return all scores of ``number`` clusters of points ``[N, d]``, except ``combined``.
+
+    ``halves`` has pairs of indices of random halves, ``sampled`` the indices of the points for the silhouette.
+    """
     from sklearn.metrics import adjusted_rand_score, davies_bouldin_score, silhouette_score
 
     fits = [fit_centres(points, number, seed + repeat, restarts=2) for repeat in range(SEEDS)]

@@ -29,7 +29,7 @@ class Curve(NamedTuple):
 
 
 def line_chart(curves: Sequence[Curve], unit: str, levels: Mapping[str, float] | None = None) -> Figure:
-    """Draw curves over epochs, with a horizontal line at each named level. Curves differ in colour and dashes."""
+    """Draw curves over epochs, with a horizontal line at each named level. ``unit`` is the label of the y-axis."""
     columns = 3 if sum(len(curve.name) for curve in curves if not curve.faint) < LEGEND_LENGTH else 1
     with new_figure(4.4, 2.5 if columns > 1 else 2.3 + 0.16 * len(curves)) as (figure, axes):
         style = 0

@@ -79,7 +79,7 @@ def full_protocol(result: EvaluatorResult) -> dict[str, Any]:
 
 
 def flatten(tree: Mapping[str, Any], separator: str = " ", prefix: str = "") -> list[tuple[str, Any]]:
-    """Return pairs of key and value of a nested table; nested keys are joined by ``separator``."""
+    """Return key and value of each entry of a nested table; keys are joined by ``separator``, after ``prefix``."""
     values: list[tuple[str, Any]] = []
     for key, value in tree.items():
         path = f"{prefix}{key}"

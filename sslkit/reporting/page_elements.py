@@ -49,7 +49,7 @@ class Table:
 
 @dataclass(frozen=True)
 class FigureWriter:
-    """Converts the figures of one run for a page, and saves the figures as files if ``folder`` is set.
+    """Converter of matplotlib figures of one run to charts of a page; also saves the figures if ``folder`` is set.
 
     Attributes:
         prefix: prefix of the element ids of these figures, unique within the page.
@@ -60,12 +60,20 @@ class FigureWriter:
     folder: Path | None = None
 
     def chart(self, name: str, title: str, description: str, figure: Figure, caption: str = "") -> Chart:
-        """Convert a figure to a chart of the page. If ``folder`` is set, also save an SVG and a PNG file there."""
+        """Convert a figure to a chart of the page. If ``folder`` is set, also save an SVG and a PNG file there.
+
+        Args:
+            name: file name without suffix; unique among the charts of the run.
+            title: title above the chart.
+            description: text for screen readers.
+            figure: the figure.
+            caption: text below the chart; may be empty.
+        """
         if self.folder is not None:
             save_figure(figure, self.folder, name)
         return Chart(title, description, Markup(inline_svg(figure, f"{self.prefix}-{name}")), caption)
 
     def grid(self, name: str, images: ImageStore, indices: Tensor, columns: int = 10) -> None:
-        """Save a grid of images as ``<name>.png`` in the folder; do nothing without a folder."""
+        """Save a grid of the images at ``indices`` as ``<name>.png`` in the folder; do nothing without a folder."""
         if self.folder is not None and len(indices):
             image_grid(thumbnails(images, indices), columns).save(self.folder / f"{name}.png")

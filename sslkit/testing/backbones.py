@@ -30,7 +30,7 @@ class BackboneTests(ComponentTests):
     sizes: ClassVar[tuple[tuple[int, int], ...]] = ((32, 32), (20, 20), (33, 47))
 
     def build(self, seed: int = 0, channels: int = 3) -> Backbone:
-        """Build the backbone for global views of ``sizes[0]``."""
+        """Build the backbone for images of ``channels`` channels, with ``sizes[0]`` as the size of global views."""
         size = min(self.sizes[0])
         context = self.make_context(channels=channels, image_size=size, view_size=size)
         backbone: Backbone = self.make(context, seed=seed)

@@ -172,7 +172,7 @@ class RunCallback(pl.Callback):
             self.selection.check()
 
     def _check_finite(self, learner: Learner, step: int, *, check_weights: bool = False) -> None:
-        """Raise a ``TrainingError`` if a loss or gradient since the previous check was not finite.
+        """Raise a ``TrainingError`` if a loss or gradient was not finite in a step since the previous check.
 
         With ``check_weights``, also raise the error if the weights are not finite.
         """

@@ -55,7 +55,8 @@ def print_json(value: Any) -> None:
 def print_text(console: Console, text: str, style: str = "") -> None:
     """Print text, wrapped between words on a terminal.
 
-    Text with a word wider than the terminal, such as a path, is not wrapped, so that users can copy the word.
+    Text with a word wider than the terminal, such as a path, is not wrapped, so that users can copy the word. ``style``
+    is a style of rich, such as ``bold``.
     """
     from rich.text import Text
 
@@ -64,7 +65,10 @@ def print_text(console: Console, text: str, style: str = "") -> None:
 
 
 def print_line(text: str, style: str = "") -> None:
-    """Print a result on standard output without wrapping, so that users can copy paths and commands."""
+    """Print a result on standard output without wrapping, so that users can copy paths and commands.
+
+    ``style`` is a style of rich, such as ``bold``.
+    """
     stdout_console().print(text, style=style or None, markup=False, soft_wrap=True)
 
 

@@ -8,7 +8,7 @@ from sslkit.cli.common.console import print_json, print_table
 
 
 def print_dry_run(result: dict[str, Any], *, as_json: bool) -> None:
-    """Print the result of ``dry_run``: shapes, parameter counts, loss and memory of one training step."""
+    """Print the result of ``dry_run``, as JSON or as text: shapes, parameter counts, loss and memory of one step."""
     if as_json:
         print_json(result)
         return

@@ -96,14 +96,14 @@ class TorchvisionDataset(Dataset):
             raise DataError(_explain(self.torchvision_class, self.root, self.options.download, error)) from error
 
     def is_complete(self, source: Any) -> bool:
-        """Return whether all files of torchvision's data set exist.
+        """Return whether all files of the torchvision data set ``source`` exist.
 
         Override this method if torchvision does not check all files.
         """
         return True
 
     def _open_existing(self, factory: Callable[..., Any]) -> Any:
-        """Return the torchvision data set that ``factory`` builds if all of its files exist, else None."""
+        """Return the torchvision data set that ``factory`` builds if all files of the data set exist, else None."""
         try:
             source = factory(download=False)
             return source if self.is_complete(source) else None
@@ -128,7 +128,7 @@ class LabelledImages(TorchvisionDataset):
 
     @abstractmethod
     def _arrays(self, source: Any) -> tuple[np.ndarray, Any]:
-        """Return uint8 images ``[N, C, H, W]`` and labels ``[N]`` of torchvision's data set."""
+        """Return uint8 images ``[N, C, H, W]`` and labels ``[N]`` of the torchvision data set ``source``."""
 
 
 class Cifar10(LabelledImages):

@@ -45,7 +45,15 @@ def headline_metrics(latest: Mapping[str, tuple[str, EvaluatorResult]]) -> list[
 def evaluation_section(
     index: int, title: str, name: str, result: EvaluatorResult, figures: FigureWriter
 ) -> dict[str, Any]:
-    """Return the template variables of the evaluator ``name``; ``title`` is its name on the page."""
+    """Return the template variables of an evaluator's result: table, gains, charts and protocol.
+
+    Args:
+        index: index of the evaluator among those of the run.
+        title: name of the evaluator on the page.
+        name: name of the evaluator.
+        result: the result.
+        figures: converts and saves the charts.
+    """
     columns, rows = evaluator_table(name, result)
     protocol = result.protocol
     images = f"{protocol.get('images', '?')} {protocol.get('split', '')} images of {protocol.get('data', '?')}"

@@ -157,7 +157,7 @@ def _auto_size(scan: FolderScan) -> tuple[int, int]:
 
 
 def no_readable_images(scan: FolderScan, broken: dict[str, str], split: str = "") -> DataError:
-    """Return the error for a folder or a split whose images are all broken."""
+    """Return the error for a folder or a split whose images are all broken; ``broken`` maps path to reason."""
     path, reason = next(iter(broken.items()))
     where = f"the split {split!r} of {scan.root}" if split else str(scan.root)
     return DataError(

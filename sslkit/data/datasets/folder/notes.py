@@ -19,7 +19,10 @@ MAX_GROUPS = 3
 
 
 def describe_broken(index: DecodedIndex, total: int, limit: float) -> list[str]:
-    """Return lines about the broken files of a folder with ``total`` files; empty if there are none."""
+    """Return lines about the broken files among ``total`` files; empty without broken files.
+
+    ``limit`` is the value of the option ``broken_limit``.
+    """
     if not index.broken:
         return []
     allowed = f"broken_limit = {limit:g} allows it"
