@@ -52,7 +52,7 @@ CASES = {
 @pytest.fixture(scope="module")
 def frozen(finished_run: Path) -> list[str]:
     """Settings of a frozen backbone with the weights of a finished run."""
-    return [f"backbone.weights='run:{finished_run}'", "backbone.train='none'"]
+    return ["backbone.width=32", f"backbone.weights='run:{finished_run}'", "backbone.train='none'"]
 
 
 def record_images(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -302,7 +302,7 @@ def test_a_benchmark(tiny: Path, frozen: list[str]) -> None:
 
 def test_a_run_continues_a_frozen_run(tiny: Path, tmp_path: Path, frozen: list[str]) -> None:
     parent = train(load_recipe(tiny, [*frozen, *NEIGHBOURS]), tmp_path / "runs")
-    settings = [*NEIGHBOURS, "backbone.train='none'", "train.epochs=1", "optimizer.lr=1e-12"]
+    settings = [*NEIGHBOURS, "backbone={use='convnet', train='none'}", "train.epochs=1", "optimizer.lr=1e-12"]
     reporter = RecordingReporter()
     child = train(load_recipe(tiny, settings), tmp_path / "runs", reporter, parent=parent)
     assert list(differences(load_file(child.backbone), load_file(parent.backbone))) == []
@@ -317,6 +317,7 @@ def test_a_run_continues_a_frozen_run(tiny: Path, tmp_path: Path, frozen: list[s
 
 def test_a_frozen_run_continues_with_the_backbone_trained(tiny: Path, tmp_path: Path, frozen: list[str]) -> None:
     parent = train(load_recipe(tiny, [*frozen, *NEIGHBOURS]), tmp_path / "runs")
-    child = train(load_recipe(tiny, ["backbone.train='last 1 block'"]), tmp_path / "runs", parent=parent)
+    recipe = load_recipe(tiny, ["backbone={use='convnet', train='last 1 block'}"])
+    child = train(recipe, tmp_path / "runs", parent=parent)
     before, after = load_file(parent.backbone), load_file(child.backbone)
     assert {name.split(".")[1] for name in before if not torch.equal(before[name], after[name])} == {"4"}

@@ -156,7 +156,7 @@ def test_a_run_that_cannot_be_resumed_is_refused_with_the_reason(
 def test_a_run_is_locked_once_all_processes_have_chosen_it(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at
 ) -> None:
-    run = train_tiny(tiny, tmp_path / "runs", "backbone.width=4", reporter=stop_at([2]))
+    run = train_tiny(tiny, tmp_path / "runs", reporter=stop_at([2]))
 
     class OtherProcesses(Processes):
         def broadcast(self, value: Any) -> Any:
