@@ -77,7 +77,7 @@ class Schedule(LRScheduler):
 
 
 class ScheduledOptimizer(Optimizer):
-    """Base class of the built-in optimizers: checks the options of the schedule and builds the ``Schedule``.
+    """Base class of the built-in optimizers: checks their options and builds the learning-rate schedule.
 
     Raises:
         OptionError: options of the schedule contradict each other.
