@@ -5,6 +5,7 @@ from sslkit.api import train as train
 from sslkit.components.registration import register as register
 from sslkit.contracts.backbone import Backbone as Backbone
 from sslkit.contracts.backbone import Counterpart as Counterpart
+from sslkit.contracts.classifiers import ClassifierGroups as ClassifierGroups
 from sslkit.contracts.context import Context as Context
 from sslkit.contracts.context import World as World
 from sslkit.contracts.dataset import IGNORE_INDEX as IGNORE_INDEX
@@ -51,6 +52,7 @@ from sslkit.errors import RecipeError as RecipeError
 from sslkit.errors import RunError as RunError
 from sslkit.errors import SslkitError as SslkitError
 from sslkit.errors import TrainingError as TrainingError
+from sslkit.features.neighbours import nearest_neighbours as nearest_neighbours
 from sslkit.methods.joint_embedding import JointEmbedding as JointEmbedding
 from sslkit.methods.joint_embedding import forward_views as forward_views
 from sslkit.runs.evaluation_result import EvaluationResult as EvaluationResult

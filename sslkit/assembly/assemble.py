@@ -12,6 +12,7 @@ from sslkit.assembly.build_network import build_network
 from sslkit.assembly.initial_network import choose_preprocessing, load_initial_network
 from sslkit.assembly.initial_weights import find_weights
 from sslkit.assembly.position import Position
+from sslkit.assembly.prepare_losses import prepare_losses
 from sslkit.assembly.start import Start
 from sslkit.assembly.trainable import lr_scales
 from sslkit.assembly.training_inputs import OnProgress, connect_inputs
@@ -162,14 +163,17 @@ def assemble(
         message = f"the positives {recipe.positives.use!r} compare features, but the weights of the backbone are random"
         hint = "set weights of [backbone], or use --continue-from RUN"
         raise RecipeError([recipe.document.problem((*recipe.positives.path, "use"), message, hint)])
-    inputs = connect_inputs(
-        recipe, loader, images, views, positives, backbone, device,
-        saved=start.positives, on_progress=on_progress,
-    )  # fmt: skip
     losses = tuple(_build_loss(recipe, spec, heads, context) for spec in recipe.losses)
     if losses and all(loss.start_epoch for loss in losses):
         message = "no loss is active in the first epoch: leave start_epoch of one loss at 0"
         raise RecipeError([recipe.document.problem(("loss",), message)])
+    unprepared = () if start.restoring == "everything" else tuple(x for x in losses if x.loss.needs_initial_outputs)
+    inputs = connect_inputs(
+        recipe, loader, images, views, positives, backbone, device,
+        losses_need_features=bool(unprepared), saved=start.positives, on_progress=on_progress,
+    )  # fmt: skip
+    if inputs.features is not None:
+        prepare_losses(recipe, unprepared, heads, inputs.features)
     method = build_component(recipe, recipe.method, Method, context, Parts(backbone, heads, losses))
     optimizer = build_component(recipe, recipe.optimizer, Optimizer, context)
     if world.rank or start.steps_before:

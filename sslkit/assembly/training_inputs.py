@@ -33,11 +33,13 @@ class TrainingInputs:
     Attributes:
         frozen: the backbone with its computed features if the backbone is frozen; else None.
         positives: result of ``Positives.prepare``, which checkpoints contain.
+        features: features ``[N, D]`` of the unaugmented training images, on the CPU; None if nothing needs them.
         notes: sentences about the features and their cache, to print for the user.
     """
 
     frozen: FrozenBackbone | None
     positives: Mapping[str, Tensor]
+    features: Tensor | None
     notes: tuple[str, ...] = ()
 
 
@@ -50,6 +52,7 @@ def connect_inputs(
     backbone: Backbone,
     device: str,
     *,
+    losses_need_features: bool,
     saved: SavedPositives | None,
     on_progress: OnProgress | None,
 ) -> TrainingInputs:
@@ -63,6 +66,7 @@ def connect_inputs(
         positives: the rule that chooses positives.
         backbone: the backbone with its initial weights.
         device: device that computes features.
+        losses_need_features: whether losses need the features of the unaugmented training images.
         saved: the part of the checkpoint from which positives are drawn; None without a checkpoint.
         on_progress: called while features are computed, with the number of processed images and the number of all
             images.
@@ -78,21 +82,24 @@ def connect_inputs(
             "use --continue-from to start a new run"
         )
         raise RecipeError([recipe.document.problem((*recipe.positives.path, "use"), message)])
-    if is_frozen or (positives.needs_features and prepared is None):  # features are computed before training starts
+    positives_need_features = positives.needs_features and prepared is None
+    needs_features = positives_need_features or losses_need_features
+    if is_frozen or needs_features:  # features are computed before training starts
         if prefers_channels_last(device):
             backbone.to(memory_format=torch.channels_last)
         backbone.to(device)
     frozen = FrozenBackbone(backbone, views.preprocessing, recipe.backbone.identity, on_progress)
+    features = frozen.features(images) if needs_features else None
     if prepared is None:
-        features = frozen.features(images) if positives.needs_features else torch.empty(0, 0)
         try:
-            prepared = dict(positives.prepare(features))
+            known = features if positives_need_features and features is not None else torch.empty(0, 0)
+            prepared = dict(positives.prepare(known))
         except InputError as error:
             raise RecipeError([recipe.document.problem((*recipe.positives.path, "use"), str(error))]) from error
     if positives.count:
         loader.draw_positives = partial(positives.draw, prepared)
     if not is_frozen:
-        return TrainingInputs(None, prepared)
+        return TrainingInputs(None, prepared, features)
     rows = store_views(frozen, images, views, recipe.views, recipe.run.seed)
     resident = device == "cpu" or fits_memory(rows.nbytes, device)
     loader.images = FeatureStore(rows.to(device) if resident else rows)
@@ -101,4 +108,4 @@ def connect_inputs(
     size = f"{rows.nbytes / 1e6:.0f} MB"
     views_text = "1 view" if views_per_image == 1 else f"{views_per_image} views"
     note = f"frozen backbone: features of {count} images, {views_text} of {width} values ({size})"
-    return TrainingInputs(frozen, prepared, (note, *frozen.notes))
+    return TrainingInputs(frozen, prepared, features, (note, *frozen.notes))

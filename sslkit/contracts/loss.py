@@ -133,6 +133,7 @@ class Loss(Component, nn.Module):
             False.
         first_view_is_target: bool, whether the first view only provides targets, so that no gradient reaches it.
             Default: False.
+        needs_initial_outputs: bool, whether sslkit calls ``prepare`` before the first step. Default: False.
         logit_temperature: float > 0, temperature of the class probabilities softmax(logits / logit_temperature), for
             losses that read logits. Default: 1.
     """
@@ -141,10 +142,27 @@ class Loss(Component, nn.Module):
     uses_global_batch: ClassVar[bool] = True
     syncs_device: ClassVar[bool] = False
     first_view_is_target: ClassVar[bool] = False
+    needs_initial_outputs: ClassVar[bool] = False
     logit_temperature: float = 1.0
 
     def __init__(self, options: Options, context: Context) -> None:
         super().__init__()
+
+    def prepare(self, outputs: BranchOutputs) -> None:
+        """Set the values of buffers and parameters from the initial network's outputs for all training images.
+
+        If ``needs_initial_outputs`` is True, sslkit calls this method once, before the first step of a run, with equal
+        outputs in all processes. A resumed run loads the buffers and parameters from the checkpoint instead, so
+        ``prepare`` must not change their shapes.
+
+        Args:
+            outputs: outputs of backbone and head for the N unaugmented training images, as a single view with B = N.
+                The image at row i has the index i in ``ViewOutputs.index``. The tensors are float32, on the CPU and
+                without gradient. They are computed in eval mode, with the weights that the run starts from.
+
+        Raises:
+            InputError: the loss cannot be used with these images.
+        """
 
     @abstractmethod
     def forward(self, views: ViewOutputs) -> LossOutput:

@@ -28,16 +28,27 @@ class LossInputs(ComponentTests):
         own = {} if "logits" in self.component.needs else {"classifiers": ()}
         return super().make_context(**own | facts)
 
-    def build(self, world: World | None = None, seed: int = 0, **facts: Any) -> Loss:
+    def build(self, world: World | None = None, seed: int = 0, prepare: bool = True, **facts: Any) -> Loss:
         """Build the loss in float64.
 
         Args:
             world: the simulated processes; None means one process.
             seed: seed of the loss's initial weights.
+            prepare: whether to call the loss's ``prepare`` if it needs initial outputs; False as in a resumed run.
             facts: attributes of the ``Context`` to replace; see ``make_context``.
         """
         loss: Loss = self.make(self.make_context(world=world or World(), **facts), seed=seed)
+        if prepare and self.component.needs_initial_outputs:
+            loss.prepare(self.initial_outputs(**facts))
         return loss.double()
+
+    def initial_outputs(self, **facts: Any) -> BranchOutputs:
+        """Return the random outputs for all training images that ``prepare`` receives."""
+        context = self.make_context(**facts)
+        branch = RandomBranch(replace(context, batch_size=context.training_images), 1, 2000, torch.float32)
+        branch.prototypes = RandomBranch(context, 1, 0, torch.float32).prototypes
+        outputs = ViewOutputs({"student": branch.outputs(slice(None))}, 1, torch.arange(context.training_images))
+        return replace(map_tensors(outputs, Tensor.detach).student, classify=None)
 
     def random_branches(
         self, seed: int = 0, dtype: torch.dtype = torch.float64, **facts: Any
@@ -94,8 +105,13 @@ def map_tensors(outputs: ViewOutputs, change: Callable[[Tensor], Tensor]) -> Vie
 def named_tensors(outputs: ViewOutputs) -> Iterator[tuple[str, Tensor]]:
     """Yield the name and the value of each tensor in ``outputs``."""
     for name, branch in outputs.branches.items():
-        yield from ((f"{name}.features[{view}]", tensor) for view, tensor in enumerate(branch.features))
-        yield from ((f"{name}.embeddings[{view}]", tensor) for view, tensor in enumerate(branch.embeddings))
-        for classifier, views in enumerate(branch.logits):
-            yield from ((f"{name}.logits[{classifier}][{view}]", tensor) for view, tensor in enumerate(views))
+        yield from ((f"{name}.{own}", tensor) for own, tensor in tensors_of(branch))
     yield "index", outputs.index
+
+
+def tensors_of(branch: BranchOutputs) -> Iterator[tuple[str, Tensor]]:
+    """Yield the name and the value of each tensor of a branch."""
+    yield from ((f"features[{view}]", tensor) for view, tensor in enumerate(branch.features))
+    yield from ((f"embeddings[{view}]", tensor) for view, tensor in enumerate(branch.embeddings))
+    for classifier, views in enumerate(branch.logits):
+        yield from ((f"logits[{classifier}][{view}]", tensor) for view, tensor in enumerate(views))

@@ -18,7 +18,7 @@ from sslkit.errors import SslkitError
 from sslkit.testing.base import no_global_randomness, require, works_or_refuses
 from sslkit.testing.fake_device import fake_device
 from sslkit.testing.graphs import require_every_image, require_no_kept_graph
-from sslkit.testing.loss_inputs import LossInputs, map_tensors, named_tensors
+from sslkit.testing.loss_inputs import LossInputs, map_tensors, named_tensors, tensors_of
 from sslkit.testing.random_branch import (
     RandomBranch,
     reverse_classes,
@@ -72,6 +72,24 @@ class LossTests(LossInputs):
             cause = f"without a head, which is not in its needs, the loss raises {type(error).__name__}: {error}"
             raise AssertionError(f'{cause}; add "embeddings" or "logits" to needs if it reads them') from error
 
+    def test_prepare_depends_only_on_the_initial_outputs(self) -> None:
+        """Prepare two losses with equal outputs, and check that their states are equal and the outputs unchanged."""
+        if not self.component.needs_initial_outputs:
+            return
+        outputs = self.initial_outputs()
+        one, other = self.make(self.make_context()), self.make(self.make_context())
+        with no_global_randomness("prepare"):
+            one.prepare(outputs)
+            other.prepare(outputs)
+        same = all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+        require(same, "prepare must set equal values for equal outputs")
+        changed = [
+            name
+            for (name, tensor), (_, before) in zip(tensors_of(outputs), tensors_of(self.initial_outputs()), strict=True)
+            if not torch.equal(tensor, before)
+        ]
+        require(not changed, f"prepare must not modify the outputs, but it changes {', '.join(changed)}")
+
     def test_loss_is_a_finite_scalar(self) -> None:
         for step in range(3):
             result = self.build()(self.view_outputs(self.random_branches(step), step))
@@ -92,10 +110,10 @@ class LossTests(LossInputs):
         require(total.dtype == torch.float64, f"float64 inputs must give a float64 loss, not {total.dtype}")
 
     def test_loss_is_computed_in_float32_under_autocast(self) -> None:
-        loss = self.build().float()
+        loss, other = self.build().float(), self.build().float()
         outputs = self.view_outputs(self.random_branches(dtype=torch.bfloat16))
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            inside = self.build().float()(outputs).total
+            inside = other(outputs).total
         outside = loss(outputs.widened()).total
         require(inside.dtype == torch.float32, f"under autocast the loss must be float32, not {inside.dtype}")
         require(torch.equal(inside, outside), "under autocast the loss must equal the loss in float32")
@@ -190,8 +208,8 @@ class LossTests(LossInputs):
             loss(outputs)
 
     def test_state_dict_restores_the_full_state(self) -> None:
-        """Restore a loss from a state dict, and check that it continues bit-identically, as a resumed run must."""
-        one, other = self.build(), self.build(seed=1)
+        """Restore a loss from a state dict without ``prepare``, and check that it continues bit-identically."""
+        one, other = self.build(), self.build(seed=1, prepare=False)
         for step in range(3):
             one(self.view_outputs(self.random_branches(step), step))
         other.load_state_dict(one.state_dict())

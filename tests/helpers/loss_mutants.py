@@ -161,3 +161,49 @@ class LossThatReadsEmbeddingsWithoutNeedingThem(sslkit.Loss):
         embeddings = views.student.embeddings
         pairs = itertools.pairwise(embeddings)
         return sslkit.LossOutput(torch.stack([(one - other).square().sum(1).mean() for one, other in pairs]).mean())
+
+
+class ValidPreparedLoss(ValidLoss):
+    """Valid loss that also compares embeddings with the mean embedding of the initial network."""
+
+    needs_initial_outputs = True
+
+    def __init__(self, options: Any, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        self.register_buffer("initial", torch.zeros(context.embedding_dim))
+
+    def prepare(self, outputs: sslkit.BranchOutputs) -> None:
+        self.initial.copy_(outputs.embeddings[0].mean(0))
+
+    def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
+        drift = (views.student.embeddings[0] - self.initial).square().sum(1).mean()
+        return sslkit.LossOutput(super().forward(views).total + drift)
+
+
+@INPUT_MUTANTS.fails("test_prepare_depends_only_on_the_initial_outputs")
+class LossThatPreparesWithRandomNumbers(ValidPreparedLoss):
+    def __init__(self, options: Any, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        self.register_buffer("noise", torch.zeros(()))
+
+    def prepare(self, outputs: sslkit.BranchOutputs) -> None:
+        super().prepare(outputs)
+        generator = torch.Generator()
+        generator.seed()
+        self.noise.copy_(torch.rand((), generator=generator))
+
+
+@INPUT_MUTANTS.fails("test_prepare_depends_only_on_the_initial_outputs")
+class LossThatModifiesTheInitialOutputs(ValidPreparedLoss):
+    def prepare(self, outputs: sslkit.BranchOutputs) -> None:
+        super().prepare(outputs)
+        outputs.embeddings[0].zero_()
+
+
+@INPUT_MUTANTS.fails("test_state_dict_restores_the_full_state")
+class LossThatPreparesUnsavedState(ValidPreparedLoss):
+    def prepare(self, outputs: sslkit.BranchOutputs) -> None:
+        self.shift = outputs.embeddings[0].sum().item()
+
+    def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
+        return sslkit.LossOutput(super().forward(views).total + getattr(self, "shift", 0.0))
