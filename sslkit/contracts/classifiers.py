@@ -1,4 +1,4 @@
-"""Computation of a head's classifiers with the same number of classes at once, which is faster than one by one."""
+"""Group a head's classifiers by number of classes: a loss computes each group at once, which is faster."""
 
 from __future__ import annotations
 

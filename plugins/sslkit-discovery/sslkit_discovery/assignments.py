@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import sslkit
+from sslkit_discovery.stored_labels import StoredLabels
 
 
-class Assignments(nn.Module):
+class Assignments(StoredLabels):
     """Labels and class sizes of R classifiers with the same number of classes. The values are equal in all processes.
 
     An image gets the class with the largest ``logit + dual``. In each step, the dual variable of a class rises if the
@@ -33,63 +31,28 @@ class Assignments(nn.Module):
         sizes: int64 tensor ``[R, K]``, the number of images of each class in ``labels``.
     """
 
-    labels: Tensor
     duals: Tensor
-    sizes: Tensor
 
     def __init__(
         self, classifiers: int, classes: int, images: int, lower_bound: float, dual_lr: float, world: sslkit.World
     ) -> None:
-        super().__init__()
+        super().__init__(classifiers, classes, images, world)
         self.lower_bound = lower_bound
         self.dual_lr = dual_lr
-        self.world = world
-        self.register_buffer("labels", torch.full((classifiers, images), -1, dtype=torch.int32))
         self.register_buffer("duals", torch.zeros(classifiers, classes))
-        self.register_buffer("sizes", torch.zeros(classifiers, classes, dtype=torch.int64))
 
     @torch.no_grad()
     def assign(self, logits: Tensor) -> Tensor:
         """Return the class ``[R, B]`` of each image from logits ``[R, B, K]``."""
         return (logits + self.duals[:, None].to(logits.dtype)).argmax(2)
 
-    def stored(self, index: Tensor) -> Tensor:
-        """Return the stored labels ``[R, B]`` of images as int64; -1 for images that have not been in a batch yet."""
-        return self.labels[:, index].long()
-
     @torch.no_grad()
-    def update(self, labels: Tensor, index: Tensor) -> None:
-        """Store labels, and update class sizes and dual variables. All processes must call this method.
-
-        Args:
-            labels: int64 tensor ``[R, B]``, the classes of this process's images.
-            index: int64 tensor ``[B]``, the index of each image in the training set.
-        """
-        joined = self.world.gather(torch.cat([index[None], labels]).T)
-        index, labels = joined[:, 0], joined[:, 1:].T
-        new = self._count(labels)
-        self.sizes += new - self._count(self.stored(index))
-        self.labels.index_copy_(1, index, labels.to(self.labels.dtype))
+    def update(self, labels: Tensor, index: Tensor) -> tuple[Tensor, int]:
+        """Store labels as ``StoredLabels.update`` does, and update the dual variables."""
+        new, images = super().update(labels, index)
         goal = self.lower_bound / self.duals.shape[1]
         # The dual of a lower bound is at least 0. For equal sizes, the bound is an equation, and its dual is free.
-        self.duals += self.dual_lr * (goal - new.to(self.duals.dtype) / len(index))
+        self.duals += self.dual_lr * (goal - new.to(self.duals.dtype) / images)
         if self.lower_bound < 1:
             self.duals.clamp_min_(0)
-
-    def _count(self, labels: Tensor) -> Tensor:
-        """Return the number of images ``[R, K]`` of each class; the label -1 is not counted."""
-        classes = torch.arange(self.duals.shape[1], device=labels.device)
-        return (labels[:, :, None] == classes).sum(1)
-
-    def smallest_class(self) -> Tensor:
-        """Return a tensor ``[R]``, the size of the smallest class as a fraction of the mean size; 0 without labels."""
-        total = self.sizes.sum(1).clamp_min(1)
-        return self.sizes.amin(1).to(self.duals.dtype) * self.duals.shape[1] / total
-
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
-        """Load the state, but discard labels if the number of training images has changed: they are stored by index."""
-        saved = state_dict.get(f"{prefix}labels")
-        if saved is not None and saved.shape != self.labels.shape:
-            fresh = {"labels": torch.full_like(self.labels, -1), "sizes": torch.zeros_like(self.sizes)}
-            state_dict = {**state_dict, **{f"{prefix}{name}": value for name, value in fresh.items()}}
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        return new, images

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 import sslkit
-from sslkit_discovery.classifiers import check_context, in_order, normalised_entropy, same_size, select, stack
+from sslkit_discovery.classifiers import check_context, normalised_entropy, select
 
 
 class Scan(sslkit.Loss):
@@ -66,17 +66,14 @@ class Scan(sslkit.Loss):
         """Return the loss of this process's part of the batch; for shapes see ``sslkit.ViewOutputs``."""
         logits = views.student.logits
         pairs = [(i, j) for i, j in views.pairs() if i < j]
-        groups = same_size([per_view[0].shape[1] for per_view in logits])
-        parts = [self._compare(stack(logits, group), pairs, views.global_views) for group in groups]
-        consistency, negative_entropy, balance = (in_order(groups, values) for values in zip(*parts, strict=True))
-        per_classifier = torch.stack(consistency) + self.entropy_weight * torch.stack(negative_entropy)
+        groups = sslkit.ClassifierGroups([per_view[0].shape[1] for per_view in logits])
+        parts = [self._compare(stacked, pairs, views.global_views) for stacked in groups.stack(logits)]
+        consistency, negative_entropy, balance = (groups.in_order(values) for values in zip(*parts, strict=True))
+        per_classifier = consistency + self.entropy_weight * negative_entropy
         return sslkit.LossOutput(
             total=per_classifier.mean(),
-            terms={
-                "consistency": torch.stack(consistency).detach().mean(),
-                "class_balance": torch.stack(balance).mean(),
-            },
-            per_classifier=tuple(per_classifier.detach()),
+            terms={"consistency": consistency.detach().mean(), "class_balance": balance.mean()},
+            per_classifier=per_classifier.detach().unbind(),
         )
 
     def _compare(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import sslkit
 from sslkit_discovery.assignments import Assignments
-from sslkit_discovery.classifiers import check_context, in_order, same_size, select, stack
+from sslkit_discovery.classifiers import check_context, select
 
 
 class SeCu(sslkit.Loss):
@@ -79,17 +79,17 @@ class SeCu(sslkit.Loss):
         self.label_weight = options.label_weight
         self.logit_temperature = options.temperature
         self.world = context.world
-        self.groups = same_size(context.classifiers)
+        self.groups = sslkit.ClassifierGroups(context.classifiers)
         self.assignments = nn.ModuleList(
             Assignments(
                 len(group),
-                context.classifiers[group[0]],
+                classes,
                 context.training_images,
                 options.lower_bound,
                 options.dual_lr,
                 context.world,
             )
-            for group in self.groups
+            for group, classes in zip(self.groups.indices, self.groups.sizes, strict=True)
         )
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
@@ -101,11 +101,11 @@ class SeCu(sslkit.Loss):
         by_classifier = student.classify(torch.cat(student.embeddings).detach())
         detached = [logits.to(student.embeddings[0].dtype).chunk(len(student.embeddings)) for logits in by_classifier]
         predictions, centres, changes, smallest = [], [], [], []
-        for group, assignments in zip(self.groups, self.assignments, strict=True):
+        stacks = zip(self.groups.stack(student.logits), self.groups.stack(detached), self.assignments, strict=True)
+        for student_logits, classifier_logits, assignments in stacks:
             assert isinstance(assignments, Assignments)
-            classifier_logits = stack(detached, group)
             # The gradients of the last two terms with respect to the classifier cancel: this trains only embeddings.
-            embedding_logits = stack(student.logits, group) - classifier_logits + classifier_logits.detach()
+            embedding_logits = student_logits - classifier_logits + classifier_logits.detach()
             label = assignments.assign(classifier_logits[:, : views.global_views].mean(1))
             stored = assignments.stored(views.index)
             last = torch.where(stored < 0, label, stored)
@@ -114,8 +114,8 @@ class SeCu(sslkit.Loss):
             centres.append(self._centres(classifier_logits, label))
             predictions.append(self._prediction(embedding_logits, last, views.global_views))
             changes.append((label != stored).to(classifier_logits.dtype).mean(1))
-            smallest.append(assignments.smallest_class())
-        prediction, centre = (torch.stack(in_order(self.groups, values)) for values in (predictions, centres))
+            smallest.append(assignments.smallest_class().to(classifier_logits.dtype))
+        prediction, centre = (self.groups.in_order(values) for values in (predictions, centres))
         per_classifier = prediction + centre
         return sslkit.LossOutput(
             total=per_classifier.mean(),
@@ -125,7 +125,7 @@ class SeCu(sslkit.Loss):
                 "changed": torch.cat(changes).mean(),
                 "smallest_class": torch.cat(smallest).mean(),
             },
-            per_classifier=tuple(per_classifier.detach() / 2),
+            per_classifier=(per_classifier.detach() / 2).unbind(),
         )
 
     def _centres(self, logits: Tensor, label: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ from pydantic import Field
 from torch import Tensor
 
 import sslkit
-from sslkit_discovery.classifiers import check_context, in_order, same_size, stack
+from sslkit_discovery.class_shares import ClassShares
+from sslkit_discovery.classifiers import check_context
 
 SHARE_MOMENTUM = 0.99
 """Momentum of the moving average of the class shares, which covers about 100 batches with confident images."""
@@ -80,25 +81,18 @@ class SelfLabel(sslkit.Loss):
         self.threshold = options.threshold
         self.logit_temperature = options.temperature
         self.world = context.world
-        self.groups = same_size(context.classifiers)
-        for group in self.groups:
-            classes = context.classifiers[group[0]]
-            self.register_buffer(self._name(classes), torch.full((len(group), classes), 1 / classes))
-
-    @staticmethod
-    def _name(classes: int) -> str:
-        """Return the name of the buffer ``[R, K]`` with the class shares of the R classifiers of K classes."""
-        return f"shares_{classes}"
+        self.groups = sslkit.ClassifierGroups(context.classifiers)
+        self.shares = ClassShares(self.groups, SHARE_MOMENTUM)
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
         """Return the loss of this process's part of the batch; for shapes see ``sslkit.ViewOutputs``."""
-        parts = [self._classify(stack(views.student.logits, group)) for group in self.groups]
-        losses, scores, *terms = (in_order(self.groups, values) for values in zip(*parts, strict=True))
+        parts = [self._classify(stacked) for stacked in self.groups.stack(views.student.logits)]
+        losses, scores, *terms = (self.groups.in_order(values) for values in zip(*parts, strict=True))
         names = ("confident", "classes_present", "agreement", "smallest_class")
         return sslkit.LossOutput(
-            total=torch.stack(losses).mean(),
-            terms={name: torch.stack(values).mean() for name, values in zip(names, terms, strict=True)},
-            per_classifier=scores,
+            total=losses.mean(),
+            terms={name: values.mean() for name, values in zip(names, terms, strict=True)},
+            per_classifier=scores.unbind(),
         )
 
     def _classify(self, logits: Tensor) -> tuple[Tensor, ...]:
@@ -124,20 +118,6 @@ class SelfLabel(sslkit.Loss):
         loss = by_class / present.clamp_min(1)
         score = (by_class.detach() + (classes - present) * math.log(classes)) / classes
         batch = logits.shape[2] * self.world.size
-        smallest = self._update_shares(counts, images).amin(1) * classes
+        shares = self.shares.update(counts / images.clamp_min(1)[:, None], images > 0)
+        smallest = shares.amin(1) * classes
         return loss, score, images / batch, present / classes, agree / images.clamp_min(1), smallest
-
-    @torch.no_grad()
-    def _update_shares(self, counts: Tensor, images: Tensor) -> Tensor:
-        """Update, in training only, the moving averages of the class shares, and return them, ``[R, K]``.
-
-        Args:
-            counts: number of confident images in each class ``[R, K]``, over the global batch.
-            images: number of confident images ``[R]``.
-        """
-        shares = self.get_buffer(self._name(counts.shape[1]))
-        if self.training:
-            batch = (counts / images.clamp_min(1)[:, None]).to(shares.dtype)
-            step = (1 - SHARE_MOMENTUM) * (images > 0).to(shares.dtype)[:, None]
-            shares += step * (batch - shares)
-        return shares.to(counts.dtype).clone()

@@ -11,7 +11,8 @@ from pydantic import Field
 from torch import Tensor
 
 import sslkit
-from sslkit_discovery.classifiers import check_context, in_order, normalised_entropy, same_size, select, stack
+from sslkit_discovery.class_shares import ClassShares
+from sslkit_discovery.classifiers import check_context, normalised_entropy, select
 
 
 class Temi(sslkit.Loss):
@@ -67,24 +68,16 @@ class Temi(sslkit.Loss):
         if context.global_view_count == 1:
             raise sslkit.InputError("the temi loss weights pairs of global views and needs at least two of each image")
         self.beta = options.beta
-        self.momentum = options.momentum
         self.logit_temperature = options.temperature
         self.world = context.world
-        self.groups = same_size(context.classifiers)
-        for group in self.groups:
-            classes = context.classifiers[group[0]]
-            self.register_buffer(self._name(classes), torch.full((len(group), classes), 1 / classes))
-
-    @staticmethod
-    def _name(classes: int) -> str:
-        """Return the name of the buffer ``[R, K]`` with the class shares of the R classifiers of K classes."""
-        return f"shares_{classes}"
+        self.groups = sslkit.ClassifierGroups(context.classifiers)
+        self.shares = ClassShares(self.groups, options.momentum)
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
         """Return the loss of this process's part of the batch; for shapes see ``sslkit.ViewOutputs``."""
-        students = [self._log_probabilities(views.student.logits, group) for group in self.groups]
+        students = self._log_probabilities(views.student.logits)
         if "teacher" in views.branches:
-            targets = [self._log_probabilities(views.teacher.logits, group).detach() for group in self.groups]
+            targets = [log_q.detach() for log_q in self._log_probabilities(views.teacher.logits)]
         else:
             targets = [log_p[:, : views.global_views].detach() for log_p in students]
         all_shares = self._update_shares(targets)
@@ -99,34 +92,24 @@ class Temi(sslkit.Loss):
             self._loss(log_p, log_q, shares, weight)
             for log_p, log_q, shares in zip(students, targets, all_shares, strict=True)
         ]
-        per_classifier = torch.stack(in_order(self.groups, losses))
+        per_classifier = self.groups.in_order(losses)
         balance = torch.cat([normalised_entropy(shares) for shares in all_shares])
         return sslkit.LossOutput(
             total=per_classifier.mean(),
             terms={"weight": weight.mean(), "class_balance": balance.mean()},
-            per_classifier=tuple(per_classifier.detach()),
+            per_classifier=per_classifier.detach().unbind(),
         )
 
-    def _log_probabilities(self, logits: tuple[tuple[Tensor, ...], ...], group: list[int]) -> Tensor:
-        return (stack(logits, group) / self.logit_temperature).log_softmax(3)
+    def _log_probabilities(self, logits: tuple[tuple[Tensor, ...], ...]) -> list[Tensor]:
+        return [(stacked / self.logit_temperature).log_softmax(3) for stacked in self.groups.stack(logits)]
 
     @torch.no_grad()
     def _update_shares(self, targets: list[Tensor]) -> list[Tensor]:
-        """Update, in training only, the moving averages ``m`` of the class shares, and return them.
-
-        Args:
-            targets: logarithms ``[R, G, B, K]`` of the targets, for each group of R classifiers with K classes.
-
-        Returns:
-            Class shares ``[R, K]`` of each group.
-        """
-        buffers = [self.get_buffer(self._name(log_q.shape[3])) for log_q in targets]
-        if self.training:
-            means = [log_q.exp().mean((1, 2)) for log_q in targets]
-            joined = self.world.sum(torch.cat([mean.flatten() for mean in means])) / self.world.size
-            for buffer, mean in zip(buffers, joined.split([mean.numel() for mean in means]), strict=True):
-                buffer.lerp_(mean.view_as(buffer).to(buffer.dtype), 1 - self.momentum)
-        return [buffer.to(log_q.dtype).clone() for buffer, log_q in zip(buffers, targets, strict=True)]
+        """Return the class shares ``[R, K]`` of each group; in training, first move them towards the batch's shares."""
+        means = [log_q.exp().mean((1, 2)) for log_q in targets]
+        joined = self.world.sum(torch.cat([mean.flatten() for mean in means])) / self.world.size
+        by_group = joined.split([mean.numel() for mean in means])
+        return [self.shares.update(batch.view_as(mean)) for batch, mean in zip(by_group, means, strict=True)]
 
     def _loss(self, log_p: Tensor, log_q: Tensor, shares: Tensor, weight: Tensor) -> Tensor:
         """Return the loss ``[R]`` of R classifiers with the same number of classes.

@@ -130,8 +130,8 @@ def test_equals_the_formula_over_steps(
             assert other.abs().max() > 1e-4
             torch.testing.assert_close(own, other, rtol=0, atol=1e-10)
     for place, formula in enumerate(formulas):
-        group = next(number for number, indices in enumerate(loss.groups) if place in indices)
-        row = loss.groups[group].index(place)
+        group = next(number for number, indices in enumerate(loss.groups.indices) if place in indices)
+        row = loss.groups.indices[group].index(place)
         stored = loss.assignments[group]
         assert stored.labels[row].tolist() == [formula.labels[image] for image in range(12)]
         assert stored.sizes[row].tolist() == [list(formula.labels.values()).count(c) for c in range(formula.classes)]

@@ -129,7 +129,7 @@ def test_a_vanishing_class_lowers_smallest_class_over_steps() -> None:
     assert values[-1] == pytest.approx(0.99**100)
     loss.eval()
     loss(logit_views([[balanced] * 2]))
-    assert loss.get_buffer("shares_4")[0, 3].item() == pytest.approx(0.99**100 / 4)
+    assert loss.get_buffer("shares.shares_4")[0, 3].item() == pytest.approx(0.99**100 / 4)
 
 
 @settings(deadline=None, max_examples=40)

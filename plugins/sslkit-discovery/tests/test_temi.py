@@ -92,7 +92,10 @@ def test_equals_the_formula_over_steps(
     for size in set(sizes):
         expected_shares = [shares for shares in formula.shares if len(shares) == size]
         torch.testing.assert_close(
-            loss.get_buffer(f"shares_{size}"), torch.tensor(expected_shares, dtype=torch.float64), rtol=0, atol=1e-10
+            loss.get_buffer(f"shares.shares_{size}"),
+            torch.tensor(expected_shares, dtype=torch.float64),
+            rtol=0,
+            atol=1e-10,
         )
 
 
@@ -117,7 +120,7 @@ def test_the_losses_of_classifiers_are_in_order() -> None:
 def test_class_shares_do_not_change_in_eval_mode() -> None:
     loss = make_loss(4).eval()
     loss(logit_views(draw_logits(4)))
-    torch.testing.assert_close(loss.get_buffer("shares_4"), torch.full((1, 4), 0.25, dtype=torch.float64))
+    torch.testing.assert_close(loss.get_buffer("shares.shares_4"), torch.full((1, 4), 0.25, dtype=torch.float64))
 
 
 def test_the_weight_is_low_for_views_of_different_classes() -> None:
@@ -171,7 +174,7 @@ def test_large_logits_give_finite_values(scale: float) -> None:
 def test_a_class_that_no_image_has_gives_finite_values() -> None:
     loss = make_loss(3).float()
     with torch.no_grad():
-        loss.get_buffer("shares_3").copy_(torch.tensor([[0.0, 0.5, 0.5]]))
+        loss.get_buffer("shares.shares_3").copy_(torch.tensor([[0.0, 0.5, 0.5]]))
     view = torch.tensor([[-1e4, 0.0, 0.1], [-1e4, 0.1, 0.0]], requires_grad=True)
     total = loss(logit_views([[view, view]])).total
     total.backward()

@@ -6,7 +6,6 @@ Source: Amrani, Karlinsky, Bronstein, "Self-Supervised Classification Network", 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 
 import torch
 from pydantic import Field
@@ -77,24 +76,15 @@ class SelfClassifierLoss(sslkit.Loss):
             first = self.queue.substitute(views)
             logits = tuple((new, *others) for new, (_, *others) in zip(first, logits, strict=True))
 
-        # Classifiers with the same number of classes are computed together, which is faster.
-        same_size = defaultdict[int, list[int]](list)
-        for index, per_view in enumerate(logits):
-            same_size[per_view[0].shape[1]].append(index)
-        losses: dict[int, Tensor] = {}
-        balances: list[Tensor] = []
-        for indices in same_size.values():
-            stacked = torch.stack([view for index in indices for view in logits[index]])
-            stacked = stacked.unflatten(0, (len(indices), -1))
-            loss, balance = self._compare(stacked, views.global_views, len(views.pairs()))
-            losses.update(zip(indices, loss.unbind(), strict=True))
-            balances.append(balance)
-
-        per_classifier = tuple(losses[index] for index in range(len(logits)))
+        groups = sslkit.ClassifierGroups([per_view[0].shape[1] for per_view in logits])
+        pairs = len(views.pairs())
+        parts = [self._compare(stacked, views.global_views, pairs) for stacked in groups.stack(logits)]
+        losses, balances = zip(*parts, strict=True)
+        per_classifier = groups.in_order(losses)
         return sslkit.LossOutput(
-            total=torch.stack(per_classifier).mean(),
+            total=per_classifier.mean(),
             terms={"class_balance": torch.cat(balances).mean()},
-            per_classifier=tuple(loss.detach() for loss in per_classifier),
+            per_classifier=per_classifier.detach().unbind(),
         )
 
     def _compare(self, logits: Tensor, global_views: int, pairs: int) -> tuple[Tensor, Tensor]:

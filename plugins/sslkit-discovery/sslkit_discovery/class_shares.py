@@ -1,0 +1,42 @@
+"""Moving averages of class shares, which show whether a class vanishes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+import sslkit
+
+
+class ClassShares(nn.Module):
+    """Moving averages over batches of the share of images in each class, which start at 1 / K for K classes.
+
+    The buffer ``shares_K`` ``[R, K]`` belongs to the R classifiers of K classes. If all processes update with equal
+    values, the shares are equal in all processes.
+
+    Args:
+        groups: the head's classifiers.
+        momentum: momentum of the moving averages.
+    """
+
+    def __init__(self, groups: sslkit.ClassifierGroups, momentum: float) -> None:
+        super().__init__()
+        self.momentum = momentum
+        for group, classes in zip(groups.indices, groups.sizes, strict=True):
+            self.register_buffer(f"shares_{classes}", torch.full((len(group), classes), 1 / classes))
+
+    @torch.no_grad()
+    def update(self, batch: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Return the shares ``[R, K]``; in training, first move them towards the shares of a batch.
+
+        Args:
+            batch: tensor ``[R, K]``, the shares in the global batch.
+            valid: bool tensor ``[R]``, classifiers whose shares are updated; None for all.
+        """
+        shares = self.get_buffer(f"shares_{batch.shape[1]}")
+        if self.training:
+            difference = batch.to(shares.dtype) - shares
+            if valid is not None:
+                difference = difference * valid[:, None]
+            shares += (1 - self.momentum) * difference
+        return shares.to(batch.dtype).clone()
