@@ -32,7 +32,7 @@ from sslkit.training.monitor.loss_accumulator import LossAccumulator
 from sslkit.training.monitor.validation import ValidationMonitor
 
 BATCH_SIZE = 8
-FROZEN = {"pretrained", "self-label"}  # their steps read features
+FROZEN = {"pretrained", "self-label", "ruc"}  # their steps read features
 SMALL = ["backbone={use='convnet', width=2}", f"train.batch_size={BATCH_SIZE}", "monitor.every_epochs=0"]
 
 

@@ -44,10 +44,12 @@ def test_the_recipe_trains(name: str, image_folder: Path, tmp_path: Path, monkey
         settings += ["train.batch_size=256"]
     if load_recipe(path).resolved()["views"]["size"] == "auto":
         settings += ["views.size=16"]  # half of the images' side, so that ResNet-18 trains in a quarter of the time
-    if name in ("pretrained", "self-label"):
+    if name in ("pretrained", "self-label", "ruc"):
         settings += ["positives.k=2"]
     if name == "self-label":
         settings += ["loss.threshold=0.05"]  # untrained classifiers are never confident
+    if name == "ruc":
+        settings += ["loss.selection='confidence'", "loss.threshold=0.05"]
     recipe = load_recipe(path, settings)
     run = train(recipe, tmp_path / "runs")
     losses = [row.value for row in read_metrics(run.metrics) if row.metric == "loss"]

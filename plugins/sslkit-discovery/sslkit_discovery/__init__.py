@@ -1,1 +1,1 @@
-"""Losses that discover classes in good features: SCAN, TEMI, SeCu and self-labelling."""
+"""Losses that discover classes in good features: SCAN, TEMI, SeCu, self-labelling and RUC."""

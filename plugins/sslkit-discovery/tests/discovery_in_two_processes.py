@@ -7,6 +7,7 @@ import two_processes
 from torch.nn.functional import normalize
 
 import sslkit
+from sslkit_discovery.ruc import Ruc
 from sslkit_discovery.scan import Scan
 from sslkit_discovery.secu import SeCu
 from sslkit_discovery.self_label import SelfLabel
@@ -14,6 +15,7 @@ from sslkit_discovery.temi import Temi
 
 IMAGES, TRAINING_IMAGES, VIEWS, GLOBAL, SIZES = 8, 12, 3, 2, (3, 5, 3)
 LOSSES: dict[str, tuple[type[sslkit.Loss], dict[str, float]]] = {
+    "ruc": (Ruc, {"threshold": 0.5, "neighbours": 4, "promotion_threshold": 0.3, "temperature": 0.3}),
     "scan": (Scan, {}),
     "temi": (Temi, {}),
     "secu": (SeCu, {}),
@@ -29,7 +31,7 @@ def compute(world: sslkit.World, start: int, stop: int) -> dict[str, torch.Tenso
         torch.manual_seed(0)
         context = sslkit.Context(
             1, 8, (0.5,), (0.5,), IMAGES, 1, 1, world=world, embedding_dim=4, classifiers=SIZES, view_count=VIEWS,
-            global_view_count=GLOBAL, training_images=TRAINING_IMAGES,
+            global_view_count=GLOBAL, training_images=TRAINING_IMAGES, feature_dim=4,
         )  # fmt: skip
         loss = loss_class(loss_class.Options(**options), context)
         weights = [torch.randn(size, 4, requires_grad=True) for size in SIZES]
@@ -37,6 +39,11 @@ def compute(world: sslkit.World, start: int, stop: int) -> dict[str, torch.Tenso
         def classify(embedding: torch.Tensor, weights: list[torch.Tensor] = weights) -> tuple[torch.Tensor, ...]:
             return tuple(embedding @ normalize(weight).T for weight in weights)
 
+        if loss.needs_initial_outputs:
+            initial = normalize(torch.randn(TRAINING_IMAGES, 4), dim=1)
+            with torch.no_grad():
+                logits = tuple((own,) for own in classify(initial))
+            loss.prepare(sslkit.BranchOutputs((initial,), (initial,), logits))
         for step in range(4):
             embeddings = normalize(torch.randn(VIEWS, IMAGES, 4), dim=2)[:, start:stop].requires_grad_()
             views = tuple(embeddings)
@@ -44,7 +51,8 @@ def compute(world: sslkit.World, start: int, stop: int) -> dict[str, torch.Tenso
             branch = sslkit.BranchOutputs(views, views, logits, classify)
             index = (torch.arange(IMAGES) + 4 * step)[start:stop] % TRAINING_IMAGES
             output = loss(sslkit.ViewOutputs({"student": branch}, GLOBAL, index, step))
-            *own, inner = torch.autograd.grad(output.total, [*weights, embeddings])
+            parameters = dict(loss.named_parameters())
+            *own, inner = torch.autograd.grad(output.total, [*weights, *parameters.values(), embeddings])
             mean = {"total": output.total.detach(), **output.terms}
             mean |= {f"classifier {number}": value for number, value in enumerate(output.per_classifier)}
             mean["gradient"] = torch.cat([gradient.flatten() for gradient in own])

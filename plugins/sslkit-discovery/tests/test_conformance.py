@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sslkit.testing import LossTests
+from sslkit_discovery.ruc import Ruc
 from sslkit_discovery.scan import Scan
 from sslkit_discovery.secu import SeCu
 from sslkit_discovery.self_label import SelfLabel
@@ -31,3 +32,10 @@ class TestSelfLabel(LossTests):
     test_import_is_fast_and_has_no_side_effects = None  # tested above
     options = {"threshold": 0.0}
     invariances = frozenset({"images", "classes", "rotation"})
+
+
+class TestRuc(LossTests):
+    component = Ruc
+    test_import_is_fast_and_has_no_side_effects = None  # tested above
+    options = {"selection": "confidence", "threshold": 0.0}
+    invariances = frozenset({"rotation"})  # Mixup mixes each image with the next one

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 import sslkit
+from sslkit_discovery.ruc import Ruc
 from sslkit_discovery.scan import Scan
 from sslkit_discovery.secu import SeCu
 from sslkit_discovery.self_label import SelfLabel
@@ -50,7 +51,7 @@ def groups(seed: int) -> tuple[Tensor, Tensor]:
 def train(head: Head, loss: sslkit.Loss, features: Tensor, noise: tuple[float, float], epochs: int, seed: int) -> int:
     """Train the head on two noisy views of each feature; return the index of the classifier with the lowest loss."""
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(head.parameters(), 0.01)
+    optimizer = torch.optim.Adam([*head.parameters(), *loss.parameters()], 0.01)
     lowest = torch.zeros(len(head.weights))
     for epoch in range(epochs):
         for index in torch.randperm(IMAGES, generator=generator).split(BATCH):
@@ -77,7 +78,7 @@ def accuracy(head: Head, classifier: int, features: Tensor, labels: Tensor) -> f
 def make_loss(loss_class: type[sslkit.Loss], **options: float) -> sslkit.Loss:
     context = sslkit.Context(
         1, 8, (0.5,), (0.5,), BATCH, IMAGES // BATCH, 1, view_count=2, global_view_count=2, embedding_dim=8,
-        classifiers=(CLASSES,) * 3, training_images=IMAGES,
+        classifiers=(CLASSES,) * 3, training_images=IMAGES, feature_dim=FEATURES,
     )  # fmt: skip
     return loss_class(loss_class.Options(**options), context)
 
@@ -114,5 +115,27 @@ def test_self_labelling_improves_a_classifier() -> None:
         loss = make_loss(SelfLabel, threshold=0.9)
         train(head, loss, features, (0.0, 0.6), 30, seed)
         gains.append((before, accuracy(head, best, features, labels)))
-        assert loss.get_buffer(f"shares_{CLASSES}")[best].min().item() * CLASSES > 0.5, "a class vanishes"
+        assert loss.get_buffer(f"shares.shares_{CLASSES}")[best].min().item() * CLASSES > 0.5, "a class vanishes"
     assert all(after >= before for before, after in gains)
+
+
+def test_ruc_corrects_wrong_pseudo_labels() -> None:
+    """The classifiers are trained for a few steps, so that some of their pseudo-labels are wrong."""
+    gains = []
+    for seed in range(3):
+        features, labels = groups(seed)
+        features = features + 0.4 * torch.randn(features.shape, generator=torch.Generator().manual_seed(seed))
+        torch.manual_seed(seed)
+        head = Head()
+        best = train(head, make_loss(Scan), features, (0.3, 0.3), 4, seed)
+        before = accuracy(head, best, features, labels)
+        loss = make_loss(Ruc, selection="neighbours", neighbours=20, promotion_threshold=0.9)
+        with torch.no_grad():
+            loss.prepare(head.outputs([features], torch.arange(IMAGES)).student)
+        clean = loss.get_buffer("labels.0.sizes")[best].sum().item()
+        train(head, loss, features, (0.0, 0.6), 20, seed)
+        gains.append((before, accuracy(head, best, features, labels)))
+        assert before < 0.99
+        assert loss.get_buffer("labels.0.sizes")[best].sum().item() >= clean
+    assert all(after > before for before, after in gains)
+    assert all(after > 0.99 for _, after in gains)

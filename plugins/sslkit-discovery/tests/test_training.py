@@ -36,6 +36,7 @@ classifiers = [10, 12]
 train_gain = false
 [loss]
 use = "{loss}"
+{options}
 [optimizer]
 use = "adamw"
 lr = 1e-3
@@ -50,12 +51,15 @@ TERMS = {
     "temi": {"weight", "class_balance"},
     "secu": {"prediction", "centres", "changed", "smallest_class"},
     "self-label": {"confident", "classes_present", "agreement", "smallest_class"},
+    "ruc": {"refinement", "guessing", "smoothing", "agreement", "clean", "smallest_class"},
 }
 
 
 def write(folder: Path, loss: str) -> Path:
     path = folder / f"{loss}.toml"
-    path.write_text(RECIPE.format(loss=loss))
+    # Untrained classifiers are never confident.
+    options = 'selection = "neighbours"' if loss == "ruc" else ""
+    path.write_text(RECIPE.format(loss=loss, options=options))
     return path
 
 
@@ -84,3 +88,12 @@ def test_self_labelling_continues_a_run(tmp_path: Path) -> None:
     child = train(load_recipe(write(tmp_path, "self-label"), ["loss.threshold=0.2"]), tmp_path, parent=parent)
     confident = [row.value for row in read_metrics(child.metrics) if row.metric == "self-label/confident"]
     assert min(confident) > 0
+
+
+def test_ruc_refines_the_labels_of_a_run(tmp_path: Path) -> None:
+    parent = train(load_recipe(write(tmp_path, "scan")), tmp_path)
+    recipe = load_recipe(write(tmp_path, "ruc"), ["loss.promotion_threshold=0.2"])
+    child = train(recipe, tmp_path, parent=parent)
+    values = {row.metric: row.value for row in read_metrics(child.metrics) if row.metric.startswith("ruc/")}
+    assert 0 < values["ruc/clean"] < 1
+    assert values["ruc/smallest_class"] < 1

@@ -1,0 +1,46 @@
+"""Choice of the images whose predicted class is probably right, from the predictions of a trained network."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+import sslkit
+
+Selection = Literal["confidence", "neighbours", "hybrid"]
+"""Criterion of a clean image; "hybrid" requires both."""
+
+
+def clean_images(
+    logits: Tensor, features: Tensor, selection: Selection, threshold: float, neighbours: int
+) -> tuple[Tensor, Tensor]:
+    """Return the predicted classes and which images are clean (arXiv 2012.11150, section 3.1).
+
+    Args:
+        logits: tensor ``[R, N, K]``, logits of R classifiers divided by the temperature.
+        features: tensor ``[N, D]`` in which neighbours are found.
+        selection: ``"confidence"``: the probability of the predicted class is at least ``threshold``;
+            ``"neighbours"``: most neighbours have the predicted class; ``"hybrid"``: both.
+        threshold: smallest probability.
+        neighbours: number of nearest neighbours by cosine similarity, without the image itself.
+
+    Returns:
+        - int64 tensor ``[R, N]``, the predicted classes.
+        - bool tensor ``[R, N]``, whether the image is clean.
+
+    Raises:
+        sslkit.InputError: there are not more than ``neighbours`` images.
+    """
+    confidence, predicted = logits.softmax(2).max(2)
+    clean = torch.ones_like(predicted, dtype=torch.bool)
+    if selection != "neighbours":
+        clean &= confidence >= threshold
+    if selection != "confidence":
+        index, _ = sslkit.nearest_neighbours(features, neighbours)
+        for row, own in enumerate(predicted):
+            classes = own[index]
+            votes = torch.zeros_like(logits[row]).scatter_add_(1, classes, torch.ones_like(classes, dtype=logits.dtype))
+            clean[row] &= votes.argmax(1) == own
+    return predicted, clean

@@ -1,0 +1,54 @@
+"""Targets and Mixup of two co-trained networks (arXiv 2012.11150, section 3.2; MixMatch, arXiv 1905.02249)."""
+
+from __future__ import annotations
+
+import random
+
+import torch
+from torch import Tensor
+
+import sslkit
+
+
+@torch.no_grad()
+def co_targets(p: Tensor, onehot: Tensor, sharpening: float) -> Tensor:
+    """Return the targets ``[2, R, B, K]`` of two networks with R classifiers each.
+
+    The target of a clean image is ``(1 - w) * onehot + w * q``, where ``q`` is the prediction of the other network for
+    the first view, and ``w = (max(q) - 1 / K) / (1 - 1 / K)``. The target of an unclean image is the mean of ``p`` over
+    networks and views. Targets are sharpened: ``t^(1 / sharpening)``, divided by the sum over classes.
+
+    Args:
+        p: predictions ``[2, R, M, B, K]`` of both networks for M views.
+        onehot: labels ``[R, B, K]`` of clean images; 0 for unclean images.
+        sharpening: temperature; 1 means no sharpening.
+    """
+    other = p[:, :, 0].flip(0)
+    uniform = 1 / p.shape[4]
+    weight = (other.amax(3, keepdim=True) - uniform) / (1 - uniform)
+    refined = (1 - weight) * onehot + weight * other
+    target = torch.where(onehot.any(2, keepdim=True), refined, p.mean((0, 2)))
+    return (target.log() / sharpening).softmax(3)
+
+
+def mixing_weight(alpha: float, seed: int, step: int) -> float:
+    """Return a number in [0.5, 1]: ``max(l, 1 - l)``, where ``l`` is drawn from Beta(alpha, alpha); 1 if alpha is 0."""
+    drawn = random.Random(f"mixup {seed} {step}").betavariate(alpha, alpha) if alpha else 1.0
+    return max(drawn, 1 - drawn)
+
+
+def mix_with_next(tensor: Tensor, weight: float, world: sslkit.World) -> Tensor:
+    """Return ``weight`` times each image's values plus ``1 - weight`` times those of the next image.
+
+    Images are in the order of the global batch, which is random, and the last image is followed by the first.
+
+    Args:
+        tensor: tensor ``[B, ...]`` of this process's images.
+        weight: weight of the image itself.
+        world: the processes of the training run.
+    """
+    if weight == 1:
+        return tensor
+    start = world.rank * len(tensor)
+    following = world.gather(tensor).roll(-1, 0)[start : start + len(tensor)]
+    return weight * tensor + (1 - weight) * following
