@@ -22,7 +22,7 @@ def clean_images(
         logits: tensor ``[R, N, K]``, logits of R classifiers divided by the temperature.
         features: tensor ``[N, D]`` in which neighbours are found.
         selection: ``"confidence"``: the probability of the predicted class is at least ``threshold``;
-            ``"neighbours"``: most neighbours have the predicted class; ``"hybrid"``: both.
+            ``"neighbours"``: no class is more frequent among the neighbours; ``"hybrid"``: both.
         threshold: smallest probability.
         neighbours: number of nearest neighbours by cosine similarity, without the image itself.
 
@@ -42,5 +42,5 @@ def clean_images(
         for row, own in enumerate(predicted):
             classes = own[index]
             votes = torch.zeros_like(logits[row]).scatter_add_(1, classes, torch.ones_like(classes, dtype=logits.dtype))
-            clean[row] &= votes.argmax(1) == own
+            clean[row] &= votes.gather(1, own[:, None])[:, 0] == votes.amax(1)
     return predicted, clean

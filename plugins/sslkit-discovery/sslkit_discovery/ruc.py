@@ -91,7 +91,7 @@ class Ruc(sslkit.Loss):
         """Smallest probability of the pseudo-label of a clean image."""
 
         neighbours: int = Field(100, ge=1, le=10_000)
-        """Number of nearest neighbours, most of which have the pseudo-label of a clean image."""
+        """Number of nearest neighbours, among which no class may be more frequent than that of a clean image."""
 
         promotion_threshold: float = Field(0.99, ge=0, le=1)
         """Smallest probability, in both networks, of the class of an unclean image that becomes clean."""
@@ -139,13 +139,15 @@ class Ruc(sslkit.Loss):
         self.labels = nn.ModuleList(StoredLabels(*size, context.training_images, context.world) for size in sizes)
         self.second = nn.ModuleList(SecondClassifiers(*size, context.feature_dim) for size in sizes)
 
+    def _networks(self) -> list[tuple[StoredLabels, SecondClassifiers]]:
+        """Return the stored labels and second classifiers of each group of classifiers."""
+        return list(zip(self.labels, self.second, strict=True))  # type: ignore[arg-type]  # ModuleList is not generic
+
     def prepare(self, outputs: sslkit.BranchOutputs) -> None:
         """Find the clean images of each classifier, and start the second classifiers at the class centres."""
         options, without = self.options, 0
         (features,) = outputs.features
-        for stacked, stored, second in zip(self.groups.stack(outputs.logits), self.labels, self.second, strict=True):
-            assert isinstance(stored, StoredLabels)
-            assert isinstance(second, SecondClassifiers)
+        for stacked, (stored, second) in zip(self.groups.stack(outputs.logits), self._networks(), strict=True):
             logits = stacked[:, 0]
             predicted, clean = clean_images(
                 logits / options.temperature, features, options.selection, options.threshold, options.neighbours
@@ -165,10 +167,9 @@ class Ruc(sslkit.Loss):
         features = torch.stack(views.student.features)
         unclean_weight = self.options.unclean_weight * max(FIRST_RAMP, views.step / self.total_steps)
         mixing = mixing_weight(self.options.mixup, self.seed, self.steps_before + views.step)
-        stacks = zip(self.groups.stack(views.student.logits), self.labels, self.second, strict=True)
         parts = [
             self._co_train(torch.stack([logits, second(features)]), stored, views.index, unclean_weight, mixing)
-            for logits, stored, second in stacks
+            for logits, (stored, second) in zip(self.groups.stack(views.student.logits), self._networks(), strict=True)
         ]
         losses, scores, *terms = (self.groups.in_order(values) for values in zip(*parts, strict=True))
         names = ("refinement", "guessing", "smoothing", "agreement", "clean", "smallest_class")

@@ -51,7 +51,7 @@ class SecondClassifiers(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the logits ``[R, V, B, K]`` of features ``[V, B, D]``."""
-        logits = normalize(features, dim=2) @ self.weight.flatten(0, 1).T + self.bias.flatten()
+        logits: Tensor = normalize(features, dim=2) @ self.weight.flatten(0, 1).T + self.bias.flatten()
         return logits.unflatten(2, self.bias.shape).movedim(2, 0)
 
 

@@ -44,7 +44,7 @@ class StoredLabels(nn.Module):
     def set_all(self, labels: Tensor) -> None:
         """Set the labels ``[R, N]`` of all images."""
         self.labels.copy_(labels)
-        self.sizes.copy_(sum(self._count(part) for part in labels.split(COUNTED_AT_A_TIME, dim=1)))
+        self.sizes.copy_(torch.stack([self._count(part) for part in labels.split(COUNTED_AT_A_TIME, dim=1)]).sum(0))
 
     @torch.no_grad()
     def update(self, labels: Tensor, index: Tensor) -> tuple[Tensor, int]:

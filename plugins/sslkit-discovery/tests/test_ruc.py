@@ -68,7 +68,7 @@ class Formula:
             nearest = sorted(similarity, key=lambda m: -similarity[m])[: self.o.neighbours]
             votes = [sum(predicted[m] == c for m in nearest) for c in range(len(row))]
             confident = float(softmax(row, self.o.temperature).max()) >= self.o.threshold
-            agreed = votes.index(max(votes)) == predicted[n]
+            agreed = votes[predicted[n]] == max(votes)
             if {"confidence": confident, "neighbours": agreed, "hybrid": confident and agreed}[self.o.selection]:
                 self.labels[n] = predicted[n]
 
