@@ -18,8 +18,8 @@ import sslkit
 from sslkit_discovery.ruc import Ruc
 
 FEATURES, IMAGES, BATCH = 5, 12, 6
-SEED, STEPS = 3, 3
-OPTIONS = {"threshold": 0.5, "neighbours": 4, "promotion_threshold": 0.35, "temperature": 0.3}
+SEED, STEPS = 3, 4
+OPTIONS = {"threshold": 0.5, "neighbours": 4, "promotion_threshold": 0.26, "temperature": 0.3}
 
 
 def draw_features(*shape: int, seed: int = 0) -> Tensor:
