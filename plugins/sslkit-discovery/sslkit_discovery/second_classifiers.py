@@ -51,8 +51,9 @@ class SecondClassifiers(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the logits ``[R, V, B, K]`` of features ``[V, B, D]``."""
-        logits: Tensor = normalize(features, dim=2) @ self.weight.flatten(0, 1).T + self.bias.flatten()
-        return logits.unflatten(2, self.bias.shape).movedim(2, 0)
+        logits = normalize(features, dim=2) @ self.weight.flatten(0, 1).T + self.bias.flatten()
+        by_class: Tensor = logits.unflatten(2, self.bias.shape)
+        return by_class.movedim(2, 0)
 
 
 def _centre(logits: Tensor) -> Tensor:
