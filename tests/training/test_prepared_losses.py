@@ -55,7 +55,7 @@ def registered() -> None:
 def test_a_loss_receives_the_outputs_of_the_weights_that_the_run_starts_from(
     settings: list[str], tiny: Path, finished_run: Path
 ) -> None:
-    recipe = load_recipe(tiny, ["loss.use=prepared", *settings])
+    recipe = load_recipe(tiny, ["loss.use=prepared", "backbone.width=32", *settings])
     assembly = assemble(recipe, start=start_after(Run(finished_run)))
     (outputs,) = PreparedLoss.received
     (features,), (embeddings,), ((logits,),) = outputs.features, outputs.embeddings, outputs.logits
@@ -75,7 +75,10 @@ def test_a_loss_receives_the_outputs_of_the_weights_that_the_run_starts_from(
 def test_a_resumed_run_loads_what_the_loss_has_prepared(
     tiny: Path, tmp_path: Path, finished_run: Path, stop_at
 ) -> None:
-    recipe, parent = load_recipe(tiny, ["loss.use=prepared", 'train.checkpoint_every="3 steps"']), Run(finished_run)
+    recipe, parent = (
+        load_recipe(tiny, ["loss.use=prepared", "backbone.width=32", 'train.checkpoint_every="3 steps"']),
+        Run(finished_run),
+    )
     uninterrupted = train(recipe, tmp_path / "uninterrupted", parent=parent)
     run = train(recipe, tmp_path / "interrupted", stop_at([7]), parent=parent)
     assert run.status.state == "interrupted"
