@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked_cli import run_sslkit
 
 from sslkit.components.kinds import find_kind
 from sslkit.scaffold import write_distribution
@@ -42,13 +43,11 @@ def test_tutorial_works_as_printed(blocks: dict[str, str], tmp_path: Path, insta
         "OMP_NUM_THREADS": "1",
     }
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", *arguments], cwd=folder, env=environment, capture_output=True, text=True
-        )
+    def run_tests() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
-    tests = ("pytest", "-q", "-p", "no:cacheprovider")
-    done = run(*tests)
+    done = run_tests()
     assert re.findall(r"^FAILED \S+::(\w+)", done.stdout, re.MULTILINE) == [
         "test_several_processes_give_the_loss_of_the_global_batch"
     ]
@@ -58,13 +57,13 @@ def test_tutorial_works_as_printed(blocks: dict[str, str], tmp_path: Path, insta
 
     loss = folder / "sslkit_coding_rate" / "loss.py"
     loss.write_text(re.sub(r"^ +each = .*\n", blocks[CHANGED_LINE], loss.read_text(), count=1, flags=re.MULTILINE))
-    done = run(*tests)
+    done = run_tests()
     assert done.returncode == 0, done.stdout
-    done = run("sslkit.cli", "train", "recipes/coding-rate.toml", "--set", "train.epochs=1")
+    done = run_sslkit(["train", "recipes/coding-rate.toml", "--set", "train.epochs=1"], environment, folder)
     assert done.returncode == 0, done.stderr
-    assert run("sslkit.cli", "eval", "--knn", "--baseline", "random").returncode == 0
+    assert run_sslkit(["eval", "--knn", "--baseline", "random"], environment, folder).returncode == 0
     both = ("--set", "loss=[{use='coding-rate'}, {use='simclr', weight=0.1}]", "--set", "train.epochs=1")
-    done = run("sslkit.cli", "train", "recipes/coding-rate.toml", *both)
+    done = run_sslkit(["train", "recipes/coding-rate.toml", *both], environment, folder)
     assert done.returncode == 0, done.stderr
     metrics = (tmp_path / "runs" / "latest" / "metrics.csv").read_text()
     assert all(
