@@ -36,9 +36,10 @@ class TrainingTime:
     Attributes:
         recipe: the recipe.
         steps_per_epoch: number of optimizer steps in an epoch.
-        step_seconds: seconds per step after each start of a loss, keyed by the epoch or percentage of that start.
-        epoch_seconds: seconds of the metrics that are measured after each epoch.
-        validation_seconds: seconds of the validation metrics.
+        step_seconds: seconds per step once a loss has started, keyed by ``start_epoch`` of that loss: an epoch or a
+            percentage of the training length.
+        epoch_seconds: seconds that the metrics after each epoch take, per epoch.
+        validation_seconds: seconds that the validation metrics take, per evaluation.
         start_seconds: seconds until the first step, if images are cached.
     """
 

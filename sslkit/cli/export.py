@@ -1,4 +1,4 @@
-"""``sslkit export``: write a run's network in a format that a different library reads."""
+"""``sslkit export``: write a run's network in a format that another library reads."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ def _other_classifiers(subject: RunSubject, features: Tensor) -> tuple[Tensor, .
 
 
 def assigned_classes(run: Run, device: str) -> tuple[str, Tensor] | None:
-    """Return a checksum of the images that a report shows, and the images' classes; None without classes."""
+    """Return a checksum of the images that a report shows, and the class of each; None if the run has no classes."""
     try:
         subject = RunSubject(run, device)
         name = "test" if "test" in subject.dataset.splits else "train"

@@ -40,7 +40,6 @@ class MetricsFile:
 
     Args:
         path: path of the file.
-
         warn: function that receives a message if the file was deleted during training and is created again.
     """
 
@@ -49,7 +48,7 @@ class MetricsFile:
         self.warn = warn
 
     def create(self) -> None:
-        """Write a file without rows."""
+        """Write the file with its header line only."""
         write_atomic(self.path, HEADER)
 
     def resume_at(self, size: int, step: int) -> str:

@@ -70,7 +70,10 @@ def _card(
 
 
 def class_sizes(classes: DiscoveredClasses, names: Sequence[str], figures: FigureWriter) -> Chart:
-    """Draw the number of images in each class, with a line at equal sizes. More than 60 classes are sorted by size."""
+    """Draw the number of images in each class, with a line where all classes would be equally large.
+
+    If there are more than 60 classes, they are sorted by size.
+    """
     counts = classes.sizes
     table = classes.table
     majority = None if table is None else table.max(dim=1).values

@@ -75,7 +75,7 @@ def launch(function: Callable[..., Result], recipe: Recipe, reporter: Reporter, 
 
 
 def _registered(recipe: Recipe) -> dict[str, bytes]:
-    """Return a mapping from name to pickled class of the components that this process registered."""
+    """Return the pickled classes of the recipe's components that this process registered, keyed by name."""
     registered = {}
     for entry in (spec.entry for spec in recipe.components if spec.entry.distribution == THIS_PROCESS):
         try:

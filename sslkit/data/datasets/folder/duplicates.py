@@ -27,7 +27,7 @@ NEIGHBOURS = 8
 def exact_duplicates(scan: FolderScan) -> DuplicateGroups:
     """Return groups of paths with identical bytes.
 
-    Only files of equal size are read.
+    Only files that have the same size as another file are read.
     """
     by_size: dict[int, list[str]] = defaultdict(list)
     for file in scan.all_files:
