@@ -41,7 +41,7 @@ class Run(run_folder.Run):
         Args:
             evaluators: a name, a list of names, or options keyed by name, such as ``{"linear": {"fractions": [0.01,
                 0.1]}}``.
-            data: name of a different data set to evaluate on, or path of a recipe whose ``[data]`` table names a data
+            data: name of another data set to evaluate on, or path of a recipe whose ``[data]`` table names a data
                 set.
             data_settings: options of ``data``, each as ``data.option=value``.
             baselines: networks to evaluate for comparison. ``random``: the network with random weights, as the baseline
@@ -53,7 +53,7 @@ class Run(run_folder.Run):
             an accuracy.
 
         Raises:
-            SslkitError: the run has not finished, the data lack labels or a split that an evaluator needs, or
+            SslkitError: the run has not finished, the data lack labels or a split that an evaluator needs,
                 ``data_settings`` are given without ``data``, or ``pretrained`` is requested of a run that started from
                 random weights.
         """
@@ -142,7 +142,7 @@ class Run(run_folder.Run):
         return embed(self, Path(images), Path(out), choose_device(device))
 
     def export(self, to: str, out: str | Path) -> Exported:
-        """Export the network for use in a different library, verify the export, and write a model card.
+        """Export the network for use in another library, verify the export, and write a model card.
 
         Args:
             to: ``safetensors``, ``onnx``, or a library that has the same network (``torchvision``, ``timm``).

@@ -62,7 +62,6 @@ class Problem:
 
     Attributes:
         message: what is wrong and what is allowed.
-
         key: dotted path of the key, such as ``loss.row_temperature``; empty for the whole file.
         source: the file, or the ``--set`` option, that contains the key.
         line: 1-based line in the file; 0 if there is no line.

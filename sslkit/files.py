@@ -110,7 +110,7 @@ def remove_partial_files(folder: Path) -> None:
 def to_json(value: Any, *, ascii_only: bool = True) -> str:
     """Format a value as indented JSON. NaN and infinity become null, because JSON has no such numbers.
 
-    ``ascii_only`` is whether other characters than ASCII become escapes such as ``\\u00e9``.
+    With ``ascii_only``, all characters outside ASCII become escapes such as ``\\u00e9``.
     """
     return json.dumps(_finite(value), indent=1, ensure_ascii=ascii_only, allow_nan=False)
 

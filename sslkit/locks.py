@@ -18,7 +18,7 @@ seconds."""
 def try_lock(file: TextIO) -> bool:
     """Try to lock a file; return whether the file is now locked. The lock is held until the file is closed.
 
-    A different process that calls ``is_locked`` has a shared lock for a moment. If only a shared lock succeeds, the
+    Another process that calls ``is_locked`` has a shared lock for a moment. If only a shared lock succeeds, the
     attempt is therefore repeated.
 
     Raises:
@@ -36,13 +36,13 @@ def try_lock(file: TextIO) -> bool:
 
 @contextmanager
 def exclusive(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Lock a file during a ``with`` block, and create the file if needed. Wait while a different process has the lock.
+    """Lock a file during a ``with`` block, and create the file if needed. Wait while another process has the lock.
 
     If the file cannot be created or locked, the block runs without a lock.
 
     Args:
         path: path of the file.
-        on_wait: function to call once if a different process has the lock.
+        on_wait: function to call once if another process has the lock.
     """
     with ExitStack() as stack:
         with suppress(OSError):

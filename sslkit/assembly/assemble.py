@@ -50,7 +50,7 @@ class Assembly:
         views: the augmentation policy.
         method: the method, which owns all trained modules.
         optimizer: the optimizer.
-        head: name of the head that monitors and evaluation use; empty without heads.
+        head: name of the head that monitors and evaluation use; empty if there are no heads.
         notes: sentences about the data and the weights, to print for the user.
         start: the weights or the checkpoint that training starts from.
         position: position at which training starts. In a resumed run, this is the checkpoint's position, converted to
@@ -87,7 +87,7 @@ class Assembly:
     def epoch_scale(self) -> float:
         """Factor by which a resume with a different length changes the number of completed steps in the current epoch.
 
-        1 without a checkpoint or without completed steps.
+        The factor is 1 if there is no checkpoint or no completed step.
         """
         before = self.start.position.epoch_step if self.start.position is not None else 0
         return self.position.epoch_step / before if before else 1.0

@@ -39,7 +39,7 @@ class InitialWeights:
 
     Attributes:
         source: the value of ``weights``; for a run or a file, the path of the file.
-        preprocessing: preparation of images that the weights were trained with; None if it is unknown.
+        preprocessing: preprocessing that the weights were trained with; None if it is unknown.
     """
 
     source: str

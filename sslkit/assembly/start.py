@@ -37,13 +37,13 @@ class Start:
         restoring: saved state that is loaded into the components after they are built.
         steps_before: optimizer steps of the earlier runs that this run continues.
         epochs_before: epochs of the earlier runs.
-        position: position of the checkpoint to resume from; None without a checkpoint.
-        parent: finished run whose backbone and heads are loaded; None without a parent.
-        preprocessing: preprocessing of the images that the checkpoint or the parent was trained with; None without
-            either.
+        position: position of the checkpoint to resume from; None if there is no checkpoint.
+        parent: finished run whose backbone and heads are loaded; None if there is no parent.
+        preprocessing: preprocessing of the images that the checkpoint or the parent was trained with; None if
+            there is neither.
         backbone: state dict of the backbone in the checkpoint, with which the features of a frozen backbone are
-            computed.
-        positives: the part of the checkpoint from which positives are drawn; None without a checkpoint.
+            computed; None if there is no checkpoint.
+        positives: the part of the checkpoint from which positives are drawn; None if there is no checkpoint.
     """
 
     restoring: Restoring = "nothing"

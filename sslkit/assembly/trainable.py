@@ -21,7 +21,7 @@ def freeze(backbone: Backbone, train: str) -> None:
         train: the value of ``[backbone] train``.
 
     Raises:
-        InputError: ``train`` names more blocks than the backbone has, or the backbone has no normalisation layers.
+        InputError: ``train`` names more blocks than the backbone has, or normalisation layers although there are none.
     """
     if train == "all":
         return

@@ -67,7 +67,7 @@ def connect_inputs(
         backbone: the backbone with its initial weights.
         device: device that computes features.
         losses_need_features: whether losses need the features of the unaugmented training images.
-        saved: the part of the checkpoint from which positives are drawn; None without a checkpoint.
+        saved: the part of the checkpoint from which positives are drawn; None if there is no checkpoint.
         on_progress: called while features are computed, with the number of processed images and the number of all
             images.
 

@@ -45,9 +45,9 @@ def bench(recipe: Recipe, rounds: int, seconds: float, reporter: Reporter | None
     """Measure the speed of training and of each stage, and compare the speeds.
 
     Args:
-        recipe: a checked recipe, trained in one process, without validation metrics and checkpoints.
+        recipe: a checked recipe, trained in one process, without validation metrics or checkpoints.
         rounds: number of measurements of training and of each stage; results are medians.
-        seconds: approximate seconds of each stage in a round, in which the stage runs at least one step.
+        seconds: approximate seconds that each stage runs in a round; it runs at least one step.
         reporter: receives messages about the chosen hardware and warnings.
 
     Returns:

@@ -26,7 +26,7 @@ def costs(times: dict[str, list[float]]) -> dict[str, float]:
     """Return the seconds that each part adds to a step, as the median over rounds; negative times become 0.
 
     Args:
-        times: seconds per step in each round, keyed by stage, or ``end_to_end`` for complete training.
+        times: seconds per step in each round, keyed by stage; the key of complete training is ``end_to_end``.
     """
     parts = zip(("heads and losses", "views", "data", "logging"), STAGES, (*STAGES[1:], END_TO_END), strict=True)
     added = {

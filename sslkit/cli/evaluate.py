@@ -76,7 +76,7 @@ def command(
         typer.Option(
             "--data",
             metavar="NAME|RECIPE",
-            help="Evaluate on a different data set. Its options: --set data.OPTION=VALUE.",
+            help="Evaluate on another data set. Its options: --set data.OPTION=VALUE.",
         ),
     ] = None,
     set_: Annotated[

@@ -32,7 +32,7 @@ def command(
     runs: RunsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Export a finished run's network for a different library, verify the export, and write a model card."""
+    """Export a finished run's network for another library, verify the export, and write a model card."""
     from sslkit.export.export import export
     from sslkit.runs.find import runs_folder
 

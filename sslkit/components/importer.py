@@ -30,7 +30,7 @@ def load_component(entry: Entry) -> type[Component]:
     Raises:
         BrokenComponentError: the module or the class does not exist, a dependency is missing, or the import fails.
         IncompatibleComponentError: the imported object is not a subclass of its kind's base class, lacks a method, is
-            written for a different contract version, has unknown names in ``needs``, or has an option whose default is
+            written for another contract version, has unknown names in ``needs``, or has an option whose default is
             invalid.
         UnknownComponentError: ``use`` names a variant, but the component has no variants.
     """
@@ -71,7 +71,7 @@ def load_component(entry: Entry) -> type[Component]:
 
 
 def variant_options(entry: Entry, component: type[Component]) -> dict[str, str]:
-    """Return the option that ``use = "name:variant"`` sets, with its value; empty without a variant."""
+    """Return the option that ``use = "name:variant"`` sets, with its value; empty if there is no variant."""
     return {component.variant_option: entry.variant} if entry.variant else {}
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def register(name: str, component: type[Component]) -> None:
     """Register a component under a name that recipes in this process can use.
 
-    Registering a name again replaces the component. To resume or evaluate a run in a different process, register the
+    Registering a name again replaces the component. To resume or evaluate a run in another process, register the
     component there as well, or create a package with ``sslkit plugins new``.
 
     Example::

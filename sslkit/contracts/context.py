@@ -110,7 +110,7 @@ class Context:
         interpolation: ``"bilinear"`` or ``"bicubic"``, used to resize unaugmented images.
         training_images: int, number of training images.
         batch_size: int, number of images in a global batch, over all processes.
-        steps_per_epoch: int, optimizer steps in an epoch.
+        steps_per_epoch: int, number of optimizer steps in an epoch.
         epochs: int, number of epochs of the training run.
         seed: int, seed of the run.
         world: the processes of the training run.
@@ -122,7 +122,7 @@ class Context:
         feature_dim: int, length D of a backbone feature. Known to heads and later components.
         embedding_dim: int, length E of the embeddings of the head that a loss reads. Known to losses only.
         classifiers: tuple of int, the number of classes K of each classifier of the head that a loss reads; empty
-            without classifiers. Known to losses only.
+            if it has none. Known to losses only.
         restoring: bool, whether trained weights are loaded right after construction. If so, a component should not
             download pretrained weights.
         steps_before: int, number of optimizer steps in the earlier runs that this run continues (``--continue-from``).

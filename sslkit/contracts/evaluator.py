@@ -23,8 +23,8 @@ class Features:
 
     Attributes:
         features: float32 tensor ``[N, D]``.
-        labels: int64 tensor ``[N]``; None without labels.
-        logits: tensor ``[N, K]``, output of the run's selected classifier; None without a classifier.
+        labels: int64 tensor ``[N]``; None if there are no labels.
+        logits: tensor ``[N, K]``, output of the run's selected classifier; None if there is no classifier.
     """
 
     features: Tensor
@@ -41,11 +41,11 @@ class Subject(Protocol):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Class names, in order of label; empty without labels."""
+        """Class names, in order of label; empty if there are no labels."""
 
     @property
     def mask_names(self) -> tuple[str, ...]:
-        """Names of the pixel classes; empty without masks."""
+        """Names of the pixel classes, in order of mask value; empty if there are no masks."""
 
     @property
     def discovered_names(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ class HeadOutput:
 
     Attributes:
         embedding: tensor ``[B, E]``; L2-normalised if the head has classifiers.
-        logits: tuple of tensors ``[B, K]``, one for each classifier; empty without classifiers.
+        logits: tuple of tensors ``[B, K]``, one for each classifier; empty if there are none.
     """
 
     embedding: Tensor

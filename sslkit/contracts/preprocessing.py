@@ -14,7 +14,7 @@ class Preprocessing:
 
     Attributes:
         size: int, side of the square in pixels.
-        mean: tuple of C floats in [0, 1], subtracted from each channel of an image in [0, 1].
+        mean: tuple of C floats in [0, 1], subtracted from each channel of an image with values in [0, 1].
         std: tuple of C floats > 0, by which each channel is divided after the subtraction.
         interpolation: ``"bilinear"`` or ``"bicubic"``, both antialiased.
     """

@@ -99,7 +99,7 @@ class Views(Component, ABC):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """Preparation of unaugmented images in evaluation, to the size of a global view."""
+        """Preparation of unaugmented images for evaluation; their size is that of a global view."""
         return Preprocessing(self.size, tuple(self.mean), tuple(self.std), self.interpolation)
 
     @property

@@ -23,7 +23,7 @@ class ImageBatch(NamedTuple):
     Attributes:
         images: uint8 ``[B, C, H, W]``; with a frozen backbone, features ``[B, V, D]`` of V views.
         indices: int64 ``[B]`` indices of the images in the store.
-        positives: like ``images``, but ``[B, P, ...]`` with the P positives of each image; None without positives.
+        positives: like ``images``, but ``[B, P, ...]`` with the P positives of each image; None if there are none.
     """
 
     images: Tensor
@@ -72,7 +72,7 @@ class Loader:
         started: whether iteration has started.
         wait_seconds: total time spent waiting for batches, in seconds.
         prefetch: whether a background thread fetches ``PREFETCH_BATCHES`` batches in advance.
-        draw_positives: draws the positives of a global batch; None without positives.
+        draw_positives: function that draws the positives of a global batch; None if there are none.
         pin_memory: whether batches are in pinned memory, from which a GPU copies asynchronously.
 
     Raises:

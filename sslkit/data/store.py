@@ -65,7 +65,7 @@ class MappedStore:
         file_id: text that identifies the content of the file; empty if unknown.
 
     Raises:
-        OSError, ValueError: the file is missing or truncated, or has a different dtype or shape.
+        OSError, ValueError: the file is missing or truncated, or does not contain uint8 ``[M, C, H, W]``.
     """
 
     def __init__(self, path: Path, start: int = 0, count: int | None = None, file_id: str = "") -> None:
@@ -102,7 +102,7 @@ class MappedStore:
 
 
 class SubsetStore:
-    """Subset of a different store's images, in a given order.
+    """Subset of another store's images, in a given order.
 
     Args:
         images: the store.

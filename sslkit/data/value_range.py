@@ -45,7 +45,7 @@ class Extent:
         kind: ``integer`` or ``float``.
         low: the smallest value.
         high: the largest value.
-        images: number of images with these values.
+        images: number of images that these values come from.
     """
 
     kind: Kind

@@ -29,7 +29,7 @@ def retain_freed_memory(device: str) -> None:
     never shrinks below its peak memory. The peak can also be higher, because a kept block does not always fit the next
     request.
 
-    Nothing changes without ``SSLKIT_RETAIN_FREED_MEMORY=1``, without glibc, or if the user has set glibc's thresholds.
+    Nothing changes unless ``SSLKIT_RETAIN_FREED_MEMORY`` is 1, the C library is glibc, and its thresholds are not set.
     """
     if device != "cpu" or sys.platform != "linux" or os.environ.get(RETAIN_FREED_MEMORY) != "1":
         return

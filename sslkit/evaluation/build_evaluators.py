@@ -64,8 +64,8 @@ def build_evaluators(asked: Mapping[str, Mapping[str, Any]], settings: Sequence[
 def _result_name(entry: Entry, requested: Collection[Entry], catalog: Catalog) -> str:
     """Return the name under which the results of an evaluator are saved.
 
-    The name is qualified if a different requested evaluator has the same name. The name of a plugin's evaluator is also
-    qualified if a different installed evaluator has the same name, so that later results do not replace earlier ones.
+    The name is qualified if another requested evaluator has the same name. The name of a plugin's evaluator is also
+    qualified if another installed evaluator has the same name, so that later results do not replace earlier ones.
     """
     same = requested if entry.distribution == CORE else {*requested, *catalog.of_kind(entry.kind)}
     ambiguous = any(other.name == entry.name and other.distribution != entry.distribution for other in same)
@@ -74,7 +74,7 @@ def _result_name(entry: Entry, requested: Collection[Entry], catalog: Catalog) -
 
 
 def _with_result_name(setting: str, entries: Mapping[str, Entry]) -> str:
-    """Return a setting with the name of an evaluator's results instead of the evaluator, unless it is ambiguous."""
+    """Return a setting whose evaluator is replaced by the name of its results, unless the evaluator is ambiguous."""
     asked, rest = re.fullmatch(r"([^.=]*)(.*)", setting, flags=re.DOTALL).groups()  # type: ignore[union-attr]
     meant = [name for name, entry in entries.items() if asked.strip() in (name, entry.name, entry.qualified)]
     return meant[0] + rest if len(meant) == 1 else setting

@@ -19,8 +19,8 @@ class DiscoveredClasses:
         assigned: int64 tensor ``[N]``, the discovered class of each image (index of the largest logit).
         confidence: float64 tensor ``[N]``, the probability of this class.
         count: number of discovered classes K.
-        labels: int64 tensor ``[N]`` with values from 0 to C - 1; None without labels.
-        classes: number of label classes C; 0 without labels.
+        labels: int64 tensor ``[N]`` with values from 0 to C - 1; None if there are no labels.
+        classes: number of label classes C; 0 if there are no labels.
     """
 
     assigned: Tensor
@@ -50,11 +50,11 @@ class DiscoveredClasses:
 
     @property
     def table(self) -> Tensor | None:
-        """Number of images in each discovered class with each label, int64 ``[K, C]``; None without labels."""
+        """Number of images in each discovered class with each label, int64 ``[K, C]``; None if there are no labels."""
         return None if self.labels is None else contingency(self.assigned, self.labels, self.count, self.classes)
 
     def majority(self, index: int) -> tuple[int, float] | None:
-        """Return the most frequent label in a discovered class and its fraction; None without labels or images."""
+        """Return the most frequent label in a discovered class and its fraction; None if it has no labels or images."""
         members = self.members(index)
         if self.labels is None or not len(members):
             return None
@@ -62,7 +62,7 @@ class DiscoveredClasses:
         return int(counts.argmax()), float(counts.max()) / len(members)
 
     def scores(self) -> dict[str, Any] | None:
-        """Return metrics that compare discovered classes with labels, see ``cluster_scores``; None without labels."""
+        """Return the ``cluster_scores`` of the discovered classes and the labels; None if there are no labels."""
         if self.labels is None:
             return None
         return cluster_scores(self.assigned, self.labels, self.count, self.classes)

@@ -54,12 +54,12 @@ class RunSubject:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Class names, in order of label; available after a split was loaded."""
+        """Class names, in order of label; available after a split is loaded."""
         return self.dataset.class_names
 
     @property
     def mask_names(self) -> tuple[str, ...]:
-        """Names of the pixel classes, in order of mask value; empty without masks."""
+        """Names of the pixel classes, in order of mask value; empty if there are no masks."""
         return self.dataset.mask_names
 
     @property
@@ -125,7 +125,7 @@ class RunSubject:
         return digest.hexdigest()[:16]
 
     def features(self, split: str) -> Features:
-        """Return the features of a split and, with a classifier, the logits; both are computed at the first call."""
+        """Return the features of a split and, if there is a classifier, the logits, computed at the first call."""
         if split not in self._features:
             network, images = self.network, self.split(split)
             features = network.frozen.features(images.images)

@@ -105,7 +105,7 @@ def _source_files(module: nn.Module) -> list[Path] | None:
 
 
 def _package_files(kind: type, file: Path) -> Iterable[Path]:
-    """Return all source files of a class's top-level package; without a package, all in the folder of ``file``."""
+    """Return all source files of a class's top-level package or, if there is none, those next to ``file``."""
     names = kind.__module__.split(".")
     for count in range(1, len(names) + 1):
         first = Path(getattr(sys.modules.get(".".join(names[:count])), "__file__", None) or "")

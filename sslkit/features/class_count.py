@@ -58,8 +58,8 @@ class CandidateScores:
         davies_bouldin: Davies-Bouldin index, at least 0; lower is better (Davies & Bouldin, 1979).
         coding_length: bits per image to encode the features and their clusters; lower is better (Ma et al., TPAMI 2007,
             equation 5).
-        seed_stability: mean adjusted Rand index of clusterings with different seeds.
-        half_stability: mean adjusted Rand index of the clusters of one half of the images and the clusters that the
+        seed_stability: mean adjusted Rand index between clusterings with different seeds.
+        half_stability: mean adjusted Rand index between the clusters of half of the images and the clusters that the
             centres of the other half predict.
         prediction_strength: share of pairs of images in the worst cluster that the other half's centres keep together,
             in [0, 1] (Tibshirani & Walther, 2005). Not part of ``combined``, because the value falls with increasing K.

@@ -27,7 +27,7 @@ def outlier_scores(
 
     Args:
         features: tensor ``[N, D]``.
-        k: number of neighbours; with fewer other images, all of them.
+        k: number of neighbours; if there are fewer other images, all of them are used.
         references: tensor ``[M, D]``, features of typical images, such as the training images, for scores of new
             images. None compares the images of ``features`` with each other.
         chunk: number of images to process at a time; see ``nearest_neighbours``.
@@ -46,11 +46,11 @@ def outlier_scores(
 
 
 class OutlierScorer:
-    """Computes the outlier scores of new images, see ``outlier_scores``; compares the references with each other once.
+    """Scorer of new images, see ``outlier_scores``, that compares the references with each other only once.
 
     Args:
         references: tensor ``[M, D]``, features of typical images.
-        k: number of neighbours; with fewer other images, all of them.
+        k: number of neighbours; if there are fewer other images, all of them are used.
         chunk: number of images to process at a time.
 
     Raises:

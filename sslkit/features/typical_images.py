@@ -32,7 +32,7 @@ def save_typical_images(features: Tensor, path: Path) -> None:
 
 
 def load_typical_images(path: Path, feature_dim: int) -> Tensor | None:
-    """Return the features of ``save_typical_images``, float32 ``[M, D]``; None without a file.
+    """Return the features of ``save_typical_images``, float32 ``[M, D]``; None if there is no file.
 
     Raises:
         RunError: the file is damaged, or belongs to another network.

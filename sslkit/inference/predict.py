@@ -83,7 +83,7 @@ def predict(
         on_progress: called with the number of completed files and the number of all files.
 
     Raises:
-        InputError: the run has no classifier, an output file already exists, or another process writes it.
+        InputError: the run has no classifier, an output file already exists, or another process is writing it.
         DataError: there are no images, or no image can be read.
     """
     network = TrainedNetwork(run, device)
@@ -131,7 +131,7 @@ def embed(
         on_progress: called with the number of completed files and the number of all files.
 
     Raises:
-        InputError: pyarrow is not installed, an output file already exists, or another process writes it.
+        InputError: pyarrow is not installed, an output file already exists, or another process is writing it.
         DataError: there are no images, or no image can be read.
     """
     import_optional("pyarrow", "Parquet", "parquet")  # before the network runs

@@ -51,7 +51,7 @@ class ResumableJob:
         """Lock the job's folder for this process inside the ``with`` block. A killed process also releases the lock.
 
         Raises:
-            InputError: another process writes the same output file, or the file system does not support locks.
+            InputError: another process is writing the same output file, or the file system does not support locks.
         """
         self.folder.mkdir(exist_ok=True)
         try:

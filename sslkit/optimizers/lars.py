@@ -18,7 +18,7 @@ class LarsSgd(torch.optim.Optimizer):
 
     For a weight tensor ``w`` with gradient ``g``, the gradient in SGD with momentum is replaced by
     ``ratio * (g + weight_decay * w)``. The trust ratio is
-    ``trust_coefficient * |w| / (|g| + weight_decay * |w| + eps)``. The trust ratio is 1 if ``w`` is all zero. If ``g``
+    ``trust_coefficient * |w| / (|g| + weight_decay * |w| + eps)``. It is 1 if ``w`` is all zero. If ``g``
     is all zero, the replaced gradient is 0, and only momentum changes the weight. A group with ``adapt=False`` uses
     plain SGD without weight decay.
 

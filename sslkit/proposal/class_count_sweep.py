@@ -31,7 +31,7 @@ def training_features(recipe: Recipe, device: str, on_progress: Callable[[int, i
 
 
 def write_class_count(proposal: ClassCountProposal, recipe: Path) -> Path:
-    """Write the scores of each number of classes to a file next to a recipe, and return its path."""
+    """Write the scores of each candidate number of classes to a file next to a recipe; return the file's path."""
     path = recipe.parent / CLASS_COUNT_FILE
     write_atomic(path, to_json(proposal.as_json()))
     return path

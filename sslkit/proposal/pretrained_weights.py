@@ -37,7 +37,7 @@ class PretrainedWeights:
 
 
 def find_pretrained_weights(catalog: Catalog | None = None) -> PretrainedWeights | None:
-    """Return the pretrained weights that need no download; None without such weights.
+    """Return the pretrained weights that need no download; None if there are none.
 
     Args:
         catalog: the installed components; None scans the installed distributions.

@@ -3,7 +3,7 @@
 ``pretrained_rules`` has the rules for recipes that start from pretrained weights.
 
 Pixels show neither whether a mirrored image keeps its meaning nor how many classes there are. The rules guess both
-values, and the reason of each value states that the value is a guess.
+values, and the reason for each value states that it is a guess.
 """
 
 from __future__ import annotations

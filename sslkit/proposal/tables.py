@@ -22,7 +22,7 @@ class Table(NamedTuple):
     Attributes:
         header: header of the table, such as ``[run]``.
         purpose: a sentence for the comment above the header; may be empty.
-        choices: the values, by key.
+        choices: values of the table, keyed by name.
     """
 
     header: str

@@ -38,8 +38,8 @@ class TimeEstimate:
     """Estimated time of a recipe with a frozen backbone.
 
     Attributes:
-        feature_seconds: seconds to read all images and to compute their features.
-        training_seconds: seconds of all optimizer steps.
+        feature_seconds: seconds that reading all images and computing their features takes.
+        training_seconds: seconds that all optimizer steps take together.
     """
 
     feature_seconds: float

@@ -149,7 +149,7 @@ def _error(path: Path, message: str, line: int = 0, key: str = "", hint: str = "
 def _merge(base: Document, over: Document, old: dict[str, Any], new: Mapping[str, Any], path: KeyPath = ()) -> None:
     """Merge the table ``new`` of ``over`` into the table ``old`` of ``base``; both tables are at ``path``.
 
-    Tables are merged. Arrays, other values, and tables with a different ``use`` replace those of ``base``.
+    Tables are merged. Arrays, other values, and tables with another ``use`` replace those of ``base``.
     """
     for key, value in new.items():
         key_path = (*path, key)

@@ -55,11 +55,11 @@ def line_chart(curves: Sequence[Curve], unit: str, levels: Mapping[str, float] |
 
 
 def class_size_chart(counts: Sequence[int], majority: Sequence[int] | None, names: Sequence[str]) -> Figure:
-    """Draw the number of images in each discovered class, with a line at equal class sizes.
+    """Draw the number of images in each discovered class, with a line where all classes would be equally large.
 
     Args:
         counts: number of images in each class.
-        majority: number of images in each class that have the class's majority label; None without labels.
+        majority: number of images in each class that have the class's majority label; None if there are no labels.
         names: names of the classes.
     """
     count = len(counts)

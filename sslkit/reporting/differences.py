@@ -74,7 +74,7 @@ def _assignment(key: str, value: Any) -> str:
 def _compared(recipe: Mapping[str, Any], key: str, published: Mapping[str, Value]) -> tuple[Any, Any]:
     """Return the run's value and the published value of a setting.
 
-    If the run lacks the option because it uses a different component, both returned values are the run's value, so only
+    If the run lacks the option because it uses another component, both returned values are the run's value, so only
     the difference in ``use`` is reported.
     """
     own, section = setting(recipe, key), key.partition(".")[0]

@@ -148,7 +148,7 @@ def encode_split(run: Run, device: str) -> EncodedSplit:
 
 
 def _other_classifiers(subject: RunSubject, features: Tensor) -> tuple[Tensor, ...]:
-    """Return the images' classes ``[N]`` by each classifier of the head that evaluation does not use.
+    """Return the classes ``[N]`` of the images from each classifier of the head that evaluation does not use.
 
     Only classifiers with the same number of classes as the used one are included.
     """

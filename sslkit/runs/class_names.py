@@ -21,7 +21,7 @@ HEADER = """\
 
 
 def read_class_names(run: Run, classes: int) -> tuple[str, ...] | None:
-    """Return the name of each discovered class, ``""`` for a class without a name; None without ``classes.toml``.
+    """Return the name of each discovered class, ``""`` for a class without a name; None if there is no file.
 
     Args:
         run: the run.

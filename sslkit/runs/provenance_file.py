@@ -59,7 +59,7 @@ class Provenance(TypedDict):
         splits: names of the data set's splits.
         training_images: number of training images.
         image_shape: ``[channels, H, W]`` of the stored images.
-        class_names: names of the data set's labels; empty without labels.
+        class_names: names of the data set's labels; empty if there are none.
         images_sha256: checksum of the training images, which only a resume needs.
         initial_backbone_sha256: checksum of the backbone's weights before training.
         hardware: device, precision and memory format.

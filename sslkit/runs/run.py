@@ -158,7 +158,7 @@ class Run:
         """Lock the run for this process. If the process is killed, the lock is released.
 
         Raises:
-            RunError: a different process has the lock, or the file system does not support locks.
+            RunError: another process has the lock, or the file system does not support locks.
         """
         try:
             file = self._lock.open("a")

@@ -158,7 +158,7 @@ def _run_affordable(kit: type[ComponentTests], quick: bool) -> list[ConformanceR
 
 
 def kit_for(kind: str, component: type[Component], options: Mapping[str, Any]) -> type[ComponentTests]:
-    """Return a test class for a component, derived from the test class of the component's kind."""
+    """Return a test class for a component with ``options``, derived from the test class of its kind."""
     kit = KITS[kind]
     own = {"component": component, "options": options, "__module__": __name__, "__doc__": inspect.getdoc(kit)}
     return type(f"{component.__name__}Tests", (kit,), own)

@@ -35,7 +35,8 @@ class TrainedNetwork:
     Args:
         run: a finished run.
         device: device to move the network to.
-        weights: the weights to load. With ``start``, the network has a head only if the run continues another run.
+        weights: the weights to load; see ``NetworkWeights``. With ``start``, the network has a head only if the run
+            continues another run.
 
     Attributes:
         run: the run.
@@ -47,9 +48,9 @@ class TrainedNetwork:
         preprocessing: preparation of images for the backbone.
         frozen: the backbone with the features that are already computed.
         head: the head; None if the run or the weights have no head, or the head is not installed.
-        head_name: name of the head; empty without a head.
+        head_name: name of the head; empty if there is none.
         classifier: index of the head's classifier that evaluation uses.
-        classes: number of classes of this classifier; 0 without a classifier.
+        classes: number of classes of this classifier; 0 if there is none.
         temperature: temperature of the class probabilities softmax(logits / temperature); None if the loss defines
             none.
         origin: where the weights come from, if they are those that training started from.

@@ -27,7 +27,7 @@ def explain_file_errors(run: Run, step: int) -> Iterator[None]:
 
 
 def file_error_message(run: Run, step: int, error: OSError) -> str:
-    """Return a message with the step, the file, the reason of the error and how to continue training."""
+    """Return a message with the step, the file, the cause of the error and how to continue training."""
     where = f" ({error.filename})" if error.filename else ""
     remedy = "make room" if error.errno in DISK_FULL else "fix the cause"
     writing = error.errno in WRITE_ONLY or str(error.filename or "").startswith(str(run.path))

@@ -169,7 +169,7 @@ def _save_network(run: Run, assembly: Assembly, selection: ClassifierSelection) 
 def _save_typical_images(run: Run, assembly: Assembly) -> None:
     """Save the features of sampled training images, to find outliers when the training images are not available.
 
-    Computing these features takes at most about a sixth of an epoch: no gradients, one view of each image.
+    Computing these features takes at most about a sixth of an epoch, without gradients and with one view of each image.
     """
     images, indices = assembly.images, sample_indices(len(assembly.images))
     if assembly.frozen is not None:

@@ -30,7 +30,7 @@ class NonFiniteGuard:
 
     Attributes:
         may_sync: whether the host may read tensor values; True only on a CPU.
-        failed_step: integer tensor on the device, the first failed step, counted from 1; 0 without a failed step.
+        failed_step: integer tensor on the device, the first failed step, counted from 1; 0 if no step failed.
     """
 
     def __init__(self, method: nn.Module, world: World) -> None:

@@ -34,7 +34,7 @@ class Learner(pl.LightningModule):
     Attributes:
         last_output: output of the method in the latest step.
         guard: undoes non-finite steps. None before the first step, because the method may not be on its device yet.
-        compiled: the compiled backbones; None without ``train.compile``.
+        compiled: the compiled backbones; None if ``train.compile`` is false.
     """
 
     def __init__(self, assembly: Assembly, hardware: Hardware) -> None:

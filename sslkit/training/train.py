@@ -80,7 +80,7 @@ def _train(recipe: Recipe, reporter: Reporter, runs: Path, parent: Run | None) -
 
 
 def _copy_class_count(recipe: Recipe, run: Run) -> None:
-    """Copy the scores of each number of classes that ``sslkit init`` wrote next to the recipe, for the report."""
+    """Copy the scores of each number of classes, which ``sslkit init`` wrote next to the recipe, for the report."""
     with suppress(OSError):
         write_atomic(run.class_count, read_regular_file(Path(recipe.document.source).parent / CLASS_COUNT_FILE))
 

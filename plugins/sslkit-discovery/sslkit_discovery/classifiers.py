@@ -1,4 +1,4 @@
-"""Functions that the losses share."""
+"""Functions that the losses of this package share."""
 
 from __future__ import annotations
 

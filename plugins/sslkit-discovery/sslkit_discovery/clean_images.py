@@ -16,15 +16,15 @@ Selection = Literal["confidence", "neighbours", "hybrid"]
 def clean_images(
     logits: Tensor, features: Tensor, selection: Selection, threshold: float, neighbours: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the predicted classes and which images are clean (arXiv 2012.11150, section 3.1).
+    """Return the predicted class of each image, and whether the image is clean (arXiv 2012.11150, section 3.1).
 
     Args:
         logits: tensor ``[R, N, K]``, logits of R classifiers divided by the temperature.
         features: tensor ``[N, D]`` in which neighbours are found.
         selection: ``"confidence"``: the probability of the predicted class is at least ``threshold``;
-            ``"neighbours"``: no class is more frequent among the neighbours; ``"hybrid"``: both.
+            ``"neighbours"``: no other class is predicted for more of the neighbours; ``"hybrid"``: both.
         threshold: smallest probability.
-        neighbours: number of nearest neighbours by cosine similarity, without the image itself.
+        neighbours: number of nearest neighbours by cosine similarity, not counting the image itself.
 
     Returns:
         - int64 tensor ``[R, N]``, the predicted classes.

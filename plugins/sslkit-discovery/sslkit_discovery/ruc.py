@@ -28,7 +28,7 @@ FIRST_RAMP = 0.1
 
 
 class Ruc(sslkit.Loss):
-    """Robust learning from pseudo-labels, of which some are wrong.
+    """Robust learning from pseudo-labels, some of which are wrong.
 
     Before the first step, each classifier of the head predicts a pseudo-label for every training image. An image is
     *clean* if its pseudo-label is probably right; see ``clean_images``. The loss stores the labels of clean images, and
@@ -56,7 +56,7 @@ class Ruc(sslkit.Loss):
     Deviations from the paper and the authors' code:
 
     * Mixup mixes the inputs of the classifiers instead of images, because a loss cannot mix images. The classifiers are
-      linear, so that mixing their inputs mixes their logits;
+      linear, so mixing their inputs mixes their logits;
     * the second network is a linear classifier of backbone features instead of a second backbone. It starts at the
       centres of the classes instead of random weights. Only the head is evaluated;
     * the confidence ``w`` in ``co_targets`` is that of the same step. The authors use the confidence in the last epoch,

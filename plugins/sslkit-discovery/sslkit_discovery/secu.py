@@ -26,8 +26,9 @@ class SeCu(sslkit.Loss):
       ``1 - softmax(z_i / temperature)[y]``, so that hard images have a larger weight;
     * ``prediction``: the cross-entropy between ``softmax(z_i / temperature)`` and the soft label
       ``label_weight * onehot(previous) + (1 - label_weight) * softmax(z_j / temperature)``, averaged over images and
-      over pairs of view i and a different, global view j. ``previous`` is the image's class from the previous epoch; in
-      the first epoch, it is ``y``. This term trains only the embeddings, and no gradient reaches the soft label.
+      over pairs of view i and a global view j, where j is not i. ``previous`` is the image's class from the previous
+      epoch; in the first epoch, it is ``y``. This term trains only the embeddings, and no gradient reaches the soft
+      label.
 
     The total is the mean over classifiers. The paper trains ten classifiers of 10 to 100 classes for CIFAR-10.
     ``LossOutput.per_classifier`` is half of the sum, so that a uniform guess has the value ``ln K``.

@@ -46,7 +46,7 @@ class SelfLabel(sslkit.Loss):
     ``LossOutput.per_classifier`` counts each class without confident images as ``ln K``. A classifier that puts all
     images into one class, or that is never confident, is then not selected by ``lowest-loss``.
 
-    Terms, each averaged over classifiers; they are 0 without confident images unless stated otherwise:
+    Terms, each averaged over classifiers; unless stated otherwise, they are 0 if no image is confident:
 
     * ``confident``: fraction of the images of the global batch that have a pseudo-label;
     * ``classes_present``: fraction of the classes that have confident images in the global batch;

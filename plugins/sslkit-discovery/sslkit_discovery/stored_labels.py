@@ -70,7 +70,7 @@ class StoredLabels(nn.Module):
         return (labels[:, :, None] == classes).sum(1)
 
     def smallest_class(self) -> Tensor:
-        """Return a tensor ``[R]``, the size of the smallest class as a fraction of the mean size; 0 without labels."""
+        """Return a tensor ``[R]``, smallest class size divided by the mean size; 0 if no image has a label."""
         return self.sizes.amin(1) * self.sizes.shape[1] / self.sizes.sum(1).clamp_min(1)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:

@@ -19,9 +19,9 @@ class Temi(sslkit.Loss):
     """Pointwise mutual information (PMI) of two views' classes, weighted by the probability that the classes are equal.
 
     The student predicts ``p_i``, the softmax of ``logits / temperature`` of view i over the classes. The teacher
-    predicts ``q_j`` in the same way for each global view j; no gradient reaches ``q_j``. Without a teacher branch, the
-    student's own predictions are ``q_j``; each pair of global views is then used in both directions. The loss combines
-    these values of a view i and a different, global view j:
+    predicts ``q_j`` in the same way for each global view j; no gradient reaches ``q_j``. If there is no teacher
+    branch, ``q_j`` are the student's own predictions; each pair of global views is then used in both directions. The
+    loss combines these values of a view i and a global view j, where j is not i:
 
     * ``pmi = log(sum_classes (p_i * q_j)^beta / m)``, the PMI with an exponent; an exponent below 1 spreads
       images over more classes;

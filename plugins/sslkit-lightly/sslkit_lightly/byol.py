@@ -11,7 +11,7 @@ import sslkit
 
 
 class Byol(sslkit.Loss):
-    """BYOL loss: the mean of ``2 - 2 cos`` over all pairs of a global view and a different view.
+    """BYOL loss: the mean of ``2 - 2 cos`` over all pairs of a global view and another view.
 
     The cosine compares the teacher's embedding of the global view with the predictor's output for the student's
     embedding of the other view. The predictor is part of the loss and is trained. The predictor's BatchNorm is computed

@@ -107,7 +107,7 @@ class Dino(sslkit.Loss):
     """lightly's ``DINOLoss``, averaged over sets of prototypes.
 
     The loss is the cross-entropy between the teacher's centred softmax for a global view and the student's softmax for
-    a different view, averaged over all such pairs. The centre is the moving average of the teacher's logits over the
+    another view, averaged over all such pairs. The centre is the moving average of the teacher's logits over the
     global batch. As in the authors' code, the teacher's temperature increases linearly, once per epoch, and reaches its
     final value in the last epoch of the warm-up. If the warm-up is given in steps, the temperature increases once per
     step.

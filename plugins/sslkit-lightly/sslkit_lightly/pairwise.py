@@ -19,9 +19,9 @@ import sslkit
 
 
 class PairwiseLoss(sslkit.Loss):
-    """Base class of losses that compare two views, averaged over pairs of views with at least one global view.
+    """Base class of losses that compare two views: averages ``compare`` over pairs with at least one global view.
 
-    Embeddings of all processes are gathered first, so that every process computes the loss of the global batch.
+    The embeddings of all processes are gathered first, so every process computes the loss of the global batch.
 
     Raises:
         sslkit.InputError: there are fewer than two views.
@@ -71,7 +71,7 @@ class SimClr(PairwiseLoss):
 
 
 class BarlowTwins(PairwiseLoss):
-    """Barlow Twins loss: squared difference of the cross-correlation matrix of two views and the identity matrix.
+    """Barlow Twins loss: squared difference between the cross-correlation matrix of two views and the identity matrix.
 
     Source: Zbontar et al., "Barlow Twins: Self-Supervised Learning via Redundancy Reduction", ICML 2021, arXiv
     2103.03230, equation 1.
@@ -119,7 +119,7 @@ class VicReg(PairwiseLoss):
 
 
 def _covariance_loss(embeddings: Tensor) -> Tensor:
-    """Return the sum of squared covariances of different embedding dimensions, divided by the number of dimensions."""
+    """Return the sum of squared covariances between embedding dimensions, divided by the number of dimensions."""
     centred = embeddings - embeddings.mean(0)
     squares = (centred.T @ centred / (len(centred) - 1)).square()
     return (squares.sum() - squares.diagonal().sum()) / len(squares)

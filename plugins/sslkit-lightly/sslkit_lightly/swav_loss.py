@@ -17,9 +17,9 @@ from sslkit_lightly.duration import Duration
 
 
 class SwavLoss(sslkit.Loss):
-    """Swapped prediction: cross-entropy between the assignment of a global view and the softmax of a different view.
+    """Swapped prediction: cross-entropy between the assignment of a global view and the softmax of another view.
 
-    The loss is averaged over images, pairs of a global and a different view, and sets of prototypes. The loss equals
+    The loss is averaged over images, pairs of a global and another view, and sets of prototypes. It equals
     lightly's ``SwaVLoss`` if lightly's loss is finite. ``sinkhorn`` computes assignments over the global batch, without
     gradient. With K prototypes, a loss that stays at ``ln K`` means collapse.
 

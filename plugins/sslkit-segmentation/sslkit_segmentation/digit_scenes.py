@@ -1,4 +1,4 @@
-"""Data set of scikit-learn's digits on textured backgrounds, with masks; needs no download."""
+"""Data set of scikit-learn's digits on textured backgrounds, with masks; it needs no download."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def compose(
 
 
 def _textures(count: int, side: int, channels: int, generator: torch.Generator) -> Tensor:
-    """Return random textures with intensities of at most 0.5, float32 ``[N, C, S, S]``."""
+    """Return ``count`` random textures ``[N, C, S, S]``, float32 in [0, 0.5], with sides of ``side`` pixels."""
     coarse = torch.rand(count, channels, 5, 5, generator=generator)
     blotches = interpolate(coarse, (side, side), mode="bicubic", align_corners=True).clamp(0, 1)
     axis = torch.arange(side, dtype=torch.float32)

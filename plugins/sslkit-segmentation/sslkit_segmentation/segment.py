@@ -88,7 +88,7 @@ class Segment(sslkit.Evaluator):
         """Return ``miou`` (mean intersection over union over classes) and ``pixel_accuracy`` of the test images.
 
         Raises:
-            DataError: the user selected a data set without masks that is not the run's own.
+            DataError: the user selected another data set than the run's own, and it has no masks.
         """
         own = self.options
         data = _choose_data(subject)
@@ -165,7 +165,7 @@ class Segment(sslkit.Evaluator):
 
 @dataclass(frozen=True)
 class SegmentationData:
-    """Splits with masks; ``name`` describes the data set, ``classes`` are pixel classes in order of mask value."""
+    """Splits with masks; ``name`` describes the data set, ``classes`` are pixel class names, by mask value."""
 
     name: str
     train: sslkit.Split

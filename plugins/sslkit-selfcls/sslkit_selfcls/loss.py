@@ -35,10 +35,10 @@ class SelfClassifierLoss(sslkit.Loss):
 
     ``eps`` is ``EPSILON``. The loss is ``-sum_classes target_i * prediction_j``, averaged over images, classifiers and
     ordered pairs of views i, j with at least one global view. The loss is 0 if predictions are certain and images are
-    evenly distributed over classes. The loss is ``ln C`` if all images have the same prediction.
+    evenly distributed over classes, and ``ln C`` if all images have the same prediction.
 
     The term ``class_balance`` is the entropy of the mean prediction divided by ``ln C``, averaged over views and
-    classifiers. The term is 1 if all classes are used equally, and 0 if a single class is used.
+    classifiers. It is 1 if all classes are used equally, and 0 if a single class is used.
 
     Raises:
         sslkit.OptionError: the queue is smaller than the global batch, or the head has no embedding.

@@ -11,8 +11,8 @@ import sslkit
 class NeighbourQueue(nn.Module):
     """Queue of the newest ``size`` embeddings of the first view, from all processes.
 
-    When the queue is full, the logits of the first view are replaced by those of the most similar queued embedding of a
-    different image, both in targets and in predictions. The replacement follows the training code of the
+    When the queue is full, the logits of the first view are replaced by those of the most similar queued embedding of
+    another image, both in targets and in predictions. The replacement follows the training code of the
     Self-Classifier authors. The gradient trains the classifiers, but not the queued embeddings.
 
     Args:
@@ -50,7 +50,7 @@ class NeighbourQueue(nn.Module):
         return logits
 
     def _nearest(self, embedding: Tensor, index: Tensor) -> Tensor:
-        """Return for each image the most similar queued embedding of a different image, ``[B, E]``."""
+        """Return for each image the most similar queued embedding of another image, ``[B, E]``."""
         similarity = embedding.to(self.queue.rows.dtype) @ self.queue.rows.T
         similarity = similarity.masked_fill_(index[:, None] == self.queue.index, -torch.inf)
         return self.queue.rows[similarity.argmax(1)]

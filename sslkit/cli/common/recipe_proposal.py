@@ -27,10 +27,10 @@ class Proposal:
     Attributes:
         recipe: the recipe as TOML text.
         weights: the pretrained weights; None for training from scratch.
-        estimate: estimated time of features and training; None without pretrained weights.
+        estimate: estimated time of features and training; None if there are no pretrained weights.
         sweep: the proposed number of classes; None if numbers of classes were not compared.
         not_counted: why numbers of classes could not be compared; empty otherwise.
-        usual_epochs: number of epochs below which the user gets a note that the epochs are few.
+        usual_epochs: if the recipe has fewer epochs, the user gets a note that they are few.
         length: with ``--minutes``, the measured times and the number of epochs that fit; else None.
     """
 
@@ -73,7 +73,7 @@ def propose(
         files: the training images.
         device: device to train on.
         must_count: whether to compare numbers of classes even if this takes long.
-        minutes: limit of the training time; None for the usual number of epochs.
+        minutes: limit of the training time in minutes; None for the usual number of epochs.
 
     Raises:
         InputError: there are too few images, or with ``must_count`` the number of classes cannot be found.

@@ -20,7 +20,7 @@ def measure_length(recipe: str, minutes: float, most: int) -> tuple[Choice, Trai
 
     Args:
         recipe: recipe as TOML text.
-        minutes: time limit for training.
+        minutes: time limit for training, in minutes.
         most: largest number of epochs.
     """
     from sslkit.bench.training_time import measure_training_time

@@ -114,7 +114,7 @@ class TorchvisionDataset(Dataset):
 
 
 class LabelledImages(TorchvisionDataset):
-    """Base class of labelled data sets whose images have equal size, stored in memory as uint8 ``[N, C, H, W]``."""
+    """Base class of labelled data sets with images of equal size: loads them into memory as uint8 ``[N, C, H, W]``."""
 
     def split_arguments(self, split: str) -> dict[str, Any]:
         return {"train": split == "train"}

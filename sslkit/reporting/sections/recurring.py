@@ -14,7 +14,7 @@ RECURS = 0.5
 
 
 def recurrence(encoded: EncodedSplit, other_runs: Sequence[Tensor]) -> tuple[list[str], str]:
-    """Return a text on how often each class recurs, and a sentence on all classes; empty without other clusterings.
+    """Return a text on how often each class recurs, and one on all classes; both empty if there are no others.
 
     Args:
         encoded: the images, with the classes of the other classifiers.

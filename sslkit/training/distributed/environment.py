@@ -22,7 +22,7 @@ EXTERNAL_LAUNCHERS: dict[type[ClusterEnvironment], str] = {
 
 
 def cluster_environment() -> ClusterEnvironment | None:
-    """Return the environment of the launcher that started this process; None without a launcher."""
+    """Return the environment of the launcher that started this process; None if there is none."""
     with warnings.catch_warnings(action="ignore"):  # Lightning warns if srun is installed but was not used
         for kind in EXTERNAL_LAUNCHERS:
             if kind.detect():
@@ -86,6 +86,6 @@ def require_single_process(command: str) -> None:
 
 
 def _externally_launched() -> int:
-    """Return the number of processes that SLURM or torchrun started; 0 without these launchers."""
+    """Return the number of processes that SLURM or torchrun started; 0 if neither started this process."""
     environment = cluster_environment()
     return environment.world_size() if type(environment) in EXTERNAL_LAUNCHERS and environment is not None else 0

@@ -47,7 +47,7 @@ class StopSignal:
     """Receiver of the signals that stop training.
 
     Attributes:
-        requested: name of the latest received signal; empty without a signal. SLURM's timeout signal is never replaced
+        requested: name of the latest received signal; empty before the first. SLURM's timeout signal is never replaced
             by a later signal.
     """
 

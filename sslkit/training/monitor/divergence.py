@@ -24,7 +24,7 @@ def divergence_error(
         run: the run.
         assembly: the assembled recipe.
         step: the first step with a non-finite value, counted from 1.
-        checkpoint_step: step of the newest checkpoint; 0 without a checkpoint.
+        checkpoint_step: step of the newest checkpoint; 0 if there is none.
         names: names of the loss and its terms.
         losses: values of the loss and its terms in this step; empty if unknown.
     """
@@ -47,6 +47,6 @@ def divergence_error(
 
 
 def losses_of_step(pending: Sequence[Tensor], last: int, step: int) -> list[float]:
-    """Return the losses of ``step`` from ``pending``, which has one row per step up to ``last``; empty if missing."""
+    """Return the losses of ``step`` from ``pending``, which has one row per step up to ``last``; empty if not in it."""
     index = len(pending) - 1 - (last - step)
     return [float(value) for value in pending[index]] if 0 <= index < len(pending) else []

@@ -68,7 +68,7 @@ class ValidationMonitor:
         return _thin(bank, settings.max_images), _thin(queries, settings.max_images), train
 
     def measure(self, classifier: int | None) -> dict[str, float]:
-        """Return a mapping from name to metric; empty without a classifier and without labels.
+        """Return a mapping from name to metric; empty if there are neither a classifier nor labels.
 
         Args:
             classifier: index of the classifier in the run's head. None measures only the features, for example before

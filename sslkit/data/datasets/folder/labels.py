@@ -28,7 +28,7 @@ class FolderLabels:
 
     Attributes:
         class_names: sorted class names; empty if no split has labels.
-        by_split: class index of each image, keyed by split; only splits with labels.
+        by_split: class index of each image, keyed by split; contains only splits with labels.
         reasons: why each split has labels or has none, keyed by split.
     """
 
