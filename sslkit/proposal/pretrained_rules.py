@@ -91,7 +91,7 @@ def backbone(weights: PretrainedWeights) -> dict[str, Choice]:
     return {
         "use": Choice(weights.backbone),
         "weights": Choice(weights.source, "On this machine already."),
-        "train": Choice("none", "Features are computed only once. Training the backbone is slow and often does not help."),
+        "train": Choice("none", "Features are computed once. Training the backbone is slow and often does not help."),
     }
 
 
