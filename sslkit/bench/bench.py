@@ -68,7 +68,7 @@ def bench(recipe: Recipe, rounds: int, seconds: float, reporter: Reporter | None
 
 
 def train_until_complete(assembly: Assembly, hardware: Hardware, processes: Processes, reporter: Reporter) -> None:
-    """Train in a temporary run folder until ``reporter`` raises ``MeasurementComplete``."""
+    """Train the assembled recipe in a temporary run folder until ``reporter`` raises ``MeasurementComplete``."""
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(Path(folder), "bench")
         run.provenance.write_text("{}")

@@ -8,7 +8,7 @@ The same rules apply to every image; no image is scaled by its own content:
   transparency if the tag ExtraSamples marks the channel as such, and is ignored otherwise. The fourth channel of a PNG
   is always treated as transparency.
 * Pixels of more than 8 bits are scaled by the range of their data type, or by the option ``value_range``.
-* Colour becomes grey by ITU-R 601 luma. CMYK, YCbCr and similar modes become RGB by Pillow's plain formulas.
+* Colour is converted to grey with ITU-R 601 luma, and CMYK, YCbCr and similar modes to RGB with Pillow's formulas.
 * An image of a different size is scaled (bicubic, antialiased) until it covers the requested size, then centre-cropped.
 
 The format is determined by the content of a file, not by its name. Only formats in ``FORMATS`` are read. An image of

@@ -191,7 +191,10 @@ def _scale_colour(image: Image.Image, raw: str, file: IO[bytes] | None, scaling:
 
 
 def _read_low_bytes(image: Image.Image, raw: str, file: IO[bytes] | None) -> NDArray[np.uint8] | None:
-    """Return the low bytes of 16-bit colour, because Pillow reads only the high bytes; None if this is impossible."""
+    """Return the low bytes of a 16-bit colour image, or None if this is impossible. Pillow reads only the high bytes.
+
+    ``raw`` is Pillow's raw mode of the image, and ``file`` its open file.
+    """
     channels, _, ending = raw.partition(";")
     if channels not in ("RGB", "RGBA", "RGBX", "CMYK") or ending not in _OTHER_BYTE or file is None:
         return None

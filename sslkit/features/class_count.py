@@ -218,7 +218,7 @@ def _candidate(
 
 
 def _kept_together(clusters: Tensor, predicted: Tensor, number: int) -> float:
-    """Return the share of a cluster's image pairs with equal ``predicted``, for the cluster with the lowest share."""
+    """Return the share of a cluster's image pairs with equal ``predicted``, for the worst of ``number`` clusters."""
     table = torch.bincount(clusters * number + predicted, minlength=number * number).view(number, number).double()
     size = table.sum(dim=1)
     together = (table * (table - 1)).sum(dim=1)
@@ -252,7 +252,10 @@ def _scaled(values: Sequence[float], lower_is_better: bool) -> NDArray[np.float6
 def _reasons(
     best: CandidateScores, scores: Sequence[CandidateScores], plausible: Sequence[int]
 ) -> tuple[bool, list[str]]:
-    """Return whether the proposal is clear, and sentences that explain it."""
+    """Return whether the proposal ``best`` is clear, and sentences that explain it.
+
+    ``scores`` has all candidates, and ``plausible`` the plausible numbers of classes.
+    """
     names = {
         "silhouette": "silhouette",
         "davies_bouldin": "Davies-Bouldin index",

@@ -26,13 +26,13 @@ def sample_indices(count: int) -> Tensor:
 
 
 def save_typical_images(features: Tensor, path: Path) -> None:
-    """Write features ``[M, D]`` as float16, divided by their lengths: 2 bytes for each value."""
+    """Divide features ``[M, D]`` by their lengths, and write them to a file as float16."""
     rows = unit_rows(features.float()).half().contiguous()
     write_atomic(path, save({"features": rows}, metadata={"sslkit": json.dumps({"format": 1})}))
 
 
 def load_typical_images(path: Path, feature_dim: int) -> Tensor | None:
-    """Return the features of ``save_typical_images``, float32 ``[M, D]``; None if there is no file.
+    """Return the float32 features ``[M, feature_dim]`` that ``save_typical_images`` wrote; None if there is no file.
 
     Raises:
         RunError: the file is damaged, or belongs to another network.

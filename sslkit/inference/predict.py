@@ -163,7 +163,10 @@ def _run_job(
     notes: list[str],
     on_progress: OnProgress | None,
 ) -> InferenceResult:
-    """Compute the results that are not saved yet, then write the table of unreadable files and the output table."""
+    """Compute the results that are not saved yet, then write the table of unreadable files and the output table.
+
+    ``write_table`` writes the output table from the saved results.
+    """
     broken_file = out.with_name(f"{out.name}.broken.csv")
     # If there are saved chunks, the table of unreadable files is from an earlier call that was killed.
     require_new_file(out, *([] if job_folder(out).exists() else [broken_file]))

@@ -18,7 +18,7 @@ AFFORDABLE_SECONDS = 600.0
 
 
 def training_features(recipe: Recipe, device: str, on_progress: Callable[[int, int], None]) -> Tensor:
-    """Return the features ``[N, D]`` of the training images, and cache the features for training.
+    """Return the features ``[N, D]`` of the training images, and cache them for training.
 
     Args:
         recipe: a recipe with a frozen backbone.

@@ -162,7 +162,13 @@ class MetricsTail:
 
 
 def _parse_rows(path: Path, lines: str, *, has_header: bool) -> Iterator[MetricsRow]:
-    """Parse complete lines of a ``metrics.csv`` and yield their rows."""
+    """Parse complete lines of ``path``, a ``metrics.csv``, and yield their rows.
+
+    ``has_header`` is whether the first line is the header.
+
+    Raises:
+        RunError: the lines are damaged.
+    """
     try:
         if has_header and lines and lines.splitlines()[0] != HEADER.strip():
             raise ValueError(f"its first line is not {HEADER.strip()}")

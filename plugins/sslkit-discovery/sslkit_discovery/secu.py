@@ -137,7 +137,7 @@ class SeCu(sslkit.Loss):
         return -scaled.log_softmax(3).gather(3, chosen).mean((1, 2, 3))
 
     def _prediction(self, logits: Tensor, last: Tensor, global_views: int) -> Tensor:
-        """Return the term ``prediction`` ``[R]`` from logits ``[R, V, B, K]`` and previous classes ``[R, B]``."""
+        """Return ``prediction`` ``[R]`` from logits ``[R, V, B, K]`` and previous classes ``last`` ``[R, B]``."""
         log_p = (logits / self.logit_temperature).log_softmax(3)
         pairs = [(i, j) for j in range(global_views) for i in range(logits.shape[1]) if i != j]
         predicted, targets = zip(*pairs, strict=True)

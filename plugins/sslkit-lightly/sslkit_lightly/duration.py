@@ -9,7 +9,7 @@ class Duration:
     """Duration, such as a warm-up, that starts with the training run.
 
     A duration in epochs or percent ends after the same number of epochs, even if a resume changes the batch size. A
-    duration in steps ends after this number of optimizer steps.
+    duration in steps ends after that number of optimizer steps.
 
     Args:
         text: the duration, such as "1 epochs", "300 steps" or "10%".

@@ -116,7 +116,7 @@ class SwavLoss(sslkit.Loss):
         return [torch.stack(logits) for logits in zip(*by_view, strict=True)]
 
     def _swapped_prediction(self, logits: Tensor, past: Tensor | None, global_views: int) -> Tensor:
-        """Return the loss of one set of prototypes from logits ``[V, B, K]`` and queue logits ``[G, Q, K]``."""
+        """Return the loss of a set of prototypes from logits ``[V, B, K]`` and queue logits ``past`` ``[G, Q, K]``."""
         options = self.options
         targets = logits[:global_views] if past is None else torch.cat([logits[:global_views], past], dim=1)
         assignments = sinkhorn(targets, options.sinkhorn_epsilon, options.sinkhorn_iterations, world=self.world)

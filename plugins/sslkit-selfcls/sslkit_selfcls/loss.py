@@ -88,7 +88,13 @@ class SelfClassifierLoss(sslkit.Loss):
         )
 
     def _compare(self, logits: Tensor, global_views: int, pairs: int) -> tuple[Tensor, Tensor]:
-        """Return loss and class balance, both ``[R]``, of R classifiers with C classes from logits ``[R, V, B, C]``."""
+        """Return loss and class balance, both ``[R]``, of R classifiers with C classes.
+
+        Args:
+            logits: logits ``[R, V, B, C]``.
+            global_views: number of global views.
+            pairs: number of ordered pairs of views with at least one global view.
+        """
         batch, classes = logits.shape[2], logits.shape[3]
         columns = logits / self.column_temperature
         columns = (columns - self.world.max(columns.amax(2, keepdim=True))).exp()

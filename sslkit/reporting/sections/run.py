@@ -145,7 +145,10 @@ def _image_sections(
 
 
 def _references(run: Run, encoded: EncodedSplit, notes: list[str]) -> Tensor | None:
-    """Return features of training images to compare test images with; None if the page shows training images."""
+    """Return features of training images to compare test images with; None if the page shows training images.
+
+    The result is also None if the run has no such features, or if their file is damaged, which adds a note.
+    """
     if encoded.name == "train":
         return None
     try:

@@ -55,7 +55,7 @@ def _check_archive(file: BinaryIO) -> str:
 
 
 def _imported_names(pickled: bytes) -> Iterator[str]:
-    """Yield each name that a pickle imports, as ``module name``, without executing the pickle."""
+    """Yield each name that a pickle imports, as ``module name``, without executing it."""
     for code, argument, _ in pickletools.genops(pickled):
         if code.name in ("GLOBAL", "INST"):
             yield str(argument)

@@ -81,7 +81,18 @@ def may_be_classes(scan: FolderScan) -> bool:
 def _why_unlabelled(
     scan: FolderScan, split: str, paths: Sequence[PurePosixPath], mode: LabelMode, train_labelled: bool
 ) -> str:
-    """Return the reason why a split has no labels; empty if its paths are read as ``class/file``."""
+    """Return the reason why a split has no labels; empty if its paths are read as ``class/file``.
+
+    Args:
+        scan: the folder.
+        split: name of the split.
+        paths: paths of its images, relative to the folder of the split.
+        mode: the option ``labels`` of the data set.
+        train_labelled: whether the training images have labels.
+
+    Raises:
+        DataError: the mode is ``folders``, and an image is not in a class folder.
+    """
     if mode == "none":
         return "labels = 'none'"
     if mode == "folders":
