@@ -41,7 +41,7 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a file completely or not at all. An existing file is replaced only at the end."""
+    """Write ``data`` to ``path`` completely or not at all. An existing file is replaced only at the end."""
     with open_atomic(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
 

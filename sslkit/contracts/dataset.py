@@ -21,7 +21,7 @@ IGNORE_INDEX = 255
 class ImageStore(Protocol):
     """Images of one size, read in batches.
 
-    ``resume`` detects changed data by a checksum. The checksum covers all pixels or, for a store of more than 8 GiB,
+    ``resume`` detects changed data with a checksum. The checksum covers all pixels or, for a store of more than 8 GiB,
     the pixels of sampled images. If such a large store has an attribute ``content_id``, a string that identifies its
     images, ``resume`` compares that string instead.
     """

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Options(BaseModel):
-    """Base class of the ``Options`` of components, a pydantic model.
+    """Base class of the ``Options`` of components: a strict and immutable pydantic model.
 
     Write a docstring below each field. ``sslkit plugins info`` prints these docstrings::
 

@@ -37,7 +37,7 @@ def derive_seed(seed: int, stream: Stream, *parts: int) -> int:
 
 
 def seeded_generator(seed: int, stream: Stream, *parts: int) -> torch.Generator:
-    """Return a CPU generator seeded by ``derive_seed``."""
+    """Return a CPU generator seeded with ``derive_seed(seed, stream, *parts)``."""
     return torch.Generator().manual_seed(derive_seed(seed, stream, *parts))
 
 

@@ -29,7 +29,7 @@ def out_of_memory_error(document: Document, path: KeyPath, what: str, error: Bas
 
 @contextmanager
 def explain_out_of_memory(document: Document, path: KeyPath, what: str) -> Iterator[None]:
-    """Replace out-of-memory errors in the ``with`` block by ``out_of_memory_error``.
+    """Convert out-of-memory errors in the ``with`` block with ``out_of_memory_error``.
 
     Raises:
         RecipeError: the block ran out of memory.

@@ -44,7 +44,7 @@ class InferenceResult:
         images: number of rows of the output table.
         broken: number of unreadable files.
         broken_file: table of the unreadable files, ``<out>.broken.csv`` (file, reason); None if all files are readable.
-        examples: path and reason of the first unreadable files.
+        examples: a path and a reason for each of the first unreadable files.
         notes: sentences to print for the user.
     """
 
@@ -205,7 +205,7 @@ def _write_broken_file(path: Path, job: ResumableJob, images: Path) -> tuple[int
     """Write the table of unreadable files, if there are any.
 
     Returns:
-        The number of unreadable files, and path and reason of the first unreadable files.
+        The number of unreadable files, and a path and a reason for each of the first ones.
 
     Raises:
         DataError: all files are unreadable. No table is written.

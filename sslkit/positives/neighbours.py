@@ -15,7 +15,7 @@ from sslkit.features.neighbours import mutual, nearest_neighbours
 
 
 class Neighbours(Positives):
-    """Rule: the positive of an image is one of its k nearest neighbours, drawn anew in every step.
+    """Rule that draws the positive of an image anew in every step, from the image's k nearest neighbours.
 
     Neighbours are the images with the largest cosine similarity of features, without labels. sslkit finds the
     neighbours once, with the run's initial weights.

@@ -240,7 +240,7 @@ def classes(facts: FolderFacts) -> Choice:
 
 
 def classifiers(facts: FolderFacts) -> Choice:
-    """Choose ``RESTARTS`` classifiers with the same number of classes, of which the best is used."""
+    """Choose ``RESTARTS`` classifiers with the same number of classes, the best of which is used."""
     restarts = f"{RESTARTS} classifiers are trained, and the classifier with the lowest loss is used."
     count = classes(facts)
     return Choice([count.value] * RESTARTS, f"{count.reason} {restarts}")

@@ -126,7 +126,7 @@ class _Checker:
         self.problems.append(self.document.problem(path, message, hint))
 
     def check_structure(self) -> dict[str, Any]:
-        """Validate sslkit's own sections, and find the catalog entry of every named component."""
+        """Return sslkit's own sections, validated, and find the catalog entry of every named component."""
         known = [*CORE_SECTIONS, *COMPONENT_TABLES]
         for name in self.document.tables:
             if name not in known:

@@ -150,7 +150,7 @@ def encode_split(run: Run, device: str) -> EncodedSplit:
 def _other_classifiers(subject: RunSubject, features: Tensor) -> tuple[Tensor, ...]:
     """Return the classes ``[N]`` of the images from each classifier of the head that evaluation does not use.
 
-    Only classifiers with the same number of classes as the used one are included.
+    Only classifiers with the same number of classes as the one in use are included.
     """
     network = subject.network
     if network.head is None or not network.classes:

@@ -74,7 +74,7 @@ class Reference(Options):
     def rows_for(self, metrics: Collection[str]) -> list[Row]:
         """Return the rows that have at least one of ``metrics``, or all rows if no row has any of them.
 
-        Aliases are added to the metrics of each row.
+        Each returned row also has its metrics under their names in ``aliases``.
         """
         rows = []
         for row in self.rows:

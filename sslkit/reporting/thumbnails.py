@@ -67,7 +67,7 @@ def sprite_sheet(images: ImageStore, indices: Tensor) -> tuple[Image.Image, int,
 
 
 def image_grid(images: list[Image.Image], columns: int, gap: int = GAP) -> Image.Image:
-    """Draw images of equal size in rows on a white background."""
+    """Draw images of equal size, ``columns`` in a row and ``gap`` pixels apart, on a white background."""
     width, height = images[0].size
     rows = math.ceil(len(images) / columns)
     size = columns * (width + gap) - gap, rows * (height + gap) - gap

@@ -164,7 +164,7 @@ class MetricsTail:
 def _parse_rows(path: Path, lines: str, *, has_header: bool) -> Iterator[MetricsRow]:
     """Parse complete lines of ``path``, a ``metrics.csv``, and yield their rows.
 
-    ``has_header`` is whether the first line is the header.
+    With ``has_header``, the first line is the header.
 
     Raises:
         RunError: the lines are damaged.

@@ -69,7 +69,7 @@ def read_status(folder: Path) -> Status:
 
 
 def write_status(folder: Path, state: State, step: int, steps: int, epoch: int, epochs: int) -> None:
-    """Write the status of a run that this process trains."""
+    """Write the status of a run that this process trains. ``Status`` describes the arguments."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     status = Status(state, step, steps, epoch, epochs, now, f"{socket.gethostname()}:{os.getpid()}")
     write_atomic(folder / FILE, to_json({"format": RUN_FORMAT, **asdict(status)}))

@@ -198,7 +198,7 @@ class ComponentTests:
         require(self._generator_use in allowed, message)
 
     def test_import_is_fast_and_has_no_side_effects(self) -> None:
-        """Import the module in a new process, and check its time and that it prints and changes nothing global."""
+        """Import the module in a new process; check that this is fast, prints nothing and changes nothing global."""
         module, file = self.component.__module__, inspect.getsourcefile(self.component) or ""
         done = subprocess.run(
             [sys.executable, "-c", IMPORT, module, file, json.dumps([path for path in sys.path if path])],

@@ -148,7 +148,7 @@ def component_status(results: Sequence[ConformanceResult]) -> ComponentStatus:
 def _run_affordable(kit: type[ComponentTests], quick: bool) -> list[ConformanceResult]:
     """Run the tests of a test class except the import test.
 
-    ``quick`` is whether the component has ``check_options``; otherwise, its slow tests are skipped.
+    ``quick`` means that the component has ``check_options``; otherwise, its slow tests are skipped.
     """
     if quick:
         return run_kit(type(kit.__name__, (kit,), {"slow": ComponentTests.slow}), fast=True)

@@ -76,6 +76,11 @@ def _build(build: Callable[[], Any], component: str, weights: Path) -> Backbone:
     The backbone's size is compared with the file before memory is allocated, because a damaged or untrusted file may
     describe a backbone of terabytes.
 
+    Args:
+        build: function that builds the backbone.
+        component: name of the backbone, for messages.
+        weights: the weights file.
+
     Raises:
         RunError: the backbone has more values than the file, or cannot be built.
     """

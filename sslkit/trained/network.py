@@ -53,7 +53,7 @@ class TrainedNetwork:
         classes: number of classes of this classifier; 0 if there is none.
         temperature: temperature of the class probabilities softmax(logits / temperature); None if the loss defines
             none.
-        origin: where the weights come from, if they are those that training started from.
+        origin: where the weights come from, if they are those that training started from; else empty.
 
     Raises:
         InputError: ``weights`` is ``start``, but training started from random weights, or the weights cannot be loaded.

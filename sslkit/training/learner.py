@@ -90,7 +90,7 @@ class Learner(pl.LightningModule):
         return groups
 
     def _augment(self, images: Tensor, step: int, number: int) -> tuple[Tensor, ...]:
-        """Return the views of images ``[B, C, H, W]``: the batch's images (number 0) or their n-th positives.
+        """Return the views of images ``[B, C, H, W]``: the batch's images (``number`` 0) or their positives (1, ...).
 
         Every process draws parameters for the global batch and uses only its own images' parameters, so that views do
         not depend on the number of processes.

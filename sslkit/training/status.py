@@ -16,7 +16,7 @@ LIVE_SECONDS = 2.0
 
 
 class StatusWriter:
-    """Writer of a run's state and progress to ``status.json``.
+    """Writer that records a run's state and progress in ``status.json``.
 
     Args:
         run: the run.

@@ -167,7 +167,7 @@ def _newest_valid_checkpoint(run: Run, reporter: Reporter) -> Checkpoint:
 
 
 def _resume_start(run: Run, saved: Position, content: Mapping[str, Any]) -> Start:
-    """Return the ``Start`` of a resumed run; ``saved`` is the position of its checkpoint."""
+    """Return the ``Start`` of a resumed run from the ``content`` of its checkpoint at position ``saved``."""
     prefix, state = "method.backbone.", content["state_dict"]
     parent = read_provenance(run).get("continued_from", {"steps": 0, "epochs": 0})
     return Start(

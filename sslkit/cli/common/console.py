@@ -125,7 +125,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 
 
 def _longest_word(text: str) -> int:
-    """Return the width of the longest word in characters."""
+    """Return the width of the longest word of a text, in characters."""
     from rich.cells import cell_len
 
     return max(map(cell_len, text.split()), default=0)

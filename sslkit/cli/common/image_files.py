@@ -26,7 +26,7 @@ OutOption = Annotated[Path, typer.Option("--out", metavar="FILE", help="Table to
 
 @contextmanager
 def progress_bar(*, disable: bool) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar on a terminal.
+    """Show a progress bar on a terminal, unless ``disable`` is set.
 
     Yield a function that updates the bar, given the number of finished files and the total.
     """

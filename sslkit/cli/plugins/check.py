@@ -71,7 +71,7 @@ def command(
 
 
 def _print(checked: Mapping[Entry, Sequence[ConformanceResult]], statuses: Mapping[Entry, ComponentStatus]) -> None:
-    """Print a row for each component, each followed by a row for each reason why some of its tests did not pass."""
+    """Print a row for each component, followed by a row for each reason why some of its tests did not pass."""
     table = []
     for entry, results in checked.items():
         passed = sum(result.status == "passed" for result in results)

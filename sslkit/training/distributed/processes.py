@@ -24,7 +24,7 @@ HOST_TIMEOUT = timedelta(hours=1)
 
 @contextmanager
 def detect_lost_process() -> Iterator[None]:
-    """Replace PyTorch's error about a lost process by a ``TrainingError`` with an explanation.
+    """Convert PyTorch's error about a lost process to a ``TrainingError`` with an explanation.
 
     Raises:
         TrainingError: another process ended during a collective operation in the ``with`` block.

@@ -1,4 +1,4 @@
-"""Throughput of training, in wall-clock time."""
+"""Throughput of training, measured in wall-clock time."""
 
 from __future__ import annotations
 
