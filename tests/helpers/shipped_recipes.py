@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 from sslkit.recipe.load import load_recipe
@@ -12,6 +13,8 @@ SHIPPED = sorted(
     for path in RECIPES.rglob("*.toml")
     if "references" not in path.parts  # published results, not recipes
 )
+EXTENDING = {name for name in SHIPPED if "extends" in tomllib.loads((RECIPES / f"{name}.toml").read_text())}
+"""Recipes that extend another recipe."""
 GREY = {"saturation": 0, "hue": 0, "grayscale_p": 0}
 EFFECTS = {"local_crops": 1, "local_size": 8, "blur_p": 0.5, "solarise_p": 0.2}
 

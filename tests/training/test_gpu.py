@@ -24,7 +24,7 @@ SMALL = ["backbone={use='convnet', width=4}", "train.batch_size=64", "monitor.ev
 """About twenty steps on digits."""
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name != "mmcr"])  # its loss declares a sync
 def test_steps_never_sync_with_the_gpu(name: str, tmp_path: Path) -> None:
     settings = [*SMALL, "train.device=cuda", "monitor.log_every_steps=1000"]
     steps: list[int] = []

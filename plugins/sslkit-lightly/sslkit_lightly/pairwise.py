@@ -47,6 +47,15 @@ class PairwiseLoss(sslkit.Loss):
         return sslkit.LossOutput(torch.stack(losses).mean())
 
 
+def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """Return the NT-Xent loss of the embeddings ``[N, E]`` of two views, normalised by this function."""
+    embeddings = normalize(torch.cat([first, second]))
+    similarity = embeddings @ embeddings.T / temperature
+    similarity = similarity.fill_diagonal_(-torch.inf)
+    positive = torch.arange(len(similarity), device=first.device).roll(len(first))
+    return cross_entropy(similarity, positive)
+
+
 class SimClr(PairwiseLoss):
     """NT-Xent loss: the network must identify the other view of the same image among all other views of the batch.
 
@@ -63,11 +72,7 @@ class SimClr(PairwiseLoss):
         self.temperature = options.temperature
 
     def compare(self, first: Tensor, second: Tensor) -> Tensor:
-        embeddings = normalize(torch.cat([first, second]))
-        similarity = embeddings @ embeddings.T / self.temperature
-        similarity = similarity.fill_diagonal_(-torch.inf)
-        positive = torch.arange(len(similarity), device=first.device).roll(len(first))
-        return cross_entropy(similarity, positive)
+        return nt_xent(first, second, self.temperature)
 
 
 class BarlowTwins(PairwiseLoss):

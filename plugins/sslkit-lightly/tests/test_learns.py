@@ -10,6 +10,7 @@ from sslkit.data.label_subsets import nested_subsets
 from sslkit.evaluation.knn_classifier import knn_accuracy
 from sslkit.evaluation.run_subject import RunSubject
 from sslkit.recipe.load import load_recipe
+from sslkit.runs.run import Run
 from sslkit.trained.network import NetworkWeights
 from sslkit.training.train import train
 
@@ -35,50 +36,63 @@ warmup_epochs = 1
 every_epochs = 0
 """
 
-METHODS = {
-    "swav": '[head]\nuse = "swav"\nprototypes = [60]\nhidden_dim = 128\nfreeze_prototypes = "1 epochs"',
-    "simclr": '[head]\nuse = "projection"\nhidden_dim = 128\nembedding_dim = 64',
-    "barlow-twins": '[head]\nuse = "projection"\nhidden_dim = 128\nembedding_dim = 64',
-    "vicreg": '[head]\nuse = "projection"\nhidden_dim = 128\nembedding_dim = 64',
-    "byol": """
-[method]
-use = "momentum-teacher"
-momentum = 0.97
+PROJECTION = """
 [head]
 use = "projection"
 hidden_dim = 128
 embedding_dim = 64
-last_batch_norm = false
-""",
-    "dino": """
+"""
+
+TEACHER = """
 [method]
 use = "momentum-teacher"
 momentum = 0.97
-[head]
-use = "dino"
-hidden_dim = 128
-embedding_dim = 64
-classifiers = [128]
-""",
+"""
+
+# Head, method and options of each loss; the last line is in the table [loss].
+METHODS = {
+    "swav": '[head]\nuse = "swav"\nprototypes = [60]\nhidden_dim = 128\nfreeze_prototypes = "1 epochs"\n[loss]',
+    "simclr": PROJECTION + "[loss]",
+    "barlow-twins": PROJECTION + "[loss]",
+    "vicreg": PROJECTION + "[loss]",
+    "byol": TEACHER + PROJECTION + "last_batch_norm = false\n[loss]",
+    "dino": TEACHER + '[head]\nuse = "dino"\nhidden_dim = 128\nembedding_dim = 64\nclassifiers = [128]\n[loss]',
+    "moco": TEACHER + PROJECTION + "last_batch_norm = false\n[loss]\nqueue_size = 512",
+    "moco-v3": TEACHER + PROJECTION + "[loss]\npredictor_dim = 128\ntemperature = 0.2",
+    "simsiam": PROJECTION + "[loss]\npredictor_dim = 32",
+    "fastsiam": PROJECTION + "[loss]\npredictor_dim = 32",
+    "nnclr": PROJECTION + "[loss]\npredictor_dim = 128\nqueue_size = 512",
+    "dcl": PROJECTION + "[loss]",
+    "dclw": PROJECTION + "[loss]",
+    "tico": TEACHER + PROJECTION + "last_batch_norm = false\n[loss]",
+    "mmcr": TEACHER + PROJECTION + "last_batch_norm = false\n[loss]",
+    "emp-ssl": PROJECTION + "[loss]",
+    "frossl": PROJECTION + "[loss]",
 }
 
 
-@pytest.mark.parametrize("loss", METHODS)
+FAST = {"swav", "simclr", "barlow-twins", "vicreg", "byol", "dino"}
+"""Losses of which every test run trains a network; `make soak` trains one for each of the others."""
+
+
+def accuracy(run: Run, weights: NetworkWeights) -> float:
+    """Return the mean accuracy of a nearest-neighbour classifier with 2 % of the labels, over five subsets."""
+    subject = RunSubject(run, "cpu", weights=weights)
+    train_set, test_set = subject.features("train"), subject.features("test")
+    assert train_set.labels is not None
+    assert test_set.labels is not None
+    accuracies = []
+    for seed in range(5):
+        subset = nested_subsets(train_set.labels, [0.02], seed)[0.02]
+        bank = train_set.features[subset], train_set.labels[subset]
+        accuracies.append(knn_accuracy(*bank, test_set.features, test_set.labels, 1, classes=10))
+    return sum(accuracies) / 5
+
+
+@pytest.mark.parametrize(
+    "loss", [loss if loss in FAST else pytest.param(loss, marks=pytest.mark.soak) for loss in METHODS]
+)
 def test_learns(loss: str, tmp_path: Path) -> None:
-    """Features are measured by a nearest-neighbour classifier with 2 % of the labels."""
-    (tmp_path / "recipe.toml").write_text(RECIPE + METHODS[loss] + f'\n[loss]\nuse = "{loss}"\n')
+    (tmp_path / "recipe.toml").write_text(RECIPE + METHODS[loss] + f'\nuse = "{loss}"\n')
     run = train(load_recipe(tmp_path / "recipe.toml"), tmp_path / "runs")
-
-    def accuracy(weights: NetworkWeights) -> float:
-        subject = RunSubject(run, "cpu", weights=weights)
-        train_set, test_set = subject.features("train"), subject.features("test")
-        assert train_set.labels is not None
-        assert test_set.labels is not None
-        accuracies = []
-        for seed in range(5):
-            subset = nested_subsets(train_set.labels, [0.02], seed)[0.02]
-            bank = train_set.features[subset], train_set.labels[subset]
-            accuracies.append(knn_accuracy(*bank, test_set.features, test_set.labels, 1, classes=10))
-        return sum(accuracies) / 5
-
-    assert accuracy("trained") > accuracy("random") + 0.05
+    assert accuracy(run, "trained") > accuracy(run, "random") + 0.05

@@ -1,0 +1,121 @@
+"""Write docs/methods.md, which lists the losses of the installed lightly and how a recipe selects each of them.
+
+Run ``python docs/make_methods.py`` after adding a method to the plugin sslkit-lightly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightly.loss
+from torch import nn
+
+PAGE = Path(__file__).parent / "methods.md"
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the table.
+
+    Attributes:
+        name: name of the method.
+        classes: names of lightly's loss classes of the method; empty if lightly has only an example.
+        losses: names of the losses in sslkit; empty if sslkit does not have the method.
+        recipe: name of the recipe in ``recipes/``; empty without one.
+        note: reason why sslkit does not have the method, or a remark.
+    """
+
+    name: str
+    classes: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
+    recipe: str = ""
+    note: str = ""
+
+
+MASKED = "needs a method with masked tokens"
+DENSE = "needs feature maps instead of one vector for each view"
+
+METHODS = (
+    Method("Barlow Twins", ("BarlowTwinsLoss",), ("barlow-twins",), "barlow-twins"),
+    Method("BYOL", (), ("byol",), "byol"),
+    Method("DCL, DCLW", ("DCLLoss", "DCLWLoss"), ("dcl", "dclw"), "dcl"),
+    Method("DINO", ("DINOLoss",), ("dino",), "dino"),
+    Method(
+        "EMP-SSL", ("EMPSSLLoss",), ("emp-ssl",), "emp-ssl", "lightly 1.6.0 has the opposite sign of the coding rate"
+    ),
+    Method("FastSiam", ("NegativeCosineSimilarity",), ("fastsiam",), "fastsiam"),
+    Method("FroSSL", ("FroSSLLoss",), ("frossl",), "frossl"),
+    Method("MMCR", ("MMCRLoss",), ("mmcr",), "mmcr"),
+    Method("MoCo v2", ("NTXentLoss",), ("moco",), "moco"),
+    Method("MoCo v3", (), ("moco-v3",), "moco-v3"),
+    Method("NNCLR", ("NTXentLoss",), ("nnclr",), "nnclr"),
+    Method("SimCLR", ("NTXentLoss",), ("simclr",), "simclr"),
+    Method("SimSiam", ("NegativeCosineSimilarity",), ("simsiam",), "simsiam"),
+    Method("SwAV", ("SwaVLoss",), ("swav",), "swav"),
+    Method("TiCo", ("TiCoLoss",), ("tico",), "tico"),
+    Method("VICReg", ("VICRegLoss",), ("vicreg",), "vicreg"),
+    Method("CAPI", ("CAPILoss",), note=MASKED),
+    Method("DenseCL", (), note=DENSE),
+    Method("DetCon", ("DetConBLoss", "DetConSLoss"), note="needs segments of each image"),
+    Method("DirectCLR", ("DirectCLRLoss",), note="not yet"),
+    Method("iBOT", ("IBOTPatchLoss", "IBOTPlusPlusPatchLoss"), note=MASKED),
+    Method("DINOv2", ("DINOLoss", "IBOTPatchLoss", "KoLeoLoss"), note=MASKED),
+    Method("I-JEPA, MAE, SimMIM, AIM", (), note=MASKED),
+    Method("LeJEPA", ("LeJEPALoss", "SIGReg"), note="not yet"),
+    Method("LeWM", ("LeWMLoss",), note="a world model: needs sequences of images and actions"),
+    Method("MACL", ("MACLLoss",), note="not yet"),
+    Method("MSN, PMSN", ("MSNLoss", "PMSNLoss", "PMSNCustomLoss"), note=MASKED),
+    Method("PIRL", (), note="needs jigsaw patches as views"),
+    Method("SMoG", (), note="not yet: needs k-means on past embeddings during training"),
+    Method("NeCo (patch neighbours)", ("PatchKernelAlignmentLoss",), note=DENSE),
+    Method("VICRegL", ("VICRegLLoss",), note=DENSE),
+    Method("VISReg", ("VISRegLoss",), note="not yet"),
+    Method("W-MSE", ("WMSELoss", "Whitening2d"), note="not yet"),
+)
+
+HEAD = """\
+# Methods
+
+This page lists the methods of [lightly](https://docs.lightly.ai/self-supervised-learning/) 1.6 that have a loss or an
+example, and how sslkit selects each of them. Train a method with its recipe, or name its loss in a recipe:
+
+    sslkit train recipes/moco.toml
+    sslkit train recipes/simclr.toml --set loss.use=dcl
+
+[sslkit-lightly](https://pypi.org/project/sslkit-lightly/) has the losses. Its README lists options and deviations.
+
+<!-- Written by `python docs/make_methods.py`; edit the program instead. -->
+
+| method | class in `lightly.loss` | loss in sslkit | recipe |
+| --- | --- | --- | --- |
+"""
+"""Markdown text at the top of the page."""
+
+
+def lightly_classes() -> set[str]:
+    """Return the names of the loss modules that the installed lightly exports."""
+    return {
+        name for name, value in vars(lightly.loss).items() if isinstance(value, type) and issubclass(value, nn.Module)
+    }
+
+
+def page() -> str:
+    """Return the complete page as Markdown text."""
+    return HEAD + "".join(_row(method) for method in METHODS)
+
+
+def _row(method: Method) -> str:
+    """Return the table row of a method."""
+    recipe = f"`recipes/{method.recipe}.toml`" if method.recipe else ""
+    last = "; ".join(filter(None, [recipe, method.note]))
+    return f"| {method.name} | {_code(method.classes)} | {_code(method.losses) or 'none'} | {last} |\n"
+
+
+def _code(names: tuple[str, ...]) -> str:
+    """Return the names as Markdown code, separated by commas."""
+    return ", ".join(f"`{name}`" for name in names)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,52 @@
+"""The MMCR loss: means of views with a large nuclear norm."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch.linalg import svdvals
+from torch.nn.functional import normalize
+
+import sslkit
+
+
+class Mmcr(sslkit.Loss):
+    """MMCR loss: the matrix of the images' mean embeddings has a large nuclear norm (sum of singular values).
+
+    The mean of an image is over all views of the student and all global views of the teacher. The nuclear norm is large
+    if views of an image are equal and means of different images are orthogonal. A second term makes the nuclear norm of
+    the views of each image small. Equals lightly's ``MMCRLoss`` on embeddings of length 1; lightly leaves their
+    normalisation, which the paper requires, to the caller. The loss is negative.
+
+    The singular value decomposition syncs the device in every step.
+
+    Source: Yerxa et al., "Learning Efficient Coding of Natural Images with Maximum Manifold Capacity Representations",
+    NeurIPS 2023, arXiv 2303.03307.
+
+    Raises:
+        sslkit.InputError: there are fewer than two views.
+    """
+
+    api = 1
+    needs = frozenset({"embeddings", "teacher"})
+    syncs_device = True
+
+    class Options(sslkit.Options):
+        lmda: float = Field(5e-3, ge=0)
+        """Weight of the nuclear norm of the views of each image (lambda in the paper); lightly's default."""
+
+    def __init__(self, options: Options, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        if context.view_count == 1:
+            raise sslkit.InputError("the mmcr loss compares views and needs at least two views of each image")
+        self.lmda = options.lmda
+        self.world = context.world
+
+    def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
+        """Return the loss of the global batch; for shapes see ``sslkit.ViewOutputs``."""
+        embeddings = [*views.student.embeddings, *(embedding.detach() for embedding in views.teacher.embeddings)]
+        unit = normalize(torch.stack(embeddings, dim=1), dim=2)
+        total = -svdvals(self.world.gather(unit.mean(1))).sum()
+        if self.lmda:
+            total = total + self.lmda * svdvals(unit).sum() / len(unit)
+        return sslkit.LossOutput(total)

@@ -1,0 +1,98 @@
+"""Losses that compare all views of an image at once, and spread the embeddings of different images."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from lightly.loss.emp_ssl_loss import invariance_loss, tcr_loss
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import normalize
+
+import sslkit
+
+
+class MultiViewLoss(sslkit.Loss):
+    """Base class of losses of the embeddings of all views, over the global batch.
+
+    Raises:
+        sslkit.InputError: there are fewer than two views.
+    """
+
+    api = 1
+    needs = frozenset({"embeddings"})
+
+    def __init__(self, options: sslkit.Options, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        if context.view_count == 1:
+            raise sslkit.InputError("this loss compares views and needs at least two views of each image")
+        self.world = context.world
+
+    @abstractmethod
+    def terms(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the weighted invariance and spread terms of embeddings ``[V, N, E]``."""
+
+    def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
+        """Return the loss of the global batch; for shapes see ``sslkit.ViewOutputs``."""
+        embeddings = torch.stack([self.world.gather(embedding) for embedding in views.student.embeddings])
+        invariance, spread = self.terms(embeddings)
+        return sslkit.LossOutput(invariance + spread, {"invariance": invariance.detach(), "spread": spread.detach()})
+
+
+class EmpSsl(MultiViewLoss):
+    """EMP-SSL loss: all views agree with their mean, and the embeddings of each view have a large coding rate.
+
+    The loss is ``-inv_coef cos(z, mean of views) - 1/2 logdet(I + E / (N tcr_eps) Z^T Z)``, averaged over views, for
+    embeddings of length 1. The terms are lightly's ``invariance_loss`` and ``tcr_loss``. The coding rate is subtracted,
+    as in the paper and the authors' code; lightly's ``EMPSSLLoss`` (1.6.0) adds it, which makes all embeddings equal.
+    The loss is negative.
+
+    Source: Tong, Chen, Ma, LeCun, "EMP-SSL: Towards Self-Supervised Learning in One Training Epoch", arXiv 2304.03977.
+    """
+
+    class Options(sslkit.Options):
+        tcr_eps: float = Field(0.2, gt=0)
+        """Distortion of the coding rate, epsilon squared in the paper."""
+
+        inv_coef: float = Field(200.0, ge=0)
+        """Weight of the similarity between each view and the mean of all views (lambda in the paper)."""
+
+    def __init__(self, options: Options, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        self.options = options
+
+    def terms(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+        unit = normalize(embeddings, dim=2)
+        return self.options.inv_coef * invariance_loss(unit), -tcr_loss(unit, self.options.tcr_eps)
+
+
+class FroSsl(MultiViewLoss):
+    """FroSSL loss: similar views, and a covariance matrix with a small Frobenius norm for each view.
+
+    Equals lightly's ``FroSSLLoss``, which reads the trace from the device in every step. Embedding dimensions are
+    normalised over the batch. The covariance matrix of a view is divided by its trace, so that a small norm means equal
+    eigenvalues. The loss is usually negative.
+
+    Source: Skean et al., "FroSSL: Frobenius Norm Minimization for Efficient Multiview Self-Supervised Learning", ECCV
+    2024, arXiv 2310.02903.
+    """
+
+    class Options(sslkit.Options):
+        invariance_weight: float = Field(1.0, ge=0)
+        """Weight of the squared distances between the views and their mean."""
+
+    def __init__(self, options: Options, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        self.invariance_weight = options.invariance_weight
+
+    def terms(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+        unit = normalize(embeddings, dim=1)
+        count, images, _ = unit.shape
+        invariance = count * (unit - unit.mean(0)).square().sum() / images
+        # The Gram matrix of images has the same non-zero eigenvalues as that of dimensions; the smaller one is faster.
+        wide = unit if images <= unit.shape[2] else unit.transpose(1, 2)
+        norms = (wide @ wide.transpose(1, 2)).square().sum((1, 2)).log()
+        # As in lightly, the trace has no gradient.
+        traces = unit.detach().square().sum((1, 2)).log()
+        return self.invariance_weight * invariance, (norms - 2 * traces).sum()

@@ -1,0 +1,51 @@
+"""Base class of losses in which a predictor maps the embedding of a view to that of a different view."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+from lightly.models.modules.heads import BYOLPredictionHead, ProjectionHead
+from pydantic import Field
+from torch import Tensor
+
+import sslkit
+
+
+class PredictionLoss(sslkit.Loss):
+    """Base class of losses with a predictor: a linear layer, BatchNorm, ReLU and a second linear layer.
+
+    The predictor is part of the loss and is trained. The predictor's BatchNorm is computed separately for each view,
+    over this process's part of the batch.
+
+    Attributes:
+        predictor_head: lightly's class of the predictor.
+
+    Raises:
+        sslkit.InputError: there are fewer than two views.
+    """
+
+    api = 1
+    needs = frozenset({"embeddings"})
+    uses_global_batch = False
+    predictor_head: ClassVar[type[ProjectionHead]] = BYOLPredictionHead
+
+    class Options(sslkit.Options):
+        predictor_dim: int = Field(4096, ge=1, le=100_000)
+        """Width of the predictor's hidden layer."""
+
+    def __init__(self, options: Options, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        if context.view_count == 1:
+            raise sslkit.InputError("this loss compares views and needs at least two views of each image")
+        width = context.embedding_dim
+        self.predictor = self.predictor_head(width, options.predictor_dim, width)
+
+    def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
+        """Return the loss of this process's part of the batch; for shapes see ``sslkit.ViewOutputs``."""
+        predictions = [self.predictor(embedding) for embedding in views.student.embeddings]
+        return sslkit.LossOutput(self.compare(predictions, views))
+
+    @abstractmethod
+    def compare(self, predictions: list[Tensor], views: sslkit.ViewOutputs) -> Tensor:
+        """Return the loss; ``predictions`` has the predictor's output ``[B, E]`` for each view of the student."""

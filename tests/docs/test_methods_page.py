@@ -1,0 +1,48 @@
+"""The page of all methods lists every loss of the installed lightly, and names losses and recipes that exist."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from shipped_recipes import RECIPES
+
+from sslkit.recipe.load import load_recipe
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def methods() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_methods", DOCS / "make_methods.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["make_methods"] = module  # dataclasses look up the module of their class
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_page_is_up_to_date(methods: ModuleType) -> None:
+    assert (DOCS / "methods.md").read_text(encoding="utf-8") == methods.page(), "run python docs/make_methods.py"
+
+
+def test_every_loss_of_lightly_is_listed(methods: ModuleType) -> None:
+    listed = {name for method in methods.METHODS for name in method.classes}
+    assert listed == methods.lightly_classes()
+
+
+def test_every_loss_of_the_plugin_is_listed_with_a_recipe_that_uses_it(methods: ModuleType) -> None:
+    listed = {loss for method in methods.METHODS for loss in method.losses}
+    own = {point.name for point in entry_points(group="sslkit.losses") if point.value.startswith("sslkit_lightly.")}
+    assert listed == own
+    for method in methods.METHODS:
+        assert bool(method.losses) == bool(method.recipe), method.name
+        assert method.losses or method.note, f"{method.name}: give the reason why sslkit does not have it"
+        if method.recipe:
+            (loss,) = load_recipe(RECIPES / f"{method.recipe}.toml").resolved()["loss"]
+            assert loss["use"].removeprefix("sslkit-lightly:") == method.losses[0]
