@@ -35,6 +35,8 @@ def test_the_recipe_causes_no_collapse_warning(name: str, tmp_path: Path, record
     if not name.startswith("quickstart"):
         size = 32 if 'stem = "imagenet"' in recipe_file.read_text() else 12
         settings += ["data.use=image-folder", f"data.root={tmp_path / 'digits'}", f"views.size={size}"]
+    if name == "w-mse":
+        settings += ["loss.w_size=64", "head.embedding_dim=32"]
     reporter = RecordingReporter()
     run = train(load_recipe(recipe_file, settings), tmp_path / "runs", reporter)
     warnings = [note for note in reporter.notes if note.startswith("warning: collapse")]

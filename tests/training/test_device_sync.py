@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from shipped_recipes import RECIPES, SHIPPED, in_one_epoch
+from shipped_recipes import RECIPES, SHIPPED, SMALL_LOSS, in_one_epoch
 from torch import Tensor
 
 from sslkit.assembly.assemble import assemble
@@ -39,7 +39,8 @@ SMALL = ["backbone={use='convnet', width=2}", f"train.batch_size={BATCH_SIZE}", 
 @pytest.fixture
 def training(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Learner, RunCallback]:
     """Recipe on digits, with a small backbone, all view effects, and all losses active in the first epoch."""
-    assembly = assemble(load_recipe(RECIPES / f"{request.param}.toml", [*SMALL, *in_one_epoch(request.param)]))
+    settings = [*SMALL, *in_one_epoch(request.param), *SMALL_LOSS.get(request.param, [])]
+    assembly = assemble(load_recipe(RECIPES / f"{request.param}.toml", settings))
     learner = Learner(assembly, Hardware("cuda", "float32", channels_last=True, reason="fake"))
     run = Run.create(tmp_path, "step")
     return learner, RunCallback(run, learner, Processes(), ValidationMonitor(assembly), Reporter(), StopSignal())

@@ -11,7 +11,7 @@ import pytest
 import torch
 from equal_runs import assert_equal_runs
 from recording_reporter import RecordingReporter
-from shipped_recipes import GREY, RECIPES, SHIPPED, in_one_epoch
+from shipped_recipes import GREY, RECIPES, SHIPPED, SMALL_LOSS, in_one_epoch
 
 from sslkit.api import Run
 from sslkit.recipe.load import load_recipe
@@ -34,7 +34,7 @@ def test_steps_never_sync_with_the_gpu(name: str, tmp_path: Path) -> None:
         steps.append(event.progress.step)
         torch.cuda.set_sync_debug_mode("error" if 3 <= event.progress.step < 9 else "default")
 
-    recipe = load_recipe(RECIPES / f"{name}.toml", [*settings, *in_one_epoch(name)])
+    recipe = load_recipe(RECIPES / f"{name}.toml", [*settings, *in_one_epoch(name), *SMALL_LOSS.get(name, [])])
     try:
         train(recipe, tmp_path, RecordingReporter(StepEnded, forbid_syncs))
     finally:

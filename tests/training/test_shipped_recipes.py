@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from shipped_recipes import EXTENDING, RECIPES, SHIPPED
+from shipped_recipes import EXTENDING, RECIPES, SHIPPED, SMALL_LOSS
 from torch.nn import ModuleList
 
 from sslkit.assembly.assemble import assemble
@@ -57,6 +57,7 @@ def test_the_recipe_trains(name: str, image_folder: Path, tmp_path: Path, monkey
         settings += ["loss.threshold=0.05"]  # untrained classifiers are never confident
     if name == "ruc":
         settings += ["loss.selection='confidence'", "loss.threshold=0.05"]
+    settings += SMALL_LOSS.get(name, [])
     recipe = load_recipe(path, settings)
     run = train(recipe, tmp_path / "runs")
     losses = [row.value for row in read_metrics(run.metrics) if row.metric == "loss"]

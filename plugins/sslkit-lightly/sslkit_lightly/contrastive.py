@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 import sslkit
-from sslkit_lightly.pairwise import PairwiseLoss
+from sslkit_lightly.pairwise import PairwiseLoss, nt_xent
 
 
 class Dcl(PairwiseLoss):
@@ -67,3 +67,37 @@ class Dclw(Dcl):
 
     def weights(self, cosine: Tensor) -> Tensor:
         return 2 - len(cosine) * (cosine / self.sigma).softmax(0)
+
+
+class DirectClr(PairwiseLoss):
+    """NT-Xent loss of the first dimensions of the features, without a head.
+
+    Equals lightly's ``DirectCLRLoss``.
+
+    Source: Jing, Vincent, LeCun, Tian, "Understanding Dimensional Collapse in Contrastive Self-supervised Learning",
+    ICLR 2022, arXiv 2110.09348, section 6.
+
+    Raises:
+        sslkit.OptionError: ``loss_dim`` is larger than the number of features.
+    """
+
+    needs = frozenset({"features"})
+
+    class Options(sslkit.Options):
+        temperature: float = Field(0.5, gt=0)
+        """Temperature of the softmax over similarities; lightly's default."""
+
+        loss_dim: int = Field(64, ge=1, le=100_000)
+        """Number of feature dimensions that the loss reads; lightly's default. The paper uses 360 of 2048."""
+
+    def __init__(self, options: Options, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        if options.loss_dim > context.feature_dim:
+            raise sslkit.OptionError("loss_dim", f"{options.loss_dim} is more than the {context.feature_dim} features")
+        self.options = options
+
+    def select(self, student: sslkit.BranchOutputs) -> tuple[Tensor, ...]:
+        return tuple(features[:, : self.options.loss_dim] for features in student.features)
+
+    def compare(self, first: Tensor, second: Tensor) -> Tensor:
+        return nt_xent(first, second, self.options.temperature)

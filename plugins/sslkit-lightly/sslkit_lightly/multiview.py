@@ -5,7 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import torch
+from lightly.loss import SIGReg
 from lightly.loss.emp_ssl_loss import invariance_loss, tcr_loss
+from lightly.loss.lejepa_loss import lejepa_invariance_loss
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -30,13 +32,13 @@ class MultiViewLoss(sslkit.Loss):
         self.world = context.world
 
     @abstractmethod
-    def terms(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the weighted invariance and spread terms of embeddings ``[V, N, E]``."""
+    def terms(self, embeddings: Tensor, views: sslkit.ViewOutputs) -> tuple[Tensor, Tensor]:
+        """Return the weighted invariance and spread terms of the global batch's embeddings ``[V, N, E]``."""
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
         """Return the loss of the global batch; for shapes see ``sslkit.ViewOutputs``."""
         embeddings = torch.stack([self.world.gather(embedding) for embedding in views.student.embeddings])
-        invariance, spread = self.terms(embeddings)
+        invariance, spread = self.terms(embeddings, views)
         return sslkit.LossOutput(invariance + spread, {"invariance": invariance.detach(), "spread": spread.detach()})
 
 
@@ -62,7 +64,7 @@ class EmpSsl(MultiViewLoss):
         super().__init__(options, context)
         self.options = options
 
-    def terms(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+    def terms(self, embeddings: Tensor, views: sslkit.ViewOutputs) -> tuple[Tensor, Tensor]:
         unit = normalize(embeddings, dim=2)
         return self.options.inv_coef * invariance_loss(unit), -tcr_loss(unit, self.options.tcr_eps)
 
@@ -86,7 +88,7 @@ class FroSsl(MultiViewLoss):
         super().__init__(options, context)
         self.invariance_weight = options.invariance_weight
 
-    def terms(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+    def terms(self, embeddings: Tensor, views: sslkit.ViewOutputs) -> tuple[Tensor, Tensor]:
         unit = normalize(embeddings, dim=1)
         count, images, _ = unit.shape
         invariance = count * (unit - unit.mean(0)).square().sum() / images
@@ -96,3 +98,56 @@ class FroSsl(MultiViewLoss):
         # As in lightly, the trace has no gradient.
         traces = unit.detach().square().sum((1, 2)).log()
         return self.invariance_weight * invariance, (norms - 2 * traces).sum()
+
+
+class SeededSigReg(SIGReg):  # type: ignore[misc]  # lightly has no types
+    """lightly's ``SIGReg``, with random directions that depend only on ``seed`` and ``step``.
+
+    lightly draws from torch's global generator, so directions would differ between processes and after a resume.
+    """
+
+    seed = 0
+    step = 0
+
+    def _generate_unit_vectors(self, device: torch.device, dtype: torch.dtype, num_features: int) -> Tensor:
+        """Return random unit vectors ``[E, num_vectors]``."""
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.step) % 2**63)
+        directions = normalize(torch.randn(num_features, self.num_vectors, generator=generator), dim=0)
+        return directions.to(device, dtype, non_blocking=True)
+
+
+class LeJepa(MultiViewLoss):
+    """LeJEPA loss: all views are near the mean of the global views, and embeddings have a normal distribution.
+
+    The loss is ``lambda_param SIGReg + (1 - lambda_param) invariance``, as in lightly's ``LeJEPALoss``. SIGReg compares
+    projections of the embeddings onto random directions with a standard normal distribution. Local views are optional,
+    unlike in lightly. Every step uses new directions, which are the same in all processes.
+
+    Source: Balestriero, LeCun, "LeJEPA", arXiv 2511.08544.
+    """
+
+    class Options(sslkit.Options):
+        lambda_param: float = Field(0.05, ge=0, le=1)
+        """Weight of SIGReg; the paper tries 0.01 to 0.1."""
+
+        sigreg_knots: int = Field(17, ge=2, le=1000)
+        """Number of frequencies at which characteristic functions are compared."""
+
+        sigreg_t_max: float = Field(3.0, gt=0)
+        """Largest frequency."""
+
+        sigreg_num_vectors: int = Field(1024, ge=1, le=1_000_000)
+        """Number of random directions in each step."""
+
+    def __init__(self, options: Options, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        self.weight = options.lambda_param
+        self.sigreg = SeededSigReg(
+            knots=options.sigreg_knots, t_max=options.sigreg_t_max, num_vectors=options.sigreg_num_vectors
+        )
+        self.sigreg.seed = context.seed + context.steps_before
+
+    def terms(self, embeddings: Tensor, views: sslkit.ViewOutputs) -> tuple[Tensor, Tensor]:
+        self.sigreg.step = views.step
+        invariance = lejepa_invariance_loss(all_proj=embeddings, global_proj=embeddings[: views.global_views])
+        return (1 - self.weight) * invariance, self.weight * self.sigreg(embeddings)

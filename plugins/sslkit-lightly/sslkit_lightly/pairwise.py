@@ -40,9 +40,13 @@ class PairwiseLoss(sslkit.Loss):
     def compare(self, first: Tensor, second: Tensor) -> Tensor:
         """Return the loss of the embeddings ``[N, E]`` of two views."""
 
+    def select(self, student: sslkit.BranchOutputs) -> tuple[Tensor, ...]:
+        """Return the vectors ``[B, E]`` to compare, one tensor for each view; by default the embeddings."""
+        return student.embeddings
+
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
         """Return the loss of the global batch; for shapes see ``sslkit.ViewOutputs``."""
-        embeddings = [self.world.gather(embedding) for embedding in views.student.embeddings]
+        embeddings = [self.world.gather(vectors) for vectors in self.select(views.student)]
         losses = [self.compare(embeddings[i], embeddings[j]) for i, j in views.pairs() if i < j]
         return sslkit.LossOutput(torch.stack(losses).mean())
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from sslkit.testing import HeadTests, LossTests
 from sslkit_lightly.byol import Byol
-from sslkit_lightly.contrastive import Dcl, Dclw
+from sslkit_lightly.contrastive import Dcl, Dclw, DirectClr
 from sslkit_lightly.dino import Dino, DinoHead
 from sslkit_lightly.mmcr import Mmcr
 from sslkit_lightly.moco import Moco, MocoV3
-from sslkit_lightly.multiview import EmpSsl, FroSsl
+from sslkit_lightly.multiview import EmpSsl, FroSsl, LeJepa
 from sslkit_lightly.nnclr import Nnclr
 from sslkit_lightly.pairwise import BarlowTwins, SimClr, VicReg
 from sslkit_lightly.projection_head import ProjectionHead
@@ -16,6 +16,7 @@ from sslkit_lightly.simsiam import FastSiam, SimSiam
 from sslkit_lightly.swav_head import SwavHead
 from sslkit_lightly.swav_loss import SwavLoss
 from sslkit_lightly.tico import TiCo
+from sslkit_lightly.wmse import WMse
 
 
 class TestSwavLoss(LossTests):
@@ -129,6 +130,27 @@ class TestEmpSsl(LossTests):
 class TestFroSsl(LossTests):
     component = FroSsl
     test_import_is_fast_and_has_no_side_effects = None  # tested above
+    invariances = frozenset({"images", "global views", "scale"})
+
+
+class TestLeJepa(LossTests):
+    component = LeJepa
+    test_import_is_fast_and_has_no_side_effects = None  # tested above
+    options = {"sigreg_num_vectors": 32}
+    invariances = frozenset({"images", "global views"})
+
+
+class TestDirectClr(LossTests):
+    component = DirectClr
+    test_import_is_fast_and_has_no_side_effects = None  # tested above
+    options = {"loss_dim": 5}
+    invariances = frozenset({"images", "global views"})
+
+
+class TestWMse(LossTests):
+    component = WMse
+    test_import_is_fast_and_has_no_side_effects = None  # tested above
+    options = {"w_size": 8}
     invariances = frozenset({"images", "global views", "scale"})
 
 

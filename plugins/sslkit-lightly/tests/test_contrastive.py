@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from lightly.loss import DCLLoss, DCLWLoss
+from lightly.loss import DCLLoss, DCLWLoss, DirectCLRLoss
 from torch import Tensor, nn
 
 import sslkit
-from sslkit_lightly.contrastive import Dcl, Dclw
+from sslkit_lightly.contrastive import Dcl, Dclw, DirectClr
 from sslkit_lightly.pairwise import PairwiseLoss
 
 CONTEXT = sslkit.Context(1, 8, (0.5,), (0.5,), 6, 1, 1, view_count=2, feature_dim=4)
@@ -29,6 +29,7 @@ def views(embeddings: list[Tensor], global_views: int = 2) -> sslkit.ViewOutputs
     ("loss", "options", "reference"),
     [
         (Dcl, {"temperature": 0.3}, DCLLoss(temperature=0.3)),
+        (DirectClr, {"temperature": 0.3, "loss_dim": 3}, DirectCLRLoss(temperature=0.3, loss_dim=3)),
         (Dclw, {"temperature": 0.3, "sigma": 0.7}, DCLWLoss(temperature=0.3, sigma=0.7)),
     ],
 )
@@ -47,3 +48,13 @@ def test_dclw_gives_pairs_with_a_small_cosine_a_larger_weight() -> None:
     weights = Dclw(Dclw.Options(), CONTEXT).weights(torch.tensor([-0.5, 0.0, 0.9]))
     assert weights[0] > weights[1] > weights[2]
     assert weights.sum().item() == pytest.approx(3)
+
+
+def test_directclr_reads_only_the_first_features() -> None:
+    embeddings = random_embeddings(2)
+    total = DirectClr(DirectClr.Options(loss_dim=3), CONTEXT)(views(embeddings)).total
+    for gradient in torch.autograd.grad(total, embeddings):
+        assert (gradient[:, :3] != 0).all()
+        assert (gradient[:, 3:] == 0).all()
+    with pytest.raises(sslkit.OptionError, match="5 is more than the 4 features"):
+        DirectClr(DirectClr.Options(loss_dim=5), CONTEXT)

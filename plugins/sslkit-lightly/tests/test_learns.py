@@ -65,9 +65,12 @@ METHODS = {
     "dcl": PROJECTION + "[loss]",
     "dclw": PROJECTION + "[loss]",
     "tico": TEACHER + PROJECTION + "last_batch_norm = false\n[loss]",
-    "mmcr": TEACHER + PROJECTION + "last_batch_norm = false\n[loss]",
+    "mmcr": TEACHER.replace("0.97", "0.9") + PROJECTION + "last_batch_norm = false\n[loss]",
     "emp-ssl": PROJECTION + "[loss]",
     "frossl": PROJECTION + "[loss]",
+    "lejepa": PROJECTION + "last_batch_norm = false\n[loss]",
+    "directclr": "[loss]\nloss_dim = 16",
+    "w-mse": PROJECTION + "last_batch_norm = false\n[loss]\nw_size = 128",
 }
 
 

@@ -1,18 +1,22 @@
-"""The losses TiCo, MMCR, EMP-SSL and FroSSL, compared with lightly's."""
+"""The losses TiCo, MMCR, EMP-SSL, FroSSL, LeJEPA and W-MSE, compared with lightly's."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 import torch
-from lightly.loss import FroSSLLoss, MMCRLoss, TiCoLoss
+from lightly.loss import FroSSLLoss, LeJEPALoss, MMCRLoss, TiCoLoss, WMSELoss
 from lightly.loss.emp_ssl_loss import invariance_loss, tcr_loss
 from torch import Tensor
 from torch.nn.functional import normalize
 
 import sslkit
 from sslkit_lightly.mmcr import Mmcr
-from sslkit_lightly.multiview import EmpSsl, FroSsl
+from sslkit_lightly.multiview import EmpSsl, FroSsl, LeJepa
 from sslkit_lightly.tico import TiCo
+from sslkit_lightly.wmse import WMse
 
 CONTEXT = sslkit.Context(1, 8, (0.5,), (0.5,), 6, 10, 4, view_count=3, global_view_count=2, embedding_dim=4)
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
@@ -86,7 +90,56 @@ def test_frossl_equals_lightly(images: int, width: int) -> None:
     assert_equal_with_gradients(loss(outputs(views)).total, expected, views)
 
 
-@pytest.mark.parametrize("kind", [TiCo, Mmcr, EmpSsl, FroSsl])
+def test_lejepa_equals_lightly_with_the_same_directions(monkeypatch: pytest.MonkeyPatch) -> None:
+    views = batch(3)
+    loss = LeJepa(LeJepa.Options(lambda_param=0.3, sigreg_knots=9, sigreg_num_vectors=20), CONTEXT).double()
+    reference = LeJEPALoss(lambda_param=0.3, sigreg_knots=9, sigreg_num_vectors=20).double()
+    monkeypatch.setattr(reference.sigreg, "_generate_unit_vectors", loss.sigreg._generate_unit_vectors)
+    expected = reference(global_proj=torch.stack(views[:2]), local_proj=torch.stack(views[2:]))
+    assert_equal_with_gradients(loss(outputs(views)).total, expected, views)
+
+
+def test_lejepa_draws_unit_directions_from_seed_and_step() -> None:
+    sigreg = LeJepa(LeJepa.Options(sigreg_num_vectors=20), CONTEXT).sigreg
+    draw = partial(sigreg._generate_unit_vectors, torch.device("cpu"), torch.float32, 4)
+    first = draw()
+    torch.testing.assert_close(first.norm(dim=0), torch.ones(20))
+    assert torch.equal(draw(), first)
+    for name in ("step", "seed"):
+        setattr(sigreg, name, 7)
+        assert not torch.equal(draw(), first)
+
+
+@pytest.mark.parametrize("w_size", [8, 16])
+def test_wmse_equals_lightly_with_the_same_sub_batches(w_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(torch, "randperm", lambda count, generator=None: order)
+    views = batch(2, images=16)
+    reference = WMSELoss(4, eps=0.1, track_running_stats=False, w_size=w_size, w_iter=2)
+    loss = WMse(WMse.Options(w_size=w_size, w_iter=2, eps=0.1), replace(CONTEXT, batch_size=16))
+    assert_equal_with_gradients(loss(outputs(views)).total, reference(torch.cat(views)), views)
+
+
+def test_wmse_whitens_each_sub_batch() -> None:
+    loss = WMse(WMse.Options(w_size=8), replace(CONTEXT, batch_size=16))
+    for sub_batch in loss.whiten(torch.stack(batch(2, images=16))).flatten(0, 1).split(8):
+        torch.testing.assert_close(torch.cov(sub_batch.T), torch.eye(4, dtype=torch.float64))
+
+
+def test_wmse_draws_new_sub_batches_in_each_step() -> None:
+    views, loss = batch(2, images=16), WMse(WMse.Options(w_size=8), replace(CONTEXT, batch_size=16))
+    totals = [loss(replace(outputs(views), step=step)).total.item() for step in (0, 0, 1)]
+    assert totals[0] == totals[1] != totals[2]
+
+
+def test_wmse_refuses_sub_batches_that_do_not_fit() -> None:
+    with pytest.raises(sslkit.OptionError, match="4 must divide the batch size, which is 6"):
+        WMse(WMse.Options(w_size=4), CONTEXT)
+    with pytest.raises(sslkit.OptionError, match="6 is less than twice the embedding's dimension 4"):
+        WMse(WMse.Options(w_size=6), CONTEXT)
+
+
+@pytest.mark.parametrize("kind", [TiCo, Mmcr, EmpSsl, FroSsl, LeJepa, WMse])
 def test_a_single_view_raises(kind: type[sslkit.Loss]) -> None:
     one_view = sslkit.Context(1, 8, (0.5,), (0.5,), 6, 1, 1, view_count=1, embedding_dim=4)
     with pytest.raises(sslkit.InputError, match="at least two views"):

@@ -1,0 +1,88 @@
+"""The W-MSE loss: whitened embeddings of the views of an image are similar."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from lightly.loss.wmse_loss import norm_mse_loss
+from pydantic import Field
+from torch import Tensor
+
+import sslkit
+
+
+class WMse(sslkit.Loss):
+    """W-MSE loss: ``2 - 2 cos`` between the whitened embeddings of two views.
+
+    The images of the global batch are split at random into sub-batches. In each sub-batch and view, embeddings are
+    multiplied by the inverse Cholesky factor of their covariance matrix, so that they cannot become equal. The loss is
+    averaged over pairs of views with at least one global view, and equals lightly's ``WMSELoss``. The random
+    sub-batches depend only on seed and step. The loss has no running statistics, which lightly uses outside training.
+
+    Source: Ermolov et al., "Whitening for Self-Supervised Representation Learning", ICML 2021, arXiv 2007.06346,
+    section 3.
+
+    Raises:
+        sslkit.InputError: there are fewer than two views.
+        sslkit.OptionError: ``w_size`` does not divide the global batch, or is less than twice the embedding's
+            dimension.
+    """
+
+    api = 1
+    needs = frozenset({"embeddings"})
+    check_context: ClassVar[Mapping[str, Any]] = {"embedding_dim": 4}
+
+    class Options(sslkit.Options):
+        w_size: int = Field(256, ge=2, le=1_000_000)
+        """Number of images in a sub-batch: at least twice the embedding's dimension; must divide the batch size."""
+
+        w_iter: int = Field(1, ge=1, le=1000)
+        """Number of random splits in each step, over which the loss is averaged."""
+
+        eps: float = Field(0.0, ge=0, lt=1)
+        """Share of the identity matrix in the covariance matrix; increase if a matrix is singular."""
+
+    @classmethod
+    def check_options(cls, folder: Path) -> Mapping[str, Any]:
+        return {"w_size": 8}
+
+    def __init__(self, options: Options, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        if context.view_count == 1:
+            raise sslkit.InputError("the w-mse loss compares views and needs at least two views of each image")
+        if context.batch_size % options.w_size:
+            raise sslkit.OptionError(
+                "w_size", f"{options.w_size} must divide the batch size, which is {context.batch_size}"
+            )
+        if options.w_size < 2 * context.embedding_dim:
+            raise sslkit.OptionError(
+                "w_size", f"{options.w_size} is less than twice the embedding's dimension {context.embedding_dim}"
+            )
+        self.options = options
+        self.world = context.world
+        self.seed = context.seed + context.steps_before
+
+    def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
+        """Return the loss of the global batch; for shapes see ``sslkit.ViewOutputs``."""
+        embeddings = torch.stack([self.world.gather(embedding) for embedding in views.student.embeddings])
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + views.step) % 2**63)
+        pairs = [(i, j) for i, j in views.pairs() if i < j]
+        losses = []
+        for _ in range(self.options.w_iter):
+            order = torch.randperm(embeddings.shape[1], generator=generator).to(embeddings.device, non_blocking=True)
+            whitened = self.whiten(embeddings.index_select(1, order))
+            losses += [norm_mse_loss(whitened[i], whitened[j]) for i, j in pairs]
+        return sslkit.LossOutput(torch.stack(losses).mean())
+
+    def whiten(self, embeddings: Tensor) -> Tensor:
+        """Return embeddings ``[V, N, E]`` whose covariance matrix in each sub-batch is the identity matrix."""
+        batches = embeddings.unflatten(1, (-1, self.options.w_size))
+        centred = batches - batches.mean(2, keepdim=True)
+        covariance = centred.mT @ centred / (self.options.w_size - 1)
+        eye = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
+        # cholesky_ex, because cholesky reads its error code from the device in every step.
+        factor, _ = torch.linalg.cholesky_ex((1 - self.options.eps) * covariance + self.options.eps * eye)
+        return torch.linalg.solve_triangular(factor, centred.mT, upper=False).mT.flatten(1, 2)
