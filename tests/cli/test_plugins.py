@@ -12,9 +12,9 @@ OURS = {
     },
     "heads": {"dino", "projection", "selfcls-mlp", "swav"},
     "losses": {
-        *("barlow-twins", "byol", "dcl", "dclw", "dino", "directclr", "emp-ssl", "fastsiam", "frossl", "lejepa", "mmcr"),
+        *("barlow-twins", "byol", "dcl", "dclw", "dino", "directclr", "emp-ssl", "fastsiam", "frossl", "lejepa"),
         *("moco", "moco-v3", "nnclr", "ruc", "scan", "secu", "self-label", "selfcls", "simclr", "simsiam", "swav"),
-        *("temi", "tico", "vicreg", "w-mse"),
+        *("mmcr", "temi", "tico", "vicreg", "w-mse"),
     },
     "views": {"affine", "crops", "flip", "plain"},
     "methods": {"joint-embedding", "momentum-teacher"},

@@ -85,4 +85,5 @@ class WMse(sslkit.Loss):
         eye = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
         # cholesky_ex, because cholesky reads its error code from the device in every step.
         factor, _ = torch.linalg.cholesky_ex((1 - self.options.eps) * covariance + self.options.eps * eye)
-        return torch.linalg.solve_triangular(factor, centred.mT, upper=False).mT.flatten(1, 2)
+        whitened: Tensor = torch.linalg.solve_triangular(factor, centred.mT, upper=False).mT
+        return whitened.flatten(1, 2)
