@@ -1,4 +1,4 @@
-"""Base class of all components."""
+"""Base class of all components, which sslkit builds from options and a context."""
 
 from __future__ import annotations
 

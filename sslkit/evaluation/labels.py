@@ -24,7 +24,7 @@ def require_labels(part: Features | Split, split: str) -> Tensor:
 
 
 def count_classes(class_names: Sequence[str], *labels: Tensor) -> int:
-    """Return the number of class names; without class names, the largest label plus 1."""
+    """Return the number of class names or, if there are none, the largest label plus 1."""
     return len(class_names) or max(int(part.max()) for part in labels if len(part)) + 1
 
 

@@ -218,7 +218,7 @@ def _candidate(
 
 
 def _kept_together(clusters: Tensor, predicted: Tensor, number: int) -> float:
-    """Return the share of a cluster's image pairs with equal ``predicted``, for the worst of ``number`` clusters."""
+    """Return the share of image pairs with the same ``predicted`` cluster, in the worst of ``number`` clusters."""
     table = torch.bincount(clusters * number + predicted, minlength=number * number).view(number, number).double()
     size = table.sum(dim=1)
     together = (table * (table - 1)).sum(dim=1)

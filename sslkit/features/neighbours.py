@@ -73,10 +73,10 @@ def nearest_neighbours(
     Args:
         features: tensor ``[N, D]``.
         k: number of neighbours, at least 1.
-        references: tensor ``[M, D]``, features among which to search. None searches among the other images of
+        references: tensor ``[M, D]``, features among which to search. If None, the search is among the other images of
             ``features``, so that an image is never its own neighbour.
-        exclude_similarity: ignore neighbours with at least this similarity, within 1e-6, because near-duplicates are
-            trivial positives.
+        exclude_similarity: neighbours with at least this similarity (within 1e-6) are ignored, because near-duplicates
+            are trivial positives.
         chunk: number of images to process at a time; memory is needed for ``chunk * M`` similarities. By default, at
             most ``MAX_SIMILARITIES`` are in memory.
 

@@ -29,7 +29,7 @@ def outlier_scores(
         features: tensor ``[N, D]``.
         k: number of neighbours; if there are fewer other images, all of them are used.
         references: tensor ``[M, D]``, features of typical images, such as the training images, for scores of new
-            images. None compares the images of ``features`` with each other.
+            images. If None, the images of ``features`` are compared with each other.
         chunk: number of images to process at a time; see ``nearest_neighbours``.
 
     Returns:

@@ -17,7 +17,7 @@ from sslkit.errors import OptionError
 
 
 class ScheduledOptions(Options):
-    """Options of all built-in optimizers; each optimizer sets its own defaults of ``lr`` and ``weight_decay``."""
+    """Options of all built-in optimizers; each optimizer sets its own defaults for ``lr`` and ``weight_decay``."""
 
     lr: float = Field(gt=0)
     """Peak learning rate, not scaled with the batch size."""

@@ -40,7 +40,7 @@ def find_pretrained_weights(catalog: Catalog | None = None) -> PretrainedWeights
     """Return the pretrained weights that need no download; None if there are none.
 
     Args:
-        catalog: the installed components; None scans the installed distributions.
+        catalog: the installed components; if None, the installed distributions are scanned.
     """
     try:
         entry = (catalog or Catalog.scan()).find(find_kind("backbone"), BACKBONE)

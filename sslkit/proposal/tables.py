@@ -67,7 +67,7 @@ def pretrained_tables(
         path: path of the folder of images.
         facts: facts about the folder.
         weights: the weights.
-        epochs: the number of epochs; None applies the rules.
+        epochs: the number of epochs; if None, the rules choose it.
         sweep: the proposed number of classes; None if the number is known or guessed.
     """
     train = {
@@ -109,7 +109,7 @@ def scratch_tables(path: str, facts: FolderFacts, epochs: Choice | None = None) 
     Args:
         path: path of the folder of images.
         facts: facts about the folder.
-        epochs: the number of epochs; None applies the rules.
+        epochs: the number of epochs; if None, the rules choose it.
     """
     hidden = Choice([256 if rules.backbone(facts)["use"].value == "convnet" else 4096])
     start_epoch = Choice("50%", "Starts late: from the first epoch on, it would group images by pixel values.")

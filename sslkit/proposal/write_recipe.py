@@ -33,8 +33,8 @@ def propose_recipe(
     Args:
         root: the folder.
         facts: facts about the folder.
-        weights: the pretrained weights that the recipe starts from; None trains from scratch.
-        epochs: the number of epochs; with None, the rules choose it.
+        weights: the pretrained weights that the recipe starts from; None to train from scratch.
+        epochs: the number of epochs; if None, the rules choose it.
         sweep: the proposed number of classes; None if the number is known or guessed.
 
     Raises:

@@ -47,7 +47,7 @@ def load_recipe(path: Path, settings: Sequence[str] = (), catalog: Catalog | Non
     Args:
         path: the TOML file.
         settings: overrides, such as ``"train.epochs=10"``.
-        catalog: the installed components; None scans the installed distributions.
+        catalog: the installed components; if None, the installed distributions are scanned.
 
     Raises:
         RecipeError: lists all problems of the first stage that finds a problem.

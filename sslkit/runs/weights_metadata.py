@@ -99,7 +99,7 @@ def read_head_metadata(path: Path, heads: Collection[str] | None = None) -> Head
 
     Args:
         path: the weights file.
-        heads: names of the recipe's heads. The metadata must name one of these heads; None skips this check.
+        heads: names of the recipe's heads. The metadata must name one of these heads; if None, this is not checked.
 
     Raises:
         RunError: the file cannot be read, or its metadata are invalid.

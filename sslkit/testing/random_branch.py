@@ -1,4 +1,4 @@
-"""Random outputs of student and teacher for the tests of losses, and changes of them for the invariance test."""
+"""Random outputs of student and teacher for the tests of losses, and changes to them for the invariance test."""
 
 from __future__ import annotations
 

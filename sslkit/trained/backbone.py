@@ -73,7 +73,7 @@ def load_backbone(run: str | Path | None = None, runs: str | Path | None = None)
 def _build(build: Callable[[], Any], component: str, weights: Path) -> Backbone:
     """Build the backbone that the metadata of a weights file describes.
 
-    The backbone's size is compared with the file before memory is allocated, because a damaged or untrusted file may
+    The backbone's size is compared with that in the file before memory is allocated: a damaged or untrusted file may
     describe a backbone of terabytes.
 
     Args:

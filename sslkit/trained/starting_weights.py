@@ -21,7 +21,7 @@ def load_starting_weights(run: Run, recipe: NetworkRecipe, backbone: Backbone) -
         backbone: the backbone to load the weights into, on the CPU.
 
     Returns:
-        A sentence about the origin of the weights, and the parent run, which is None if there is none.
+        A sentence about the origin of the weights, and the parent run (None if there is none).
 
     Raises:
         InputError: the run started from random weights, or its weights or its parent have changed since.

@@ -1,4 +1,4 @@
-"""Base class of the built-in view policies."""
+"""Base class of the built-in view policies, which crop or warp images, apply effects and normalise."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Proposal:
 
     Attributes:
         recipe: the recipe as TOML text.
-        weights: the pretrained weights; None for training from scratch.
+        weights: the pretrained weights; None if the recipe trains from scratch.
         estimate: estimated time of features and training; None if there are no pretrained weights.
         sweep: the proposed number of classes; None if numbers of classes were not compared.
         not_counted: why numbers of classes could not be compared; empty otherwise.
@@ -69,7 +69,7 @@ def propose(
     Args:
         folder: folder of the images.
         facts: facts about the folder.
-        weights: the pretrained weights; None trains from scratch.
+        weights: the pretrained weights; None to train from scratch.
         files: the training images.
         device: device to train on.
         must_count: whether to compare numbers of classes even if this takes long.

@@ -75,7 +75,7 @@ class Processes:
 
 
 class DistributedProcesses(Processes):
-    """More than one process, connected by Lightning Fabric."""
+    """Two or more processes of a training run, connected by Lightning Fabric."""
 
     def __init__(self, fabric: Fabric, devices: int) -> None:
         super().__init__(DistributedWorld(), devices)

@@ -27,7 +27,7 @@ def restored_handlers(numbers: Iterable[signal.Signals], handler: Any = None) ->
 
     Args:
         numbers: the signals.
-        handler: handler of the signals inside the block; None keeps the previous handlers.
+        handler: handler of the signals inside the block; if None, the previous handlers are kept.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

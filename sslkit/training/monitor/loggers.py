@@ -111,7 +111,7 @@ class Loggers:
                 self._send(name)
 
     def close(self, *, finished: bool) -> None:
-        """Close all loggers. ``finished`` is whether the run has finished."""
+        """Close all loggers, and report to them whether the run has ``finished``."""
         if finished and self.failing:
             names = " and ".join(sorted(self.failing))
             self.reporter.note(f"warning: {names} did not receive the last metrics: metrics.csv has all of them")
