@@ -47,7 +47,7 @@ class EmpSsl(MultiViewLoss):
 
     The loss is ``-inv_coef cos(z, mean of views) - 1/2 logdet(I + E / (N tcr_eps) Z^T Z)``, averaged over views, for
     embeddings of length 1. The terms are lightly's ``invariance_loss`` and ``tcr_loss``. The coding rate is subtracted,
-    as in the paper and the authors' code; lightly's ``EMPSSLLoss`` (1.6.0) adds it, which makes all embeddings equal.
+    as in the authors' code. lightly's ``EMPSSLLoss`` (1.6.0) adds it, and is lowest if all embeddings are equal.
     The loss is negative.
 
     Source: Tong, Chen, Ma, LeCun, "EMP-SSL: Towards Self-Supervised Learning in One Training Epoch", arXiv 2304.03977.
