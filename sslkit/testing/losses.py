@@ -45,8 +45,9 @@ class LossTests(LossInputs):
 
     Attributes:
         invariances: frozenset of names of input changes that do not change the loss. ``"images"``, ``"global views"``
-            and ``"classes"`` reverse the order of the images, global views or classes. ``"rotation"`` rotates all
-            embeddings and prototypes. ``"scale"`` multiplies all embeddings by 3. Default: ``{"images"}``.
+            and ``"classes"`` reverse the order of the images (with their indices), global views or classes.
+            ``"rotation"`` rotates all embeddings and prototypes. ``"scale"`` multiplies all embeddings by 3. Default:
+            ``{"images"}``.
     """
 
     component: ClassVar[type[Loss]]
@@ -280,6 +281,9 @@ class LossTests(LossInputs):
             original, changed = self.random_branches(), self.random_branches()
             with torch.no_grad():
                 transformations[name](changed)
-            before, after = (self.build()(self.view_outputs(branches)).total for branches in (original, changed))
+            outputs = self.view_outputs(changed)
+            if name == "images":  # a loss may know its images by their indices
+                outputs = replace(outputs, index=outputs.index.flip(0))
+            before, after = self.build()(self.view_outputs(original)).total, self.build()(outputs).total
             close = torch.allclose(before, after, rtol=TOLERANCE, atol=TOLERANCE)
             require(close, f"the loss must not depend on {name}: {before.item():.6f} becomes {after.item():.6f}")

@@ -116,8 +116,8 @@ class Ruc(sslkit.Loss):
 
     @classmethod
     def check_options(cls, folder: Path) -> Mapping[str, Any]:
-        # All images are clean, so that gradients reach all strong views.
-        return {"selection": "confidence", "threshold": 0.0}
+        # All images are clean, so that gradients reach all strong views. Mixup depends on the order of the images.
+        return {"selection": "confidence", "threshold": 0.0, "mixup": 0.0}
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
