@@ -19,7 +19,7 @@ BATCH_SIZE = 4096
 
 
 def prepare_losses(recipe: Recipe, losses: Sequence[WeightedLoss], heads: Mapping[str, Head], features: Tensor) -> None:
-    """Call ``Loss.prepare`` of losses.
+    """Call ``prepare`` of each loss in ``losses``.
 
     Args:
         recipe: the recipe.

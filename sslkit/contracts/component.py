@@ -53,6 +53,6 @@ class Component:
             folder: an empty temporary folder, deleted after the tests.
 
         Returns:
-            The options; ``{}`` for the default options. None, which this base class returns, skips the slow tests.
+            The options; ``{}`` for the default options. If None, as in this base class, the slow tests are skipped.
         """
         return None

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression on features, minimised by L-BFGS until convergence."""
+"""Multinomial logistic regression on features, fitted with L-BFGS until convergence."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from sslkit_lightly.pairwise import PairwiseLoss, nt_xent
 class Dcl(PairwiseLoss):
     """Decoupled contrastive loss: NT-Xent without the positive pair in the denominator.
 
-    Equals lightly's ``DCLLoss``. The loss can be negative.
+    The loss equals lightly's ``DCLLoss``, and can be negative.
 
     Source: Yeh et al., "Decoupled Contrastive Learning", ECCV 2022, arXiv 2110.06848, equation 6.
     """
@@ -50,8 +50,8 @@ class Dcl(PairwiseLoss):
 class Dclw(Dcl):
     """Decoupled contrastive loss in which positive pairs with a small cosine have a larger weight.
 
-    The weight of a pair is ``2 - N softmax(cosine / sigma)``, with a softmax over the N pairs of the batch. Equals
-    lightly's ``DCLWLoss``. The loss can be negative.
+    The weight of a pair is ``2 - N softmax(cosine / sigma)``, with a softmax over the N pairs of the batch. The
+    loss equals lightly's ``DCLWLoss``, and can be negative.
 
     Source: Yeh et al., "Decoupled Contrastive Learning", ECCV 2022, arXiv 2110.06848, equation 6, with the weights of
     lightly's ``negative_mises_fisher_weights``.
@@ -72,13 +72,13 @@ class Dclw(Dcl):
 class DirectClr(PairwiseLoss):
     """NT-Xent loss of the first dimensions of the features, without a head.
 
-    Equals lightly's ``DirectCLRLoss``.
+    The loss equals lightly's ``DirectCLRLoss``.
 
     Source: Jing, Vincent, LeCun, Tian, "Understanding Dimensional Collapse in Contrastive Self-supervised Learning",
     ICLR 2022, arXiv 2110.09348, section 6.
 
     Raises:
-        sslkit.OptionError: ``loss_dim`` is larger than the number of features.
+        sslkit.OptionError: ``loss_dim`` is larger than the feature dimension.
     """
 
     needs = frozenset({"features"})

@@ -1,4 +1,4 @@
-"""The MMCR loss: means of views with a large nuclear norm."""
+"""The MMCR loss: the mean embeddings of the images have a large nuclear norm."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Mmcr(sslkit.Loss):
 
     The mean of an image is over all views of the student and all global views of the teacher. The nuclear norm is large
     if views of an image are equal and means of different images are orthogonal. A second term makes the nuclear norm of
-    the views of each image small. Equals lightly's ``MMCRLoss`` on embeddings of length 1; lightly leaves their
-    normalisation, which the paper requires, to the caller. The loss is negative.
+    the views of each image small. The loss equals lightly's ``MMCRLoss`` on embeddings of length 1; lightly leaves
+    their normalisation, which the paper requires, to the caller. The loss is negative.
 
     The singular value decomposition syncs the device in every step.
 

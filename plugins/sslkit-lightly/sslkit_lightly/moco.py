@@ -1,4 +1,4 @@
-"""The MoCo losses: the student's embedding of a view must identify the teacher's embedding of a different view."""
+"""The MoCo losses: the student's embedding of a view must identify the teacher's embedding of another view."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def random_queue(size: int, context: sslkit.Context) -> sslkit.Queue:
 class Moco(sslkit.Loss):
     """MoCo loss, versions 1 and 2: InfoNCE with negatives from a queue of the teacher's past embeddings.
 
-    The positive of a view is the teacher's embedding of a different, global view of the same image. Equals lightly's
-    ``NTXentLoss`` with a memory bank, averaged over all such pairs; the paper compares one pair of views. The teacher's
-    embeddings of all global views enter the queue after the loss is computed. The queue starts with random unit
-    vectors, as in lightly and in the authors' code.
+    The positive of a view is the teacher's embedding of a global view of the same image, other than the view itself.
+    The loss equals lightly's ``NTXentLoss`` with a memory bank, averaged over all such pairs; the paper compares one
+    pair of views. The teacher's embeddings of all global views enter the queue after the loss is computed. The queue
+    starts with random unit vectors, as in lightly and in the authors' code.
 
     Version 2 differs from version 1 in head, views and temperature (0.07 in version 1). Images are not shuffled between
     processes before the teacher's BatchNorm.
@@ -81,7 +81,7 @@ class Moco(sslkit.Loss):
         return sslkit.LossOutput(torch.stack(losses).mean())
 
     def _info_nce(self, query: Tensor, key: Tensor, negatives: Tensor) -> Tensor:
-        """Return the loss of queries and keys ``[B, E]`` with negatives ``[E, Q]``; the positive is logit 0."""
+        """Return the loss of queries and keys ``[B, E]`` with negatives ``[E, Q]``."""
         logits = torch.cat([(query * key).sum(1, keepdim=True), query @ negatives], dim=1) / self.temperature
         return cross_entropy(logits, torch.zeros(len(query), dtype=torch.long, device=query.device))
 
@@ -89,9 +89,10 @@ class Moco(sslkit.Loss):
 class MocoV3(PredictionLoss):
     """MoCo v3 loss: InfoNCE of predictions, with the teacher's embeddings of the other images as negatives.
 
-    A predictor's output for a view must identify the teacher's embedding of a different, global view of the same image
-    among those of the global batch. As in the paper, the cross-entropy is multiplied by twice the temperature. The
-    result is averaged over all such pairs; the paper adds the terms of two pairs. lightly has no loss of this kind.
+    The predictor's output for a view must identify the teacher's embedding of a global view of the same image, other
+    than the view itself, among those of the global batch. As in the paper, the cross-entropy is multiplied by twice the
+    temperature. The result is averaged over all such pairs; the paper adds the terms of two pairs. lightly has no loss
+    of this kind.
 
     Source: Chen, Xie, He, "An Empirical Study of Training Self-Supervised Vision Transformers", ICCV 2021, arXiv
     2104.02057, equation 1 and algorithm 1.

@@ -16,7 +16,7 @@ import sslkit
 
 
 class MultiViewLoss(sslkit.Loss):
-    """Base class of losses of the embeddings of all views, over the global batch.
+    """Base class of losses that compare all views of the global batch: gathers the embeddings and adds two terms.
 
     Raises:
         sslkit.InputError: there are fewer than two views.
@@ -72,8 +72,8 @@ class EmpSsl(MultiViewLoss):
 class FroSsl(MultiViewLoss):
     """FroSSL loss: similar views, and a covariance matrix with a small Frobenius norm for each view.
 
-    Equals lightly's ``FroSSLLoss``, which reads the trace from the device in every step. Embedding dimensions are
-    normalised over the batch. The covariance matrix of a view is divided by its trace, so that a small norm means equal
+    The loss equals lightly's ``FroSSLLoss``, which reads the trace from the device in every step. Embedding dimensions
+    are normalised over the batch. The covariance matrix of a view is divided by its trace, so a small norm means equal
     eigenvalues. The loss is usually negative.
 
     Source: Skean et al., "FroSSL: Frobenius Norm Minimization for Efficient Multiview Self-Supervised Learning", ECCV

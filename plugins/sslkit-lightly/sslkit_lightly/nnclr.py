@@ -17,7 +17,7 @@ from sslkit_lightly.prediction import PredictionLoss
 class Nnclr(PredictionLoss):
     """NT-Xent loss in which an embedding is replaced by its nearest neighbour in a queue of past embeddings.
 
-    The nearest neighbour of a global view's embedding is compared with the predictor's output for a different view.
+    The nearest neighbour of a global view's embedding is compared with the predictor's output for another view.
     The loss is averaged over all such pairs and equals lightly's ``NTXentLoss`` with ``NNMemoryBankModule``: negatives
     are predictions and neighbours of other images of the global batch. In the paper, negatives are predictions
     only. The first view's embeddings enter the queue after the loss is computed. The queue starts with

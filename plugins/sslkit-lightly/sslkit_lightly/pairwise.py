@@ -52,7 +52,7 @@ class PairwiseLoss(sslkit.Loss):
 
 
 def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """Return the NT-Xent loss of the embeddings ``[N, E]`` of two views, normalised by this function."""
+    """Normalise the embeddings ``[N, E]`` of two views, and return their NT-Xent loss."""
     embeddings = normalize(torch.cat([first, second]))
     similarity = embeddings @ embeddings.T / temperature
     similarity = similarity.fill_diagonal_(-torch.inf)

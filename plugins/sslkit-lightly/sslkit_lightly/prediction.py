@@ -1,4 +1,4 @@
-"""Base class of losses in which a predictor maps the embedding of a view to that of a different view."""
+"""Base class of losses in which a predictor maps the embedding of a view to that of another view."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import sslkit
 
 
 class PredictionLoss(sslkit.Loss):
-    """Base class of losses with a predictor: a linear layer, BatchNorm, ReLU and a second linear layer.
+    """Base class of losses that apply a predictor to the embeddings of the student.
 
-    The predictor is part of the loss and is trained. The predictor's BatchNorm is computed separately for each view,
-    over this process's part of the batch.
+    The predictor has a linear layer, BatchNorm, ReLU and a second linear layer. It is part of the loss and is trained.
+    BatchNorm is computed separately for each view, over this process's part of the batch.
 
     Attributes:
         predictor_head: lightly's class of the predictor.

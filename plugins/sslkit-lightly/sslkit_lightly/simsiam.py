@@ -13,7 +13,7 @@ from sslkit_lightly.prediction import PredictionLoss
 
 
 class SimSiam(PredictionLoss):
-    """SimSiam loss: lightly's ``NegativeCosineSimilarity``, averaged over pairs of a global view and a different view.
+    """SimSiam loss: lightly's ``NegativeCosineSimilarity``, averaged over pairs of a global view and another view.
 
     The cosine compares the embedding of the global view, without gradient, with the predictor's output for the other
     view. The same network encodes both views. The loss is -1 if all views of an image have equal embeddings.
@@ -45,7 +45,7 @@ class SimSiam(PredictionLoss):
 class FastSiam(SimSiam):
     """FastSiam loss: SimSiam in which the target is the mean embedding of all other global views of the image.
 
-    With two views, the loss equals SimSiam. The mean over more views varies less, so that small batches suffice.
+    With two views, the loss equals that of SimSiam. The mean over more views varies less, so small batches suffice.
     lightly uses four views.
 
     Source: Pototzky, Sultan, Schmidt-Thieme, "FastSiam: Resource-Efficient Self-supervised Learning on a Single GPU",
