@@ -46,7 +46,7 @@ def outlier_scores(
 
 
 class OutlierScorer:
-    """Scorer of new images, see ``outlier_scores``, that compares the references with each other only once.
+    """Scorer of new images that compares the references with each other only once; see ``outlier_scores``.
 
     Args:
         references: tensor ``[M, D]``, features of typical images.

@@ -47,7 +47,7 @@ class TimeEstimate:
 
 
 def estimate_time(recipe: Recipe, files: Sequence[Path], device: str) -> TimeEstimate:
-    """Measure feature extraction on a few images and a few training steps, and estimate the total times.
+    """Time the feature extraction of a few images and a few training steps, and estimate the total times.
 
     Args:
         recipe: a recipe for an image folder, with a frozen backbone.

@@ -57,5 +57,5 @@ class SecondClassifiers(nn.Module):
 
 
 def _centre(logits: Tensor) -> Tensor:
-    """Return logits ``[N, K]`` with a mean of 0 over classes, which does not change the softmax."""
+    """Subtract the mean over classes from logits ``[N, K]``, which does not change the softmax."""
     return logits - logits.mean(1, keepdim=True)
