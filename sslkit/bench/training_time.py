@@ -39,7 +39,7 @@ class TrainingTime:
         step_seconds: seconds per step once a loss has started, keyed by ``start_epoch`` of that loss: an epoch or a
             percentage of the training length.
         epoch_seconds: seconds that the metrics after each epoch take, per epoch.
-        validation_seconds: seconds that the validation metrics take, per evaluation.
+        validation_seconds: seconds that the validation metrics take, each time they are measured.
         start_seconds: seconds until the first step, if images are cached.
     """
 
@@ -135,7 +135,7 @@ class _StepTimes(Reporter):
 
 
 def _measure_metrics(assembly: Assembly, hardware: Hardware) -> tuple[float, float]:
-    """Return how many seconds the collapse metrics take, and how many the validation metrics take."""
+    """Return the seconds that one measurement of the collapse metrics takes, and one of the validation metrics."""
     learner = Learner(assembly, hardware).to(hardware.device)
     metrics = EpochMetrics(learner, ValidationMonitor(assembly), ClassifierSelection(learner))
     classifier = metrics.selection.index if metrics.selection.head else None

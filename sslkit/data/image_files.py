@@ -71,7 +71,7 @@ class DecodedImage:
         pixels: uint8 ``[C, H, W]``.
         conversions: conversions to report to the user, such as ``RGBA`` or ``EXIF orientation``.
         resized: whether the image was resized.
-        extent: value range of an image of more than 8 bits; None for 8 bits.
+        extent: value range of an image of more than 8 bits; None if it has 8 bits.
     """
 
     pixels: NDArray[np.uint8]

@@ -87,7 +87,7 @@ def positives(facts: FolderFacts) -> dict[str, Choice]:
 
 
 def backbone(weights: PretrainedWeights) -> dict[str, Choice]:
-    """Choose the backbone that belongs to the weights, with frozen weights."""
+    """Choose the backbone that belongs to the weights, and freeze it."""
     return {
         "use": Choice(weights.backbone),
         "weights": Choice(weights.source, "On this machine already."),

@@ -113,8 +113,8 @@ class ComponentTests:
     Attributes:
         component: the component class under test. Required.
         options: mapping with options, as in a recipe; other options have their defaults.
-        import_seconds: float, longest allowed import time of the component's module in seconds, without the imports of
-            torch and sslkit.
+        import_seconds: float, longest allowed import time of the component's module in seconds, not counting the
+            imports of torch and sslkit.
         slow: names of the tests that ``sslkit plugins check`` skips if the component has no ``check_options``.
         draws_weights: bool, whether the constructor may draw initial weights from torch's global generator.
     """

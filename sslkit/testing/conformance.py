@@ -179,7 +179,7 @@ def _describe_assertion(error: AssertionError, component: type[Component]) -> st
 
 
 def _location(error: BaseException, component: type[Component]) -> str:
-    """Return the innermost line of the component's package in a traceback, such as `` (loss.py, line 12)``."""
+    """Return the innermost line of the component's package in the traceback, such as `` (loss.py, line 12)``."""
     try:
         folder = Path(inspect.getsourcefile(component) or "").resolve().parent
     except TypeError:  # the class is defined in an interactive session
