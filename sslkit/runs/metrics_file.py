@@ -80,7 +80,7 @@ class MetricsFile:
         return f"{self.path.name} was changed after step {step} was saved: {len(rows)} valid rows are kept"
 
     def append(self, step: int, epoch: float, metrics: Mapping[str, float]) -> None:
-        """Append a row for each metric."""
+        """Append a row for each metric, measured at ``step`` and ``epoch``."""
         with self._open() as file:
             file.write(_format_rows(MetricsRow(step, epoch, metric, value) for metric, value in metrics.items()))
 

@@ -1,4 +1,4 @@
-"""Compare the component versions that a run was trained with to the installed versions."""
+"""Compare the installed versions of components with those that a run was trained with."""
 
 from __future__ import annotations
 

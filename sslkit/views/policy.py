@@ -24,7 +24,7 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Compute ``(images - mean) / std`` of float ``[..., C, H, W]`` in place.
+    """Compute ``(images - mean) / std`` of float images ``[..., C, H, W]`` in place.
 
     Grey images (C = 1) are first repeated for each value of ``mean``, because pretrained weights expect RGB.
     """
