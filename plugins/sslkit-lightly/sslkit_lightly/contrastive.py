@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -89,6 +93,10 @@ class DirectClr(PairwiseLoss):
 
         loss_dim: int = Field(64, ge=1, le=100_000)
         """Number of feature dimensions that the loss reads; lightly's default. The paper uses 360 of 2048."""
+
+    @classmethod
+    def check_options(cls, folder: Path) -> Mapping[str, Any]:
+        return {"loss_dim": 5}
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
