@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from sslkit.assembly.build_component import build_component, build_dataset
+from sslkit.assembly.build_losses import build_loss, evaluation_head
 from sslkit.assembly.build_network import build_network
 from sslkit.assembly.initial_network import choose_preprocessing, load_initial_network
 from sslkit.assembly.initial_weights import find_weights
@@ -18,9 +19,6 @@ from sslkit.assembly.trainable import lr_scales
 from sslkit.assembly.training_inputs import OnProgress, connect_inputs
 from sslkit.contracts.context import Context, World
 from sslkit.contracts.dataset import Dataset, ImageStore, Split
-from sslkit.contracts.duration import count_whole_epochs
-from sslkit.contracts.head import Head
-from sslkit.contracts.loss import Loss
 from sslkit.contracts.method import Method, Parts, WeightedLoss
 from sslkit.contracts.optimizer import Optimizer
 from sslkit.contracts.positives import Positives
@@ -33,7 +31,7 @@ from sslkit.device.out_of_memory import explain_out_of_memory
 from sslkit.errors import DataError, IncompatibleComponentError, RecipeError
 from sslkit.features.frozen import FrozenBackbone
 from sslkit.recipe.duration_problems import duration_problems
-from sslkit.recipe.recipe import ComponentSpec, Recipe
+from sslkit.recipe.recipe import Recipe
 from sslkit.runs.run import Run
 
 
@@ -163,7 +161,7 @@ def assemble(
         message = f"the positives {recipe.positives.use!r} compare features, but the weights of the backbone are random"
         hint = "set weights of [backbone], or use --continue-from RUN"
         raise RecipeError([recipe.document.problem((*recipe.positives.path, "use"), message, hint)])
-    losses = tuple(_build_loss(recipe, spec, heads, context) for spec in recipe.losses)
+    losses = tuple(build_loss(recipe, spec, heads, context) for spec in recipe.losses)
     if losses and all(loss.start_epoch for loss in losses):
         message = "no loss is active in the first epoch: leave start_epoch of one loss at 0"
         raise RecipeError([recipe.document.problem(("loss",), message)])
@@ -191,7 +189,7 @@ def assemble(
         views=views,
         method=method,
         optimizer=optimizer,
-        head=_evaluation_head(recipe, heads),
+        head=evaluation_head(recipe, heads),
         notes=notes,
         start=replace(start, backbone=None, positives=None),  # tensors of the checkpoint
         position=position,
@@ -226,46 +224,3 @@ def _build_loader(recipe: Recipe, images: ImageStore, world: World, epochs_befor
         if len(images) < 2:
             raise
         raise RecipeError([recipe.document.problem(("train", "batch_size"), str(error))]) from error
-
-
-def _build_loss(recipe: Recipe, spec: ComponentSpec, heads: dict[str, Head], context: Context) -> WeightedLoss:
-    """Build a loss with a context that contains the output sizes of the head that the loss reads."""
-    head_name = spec.wiring.head or next(iter(heads), "")
-    head = heads.get(head_name)
-    needs = spec.component.needs if issubclass(spec.component, Loss) else frozenset()
-    missing = ""
-    if head is None and needs & {"embeddings", "logits"}:
-        missing = f"needs {' and '.join(sorted(needs - {'features', 'teacher'}))}, but the recipe has no [head]"
-    elif head is not None and "logits" in needs and not head.classifiers:
-        missing = f"needs logits, but the head {head_name!r} has no classifiers"
-    elif "teacher" in needs and "teacher" not in getattr(recipe.method.component, "branches", ()):
-        missing = (
-            f"needs a teacher, but the method {recipe.method.entry.name!r} has none: "
-            'use [method] use = "momentum-teacher"'
-        )
-    if missing:
-        message = f"the loss {spec.use!r} {missing}"
-        raise RecipeError([recipe.document.problem((*spec.path, "use"), message)])
-    loss_context = replace(
-        context,
-        embedding_dim=head.embedding_dim if head is not None else 0,
-        classifiers=tuple(head.classifiers) if head is not None else (),
-    )
-    loss = build_component(recipe, spec, Loss, loss_context)
-    start_epoch = count_whole_epochs(spec.wiring.start_epoch, recipe.train.epochs)
-    return WeightedLoss(spec.name, loss, spec.wiring.weight, head_name, start_epoch)
-
-
-def _evaluation_head(recipe: Recipe, heads: dict[str, Head]) -> str:
-    """Return the name of the head for evaluation, as set in the recipe, or else the first head that a loss reads."""
-    trained = [spec.wiring.head or next(iter(heads), "") for spec in recipe.losses]
-    name = recipe.evaluation.head or next((name for name in heads if name in trained), next(iter(heads), ""))
-    if recipe.evaluation.head and name not in trained:
-        message = f"no loss reads the head {name!r}, so it is not trained"
-        raise RecipeError([recipe.document.problem(("evaluation", "head"), message)])
-    classifier = recipe.evaluation.classifier
-    count = len(heads[name].classifiers) if name else 0
-    if isinstance(classifier, int) and count and classifier >= count:
-        message = f"must be the index of one of the head's classifiers, 0 to {count - 1}, not {classifier}"
-        raise RecipeError([recipe.document.problem(("evaluation", "classifier"), message)])
-    return name

@@ -15,8 +15,7 @@ from pydantic import ValidationError
 
 from sslkit.components.catalog import THIS_PROCESS, Entry, registered_components
 from sslkit.contracts import API, OLDEST_API
-from sslkit.contracts.component import Component
-from sslkit.contracts.needs import KNOWN_NEEDS
+from sslkit.contracts.component import KNOWN_NEEDS, Component
 from sslkit.contracts.options import Options
 from sslkit.errors import BrokenComponentError, IncompatibleComponentError, MissingExtraError, UnknownComponentError
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 from sslkit.contracts.options import NoOptions
 from sslkit.contracts.options import Options as BaseOptions
+
+LossNeed = Literal["features", "embeddings", "logits", "teacher"]
+EvaluatorNeed = Literal["labels", "test"]
+
+KNOWN_NEEDS: Mapping[str, tuple[str, ...]] = {"loss": get_args(LossNeed), "evaluator": get_args(EvaluatorNeed)}
+"""Allowed names for each kind of component that has an attribute ``needs``."""
 
 
 class Component:

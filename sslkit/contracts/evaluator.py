@@ -10,10 +10,9 @@ from typing import Any, ClassVar, Protocol
 from torch import Tensor
 
 from sslkit.contracts.backbone import Backbone
-from sslkit.contracts.component import Component
+from sslkit.contracts.component import Component, EvaluatorNeed
 from sslkit.contracts.context import Context
 from sslkit.contracts.dataset import Split
-from sslkit.contracts.needs import EvaluatorNeed
 from sslkit.contracts.options import Options
 
 

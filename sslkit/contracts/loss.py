@@ -10,9 +10,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sslkit.contracts.component import Component
+from sslkit.contracts.component import Component, LossNeed
 from sslkit.contracts.context import Context
-from sslkit.contracts.needs import LossNeed
 from sslkit.contracts.options import Options
 from sslkit.errors import IncompatibleComponentError
 

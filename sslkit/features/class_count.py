@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sslkit.errors import InputError
-from sslkit.features.kmeans import fit_centres, nearest_centre
+from sslkit.features.class_count_scores import CandidateScores, score_candidate
 from sslkit.features.neighbours import check_features, unit_rows
 
 MIN_IMAGES = 20
@@ -27,9 +27,6 @@ MAX_CLASSES = 100
 COMPONENTS = 32
 """Number of principal components in which clusters are compared. In more dimensions, all distances become similar."""
 
-SEEDS = 4
-"""Number of clusterings of all images for each candidate."""
-
 HALVINGS = 3
 """Number of random divisions of the images into two halves for each candidate."""
 
@@ -39,43 +36,10 @@ SILHOUETTE_IMAGES = 2000
 PLAUSIBLE = 0.1
 """Largest difference from the best combined score at which a candidate is plausible."""
 
-CODING_ERROR = 0.1
-"""Allowed squared coding error, as a fraction of the variance of the features."""
-
 SCORES = ("silhouette", "davies_bouldin", "coding_length", "seed_stability", "half_stability")
 """Names of the scores that are averaged in the combined score."""
 
 LOWER_IS_BETTER = frozenset({"davies_bouldin", "coding_length"})
-
-
-@dataclass(frozen=True)
-class CandidateScores:
-    """Label-free scores of a candidate number of classes.
-
-    Attributes:
-        classes: number of clusters K.
-        silhouette: mean silhouette in [-1, 1] (Rousseeuw, 1987).
-        davies_bouldin: Davies-Bouldin index, at least 0; lower is better (Davies & Bouldin, 1979).
-        coding_length: bits per image to encode the features and their clusters; lower is better (Ma et al., TPAMI 2007,
-            equation 5).
-        seed_stability: mean adjusted Rand index between clusterings with different seeds.
-        half_stability: mean adjusted Rand index between the clusters of half of the images and the clusters that the
-            centres of the other half predict.
-        prediction_strength: share of pairs of images in the worst cluster that the other half's centres keep together,
-            in [0, 1] (Tibshirani & Walther, 2005). Not part of ``combined``, because the value falls with increasing K.
-        smallest_share: share of the images in the smallest cluster, in [0, 1].
-        combined: mean of the first five scores, each scaled to 0 for the worst and 1 for the best candidate.
-    """
-
-    classes: int
-    silhouette: float
-    davies_bouldin: float
-    coding_length: float
-    seed_stability: float
-    half_stability: float
-    prediction_strength: float
-    smallest_share: float
-    combined: float
 
 
 @dataclass(frozen=True)
@@ -154,7 +118,7 @@ def propose_class_count(
         )
     halves = [torch.randperm(len(points), generator=generator).tensor_split(2) for _ in range(HALVINGS)]
     sampled = torch.randperm(len(points), generator=generator)[:SILHOUETTE_IMAGES]
-    rows = [_candidate(points, number, halves, sampled, seed) for number in numbers]
+    rows = [score_candidate(points, number, halves, sampled, seed) for number in numbers]
     scaled = np.mean([_scaled([row[name] for row in rows], name in LOWER_IS_BETTER) for name in SCORES], axis=0)
     scores = tuple(
         CandidateScores(number, **row, combined=float(combined))
@@ -181,64 +145,6 @@ def _principal_components(features: Tensor) -> Tensor:
     signs = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True)).sign()
     points: Tensor = (centred @ (vectors * signs)).float()
     return points
-
-
-def _candidate(
-    points: Tensor, number: int, halves: Sequence[Sequence[Tensor]], sampled: Tensor, seed: int
-) -> dict[str, float]:
-    """Return all scores of ``number`` clusters of points ``[N, d]``, except ``combined``.
-
-    ``halves`` has pairs of indices of random halves, ``sampled`` the indices of the points for the silhouette.
-    """
-    from sklearn.metrics import adjusted_rand_score, davies_bouldin_score, silhouette_score
-
-    fits = [fit_centres(points, number, seed + repeat, restarts=2) for repeat in range(SEEDS)]
-    assigned = [nearest_centre(points, centres) for centres in fits]
-    inertias = [float((points - centres[index]).square().sum()) for centres, index in zip(fits, assigned, strict=True)]
-    best = assigned[int(np.argmin(inertias))]
-    pairs = [(left, right) for right in range(SEEDS) for left in range(right)]
-    agreement, strength = [], []
-    for first, second in halves:
-        centres = [fit_centres(points[part], number, seed, restarts=3) for part in (first, second)]
-        for part, own, other in ((first, *centres), (second, *centres[::-1])):
-            clusters, predicted = nearest_centre(points[part], own), nearest_centre(points[part], other)
-            agreement.append(adjusted_rand_score(clusters.numpy(), predicted.numpy()))
-            strength.append(_kept_together(clusters, predicted, number))
-    data, labels = points.numpy(), best.numpy()
-    part = sampled if len(best[sampled].unique()) > 1 else torch.arange(len(points))
-    return {
-        "silhouette": float(silhouette_score(data[part.numpy()], labels[part.numpy()])),
-        "davies_bouldin": float(davies_bouldin_score(data, labels)),
-        "coding_length": _coding_length(points, best),
-        "seed_stability": float(np.mean([adjusted_rand_score(assigned[i], assigned[j]) for i, j in pairs])),
-        "half_stability": float(np.mean(agreement)),
-        "prediction_strength": float(np.mean(strength)),
-        "smallest_share": int(torch.bincount(best, minlength=number).min()) / len(best),
-    }
-
-
-def _kept_together(clusters: Tensor, predicted: Tensor, number: int) -> float:
-    """Return the share of image pairs with the same ``predicted`` cluster, in the worst of ``number`` clusters."""
-    table = torch.bincount(clusters * number + predicted, minlength=number * number).view(number, number).double()
-    size = table.sum(dim=1)
-    together = (table * (table - 1)).sum(dim=1)
-    return float(torch.where(size > 1, together / (size * (size - 1)).clamp_min(1), 1.0).min())
-
-
-def _coding_length(points: Tensor, assigned: Tensor) -> float:
-    """Return the bits per image that encode the points of each cluster as a Gaussian, and the cluster of each point."""
-    count, dimensions = points.shape
-    error = CODING_ERROR * float(points.double().square().sum()) / count
-    total = 0.0
-    for cluster in assigned.unique():
-        group = points[assigned == cluster].double()
-        mean = group.mean(dim=0)
-        values = torch.linalg.eigvalsh((group - mean).T @ (group - mean)).clamp_min(0)
-        size = len(group)
-        total += float((1 + values * dimensions / (error * size)).log2().sum()) * (size + dimensions) / 2
-        total += dimensions / 2 * float((1 + mean.square().sum() / error).log2())
-        total -= size * float(np.log2(size / count))
-    return total / count
 
 
 def _scaled(values: Sequence[float], lower_is_better: bool) -> NDArray[np.float64]:

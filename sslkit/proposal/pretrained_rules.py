@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sslkit.features.class_count import ClassCountProposal
-from sslkit.proposal import rules
+from sslkit.proposal import class_rules, rules
 from sslkit.proposal.folder_facts import FolderFacts
 from sslkit.proposal.pretrained_weights import PretrainedWeights
 from sslkit.proposal.rules import Choice
@@ -120,7 +120,7 @@ def classes(facts: FolderFacts, sweep: ClassCountProposal | None) -> Choice:
             f"{sweep.classes} classes, proposed from the features without labels{plausible}. "
             + " ".join(sweep.reasons),
         )
-    return rules.classes(facts)
+    return class_rules.classes(facts)
 
 
 def batch_size(facts: FolderFacts) -> Choice:

@@ -1,4 +1,4 @@
-"""Tables of a proposed recipe."""
+"""Build the TOML tables of a proposed recipe."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sslkit.features.class_count import ClassCountProposal
-from sslkit.proposal import pretrained_rules, rules
+from sslkit.proposal import class_rules, pretrained_rules, rules
 from sslkit.proposal.folder_facts import FolderFacts
 from sslkit.proposal.pretrained_weights import PretrainedWeights
 from sslkit.proposal.rules import Choice
@@ -153,9 +153,9 @@ def scratch_tables(path: str, facts: FolderFacts, epochs: Choice | None = None) 
         Table(
             "[[head]]",
             "Classifiers on the features. They discover the classes.",
-            head("classes", rules.classifiers(facts)),
+            head("classes", class_rules.classifiers(facts)),
         ),
-        Table("[[head]]", "Auxiliary classifiers, for the training only.", head("styles", rules.styles(facts))),
+        Table("[[head]]", "Auxiliary classifiers, for the training only.", head("styles", class_rules.styles(facts))),
         Table("[[loss]]", "Trains the classifiers that discover the classes.", classes_loss),
         Table("[[loss]]", "Trains the auxiliary classifiers, from the first epoch on.", styles_loss),
         Table("[optimizer]", "", optimizer),

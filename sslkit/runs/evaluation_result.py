@@ -90,10 +90,11 @@ class EvaluationResult:
 
     @classmethod
     def from_json(cls, tree: Any) -> EvaluationResult:
-        """Return the result from the value that ``to_json`` returned.
+        """Build a result from the value that ``to_json`` returned.
 
         Raises:
-            ValueError: the format version differs; ``pydantic.ValidationError`` if a value is wrong or missing.
+            ValueError: the format version differs.
+            pydantic.ValidationError: a value is wrong or missing.
         """
         if isinstance(tree, Mapping) and tree.get("format") != EVALUATION_FORMAT:
             message = "its format is {!r}, supported is {}: evaluate the run again with `sslkit eval`"

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from sslkit.contracts.backbone import Backbone
+from sslkit.contracts.component import KNOWN_NEEDS
 from sslkit.contracts.context import Context
 from sslkit.contracts.dataset import Split
 from sslkit.contracts.evaluator import Evaluation, Evaluator, Features
-from sslkit.contracts.needs import KNOWN_NEEDS
 from sslkit.data.store import TensorStore
 from sslkit.runs.returned_evaluation import evaluator_result
 from sslkit.testing.base import ComponentTests, no_global_randomness, require, works_or_refuses

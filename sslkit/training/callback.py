@@ -1,4 +1,4 @@
-"""Lightning callback that writes metrics, checkpoints and status, and stops training."""
+"""Lightning callback that writes metrics, checkpoints and status, and stops training when a signal asks for it."""
 
 from __future__ import annotations
 

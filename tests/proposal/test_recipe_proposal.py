@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sslkit.errors import InputError
-from sslkit.proposal import rules
+from sslkit.proposal import class_rules, rules
 from sslkit.proposal.folder_facts import FolderFacts
 from sslkit.proposal.tables import run_name
 from sslkit.proposal.write_recipe import propose_recipe
@@ -83,9 +83,9 @@ def test_batch_size_and_epochs(images: int, has_gpu: bool, batch: int, epochs: i
 )
 def test_number_of_classes(images: int, known: int, classes: int, styles: list[int]) -> None:
     facts = replace(PHOTOS, images=images, classes=known)
-    assert rules.classifiers(facts).value == [classes] * 40
-    assert rules.styles(facts).value == styles
-    assert ("is unknown" in rules.classifiers(facts).reason) == (known == 0)
+    assert class_rules.classifiers(facts).value == [classes] * 40
+    assert class_rules.styles(facts).value == styles
+    assert ("is unknown" in class_rules.classifiers(facts).reason) == (known == 0)
 
 
 @pytest.mark.parametrize(("broken", "limit"), [(0.0, None), (0.05, None), (0.2, 0.21), (0.999, 1.0)])

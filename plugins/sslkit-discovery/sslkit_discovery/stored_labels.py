@@ -38,7 +38,7 @@ class StoredLabels(nn.Module):
         self.register_buffer("sizes", torch.zeros(classifiers, classes, dtype=torch.int64))
 
     def stored(self, index: Tensor) -> Tensor:
-        """Return the labels ``[R, B]`` of images as int64, -1 for images without a label."""
+        """Return the int64 labels ``[R, B]`` of the images with indices ``[B]``, -1 for images without a label."""
         return self.labels[:, index].long()
 
     def set_all(self, labels: Tensor) -> None:

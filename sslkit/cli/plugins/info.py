@@ -103,7 +103,7 @@ def _check_variant(entry: Entry, component: type[Component], variant: dict[str, 
 
 def _needs(entry: Entry, component: Any) -> dict[str, list[str]]:
     """Return the component's ``needs`` and all names that ``needs`` may contain; empty for kinds without ``needs``."""
-    from sslkit.contracts.needs import KNOWN_NEEDS
+    from sslkit.contracts.component import KNOWN_NEEDS
 
     known = KNOWN_NEEDS.get(entry.kind.singular)
     return {} if known is None else {"needs": sorted(component.needs), "known_needs": list(known)}

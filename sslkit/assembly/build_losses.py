@@ -1,0 +1,57 @@
+"""Build the losses of a recipe, and choose the head for evaluation among those that the losses read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sslkit.assembly.build_component import build_component
+from sslkit.contracts.context import Context
+from sslkit.contracts.duration import count_whole_epochs
+from sslkit.contracts.head import Head
+from sslkit.contracts.loss import Loss
+from sslkit.contracts.method import WeightedLoss
+from sslkit.errors import RecipeError
+from sslkit.recipe.recipe import ComponentSpec, Recipe
+
+
+def build_loss(recipe: Recipe, spec: ComponentSpec, heads: dict[str, Head], context: Context) -> WeightedLoss:
+    """Build a loss with a context that contains the output sizes of the head that the loss reads."""
+    head_name = spec.wiring.head or next(iter(heads), "")
+    head = heads.get(head_name)
+    needs = spec.component.needs if issubclass(spec.component, Loss) else frozenset()
+    missing = ""
+    if head is None and needs & {"embeddings", "logits"}:
+        missing = f"needs {' and '.join(sorted(needs - {'features', 'teacher'}))}, but the recipe has no [head]"
+    elif head is not None and "logits" in needs and not head.classifiers:
+        missing = f"needs logits, but the head {head_name!r} has no classifiers"
+    elif "teacher" in needs and "teacher" not in getattr(recipe.method.component, "branches", ()):
+        missing = (
+            f"needs a teacher, but the method {recipe.method.entry.name!r} has none: "
+            'use [method] use = "momentum-teacher"'
+        )
+    if missing:
+        message = f"the loss {spec.use!r} {missing}"
+        raise RecipeError([recipe.document.problem((*spec.path, "use"), message)])
+    loss_context = replace(
+        context,
+        embedding_dim=head.embedding_dim if head is not None else 0,
+        classifiers=tuple(head.classifiers) if head is not None else (),
+    )
+    loss = build_component(recipe, spec, Loss, loss_context)
+    start_epoch = count_whole_epochs(spec.wiring.start_epoch, recipe.train.epochs)
+    return WeightedLoss(spec.name, loss, spec.wiring.weight, head_name, start_epoch)
+
+
+def evaluation_head(recipe: Recipe, heads: dict[str, Head]) -> str:
+    """Return the name of the head for evaluation, as set in the recipe, or else the first head that a loss reads."""
+    trained = [spec.wiring.head or next(iter(heads), "") for spec in recipe.losses]
+    name = recipe.evaluation.head or next((name for name in heads if name in trained), next(iter(heads), ""))
+    if recipe.evaluation.head and name not in trained:
+        message = f"no loss reads the head {name!r}, so it is not trained"
+        raise RecipeError([recipe.document.problem(("evaluation", "head"), message)])
+    classifier = recipe.evaluation.classifier
+    count = len(heads[name].classifiers) if name else 0
+    if isinstance(classifier, int) and count and classifier >= count:
+        message = f"must be the index of one of the head's classifiers, 0 to {count - 1}, not {classifier}"
+        raise RecipeError([recipe.document.problem(("evaluation", "classifier"), message)])
+    return name
