@@ -1,4 +1,4 @@
-"""Lightning callback that writes metrics, checkpoints and status, and stops training when a signal asks for it."""
+"""Lightning callback that writes metrics, checkpoints and status, and stops training."""
 
 from __future__ import annotations
 

@@ -13,12 +13,11 @@ from sslkit.features import class_count
 from sslkit.features.class_count import (
     SCORES,
     ClassCountProposal,
-    _coding_length,
-    _kept_together,
     _scaled,
     default_candidates,
     propose_class_count,
 )
+from sslkit.features.class_count_scores import _coding_length, _kept_together
 
 
 def blobs(groups: int, count: int = 240, noise: float = 0.3) -> Tensor:
