@@ -94,7 +94,7 @@ def test_equal_seeds_give_equal_proposals_and_only_a_sample_is_used() -> None:
 
 def test_the_smallest_of_equal_candidates_is_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
     equal = dict.fromkeys([*SCORES, "prediction_strength", "smallest_share"], 0.5)
-    monkeypatch.setattr(class_count, "_candidate", lambda *_: equal)
+    monkeypatch.setattr(class_count, "score_candidate", lambda *_: equal)
     proposal = propose_class_count(blobs(5), candidates=[3, 4, 5])
     assert (proposal.classes, proposal.low, proposal.high) == (3, 3, 5)
 
