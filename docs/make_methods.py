@@ -78,7 +78,7 @@ HEAD = """\
 # Methods
 
 This page lists the methods of [lightly](https://docs.lightly.ai/self-supervised-learning/) 1.6 that have a loss or an
-example, and how sslkit selects each of them. Train a method with its recipe, or name its loss in a recipe:
+example, and how to select each of them in sslkit. Train a method with its recipe, or name its loss in a recipe:
 
     sslkit train recipes/moco.toml
     sslkit train recipes/simclr.toml --set loss.use=dcl

@@ -1,1 +1,1 @@
-"""Rules that choose positives: images that should get the same class as an image."""
+"""Rules that choose the positives of an image: other images that should get the same class."""

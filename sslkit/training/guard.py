@@ -19,10 +19,10 @@ class NonFiniteGuard:
 
     Weights and buffers (BatchNorm statistics, teachers, queues) keep their values from before the failed step.
 
-    On a CPU, the guard checks the loss and the gradients after the backward pass. If a value is not finite, the guard
-    deletes all gradients, so that the optimizer changes nothing. On a GPU, such a check would sync the device. The
-    guard therefore copies all weights and buffers before each step, and a kernel on the device restores them after a
-    failed step.
+    On a CPU, the guard copies the buffers before each step, and checks the loss and the gradients after the backward
+    pass. If a value is not finite, it deletes all gradients, so that the optimizer changes nothing, and restores the
+    buffers. On a GPU, such a check would sync the device. The guard therefore copies weights and buffers before each
+    step, and a kernel on the device restores them after a failed step.
 
     Args:
         method: the trained method, already on its device.

@@ -33,7 +33,12 @@ class MultiViewLoss(sslkit.Loss):
 
     @abstractmethod
     def terms(self, embeddings: Tensor, views: sslkit.ViewOutputs) -> tuple[Tensor, Tensor]:
-        """Return the weighted invariance and spread terms of the global batch's embeddings ``[V, N, E]``."""
+        """Return the weighted invariance term and the weighted spread term.
+
+        Args:
+            embeddings: tensor ``[V, N, E]``, the embeddings of the global batch.
+            views: the input of the loss, with the number of global views and the step.
+        """
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
         """Return the loss of the global batch; for shapes see ``sslkit.ViewOutputs``."""

@@ -61,6 +61,6 @@ class Nnclr(PredictionLoss):
 
     @torch.no_grad()
     def nearest(self, embedding: Tensor) -> Tensor:
-        """Return the row of the queue ``[B, E]`` with the largest cosine to each unit embedding ``[B, E]``."""
+        """Return, for each unit embedding ``[B, E]``, the row of the queue with the largest cosine, ``[B, E]``."""
         rows = self.queue.rows.to(embedding.dtype)
         return rows.index_select(0, (embedding @ rows.T).argmax(1))
