@@ -25,11 +25,12 @@ def retain_freed_memory(device: str) -> None:
     """Make this process keep freed memory blocks of less than 1 GiB, if ``device`` is ``cpu``.
 
     Call this function before the first computation of the process. By default, glibc returns blocks of more than 32 MiB
-    to the system immediately, and most activations need new, zeroed pages in each step. With this setting, the process
-    never shrinks below its peak memory. The peak can also be higher, because a kept block does not always fit the next
+    to the system immediately, and most activations need new, zeroed pages in each step. With this setting, the
+    memory of the process rarely falls. Its peak can also be higher, because a kept block does not always fit the next
     request.
 
-    Nothing changes unless ``SSLKIT_RETAIN_FREED_MEMORY`` is 1, the C library is glibc, and its thresholds are not set.
+    Nothing changes unless ``SSLKIT_RETAIN_FREED_MEMORY`` is 1, the C library is glibc, and no environment variable sets
+    its thresholds.
     """
     if device != "cpu" or sys.platform != "linux" or os.environ.get(RETAIN_FREED_MEMORY) != "1":
         return
