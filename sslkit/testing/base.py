@@ -7,6 +7,7 @@ import json
 import random
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -58,6 +59,9 @@ if changed:
 sys.stdout.flush()
 print("\\nimported", json.dumps([seconds, changed]))
 """
+
+SEEDING = threading.Lock()
+"""Lock for torch's global generator, because tests build components in threads that simulate processes."""
 
 
 def require(condition: object, message: str) -> None:
@@ -160,7 +164,7 @@ class ComponentTests:
         """
         build: Any = self.component
         seed += self._seed_offset
-        with torch.random.fork_rng(devices=[]):
+        with SEEDING, torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             before = torch.get_rng_state()
             built = build(self.make_options(), *arguments)

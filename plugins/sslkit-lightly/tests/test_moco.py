@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 import sslkit
+from sslkit.testing.base import SEEDING
 from sslkit.testing.thread_world import run_in_threads
 from sslkit_lightly.moco import Moco, MocoV3
 from sslkit_lightly.nnclr import Nnclr
@@ -43,7 +44,7 @@ def make_moco(queue_size: int = 16) -> Moco:
 
 
 def make_predicting(loss: type[PredictionLoss], context: sslkit.Context = CONTEXT, **options: float) -> PredictionLoss:
-    with torch.random.fork_rng():
+    with SEEDING, torch.random.fork_rng():
         torch.manual_seed(0)
         return loss(loss.Options.model_validate(OPTIONS | options), context).double()
 
