@@ -148,7 +148,7 @@ def component_status(results: Sequence[ConformanceResult]) -> ComponentStatus:
 def _run_affordable(kit: type[ComponentTests], quick: bool) -> list[ConformanceResult]:
     """Run the tests of a test class except the import test.
 
-    ``quick`` means that the component has ``check_options``; otherwise, its slow tests are skipped.
+    Slow tests run only if ``quick`` is true: the component then has ``check_options``, which make its tests fast.
     """
     if quick:
         return run_kit(type(kit.__name__, (kit,), {"slow": ComponentTests.slow}), fast=True)
@@ -173,7 +173,7 @@ def _describe(error: BaseException) -> str:
 
 
 def _describe_assertion(error: AssertionError, component: type[Component]) -> str:
-    """Return the message of a failed test, with the line of the component that raised the exception."""
+    """Return the message of a failed test. If code of the component raised the exception, add the line of this code."""
     cause = error.__cause__ or error
     return (str(error) or "an assertion without a message") + _location(cause, component)
 

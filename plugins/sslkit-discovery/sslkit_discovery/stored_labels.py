@@ -42,7 +42,7 @@ class StoredLabels(nn.Module):
         return self.labels[:, index].long()
 
     def set_all(self, labels: Tensor) -> None:
-        """Set the labels ``[R, N]`` of all images."""
+        """Set the labels of all images, ``[R, N]`` for R classifiers."""
         self.labels.copy_(labels)
         self.sizes.copy_(torch.stack([self._count(part) for part in labels.split(COUNTED_AT_A_TIME, dim=1)]).sum(0))
 

@@ -1,8 +1,8 @@
 """Labels of an image folder, read from the names of its sub-folders.
 
 Unlabelled collections often have a folder per image, one folder for all images, or sub-folders with a different
-meaning. Such folders give meaningless labels. Therefore ``auto`` reads folders as classes only in unambiguous layouts,
-and records the reason for each split.
+meaning. Such folders give meaningless labels. With ``labels = "auto"``, folders are therefore read as classes only in
+unambiguous layouts, and the decision for each split is recorded with its reason.
 """
 
 from __future__ import annotations
