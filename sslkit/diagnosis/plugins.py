@@ -90,7 +90,7 @@ def try_imports(entries: Sequence[Entry], seconds: float = TIMEOUT) -> Iterator[
 
 
 def _import(entries: Sequence[Entry], seconds: float) -> tuple[list[tuple[ImportStatus, str]], str]:
-    """Import components in a process of at most ``seconds``; return the results until it ended, and how it ended."""
+    """Import components in a process that may take ``seconds``; return the results it reported, and how it ended."""
     names = json.dumps([f"{entry.kind.singular} {entry.qualified}" for entry in entries])
     command = [sys.executable, "-c", SCRIPT, names]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -86,8 +86,8 @@ def record_resumed(
     Args:
         run: the run.
         now: the current ``provenance``, which replaces the recorded entries except ``START_KEYS``.
-        saved: position of the checkpoint, in the previous length of the training run.
-        position: the same position, converted to the current length of the training run.
+        saved: position of the checkpoint, for the training length before the resume.
+        position: the same position, for the current training length.
         changed: sentences about differences between ``now`` and the recorded provenance.
     """
     record = json.loads(run.provenance.read_text())

@@ -1,4 +1,4 @@
-"""The MMCR loss: the mean embeddings of the images have a large nuclear norm."""
+"""The MMCR loss, which maximises the nuclear norm of the images' embeddings, averaged over views."""
 
 from __future__ import annotations
 
