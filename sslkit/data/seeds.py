@@ -19,6 +19,7 @@ Stream = Literal[
     "collapse",
     "positives",
     "stored views",
+    "losses",
 ]
 
 STREAMS = {name: number for number, name in enumerate(get_args(Stream), 1)}

@@ -106,14 +106,14 @@ def nearest_neighbours(
     rows = chunk or max(1, MAX_SIMILARITIES // len(bank))
     buffer = bank.new_empty(min(rows, len(queries)), len(bank))  # allocated once, because freed memory fragments
     found = []
-    for part in torch.arange(len(queries)).split(rows):
-        start, stop = int(part[0]), int(part[-1]) + 1
-        similarity = torch.mm(unit_rows(queries[start:stop]), bank.T, out=buffer[: stop - start]).mul_(scale)
+    for start in range(0, len(queries), rows):
+        part = queries[start : start + rows]
+        similarity = torch.mm(unit_rows(part), bank.T, out=buffer[: len(part)]).mul_(scale)
         if exclude_similarity is not None:
             similarity.masked_fill_(similarity >= exclude_similarity - ROUNDING, -torch.inf)
         if references is None:
             similarity.diagonal(start).fill_(-torch.inf)
-        found.append(_best(queries[start:stop], bank, similarity, k))
+        found.append(_best(part, bank, similarity, k))
     return torch.cat([index for index, _ in found]), torch.cat([similarity for _, similarity in found])
 
 

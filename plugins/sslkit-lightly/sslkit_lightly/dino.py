@@ -13,6 +13,7 @@ from torch.nn import functional
 
 import sslkit
 from sslkit_lightly.duration import Duration
+from sslkit_lightly.pairwise import require_two_views
 
 Prototypes = Annotated[int, Field(ge=1, le=10_000_000)]
 
@@ -139,8 +140,7 @@ class Dino(sslkit.Loss):
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        if context.view_count == 1:
-            raise sslkit.InputError("the dino loss compares views and needs at least two views of each image")
+        require_two_views(context)
         self.options = options
         self.logit_temperature = options.temperature
         self.warmup = Duration(options.warmup, context)

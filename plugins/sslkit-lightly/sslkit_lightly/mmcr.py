@@ -8,6 +8,7 @@ from torch.linalg import svdvals
 from torch.nn.functional import normalize
 
 import sslkit
+from sslkit_lightly.pairwise import require_two_views
 
 
 class Mmcr(sslkit.Loss):
@@ -37,8 +38,7 @@ class Mmcr(sslkit.Loss):
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        if context.view_count == 1:
-            raise sslkit.InputError("the mmcr loss compares views and needs at least two views of each image")
+        require_two_views(context)
         self.lmda = options.lmda
         self.world = context.world
 

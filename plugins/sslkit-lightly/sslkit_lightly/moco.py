@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 import sslkit
+from sslkit_lightly.pairwise import require_two_views
 from sslkit_lightly.prediction import PredictionLoss
 
 
@@ -22,7 +23,7 @@ def random_queue(size: int, context: sslkit.Context) -> sslkit.Queue:
     if size < context.batch_size:
         raise sslkit.OptionError("queue_size", f"{size} is less than the batch size {context.batch_size}")
     queue = sslkit.Queue(size, (context.embedding_dim,), context.world)
-    generator = torch.Generator().manual_seed(context.seed)
+    generator = sslkit.seeded_generator(context.seed, "losses")
     queue.rows.copy_(normalize(torch.randn(size, context.embedding_dim, generator=generator)))
     return queue
 
@@ -58,8 +59,7 @@ class Moco(sslkit.Loss):
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        if context.view_count == 1:
-            raise sslkit.InputError("the moco loss compares views and needs at least two views of each image")
+        require_two_views(context)
         self.temperature = options.temperature
         self.queue = random_queue(options.queue_size, context)
 

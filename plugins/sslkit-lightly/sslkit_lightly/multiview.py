@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 import sslkit
+from sslkit_lightly.pairwise import require_two_views
 
 
 class MultiViewLoss(sslkit.Loss):
@@ -27,8 +28,7 @@ class MultiViewLoss(sslkit.Loss):
 
     def __init__(self, options: sslkit.Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        if context.view_count == 1:
-            raise sslkit.InputError("this loss compares views and needs at least two views of each image")
+        require_two_views(context)
         self.world = context.world
 
     @abstractmethod
@@ -116,7 +116,7 @@ class SeededSigReg(SIGReg):  # type: ignore[misc]  # lightly has no types
 
     def _generate_unit_vectors(self, device: torch.device, dtype: torch.dtype, num_features: int) -> Tensor:
         """Return random unit vectors ``[E, num_vectors]``."""
-        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.step) % 2**63)
+        generator = sslkit.seeded_generator(self.seed, "losses", self.step)
         directions = normalize(torch.randn(num_features, self.num_vectors, generator=generator), dim=0)
         return directions.to(device, dtype, non_blocking=True)
 
@@ -150,9 +150,10 @@ class LeJepa(MultiViewLoss):
         self.sigreg = SeededSigReg(
             knots=options.sigreg_knots, t_max=options.sigreg_t_max, num_vectors=options.sigreg_num_vectors
         )
-        self.sigreg.seed = context.seed + context.steps_before
+        self.sigreg.seed = context.seed
+        self.steps_before = context.steps_before
 
     def terms(self, embeddings: Tensor, views: sslkit.ViewOutputs) -> tuple[Tensor, Tensor]:
-        self.sigreg.step = views.step
+        self.sigreg.step = self.steps_before + views.step
         invariance = lejepa_invariance_loss(all_proj=embeddings, global_proj=embeddings[: views.global_views])
         return (1 - self.weight) * invariance, self.weight * self.sigreg(embeddings)

@@ -18,6 +18,12 @@ from torch.nn.functional import cross_entropy, normalize
 import sslkit
 
 
+def require_two_views(context: sslkit.Context) -> None:
+    """Raise ``sslkit.InputError`` if there are fewer than two views, because a loss that compares views needs two."""
+    if context.view_count == 1:
+        raise sslkit.InputError("this loss compares views and needs at least two views of each image")
+
+
 class PairwiseLoss(sslkit.Loss):
     """Base class of losses that compare two views: averages ``compare`` over pairs with at least one global view.
 
@@ -32,8 +38,7 @@ class PairwiseLoss(sslkit.Loss):
 
     def __init__(self, options: sslkit.Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        if context.view_count == 1:
-            raise sslkit.InputError("this loss compares views and needs at least two views of each image")
+        require_two_views(context)
         self.world = context.world
 
     @abstractmethod

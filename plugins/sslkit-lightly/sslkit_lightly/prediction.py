@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 import sslkit
+from sslkit_lightly.pairwise import require_two_views
 
 
 class PredictionLoss(sslkit.Loss):
@@ -36,8 +37,7 @@ class PredictionLoss(sslkit.Loss):
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        if context.view_count == 1:
-            raise sslkit.InputError("this loss compares views and needs at least two views of each image")
+        require_two_views(context)
         width = context.embedding_dim
         self.predictor = self.predictor_head(width, options.predictor_dim, width)
 

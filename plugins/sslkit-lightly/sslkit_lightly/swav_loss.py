@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import sslkit
 from sslkit_lightly.duration import Duration
+from sslkit_lightly.pairwise import require_two_views
 
 
 class SwavLoss(sslkit.Loss):
@@ -57,8 +58,7 @@ class SwavLoss(sslkit.Loss):
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        if context.view_count == 1:
-            raise sslkit.InputError("the swav loss compares views and needs at least two views of each image")
+        require_two_views(context)
         self.options = options
         self.logit_temperature = options.temperature
         self.world = context.world

@@ -7,6 +7,7 @@ from lightly.loss import TiCoLoss
 from pydantic import Field
 
 import sslkit
+from sslkit_lightly.pairwise import require_two_views
 
 
 class TiCo(sslkit.Loss):
@@ -36,8 +37,7 @@ class TiCo(sslkit.Loss):
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        if context.view_count == 1:
-            raise sslkit.InputError("the tico loss compares views and needs at least two views of each image")
+        require_two_views(context)
         self.world = context.world
         self.loss = TiCoLoss(beta=options.beta, rho=options.rho)
         del self.loss.C  # a plain attribute in lightly, which a checkpoint would lose

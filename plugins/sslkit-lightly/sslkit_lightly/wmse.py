@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 import sslkit
+from sslkit_lightly.pairwise import require_two_views
 
 
 class WMse(sslkit.Loss):
@@ -51,8 +52,7 @@ class WMse(sslkit.Loss):
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        if context.view_count == 1:
-            raise sslkit.InputError("the w-mse loss compares views and needs at least two views of each image")
+        require_two_views(context)
         if context.batch_size % options.w_size:
             raise sslkit.OptionError(
                 "w_size", f"{options.w_size} must divide the batch size, which is {context.batch_size}"
@@ -63,12 +63,12 @@ class WMse(sslkit.Loss):
             )
         self.options = options
         self.world = context.world
-        self.seed = context.seed + context.steps_before
+        self.seed, self.steps_before = context.seed, context.steps_before
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
         """Return the loss of the global batch; for shapes see ``sslkit.ViewOutputs``."""
         embeddings = torch.stack([self.world.gather(embedding) for embedding in views.student.embeddings])
-        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + views.step) % 2**63)
+        generator = sslkit.seeded_generator(self.seed, "losses", self.steps_before + views.step)
         pairs = [(i, j) for i, j in views.pairs() if i < j]
         losses = []
         for _ in range(self.options.w_iter):
