@@ -44,8 +44,9 @@ class Run(run_folder.Run):
             data: name of another data set to evaluate on, or path of a recipe whose ``[data]`` table names a data
                 set.
             data_settings: options of ``data``, each as ``data.option=value``.
-            baselines: networks to evaluate for comparison. ``random``: the network with random weights, as the baseline
-                ``random_weights``. ``pretrained``: the weights that training started from, as ``pretrained_weights``.
+            baselines: networks to evaluate for comparison. ``random`` adds the network with random weights, as the
+                baseline ``random_weights``; ``pretrained`` adds the network with the weights that training started
+                from, as the baseline ``pretrained_weights``.
             device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
         Returns:
@@ -176,7 +177,7 @@ def train(
 
     Args:
         recipe: path of the recipe.
-        settings: changes to the recipe, each as ``path=value``, as for ``--set``.
+        settings: changes to the recipe, such as ``"train.epochs=10"``, as for ``--set``.
         runs: the folder of all runs; None means ``$SSLKIT_RUNS``, else ``./runs``.
         continue_from: a finished run whose weights become the initial weights.
         reporter: object that receives progress events; None means no output.

@@ -25,8 +25,8 @@ losses, then views, then data."""
 class StageRunner:
     """Runner that takes single steps of any stage on a copy of the assembly's network.
 
-    Each stage counts its steps from 0, so that frozen prototypes and losses with a start epoch change after the same
-    number of steps as in training.
+    Each stage counts its steps from 0. Frozen prototypes and losses with a start epoch therefore start to train after
+    the same number of steps as in training.
     """
 
     def __init__(self, assembly: Assembly, hardware: Hardware) -> None:
@@ -49,9 +49,10 @@ class StageRunner:
                 yield batch.to(self.device)
 
     def step(self, stage: str) -> None:
-        """Run one step of a stage. Stages before ``data`` reuse the first batch; those before ``views`` also its views.
+        """Run one step of a stage.
 
-        With a frozen backbone, the stage ``backbone`` runs the heads and the losses.
+        Stages before ``data`` reuse the first batch. Stages before ``views`` also reuse the views of this batch. With a
+        frozen backbone, the stage ``backbone`` runs the heads and the losses.
         """
         only_backbone = stage == "backbone" and self.assembly.frozen is None
         step = self.steps[stage]

@@ -65,7 +65,7 @@ class TrainingTime:
         )
 
     def most_epochs(self, seconds: float, limit: int) -> int:
-        """Return the largest number of epochs, from 1 to ``limit``, that takes at most ``seconds``, or else 1."""
+        """Return the largest number of epochs up to ``limit`` that takes at most ``seconds``, but at least 1."""
         return next((epochs for epochs in range(limit, 1, -1) if self.seconds(epochs) <= seconds), 1)
 
 

@@ -141,7 +141,7 @@ def command(
 
 
 def _read_classes(text: str | None) -> int:
-    """Return the number of classes in ``--classes``; 0 if it is not a number."""
+    """Return the number in ``--classes``; 0 if the option is ``auto`` or missing."""
     from sslkit.errors import InputError
 
     if text is None or text == "auto":

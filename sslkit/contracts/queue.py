@@ -46,7 +46,7 @@ class Queue(nn.Module):
         return self.pushed >= len(self.index)
 
     def newest(self, count: int) -> Tensor:
-        """Return the ``count`` newest rows, in any order; ``count`` is at most ``size``."""
+        """Return the ``count`` newest rows, in unspecified order; ``count`` is at most ``size``."""
         size = len(self.index)
         if count == size:
             return self.rows

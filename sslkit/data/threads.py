@@ -28,8 +28,7 @@ def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item], ah
     Args:
         function: function to apply to each item.
         items: the items.
-        ahead: number of results that may wait for the caller; a low number is raised to ``CHUNKS_AHEAD`` chunks per
-            thread.
+        ahead: number of results that may wait for the caller, but at least ``CHUNKS_AHEAD * CHUNK`` for each thread.
     """
     affinity = getattr(os, "sched_getaffinity", None)  # not on every platform
     workers = len(affinity(0)) if affinity else os.cpu_count() or 1

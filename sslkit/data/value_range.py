@@ -112,7 +112,8 @@ def scale_to_8_bits(image: Image.Image, raw: str, file: IO[bytes] | None, scalin
         scaling: range of pixel values that is mapped to 0-255; see ``Scaling``.
 
     Raises:
-        UnreadableImageError: values are not finite or outside the data type's range, or Pillow can only read 8 bits.
+        UnreadableImageError: values are not finite or outside the data type's range, or Pillow can read only 8 bits
+            of each value.
     """
     if image.mode[0] not in "IF":
         return _scale_colour(image, raw, file, scaling) if ";16" in raw else None

@@ -1,4 +1,4 @@
-"""Configure glibc's allocator to keep the memory that a CPU step frees for the next step."""
+"""Configure glibc's allocator: a CPU training step reuses the memory that the previous step freed."""
 
 from __future__ import annotations
 

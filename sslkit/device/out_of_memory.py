@@ -22,14 +22,16 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def out_of_memory_error(document: Document, path: KeyPath, what: str, error: BaseException) -> RecipeError:
-    """Return an error which says that ``what`` needs too much memory, with the line of the recipe key ``path``."""
+    """Return the error that ``what`` (such as "a step") needs too much memory, with the line of the key ``path``."""
     message = f"{what} needs more memory than is available ({first_line(error)})"
     return RecipeError([document.problem(path, message, "make it smaller")])
 
 
 @contextmanager
 def explain_out_of_memory(document: Document, path: KeyPath, what: str) -> Iterator[None]:
-    """Convert out-of-memory errors in the ``with`` block with ``out_of_memory_error``.
+    """Convert an out-of-memory error in the ``with`` block to an error that names a line of the recipe.
+
+    ``out_of_memory_error`` describes the arguments.
 
     Raises:
         RecipeError: the block ran out of memory.

@@ -22,8 +22,8 @@ Pair = tuple[int, int]
 def max_output_pixels(channels: int) -> int:
     """Return the largest output map (in pixels) for which matrix products beat oneDNN, for ``channels`` input channels.
 
-    With fewer channels, copies take a larger part of the time. The numbers were measured with AVX-512 by
-    ``benchmarks/speed/small_feature_maps.py``.
+    With few channels, the limit is lower, because copies take a larger part of the time. The limits were measured with
+    AVX-512 by ``benchmarks/speed/small_feature_maps.py``.
     """
     return 16 if channels >= 256 else 9
 

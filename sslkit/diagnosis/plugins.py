@@ -70,9 +70,9 @@ def check_plugins() -> Iterator[CheckResult]:
 
 
 def try_imports(entries: Sequence[Entry], seconds: float = TIMEOUT) -> Iterator[tuple[Entry, ImportStatus, str]]:
-    """Import components in a separate process, which may run for at most ``seconds``.
+    """Import components in a separate process, which is killed if it runs longer than ``seconds``.
 
-    If the process hangs or crashes, a new process continues with the next component.
+    If the process hangs or crashes, its last component is reported as an error, and a new process imports the others.
 
     Yields:
         A tuple for each component: the component, the status of its import, and the reason if the import fails. The
@@ -90,7 +90,10 @@ def try_imports(entries: Sequence[Entry], seconds: float = TIMEOUT) -> Iterator[
 
 
 def _import(entries: Sequence[Entry], seconds: float) -> tuple[list[tuple[ImportStatus, str]], str]:
-    """Import components in a process that may take ``seconds``; return the results it reported, and how it ended."""
+    """Import components in a new process, which is killed if it runs longer than ``seconds``.
+
+    Return the results that the process reported before it ended, and a text that describes how it ended.
+    """
     names = json.dumps([f"{entry.kind.singular} {entry.qualified}" for entry in entries])
     command = [sys.executable, "-c", SCRIPT, names]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -74,7 +74,10 @@ def _result_name(entry: Entry, requested: Collection[Entry], catalog: Catalog) -
 
 
 def _with_result_name(setting: str, entries: Mapping[str, Entry]) -> str:
-    """Return a setting whose evaluator is replaced by the name of its results, unless the evaluator is ambiguous."""
+    """Replace the evaluator in a setting such as ``linear.seeds=3`` by the name of its results, and return the setting.
+
+    If the setting fits more than one evaluator or none, it is returned unchanged.
+    """
     asked, rest = re.fullmatch(r"([^.=]*)(.*)", setting, flags=re.DOTALL).groups()  # type: ignore[union-attr]
     meant = [name for name, entry in entries.items() if asked.strip() in (name, entry.name, entry.qualified)]
     return meant[0] + rest if len(meant) == 1 else setting

@@ -48,8 +48,9 @@ def evaluate(
         run: a finished run.
         evaluators: mapping from name to evaluator, from ``build_evaluators``.
         device: device on which features are computed.
-        baselines: networks to evaluate as baselines. ``random``: the network with random weights, as
-            ``random_weights``. ``pretrained``: the weights that training started from, as ``pretrained_weights``.
+        baselines: networks to evaluate for comparison. ``random`` adds the network with random weights, as the
+            baseline ``random_weights``; ``pretrained`` adds the network with the weights that training started from,
+            as the baseline ``pretrained_weights``.
         other: name and data set to evaluate on instead of the run's own data set, from ``build_other_dataset``.
 
     Returns:
@@ -95,7 +96,7 @@ def evaluate(
 
 
 def _common_protocol(subject: RunSubject, evaluator: Evaluator, other: tuple[str, Dataset] | None) -> dict[str, Any]:
-    """Return the protocol keys that all evaluators share: data, image size, head and classifier."""
+    """Return the part of the protocol that sslkit adds for every evaluator; see ``evaluate``."""
     network = subject.network
     protocol: dict[str, Any] = {"data": subject.data_name, "image_size": network.metadata["image_size"]}
     own = network.recipe.data

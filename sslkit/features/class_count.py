@@ -148,7 +148,7 @@ def _principal_components(features: Tensor) -> Tensor:
 
 
 def _scaled(values: Sequence[float], lower_is_better: bool) -> NDArray[np.float64]:
-    """Return scores scaled to 0 for the worst and 1 for the best; zeros if all are equal."""
+    """Return the scores of all candidates, scaled to 0 for the worst and 1 for the best; zeros if all are equal."""
     scores = -np.array(values) if lower_is_better else np.array(values)
     spread = scores.max() - scores.min()
     # Rounding differences of equal scores must not decide.

@@ -51,9 +51,10 @@ class CandidateScores:
 def score_candidate(
     points: Tensor, number: int, halves: Sequence[Sequence[Tensor]], sampled: Tensor, seed: int
 ) -> dict[str, float]:
-    """Return all scores of ``number`` clusters of points ``[N, d]``, except ``combined``.
+    """Divide points ``[N, d]`` into ``number`` clusters, and return all scores of the clusters except ``combined``.
 
-    ``halves`` has pairs of indices of random halves, ``sampled`` the indices of the points for the silhouette.
+    ``halves`` contains several random divisions of the points into two halves, each as two tensors of indices.
+    ``sampled`` contains the indices of the points for the silhouette.
     """
     from sklearn.metrics import adjusted_rand_score, davies_bouldin_score, silhouette_score
 
@@ -83,7 +84,10 @@ def score_candidate(
 
 
 def _kept_together(clusters: Tensor, predicted: Tensor, number: int) -> float:
-    """Return the share of image pairs with the same ``predicted`` cluster, in the worst of ``number`` clusters."""
+    """Return the share of a cluster's image pairs that also share a ``predicted`` cluster, for the worst cluster.
+
+    ``number`` is the number of clusters.
+    """
     table = torch.bincount(clusters * number + predicted, minlength=number * number).view(number, number).double()
     size = table.sum(dim=1)
     together = (table * (table - 1)).sum(dim=1)
@@ -91,7 +95,7 @@ def _kept_together(clusters: Tensor, predicted: Tensor, number: int) -> float:
 
 
 def _coding_length(points: Tensor, assigned: Tensor) -> float:
-    """Return the bits per image that encode the points of each cluster as a Gaussian, and the cluster of each point."""
+    """Return the bits per image that encode the cluster of each point, and the points as a Gaussian per cluster."""
     count, dimensions = points.shape
     error = CODING_ERROR * float(points.double().square().sum()) / count
     total = 0.0

@@ -112,7 +112,7 @@ def _spanning_tree(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 def duplicate_groups(pairs: Sequence[tuple[int, int, float]]) -> list[list[int]]:
-    """Return the groups of images connected by pairs of ``near_duplicates``: largest first, indices in order."""
+    """Return the groups of images that pairs of ``near_duplicates`` connect: largest first, indices ascending."""
     group_of: dict[int, list[int]] = {}
     for i, j, _ in pairs:
         left, right = group_of.setdefault(i, [i]), group_of.setdefault(j, [j])

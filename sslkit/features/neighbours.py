@@ -142,7 +142,7 @@ def _best(queries: Tensor, bank: Tensor, similarity: Tensor, k: int) -> tuple[Te
 
 
 def _lowest_of_ties(similarity: Tensor, count: int) -> Tensor:
-    """Return the indices ``[B, count]`` of the largest similarities; of equal ones, those with the lowest index."""
+    """Return the indices ``[B, count]`` of the largest values in each row; of equal values, the lowest indices."""
     # One int64 key per pair makes all keys different, so that topk has only one right answer.
     steps = quantise(similarity.clamp_min(-2)).mul_(similarity.shape[1])
     return steps.sub_(torch.arange(similarity.shape[1], device=similarity.device)).topk(count, dim=1).indices

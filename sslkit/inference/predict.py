@@ -205,7 +205,7 @@ def _write_broken_file(path: Path, job: ResumableJob, images: Path) -> tuple[int
     """Write the table of unreadable files, if there are any.
 
     Returns:
-        The number of unreadable files, and a path and a reason for each of the first ones.
+        The number of unreadable files, and a path and a reason for each of the first few.
 
     Raises:
         DataError: all files are unreadable. No table is written.

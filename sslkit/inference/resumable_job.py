@@ -36,7 +36,7 @@ class ResumableJob:
 
     Attributes:
         restarted: whether chunks with a different identity were deleted.
-        chunks: number of saved chunks; valid after ``locked`` was entered.
+        chunks: number of saved chunks; only valid inside ``with locked()``.
     """
 
     def __init__(self, out: Path, identity: Mapping[str, Any], files: Sequence[ImageFile]) -> None:
@@ -48,7 +48,7 @@ class ResumableJob:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the job's folder for this process inside the ``with`` block. A killed process also releases the lock.
+        """Lock the job's folder during a ``with`` block. If the process is killed, the lock is released.
 
         Raises:
             InputError: another process is writing the same output file, or the file system does not support locks.

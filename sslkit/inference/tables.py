@@ -14,7 +14,7 @@ FORMULA_STARTS = tuple("=+-@\t\r\n")
 
 
 def encodable(text: str) -> str:
-    """Return text that can be encoded as UTF-8; invalid bytes of a file name become ``\\\\udc..``."""
+    """Return text that can be encoded as UTF-8: invalid bytes of a file name become escapes such as ``\\udcff``."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -19,7 +19,7 @@ class LarsSgd(torch.optim.Optimizer):
     For a weight tensor ``w`` with gradient ``g``, the gradient in SGD with momentum is replaced by
     ``ratio * (g + weight_decay * w)``. The trust ratio is
     ``trust_coefficient * |w| / (|g| + weight_decay * |w| + eps)``. It is 1 if ``w`` is all zero. If ``g``
-    is all zero, the replaced gradient is 0, and only momentum changes the weight. A group with ``adapt=False`` uses
+    is all zero, the replacement is 0, and only momentum changes the weight. A group with ``adapt=False`` uses
     plain SGD without weight decay.
 
     With ``clip``, the learning rate is ``min(ratio, lr)``. NVIDIA's apex calls this LARC.
@@ -95,7 +95,7 @@ class LarsSgd(torch.optim.Optimizer):
 
 
 def _scale_gradients(group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
-    """Return each gradient plus weight decay, multiplied by the trust ratio."""
+    """Return ``ratio * (g + weight_decay * w)`` for each gradient; see ``LarsSgd``."""
     decay = group["weight_decay"]
     weight_norm = torch.stack(torch._foreach_norm(parameters))
     gradient_norm = torch.stack(torch._foreach_norm(gradients))

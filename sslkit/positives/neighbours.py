@@ -42,7 +42,7 @@ class Neighbours(Positives):
     options: Options
 
     def prepare(self, features: Tensor) -> dict[str, Tensor]:
-        """Return int32 indices ``neighbours`` ``[N, k]``, valid ones first, and their number ``count`` ``[N]``.
+        """Return ``neighbours``, int32 indices ``[N, k]``, and ``count`` ``[N]``: only the first ``count`` are valid.
 
         Raises:
             InputError: there are not more than k images.

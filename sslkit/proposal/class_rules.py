@@ -20,12 +20,12 @@ MIN_IMAGES_PER_CLASS = 20
 
 
 def class_count(facts: FolderFacts) -> int:
-    """Return the number of classes if known, else a high guess that leaves enough images for each class."""
+    """Return the known number of classes, else a high guess that leaves enough images for each class."""
     return facts.classes or max(2, min(UNKNOWN_CLASSES, facts.images // MIN_IMAGES_PER_CLASS))
 
 
 def classes(facts: FolderFacts) -> Choice:
-    """Choose the number of classes if known, else a guess."""
+    """Choose the number of classes: the known number, else a guess."""
     count = class_count(facts)
     if facts.classes:
         return Choice(count, f"{count} classes, from --classes or the class folders.")
@@ -37,14 +37,14 @@ def classes(facts: FolderFacts) -> Choice:
 
 
 def classifiers(facts: FolderFacts) -> Choice:
-    """Choose ``RESTARTS`` classifiers with the same number of classes, the best of which is used."""
+    """Choose ``RESTARTS`` classifiers of equal size; evaluation uses the one with the lowest loss."""
     restarts = f"{RESTARTS} classifiers are trained, and the classifier with the lowest loss is used."
     count = classes(facts)
     return Choice([count.value] * RESTARTS, f"{count.reason} {restarts}")
 
 
 def styles(facts: FolderFacts) -> Choice:
-    """Choose two auxiliary classifiers, with three and five times the number of classes of the main classifiers."""
+    """Choose two auxiliary classifiers with more classes (3 and 5 times), from which the backbone learns features."""
     most = max(2, facts.images // MIN_IMAGES_PER_CLASS)
     sizes = [min(most, factor * class_count(facts)) for factor in (3, 5)]
     return Choice(sizes, "More classes than you look for: telling them apart teaches the backbone useful features.")

@@ -124,7 +124,7 @@ def classes(facts: FolderFacts, sweep: ClassCountProposal | None) -> Choice:
 
 
 def batch_size(facts: FolderFacts) -> Choice:
-    """Choose the largest batch size that leaves two steps in an epoch."""
+    """Choose the largest batch size, up to ``BATCH_SIZE``, with at least two steps in an epoch."""
     if facts.images >= 2 * BATCH_SIZE:
         return Choice(BATCH_SIZE, "Large enough for many images of each class.")
     size = max(min(rules.MIN_IMAGES, facts.images), facts.images // 2)

@@ -102,7 +102,7 @@ def own_size_reason(facts: FolderFacts) -> str:
 
 
 def broken_limit(facts: FolderFacts) -> Choice | None:
-    """Choose a limit of unreadable files above the default, if the folder has more unreadable files."""
+    """Choose a higher ``broken_limit`` if the folder has more unreadable files than the default limit allows."""
     if facts.broken <= 0.05:
         return None
     limit = min(1.0, round(facts.broken + 0.01, 2))
@@ -124,7 +124,7 @@ def value_range(facts: FolderFacts) -> Choice | None:
 
 
 def labels(facts: FolderFacts) -> dict[str, Choice]:
-    """Choose the options ``labels`` and ``hold_out`` of the data set that the user asks for."""
+    """Return the data set options that the user set with ``--labels`` and ``--hold-out``."""
     if facts.labels == "auto":
         return {}
     reason = "Each sub-folder is a class, from --labels. Labels are used for evaluation only."
@@ -189,7 +189,7 @@ def backbone(facts: FolderFacts) -> dict[str, Choice]:
 
 
 def batch_size(facts: FolderFacts) -> Choice:
-    """Choose the largest batch size that leaves ``MIN_STEPS_PER_EPOCH`` steps in an epoch."""
+    """Choose the largest batch size with at least ``MIN_STEPS_PER_EPOCH`` steps in an epoch."""
     smallest, largest = BATCH_SIZES
     size = largest
     while size > smallest and facts.images < MIN_STEPS_PER_EPOCH * size:

@@ -53,7 +53,7 @@ class Document:
     replaced: dict[KeyPath, Any] = field(default_factory=dict)
 
     def problem(self, path: KeyPath, message: str, hint: str = "") -> Problem:
-        """Return a problem at a key, with the origin of the key or of its closest parent."""
+        """Return a ``Problem`` with the key ``path``, located at this key or at its closest existing parent."""
         origin = next(
             (self.origins[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.origins),
             Origin(self.source),

@@ -51,7 +51,8 @@ def _format(value: int | float | str) -> str:
 def _hint(recipe: Recipe, number: Fraction, unit: str, part: PartOfTraining) -> str:
     """Return advice on a duration of ``number`` ``unit`` (such as 20 epochs) that is too long.
 
-    If ``--set`` lowered the epochs, the advice is to write the duration as a percentage of the original epochs."""
+    If ``--set`` lowered the epochs, the advice is to write the duration as a percentage of the original epochs.
+    """
     epochs, before = recipe.train.epochs, recipe.document.replaced.get(("train", "epochs"))
     most = f"less than {epochs} epochs" if part.must_end else f"at most {epochs} epochs"
     if unit == "epochs" and isinstance(before, int) and number < before:

@@ -55,7 +55,7 @@ def _problems(
 
 
 def _quoting_hint(document: Document, path: KeyPath, value: float) -> str:
-    """Return advice on how to write a number or a boolean as a string."""
+    """Return advice on how to write ``value``, a number or a boolean, as a string in a recipe or with ``--set``."""
     source = document.problem(path, "").source
     if source.startswith("--set ") and path in document.origins:
         setting, _, text = source.removeprefix("--set ").partition("=")
@@ -76,7 +76,7 @@ def _message(table: dict[str, Any], key: KeyPath, texts: list[str]) -> str:
 
 
 def _existing_path(table: Any, location: tuple[int | str, ...]) -> KeyPath:
-    """Return the key path of a pydantic error: its location, without the names of union members that pydantic adds."""
+    """Return the part of a pydantic error's location that is a key path, because pydantic appends names of types."""
     path: KeyPath = ()
     for position, part in enumerate(location):
         if isinstance(table, dict) and part in table:

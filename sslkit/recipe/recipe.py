@@ -28,7 +28,7 @@ class ComponentSpec:
         entry: catalog entry of the component.
         component: class of the component.
         options: validated options.
-        wiring: name, weight, head and start epoch in the component's table.
+        wiring: keys of the component's table that sslkit reads itself, such as ``name`` and ``weight``.
     """
 
     path: KeyPath

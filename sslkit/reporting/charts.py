@@ -55,7 +55,7 @@ def line_chart(curves: Sequence[Curve], unit: str, levels: Mapping[str, float] |
 
 
 def class_size_chart(counts: Sequence[int], majority: Sequence[int] | None, names: Sequence[str]) -> Figure:
-    """Draw the number of images in each discovered class, with a line where all classes would be equally large.
+    """Draw the number of images in each discovered class, and a line at the mean number of images.
 
     Args:
         counts: number of images in each class.

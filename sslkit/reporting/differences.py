@@ -72,9 +72,9 @@ def _assignment(key: str, value: Any) -> str:
 
 
 def _compared(recipe: Mapping[str, Any], key: str, published: Mapping[str, Value]) -> tuple[Any, Any]:
-    """Return the run's value and the published value of a setting.
+    """Return the run's value and the published value of a setting, to compare them.
 
-    If the run lacks the option because it uses another component, both returned values are the run's value, so only
+    If the run lacks the option because it uses another component, the run's value is returned twice, so that only
     the difference in ``use`` is reported.
     """
     own, section = setting(recipe, key), key.partition(".")[0]

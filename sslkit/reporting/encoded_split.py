@@ -43,8 +43,8 @@ class EncodedSplit:
         discovered: discovered classes; None if the run has no classifier.
         notes: sentences about installed versions that differ from the versions used for training.
         seed: seed of the run.
-        other_classifiers: int64 ``[N]`` classes of the images from each other classifier of the head with the same
-            number of classes.
+        other_classifiers: for each other classifier of the head with the same number of classes, an int64 tensor
+            ``[N]`` with the classes of the images.
     """
 
     name: str
@@ -148,9 +148,9 @@ def encode_split(run: Run, device: str) -> EncodedSplit:
 
 
 def _other_classifiers(subject: RunSubject, features: Tensor) -> tuple[Tensor, ...]:
-    """Return the classes ``[N]`` of the images from each classifier of the head that evaluation does not use.
+    """Return a tensor ``[N]`` with the classes of the images for each classifier that evaluation does not use.
 
-    Only classifiers with the same number of classes as the one in use are included.
+    Only classifiers of the same head with the same number of classes as the evaluated classifier are included.
     """
     network = subject.network
     if network.head is None or not network.classes:

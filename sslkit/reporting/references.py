@@ -74,7 +74,7 @@ class Reference(Options):
     def rows_for(self, metrics: Collection[str]) -> list[Row]:
         """Return the rows that have at least one of ``metrics``, or all rows if no row has any of them.
 
-        Each returned row also has its metrics under their names in ``aliases``.
+        If ``aliases`` gives a published metric another name in runs, the returned row has the metric under this name.
         """
         rows = []
         for row in self.rows:

@@ -1,4 +1,4 @@
-"""Conformance tests for what a loss computes from the global batch: over several processes, and in another order."""
+"""Conformance tests for losses on a global batch that is divided among processes or in a different order."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ GLOBAL_BATCH_ADVICE = (
 
 
 class GlobalBatchTests(LossInputs):
-    """Tests of a loss that compare its values for equivalent global batches.
+    """Conformance tests that compare the values of a loss for equivalent global batches.
 
     Attributes:
         invariances: frozenset of names of input changes that do not change the loss. ``"images"``, ``"global views"``

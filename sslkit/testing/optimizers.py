@@ -73,7 +73,7 @@ class OptimizerTests(ComponentTests):
         require(max(rates) > 0, "the learning rate is 0 in every step")
 
     def test_learning_rates_are_scaled(self) -> None:
-        """Check that ``lr_scale`` multiplies the learning rate in every step, as for layers of the backbone."""
+        """Check that ``lr_scale`` of a parameter group multiplies the group's learning rate in every step."""
         one, scaled = self.build(), self.build(lr_scale=0.25)
         for step in range(self.make_context().total_steps):
             rates, expected = _rates(scaled), _rates(one)

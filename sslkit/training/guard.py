@@ -123,9 +123,10 @@ def as_integers(tensor: Tensor) -> Tensor:
 
 
 def restore_unless(flag: Tensor, live: Sequence[Tensor], backup: Sequence[Tensor]) -> None:
-    """Copy ``backup`` to ``live`` unless ``flag`` is true, with a few kernels for all tensors.
+    """Copy the ``backup`` tensors to the ``live`` tensors unless ``flag``, a scalar on the device, is true.
 
-    The tensors must have integer dtypes, because for floats, NaN times 0 is NaN. ``backup`` is overwritten.
+    A few kernels copy all tensors, and the host does not wait for the flag. The tensors must have integer dtypes,
+    because for floats, NaN times 0 is NaN. ``backup`` is overwritten.
     """
     for tensors, copies in group_by_dtype(live, backup):
         factor = flag.to(tensors[0].dtype)

@@ -90,8 +90,9 @@ class Learner(pl.LightningModule):
         return groups
 
     def _augment(self, images: Tensor, step: int, number: int) -> tuple[Tensor, ...]:
-        """Return the views of images ``[B, C, H, W]``: the batch's images (``number`` 0) or their positives (1, ...).
+        """Return the views of images ``[B, C, H, W]``.
 
+        ``number`` selects the random stream: 0 for the images of the batch, p for the p-th positive of each image.
         Every process draws parameters for the global batch and uses only its own images' parameters, so that views do
         not depend on the number of processes.
         """

@@ -86,8 +86,8 @@ def record_resumed(
     Args:
         run: the run.
         now: the current ``provenance``, which replaces the recorded entries except ``START_KEYS``.
-        saved: position of the checkpoint, for the training length before the resume.
-        position: the same position, for the current training length.
+        saved: position of the checkpoint, with the epochs and the steps per epoch before the resume.
+        position: the same position, with the current epochs and steps per epoch.
         changed: sentences about differences between ``now`` and the recorded provenance.
     """
     record = json.loads(run.provenance.read_text())

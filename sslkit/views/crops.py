@@ -77,9 +77,9 @@ class Crops(Policy):
         super().__init__(options, context, tuple(groups))
 
     def draw_geometry(self, n: int, group: ViewGroup, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return random tensors ``area`` and ``log_ratio`` ``[n, V, 10]`` of ten boxes, and ``position`` ``[n, V, 2]``.
+        """Return the random tensors that ``crop_boxes`` describes, for ten candidate boxes per view.
 
-        All values are relative to the image size.
+        ``area`` and ``log_ratio`` are ``[n, V, 10]``; ``position`` is ``[n, V, 2]``.
         """
         options, shape = self.options, (n, group.count)
         scale = options.global_scale if group.is_global else options.local_scale

@@ -94,7 +94,7 @@ class _FeatureLines:
         self.left = ""
 
     def is_due(self, images: int, total: int) -> bool:
-        """Return whether to print a line after ``images`` of ``total``; if so, set ``left`` to the remaining time."""
+        """Return whether to print a line after ``images`` of ``total`` images; if so, set ``left`` to the time left."""
         now = time.monotonic()
         if self.started is None:
             self.started = self.printed = now

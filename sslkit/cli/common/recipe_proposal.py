@@ -30,7 +30,7 @@ class Proposal:
         estimate: estimated time of features and training; None if there are no pretrained weights.
         sweep: the proposed number of classes; None if numbers of classes were not compared.
         not_counted: why numbers of classes could not be compared; empty otherwise.
-        usual_epochs: if the recipe has fewer epochs, the user gets a note that they are few.
+        usual_epochs: usual number of epochs; with fewer, the user gets a note that there are few.
         length: with ``--minutes``, the measured times and the number of epochs that fit; else None.
     """
 
@@ -72,7 +72,7 @@ def propose(
         weights: the pretrained weights; None to train from scratch.
         files: the training images.
         device: device to train on.
-        must_count: whether to compare numbers of classes even if this takes long.
+        must_count: whether to compare numbers of classes even if this takes a long time.
         minutes: limit of the training time in minutes; None for the usual number of epochs.
 
     Raises:

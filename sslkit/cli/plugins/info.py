@@ -102,7 +102,7 @@ def _check_variant(entry: Entry, component: type[Component], variant: dict[str, 
 
 
 def _needs(entry: Entry, component: Any) -> dict[str, list[str]]:
-    """Return the component's ``needs`` and all names that ``needs`` may contain; empty for kinds without ``needs``."""
+    """Return the component's attribute ``needs``, and all names that it may contain; empty for kinds without it."""
     from sslkit.contracts.component import KNOWN_NEEDS
 
     known = KNOWN_NEEDS.get(entry.kind.singular)

@@ -70,7 +70,7 @@ def _card(
 
 
 def class_sizes(classes: DiscoveredClasses, names: Sequence[str], figures: FigureWriter) -> Chart:
-    """Draw the number of images in each class, with a line where all classes would be equally large.
+    """Draw the number of images in each class, and a line at the mean number of images.
 
     If there are more than 60 classes, they are sorted by size.
     """

@@ -18,7 +18,7 @@ def recurrence(encoded: EncodedSplit, other_runs: Sequence[Tensor]) -> tuple[lis
 
     Args:
         encoded: the images, with the classes of the other classifiers.
-        other_runs: int64 ``[N]`` classes that other runs give to the same images.
+        other_runs: for each other run, an int64 tensor ``[N]`` with its classes of the same images.
     """
     others = [*encoded.other_classifiers, *other_runs]
     if encoded.discovered is None or not others:

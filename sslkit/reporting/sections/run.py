@@ -49,7 +49,7 @@ def run_section(
         figures: converts and saves the figures.
         reference: published results to show next to the run's evaluations.
         device: device that computes features.
-        other_runs: int64 ``[N]`` classes that other runs give to the same images.
+        other_runs: for each other run, an int64 tensor ``[N]`` with its classes of the same images.
 
     Raises:
         RunError: the run's status, metrics or class names are damaged.
@@ -145,9 +145,10 @@ def _image_sections(
 
 
 def _references(run: Run, encoded: EncodedSplit, notes: list[str]) -> Tensor | None:
-    """Return features of training images to compare test images with; None if the page shows training images.
+    """Return features of training images, with which test images are compared to find outliers.
 
-    The result is also None if the run has no such features, or if their file is damaged, which adds a note.
+    None if the page shows training images, or if the run has no such features. If their file is damaged, the result is
+    None as well, and a note is added.
     """
     if encoded.name == "train":
         return None

@@ -113,7 +113,7 @@ def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _other_shapes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Return the names of up to three weights that were added or removed, or that have another shape."""
+    """Return the names of up to three weights that were added, were removed or have a different shape."""
     names = [name for name in {**before, **now} if before.get(name, _ABSENT) != now.get(name, _ABSENT)]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(name.removeprefix("method.") for name in names[:3]) + more

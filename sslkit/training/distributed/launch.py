@@ -137,7 +137,7 @@ class _Launch:
         return outcome.result
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        """Signal handler: stop all processes after the same step; on a second Ctrl-C, raise ``KeyboardInterrupt``."""
+        """Handle a signal: stop all processes after the same step; on a second Ctrl-C, raise ``KeyboardInterrupt``."""
         if self.stop_signals and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.stop_signals.append(signal.Signals(number))

@@ -47,6 +47,6 @@ def divergence_error(
 
 
 def losses_of_step(pending: Sequence[Tensor], last: int, step: int) -> list[float]:
-    """Return the losses of ``step`` from ``pending``, which has one row per step up to ``last``; empty if not in it."""
+    """Return the row of ``step`` in ``pending``, which has one row of losses per step up to ``last``; else ``[]``."""
     index = len(pending) - 1 - (last - step)
     return [float(value) for value in pending[index]] if 0 <= index < len(pending) else []

@@ -141,7 +141,8 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
 
 
 def _auto_size(scan: FolderScan) -> tuple[int, int]:
-    """Return the size ``(H, W)`` of stored images: the images' common size, else a square of the median shorter side.
+    """Return the size ``(H, W)`` of stored images: the images' common size, else ``(S, S)`` with
+    the median shorter side S.
 
     The shorter side of the stored size is at most ``MAX_AUTO_SIDE``.
     """

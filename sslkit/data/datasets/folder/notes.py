@@ -51,7 +51,7 @@ def describe_files(scan: FolderScan, index: DecodedIndex) -> list[str]:
 def describe_values(extents: Sequence[Extent], value_range: Literal["dtype"] | ValueRange) -> list[str]:
     """Return sentences about how images of more than 8 bits are scaled.
 
-    If most levels are lost, a warning suggests a better ``value_range``.
+    If they use few of the 256 levels of uint8, a warning suggests a better ``value_range``.
     """
     if value_range != "dtype":
         if not extents:
