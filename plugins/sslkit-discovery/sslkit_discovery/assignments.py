@@ -13,9 +13,9 @@ class Assignments(StoredLabels):
     """Labels and class sizes of R classifiers with the same number of classes. The values are equal in all processes.
 
     An image gets the class with the largest ``logit + dual``. In each step, the dual variable of a class rises if the
-    class gets less than its share of the batch, so that later images get this class more often. These updates are
-    stochastic gradient ascent on the dual problem of the assignment with a lower bound on the class sizes (arXiv
-    2311.14310; CoKe, arXiv 2105.11527).
+    class gets less than ``lower_bound / K`` of the batch, so that later images get this class more often; otherwise it
+    falls. These updates are stochastic gradient ascent on the dual problem of the assignment with a lower bound on the
+    class sizes (arXiv 2311.14310; CoKe, arXiv 2105.11527).
 
     Args:
         classifiers: int, number of classifiers R.
@@ -27,7 +27,8 @@ class Assignments(StoredLabels):
 
     Attributes:
         labels: int32 tensor ``[R, N]``, the latest class of each image; -1 before the image's first batch.
-        duals: tensor ``[R, K]``, the dual variable of each class, 0 or more, in units of the logits.
+        duals: tensor ``[R, K]``, the dual variable of each class, in units of the logits; 0 or more if
+            ``lower_bound`` is less than 1.
         sizes: int64 tensor ``[R, K]``, the number of images of each class in ``labels``.
     """
 

@@ -9,7 +9,7 @@ import sslkit
 
 
 class ClassShares(nn.Module):
-    """Moving averages over batches of the share of images in each class, which start at 1 / K for K classes.
+    """Moving average over batches of the share of images that each of K classes has; it starts at 1 / K.
 
     The buffer ``shares_K`` ``[R, K]`` belongs to the R classifiers of K classes. If all processes update with equal
     values, the shares are equal in all processes.

@@ -1,4 +1,4 @@
-"""Choice of the images whose predicted class is probably right, from the predictions of a trained network."""
+"""Selection of clean images: those for which a trained network probably predicts the right class."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ Selection = Literal["confidence", "neighbours", "hybrid"]
 def clean_images(
     logits: Tensor, features: Tensor, selection: Selection, threshold: float, neighbours: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the predicted class of each image, and whether the image is clean (arXiv 2012.11150, section 3.1).
+    """Return the predicted class of each image, and whether the image is clean: whether the class is probably right.
+
+    Source: arXiv 2012.11150, section 3.1.
 
     Args:
         logits: tensor ``[R, N, K]``, logits of R classifiers divided by the temperature.
         features: tensor ``[N, D]`` in which neighbours are found.
         selection: ``"confidence"``: the probability of the predicted class is at least ``threshold``;
-            ``"neighbours"``: no other class is predicted for more of the neighbours; ``"hybrid"``: both.
+            ``"neighbours"``: no other class is predicted for more of its neighbours; ``"hybrid"``: both.
         threshold: smallest probability.
         neighbours: number of nearest neighbours by cosine similarity, not counting the image itself.
 

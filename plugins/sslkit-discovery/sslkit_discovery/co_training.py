@@ -20,7 +20,7 @@ def co_targets(p: Tensor, onehot: Tensor, sharpening: float) -> Tensor:
 
     Args:
         p: predictions ``[2, R, M, B, K]`` of both networks for M views.
-        onehot: labels ``[R, B, K]`` of clean images; 0 for unclean images.
+        onehot: one-hot labels ``[R, B, K]`` of clean images; 0 for unclean images.
         sharpening: temperature; 1 means no sharpening.
     """
     other = p[:, :, 0].flip(0)
@@ -32,7 +32,7 @@ def co_targets(p: Tensor, onehot: Tensor, sharpening: float) -> Tensor:
 
 
 def mixing_weight(alpha: float, seed: int, step: int) -> float:
-    """Return a number in [0.5, 1]: ``max(l, 1 - l)``, where ``l`` is drawn from Beta(alpha, alpha); 1 if alpha is 0."""
+    """Draw an image's own weight in Mixup: ``max(l, 1 - l)`` with ``l`` from Beta(alpha, alpha); 1 if alpha is 0."""
     drawn = random.Random(f"mixup {seed} {step}").betavariate(alpha, alpha) if alpha else 1.0
     return max(drawn, 1 - drawn)
 

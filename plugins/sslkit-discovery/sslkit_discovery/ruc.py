@@ -32,10 +32,10 @@ class Ruc(sslkit.Loss):
 
     Before the first step, each classifier of the head predicts a pseudo-label for every training image. An image is
     *clean* if its pseudo-label is probably right; see ``clean_images``. The loss stores the labels of clean images, and
-    trains a second classifier for each classifier of the head; see ``SecondClassifiers``. Both are the two networks of
-    the paper. They compute targets for each other, without gradient; see ``co_targets``. The first ``weak_views`` views
-    are weakly augmented, the others strongly. ``p`` is the softmax of ``logits / temperature``. The loss of a network
-    is the sum of
+    trains a second classifier for each classifier of the head; see ``SecondClassifiers``. The head's classifiers and
+    the second classifiers are the two networks of the paper. They compute targets for each other, without gradient; see
+    ``co_targets``. The first ``weak_views`` views are weakly augmented, the others strongly. ``p`` is the softmax of
+    ``logits / temperature``. The loss of a network is the sum of
 
     * ``refinement``: the cross-entropy of ``p`` with the target, averaged over clean images and weak views;
     * ``guessing``: the squared difference of ``p`` and the target, averaged over classes, unclean images and weak
@@ -51,7 +51,7 @@ class Ruc(sslkit.Loss):
     computed, an unclean image becomes clean if both networks predict the same class for its first view, with
     probabilities of at least ``promotion_threshold`` (co-refurbishing). This class is its label from then on.
 
-    Use the loss in a run that continues an earlier run, such as ``sslkit train RECIPE --continue-from RUN``.
+    Use the loss in a run that continues an earlier run, with ``sslkit train RECIPE --continue-from RUN``.
 
     Deviations from the paper and the authors' code:
 
@@ -62,11 +62,12 @@ class Ruc(sslkit.Loss):
     * the confidence ``w`` in ``co_targets`` is that of the same step. The authors use the confidence in the last epoch,
       scaled to [0, 1] over all images, and 0 in the first epoch;
     * an image becomes clean if both networks are confident. In the authors' code, one network is enough;
-    * neighbours are found in backbone features, without the image itself. The authors train features with SimCLR;
+    * nearest neighbours are found in backbone features; the authors train features with SimCLR for this purpose. An
+      image is not its own neighbour;
     * ``temperature``: the paper uses plain logits, but the logits of sslkit's heads are cosines.
 
     ``LossOutput.per_classifier`` is the cross-entropy of the head's ``p`` with its target on all images and weak views,
-    without Mixup. It is averaged over the images with the same most probable class in the target, and then over
+    without Mixup. It is averaged over the images whose targets have the same most probable class, and then over
     classes. A class without images in the batch counts as ``ln K``, so ``lowest-loss`` selects no collapsed classifier.
 
     Terms, each averaged over classifiers: ``refinement``, ``guessing`` and ``smoothing``, averaged over both networks;
@@ -182,7 +183,7 @@ class Ruc(sslkit.Loss):
     def _co_train(
         self, logits: Tensor, stored: StoredLabels, index: Tensor, unclean_weight: float, mixing: float
     ) -> list[Tensor]:
-        """Return tensors ``[R]``: loss, loss for classifier selection, and each term; promote unclean images.
+        """Return loss, loss for classifier selection, and terms, each ``[R]``; in training, promote unclean images.
 
         Args:
             logits: tensor ``[2, R, V, B, K]``, the logits of both networks.
@@ -230,7 +231,7 @@ class Ruc(sslkit.Loss):
 
     @torch.no_grad()
     def _promote(self, p: Tensor, label: Tensor, stored: StoredLabels, index: Tensor) -> Tensor:
-        """Store the classes of unclean images on which both networks agree confidently, in training only.
+        """In training, make unclean images clean if both networks confidently predict the same class.
 
         Args:
             p: predictions ``[2, R, B, K]`` of both networks for the first view.

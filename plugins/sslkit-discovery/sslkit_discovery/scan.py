@@ -79,7 +79,7 @@ class Scan(sslkit.Loss):
     def _compare(
         self, logits: Tensor, pairs: list[tuple[int, int]], global_views: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return consistency over ``pairs`` of views, negative entropy and class balance, each ``[R]``.
+        """Return the consistency of the ``pairs`` of views, the negative entropy and the class balance, each ``[R]``.
 
         Args:
             logits: logits ``[R, V, B, K]`` of R classifiers with K classes.
@@ -92,6 +92,6 @@ class Scan(sslkit.Loss):
 
         mean = self.world.sum(log_p[:, :global_views].exp().mean((1, 2))) / self.world.size
         # The logarithm needs no gradient: the mean sums to 1, so its part of the gradient is 0. Without the gradient,
-        # classes that no image has give finite values.
+        # classes that have no image give finite values.
         log_mean = mean.detach().clamp_min(torch.finfo(mean.dtype).tiny).log()
         return consistency, (mean * log_mean).sum(1), normalised_entropy(mean.detach())

@@ -8,7 +8,7 @@ from torch.nn.functional import normalize, one_hot
 
 
 class SecondClassifiers(nn.Module):
-    """R linear classifiers of L2-normalised backbone features, with K classes each.
+    """R linear classifiers with K classes each, which read L2-normalised backbone features.
 
     Args:
         classifiers: int, number of classifiers R.
@@ -23,17 +23,17 @@ class SecondClassifiers(nn.Module):
 
     @torch.no_grad()
     def start_at_centres(self, features: Tensor, predicted: Tensor, clean: Tensor, logits: Tensor) -> None:
-        """Set each class's weight to the direction from the mean feature to the mean feature of the class.
+        """Set each class's weight to the direction from the mean of all features to the mean of the class's features.
 
         The mean of a class is over its clean images, or over all of its images if none is clean. The weights of a
-        classifier are scaled so that its logits have the least squared distance to the first classifier's logits.
-        Logits are compared after subtraction of their mean over classes. The scale is at least 0.
+        classifier are scaled so that its logits have the least squared distance to those of the first network. Logits
+        are compared after subtraction of their mean over classes. The scale is at least 0.
 
         Args:
             features: tensor ``[N, D]``.
             predicted: int64 tensor ``[R, N]``, the class of each image.
-            clean: bool tensor ``[R, N]``.
-            logits: tensor ``[R, N, K]``, the logits of the first classifiers.
+            clean: bool tensor ``[R, N]``, whether the class of an image is probably right.
+            logits: tensor ``[R, N, K]``, the logits of the first network, which is the backbone with its head.
         """
         unit = normalize(features, dim=1)
         mean = unit.mean(0)

@@ -22,7 +22,7 @@ class SeCu(sslkit.Loss):
 
     * ``centres``: the cross-entropy between ``softmax(z_i / temperature)`` and ``y``, averaged over images and views.
       This term trains only the classifier, and only through the logit of class ``y``; the other logits are constants
-      (equation 5). A class without images in the batch is then not pushed away. The weight of an image's gradient is
+      (equation 5), so that a class without images in the batch is not pushed away. The weight of an image's gradient is
       ``1 - softmax(z_i / temperature)[y]``, so that hard images have a larger weight;
     * ``prediction``: the cross-entropy between ``softmax(z_i / temperature)`` and the soft label
       ``label_weight * onehot(previous) + (1 - label_weight) * softmax(z_j / temperature)``, averaged over images and

@@ -26,15 +26,16 @@ SHARE_MOMENTUM = 0.99
 class SelfLabel(sslkit.Loss):
     """Cross-entropy between strong views and the pseudo-labels of confident images, with balanced classes.
 
-    The first view is weakly augmented. The pseudo-label of an image is the most probable class of this view, if the
-    softmax of ``logits / temperature`` is at least ``threshold`` for the class. No gradient reaches the first view. All
-    other views are strong. The loss of a classifier is the strong views' mean cross-entropy with the pseudo-label
-    within each class, averaged over the classes that have confident images in the global batch. This average is the
-    weighted mean over confident images with the weights ``1 / (number of confident images of the class)``. Without a
-    confident image, the loss and its gradient are 0. The total is the mean over classifiers; each classifier has its
-    own pseudo-labels.
+    The first view is weakly augmented, all other views are strongly augmented. An image is confident if its most
+    probable class in the first view has a probability of at least ``threshold`` in the softmax of
+    ``logits / temperature``. This class is its pseudo-label. No gradient reaches the first view.
 
-    Self-labelling refines classes that are already good. Use the loss in a run that continues an earlier run, such as
+    For each class, the cross-entropy between the strong views and the pseudo-label is averaged over the views and over
+    the confident images of the class in the global batch. The loss of a classifier is the mean over the classes that
+    have confident images. Without a confident image, the loss and its gradient are 0. The total is the mean over
+    classifiers; each classifier has its own pseudo-labels.
+
+    Self-labelling refines classes that are already good. Use the loss in a run that continues an earlier run, with
     ``sslkit train RECIPE --continue-from RUN``.
 
     Deviations from the paper and the authors' code:
@@ -43,8 +44,8 @@ class SelfLabel(sslkit.Loss):
     * a batch without confident images has a loss of 0; the authors' code raises an error;
     * ``temperature``: the paper uses plain logits, but the logits of sslkit's heads are cosines.
 
-    ``LossOutput.per_classifier`` counts each class without confident images as ``ln K``. A classifier that puts all
-    images into one class, or that is never confident, is then not selected by ``lowest-loss``.
+    ``LossOutput.per_classifier`` counts each of the K classes that has no confident images as ``ln K``. The selection
+    by ``lowest-loss`` therefore avoids classifiers that put all images into one class, or that are never confident.
 
     Terms, each averaged over classifiers; unless stated otherwise, they are 0 if no image is confident:
 
@@ -52,8 +53,8 @@ class SelfLabel(sslkit.Loss):
     * ``classes_present``: fraction of the classes that have confident images in the global batch;
     * ``agreement``: fraction of the confident images whose strong views get the pseudo-label as their class, averaged
       over views;
-    * ``smallest_class``: the smallest share of a class among confident images times K, where the shares are moving
-      averages over batches that start at 1 / K. A value that falls towards 0 means that a class vanishes.
+    * ``smallest_class``: K times the smallest share of the confident images that a class has. Shares are moving
+      averages over batches, which start at 1 / K. A value that falls towards 0 means that a class vanishes.
 
     Raises:
         sslkit.InputError: there are fewer than two views, or a classifier has fewer than two classes.
@@ -96,7 +97,7 @@ class SelfLabel(sslkit.Loss):
         )
 
     def _classify(self, logits: Tensor) -> tuple[Tensor, ...]:
-        """Return tensors ``[R]`` from logits ``[R, V, B, K]``: loss, loss for classifier selection, and each term."""
+        """Return loss, loss for classifier selection, and terms, each ``[R]``, from logits ``[R, V, B, K]``."""
         classes = logits.shape[3]
         log_p = (logits / self.logit_temperature).log_softmax(3)
         weak, strong = log_p[:, 0].detach(), log_p[:, 1:]

@@ -1,4 +1,4 @@
-"""Labels of all training images, stored in a buffer."""
+"""Class labels of all training images, stored in a buffer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import sslkit
 
 COUNTED_AT_A_TIME = 4096
-"""Number of images whose labels are counted at a time, because counting compares each label with all classes."""
+"""Number of images whose labels are counted at a time, to save memory: each label is compared with all classes."""
 
 
 class StoredLabels(nn.Module):
@@ -48,14 +48,14 @@ class StoredLabels(nn.Module):
 
     @torch.no_grad()
     def update(self, labels: Tensor, index: Tensor) -> tuple[Tensor, int]:
-        """Store labels of images. All processes must call this method.
+        """Store the labels of the global batch. All processes must call this method.
 
         Args:
             labels: int64 tensor ``[R, B]``, the labels of this process's images.
             index: int64 tensor ``[B]``, the index of each image in the training set.
 
         Returns:
-            The number of images ``[R, K]`` of each class in the global batch, and the size of the global batch.
+            The number of images ``[R, K]`` of each class in the global batch, and the number of all its images.
         """
         joined = self.world.gather(torch.cat([index[None], labels]).T)
         index, labels = joined[:, 0], joined[:, 1:].T
@@ -70,11 +70,11 @@ class StoredLabels(nn.Module):
         return (labels[:, :, None] == classes).sum(1)
 
     def smallest_class(self) -> Tensor:
-        """Return a tensor ``[R]``, smallest class size divided by the mean size; 0 if no image has a label."""
+        """Return the smallest class size divided by the mean class size, ``[R]``; 0 if no image has a label."""
         return self.sizes.amin(1) * self.sizes.shape[1] / self.sizes.sum(1).clamp_min(1)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
-        """Load the state, but discard labels if the number of training images has changed: they are stored by index."""
+        """Load the state. If the number of training images has changed, discard the labels, as indices differ."""
         saved = state_dict.get(f"{prefix}labels")
         if saved is not None and saved.shape != self.labels.shape:
             fresh = {"labels": torch.full_like(self.labels, -1), "sizes": torch.zeros_like(self.sizes)}

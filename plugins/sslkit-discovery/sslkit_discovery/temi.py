@@ -20,13 +20,14 @@ class Temi(sslkit.Loss):
 
     The student predicts ``p_i``, the softmax of ``logits / temperature`` of view i over the classes. The teacher
     predicts ``q_j`` in the same way for each global view j; no gradient reaches ``q_j``. If there is no teacher
-    branch, ``q_j`` are the student's own predictions; each pair of global views is then used in both directions. The
-    loss combines these values of a view i and a global view j, where j is not i:
+    branch, ``q_j`` are the student's own predictions. The loss combines these values of a view i and a global view j,
+    where j is not i:
 
     * ``pmi = log(sum_classes (p_i * q_j)^beta / m)``, the PMI with an exponent; an exponent below 1 spreads
       images over more classes;
-    * ``weight = sum_classes q_j * q_j'``, the probability that both views have the same class, averaged over the
-      unordered pairs of global views and over all classifiers. Pairs of different classes have a low weight;
+    * ``weight = sum_classes q_j * q_j'``, the probability that the global views j and j' have the same class, averaged
+      over all unordered pairs of global views and over all classifiers. Images whose views have different classes get a
+      low weight;
     * ``m``, the moving average of the class shares: in each step, ``m <- momentum * m + (1 - momentum) * mean(q)``,
       with the mean over the global batch and the global views. ``m`` starts at 1 / K, and is updated before it is used.
 

@@ -1,4 +1,4 @@
-"""The BYOL loss: a predictor maps the student's embeddings to the teacher's embeddings."""
+"""The BYOL loss: a predictor maps the student's embedding of a view to the teacher's embedding of another view."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ class Dino(sslkit.Loss):
         """Length of the warm-up of the teacher's temperature, such as "30 epochs", "300 steps" or "30%"."""
 
         center_momentum: float = Field(0.9, ge=0, lt=1)
-        """Momentum of the moving average that is the centre."""
+        """Momentum of the centre, which is a moving average of the teacher's logits."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)

@@ -23,14 +23,14 @@ class Duration:
         self.offset = context.step_offset if self.in_steps else 0
 
     def is_over(self, step: int) -> bool:
-        """Return whether the duration is over; ``step`` is that of ``ViewOutputs``."""
+        """Return whether the duration is over in step ``step``, which is ``ViewOutputs.step``."""
         return step + self.offset >= self.steps
 
     def ramp(self, step: int) -> float:
-        """Return the value in step ``step`` of a linear increase from 0 to 1 over the duration.
+        """Return the value of a linear increase from 0 to 1 over the duration, in step ``step``.
 
         The value is constant within an epoch: with n epochs, the values are ``linspace(0, 1, n)``, then 1. For a
-        duration in steps, or of less than an epoch, n is the number of steps.
+        duration in steps, or of less than an epoch, the value changes in each of n steps instead.
         """
         position, count = step + self.offset, float(self.steps)
         if not self.in_steps and self.steps >= self.steps_per_epoch:

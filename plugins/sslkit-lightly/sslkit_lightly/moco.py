@@ -36,8 +36,8 @@ class Moco(sslkit.Loss):
     pair of views. The teacher's embeddings of all global views enter the queue after the loss is computed. The queue
     starts with random unit vectors, as in lightly and in the authors' code.
 
-    Version 2 differs from version 1 in head, views and temperature (0.07 in version 1). Images are not shuffled between
-    processes before the teacher's BatchNorm.
+    Version 2 differs from version 1 in head, views and temperature (0.07 in version 1). Unlike in the paper,
+    images are not shuffled between processes before the teacher's BatchNorm.
 
     Sources: He et al., "Momentum Contrast for Unsupervised Visual Representation Learning", CVPR 2020, arXiv
     1911.05722, equation 1; Chen et al., "Improved Baselines with Momentum Contrastive Learning", arXiv 2003.04297.
@@ -81,7 +81,7 @@ class Moco(sslkit.Loss):
         return sslkit.LossOutput(torch.stack(losses).mean())
 
     def _info_nce(self, query: Tensor, key: Tensor, negatives: Tensor) -> Tensor:
-        """Return the loss of queries and keys ``[B, E]`` with negatives ``[E, Q]``."""
+        """Return the loss of queries and keys ``[B, E]`` with Q negatives ``[E, Q]``."""
         logits = torch.cat([(query * key).sum(1, keepdim=True), query @ negatives], dim=1) / self.temperature
         return cross_entropy(logits, torch.zeros(len(query), dtype=torch.long, device=query.device))
 

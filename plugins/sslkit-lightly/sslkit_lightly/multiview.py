@@ -48,12 +48,13 @@ class MultiViewLoss(sslkit.Loss):
 
 
 class EmpSsl(MultiViewLoss):
-    """EMP-SSL loss: all views agree with their mean, and the embeddings of each view have a large coding rate.
+    """EMP-SSL loss: moves all views towards their mean, and maximises the coding rate of each view's embeddings.
 
-    The loss is ``-inv_coef cos(z, mean of views) - 1/2 logdet(I + E / (N tcr_eps) Z^T Z)``, averaged over views, for
-    embeddings of length 1. The terms are lightly's ``invariance_loss`` and ``tcr_loss``. The coding rate is subtracted,
-    as in the authors' code. lightly's ``EMPSSLLoss`` (1.6.0) adds it, and is lowest if all embeddings are equal.
-    The loss is negative.
+    The loss is ``-inv_coef cos(z, mean of views) - 1/2 logdet(I + E / (N tcr_eps) Z^T Z)``, averaged over images and
+    views. ``z`` is the embedding of an image, and ``Z`` ``[N, E]`` are the embeddings of all images in a view, all of
+    length 1. The terms are lightly's ``invariance_loss`` and ``tcr_loss``. The coding rate is subtracted, as in the
+    authors' code. lightly's ``EMPSSLLoss`` (1.6.0) adds it, and is lowest if all embeddings are equal. The loss is
+    negative.
 
     Source: Tong, Chen, Ma, LeCun, "EMP-SSL: Towards Self-Supervised Learning in One Training Epoch", arXiv 2304.03977.
     """
@@ -75,11 +76,11 @@ class EmpSsl(MultiViewLoss):
 
 
 class FroSsl(MultiViewLoss):
-    """FroSSL loss: similar views, and a covariance matrix with a small Frobenius norm for each view.
+    """FroSSL loss: makes views similar, and minimises the Frobenius norm of each view's covariance matrix.
 
-    The loss equals lightly's ``FroSSLLoss``, which reads the trace from the device in every step. Embedding dimensions
-    are normalised over the batch. The covariance matrix of a view is divided by its trace, so a small norm means equal
-    eigenvalues. The loss is usually negative.
+    The loss equals lightly's ``FroSSLLoss``, but does not read the trace from the device in every step. Embedding
+    dimensions are normalised over the batch. The covariance matrix of a view is divided by its trace, so a small norm
+    means equal eigenvalues. The loss is usually negative.
 
     Source: Skean et al., "FroSSL: Frobenius Norm Minimization for Efficient Multiview Self-Supervised Learning", ECCV
     2024, arXiv 2310.02903.
@@ -115,14 +116,14 @@ class SeededSigReg(SIGReg):  # type: ignore[misc]  # lightly has no types
     step = 0
 
     def _generate_unit_vectors(self, device: torch.device, dtype: torch.dtype, num_features: int) -> Tensor:
-        """Return random unit vectors ``[E, num_vectors]``."""
+        """Return random unit vectors ``[num_features, num_vectors]``, one per column."""
         generator = sslkit.seeded_generator(self.seed, "losses", self.step)
         directions = normalize(torch.randn(num_features, self.num_vectors, generator=generator), dim=0)
         return directions.to(device, dtype, non_blocking=True)
 
 
 class LeJepa(MultiViewLoss):
-    """LeJEPA loss: all views are near the mean of the global views, and embeddings have a normal distribution.
+    """LeJEPA loss: moves all views towards the mean of the global views, and embeddings to a normal distribution.
 
     The loss is ``lambda_param SIGReg + (1 - lambda_param) invariance``, as in lightly's ``LeJEPALoss``. SIGReg compares
     projections of the embeddings onto random directions with a standard normal distribution. Local views are optional,

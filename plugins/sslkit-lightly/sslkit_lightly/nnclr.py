@@ -15,7 +15,7 @@ from sslkit_lightly.prediction import PredictionLoss
 
 
 class Nnclr(PredictionLoss):
-    """NT-Xent loss in which an embedding is replaced by its nearest neighbour in a queue of past embeddings.
+    """NT-Xent loss in which one embedding of each pair is replaced by its nearest neighbour among past embeddings.
 
     The nearest neighbour of a global view's embedding is compared with the predictor's output for another view.
     The loss is averaged over all such pairs and equals lightly's ``NTXentLoss`` with ``NNMemoryBankModule``: negatives
@@ -61,6 +61,6 @@ class Nnclr(PredictionLoss):
 
     @torch.no_grad()
     def nearest(self, embedding: Tensor) -> Tensor:
-        """Return, for each unit embedding ``[B, E]``, the row of the queue with the largest cosine, ``[B, E]``."""
+        """Return, as a tensor ``[B, E]``, the row of the queue that is nearest to each unit embedding ``[B, E]``."""
         rows = self.queue.rows.to(embedding.dtype)
         return rows.index_select(0, (embedding @ rows.T).argmax(1))

@@ -1,4 +1,4 @@
-"""Losses that compare the embeddings of two views, for any number of views, over the global batch.
+"""Losses that compare the embeddings of pairs of views, over the global batch.
 
 lightly's NT-Xent and covariance losses select elements with a mask, which syncs the device in every step. This module
 computes both losses without a mask.
@@ -133,7 +133,7 @@ class VicReg(PairwiseLoss):
 
 
 def _covariance_loss(embeddings: Tensor) -> Tensor:
-    """Return the sum of squared covariances between embedding dimensions, divided by the number of dimensions."""
+    """Return the sum of squared covariances of different embedding dimensions, divided by the number of dimensions."""
     centred = embeddings - embeddings.mean(0)
     squares = (centred.T @ centred / (len(centred) - 1)).square()
     return (squares.sum() - squares.diagonal().sum()) / len(squares)

@@ -20,7 +20,7 @@ class PredictionLoss(sslkit.Loss):
     BatchNorm is computed separately for each view, over this process's part of the batch.
 
     Attributes:
-        predictor_head: lightly's class of the predictor.
+        predictor_head: lightly's class for the predictor.
 
     Raises:
         sslkit.InputError: there are fewer than two views.

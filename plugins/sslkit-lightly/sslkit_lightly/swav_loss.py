@@ -101,9 +101,10 @@ class SwavLoss(sslkit.Loss):
 
     @torch.no_grad()
     def _queue_logits(self, views: sslkit.ViewOutputs) -> list[Tensor | None]:
-        """Return the logits ``[G, Q, K]`` of this process's part of the queues, for each set of prototypes.
+        """Return, for each set of prototypes, the logits ``[G, Q, K]`` of Q rows of each of the G queues.
 
-        There is one queue for each of the G global views. Until the queues are full, the values are None.
+        There is one queue for each global view. Each process takes different rows. Until the queues are full, the
+        values are None.
         """
         student = views.student
         if not self.queues or any(queue.pushed < self.queue_length for queue in self.queues):
@@ -128,9 +129,10 @@ class SwavLoss(sslkit.Loss):
 
 @torch.no_grad()
 def sinkhorn(logits: Tensor, epsilon: float, iterations: int, world: sslkit.World) -> Tensor:
-    """Return soft assignments of images to prototypes in equal shares (Sinkhorn-Knopp; arXiv 2006.09882, equation 3).
+    """Assign images softly to prototypes, so that prototypes have equal shares (arXiv 2006.09882, equation 3).
 
-    The computation uses logarithms, because ``exp(logits / epsilon)`` can overflow or become 0 if epsilon is small.
+    The Sinkhorn-Knopp iterations use logarithms, because ``exp(logits / epsilon)`` can overflow or become 0 if epsilon
+    is small.
 
     Args:
         logits: logits ``[..., B, K]`` of this process's images.

@@ -1,4 +1,4 @@
-"""The TiCo loss: similar views, and a small covariance along the directions of past embeddings."""
+"""The TiCo loss: makes views similar, and penalises embeddings in the main directions of past embeddings."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class TiCo(sslkit.Loss):
     """lightly's ``TiCoLoss``, with a covariance matrix that is saved in checkpoints.
 
     The loss is ``1 - cos`` between the student's embedding of a view and the teacher's embedding of a global view,
-    other than the view itself, plus a penalty ``z^T C z`` of the student's unit embeddings z. C is the moving average
-    of their second moments over the global batch. Both terms are averaged over all such pairs of views; the paper
-    compares one pair.
+    other than the view itself, plus ``rho`` times ``z^T C z`` for the student's unit embedding z. C is the moving
+    average of ``z z^T`` over the images of the global batch. Both terms are averaged over all such pairs of views; the
+    paper compares one pair.
 
     Source: Zhu et al., "TiCo: Transformation Invariance and Covariance Contrast for Self-Supervised Visual
     Representation Learning", arXiv 2206.10698.

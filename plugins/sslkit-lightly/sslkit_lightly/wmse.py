@@ -1,4 +1,4 @@
-"""The W-MSE loss: whitened embeddings of the views of an image are similar."""
+"""The W-MSE loss: the distance between the whitened embeddings of two views of an image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class WMse(sslkit.Loss):
     The images of the global batch are split at random into sub-batches. In each sub-batch and view, embeddings are
     multiplied by the inverse Cholesky factor of their covariance matrix, so that they cannot become equal. The loss is
     averaged over pairs of views with at least one global view, and equals lightly's ``WMSELoss``. The random
-    sub-batches depend only on seed and step. The loss has no running statistics, which lightly uses outside training.
+    sub-batches depend only on seed and step. Unlike lightly's loss, this loss uses no running statistics outside
+    training.
 
     Source: Ermolov et al., "Whitening for Self-Supervised Representation Learning", ICML 2021, arXiv 2007.06346,
     section 3.
@@ -44,7 +45,7 @@ class WMse(sslkit.Loss):
         """Number of random splits in each step, over which the loss is averaged."""
 
         eps: float = Field(0.0, ge=0, lt=1)
-        """Share of the identity matrix in the covariance matrix; increase if a matrix is singular."""
+        """Share of the identity matrix in the covariance matrix; increase it if a covariance matrix is singular."""
 
     @classmethod
     def check_options(cls, folder: Path) -> Mapping[str, Any]:
@@ -78,7 +79,7 @@ class WMse(sslkit.Loss):
         return sslkit.LossOutput(torch.stack(losses).mean())
 
     def whiten(self, embeddings: Tensor) -> Tensor:
-        """Return embeddings ``[V, N, E]`` whose covariance matrix in each sub-batch is the identity matrix."""
+        """Whiten embeddings ``[V, N, E]``: in each view and sub-batch, their covariance becomes the identity matrix."""
         batches = embeddings.unflatten(1, (-1, self.options.w_size))
         centred = batches - batches.mean(2, keepdim=True)
         covariance = centred.mT @ centred / (self.options.w_size - 1)

@@ -77,7 +77,7 @@ class DigitScenes(sslkit.Dataset):
 def compose(
     digits: sslkit.Split, count: int, side: int, channels: int, most_digits: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return scenes with one to ``most_digits`` digits, with random positions, sizes and textures, and their masks.
+    """Draw scenes of one to ``most_digits`` digits at random positions and sizes, on random textures, with masks.
 
     Args:
         digits: labelled images of single digits, one channel, bright on black.
@@ -107,7 +107,7 @@ def compose(
 
 
 def _textures(count: int, side: int, channels: int, generator: torch.Generator) -> Tensor:
-    """Return ``count`` random textures ``[N, C, S, S]``, float32 in [0, 0.5], with sides of ``side`` pixels."""
+    """Return random textures ``[count, channels, side, side]``, float32 in [0, 0.5]."""
     coarse = torch.rand(count, channels, 5, 5, generator=generator)
     blotches = interpolate(coarse, (side, side), mode="bicubic", align_corners=True).clamp(0, 1)
     axis = torch.arange(side, dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""Evaluator: transfer to semantic segmentation, with a light feature pyramid on the backbone's feature maps."""
+"""Evaluator of semantic segmentation, which trains a light feature pyramid on the backbone's feature maps."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Segment(sslkit.Evaluator):
     """Evaluator that trains a feature pyramid on the backbone's feature maps to segment images.
 
     The evaluator uses the run's data set or, if this data set has no masks, the data set ``digit-scenes``. The backbone
-    is frozen by default, so that the metrics measure its features. All settings are fixed, and the test images are
+    is frozen by default, so that the metrics measure its features. No setting is tuned, and the test images are
     evaluated once. Pixels without a class are ignored.
     """
 
@@ -88,7 +88,7 @@ class Segment(sslkit.Evaluator):
         """Return ``miou`` (mean intersection over union over classes) and ``pixel_accuracy`` of the test images.
 
         Raises:
-            DataError: the user selected another data set than the run's own, and it has no masks.
+            sslkit.DataError: the user selected a data set other than the run's, and it has no masks.
         """
         own = self.options
         data = _choose_data(subject)
@@ -165,7 +165,7 @@ class Segment(sslkit.Evaluator):
 
 @dataclass(frozen=True)
 class SegmentationData:
-    """Splits with masks; ``name`` describes the data set, ``classes`` are pixel class names, by mask value."""
+    """Splits with masks. ``name`` describes the data set, and ``classes[v]`` is the name of the pixels of value v."""
 
     name: str
     train: sslkit.Split

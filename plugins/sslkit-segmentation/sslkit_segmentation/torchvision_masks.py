@@ -18,8 +18,8 @@ import sslkit
 class MaskedDataset(sslkit.TorchvisionDataset):
     """Base class of data sets with masks: fits RGB images and their masks to ``size`` x ``size`` pixels.
 
-    The shorter side of an image is resized to ``size`` pixels (bicubic), and the centre is cropped. Masks are resized
-    in the same way, with nearest-neighbour interpolation.
+    Each image is cropped to its central square and resized (bicubic). Its mask is cropped in the same way, and resized
+    with nearest-neighbour interpolation.
     """
 
     class Options(sslkit.TorchvisionDataset.Options):
@@ -57,7 +57,7 @@ class MaskedDataset(sslkit.TorchvisionDataset):
 
     @abstractmethod
     def _image_mask_label(self, item: Any) -> tuple[Image.Image, Image.Image, int | None]:
-        """Return image, mask and class (None if there are no classes) of an item of the torchvision data set."""
+        """Return the image, the mask and the label (None without labels) of an item of the torchvision data set."""
 
     def _pixel_classes(self, mask: Tensor) -> Tensor:
         """Return the class of each pixel, uint8 ``[H, W]``, from the pixel values of a mask file."""

@@ -1,4 +1,4 @@
-"""Queue of past embeddings whose nearest neighbours are used as positives."""
+"""Queue of past embeddings, among which nearest neighbours are used as positives."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class NeighbourQueue(nn.Module):
         self.queue = sslkit.Queue(size, (context.embedding_dim,), context.world)
 
     def substitute(self, views: sslkit.ViewOutputs) -> tuple[Tensor, ...]:
-        """Return each classifier's logits ``[B, K]`` for the first view or, if the queue is full, for its neighbours.
+        """Return each classifier's logits ``[B, K]`` for the first view, or for its neighbours if the queue is full.
 
         In training, the embeddings of the first view are then added to the queue.
         """
@@ -50,7 +50,7 @@ class NeighbourQueue(nn.Module):
         return logits
 
     def _nearest(self, embedding: Tensor, index: Tensor) -> Tensor:
-        """Return for each image the most similar queued embedding of another image, ``[B, E]``."""
+        """Return, for each embedding, the most similar queued embedding of another image, as a tensor ``[B, E]``."""
         similarity = embedding.to(self.queue.rows.dtype) @ self.queue.rows.T
         similarity = similarity.masked_fill_(index[:, None] == self.queue.index, -torch.inf)
         return self.queue.rows[similarity.argmax(1)]
