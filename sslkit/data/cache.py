@@ -30,7 +30,7 @@ STALE_SECONDS = 24 * 3600.0
 
 
 def cache_folder() -> Path:
-    """Return the folder of caches and downloads, which may not exist yet."""
+    """Return the folder of caches and downloads; it may not exist yet."""
     if chosen := os.environ.get(CACHE_VARIABLE):
         return Path(chosen).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sslkit"

@@ -1,4 +1,4 @@
-"""Configure glibc's allocator: a CPU training step reuses the memory that the previous step freed."""
+"""Configure glibc's allocator so that a CPU training step reuses the memory that the previous step freed."""
 
 from __future__ import annotations
 

@@ -72,7 +72,8 @@ def check_plugins() -> Iterator[CheckResult]:
 def try_imports(entries: Sequence[Entry], seconds: float = TIMEOUT) -> Iterator[tuple[Entry, ImportStatus, str]]:
     """Import components in a separate process, which is killed if it runs longer than ``seconds``.
 
-    If the process hangs or crashes, its last component is reported as an error, and a new process imports the others.
+    If the process hangs or crashes, the component that it was importing is reported as an error, and a new process
+    imports the remaining components.
 
     Yields:
         A tuple for each component: the component, the status of its import, and the reason if the import fails. The

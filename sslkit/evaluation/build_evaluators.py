@@ -112,7 +112,7 @@ def build_other_dataset(asked: str, settings: Sequence[str] = ()) -> tuple[str, 
 
 
 def _build(entry: Entry, document: Document, name: str) -> Any:
-    """Build a component with the options in the table ``name``. Return it, or a list of problems with the options."""
+    """Return a component, built with the options in the table ``name``, or a list of problems with the options."""
     table = document.tables[name]
     if not isinstance(table, dict):
         message = f"must be a table of options, not {table!r}"

@@ -34,9 +34,9 @@ class LabelFractionOptions(options.Options):
         return value
 
     def seeds_of(self, fraction: float, first: int) -> range:
-        """Return the seeds of the random subsets with this fraction of the labels: ``seeds`` numbers from ``first``.
+        """Return the seeds of the random subsets with this fraction of the labels: consecutive numbers from ``first``.
 
-        The fraction 1 has a single subset, and therefore a single seed.
+        There are ``seeds`` of them. The fraction 1 has a single subset, and therefore a single seed.
         """
         return range(first, first + (self.seeds if fraction < 1 else 1))
 

@@ -41,7 +41,7 @@ RELEASED_LIBRARIES = frozenset({"torch", "torchvision", "timm", "lightly"})
 
 
 def feature_cache_folder() -> Path:
-    """Return the folder of the cache entries, which may not exist yet."""
+    """Return the folder of the cache entries; it may not exist yet."""
     return cache_folder() / "features"
 
 

@@ -1,4 +1,4 @@
-"""Label-free scores of the clusterings of features into one number of clusters."""
+"""Scores of clusterings of features into a given number of clusters, computed without labels."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def score_candidate(
 
 
 def _kept_together(clusters: Tensor, predicted: Tensor, number: int) -> float:
-    """Return the share of a cluster's image pairs that also share a ``predicted`` cluster, for the worst cluster.
+    """Return, for the worst cluster, the fraction of its pairs of images that also have one ``predicted`` cluster.
 
     ``number`` is the number of clusters.
     """

@@ -42,7 +42,9 @@ class Neighbours(Positives):
     options: Options
 
     def prepare(self, features: Tensor) -> dict[str, Tensor]:
-        """Return ``neighbours``, int32 indices ``[N, k]``, and ``count`` ``[N]``: only the first ``count`` are valid.
+        """Return ``neighbours``, int32 indices ``[N, k]``, and ``count`` ``[N]``, how many of each row are valid.
+
+        Valid neighbours come first.
 
         Raises:
             InputError: there are not more than k images.

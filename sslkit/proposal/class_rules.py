@@ -37,14 +37,14 @@ def classes(facts: FolderFacts) -> Choice:
 
 
 def classifiers(facts: FolderFacts) -> Choice:
-    """Choose ``RESTARTS`` classifiers of equal size; evaluation uses the one with the lowest loss."""
+    """Choose ``RESTARTS`` classifiers with equal numbers of classes; evaluation uses the one with the lowest loss."""
     restarts = f"{RESTARTS} classifiers are trained, and the classifier with the lowest loss is used."
     count = classes(facts)
     return Choice([count.value] * RESTARTS, f"{count.reason} {restarts}")
 
 
 def styles(facts: FolderFacts) -> Choice:
-    """Choose two auxiliary classifiers with more classes (3 and 5 times), from which the backbone learns features."""
+    """Choose two auxiliary classifiers with 3 and 5 times as many classes, which teach the backbone useful features."""
     most = max(2, facts.images // MIN_IMAGES_PER_CLASS)
     sizes = [min(most, factor * class_count(facts)) for factor in (3, 5)]
     return Choice(sizes, "More classes than you look for: telling them apart teaches the backbone useful features.")

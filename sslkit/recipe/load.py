@@ -1,7 +1,8 @@
 """Load a recipe: read and override the recipe, check it, and import its components.
 
-Checks run in two stages. The first checks structure and names without importing anything; the second imports the
-components and validates their options. All problems of a stage are reported together.
+Checks run in three stages. The first checks structure and names without importing anything. The second imports the
+components and validates their options. The third checks rules that involve multiple sections. All problems of a stage
+are reported together.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def load_recipe(path: Path, settings: Sequence[str] = (), catalog: Catalog | Non
         catalog: the installed components; if None, the installed distributions are scanned.
 
     Raises:
-        RecipeError: lists all problems of the first stage that finds a problem.
+        RecipeError: lists all problems of the first stage that fails (see the module docstring).
     """
     document = read_document(path)
     apply_overrides(document, settings)
@@ -58,10 +59,10 @@ def load_recipe(path: Path, settings: Sequence[str] = (), catalog: Catalog | Non
 
 
 def check_document(document: Document, catalog: Catalog) -> Recipe:
-    """Check a document and load the components that it names.
+    """Check a document, load the components that it names, and return the recipe.
 
     Raises:
-        RecipeError: lists all problems of the first stage that finds a problem.
+        RecipeError: lists all problems of the first stage that fails (see the module docstring).
     """
     checker = _Checker(document, catalog)
     sections, specs = checker.check()
@@ -107,7 +108,7 @@ class _Checker:
         """Return the sections that sslkit reads itself, and the components of the other sections.
 
         Raises:
-            RecipeError: lists all problems of the first stage that finds a problem.
+            RecipeError: lists all problems of the first stage that fails (see the module docstring).
         """
         sections = self.check_structure()
         self.raise_problems()

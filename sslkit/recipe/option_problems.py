@@ -76,7 +76,7 @@ def _message(table: dict[str, Any], key: KeyPath, texts: list[str]) -> str:
 
 
 def _existing_path(table: Any, location: tuple[int | str, ...]) -> KeyPath:
-    """Return the part of a pydantic error's location that is a key path, because pydantic appends names of types."""
+    """Return the key path in a pydantic error's location, without the names of union members that pydantic adds."""
     path: KeyPath = ()
     for position, part in enumerate(location):
         if isinstance(table, dict) and part in table:

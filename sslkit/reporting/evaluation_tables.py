@@ -13,7 +13,7 @@ TRAINED = "trained"
 
 
 def metric_groups(label: str, metrics: Mapping[str, Any]) -> list[tuple[str, float, dict[str, Any]]]:
-    """Split an evaluator's metrics into groups: all labels, named classes, and each fraction of the labels.
+    """Split an evaluator's metrics into groups: all labels, classes merged by name, and each fraction of the labels.
 
     Returns:
         For each group, its label, such as ``linear 10 %``, the fraction of the labels in [0, 1], and its metrics.

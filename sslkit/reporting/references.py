@@ -87,7 +87,7 @@ class Reference(Options):
 
 
 def matches(published: Value, value: Any) -> bool:
-    """Return whether ``value`` equals the published value or is above the published bound."""
+    """Return whether ``value`` equals the published value or, if that is a lower bound, is above it."""
     bound = ABOVE.fullmatch(published) if isinstance(published, str) else None
     if bound:
         return isinstance(value, (int, float)) and value > float(bound[1])
@@ -102,7 +102,7 @@ def format_setting(value: Any) -> str:
 
 
 def format_published(published: Value) -> str:
-    """Format a published value as in a recipe; a bound is ``above X``."""
+    """Format a published value as in a recipe; a lower bound becomes ``above X``."""
     return published if isinstance(published, str) and ABOVE.fullmatch(published) else format_setting(published)
 
 

@@ -30,7 +30,7 @@ def save_evaluation(run: Run, result: EvaluationResult) -> Path:
 
 
 def _next_time(stem: str) -> datetime:
-    """Return the time in a file's name plus one microsecond or, if it has none, the earliest possible time."""
+    """Return the time in the file name ``stem`` plus one microsecond; if there is none, the earliest possible time."""
     with suppress(ValueError, OverflowError):
         return datetime.strptime(stem[:22], _FILE_TIME_FORMAT) + timedelta(microseconds=1)
     return datetime.min

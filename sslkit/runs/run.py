@@ -155,7 +155,7 @@ class Run:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the run for this process. If the process is killed, the lock is released.
+        """Lock the run for this process during a ``with`` block. If the process is killed, the lock is released.
 
         Raises:
             RunError: another process has the lock, or the file system does not support locks.

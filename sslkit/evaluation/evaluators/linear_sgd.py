@@ -46,9 +46,8 @@ class LinearSgd(Evaluator):
     """Evaluator that trains one linear layer on the frozen backbone by SGD with LARS, on random crops.
 
     All settings are fixed; validation images are only used for the curves. Optimizer, learning rate and crops follow
-    the linear evaluation of the authors of Self-Classifier, with the learning rate scaled to batches of 64 images. In
-    contrast, the evaluator ``linear`` finds the
-    best linear classifier on unaugmented images in seconds.
+    the linear evaluation of the authors of Self-Classifier, with the learning rate scaled to batches of 64 images. The
+    evaluator ``linear`` instead finds the best linear classifier on unaugmented images, in seconds.
     """
 
     api = 1

@@ -18,9 +18,10 @@ MAX_PAIRS = 8
 def confusion(
     encoded: EncodedSplit, classes: DiscoveredClasses, names: Sequence[str], figures: FigureWriter
 ) -> dict[str, Any]:
-    """Return the confusion matrix after one-to-one matching, as chart and as table, and the most confused pairs.
+    """Return the confusion matrix as chart and as table, and the pairs that are confused most often.
 
-    A value is None if there is nothing to show, for example without labels.
+    Discovered classes are first matched with labels one to one. A value is None if there is nothing to show, for
+    example without labels.
     """
     table, scores = classes.table, classes.scores()
     if table is None or scores is None:

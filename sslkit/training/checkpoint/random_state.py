@@ -1,4 +1,4 @@
-"""Global random state of this process: Python, NumPy, PyTorch and its GPU."""
+"""Global random state of this process: Python, NumPy, and PyTorch on the CPU and the GPU."""
 
 from __future__ import annotations
 

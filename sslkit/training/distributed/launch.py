@@ -146,7 +146,7 @@ class _Launch:
             process.terminate()
 
     def _receive_until_all_end(self) -> None:
-        """Receive messages until all processes have ended, at most ``GRACE_PERIOD`` after one has failed."""
+        """Receive messages until all processes have ended, or until ``GRACE_PERIOD`` seconds after one has failed."""
         running = {process.sentinel: process for process in self.processes}
         failed_at = float("inf")
         while running and (left := failed_at + GRACE_PERIOD - time.monotonic()) > 0:

@@ -58,7 +58,7 @@ class Processes:
         self.devices = devices
 
     def local_main_process_first(self) -> AbstractContextManager[None]:
-        """Return a context manager whose block runs first in one process per node, for example to download files."""
+        """Return a context manager: one process per node runs the block before the others, for example to download."""
         return nullcontext()
 
     def any_process(self, *flags: bool) -> tuple[bool, ...]:

@@ -47,6 +47,9 @@ def divergence_error(
 
 
 def losses_of_step(pending: Sequence[Tensor], last: int, step: int) -> list[float]:
-    """Return the row of ``step`` in ``pending``, which has one row of losses per step up to ``last``; else ``[]``."""
+    """Return the losses of ``step`` in ``pending``; empty if they are not in it.
+
+    ``pending`` has a tensor of losses for each of the latest steps, up to step ``last``.
+    """
     index = len(pending) - 1 - (last - step)
     return [float(value) for value in pending[index]] if 0 <= index < len(pending) else []

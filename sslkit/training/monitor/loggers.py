@@ -2,8 +2,8 @@
 
 Rows are sent after each checkpoint, because a resumed run repeats the steps after its checkpoint. ``loggers.json``
 contains the number of sent rows of each logger. Each row is sent at least once. If the run is killed before a new
-number is written, the rows after the old number are sent again, with the same steps. If ``metrics.csv`` was removed and
-restarted, all its rows are sent. If a logger fails, training continues, and the missing rows are sent after the next
+number is written, the rows after the old number are sent again, with the same steps. If ``metrics.csv`` was deleted and
+created anew, all its rows are sent. If a logger fails, training continues, and the missing rows are sent after the next
 checkpoint or at the end.
 """
 
@@ -144,7 +144,7 @@ class Loggers:
         self.failing.discard(name)
 
     def _unsent_rows(self, name: str, progress: dict[str, Any]) -> deque[MetricsRow]:
-        """Return the rows that a logger has not received; reset its progress if ``metrics.csv`` was restarted."""
+        """Return the rows that a logger has not received; reset its progress if ``metrics.csv`` was created again."""
         tail = self.tails.get(name) or MetricsTail(self.run.metrics)
         restarted = tail.read()
         if name not in self.tails:

@@ -54,7 +54,7 @@ class MetricsWriter:
         return changed
 
     def write_losses(self, step: int) -> dict[str, float]:
-        """Write the mean of each pending loss over steps and processes; return a mapping from name to mean."""
+        """Write the mean losses since the previous call, over all processes; return a mapping from name to mean."""
         if not self.losses.pending:
             return {}
         means = dict(zip(self.losses.names, self.mean(self.losses.take_mean()).tolist(), strict=True))
