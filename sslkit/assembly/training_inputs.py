@@ -28,7 +28,7 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class TrainingInputs:
-    """Inputs of training besides images.
+    """Inputs of training in addition to the images.
 
     Attributes:
         frozen: the backbone with its computed features if the backbone is frozen; else None.

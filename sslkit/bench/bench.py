@@ -53,7 +53,7 @@ def bench(recipe: Recipe, rounds: int, seconds: float, reporter: Reporter | None
     Returns:
         Mapping with these keys:
 
-        - ``images_per_second``: speeds of the ceiling and of training, as medians over rounds
+        - ``images_per_second``: speeds of the backbone alone (the ceiling) and of training, as medians over rounds
         - ``ratio``: training speed divided by the ceiling, median over rounds, at most 1
         - ``ratios``: the ratio in each round, which noise can raise above 1
         - ``seconds_per_step``: times of each stage and of training

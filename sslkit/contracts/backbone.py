@@ -61,7 +61,7 @@ class Backbone(Component, nn.Module):
 
     In training, ``images`` are channels-last tensors, and hardware with fast bfloat16 runs ``forward`` under bfloat16
     autocast. ``images`` have ``context.channels`` channels and a side of ``context.view_size`` pixels. Images of other
-    sizes (local crops) must also work.
+    sizes (local views) must also work.
 
     Set ``no_decay = True`` on custom normalisation layers. The optimizer then applies no weight decay and no trust
     ratio to their parameters. If the layers depend on the context, as a stem for small images does, describe them in

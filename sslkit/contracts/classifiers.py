@@ -12,7 +12,8 @@ from torch import Tensor
 class ClassifierGroups:
     """Groups of classifiers with the same number of classes.
 
-    Example: the mean loss over all classifiers, where ``compare`` maps logits ``[R, V, B, K]`` to losses ``[R]``::
+    Example: the mean loss over all classifiers, where ``compare`` maps the logits ``[R, V, B, K]`` of a group of R
+    classifiers to losses ``[R]``::
 
         groups = sslkit.ClassifierGroups(context.classifiers)
         losses = [compare(logits) for logits in groups.stack(views.student.logits)]
@@ -48,7 +49,7 @@ class ClassifierGroups:
         """Return one value for each classifier, in the order of the head.
 
         Args:
-            values: a tensor ``[R]`` for each group.
+            values: for each group of R classifiers, a tensor ``[R]``.
         """
         by_index = {
             index: value

@@ -1,4 +1,4 @@
-"""Contract of a rule that chooses the positives of an image, which should get the same class as the image."""
+"""Contract of a rule that chooses the positives of an image: other images that should get the same class."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sslkit.contracts.options import Options
 
 
 class Positives(Component, ABC):
-    """Base class of rules that choose positives: other images that should get the same class as an image.
+    """Base class of rules that choose the positives of an image: other images that should get the same class.
 
     In each step, every image of the batch comes with ``count`` positives, which are other training images. The views of
     the positives count as views of the image itself. Losses therefore receive ``V * (1 + count)`` views instead of V.

@@ -37,7 +37,7 @@ def write_rows(file: BinaryIO, rows: Iterable[Sequence[Any]]) -> None:
 
 
 class ParquetFile:
-    """Writer of a Parquet file: ``file`` (text), ``features`` (lists of D float32), ``outlier_score`` (float32).
+    """Writer of a Parquet file with the columns ``file`` (text), ``features`` (D float32) and ``outlier_score``.
 
     Args:
         file: the open file.

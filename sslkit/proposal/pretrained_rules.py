@@ -9,7 +9,8 @@ from sslkit.proposal.pretrained_weights import PretrainedWeights
 from sslkit.proposal.rules import Choice
 
 SMALL_SIDE = 64
-"""Images of at most this side in pixels are enlarged to ``ENLARGED_SIDE`` instead of the weights' own size."""
+"""Images of at most this side in pixels are enlarged to ``ENLARGED_SIDE`` instead of the size that
+the weights were trained with."""
 
 ENLARGED_SIDE = 128
 """Side of enlarged small images in pixels. At 224 pixels, features would take three times as long."""

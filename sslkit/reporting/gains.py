@@ -25,7 +25,7 @@ def gain_sentences(results: Mapping[str, EvaluatorResult]) -> list[str]:
         results: results, keyed by the title of the evaluator.
 
     Returns:
-        Sentences such as ``cluster acc: 0.965, better than where it started by 0.078``.
+        A sentence for each of ``METRICS`` that both have, with the trained network's value and its gain.
     """
     sentences = []
     for title, result in results.items():

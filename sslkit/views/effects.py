@@ -47,7 +47,7 @@ class EffectOptions(BaseOptions):
 
     blur_p: PerView = 0.0
     """Probability of Gaussian blur: one number for all views, or a list with one number per global view, followed by
-    one number for all local crops if there are any."""
+    one number for all local views if there are any."""
 
     blur_sigma: Range = (0.1, 2.0)
     """Smallest and largest sigma of the blur in pixels."""
