@@ -15,7 +15,7 @@ MIN_SIZE = 63
 
 
 class AlexNet(sslkit.Backbone):
-    """AlexNet for images of any size and number of channels; the feature is the final feature map, pooled and flattened.
+    """AlexNet for images of any size and number of channels; the feature is the pooled and flattened final map.
 
     Layers, initialisation and parameter names are those of torchvision. The sub-module ``classifier`` (58 million
     weights) is left out. With the ImageNet stem and three channels, weights can be exchanged with

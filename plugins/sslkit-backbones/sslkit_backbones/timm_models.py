@@ -93,7 +93,7 @@ class Timm(sslkit.Backbone):
 
     @classmethod
     def weight_sources(cls, options: sslkit.Options) -> dict[str, sslkit.Preprocessing]:
-        """Return the preprocessing of each weight source: ``timm`` (download) and, for some models, ``bundled`` (pip)."""
+        """Return the preprocessing of each weight source: ``timm`` (download) and, in some models, ``bundled``."""
         assert isinstance(options, cls.Options)
         config = timm.get_pretrained_cfg(options.model)
         if config is None or not config.has_weights:
@@ -125,7 +125,7 @@ class Timm(sslkit.Backbone):
         return f"timm's {config.architecture}.{config.tag} ({config.license or 'licence unknown'})"
 
     def blocks(self) -> list[list[nn.Parameter]]:
-        """Return the parameters of each group of layers to which timm gives the same learning rate, from input to output."""
+        """Return the parameters of each group of layers with the same learning rate in timm, from input to output."""
         if not hasattr(self.network, "group_matcher"):
             return super().blocks()
         groups = group_parameters(self.network, self.network.group_matcher(coarse=False))
