@@ -34,7 +34,7 @@ class Start:
     """Start of a training run: the recipe's initial weights, the weights of a finished run, or a checkpoint.
 
     Attributes:
-        restoring: saved state that is loaded into the components after they are built.
+        restoring: which saved state is loaded into the components after they are built; see ``Restoring``.
         steps_before: optimizer steps of the earlier runs that this run continues.
         epochs_before: epochs of the earlier runs.
         position: position of the checkpoint to resume from; None if there is no checkpoint.

@@ -33,8 +33,8 @@ def predict_group(logits: Tensor, temperature: float, group: Tensor) -> tuple[Te
         group: int64 tensor ``[K]``, the group index of each class.
 
     Returns:
-        Three tensors ``[N]``: the most probable class within the group, the group, and the probability of the group
-        (float64 sum over its classes).
+        Three tensors ``[N]``: the most probable class of the predicted group, this group, and its probability (float64
+        sum over its classes).
     """
     probabilities = (logits.double() / temperature).softmax(1)
     summed = probabilities.new_zeros(len(logits), int(group.max()) + 1).index_add_(1, group, probabilities)

@@ -66,7 +66,7 @@ def train_classifier(
     settings: TrainingSettings,
     seed: int,
 ) -> nn.Module:
-    """Train a backbone and a new linear classifier by SGD with momentum 0.9 and a cosine schedule.
+    """Train a backbone and a new linear classifier by SGD with Nesterov momentum 0.9 and a cosine schedule.
 
     Args:
         backbone: the backbone; trained in place, on its device.

@@ -141,7 +141,7 @@ class BackboneTests(ComponentTests):
         require(same, "after load_state_dict the backbone gives different features: keep all state in buffers")
 
     def test_blocks_have_every_parameter_at_most_once(self) -> None:
-        """Check that no parameter is in two blocks: recipes freeze blocks, and scale their learning rates."""
+        """Check that no parameter is in two blocks, because recipes freeze blocks or scale their learning rates."""
         backbone = self.build()
         blocks = [list(block) for block in backbone.blocks()]
         require(blocks and all(blocks), "blocks must return at least one block, and no empty block")

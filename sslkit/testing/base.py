@@ -192,7 +192,7 @@ class ComponentTests:
         require((self.component.__doc__ or "").strip(), f"{self.component.__name__} needs a docstring")
 
     def test_constructor_neither_seeds_nor_draws_except_for_initial_weights(self) -> None:
-        """Check that the constructor uses torch's global generator only for weights: later components draw from it."""
+        """Check that only initial weights come from torch's global generator, because later components draw from it."""
         self._seed_offset = 3_141_592_653  # an unlikely seed for a component
         with no_global_randomness("the constructor"):
             built = self.build()

@@ -116,7 +116,7 @@ class OptimizerTests(ComponentTests):
         require(same, "step(closure) must give the update of step() for the same gradients")
 
     def test_parameters_without_a_gradient_are_not_changed(self) -> None:
-        """Check that ``step`` skips parameters without a gradient: a head has none before its losses start."""
+        """Check that ``step`` skips parameters without a gradient, such as those of a head before its losses start."""
         layer, optimizer, _ = self.build()
         before = layer.bias.detach().clone()
         layer.weight.grad = torch.ones_like(layer.weight)

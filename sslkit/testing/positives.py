@@ -71,7 +71,7 @@ class PositivesTests(ComponentTests):
             require(valid, f"the prepared value {name!r} must be a tensor on the CPU")
 
     def test_prepare_gives_equal_values_for_equal_features(self) -> None:
-        """Compare two calls of ``prepare`` with equal features, because every process calls ``prepare``."""
+        """Check that ``prepare`` returns equal values for equal features, because every process calls ``prepare``."""
         one, other = (self.build().prepare(self.features()) for _ in range(2))
         tensors = [name for name, value in one.items() if isinstance(value, Tensor)]
         same = one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in tensors)
@@ -84,7 +84,7 @@ class PositivesTests(ComponentTests):
         require(same, "equal generators must give equal positives: a resumed run draws them again")
 
     def test_draws_depend_on_the_prepared_values_only(self) -> None:
-        """Call ``draw`` of a new component without ``prepare``, as a resumed run does, and compare the positives."""
+        """Check that a new component draws the same positives without a call of ``prepare``, as in a resumed run."""
         positives = self.build()
         prepared = positives.prepare(self.features())
         expected = self.draw(positives, prepared)

@@ -24,9 +24,10 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Compute ``(images - mean) / std`` of float images ``[..., C, H, W]`` in place.
+    """Return ``(images - mean) / std`` for float images ``[..., C, H, W]``, which are overwritten.
 
-    Grey images (C = 1) are first repeated for each value of ``mean``, because pretrained weights expect RGB.
+    Grey images (C = 1) become a new tensor with a channel for each value of ``mean``, because pretrained weights expect
+    RGB.
     """
     # This copy does not wait for the device. Filling a cache for each device would have to wait.
     constants = torch.tensor([mean, std], dtype=torch.float32).to(images.device, non_blocking=True)
