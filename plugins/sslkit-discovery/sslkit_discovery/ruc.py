@@ -59,7 +59,7 @@ class Ruc(sslkit.Loss):
       linear, so mixing their inputs mixes their logits;
     * the second network is a linear classifier of backbone features instead of a second backbone. It starts at the
       centres of the classes instead of random weights. Only the head is evaluated;
-    * the confidence ``w`` in ``co_targets`` is that of the same step. The authors use the confidence in the last epoch,
+    * the confidence ``w`` in ``co_targets`` is that of the same step. The authors use that of the previous epoch,
       scaled to [0, 1] over all images, and 0 in the first epoch;
     * an image becomes clean if both networks are confident. In the authors' code, one network is enough;
     * nearest neighbours are found in backbone features; the authors train features with SimCLR for this purpose. An
