@@ -83,8 +83,8 @@ example, and how to select each of them in sslkit. Train a method with its recip
     sslkit train recipes/moco.toml
     sslkit train recipes/simclr.toml --set loss.use=dcl
 
-[sslkit-lightly](https://pypi.org/project/sslkit-lightly/) provides the losses. Its README lists their options, and their
-deviations from the papers and from lightly.
+[sslkit-lightly](https://pypi.org/project/sslkit-lightly/) provides the losses. Its README lists their options, and
+their deviations from the papers and from lightly.
 
 <!-- Written by `python docs/make_methods.py`; edit the program instead. -->
 
