@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
 from sslkit.contracts.context import Context
@@ -36,6 +36,13 @@ class CropGeometry(BaseOptions):
     global_scale: AreaRange = (0.2, 1.0)
     """Smallest and largest area of a global view, as a fraction of the image's area."""
 
+    weak_views: Annotated[int, Field(ge=0, le=255)] = 0
+    """Number of global views that come first and are only cropped and flipped, without effects on pixels. Losses such
+    as `self-label` take their targets from weak views. At least one global view must not be weak."""
+
+    weak_scale: AreaRange = (0.8, 1.0)
+    """Smallest and largest area of a weak view, as a fraction of the image's area."""
+
     local_crops: Annotated[int, Field(ge=0, le=256)] = 0
     """Number of local views of each image."""
 
@@ -50,6 +57,15 @@ class CropGeometry(BaseOptions):
 
     interpolation: Interpolation = "bilinear"
     """Interpolation method, "bilinear" or "bicubic"; both use antialiasing if a crop is shrunk."""
+
+    @field_validator("weak_views")
+    @classmethod
+    def _check_weak_views(cls, value: int, info: ValidationInfo) -> int:
+        # info.data does not contain fields that failed their own validation.
+        global_crops: int = info.data.get("global_crops", value + 1)
+        if value >= global_crops:
+            raise ValueError(f"must be less than global_crops = {global_crops}")
+        return value
 
 
 class Crops(Policy):
@@ -74,7 +90,7 @@ class Crops(Policy):
         if options.local_crops:
             local_size = resolve_size(options.local_size, round(size * 9 / 16))
             groups.append(ViewGroup(options.local_crops, local_size, is_global=False))
-        super().__init__(options, context, tuple(groups))
+        super().__init__(options, context, tuple(groups), options.weak_views)
 
     def draw_geometry(self, n: int, group: ViewGroup, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the random tensors that ``crop_boxes`` describes, for ten candidate boxes per view.
@@ -83,9 +99,13 @@ class Crops(Policy):
         """
         options, shape = self.options, (n, group.count)
         scale = options.global_scale if group.is_global else options.local_scale
+        weak = options.weak_views if group.is_global else 0
+        scales = [options.weak_scale] * weak + [scale] * (group.count - weak)
+        low_area = torch.tensor([low for low, _ in scales])[:, None].to(generator.device, non_blocking=True)
+        span = torch.tensor([high - low for low, high in scales])[:, None].to(generator.device, non_blocking=True)
         low, high = (math.log(value) for value in options.ratio)
         return {
-            "area": uniform((*shape, TRIES), generator, *scale),
+            "area": uniform((*shape, TRIES), generator) * span + low_area,
             "log_ratio": uniform((*shape, TRIES), generator, low, high),
             "position": uniform((*shape, 2), generator),
         }

@@ -97,13 +97,20 @@ class Effects:
 
     An effect with probability 0 has no parameters and takes no time. Other effects are computed for all views; views
     without the effect get a neutral parameter (multiplier 1, sigma 0, threshold 2).
+
+    Args:
+        options: probabilities and strengths.
+        group: the views.
+        weak_views: number of views without effects, which come first.
     """
 
-    def __init__(self, options: EffectOptions, group: ViewGroup) -> None:
+    def __init__(self, options: EffectOptions, group: ViewGroup, weak_views: int = 0) -> None:
         self.options = options
         self.views = group.count
-        self.blur_p = _per_view(options.blur_p, group)
-        self.solarise_p = _per_view(options.solarise_p, group)
+        self.jitter_p, self.grayscale_p, self.blur_p, self.solarise_p = (
+            (0.0,) * weak_views + _per_view(probability, group)[weak_views:]
+            for probability in (options.jitter_p, options.grayscale_p, options.blur_p, options.solarise_p)
+        )
 
     def draw(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Return random parameters ``[n, V]`` of each effect whose probability is above 0."""
@@ -124,14 +131,14 @@ class Effects:
 
     def _draw_colour(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
         options, shape = self.options, (n, self.views)
-        jittered = bernoulli(n, (options.jitter_p,) * self.views, generator)
+        jittered = bernoulli(n, self.jitter_p, generator)
 
         def draw_factor(strength: float) -> Tensor:
             return torch.where(jittered, uniform(shape, generator, max(0.0, 1 - strength), 1 + strength), 1.0)
 
         drawn = {"brightness": draw_factor(options.brightness), "contrast": draw_factor(options.contrast)}
         if options.grayscale_p > 0 or options.saturation > 0 or options.hue > 0:
-            gray = bernoulli(n, (options.grayscale_p,) * self.views, generator)
+            gray = bernoulli(n, self.grayscale_p, generator)
             drawn["saturation"] = draw_factor(options.saturation).masked_fill_(gray, 0.0)
             drawn["hue"] = uniform(shape, generator, -options.hue, options.hue).mul_(jittered)
         return drawn

@@ -55,18 +55,26 @@ class GlobalViewOptions(BaseOptions):
 class Policy(Views):
     """Base class of the built-in view policies: crop or warp images, apply effects and normalise.
 
+    Args:
+        options: the options of the view policy.
+        context: the images.
+        groups: the views.
+        weak_views: number of global views without effects, which come first.
+
     Raises:
         OptionError: an effect needs RGB, but the images do not have three channels.
     """
 
     options: EffectOptions
 
-    def __init__(self, options: EffectOptions, context: Context, groups: tuple[ViewGroup, ...]) -> None:
+    def __init__(
+        self, options: EffectOptions, context: Context, groups: tuple[ViewGroup, ...], weak_views: int = 0
+    ) -> None:
         super().__init__(options, context)
         options.check_channels(context.channels)
         self.options = options
         self.groups = groups
-        self.effects = tuple(Effects(options, group) for group in groups)
+        self.effects = tuple(Effects(options, group, weak_views if group.is_global else 0) for group in groups)
 
     def draw(self, n: int, generator: torch.Generator) -> Parameters:
         """Return random parameters for ``n`` images.

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
@@ -25,7 +26,8 @@ ALL_EFFECTS: dict[str, dict[str, Any]] = {
     "affine": {"views": 3, "brightness": 0.3, "contrast": 0.3, "saturation": 0.2, "blur_p": 0.5, "flip_p": 0.5},
     "flip": {"jitter_p": 0.8, "grayscale_p": 0.2, "blur_p": (0.5, 1.0), "solarise_p": 0.5},
 }
-CASES: list[tuple[str, dict[str, Any]]] = [*((name, {}) for name in ALL_EFFECTS), *ALL_EFFECTS.items()]
+WEAK = {"weak_views": 1, "blur_p": 0.5, "solarise_p": 0.5, "local_crops": 1}
+CASES: list[tuple[str, dict[str, Any]]] = [*((name, {}) for name in ALL_EFFECTS), *ALL_EFFECTS.items(), ("crops", WEAK)]
 every_policy = pytest.mark.parametrize(("policy", "options"), CASES, ids=lambda case: str(case)[:12])
 
 
@@ -243,6 +245,35 @@ def test_crops_are_the_drawn_boxes(build_policy: BuildPolicy, images: Tensor) ->
             expected = expected.flip(-1)
         expected = tv.normalize(expected, views.mean, views.std)
         torch.testing.assert_close(result[view, image], expected, atol=1e-4, rtol=0)
+
+
+def test_weak_views_are_only_cropped_and_flipped(build_policy: BuildPolicy, images: Tensor) -> None:
+    views, without, plain = (
+        build_policy("crops", **options)
+        for options in (
+            WEAK | {"weak_scale": (0.64, 0.81)},
+            WEAK | {"weak_views": 0},
+            {"weak_views": 1, "jitter_p": 0.0, "grayscale_p": 0.0, "local_crops": 1},
+        )
+    )
+    drawn = views.draw(6, seeded())
+    area = drawn[0]["area"][:, 0]
+    assert 0.64 <= area.min() < 0.66
+    assert 0.79 < area.max() <= 0.81
+    (both, _), (neither, _) = (policy.apply(images, drawn) for policy in (views, without))
+    assert torch.equal(both, neither)  # everything is drawn, nothing is decided in apply
+    geometry = tuple({name: group[name] for name in ("area", "log_ratio", "position", "flip")} for group in drawn)
+    cropped = plain.apply(images, geometry)[0]
+    torch.testing.assert_close(both[0], cropped[0], atol=1e-5, rtol=0)
+    assert (both[1] - cropped[1]).abs().mean() > 0.5
+    # Strong and local views are those of the same policy without weak views.
+    for group, expected in zip(drawn, without.draw(6, seeded()), strict=True):
+        assert all(torch.equal(group[name][:, -1], expected[name][:, -1]) for name in group)
+
+
+def test_a_view_that_is_not_weak_remains(build_policy: BuildPolicy) -> None:
+    with pytest.raises(ValidationError, match="must be less than global_crops = 2"):
+        build_policy("crops", weak_views=2)
 
 
 def test_affine_views_are_the_drawn_maps(build_policy: BuildPolicy, images: Tensor) -> None:
