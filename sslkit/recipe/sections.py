@@ -95,9 +95,9 @@ class EvaluationSection(Options):
     head: str = ""
     """Name of the classifier's head; empty: the first head."""
 
-    classifier: Annotated[int, Field(ge=0)] | Literal["lowest-loss"] = 0
+    classifier: Annotated[int, Field(ge=0)] | Literal["lowest-loss", "parent"] = 0
     """Index of the classifier in its head, from 0; ``lowest-loss``: the classifier whose training loss in the final
-    epoch, divided by ln K, is lowest."""
+    epoch, divided by ln K, is lowest; ``parent``: the classifier of the run that this run continues."""
 
 
 class Wiring(Options):

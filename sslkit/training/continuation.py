@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sslkit.assembly.start import Start
 from sslkit.contracts.preprocessing import Preprocessing
+from sslkit.errors import RecipeError
+from sslkit.recipe.recipe import Recipe
 from sslkit.runs.provenance_file import ParentRun, parent_epochs
 from sslkit.runs.run import Run
-from sslkit.runs.weights_metadata import read_backbone_metadata
+from sslkit.runs.weights_metadata import read_backbone_metadata, read_head_metadata
 
 
 def parent_record(parent: Run) -> ParentRun:
@@ -31,3 +35,19 @@ def start_after(parent: Run | None) -> Start:
             context["image_size"], tuple(context["mean"]), tuple(context["std"]), context["interpolation"]
         ),
     )
+
+
+def keep_classifier(recipe: Recipe, parent: Run | None) -> Recipe:
+    """Return the recipe with the index of the parent's classifier, if ``evaluation.classifier`` is ``parent``.
+
+    Raises:
+        RecipeError: there is no parent.
+        RunError: the parent's weights cannot be read.
+    """
+    if recipe.evaluation.classifier != "parent":
+        return recipe
+    if parent is None:
+        message = "this run continues no other run: use --continue-from RUN, or set it to an index or 'lowest-loss'"
+        raise RecipeError([recipe.document.problem(("evaluation", "classifier"), message)])
+    index = read_head_metadata(parent.heads)["classifier"]
+    return replace(recipe, evaluation=recipe.evaluation.model_copy(update={"classifier": index}))

@@ -15,7 +15,7 @@ from sslkit.device.hardware import Hardware
 from sslkit.device.out_of_memory import explain_out_of_memory
 from sslkit.recipe.recipe import Recipe
 from sslkit.runs.run import Run
-from sslkit.training.continuation import start_after
+from sslkit.training.continuation import keep_classifier, start_after
 from sslkit.training.distributed.launch import launch
 from sslkit.training.distributed.processes import Processes
 from sslkit.training.events import Reporter
@@ -42,7 +42,7 @@ def dry_run(recipe: Recipe, reporter: Reporter, parent: Run | None = None) -> di
         - ``loss``: loss of the first batch
         - ``memory_bytes``: peak of one forward and backward pass; on a CPU, peak of the process
     """
-    return launch(_dry_run, recipe, reporter, parent)
+    return launch(_dry_run, keep_classifier(recipe, parent), reporter, parent)
 
 
 def _dry_run(recipe: Recipe, reporter: Reporter, parent: Run | None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from sslkit.runs.provenance_file import read_provenance
 from sslkit.runs.run import CLASS_COUNT_FILE, Run
 from sslkit.training.checkpoint.changes import Change, refuse_changes, refuse_end_before
 from sslkit.training.checkpoint.checkpoint_files import Checkpoint, load_checkpoint, newest_valid
-from sslkit.training.continuation import parent_record, start_after
+from sslkit.training.continuation import keep_classifier, parent_record, start_after
 from sslkit.training.determinism import deterministic_algorithms
 from sslkit.training.distributed import slurm
 from sslkit.training.distributed.launch import launch
@@ -44,9 +44,10 @@ def train(recipe: Recipe, runs: Path, reporter: Reporter | None = None, parent: 
         requeued.
 
     Raises:
-        SslkitError: the data or the components are invalid, or the parent's weights do not fit the recipe.
+        SslkitError: the data or the components are invalid, the parent's weights do not fit the recipe, or the recipe
+            needs a parent and there is none.
     """
-    return launch(_train, recipe, reporter or Reporter(), runs, parent)
+    return launch(_train, keep_classifier(recipe, parent), reporter or Reporter(), runs, parent)
 
 
 def _train(recipe: Recipe, reporter: Reporter, runs: Path, parent: Run | None) -> Run:

@@ -94,7 +94,10 @@ def test_a_broken_plugin_does_not_hide_other_problems(tiny: Path, install) -> No
         ("optimizer.lr=nan", "optimizer.lr: should be a finite number, found NaN"),
         ("loss.head=none-such", "loss.head: no head is called 'none-such' (available: selfcls-mlp)"),
         ("evaluation.head=x", "evaluation.head: no head is called 'x' (available: selfcls-mlp)"),
-        ("evaluation.classifier=best", "evaluation.classifier: should be a valid integer, or should be 'lowest-loss'"),
+        (
+            "evaluation.classifier=best",
+            "evaluation.classifier: should be a valid integer, or should be 'lowest-loss' or 'parent'",
+        ),
         ("run.name=../up", "run.name: '../up' cannot be the name of the run (set it to at most 64 letters"),
         ("run.name=latest", "run.name: 'latest' cannot be the name of the run (set it to "),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,10 @@ from sslkit.assembly.assemble import assemble
 from sslkit.assembly.start import Start
 from sslkit.data.loader import ImageBatch
 from sslkit.device.hardware import choose_hardware
-from sslkit.errors import RunError
+from sslkit.errors import RecipeError, RunError
 from sslkit.recipe.load import load_recipe
 from sslkit.runs.provenance_file import read_provenance
-from sslkit.runs.weights import hash_state
+from sslkit.runs.weights import hash_state, read_metadata
 from sslkit.trained.backbone import load_backbone
 from sslkit.training.learner import Learner
 from sslkit.training.train import resume, train
@@ -71,6 +72,18 @@ def test_a_continued_run_counts_all_earlier_steps_and_resumes_to_the_same_bits(
         "steps": 5 + 10,
         "epochs": 1 + 2,
     }
+
+
+def test_a_continued_run_keeps_the_classifier_of_its_parent(tiny: Path, tmp_path: Path, stop_at) -> None:
+    settings = ["train.epochs=1", "head.classifiers=[5, 5, 5]"]
+    parent = train(load_recipe(tiny, [*settings, "evaluation.classifier=2"]), tmp_path)
+    recipe = load_recipe(tiny, [*settings, "evaluation.classifier=parent"])
+    child = train(recipe, tmp_path, stop_at([3]), parent=parent)
+    assert load_recipe(child.recipe).evaluation.classifier == 2  # a resume does not need the parent
+    shutil.rmtree(parent.path)
+    assert read_metadata(resume(child).heads)["classifier"] == 2
+    with pytest.raises(RecipeError, match=r"evaluation.classifier: this run continues no other run: use --continue"):
+        train(recipe, tmp_path)
 
 
 def test_parts_that_start_fresh_are_reported(tiny: Path, tmp_path: Path) -> None:
