@@ -93,7 +93,7 @@ class Timm(sslkit.Backbone):
 
     @classmethod
     def weight_sources(cls, options: sslkit.Options) -> dict[str, sslkit.Preprocessing]:
-        """Return the preprocessing of each weight source: ``timm`` (download) and, in some models, ``bundled``."""
+        """Return the preprocessing of each weight source: ``timm`` (download) and, for some models, ``bundled``."""
         assert isinstance(options, cls.Options)
         config = timm.get_pretrained_cfg(options.model)
         if config is None or not config.has_weights:

@@ -28,7 +28,7 @@ def check_context(name: str, context: sslkit.Context) -> None:
 
 
 def select(tensor: Tensor, views: Sequence[int]) -> Tensor:
-    """Return ``tensor[:, views]`` of a tensor ``[R, V, ...]``. Indexing with a list or tensor would sync the device."""
+    """Return ``tensor[:, views]`` of a tensor ``[R, V, ...]``, without an index tensor, which would sync the device."""
     by_view = tensor.unbind(1)
     return torch.stack([by_view[view] for view in views], dim=1)
 

@@ -165,7 +165,7 @@ class Segment(sslkit.Evaluator):
 
 @dataclass(frozen=True)
 class SegmentationData:
-    """Splits with masks. ``name`` describes the data set, and ``classes[v]`` is the name of the pixels of value v."""
+    """Splits with masks. ``name`` describes the data set, and ``classes[v]`` is the class name of mask value ``v``."""
 
     name: str
     train: sslkit.Split

@@ -56,7 +56,7 @@ class SelfClassifierLoss(sslkit.Loss):
         """Temperature of the softmax over the batch in the target."""
 
         queue_size: int = Field(0, ge=0, le=10_000_000)
-        """Number of past embeddings in the queue, in which each first view finds its replacement; 0 means no queue."""
+        """Number of past embeddings in the queue. Nearest neighbours in it replace the first view; 0 means no queue."""
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
