@@ -39,7 +39,8 @@ def gain_sentences(results: Mapping[str, EvaluatorResult]) -> list[str]:
                 if isinstance(value, float) and isinstance(old, float):
                     difference = value - old
                     word = "better" if difference > 0 else "worse"
-                    change = f"{word} than where it started by {abs(difference):.3f}"
-                    equal = f"{difference:.3f}" in ("0.000", "-0.000")
-                    sentences.append(f"{label} {metric}: {value:.3f}, {'as where it started' if equal else change}")
+                    change = f"{abs(difference):.3f} {word} than at the start"
+                    if f"{difference:.3f}" in ("0.000", "-0.000"):
+                        change = "the same as at the start"
+                    sentences.append(f"{label} {metric}: {value:.3f}, {change}")
     return sentences

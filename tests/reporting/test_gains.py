@@ -15,9 +15,9 @@ CLUSTER = {
     "baselines": {"pretrained_weights": START, "kmeans_pixels": {"metrics": {"acc": 0.125}}},
 }
 SENTENCES = [
-    "cluster acc: 0.625, better than where it started by 0.125",
-    "cluster nmi: 0.500, worse than where it started by 0.250",
-    "cluster 10 % acc: 0.250, as where it started",
+    "cluster acc: 0.625, 0.125 better than at the start",
+    "cluster nmi: 0.500, 0.250 worse than at the start",
+    "cluster 10 % acc: 0.250, the same as at the start",
 ]
 
 
