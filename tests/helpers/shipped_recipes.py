@@ -15,8 +15,16 @@ SHIPPED = sorted(
 )
 EXTENDING = {name for name in SHIPPED if "extends" in tomllib.loads((RECIPES / f"{name}.toml").read_text())}
 """Recipes that extend another recipe."""
-SMALL_LOSS = {"directclr": ["loss.loss_dim=2"], "w-mse": ["loss.w_size=4", "head.embedding_dim=2"]}
-"""Settings of losses that do not fit to small backbones and batches."""
+FROZEN = {"gpu/groups", "pretrained", "ruc", "self-label"}
+"""Recipes with a frozen backbone."""
+FROM_RUN = {"gpu/groups": "gpu/features"}
+"""Recipe whose run provides the initial weights of a recipe, keyed by the name of the latter."""
+SMALL_LOSS = {
+    "directclr": ["loss.loss_dim=2"],
+    "gpu/self-label": ["evaluation.classifier=0"],
+    "w-mse": ["loss.w_size=4", "head.embedding_dim=2"],
+}
+"""Settings of losses that do not fit to small backbones and batches, or that need a run to continue."""
 GREY = {"saturation": 0, "hue": 0, "grayscale_p": 0}
 EFFECTS = {"local_crops": 1, "local_size": 8, "blur_p": 0.5, "solarise_p": 0.2}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from shipped_recipes import RECIPES, SHIPPED, SMALL_LOSS, in_one_epoch
+from shipped_recipes import FROZEN, RECIPES, SHIPPED, SMALL_LOSS, in_one_epoch
 from torch import Tensor
 
 from sslkit.assembly.assemble import assemble
@@ -32,7 +32,6 @@ from sslkit.training.monitor.loss_accumulator import LossAccumulator
 from sslkit.training.monitor.validation import ValidationMonitor
 
 BATCH_SIZE = 8
-FROZEN = {"pretrained", "self-label", "ruc"}  # their steps read features
 SMALL = ["backbone={use='convnet', width=2}", f"train.batch_size={BATCH_SIZE}", "monitor.every_epochs=0"]
 
 

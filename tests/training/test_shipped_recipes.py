@@ -10,16 +10,15 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from shipped_recipes import EXTENDING, RECIPES, SHIPPED, SMALL_LOSS
+from shipped_recipes import EXTENDING, FROM_RUN, FROZEN, RECIPES, SHIPPED, SMALL_LOSS
 from torch.nn import ModuleList
 
 from sslkit.assembly.assemble import assemble
 from sslkit.recipe.load import load_recipe
+from sslkit.recipe.recipe import Recipe
 from sslkit.runs.metrics_file import read_metrics
 from sslkit.training.train import train
 
-FROZEN = {"pretrained", "self-label", "ruc"}
-"""Recipes with a frozen backbone."""
 NEGATIVE = {"dcl", "emp-ssl", "fastsiam", "frossl", "mmcr", "simsiam"}
 """Recipes whose loss can be negative."""
 
@@ -37,9 +36,8 @@ def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-def test_the_recipe_trains(name: str, image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SSLKIT_CACHE", str(tmp_path / "cache"))
+def small_recipe(name: str, image_folder: Path) -> Recipe:
+    """Return a recipe of two epochs of small batches."""
     path = RECIPES / f"{name}.toml"
     settings = ["train.batch_size=4", "train.epochs=2", "monitor.log_every_steps=1", "monitor.validation_fraction=0.4"]
     settings += ["train.checkpoint_every=2 epochs"]  # a checkpoint of a large head takes longer than its training
@@ -53,12 +51,20 @@ def test_the_recipe_trains(name: str, image_folder: Path, tmp_path: Path, monkey
         settings += ["positives.k=2"]
     elif name in EXTENDING and "/" not in name:
         settings += ["backbone={use='convnet', width=2}"]  # the extended recipe is tested with its own backbone
-    if name == "self-label":
+    if name.endswith("self-label"):
         settings += ["loss.threshold=0.05"]  # untrained classifiers are never confident
     if name == "ruc":
         settings += ["loss.selection='confidence'", "loss.threshold=0.05"]
-    settings += SMALL_LOSS.get(name, [])
-    recipe = load_recipe(path, settings)
+    return load_recipe(path, [*settings, *SMALL_LOSS.get(name, [])])
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_recipe_trains(name: str, image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSLKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SSLKIT_RUNS", str(tmp_path / "runs"))
+    if name in FROM_RUN:
+        train(small_recipe(FROM_RUN[name], image_folder), tmp_path / "runs")
+    recipe = small_recipe(name, image_folder)
     run = train(recipe, tmp_path / "runs")
     losses = [row.value for row in read_metrics(run.metrics) if row.metric == "loss"]
     assert run.status.state == "finished"
