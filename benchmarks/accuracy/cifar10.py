@@ -1,6 +1,7 @@
 """Train a recipe on CIFAR-10, evaluate the run and write a record, even if the run fails.
 
-    python benchmarks/accuracy/cifar10.py NAME RECIPE [--set KEY=VALUE ...] [--images DIR] [--runs DIR] [--few-labels]
+    python benchmarks/accuracy/cifar10.py NAME RECIPE [--set KEY=VALUE ...] [--continue-from RUN]
+                                             [--images DIR] [--runs DIR] [--few-labels]
     python benchmarks/accuracy/cifar10.py NAME --run RUN [--few-labels]     # evaluate a finished run
     python benchmarks/accuracy/cifar10.py NAME --run RUN --saved            # record the saved evaluations of a run
 
@@ -37,11 +38,12 @@ TRAINED_WITH = ("versions", "components", "platform", "hardware", "processes", "
 """Keys of ``provenance.json`` that are copied to the record."""
 
 
-def train(recipe: str, settings: list[str], images: str | None, runs: str) -> str:
+def train(recipe: str, settings: list[str], images: str | None, runs: str, parent: str | None) -> str:
     """Train the recipe and return the run's folder."""
     if images is not None:
         settings = [*settings, "data.use=image-folder", f"data.root={images}"]
     options = [word for setting in settings for word in ("--set", setting)]
+    options += ["--continue-from", parent] if parent is not None else []
     return str(run_sslkit("train", recipe, *options, "--runs", runs)["run"])
 
 
@@ -85,6 +87,7 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("recipe", nargs="?")
     parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--continue-from", metavar="RUN")
     parser.add_argument("--images")
     parser.add_argument("--runs", default=str(Path(tempfile.gettempdir()) / "sslkit-cifar10"))
     parser.add_argument("--run")
@@ -96,7 +99,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.run is None and options.recipe is None:
         parser.error("name a RECIPE to train or a --run")
-    run = Run(Path(options.run or train(options.recipe, options.set, options.images, options.runs)))
+    trained = options.run or train(options.recipe, options.set, options.images, options.runs, options.continue_from)
+    run = Run(Path(trained))
     recipe = tomllib.loads(run.recipe.read_text())
     if "root" in recipe["data"]:
         recipe["data"]["root"] = "CIFAR-10, a folder of images for each class"

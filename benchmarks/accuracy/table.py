@@ -1,8 +1,9 @@
-"""Print the records of CIFAR-10 as tables: all training runs, including failed runs, and published results.
+"""Print the published results of both reports next to ours, and all records of CIFAR-10, including failed runs.
 
     python benchmarks/accuracy/table.py
 
-Training times above 90 minutes, the limit for runs in this repository, are in brackets.
+A result of ours that has no record is replaced by the command that measures it. Training times above 90 minutes, the
+limit for runs in this repository, are in brackets.
 """
 
 from __future__ import annotations
@@ -13,19 +14,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common import ROOT
-from sslkit.reporting.references import read_reference
+from benchmarks.accuracy.reports import report_tables
+from benchmarks.common import RECORDS
 
-RECORDS = ROOT / "benchmarks" / "records" / "cifar10"
-
-MIN_WIDTH = 160
+MIN_WIDTH = 260
 """Width of the tables in characters, so that no number is truncated; a narrower terminal wraps the lines."""
 
 MAX_MINUTES = 90
 """Maximum training time in minutes."""
-
-PUBLISHED = ("cluster acc", "cluster nmi", "cluster ami", "cluster ari", "knn top1", "linear-sgd top1")
-"""Metrics of published results, in the order of the table columns."""
 
 
 def metric_cells(record: dict[str, Any], evaluator: str, *names: str) -> list[str]:
@@ -49,7 +45,7 @@ def random_weights(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def training_table(records: dict[str, dict[str, Any]]) -> Table:
-    """Return a table with one row for each record and each published result."""
+    """Return a table with one row for each record."""
     columns = ("record", "backbone", "epochs", "minutes", "seed", "state", "ACC", "NMI", "AMI", "ARI", "kNN", "linear")
     table = Table(*columns, title="CIFAR-10 test, % (with random weights)", title_justify="left")
     for name, record in records.items():
@@ -67,13 +63,6 @@ def training_table(records: dict[str, dict[str, Any]]) -> Table:
             *metric_cells(record, "knn", "top1"),
             *metric_cells(record, "linear", "top1"),
         )
-    published = read_reference(ROOT / "recipes" / "paper" / "references" / "report-a.toml")
-    for row in published.rows:
-        metrics = [f"{100 * row.metrics[name]:.1f}" if name in row.metrics else "" for name in PUBLISHED]
-        settings = published.settings_of(row)
-        backbone, epochs = settings["backbone.use"], str(settings["train.epochs"])
-        table.add_row(f"report A: {row.label}", backbone, epochs, "", "", "", *metrics)
-    table.caption = f"report A is {published.source}; {published.protocol}"
     table.columns[0].no_wrap = True
     return table
 
@@ -114,11 +103,10 @@ def top1_cell(metrics: dict[str, float]) -> str:
 
 def main() -> None:
     """Print the tables and the note of each record."""
-    records = {path.stem: json.loads(path.read_text()) for path in sorted(RECORDS.glob("*.json"))}
-    if not records:
-        print(f"no records in {RECORDS}: write one with benchmarks/accuracy/cifar10.py")
-        return
+    records = {path.stem: json.loads(path.read_text()) for path in sorted((RECORDS / "cifar10").glob("*.json"))}
     console = Console(width=max(Console().width, MIN_WIDTH))
+    for table in report_tables(RECORDS):
+        console.print(table)
     console.print(training_table(records))
     for name, record in records.items():
         console.print(f"{name}: {record['note']}", markup=False, highlight=False)
