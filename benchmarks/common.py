@@ -20,6 +20,9 @@ os.environ.setdefault("SSLKIT_RETAIN_FREED_MEMORY", "1")  # the sslkit command d
 
 ROOT = Path(__file__).parents[1]
 
+RECORDS = Path(os.environ.get("SSLKIT_RECORDS") or ROOT / "benchmarks" / "records")
+"""Folder of the records; ``$SSLKIT_RECORDS`` names a different folder."""
+
 Result = TypeVar("Result")
 
 
@@ -33,9 +36,9 @@ def option_parser(description: str | None, rounds: int | None = None) -> argpars
 
 
 def run_sslkit(*arguments: str) -> Any:
-    """Run an sslkit command with ``--json`` and return the parsed JSON output."""
+    """Run an sslkit command with ``--json`` and return the parsed JSON output; progress is printed to stderr."""
     command = [sys.executable, "-m", "sslkit.cli", *arguments, "--json"]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def run_in_child(program: str, *arguments: object) -> Any:
@@ -133,7 +136,7 @@ def name_with_device(name: str) -> str:
 def write_record(
     name: str, results: Mapping[str, Any], libraries: Sequence[str] = (), *, command: str | None = None
 ) -> None:
-    """Write ``benchmarks/records/<name>.json`` with command, date, machine, versions and results.
+    """Write ``<name>.json`` in the folder of records, with command, date, machine, versions and results.
 
     Args:
         name: file name without suffix, optionally with a folder in front.
@@ -141,6 +144,8 @@ def write_record(
         libraries: further packages whose versions are recorded.
         command: the command to record; None means the command line of this program.
     """
+    from sslkit.files import write_atomic
+
     record = {
         "command": command or command_line(),
         "date": datetime.now(UTC).date().isoformat(),
@@ -148,9 +153,9 @@ def write_record(
         "versions": installed_versions(*libraries),
         **results,
     }
-    path = ROOT / "benchmarks" / "records" / f"{name}.json"
+    path = RECORDS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1) + "\n")
+    write_atomic(path, json.dumps(record, indent=1) + "\n")
 
 
 def command_line() -> str:
