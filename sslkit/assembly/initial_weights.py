@@ -38,7 +38,7 @@ class InitialWeights:
     """Weights that a backbone starts from.
 
     Attributes:
-        source: the value of ``weights``; for a run or a file, the path of the file.
+        source: the value of ``weights``; for a run or a file, the path of the weights file.
         preprocessing: preprocessing that the weights were trained with; None if it is unknown.
     """
 

@@ -19,7 +19,7 @@ BATCH_SIZE = 4096
 
 
 def prepare_losses(recipe: Recipe, losses: Sequence[WeightedLoss], heads: Mapping[str, Head], features: Tensor) -> None:
-    """Call ``prepare`` of each loss in ``losses``.
+    """Compute the outputs of the initial network, and pass them to ``prepare`` of each loss.
 
     Args:
         recipe: the recipe.

@@ -18,10 +18,10 @@ Restoring = Literal["nothing", "network", "everything"]
 
 @dataclass(frozen=True)
 class SavedPositives:
-    """The part of a checkpoint from which positives are drawn.
+    """State of the rule that chooses positives, from a checkpoint.
 
     Attributes:
-        images: number of training images.
+        images: number of training images when the checkpoint was written.
         prepared: result of ``Positives.prepare`` for these images.
     """
 
@@ -43,7 +43,7 @@ class Start:
             there is neither.
         backbone: state dict of the backbone in the checkpoint, with which the features of a frozen backbone are
             computed; None if there is no checkpoint.
-        positives: the part of the checkpoint from which positives are drawn; None if there is no checkpoint.
+        positives: saved state of the rule that chooses positives; None if there is no checkpoint.
     """
 
     restoring: Restoring = "nothing"

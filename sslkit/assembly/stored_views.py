@@ -41,7 +41,7 @@ def store_views(frozen: FrozenBackbone, images: ImageStore, views: Views, spec: 
         frozen: the backbone.
         images: the training images.
         views: the view policy. The V views of each image are drawn once and used in every epoch.
-        spec: the view policy in the recipe.
+        spec: the view policy in the recipe; its version and options are part of the cache key.
         seed: the run's seed.
 
     Returns:

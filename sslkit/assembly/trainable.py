@@ -56,9 +56,10 @@ def keep_frozen_parts_in_eval_mode(module: nn.Module) -> None:
 
 
 def lr_scales(backbone: Backbone, wiring: Wiring) -> dict[str, float]:
-    """Return the multiplier of the learning rate for each backbone parameter, keyed by its name in the method.
+    """Return the learning-rate multipliers of the backbone's parameters.
 
-    Parameters with the multiplier 1 are left out.
+    Keys are the parameters' names in the ``Method`` module, such as ``backbone.conv1.weight``. Parameters with the
+    multiplier 1 are left out.
 
     Args:
         backbone: the backbone.

@@ -88,9 +88,10 @@ def without_end(recipe: Recipe) -> Recipe:
 
 
 class _Measurement(Reporter):
-    """Reporter that measures training and its stages in rounds, and stops training after the final round.
+    """Reporter that times training steps and ``STAGES`` in rounds, and stops training after the final round.
 
-    A round times some steps of normal training, and then, between two training steps, as many steps of each stage.
+    A round first times some steps of normal training. Before training continues, the reporter then times each stage
+    for the same number of steps.
     """
 
     def __init__(self, stages: StageRunner, rounds: int, seconds: float) -> None:

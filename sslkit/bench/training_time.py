@@ -36,10 +36,10 @@ class TrainingTime:
     Attributes:
         recipe: the recipe.
         steps_per_epoch: number of optimizer steps in an epoch.
-        step_seconds: seconds per step once a loss has started, keyed by ``start_epoch`` of that loss: an epoch or a
-            percentage of the training length.
-        epoch_seconds: seconds that the metrics after each epoch take, per epoch.
-        validation_seconds: seconds that the validation metrics take, each time they are measured.
+        step_seconds: mapping from each ``start_epoch`` of a loss (an epoch, or a percentage of the training length) to
+            the seconds per step from then until the next loss starts.
+        epoch_seconds: seconds of a measurement of the collapse metrics, after each epoch; 0 if there is none.
+        validation_seconds: seconds of a measurement of the validation metrics; 0 if there is none.
         start_seconds: seconds until the first step, if images are cached.
     """
 
@@ -135,7 +135,7 @@ class _StepTimes(Reporter):
 
 
 def _measure_metrics(assembly: Assembly, hardware: Hardware) -> tuple[float, float]:
-    """Return the seconds that one measurement of the collapse metrics takes, and one of the validation metrics."""
+    """Return the seconds of a measurement of the collapse metrics, and of a measurement of the validation metrics."""
     learner = Learner(assembly, hardware).to(hardware.device)
     metrics = EpochMetrics(learner, ValidationMonitor(assembly), ClassifierSelection(learner))
     classifier = metrics.selection.index if metrics.selection.head else None

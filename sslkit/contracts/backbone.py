@@ -120,7 +120,7 @@ class Backbone(Component, nn.Module):
     def weights_at_hand(cls, options: Options, source: str) -> bool:
         """Return whether ``load_weights_from`` needs no download; False by default.
 
-        ``sslkit init`` proposes only such weights. The check must be fast: it does not read the weights.
+        ``sslkit init`` proposes only such weights. The check must be fast, so it must not read the weights.
 
         Args:
             options: the backbone's options.

@@ -47,8 +47,8 @@ class Split:
         masks: uint8 tensor ``[N, H, W]``, the class of each pixel, or ``IGNORE_INDEX``; None if there are no masks.
 
     Raises:
-        IncompatibleComponentError: the images are not in a store, labels or masks are not a tensor, or their number or
-            shape does not match the images.
+        IncompatibleComponentError: the images are not an ``ImageStore``, labels or masks are not a tensor, or their
+            number or shape does not match the images.
     """
 
     images: ImageStore
@@ -114,7 +114,7 @@ class Dataset(Component, ABC):
         """
 
     def report(self) -> Mapping[str, Any]:
-        """Return facts about reading the images, such as skipped files and conversions, for the run folder."""
+        """Return a report of how the images were read, such as skipped files and conversions, for the run folder."""
         return {}
 
     def notes(self) -> tuple[str, ...]:

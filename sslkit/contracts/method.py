@@ -55,7 +55,7 @@ class Batch:
     """Input of a method: this process's part of a global batch of views.
 
     Attributes:
-        views: tuple of tensors ``[V, B, C, S, S]``, one for each view group, global groups first.
+        views: tuple of tensors ``[V, B, C, S, S]``, one for each group of V views with side S, global groups first.
         global_views: int, number of global views over all groups.
         index: int64 tensor ``[B]``, the index of each image in the training set.
         step: int, number of completed steps, from 0 to ``context.total_steps - 1``; see ``Context.step_offset``.
@@ -76,8 +76,8 @@ class MethodOutput:
     Attributes:
         loss: scalar tensor to minimise.
         terms: mapping from name to a scalar tensor without gradient, to log.
-        per_classifier: mapping from head name to a tuple with the scalar loss of each classifier. A head whose losses
-            return no value for each classifier has no key.
+        per_classifier: mapping from head name to a tuple with the scalar loss of each classifier. Heads without
+            a loss for each classifier are left out.
     """
 
     loss: Tensor

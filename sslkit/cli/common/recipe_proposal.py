@@ -30,7 +30,7 @@ class Proposal:
         estimate: estimated time of features and training; None if there are no pretrained weights.
         sweep: the proposed number of classes; None if numbers of classes were not compared.
         not_counted: why numbers of classes could not be compared; empty otherwise.
-        usual_epochs: usual number of epochs; with fewer, the user gets a note that there are few.
+        usual_epochs: usual number of epochs; ``init`` prints a note if ``--minutes`` allows fewer.
         length: with ``--minutes``, the measured times and the number of epochs that fit; else None.
     """
 

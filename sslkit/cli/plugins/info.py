@@ -87,7 +87,7 @@ def _default(field: FieldInfo) -> Any:
 
 
 def _check_variant(entry: Entry, component: type[Component], variant: dict[str, str]) -> None:
-    """Raise an ``InputError`` if the component rejects its variant. Other required options may be missing."""
+    """Raise an ``InputError`` if the component rejects its variant. Missing required options are no error."""
     from pydantic import ValidationError
 
     from sslkit.errors import InputError

@@ -48,7 +48,7 @@ class DecodedIndex:
         broken: reason for each broken file, keyed by path. All other files are in ``images.npy``, in order.
         converted: number of images for each kind of conversion.
         resized: number of images that were resized.
-        values: fields ``kind``, ``low``, ``high`` and ``images`` of each ``Extent`` in ``extents``.
+        values: arguments of each ``Extent`` (a range of pixel values) in ``extents``.
     """
 
     broken: dict[str, str]
@@ -58,7 +58,7 @@ class DecodedIndex:
 
     @property
     def extents(self) -> tuple[Extent, ...]:
-        """Value ranges of the images of more than 8 bits, one for each kind of values."""
+        """Ranges of the pixel values of images of more than 8 bits: at most one of integers and one of floats."""
         return tuple(Extent(*values) for values in self.values)
 
 
