@@ -70,7 +70,7 @@ class TrainingTime:
 
 
 def measure_training_time(recipe: Recipe, reporter: Reporter | None = None) -> TrainingTime:
-    """Measure the time of training steps, separately before and after each start of a loss.
+    """Measure the times of metrics and of training steps; measure the steps again after each start of a loss.
 
     Args:
         recipe: a checked recipe, trained in one process.

@@ -122,7 +122,7 @@ class Context:
         feature_dim: int, length D of a backbone feature. Known to heads and later components.
         embedding_dim: int, length E of the embeddings of the head that a loss reads. Known to losses only.
         classifiers: tuple of int, the number of classes K of each classifier of the head that a loss reads; empty
-            if it has none. Known to losses only.
+            if the head has none. Known to losses only.
         restoring: bool, whether trained weights are loaded right after construction. If so, a component should not
             download pretrained weights.
         steps_before: int, number of optimizer steps in the earlier runs that this run continues (``--continue-from``).
