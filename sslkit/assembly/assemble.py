@@ -48,13 +48,13 @@ class Assembly:
         views: the augmentation policy.
         method: the method, which owns all trained modules.
         optimizer: the optimizer.
-        head: name of the head that monitors and evaluation use; empty if there are no heads.
+        head: name of the head for monitoring and evaluation; empty if there are no heads.
         notes: sentences about the data and the weights, to print for the user.
         start: the weights or the checkpoint that training starts from.
         position: position at which training starts. In a resumed run, this is the checkpoint's position, converted to
             the new length of the training run.
-        preprocessing: preprocessing of the images that the view policy is built for.
-        frozen: the backbone with its computed features if the backbone is frozen; else None.
+        preprocessing: image size and normalisation that the view policy receives in its ``context``.
+        frozen: the backbone and a cache of its features, if the backbone is frozen; else None.
         positives: result of ``Positives.prepare``, which checkpoints contain.
         lr_scales: multiplier of the learning rate, keyed by parameter name; 1 for all other parameters.
     """
@@ -83,8 +83,9 @@ class Assembly:
 
     @property
     def epoch_scale(self) -> float:
-        """Factor by which a resume with a different length changes the number of completed steps in the current epoch.
+        """Completed steps of the current epoch, divided by their number in the checkpoint that training resumes from.
 
+        Sums over the current epoch are multiplied by this factor if a resume changes the number of steps per epoch.
         The factor is 1 if there is no checkpoint or no completed step.
         """
         before = self.start.position.epoch_step if self.start.position is not None else 0

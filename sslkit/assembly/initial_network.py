@@ -24,8 +24,9 @@ from sslkit.runs.weights import load_weights
 def choose_preprocessing(images: ImageStore, given: Preprocessing | None) -> Preprocessing:
     """Choose image size, mean and standard deviation for training: those of the weights, or else those of the images.
 
-    If the weights were trained with a different number of channels, their mean and standard deviation are repeated
-    cyclically. Grey images are instead repeated for each channel that the weights expect.
+    If the number of image channels differs from that of the weights, the mean and standard deviation of the weights are
+    repeated cyclically. For grey images they are unchanged, because normalisation copies the single channel to each
+    channel that the weights expect.
 
     Args:
         images: the training images.

@@ -102,7 +102,7 @@ class AlexNet(sslkit.Backbone):
 
 
 def _resize_edge(map_: Tensor, height: int, width: int) -> Tensor:
-    """Return a feature map of size ``height`` x ``width``: crop ``map_``, or repeat its last row and column."""
+    """Crop a feature map to ``height`` x ``width``, or pad it by repeating its last row and column."""
     map_ = map_[:, :, :height, :width]
     missing = (0, width - map_.shape[3], 0, height - map_.shape[2])
     return functional.pad(map_, missing, mode="replicate") if any(missing) else map_

@@ -125,7 +125,10 @@ class Timm(sslkit.Backbone):
         return f"timm's {config.architecture}.{config.tag} ({config.license or 'licence unknown'})"
 
     def blocks(self) -> list[list[nn.Parameter]]:
-        """Return the parameters of each group of layers with the same learning rate in timm, from input to output."""
+        """Return the parameters of each block, from input to output.
+
+        A block is a group of layers that share a learning rate under timm's layer-wise learning-rate decay.
+        """
         if not hasattr(self.network, "group_matcher"):
             return super().blocks()
         groups = group_parameters(self.network, self.network.group_matcher(coarse=False))

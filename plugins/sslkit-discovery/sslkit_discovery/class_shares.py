@@ -9,13 +9,13 @@ import sslkit
 
 
 class ClassShares(nn.Module):
-    """Moving average over batches of the share of images that each of K classes has; it starts at 1 / K.
+    """Moving average over batches of the share of images in each of K classes; the average starts at 1 / K.
 
     The buffer ``shares_K`` ``[R, K]`` belongs to the R classifiers of K classes. If all processes update with equal
     values, the shares are equal in all processes.
 
     Args:
-        groups: the head's classifiers.
+        groups: the head's classifiers, grouped by number of classes.
         momentum: momentum of the moving averages.
     """
 

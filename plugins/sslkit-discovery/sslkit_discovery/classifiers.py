@@ -12,7 +12,9 @@ import sslkit
 
 
 def check_context(name: str, context: sslkit.Context) -> None:
-    """Raise an error unless there are at least two views, and two classes per classifier; ignore unknown numbers.
+    """Raise an error if images have only one view, or if a classifier has fewer than two classes.
+
+    A number that the context does not know is not checked.
 
     Args:
         name: name of the loss, for messages.

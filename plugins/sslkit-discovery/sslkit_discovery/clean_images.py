@@ -22,10 +22,11 @@ def clean_images(
 
     Args:
         logits: tensor ``[R, N, K]``, logits of R classifiers divided by the temperature.
-        features: tensor ``[N, D]`` in which neighbours are found.
-        selection: ``"confidence"``: the probability of the predicted class is at least ``threshold``;
-            ``"neighbours"``: no other class is predicted for more of its neighbours; ``"hybrid"``: both.
-        threshold: smallest probability.
+        features: tensor ``[N, D]``, used to find the nearest neighbours of each image.
+        selection: when an image is clean. ``"confidence"``: the probability of its predicted class is at least
+            ``threshold``; ``"neighbours"``: no other class is predicted for more of the image's nearest neighbours;
+            ``"hybrid"``: both.
+        threshold: smallest probability of the predicted class of a clean image.
         neighbours: number of nearest neighbours by cosine similarity, not counting the image itself.
 
     Returns:

@@ -141,7 +141,7 @@ class Ruc(sslkit.Loss):
         self.second = nn.ModuleList(SecondClassifiers(*size, context.feature_dim) for size in sizes)
 
     def _networks(self) -> list[tuple[StoredLabels, SecondClassifiers]]:
-        """Return the stored labels and second classifiers of each group of classifiers."""
+        """Return the stored labels and the second classifiers for each group in ``self.groups``."""
         return list(zip(self.labels, self.second, strict=True))  # type: ignore[arg-type]  # ModuleList is not generic
 
     def prepare(self, outputs: sslkit.BranchOutputs) -> None:

@@ -14,13 +14,13 @@ from sslkit_discovery.classifiers import check_context, normalised_entropy, sele
 
 
 class Scan(sslkit.Loss):
-    """Consistency of the class predictions of two views, minus the entropy of the mean prediction (equation 2).
+    """Consistency of the class predictions of two views, minus the entropy of the mean prediction.
 
     ``p_i`` is the softmax of ``logits / temperature`` of view i over the classes. The loss of a classifier is the sum
     of
 
     * the consistency ``-log(sum_classes p_i * p_j)``, averaged over images and unordered pairs of views i, j with at
-      least one global view (first term of equation 2);
+      least one global view (first term of the paper's equation 2);
     * ``entropy_weight * sum_classes m * log(m)``, where ``m`` is the mean of ``p_i`` over the global batch and the
       global views (second term of equation 2).
 
@@ -32,9 +32,9 @@ class Scan(sslkit.Loss):
 
     * ``m`` averages the global views instead of the first view, so that the order of the views does not matter;
     * ``m`` averages the global batch of all processes;
-    * the logarithms are not clamped: the authors clamp ``m`` at 1e-8 and the logarithm of the consistency at -100,
+    * the logarithms are not clamped: the authors clamp ``m`` at 1e-8, and the logarithm in the consistency at -100,
       where their gradient is 0;
-    * classifiers are averaged instead of summed, so that the learning rate does not depend on the number of
+    * classifiers are averaged instead of summed, so that the best learning rate does not depend on the number of
       classifiers;
     * ``temperature``: the paper uses plain logits, but the logits of sslkit's heads are cosines.
 

@@ -38,7 +38,11 @@ class StoredLabels(nn.Module):
         self.register_buffer("sizes", torch.zeros(classifiers, classes, dtype=torch.int64))
 
     def stored(self, index: Tensor) -> Tensor:
-        """Return the int64 labels ``[R, B]`` of the images with indices ``[B]``, -1 for images without a label."""
+        """Return each classifier's labels of the images with indices ``[B]``.
+
+        Returns:
+            int64 tensor ``[R, B]`` for R classifiers; -1 for images without a label.
+        """
         return self.labels[:, index].long()
 
     def set_all(self, labels: Tensor) -> None:
@@ -55,7 +59,7 @@ class StoredLabels(nn.Module):
             index: int64 tensor ``[B]``, the index of each image in the training set.
 
         Returns:
-            The number of images ``[R, K]`` of each class in the global batch, and the number of all its images.
+            The number of images ``[R, K]`` of each class in the global batch, and the size of the global batch.
         """
         joined = self.world.gather(torch.cat([index[None], labels]).T)
         index, labels = joined[:, 0], joined[:, 1:].T

@@ -106,7 +106,10 @@ class Temi(sslkit.Loss):
 
     @torch.no_grad()
     def _update_shares(self, targets: list[Tensor]) -> list[Tensor]:
-        """Return the class shares ``[R, K]`` of each group; in training, first move them towards the batch's shares."""
+        """Return the class shares ``[R, K]`` of each group of R classifiers with the same number of classes K.
+
+        In training, first move the shares towards those of the batch.
+        """
         means = [log_q.exp().mean((1, 2)) for log_q in targets]
         joined = self.world.sum(torch.cat([mean.flatten() for mean in means])) / self.world.size
         by_group = joined.split([mean.numel() for mean in means])

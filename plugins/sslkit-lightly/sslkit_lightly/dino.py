@@ -84,7 +84,7 @@ class DinoHead(sslkit.Head):
             )
 
     def after_backward(self, step: int) -> None:
-        """Set the gradients of prototypes to None while prototypes are frozen."""
+        """While prototypes are frozen, set their gradients to None, so that the optimizer does not change them."""
         if not self.freezing.is_over(step):
             for parameter in self.prototypes:
                 parameter.grad = None

@@ -17,7 +17,10 @@ from sslkit_lightly.pairwise import require_two_views
 
 
 class MultiViewLoss(sslkit.Loss):
-    """Base class of losses that compare all views of the global batch: gathers the embeddings and adds two terms.
+    """Base class of losses that are the sum of an invariance term and a spread term over the global batch.
+
+    The invariance term is low if the views of an image have similar embeddings. The spread term is low if different
+    images have different embeddings.
 
     Raises:
         sslkit.InputError: there are fewer than two views.
@@ -33,7 +36,7 @@ class MultiViewLoss(sslkit.Loss):
 
     @abstractmethod
     def terms(self, embeddings: Tensor, views: sslkit.ViewOutputs) -> tuple[Tensor, Tensor]:
-        """Return the weighted invariance term and the weighted spread term.
+        """Return the invariance term and the spread term, each times its weight in the loss.
 
         Args:
             embeddings: tensor ``[V, N, E]``, the embeddings of the global batch.
@@ -48,7 +51,7 @@ class MultiViewLoss(sslkit.Loss):
 
 
 class EmpSsl(MultiViewLoss):
-    """EMP-SSL loss: moves all views towards their mean, and maximises the coding rate of each view's embeddings.
+    """EMP-SSL loss: aligns the views of an image with their mean, and maximises the coding rate of each view.
 
     The loss is ``-inv_coef cos(z, mean of views) - 1/2 logdet(I + E / (N tcr_eps) Z^T Z)``, averaged over images and
     views. ``z`` is the embedding of an image, and ``Z`` ``[N, E]`` are the embeddings of all images in a view, all of
@@ -123,7 +126,7 @@ class SeededSigReg(SIGReg):  # type: ignore[misc]  # lightly has no types
 
 
 class LeJepa(MultiViewLoss):
-    """LeJEPA loss: moves all views towards the mean of the global views, and embeddings to a normal distribution.
+    """LeJEPA loss: moves all views towards the mean of the global views, and makes embeddings normally distributed.
 
     The loss is ``lambda_param SIGReg + (1 - lambda_param) invariance``, as in lightly's ``LeJEPALoss``. SIGReg compares
     projections of the embeddings onto random directions with a standard normal distribution. Local views are optional,

@@ -105,7 +105,7 @@ class BarlowTwins(PairwiseLoss):
 
 
 class VicReg(PairwiseLoss):
-    """VICReg loss: low for similar views, a sufficient variance of each dimension, and small covariances.
+    """VICReg loss: low if views are similar, each dimension has a sufficient variance, and covariances are small.
 
     Source: Bardes, Ponce, LeCun, "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning",
     ICLR 2022, arXiv 2105.04906, equation 6.

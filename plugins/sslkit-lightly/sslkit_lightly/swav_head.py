@@ -74,7 +74,7 @@ class SwavHead(sslkit.Head):
             return tuple(self.prototypes(embedding.to(self.prototypes.heads[0].weight.dtype)))
 
     def after_backward(self, step: int) -> None:
-        """Set the gradients of prototypes to None while prototypes are frozen."""
+        """While prototypes are frozen, set their gradients to None, so that the optimizer does not change them."""
         if not self.freezing.is_over(step):
             for parameter in self.prototypes.parameters():
                 parameter.grad = None

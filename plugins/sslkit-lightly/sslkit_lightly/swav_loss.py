@@ -101,10 +101,10 @@ class SwavLoss(sslkit.Loss):
 
     @torch.no_grad()
     def _queue_logits(self, views: sslkit.ViewOutputs) -> list[Tensor | None]:
-        """Return, for each set of prototypes, the logits ``[G, Q, K]`` of Q rows of each of the G queues.
+        """Return, for each set of prototypes, the logits ``[G, Q, K]`` of this process's share of the queues.
 
-        There is one queue for each global view. Each process takes different rows. Until the queues are full, the
-        values are None.
+        There are G queues, one for each global view. The rows of each queue are divided among the processes, Q rows
+        for this process. Until the queues are full, the values are None.
         """
         student = views.student
         if not self.queues or any(queue.pushed < self.queue_length for queue in self.queues):
@@ -136,7 +136,7 @@ def sinkhorn(logits: Tensor, epsilon: float, iterations: int, world: sslkit.Worl
 
     Args:
         logits: logits ``[..., B, K]`` of this process's images.
-        epsilon: smoothness, above 0.
+        epsilon: smoothness, above 0; a larger value gives softer assignments.
         iterations: number of iterations, at least 1. Each normalises prototypes, then images.
         world: the processes, whose images are assigned together.
 

@@ -19,10 +19,10 @@ class WMse(sslkit.Loss):
     """W-MSE loss: ``2 - 2 cos`` between the whitened embeddings of two views.
 
     The images of the global batch are split at random into sub-batches. In each sub-batch and view, embeddings are
-    multiplied by the inverse Cholesky factor of their covariance matrix, so that they cannot become equal. The loss is
-    averaged over pairs of views with at least one global view, and equals lightly's ``WMSELoss``. The random
-    sub-batches depend only on seed and step. Unlike lightly's loss, this loss uses no running statistics outside
-    training.
+    multiplied by the inverse Cholesky factor of their covariance matrix, so that the embeddings of different images
+    cannot all become equal. The loss is averaged over pairs of views with at least one global view, and equals
+    lightly's ``WMSELoss``. The random sub-batches depend only on seed and step. Unlike lightly's loss, this loss uses
+    no running statistics outside training.
 
     Source: Ermolov et al., "Whitening for Self-Supervised Representation Learning", ICML 2021, arXiv 2007.06346,
     section 3.

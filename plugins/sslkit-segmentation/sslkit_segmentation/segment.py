@@ -88,7 +88,7 @@ class Segment(sslkit.Evaluator):
         """Return ``miou`` (mean intersection over union over classes) and ``pixel_accuracy`` of the test images.
 
         Raises:
-            sslkit.DataError: the user selected a data set other than the run's, and it has no masks.
+            sslkit.DataError: the user selected a different data set (``--data``), which has no masks.
         """
         own = self.options
         data = _choose_data(subject)

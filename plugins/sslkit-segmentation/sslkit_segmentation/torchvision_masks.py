@@ -100,7 +100,7 @@ class PascalVoc(MaskedDataset):
 class OxfordPets(MaskedDataset):
     """Oxford-IIIT Pet: 3 680 training and 3 669 test images of 37 breeds; each pixel is pet or background.
 
-    Pixels at the border of the pet, which the annotators did not assign, have no class.
+    Pixels at the border of a pet have no class, because the annotators assigned none.
     """
 
     api = 1

@@ -34,8 +34,9 @@ class NeighbourQueue(nn.Module):
         self.queue = sslkit.Queue(size, (context.embedding_dim,), context.world)
 
     def substitute(self, views: sslkit.ViewOutputs) -> tuple[Tensor, ...]:
-        """Return each classifier's logits ``[B, K]`` for the first view, or for its neighbours if the queue is full.
+        """Return each classifier's logits ``[B, K]`` for the first view.
 
+        Once the queue is full, these are the logits of the first view's nearest neighbours in the queue instead.
         In training, the embeddings of the first view are then added to the queue.
         """
         student = views.student
