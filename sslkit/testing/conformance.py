@@ -146,9 +146,10 @@ def component_status(results: Sequence[ConformanceResult]) -> ComponentStatus:
 
 
 def _run_affordable(kit: type[ComponentTests], quick: bool) -> list[ConformanceResult]:
-    """Run the tests of a test class except the import test.
+    """Run the tests of a test class, except the import test and, unless ``quick`` is true, slow tests.
 
-    Slow tests run only if ``quick`` is true: the component then has ``check_options``, which make its tests fast.
+    ``quick`` is true if the component has ``check_options``, which make its tests fast. Otherwise, the results report
+    slow tests as skipped.
     """
     if quick:
         return run_kit(type(kit.__name__, (kit,), {"slow": ComponentTests.slow}), fast=True)
@@ -173,13 +174,13 @@ def _describe(error: BaseException) -> str:
 
 
 def _describe_assertion(error: AssertionError, component: type[Component]) -> str:
-    """Return the message of a failed test. If code of the component raised the exception, add the line of this code."""
+    """Return the message of a failed test, with file and line if the component's code raised the exception."""
     cause = error.__cause__ or error
     return (str(error) or "an assertion without a message") + _location(cause, component)
 
 
 def _location(error: BaseException, component: type[Component]) -> str:
-    """Return the innermost line of the component's package in the traceback, such as `` (loss.py, line 12)``."""
+    """Return the innermost line of the traceback in the component's folder, such as `` (loss.py, line 12)``."""
     try:
         folder = Path(inspect.getsourcefile(component) or "").resolve().parent
     except TypeError:  # the class is defined in an interactive session

@@ -41,7 +41,7 @@ class _Backbone(Backbone):
 
 
 class PatternSubject:
-    """Run to evaluate, with images of three patterns, labels, masks and a fixed backbone with random weights."""
+    """Simulated run: images of three patterns, with labels and masks, and a fixed backbone with random weights."""
 
     class_names = ("low", "middle", "high")
     mask_names = ("dark", "bright")
@@ -122,7 +122,7 @@ class EvaluatorTests(ComponentTests):
     }
 
     def subject(self) -> PatternSubject:
-        """Return a run to evaluate."""
+        """Return the simulated run that the evaluator evaluates."""
         return PatternSubject(self.make_context(image_size=SIDE, view_size=SIDE))
 
     def build(self) -> Evaluator:

@@ -1,4 +1,4 @@
-"""Conformance tests for losses on a global batch that is divided among processes or in a different order."""
+"""Conformance tests for losses: processes that divide a batch, and declared invariances, do not change the loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check the gradients of single images, and that no autograd graph stays in memory after a step."""
+"""Check that gradients reach every image, and that no autograd graph stays in memory after a step."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def require_no_kept_graph(subject: str, step: Callable[[Callable[[Tensor], Tenso
 
     Args:
         subject: subject of the error message, such as "the loss".
-        step: function ``step(mark, number)`` that returns a scalar to differentiate. ``step`` must pass each of its
-            input tensors through the function ``mark``.
+        step: function ``step(mark, number)`` that returns a scalar to differentiate, for step ``number`` (0, 1 or 2).
+            ``step`` must pass each of its input tensors through the function ``mark``.
     """
     advice = f"{subject} keeps a tensor with its graph after the step, so memory grows: detach what you keep"
     for number in range(3):

@@ -34,7 +34,8 @@ class LossInputs(ComponentTests):
         Args:
             world: the simulated processes; None means one process.
             seed: seed of the loss's initial weights.
-            prepare: whether to call the loss's ``prepare`` if it needs initial outputs; False as in a resumed run.
+            prepare: whether to call the loss's ``prepare`` if the loss needs initial outputs. A resumed run does not
+                call ``prepare``.
             facts: attributes of the ``Context`` to replace; see ``make_context``.
         """
         loss: Loss = self.make(self.make_context(world=world or World(), **facts), seed=seed)
@@ -43,7 +44,7 @@ class LossInputs(ComponentTests):
         return loss.double()
 
     def initial_outputs(self, **facts: Any) -> BranchOutputs:
-        """Return the random outputs for all training images that ``prepare`` receives."""
+        """Return the argument of the loss's ``prepare``: random outputs for all training images."""
         context = self.make_context(**facts)
         branch = RandomBranch(replace(context, batch_size=context.training_images), 1, 2000, torch.float32)
         branch.prototypes = RandomBranch(context, 1, 0, torch.float32).prototypes

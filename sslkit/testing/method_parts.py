@@ -49,7 +49,7 @@ class SmallHead(Head):
 
 
 class RecordingLoss(Loss):
-    """Loss that records its inputs and returns the distance of views plus the entropy of the class probabilities."""
+    """Loss that records its inputs and returns the distance between views plus the entropy of class probabilities."""
 
     api = 1
     needs = frozenset({"embeddings", "logits"})

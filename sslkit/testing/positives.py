@@ -40,7 +40,7 @@ class PositivesTests(ComponentTests):
         return groups + torch.randn(count, 12, generator=generator)
 
     def index(self) -> Tensor:
-        """Return the indices of a batch in which an image may occur twice."""
+        """Return the image indices of a batch. An image may occur more than once."""
         return torch.randint(self.images, (48,), generator=torch.Generator().manual_seed(1))
 
     def draw(self, positives: Positives, prepared: Prepared, seed: int = 0) -> Tensor:

@@ -23,8 +23,8 @@ class _Exchange:
 class ThreadWorld(World):
     """World in which threads simulate processes.
 
-    ``gather`` and ``sum`` use the original tensors of all threads, so that one backward pass computes the gradients of
-    all threads.
+    ``gather`` and ``sum`` do not detach the tensors of other threads, so that one backward pass computes the gradients
+    of all threads.
     """
 
     def __init__(self, rank: int, size: int, exchange: _Exchange) -> None:

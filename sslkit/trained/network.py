@@ -35,8 +35,8 @@ class TrainedNetwork:
     Args:
         run: a finished run.
         device: device to move the network to.
-        weights: the weights to load; see ``NetworkWeights``. With ``start``, the network has a head only if the run
-            continues another run.
+        weights: ``trained``, ``random``, or ``start`` for the weights that training started from. With ``start``, the
+            network has a head only if the run continues another run.
 
     Attributes:
         run: the run.
@@ -46,7 +46,7 @@ class TrainedNetwork:
         context: the ``Context`` of the training run.
         backbone: the backbone.
         preprocessing: preparation of images for the backbone.
-        frozen: the backbone with the features that are already computed.
+        frozen: the ``FrozenBackbone``, which computes features and caches them.
         head: the head; None if the run or the weights have no head, or the head is not installed.
         head_name: name of the head; empty if there is none.
         classifier: index of the head's classifier that evaluation uses.

@@ -113,7 +113,7 @@ class RunCallback(pl.Callback):
             self._check_restored(int(trainer.global_step))
 
     def _check_restored(self, step: int) -> None:
-        """Raise an error if Lightning restored the wrong step, as a version with another checkpoint layout may do."""
+        """Raise an error if Lightning restored the wrong step: its versions may differ in the layout of checkpoints."""
         if step != self.assembly.position.taken:
             raise RunError(
                 f"{self.run.name} cannot be resumed: Lightning restored step {step} from a checkpoint of step "

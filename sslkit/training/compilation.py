@@ -31,9 +31,10 @@ class CompiledBackbones:
         self.step_times: list[float] = []
 
     def step_ended(self) -> str:
-        """Record the current time. After the second step, return a sentence about the compile time, else "".
+        """Measure the compile time; after the second step, return a sentence about it, else "".
 
-        Call this method when training starts and after each step.
+        The compile time is the difference between the durations of the first and the second step. Call this method when
+        training starts and after each step.
         """
         if len(self.step_times) == 3:
             return ""

@@ -125,8 +125,8 @@ def as_integers(tensor: Tensor) -> Tensor:
 def restore_unless(flag: Tensor, live: Sequence[Tensor], backup: Sequence[Tensor]) -> None:
     """Copy the ``backup`` tensors to the ``live`` tensors unless ``flag``, a scalar on the device, is true.
 
-    A few kernels copy all tensors, and the host does not wait for the flag. The tensors must have integer dtypes,
-    because for floats, NaN times 0 is NaN. ``backup`` is overwritten.
+    The new values are ``live * flag + backup * (1 - flag)``. This needs only a few kernels, and the host does not wait
+    for the flag. The tensors must have integer dtypes, because a NaN times 0 is not 0. ``backup`` is overwritten.
     """
     for tensors, copies in group_by_dtype(live, backup):
         factor = flag.to(tensors[0].dtype)

@@ -53,7 +53,7 @@ class Learner(pl.LightningModule):
 
     @property
     def position(self) -> int:
-        """Step that schedules and losses use; see ``Position.step``."""
+        """Trained epochs times the current steps per epoch, as in ``Position.step``; used by schedules and losses."""
         return int(self.global_step) - self.assembly.context.step_offset
 
     @property

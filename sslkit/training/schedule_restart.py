@@ -22,8 +22,8 @@ def restart_schedule(
 ) -> None:
     """Set the schedule, and the values that it controls, to their state after ``step`` steps of a new training run.
 
-    The saved state of a schedule may contain the old length of the training run, as the state of PyTorch's schedules
-    does. A new schedule is therefore moved forward by ``step`` steps. The optimizer keeps its state, such as momentum.
+    The restored schedule may contain the old length of the training run, as PyTorch's schedules do. Its state is
+    therefore replaced by that of a new schedule after ``step`` steps. The optimizer keeps its state, such as momentum.
 
     Args:
         optimizer: the restored optimizer.

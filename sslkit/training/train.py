@@ -37,7 +37,7 @@ def train(recipe: Recipe, runs: Path, reporter: Reporter | None = None, parent: 
         recipe: a checked recipe.
         runs: the folder of all runs.
         reporter: receives progress events.
-        parent: a finished run whose backbone and heads initialise the new run; optimizer and schedule have a new state.
+        parent: a finished run whose backbone and heads initialise the new run; optimizer and schedule start anew.
 
     Returns:
         The finished or interrupted run. In a requeued SLURM job, it is the run that the job started before it was
@@ -81,7 +81,7 @@ def _train(recipe: Recipe, reporter: Reporter, runs: Path, parent: Run | None) -
 
 
 def _copy_class_count(recipe: Recipe, run: Run) -> None:
-    """Copy the scores of each number of classes, which ``sslkit init`` wrote next to the recipe, for the report."""
+    """Copy ``class_count.json``, which ``sslkit init`` wrote next to the recipe, into the run folder for the report."""
     with suppress(OSError):
         write_atomic(run.class_count, read_regular_file(Path(recipe.document.source).parent / CLASS_COUNT_FILE))
 
@@ -92,7 +92,7 @@ def resume(run: Run, reporter: Reporter | None = None, allow: Collection[Change]
     Args:
         run: the run.
         reporter: receives progress events.
-        allow: changes since the checkpoint to accept; results may then differ.
+        allow: kinds of changes since the checkpoint that are accepted; results may then differ.
 
     Raises:
         RunError: the run is finished, is still running, has no valid checkpoint, or has trained more epochs than its

@@ -100,8 +100,8 @@ class Effects:
 
     Args:
         options: probabilities and strengths.
-        group: the views.
-        weak_views: number of views without effects, which come first.
+        group: the view group.
+        weak_views: number of views without effects at the start of the group.
     """
 
     def __init__(self, options: EffectOptions, group: ViewGroup, weak_views: int = 0) -> None:

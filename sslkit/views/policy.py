@@ -57,9 +57,9 @@ class Policy(Views):
 
     Args:
         options: the options of the view policy.
-        context: the images.
-        groups: the views.
-        weak_views: number of global views without effects, which come first.
+        context: the ``Context`` of the training run, with channels and normalisation of the images.
+        groups: the view groups.
+        weak_views: number of views without effects at the start of each global group.
 
     Raises:
         OptionError: an effect needs RGB, but the images do not have three channels.

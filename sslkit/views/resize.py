@@ -58,7 +58,7 @@ def _central_box(height: int, width: int, ratio: tuple[float, float]) -> tuple[i
 
 
 def central_square(reference: Tensor, height: int, width: int) -> Tensor:
-    """Return boxes ``[..., 4]`` of the largest central square, one for each element of the tensor ``reference``."""
+    """Return the box of the largest central square, once for each element of ``reference`` ``[...]``: ``[..., 4]``."""
     side = min(height, width)
     box = ((height - side) // 2, (width - side) // 2, side, side)
     return torch.stack([torch.full_like(reference, value) for value in box], -1)

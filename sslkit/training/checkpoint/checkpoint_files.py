@@ -62,7 +62,7 @@ def list_checkpoints(folder: Path) -> list[Checkpoint]:
 
 
 def newest_valid(folder: Path) -> tuple[Checkpoint | None, dict[str, str]]:
-    """Return the newest valid checkpoint, and a mapping from the name of each newer, invalid one to the reason."""
+    """Return the newest valid checkpoint, and why each newer checkpoint is invalid, keyed by file name."""
     damaged: dict[str, str] = {}
     for checkpoint in list_checkpoints(folder):
         damage = checkpoint.damage()

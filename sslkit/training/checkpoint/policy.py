@@ -73,7 +73,7 @@ class CheckpointPolicy:
             )
 
     def prune(self, step: int) -> None:
-        """Update the links after ``step`` was saved, and remove outdated checkpoints.
+        """Update ``last.ckpt`` and ``best.ckpt`` after ``step`` was saved, and remove outdated checkpoints.
 
         Checkpoints of later steps are also removed: a resume skipped these checkpoints because they are damaged.
         """

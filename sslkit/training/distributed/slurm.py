@@ -42,7 +42,7 @@ def requeue() -> str:
 
 
 def requeued_run(runs: Path, recipe: str) -> Run | None:
-    """Return the run of the same recipe that this job started before it was requeued; None if there is none."""
+    """Return the run that this job started with ``recipe`` before it was requeued; None if there is none."""
     if not job_id() or os.environ.get("SLURM_RESTART_COUNT", "0") in ("", "0"):
         return None
     for run in reversed(list(all_runs(runs))):

@@ -42,7 +42,7 @@ class ClassifierSelection:
         return int((losses / torch.tensor(self.classifiers).log()).argmin())
 
     def check(self) -> None:
-        """Check that the latest step returned the loss of each classifier if ``lowest-loss`` needs these losses.
+        """If the setting is ``lowest-loss``, check that the latest step returned the loss of each classifier.
 
         Raises:
             RecipeError: no loss of the recipe returns a value for each classifier.

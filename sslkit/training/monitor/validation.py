@@ -46,7 +46,7 @@ class ValidationMonitor:
         self.bank, self.queries, self.query_split = self._split(self.labelled)
 
     def _split(self, train: Split | None) -> tuple[Tensor, Tensor, Split | None]:
-        """Return the indices in ``train`` that kNN searches, the indices of the query images, and the queries' split.
+        """Return the indices of the training images that kNN searches, those of the queries, and the queries' split.
 
         The queries' split is None if the queries are unlabelled training images.
         """
@@ -68,7 +68,7 @@ class ValidationMonitor:
         return _thin(bank, settings.max_images), _thin(queries, settings.max_images), train
 
     def measure(self, classifier: int | None) -> dict[str, float]:
-        """Return a mapping from name to metric; empty if there are neither a classifier nor labels.
+        """Return a mapping from name to metric; empty if there is no classifier and training images have no labels.
 
         Args:
             classifier: index of the classifier in the run's head. None measures only the features, for example before
