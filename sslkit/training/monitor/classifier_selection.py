@@ -42,7 +42,7 @@ class ClassifierSelection:
         return int((losses / torch.tensor(self.classifiers).log()).argmin())
 
     def check(self) -> None:
-        """If the setting is ``lowest-loss``, check that the latest step returned the loss of each classifier.
+        """Check that the latest step returned the loss of each classifier, if the setting is ``lowest-loss``.
 
         Raises:
             RecipeError: no loss of the recipe returns a value for each classifier.
