@@ -102,7 +102,7 @@ def read_regular_file(path: Path) -> str:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Delete the temporary files of killed processes. The caller must have the lock of the folder."""
+    """Delete the temporary files of killed processes. The caller must hold the folder's lock."""
     for partial in folder.glob(f".*{PARTIAL_SUFFIX}"):
         partial.unlink(missing_ok=True)
 

@@ -16,10 +16,10 @@ seconds."""
 
 
 def try_lock(file: TextIO) -> bool:
-    """Try to lock a file; return whether the file is now locked. The lock is held until the file is closed.
+    """Try to take an exclusive lock on a file, which is held until the file is closed. Return whether this succeeds.
 
-    Another process that calls ``is_locked`` has a shared lock for a moment. If only a shared lock succeeds, the
-    attempt is therefore repeated.
+    ``is_locked`` in another process briefly holds a shared lock, which makes the attempt fail. If a shared lock is
+    possible, no process holds an exclusive lock, so the attempt is repeated.
 
     Raises:
         OSError: the file system does not support locks.

@@ -226,7 +226,10 @@ def _flatten(image: Image.Image, mode: str, *, opaque: bool) -> Image.Image:
 
 
 def _additional_channels(image: Image.Image) -> tuple[bool, bool]:
-    """Return whether a TIFF's alpha channel does not mean transparency, and whether any channel must be ignored."""
+    """Return whether Pillow's alpha channel is not transparency, and whether any channel must be ignored.
+
+    Both values are False for formats other than TIFF.
+    """
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return False, False
     stated = image.tag_v2.get(TiffImagePlugin.EXTRASAMPLES, ())

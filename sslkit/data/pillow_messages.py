@@ -29,7 +29,7 @@ def quiet_pillow() -> Iterator[None]:
 
 @cache
 def _silence_libtiff() -> None:
-    """Switch off the messages that libtiff writes to standard error. Pillow's wheels contain libtiff."""
+    """Switch off the messages that the libtiff in Pillow's wheels writes to standard error."""
     package = Path(PIL.__file__).parent
     for folder in (package.parent / "pillow.libs", package / ".dylibs"):
         for library in folder.glob("libtiff*"):

@@ -28,7 +28,8 @@ def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item], ah
     Args:
         function: function to apply to each item.
         items: the items.
-        ahead: number of results that may wait for the caller, but at least ``CHUNKS_AHEAD * CHUNK`` for each thread.
+        ahead: maximum number of results that wait for the caller; values below ``CHUNKS_AHEAD * CHUNK`` per thread are
+            raised to this number.
     """
     affinity = getattr(os, "sched_getaffinity", None)  # not on every platform
     workers = len(affinity(0)) if affinity else os.cpu_count() or 1
@@ -52,7 +53,7 @@ def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item], ah
 def prefetch(items: Iterator[Item], count: int) -> Iterator[Item]:
     """Yield all items in order, fetched in advance by a background thread.
 
-    One thread is enough, because copying from a mapped file and pinning release the interpreter lock.
+    One thread is enough, because no interpreter lock is held while items are copied from a mapped file or pinned.
 
     Args:
         items: source of the items; the caller must not read from this source.

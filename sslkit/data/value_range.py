@@ -66,7 +66,7 @@ class Extent:
 
     @property
     def levels(self) -> int:
-        """Number of the 256 levels of uint8 that the values use if there is no value range."""
+        """Number of uint8 levels, at most 256, that the values use if there is no value range."""
         return min(256, round((self.high - self.low) / TOP[self.kind] * 255) + 1)
 
 

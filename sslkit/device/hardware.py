@@ -75,7 +75,10 @@ def choose_device(device: DeviceName) -> str:
 
 
 def device_name(device: str) -> str:
-    """Return the model name of a GPU, because GPU models round differently; for other devices, the device type."""
+    """Return the name of a device in cache keys and evaluation results.
+
+    The name is the model of a CUDA GPU, because results differ slightly between models, and else the device type.
+    """
     return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device
 
 

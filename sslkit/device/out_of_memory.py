@@ -22,7 +22,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def out_of_memory_error(document: Document, path: KeyPath, what: str, error: BaseException) -> RecipeError:
-    """Return the error that ``what`` (such as "a step") needs too much memory, with the line of the key ``path``."""
+    """Return an error which reports that ``what`` (such as "a step") needs too much memory.
+
+    The error names the line of the key ``path``. ``error`` is the out-of-memory error.
+    """
     message = f"{what} needs more memory than is available ({first_line(error)})"
     return RecipeError([document.problem(path, message, "make it smaller")])
 

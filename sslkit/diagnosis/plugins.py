@@ -45,7 +45,11 @@ os._exit(0)
 
 
 def check_plugins() -> Iterator[CheckResult]:
-    """Report distributions that are hidden or have malformed metadata, and components that cannot be imported."""
+    """Report components that cannot be imported, and problems of installed distributions.
+
+    Such problems are malformed metadata, and distributions that ``SSLKIT_PLUGINS`` hides or that it names although they
+    have no component.
+    """
     catalog = Catalog.scan()
     for name, reason in catalog.unreadable:
         yield CheckResult("plugins", "error", f"{name}: {reason}", f"reinstall or uninstall it (pip uninstall {name})")

@@ -28,8 +28,9 @@ def build_evaluators(asked: Mapping[str, Mapping[str, Any]], settings: Sequence[
 
     Args:
         asked: mapping from evaluator name to options, such as ``{"cluster": {}, "linear": {"fractions": [0.1]}}``.
-            Names may be qualified, as in ``sslkit:cluster``. Options of the same evaluator are merged.
-        settings: texts ``evaluator.option=value``, which override these options.
+            Names may be qualified, as in ``sslkit:cluster``. If two names mean the same
+            evaluator, their options are merged.
+        settings: texts ``evaluator.option=value``, which override ``asked``.
 
     Raises:
         ComponentError: an evaluator is not installed, or cannot be imported.
@@ -74,9 +75,9 @@ def _result_name(entry: Entry, requested: Collection[Entry], catalog: Catalog) -
 
 
 def _with_result_name(setting: str, entries: Mapping[str, Entry]) -> str:
-    """Replace the evaluator in a setting such as ``linear.seeds=3`` by the name of its results, and return the setting.
+    """Return a setting, such as ``linear.seeds=3``, with the evaluator's name replaced by its result name.
 
-    If the setting fits more than one evaluator or none, it is returned unchanged.
+    Options are keyed by result name. If the setting fits no evaluator or more than one, it is returned unchanged.
     """
     asked, rest = re.fullmatch(r"([^.=]*)(.*)", setting, flags=re.DOTALL).groups()  # type: ignore[union-attr]
     meant = [name for name, entry in entries.items() if asked.strip() in (name, entry.name, entry.qualified)]

@@ -46,7 +46,7 @@ def feature_cache_folder() -> Path:
 
 
 def cache_key(modules: Iterable[nn.Module], images: ImageStore, settings: Mapping[str, Any]) -> str:
-    """Return the key of an entry: a hash of weights, source code, pixels and settings.
+    """Return the key of an entry: a hash of weights, source code, versions, pixels and settings.
 
     Args:
         modules: the networks; their weights, buffers and source code are hashed.
@@ -54,7 +54,7 @@ def cache_key(modules: Iterable[nn.Module], images: ImageStore, settings: Mappin
         settings: everything else that the values depend on, such as image size, normalisation and options.
 
     Returns:
-        The key; empty if a module's source code is not in a readable file, as in a notebook, because changes of this
+        The key; empty if a module's source code is not in a readable file, as in a notebook, because changes to this
         code would not change the key.
     """
     digest = hashlib.blake2b(digest_size=16)
@@ -89,7 +89,10 @@ def _hash_value(digest: Any, value: object) -> None:
 
 
 def _source_files(module: nn.Module) -> list[Path] | None:
-    """Return the source files of all packages whose classes a network uses; None if a class has no source file."""
+    """Return the source files of the packages whose classes a network uses; None if a class has no source file.
+
+    Installed ``RELEASED_LIBRARIES`` are left out.
+    """
     files: set[Path] = set()
     for kind in {type(part) for part in module.modules()}:
         try:
@@ -117,7 +120,7 @@ def _package_files(kind: type, file: Path) -> Iterable[Path]:
 def _package_versions(module: nn.Module) -> list[str]:
     """Return the name and version of each package whose classes a network uses.
 
-    Data files of a package may differ between versions although its source code is equal.
+    Data files of a package may differ between versions even if its source code is the same.
     """
     packages = sorted({type(part).__module__.partition(".")[0] for part in module.modules()})
     return [f"{package} {getattr(sys.modules.get(package), '__version__', '')}" for package in packages]

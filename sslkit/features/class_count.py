@@ -47,12 +47,12 @@ class ClassCountProposal:
     """Proposed number of classes.
 
     Attributes:
-        classes: the candidate with the highest combined score.
+        classes: the candidate with the highest combined score; see ``CandidateScores``.
         low: smallest plausible candidate.
         high: largest plausible candidate.
         clear: whether the scores agree well enough to trust the number.
         reasons: sentences that explain the proposal and its limits.
-        candidates: the scores of each candidate, in rising order of classes.
+        candidates: the scores of each candidate, in ascending order of ``classes``.
         images: number of images used.
         seed: seed of the sample and of the clusterings.
     """
@@ -96,7 +96,7 @@ def propose_class_count(
         features: tensor ``[N, D]``, features of training images.
         candidates: numbers of classes to compare, each at least 2; None for ``default_candidates``.
         seed: seed of the sample, of the halves and of k-means.
-        max_images: largest number of images to use; of more images, a random sample is used.
+        max_images: maximum number of images to use; if there are more, a random sample of this size is used.
 
     Raises:
         InputError: there are too few images, the features are not finite or all equal, or candidates are invalid.

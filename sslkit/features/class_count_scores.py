@@ -84,9 +84,9 @@ def score_candidate(
 
 
 def _kept_together(clusters: Tensor, predicted: Tensor, number: int) -> float:
-    """Return, for the worst cluster, the fraction of its pairs of images that also have one ``predicted`` cluster.
+    """Return, for the worst cluster, the fraction of its pairs of images that are also together in ``predicted``.
 
-    ``number`` is the number of clusters.
+    ``clusters`` and ``predicted`` assign each image to one of ``number`` clusters.
     """
     table = torch.bincount(clusters * number + predicted, minlength=number * number).view(number, number).double()
     size = table.sum(dim=1)
@@ -95,7 +95,7 @@ def _kept_together(clusters: Tensor, predicted: Tensor, number: int) -> float:
 
 
 def _coding_length(points: Tensor, assigned: Tensor) -> float:
-    """Return the bits per image that encode the cluster of each point, and the points as a Gaussian per cluster."""
+    """Return the bits per point to encode its cluster, and the point itself with a Gaussian fitted to this cluster."""
     count, dimensions = points.shape
     error = CODING_ERROR * float(points.double().square().sum()) / count
     total = 0.0

@@ -50,7 +50,7 @@ def near_duplicates(
         chunk: number of images to process at a time; memory is needed for ``chunk * N`` similarities.
 
     Returns:
-        Tuples ``(i, j, similarity)`` with i < j, sorted by falling cosine similarity, then by i and j.
+        Tuples ``(i, j, similarity)`` with i < j, sorted by descending cosine similarity, then by i and j.
 
     Raises:
         InputError: the features are not finite or have a wrong shape.
@@ -85,7 +85,7 @@ def near_duplicates(
 def _first_of_equal_rows(unit: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the first index of each set of equal rows, and index pairs ``[n, 2]`` of a first row and its copy.
 
-    Copies need no search, because they have the similarities of the first row. Rows of zeros do not count as copies,
+    Copies need no search, because they have the similarities of the first row. All-zero rows do not count as copies,
     because their similarity is 0.
     """
     rows = np.ascontiguousarray(unit.cpu().numpy() + 0.0)  # adding 0.0 turns -0.0 into 0.0

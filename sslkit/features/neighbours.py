@@ -67,8 +67,8 @@ def nearest_neighbours(
     """Return the k nearest neighbours of each image by cosine similarity.
 
     The search is exact: returned similarities are computed in float64 from float32 unit features. Neighbours are in
-    order of falling similarity; equal similarities are in order of rising index. Features of zeros have similarity 0 to
-    every image. The search runs on the device of the features.
+    order of descending similarity; equal similarities are in order of ascending index. All-zero features have
+    similarity 0 to every image. The search runs on the device of the features.
 
     Args:
         features: tensor ``[N, D]``.

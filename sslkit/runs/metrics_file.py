@@ -162,7 +162,7 @@ class MetricsTail:
 
 
 def _parse_rows(path: Path, lines: str, *, has_header: bool) -> Iterator[MetricsRow]:
-    """Parse complete lines of ``path``, a ``metrics.csv``, and yield their rows.
+    """Parse ``lines``, complete lines of the ``metrics.csv`` at ``path``, and yield their rows.
 
     With ``has_header``, the first line is the header.
 

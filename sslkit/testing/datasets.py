@@ -35,7 +35,7 @@ class DatasetTests(ComponentTests):
         return dataset
 
     def splits(self) -> list[tuple[str, Split]]:
-        """Load every split and return pairs of name and split."""
+        """Load every split and return (name, split) pairs."""
         dataset = self.build()
         splits = [(name, dataset.load(name)) for name in dataset.splits]
         for name, split in splits:

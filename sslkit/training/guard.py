@@ -45,7 +45,7 @@ class NonFiniteGuard:
 
     @torch.no_grad()
     def before_step(self) -> None:
-        """Copy all tensors that the step may change."""
+        """Copy the tensors that must be restored if the step fails."""
         live = self._live()
         if _shapes(self.backup) != _shapes(live):
             self.backup = {name: torch.empty_like(tensor) for name, tensor in live.items()}

@@ -46,13 +46,14 @@ def adjust_colour(
 ) -> Tensor:
     """Adjust the colours of float images ``[..., C, H, W]`` in [0, 1]; the result is not clamped.
 
+    ``saturation`` and ``hue`` have an effect only together.
+
     Args:
         images: images with any number of channels; with ``saturation`` and ``hue``, images with three channels.
         brightness: tensor ``[...]``, multiplier of all values.
         contrast: tensor ``[...]``, multiplier of the difference from the mean luma of the image. Without three
             channels, the mean of all channels replaces the luma.
         saturation: tensor ``[...]``, multiplier of the difference from the luma of the pixel; 0 makes the image grey.
-            Has an effect only together with ``hue``.
         hue: tensor ``[...]``, rotation from red towards green in full turns, in [-0.5, 0.5].
     """
     means = images.mean((-2, -1))

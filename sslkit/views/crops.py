@@ -25,7 +25,7 @@ TRIES = 10
 
 
 class CropGeometry(BaseOptions):
-    """Options for number, size and shape of the crops."""
+    """Options for the number, size and shape of the crops."""
 
     size: Side | Literal["auto"] = "auto"
     """Side of a global view in pixels; "auto" is the shorter side of the images."""

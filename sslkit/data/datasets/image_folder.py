@@ -91,7 +91,7 @@ class ImageFolder(Dataset):
 
     @classmethod
     def check_options(cls, folder: Path) -> Mapping[str, Any]:
-        """Write images of two classes, and return the option ``root`` for their folder."""
+        """Write images for ``sslkit plugins check``, and return the options to read them."""
         for split, label, count in itertools.product(("train", "test"), ("bright", "dark"), range(3)):
             path = folder / "images" / split / label / f"{count}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,9 +132,9 @@ class ImageFolder(Dataset):
         return Split(images, labels, tuple(files[index].path for index in readable))
 
     def report(self) -> Mapping[str, Any]:
-        """Return how the images were read.
+        """Return a report on how the images were read.
 
-        ``read``: for each split, whether it has labels and why. ``broken``: skipped files, with the reason.
+        ``read``: why each split has labels or has none. ``broken``: skipped files, with the reason.
         ``ignored``: number of files that are not images, keyed by extension. ``unread``: sub-folders next to the
         splits. ``converted``: number of images, keyed by kind of conversion. ``values``: value ranges of images of more
         than 8 bits. ``size``: stored size ``[C, H, W]``. ``resized``: number of images that were resized.

@@ -19,7 +19,7 @@ from sslkit.training.monitor.loss_accumulator import LossAccumulator
 class MetricsWriter:
     """Writer of a run's metrics to ``metrics.csv`` and to loggers. Only the main process writes.
 
-    Losses that are not written yet are saved in checkpoints, so that a resumed run writes the same rows as an
+    Losses that have not been written yet are saved in checkpoints, so that a resumed run writes the same rows as an
     uninterrupted run.
 
     Args:

@@ -89,7 +89,7 @@ def decode_folder(
 
 
 def entries_folder() -> Path:
-    """Return the cache folder for decoded image folders; it may not exist yet."""
+    """Return the cache folder of the data set ``image-folder``; it may not exist yet."""
     return cache_folder() / "image-folder"
 
 
@@ -141,10 +141,10 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
 
 
 def _auto_size(scan: FolderScan) -> tuple[int, int]:
-    """Return the size ``(H, W)`` of the stored images: the common size of the images, else a square.
+    """Return the size ``(H, W)`` of the stored images: the images' own size if all sizes are equal, else a square.
 
-    The side of the square is the median shorter side of the images. The shorter side of the stored size is at most
-    ``MAX_AUTO_SIDE``.
+    The side of the square is the median shorter side of the images, at most ``MAX_AUTO_SIDE``. Images of equal size
+    with a larger shorter side are also stored as squares.
     """
     paths = [image.path for image in scan.all_files]
     results = dict(zip(paths, read_in_threads(lambda path: read_image_size(scan.root / path), paths), strict=True))

@@ -58,9 +58,10 @@ def hold_out(scan: FolderScan, fraction: float, seed: int, duplicates: Duplicate
 
 
 def _members_by_class(class_of: dict[str, str], duplicates: DuplicateGroups) -> dict[str, list[tuple[str, ...]]]:
-    """Return the groups of identical files of each class; ``class_of`` maps path to class.
+    """Return, for each class, the files that stay together: groups of identical files, and every other file alone.
 
-    Files with copies in another class are left out."""
+    ``class_of`` maps path to class. Files with copies in another class are left out.
+    """
     units: dict[str, list[tuple[str, ...]]] = defaultdict(list)
     grouped: set[str] = set()
     for group in duplicates:
