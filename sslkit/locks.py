@@ -16,7 +16,7 @@ seconds."""
 
 
 def try_lock(file: TextIO) -> bool:
-    """Try to take an exclusive lock on a file, which is held until the file is closed. Return whether this succeeds.
+    """Try to lock a file exclusively until the file is closed; return whether this succeeds.
 
     ``is_locked`` in another process briefly holds a shared lock, which makes the attempt fail. If a shared lock is
     possible, no process holds an exclusive lock, so the attempt is repeated.

@@ -77,7 +77,8 @@ def choose_device(device: DeviceName) -> str:
 def device_name(device: str) -> str:
     """Return the name of a device in cache keys and evaluation results.
 
-    The name is the model of a CUDA GPU, because results differ slightly between models, and else the device type.
+    For a CUDA GPU, the name is its model, because results differ slightly between models. For other devices, the name
+    is ``device``.
     """
     return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device
 

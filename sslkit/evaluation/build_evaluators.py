@@ -28,8 +28,8 @@ def build_evaluators(asked: Mapping[str, Mapping[str, Any]], settings: Sequence[
 
     Args:
         asked: mapping from evaluator name to options, such as ``{"cluster": {}, "linear": {"fractions": [0.1]}}``.
-            Names may be qualified, as in ``sslkit:cluster``. If two names mean the same
-            evaluator, their options are merged.
+            Names may be qualified, as in ``sslkit:cluster``. If two names mean the same evaluator, their options are
+            merged.
         settings: texts ``evaluator.option=value``, which override ``asked``.
 
     Raises:

@@ -95,7 +95,7 @@ def _kept_together(clusters: Tensor, predicted: Tensor, number: int) -> float:
 
 
 def _coding_length(points: Tensor, assigned: Tensor) -> float:
-    """Return the bits per point to encode its cluster, and the point itself with a Gaussian fitted to this cluster."""
+    """Return the number of bits per point to encode its cluster and, with a Gaussian per cluster, its position."""
     count, dimensions = points.shape
     error = CODING_ERROR * float(points.double().square().sum()) / count
     total = 0.0

@@ -18,7 +18,7 @@ from sslkit.features.extraction import device_of, extract_features
 
 
 class FrozenBackbone:
-    """Backbone whose weights do not change, and which therefore computes the features of each set of images once.
+    """Frozen backbone that computes the features of each set of images only once.
 
     Features are stored in memory and in the feature cache on disk, which all runs and evaluations share.
 

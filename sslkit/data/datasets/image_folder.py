@@ -132,7 +132,7 @@ class ImageFolder(Dataset):
         return Split(images, labels, tuple(files[index].path for index in readable))
 
     def report(self) -> Mapping[str, Any]:
-        """Return a report on how the images were read.
+        """Return a report of how the images were read.
 
         ``read``: why each split has labels or has none. ``broken``: skipped files, with the reason.
         ``ignored``: number of files that are not images, keyed by extension. ``unread``: sub-folders next to the
