@@ -36,13 +36,13 @@ def try_lock(file: TextIO) -> bool:
 
 @contextmanager
 def exclusive(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Lock a file during a ``with`` block, and create the file if needed. Wait while another process has the lock.
+    """Lock a file during a ``with`` block, and create the file if needed. Wait while another process holds the lock.
 
     If the file cannot be created or locked, the block runs without a lock.
 
     Args:
         path: path of the file.
-        on_wait: function to call once if another process has the lock.
+        on_wait: function to call once if another process holds the lock.
     """
     with ExitStack() as stack:
         with suppress(OSError):

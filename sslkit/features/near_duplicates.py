@@ -97,9 +97,13 @@ def _first_of_equal_rows(unit: Tensor) -> tuple[NDArray[np.int64], NDArray[np.in
 
 
 def _spanning_tree(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Return the pairs that form a maximum spanning forest of ``count`` images.
+    """Select the fewest and most similar pairs that connect the same groups as ``pairs``: a maximum spanning forest.
 
-    Of equally similar pairs, those with the lowest indices are used. ``pairs`` has the columns similarity, i and j.
+    Of equally similar pairs, those with the lowest indices are selected.
+
+    Args:
+        pairs: pairs ``[P, 3]`` of near-duplicates, with the columns similarity (in steps of ``quantise``), i and j.
+        count: number of images, which i and j index.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import minimum_spanning_tree

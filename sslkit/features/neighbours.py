@@ -120,10 +120,12 @@ def nearest_neighbours(
 def _best(queries: Tensor, bank: Tensor, similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Return the nearest neighbours of queries among the rows of ``bank``: indices and similarities ``[B, k]``.
 
+    The float32 similarities select a few more than k candidates, which are then sorted by float64 similarities.
+
     Args:
         queries: features ``[B, D]``.
         bank: features ``[M, D]``.
-        similarity: rounded similarities ``[B, M]``; -inf where an image is not a neighbour.
+        similarity: float32 similarities ``[B, M]`` with rounding errors; -inf for images that must not be neighbours.
         k: number of neighbours.
     """
     rough, candidates = similarity.topk(min(k + SPARE_CANDIDATES, len(bank)), dim=1)
@@ -149,7 +151,10 @@ def _lowest_of_ties(similarity: Tensor, count: int) -> Tensor:
 
 
 def quantise(similarity: Tensor) -> Tensor:
-    """Round float32 similarities to steps of ``1 / SIMILARITY_STEPS``, and return the int64 numbers of steps."""
+    """Convert float32 similarities to int64 multiples of ``1 / SIMILARITY_STEPS``.
+
+    Similarities that differ only by rounding errors usually become equal, so that ties can be broken by index.
+    """
     return similarity.mul(SIMILARITY_STEPS).round_().long()
 
 

@@ -1,4 +1,4 @@
-"""Parameter groups: parameters with equal weight decay, trust ratio and learning rate."""
+"""Split the parameters of a module into groups with the same weight decay and learning rate."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 def parameter_groups(module: nn.Module, lr_scales: Mapping[str, float] | None = None) -> tuple[ParameterGroup, ...]:
-    """Return the trainable parameters in groups: weights, and biases with the parameters of normalisation layers.
+    """Split the trainable parameters of a module into groups with the same weight decay and learning rate.
 
-    A normalisation layer that PyTorch does not have is recognised by its attribute ``no_decay = True``.
+    Weight decay applies to weights, but not to biases and to the parameters of normalisation layers. A normalisation
+    layer that is not from PyTorch is recognised by its attribute ``no_decay = True``.
 
     Args:
         module: the module.

@@ -42,9 +42,11 @@ class Neighbours(Positives):
     options: Options
 
     def prepare(self, features: Tensor) -> dict[str, Tensor]:
-        """Return ``neighbours``, int32 indices ``[N, k]``, and ``count`` ``[N]``, how many of each row are valid.
+        """Return the neighbours of each image, computed once for the whole training run.
 
-        Valid neighbours come first.
+        Returns:
+            ``neighbours``: int32 indices ``[N, k]``, valid neighbours first. ``count``: int32 number of valid
+            neighbours of each image ``[N]``.
 
         Raises:
             InputError: there are not more than k images.

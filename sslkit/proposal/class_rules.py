@@ -37,14 +37,20 @@ def classes(facts: FolderFacts) -> Choice:
 
 
 def classifiers(facts: FolderFacts) -> Choice:
-    """Choose ``RESTARTS`` classifiers with equal numbers of classes; evaluation uses the one with the lowest loss."""
+    """Choose how many classifiers discover the classes, and the number of classes of each classifier.
+
+    ``RESTARTS`` classifiers with the same number of classes are trained; evaluation uses the one with the lowest loss.
+    """
     restarts = f"{RESTARTS} classifiers are trained, and the classifier with the lowest loss is used."
     count = classes(facts)
     return Choice([count.value] * RESTARTS, f"{count.reason} {restarts}")
 
 
 def styles(facts: FolderFacts) -> Choice:
-    """Choose two auxiliary classifiers with 3 and 5 times as many classes, which teach the backbone useful features."""
+    """Choose the numbers of classes of two auxiliary classifiers, which only help the backbone learn useful features.
+
+    They have 3 and 5 times as many classes as the classifiers that discover the classes, or fewer in a small folder.
+    """
     most = max(2, facts.images // MIN_IMAGES_PER_CLASS)
     sizes = [min(most, factor * class_count(facts)) for factor in (3, 5)]
     return Choice(sizes, "More classes than you look for: telling them apart teaches the backbone useful features.")

@@ -110,7 +110,11 @@ def broken_limit(facts: FolderFacts) -> Choice | None:
 
 
 def value_range(facts: FolderFacts) -> Choice | None:
-    """Choose the value range of images of more than 8 bits, if the range of their data type would lose most levels."""
+    """Choose a value range for images of more than 8 bits, if the range of their data type does not suit them.
+
+    The range of the data type, such as 0 to 65535, does not suit images that use at most half of it, because about
+    half of the 256 grey levels or more would remain unused. It also does not suit images with values outside it.
+    """
     suggested = suggest_range(facts.extents)
     if suggested is None:
         return None

@@ -48,7 +48,7 @@ class ComponentSpec:
 
     @property
     def name(self) -> str:
-        """Name of this head or loss in the recipe."""
+        """Name of the component in the recipe: ``name`` of a head or loss, else the component's own name."""
         return self.wiring.name or self.entry.name
 
 

@@ -43,8 +43,8 @@ class EncodedSplit:
         discovered: discovered classes; None if the run has no classifier.
         notes: sentences about installed versions that differ from the versions used for training.
         seed: seed of the run.
-        other_classifiers: for each other classifier of the head with the same number of classes, an int64 tensor
-            ``[N]`` with the classes of the images.
+        other_classifiers: classes that the evaluated head's other classifiers give the images: an int64 tensor ``[N]``
+            for each classifier with as many classes as the evaluated classifier.
     """
 
     name: str
@@ -111,8 +111,8 @@ class EncodedSplit:
     def neighbours(self) -> list[tuple[int, list[int]]]:
         """Return indices of query images, each with the indices of its most similar images, nearest first.
 
-        Similarity is the cosine of the features. The queries are the images of median confidence in the largest
-        classes, or evenly spaced images if there are no classes.
+        Similarity is the cosine of the features. There is one query for each of the largest classes, the image with the
+        median confidence. Without classes, the queries are evenly spaced images.
         """
         if self.discovered is not None:
             sizes = self.discovered.sizes
@@ -150,7 +150,7 @@ def encode_split(run: Run, device: str) -> EncodedSplit:
 def _other_classifiers(subject: RunSubject, features: Tensor) -> tuple[Tensor, ...]:
     """Return a tensor ``[N]`` with the classes of the images for each classifier that evaluation does not use.
 
-    Only classifiers of the same head with the same number of classes as the evaluated classifier are included.
+    Only classifiers of the evaluated head that have as many classes as the evaluated classifier are included.
     """
     network = subject.network
     if network.head is None or not network.classes:

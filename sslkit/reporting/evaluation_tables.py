@@ -13,10 +13,17 @@ TRAINED = "trained"
 
 
 def metric_groups(label: str, metrics: Mapping[str, Any]) -> list[tuple[str, float, dict[str, Any]]]:
-    """Split an evaluator's metrics into groups: all labels, classes merged by name, and each fraction of the labels.
+    """Split an evaluator's metrics into groups, which are rows of the tables.
+
+    The groups are the metrics with all labels, the metrics after classes with the same name are merged, and the metrics
+    with each fraction of the labels.
+
+    Args:
+        label: title of the evaluator or baseline, with which the title of each group starts.
+        metrics: all metrics of the evaluator or baseline.
 
     Returns:
-        For each group, its label, such as ``linear 10 %``, the fraction of the labels in [0, 1], and its metrics.
+        For each group, its title, such as ``linear 10 %``, the fraction of the labels in [0, 1], and its metrics.
     """
     numbers = {name: value for name, value in metrics.items() if isinstance(value, (int, float))}
     groups = [(label, 1.0, numbers)] if numbers else []
@@ -30,8 +37,8 @@ def evaluator_table(name: str, result: EvaluatorResult) -> tuple[list[str], list
     """Tabulate the metrics of the evaluator ``name``, with a column for each metric.
 
     Returns:
-        The names of the metrics, and the rows: one for the run, each fraction of the labels and each baseline. A row is
-        a label and a text for each metric. The text of a missing metric is empty.
+        The names of the metrics, and the rows: one for each of the metric groups of the run and of each baseline. A row
+        is a title and a text for each metric. The text of a missing metric is empty.
     """
     groups = metric_groups(name, result.metrics)
     for baseline, other in result.baselines.items():
@@ -79,7 +86,10 @@ def full_protocol(result: EvaluatorResult) -> dict[str, Any]:
 
 
 def flatten(tree: Mapping[str, Any], separator: str = " ", prefix: str = "") -> list[tuple[str, Any]]:
-    """Return key and value of each entry of a nested table; keys are joined by ``separator``, after ``prefix``."""
+    """Return the path and the value of each entry of a nested table.
+
+    A path is ``prefix``, followed by the keys that lead to the value, joined by ``separator``.
+    """
     values: list[tuple[str, Any]] = []
     for key, value in tree.items():
         path = f"{prefix}{key}"
@@ -124,7 +134,7 @@ def latest_results(evaluations: Iterable[EvaluationResult], run_data: str) -> di
         run_data: name of the run's data set; empty if unknown.
 
     Returns:
-        Name and result of each evaluator, keyed by ``evaluator_title``.
+        The name and the result of each evaluator, keyed by ``evaluator_title``.
     """
     return {
         evaluator_title(name, result.protocol, run_data): (name, result)

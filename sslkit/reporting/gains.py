@@ -25,7 +25,8 @@ def gain_sentences(results: Mapping[str, EvaluatorResult]) -> list[str]:
         results: results, keyed by the title of the evaluator.
 
     Returns:
-        A sentence for each of ``METRICS`` that both have, with the trained network's value and its gain.
+        A sentence for each of ``METRICS`` that was measured both before and after training, with the value after
+        training and the gain.
     """
     sentences = []
     for title, result in results.items():

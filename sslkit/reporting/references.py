@@ -74,7 +74,8 @@ class Reference(Options):
     def rows_for(self, metrics: Collection[str]) -> list[Row]:
         """Return the rows that have at least one of ``metrics``, or all rows if no row has any of them.
 
-        If ``aliases`` gives a published metric another name in runs, the returned row has the metric under this name.
+        If ``aliases`` assigns a published metric to a metric of runs with a different name, the returned rows contain
+        the published value under the name in runs.
         """
         rows = []
         for row in self.rows:

@@ -30,7 +30,10 @@ def save_evaluation(run: Run, result: EvaluationResult) -> Path:
 
 
 def _next_time(stem: str) -> datetime:
-    """Return the time in the file name ``stem`` plus one microsecond; if there is none, the earliest possible time."""
+    """Return the earliest time that a new evaluation may have, so that its file name sorts after the name ``stem``.
+
+    This is the time in ``stem`` plus one microsecond, or ``datetime.min`` if ``stem`` contains no time.
+    """
     with suppress(ValueError, OverflowError):
         return datetime.strptime(stem[:22], _FILE_TIME_FORMAT) + timedelta(microseconds=1)
     return datetime.min

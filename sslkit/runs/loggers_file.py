@@ -17,7 +17,10 @@ class _LoggerProgress(TypedDict):
 
 
 def read_logger_progress(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the progress of each logger (``rows``, ``step``, ``id``), keyed by the logger's name.
+    """Return what each logger has received, keyed by the logger's name.
+
+    The keys are ``rows``, the number of rows of ``metrics.csv``; ``step``, the step of the last of these rows; and, for
+    MLflow only, ``id``, the id of the MLflow run.
 
     Raises:
         RunError: the file cannot be read or is invalid.

@@ -108,7 +108,7 @@ class Run:
     def status(self) -> Status:
         """State and progress of the run.
 
-        If the saved state is ``running`` but no process has the lock, the state is ``interrupted``.
+        If the saved state is ``running`` but no process holds the lock, the state is ``interrupted``.
 
         Raises:
             RunError: the folder has no valid status.
@@ -158,7 +158,7 @@ class Run:
         """Lock the run for this process during a ``with`` block. If the process is killed, the lock is released.
 
         Raises:
-            RunError: another process has the lock, or the file system does not support locks.
+            RunError: another process holds the lock, or the file system does not support locks.
         """
         try:
             file = self._lock.open("a")

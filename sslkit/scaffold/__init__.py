@@ -1,7 +1,7 @@
 """Template of a plugin distribution, for ``sslkit plugins new``.
 
-The folder ``templates`` contains ``string.Template`` files. The sub-folder ``common`` has the files for all kinds. A
-sub-folder for each kind has the component, its test and a recipe.
+The folder ``templates`` contains ``string.Template`` files. The sub-folder ``common`` has the files that all
+distributions need. For each kind of component, such as ``loss``, a sub-folder has the component, its test and a recipe.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ MAX_PAIRS = 8
 def confusion(
     encoded: EncodedSplit, classes: DiscoveredClasses, names: Sequence[str], figures: FigureWriter
 ) -> dict[str, Any]:
-    """Return the confusion matrix as chart and as table, and the pairs that are confused most often.
+    """Return the confusion matrix as a chart and as a table, and the pairs that are confused most often.
 
     Discovered classes are first matched with labels one to one. A value is None if there is nothing to show, for
     example without labels.

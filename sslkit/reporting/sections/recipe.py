@@ -26,7 +26,7 @@ def summary(recipe: dict[str, Any], provenance: dict[str, Any], progress: str) -
 
 
 def recipe_rows(recipe: dict[str, Any], provenance: dict[str, Any], steps: int) -> list[tuple[str, str]]:
-    """Return name and value of the data, components, length, hardware and seed of a run."""
+    """Return table rows with the data, components, length, hardware and seed of a run: names and values."""
     if not recipe:
         return []
     train, hardware, run = _table(recipe, "train"), _table(provenance, "hardware"), _table(recipe, "run")
