@@ -48,7 +48,7 @@ def by_metric(rows: Iterable[MetricsRow]) -> dict[str, Points]:
 
 
 def run_charts(history: Mapping[str, Points], figures: FigureWriter) -> tuple[list[Chart], list[Chart]]:
-    """Return the main charts (loss, validation metrics, learning rate and throughput), and a list of all others."""
+    """Return the main charts (loss, validation metrics, learning rate and throughput), and all other charts."""
     rest = dict(history)
     _, ln_k = rest.pop(LN_K, ([], []))
     levels = {"ln K": ln_k[-1]} if ln_k else {}
