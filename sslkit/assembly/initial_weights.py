@@ -89,7 +89,7 @@ def find_weights(recipe: NetworkRecipe) -> InitialWeights | None:
 
 
 def _stored_preprocessing(path: Path) -> Preprocessing | None:
-    """Return the preprocessing in a weights file of a run or of ``sslkit export``; None for other weights files."""
+    """Return the preprocessing in a weights file that a run or ``sslkit export`` wrote; None for other files."""
     if path.suffix != ".safetensors":
         return None
     try:

@@ -96,7 +96,7 @@ def compare(runs: Sequence[Run], reference: Reference | None = None) -> dict[str
     Returns:
         ``{"rows": [{"label", "metrics"}], "gains": [sentence], "differences": [sentence], "notes": [sentence],
         "reference": {"source", "protocol"}}``. Gains compare a run with the weights that it started from. Notes name
-        the files that are left out. The key ``reference`` exists only if the argument is given.
+        the evaluation files that are left out. The key ``reference`` exists only if the argument is given.
 
     Raises:
         RunError: a run has not been evaluated, or its recipe cannot be read.

@@ -15,13 +15,16 @@ SHIPPED = sorted(
 )
 EXTENDING = {name for name in SHIPPED if "extends" in tomllib.loads((RECIPES / f"{name}.toml").read_text())}
 """Recipes that extend another recipe."""
-FROZEN = {"gpu/groups", "pretrained", "ruc", "self-label"}
+FROZEN = {"cpu/groups-alexnet", "gpu/groups", "pretrained", "ruc", "self-label"}
 """Recipes with a frozen backbone."""
-FROM_RUN = {"gpu/groups": "gpu/features"}
+FROM_RUN = {"cpu/groups-alexnet": "cpu/features-alexnet", "gpu/groups": "gpu/features"}
 """Recipe whose run provides the initial weights of a recipe, keyed by the name of the latter."""
 SMALL_LOSS = {
+    "cpu/self-label-alexnet": ["evaluation.classifier=0"],
     "directclr": ["loss.loss_dim=2"],
     "gpu/self-label": ["evaluation.classifier=0"],
+    "ruc": ["evaluation.classifier=0"],
+    "self-label": ["evaluation.classifier=0"],
     "w-mse": ["loss.w_size=4", "head.embedding_dim=2"],
 }
 """Settings of losses that do not fit to small backbones and batches, or that need a run to continue."""

@@ -231,7 +231,7 @@ class Ruc(sslkit.Loss):
 
     @torch.no_grad()
     def _promote(self, p: Tensor, label: Tensor, stored: StoredLabels, index: Tensor) -> Tensor:
-        """In training, make unclean images clean if both networks confidently predict the same class.
+        """In training, mark unclean images as clean if both networks confidently predict the same class.
 
         Args:
             p: predictions ``[2, R, B, K]`` of both networks for the first view.

@@ -33,7 +33,7 @@ class FolderContent:
 
     Attributes:
         hash: hash of all paths and bytes.
-        duplicates: paths of files with the same bytes, one group per content.
+        duplicates: paths of files with identical bytes, one group for each set of identical files.
     """
 
     hash: str
