@@ -1,4 +1,4 @@
-"""Write docs/commands.md, which lists the help of all commands of the Typer app.
+"""Write docs/commands.md, which shows the help text of every command of the Typer app.
 
 Run ``python docs/make_commands.py`` after changing the help of a command.
 """
@@ -22,7 +22,7 @@ HEAD = """\
 
     sslkit COMMAND --help
 
-The command above prints the help of COMMAND. This page lists the help of all commands.
+The command above prints the help text of COMMAND. This page shows the help text of every command.
 
 A RUN is the path of a run folder, `NAME/ID`, `NAME` or `ID`. `latest` is the newest run.
 

@@ -201,7 +201,7 @@ def _lossless_dtype(X: ArrayLike) -> str:
 
 
 def _scale(array: NDArray[Any]) -> Tensor:
-    """Return images as uint8 or as float32 scaled to [0, 1], and warn about values out of range."""
+    """Return images as uint8 or as float32 scaled to [0, 1], and warn about out-of-range values."""
     if array.dtype == np.uint8:
         return torch.tensor(array)
     maximum = 255 if array.dtype.kind == "i" else 1

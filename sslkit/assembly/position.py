@@ -37,7 +37,7 @@ class Position:
 
     @property
     def offset(self) -> int:
-        """``taken - step``: 0 until a resume changes the number of steps per epoch."""
+        """Steps taken, minus trained epochs times ``steps_per_epoch``; 0 until a resume changes the steps per epoch."""
         return self.taken - self.step
 
     @property

@@ -125,7 +125,7 @@ class Catalog:
         return tuple(entry for entry in self.entries if entry.kind == kind)
 
     def find(self, kind: Kind, name: str) -> Entry:
-        """Return the component of a kind with a given name.
+        """Return the component with the given kind and name.
 
         Args:
             kind: kind of the component.

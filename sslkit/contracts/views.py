@@ -84,7 +84,7 @@ class Views(Component, ABC):
             parameters: the parameters of these images, as ``draw`` returns them.
 
         Returns:
-            One float32 tensor ``[V, B, C, S, S]`` for each view group.
+            One float32 tensor ``[V, B, C, S, S]`` for each view group: V views of S x S pixels.
         """
 
     @property

@@ -84,8 +84,9 @@ class Scaled:
     """An 8-bit image that was converted from an image of more than 8 bits.
 
     Attributes:
-        image: the 8-bit image, in the mode of the original; grey for a single channel.
-        extent: extent of the original's values, without transparency.
+        image: the 8-bit image with the channels of the original; its mode is ``L`` if there is a single channel.
+        extent: smallest and largest value of the original, without the alpha channel of RGBA. For 16-bit colour, the
+            values may be estimated from their high bytes.
         clipped: whether values were outside the value range.
     """
 
@@ -137,10 +138,11 @@ def rescale(pixels: NDArray[np.uint8], extent: Extent, scaling: ValueRange) -> N
 
 
 def suggest_range(extents: Sequence[Extent]) -> ValueRange | None:
-    """Return a value range that fits all images; None if the images use at least half of their data type's range.
+    """Return a value range that fits all images; None if the images do not need one.
 
-    The result is also None for integers mixed with floats, because no single range fits both. The ends are integers if
-    possible.
+    The images need no value range if their values are within the default range of their data type and use more than
+    half of it, or if all values are equal. The result is also None without images, and for integers mixed with floats,
+    because no single range fits both. The ends are integers if possible.
     """
     if len(extents) != 1:
         return None

@@ -77,7 +77,7 @@ def _conv2d(
 
 
 def _autocast(tensors: list[Tensor]) -> list[Tensor]:
-    """Cast the arguments as autocast does for ``conv2d``, because autocast does not affect autograd functions."""
+    """Cast the arguments as autocast does for ``conv2d``; autocast does not affect custom autograd functions."""
     if not torch.is_autocast_enabled("cpu") or any(tensor.dtype == torch.float64 for tensor in tensors):
         return tensors
     return [tensor.to(torch.get_autocast_dtype("cpu")) for tensor in tensors]

@@ -65,8 +65,9 @@ def build_evaluators(asked: Mapping[str, Mapping[str, Any]], settings: Sequence[
 def _result_name(entry: Entry, requested: Collection[Entry], catalog: Catalog) -> str:
     """Return the name under which the results of an evaluator are saved.
 
-    The name is qualified if another requested evaluator has the same name. The name of a plugin's evaluator is also
-    qualified if another installed evaluator has the same name, so that later results do not replace earlier ones.
+    The name is qualified with its distribution if another requested evaluator has the same name. The name of a plugin's
+    evaluator is also qualified if another installed evaluator has the same name, so that later results do not replace
+    earlier ones.
     """
     same = requested if entry.distribution == CORE else {*requested, *catalog.of_kind(entry.kind)}
     ambiguous = any(other.name == entry.name and other.distribution != entry.distribution for other in same)

@@ -68,14 +68,14 @@ def same_labels(labels_used: Mapping[str, int]) -> dict[str, dict[str, str]]:
 
 
 def aggregate_seeds(by_fraction: Mapping[float, Sequence[Mapping[str, float]]]) -> dict[str, Any]:
-    """Average the metrics of each fraction over its seeds.
+    """Average the metrics of each fraction below 1 over its seeds.
 
     Args:
         by_fraction: mapping from fraction to a list with the metrics of each seed.
 
     Returns:
-        The metrics of fraction 1, unchanged. The key ``fractions`` has the metrics of smaller fractions: the mean over
-        seeds and, with more than one seed, the sample standard deviation as ``<metric>_std``.
+        The metrics of fraction 1, which has a single seed. The key ``fractions`` has the metrics of smaller fractions:
+        the mean over seeds and, with more than one seed, the sample standard deviation as ``<metric>_std``.
     """
     metrics: dict[str, Any] = {}
     smaller: dict[str, dict[str, float]] = {}

@@ -120,7 +120,7 @@ def _package_files(kind: type, file: Path) -> Iterable[Path]:
 def _package_versions(module: nn.Module) -> list[str]:
     """Return the name and version of each package whose classes a network uses.
 
-    Data files of a package may differ between versions even if its source code is the same.
+    The cache key contains the versions, because a package's data files may change although its source code does not.
     """
     packages = sorted({type(part).__module__.partition(".")[0] for part in module.modules()})
     return [f"{package} {getattr(sys.modules.get(package), '__version__', '')}" for package in packages]

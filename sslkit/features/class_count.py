@@ -158,7 +158,7 @@ def _scaled(values: Sequence[float], lower_is_better: bool) -> NDArray[np.float6
 def _reasons(
     best: CandidateScores, scores: Sequence[CandidateScores], plausible: Sequence[int]
 ) -> tuple[bool, list[str]]:
-    """Return whether the proposal ``best`` is clear, and sentences that explain the proposal and warn of its limits.
+    """Return whether the proposal ``best`` is unambiguous, and sentences that explain it and warn of its limits.
 
     ``scores`` has all candidates, and ``plausible`` the plausible numbers of classes.
     """

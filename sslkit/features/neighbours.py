@@ -159,7 +159,7 @@ def quantise(similarity: Tensor) -> Tensor:
 
 
 def pair_similarity(queries: Tensor, bank: Tensor, index: Tensor) -> Tensor:
-    """Return the float32 similarities ``[B, k]`` of pairs, computed in float64.
+    """Return the cosine similarities ``[B, k]`` of pairs as float32, computed in float64.
 
     Args:
         queries: features ``[B, D]``.
@@ -179,7 +179,7 @@ def mutual(index: Tensor) -> Tensor:
     """Return which neighbours are mutual: image j is a neighbour of image i, and i is a neighbour of j.
 
     Args:
-        index: int64 tensor ``[N, k]`` from ``nearest_neighbours`` without references; -1 means no neighbour.
+        index: int64 tensor ``[N, k]`` from ``nearest_neighbours`` without ``references``; -1 means no neighbour.
 
     Returns:
         bool tensor ``[N, k]``.

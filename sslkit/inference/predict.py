@@ -64,13 +64,13 @@ def predict(
     The columns are ``class``, ``name``, ``confidence``, ``outlier_score`` and ``file``.
 
     The outlier score compares the features with those of up to 4096 training images, see ``outlier_scores``: 0 is
-    typical, and an image with at least 3.5 is an outlier. The score is empty if the run has no
+    typical, and 3.5 or more is an outlier. The score is empty if the run has no
     ``typical-images.safetensors``.
 
     The confidence is the probability of the class, softmax(logits / temperature), for the classifier that the run's
-    evaluation uses, with the temperature of the classifier's loss. Classes with the same name are merged. Their
-    probabilities are added, and ``class`` is the most probable class with this name. ``file`` is relative to
-    ``images``.
+    evaluation uses, with the temperature of the classifier's loss. Classes with the same name are merged: their
+    probabilities are added, ``name`` is the name with the largest sum, and ``class`` is the most probable of the
+    classes with this name. ``file`` is relative to ``images``.
 
     Until the table is written, results are saved in ``<out>.unfinished``. After an interruption, the next call
     continues, and the table is bit-identical to that of an uninterrupted call.

@@ -137,7 +137,7 @@ class ResumableJob:
 
 
 def hash_weights(run: Run) -> str:
-    """Return a SHA-256 checksum of the run's weights and of its features of training images."""
+    """Return a SHA-256 checksum of the run's weights and of the stored features of its training images."""
     digest = hashlib.sha256()
     for path in (run.backbone, run.heads, run.typical_images):
         if path.exists():

@@ -65,7 +65,7 @@ def forward_views(backbone: Backbone, heads: Mapping[str, Head], groups: Sequenc
     Args:
         backbone: the backbone; called once for each view group.
         heads: mapping from name to head; each head is called once.
-        groups: tensors ``[V, B, C, S, S]``, one for each view group.
+        groups: tensors ``[V, B, C, S, S]``, one for each view group: V views of S x S pixels.
 
     Returns:
         Mapping from head name to outputs. Without heads, the mapping contains only the features, with the key ``""``.

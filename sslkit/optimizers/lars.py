@@ -20,7 +20,7 @@ class LarsSgd(torch.optim.Optimizer):
     ``ratio * (g + weight_decay * w)``. The trust ratio is
     ``trust_coefficient * |w| / (|g| + weight_decay * |w| + eps)``. It is 1 if ``w`` is all zero. If ``g``
     is all zero, the replacement is 0, and only momentum changes the weight. A group with ``adapt=False`` uses
-    plain SGD without weight decay.
+    SGD with momentum, without trust ratio or weight decay.
 
     With ``clip``, the learning rate is ``min(ratio, lr)``. NVIDIA's apex calls this LARC.
 
@@ -124,8 +124,8 @@ class Lars(Sgd):
         clip: bool = False
         """Use the learning rate as the upper bound of the trust ratio (LARC) instead of its multiplier."""
         exclude_bias_and_norm: bool = True
-        """Train biases and normalisation layers by plain SGD without weight decay, as is usual. If false, trust ratio
-        and weight decay apply to all parameters, as in the authors' code of SwAV and Self-Classifier."""
+        """Train biases and normalisation layers without trust ratio or weight decay, as is usual. If false, both apply
+        to all parameters, as in the authors' code of SwAV and Self-Classifier."""
 
     options: Options
 

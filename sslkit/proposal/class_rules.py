@@ -37,9 +37,9 @@ def classes(facts: FolderFacts) -> Choice:
 
 
 def classifiers(facts: FolderFacts) -> Choice:
-    """Choose how many classifiers discover the classes, and the number of classes of each classifier.
+    """Choose the numbers of classes of the classifiers that discover the classes: ``RESTARTS`` times the same number.
 
-    ``RESTARTS`` classifiers with the same number of classes are trained; evaluation uses the one with the lowest loss.
+    All classifiers are trained, and evaluation uses the one with the lowest loss.
     """
     restarts = f"{RESTARTS} classifiers are trained, and the classifier with the lowest loss is used."
     count = classes(facts)

@@ -1,4 +1,4 @@
-"""Charts and tables of a page. Charts can also be saved as files."""
+"""Charts and tables on a page. Charts can also be saved as files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart of a page. ``description`` is the text for screen readers."""
+    """A chart on a page. ``description`` is the text for screen readers."""
 
     title: str
     description: str
@@ -49,7 +49,7 @@ class Table:
 
 @dataclass(frozen=True)
 class FigureWriter:
-    """Converter of matplotlib figures of one run to charts of a page; also saves the figures if ``folder`` is set.
+    """Converter of matplotlib figures of one run to charts on a page; also saves the figures if ``folder`` is set.
 
     Attributes:
         prefix: prefix of the element ids of these figures, unique within the page.
@@ -60,7 +60,7 @@ class FigureWriter:
     folder: Path | None = None
 
     def chart(self, name: str, title: str, description: str, figure: Figure, caption: str = "") -> Chart:
-        """Convert a figure to a chart of the page. If ``folder`` is set, also save an SVG and a PNG file there.
+        """Convert a figure to a chart on the page. If ``folder`` is set, also save an SVG and a PNG file there.
 
         Args:
             name: file name without suffix; unique among the charts of the run.

@@ -17,10 +17,10 @@ class _LoggerProgress(TypedDict):
 
 
 def read_logger_progress(path: Path) -> dict[str, dict[str, Any]]:
-    """Return what each logger has received, keyed by the logger's name.
+    """Return, for each logger's name, what the logger has received.
 
-    The keys are ``rows``, the number of rows of ``metrics.csv``; ``step``, the step of the last of these rows; and, for
-    MLflow only, ``id``, the id of the MLflow run.
+    Each value is a dictionary with the keys ``rows``, the number of rows of ``metrics.csv``; ``step``, the step of the
+    last of these rows; and, for MLflow only, ``id``, the id of the MLflow run.
 
     Raises:
         RunError: the file cannot be read or is invalid.

@@ -77,6 +77,6 @@ def rotate_embeddings(branches: dict[str, RandomBranch]) -> None:
 
 
 def scale_embeddings(branches: dict[str, RandomBranch]) -> None:
-    """Multiply all embeddings by 3."""
+    """Multiply all embeddings by 3, to test that a loss does not depend on their scale."""
     for branch in branches.values():
         branch.embeddings = [3 * embedding for embedding in branch.embeddings]

@@ -1,4 +1,4 @@
-"""Provenance of a run: versions, hardware, data and command line, to make its results reproducible."""
+"""Provenance of a run: versions, hardware, data and command line, recorded to make its results reproducible."""
 
 from __future__ import annotations
 

@@ -76,7 +76,10 @@ class Affine(Policy):
         super().__init__(options, context, options.view_groups(context))
 
     def draw_geometry(self, n: int, group: ViewGroup, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return uniform random ``angle`` and ``scale`` ``[n, V]``, and ``translate`` and ``shear`` ``[n, V, 2]``."""
+        """Return uniform random parameters for V views.
+
+        ``angle`` and ``scale`` are ``[n, V]``; ``translate`` and ``shear`` are ``[n, V, 2]``.
+        """
         options, shape = self.options, (n, group.count)
         return {
             "angle": uniform(shape, generator, -options.degrees, options.degrees),

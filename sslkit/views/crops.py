@@ -95,7 +95,7 @@ class Crops(Policy):
     def draw_geometry(self, n: int, group: ViewGroup, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the random tensors that ``crop_boxes`` describes, for ten candidate boxes per view.
 
-        ``area`` and ``log_ratio`` are ``[n, V, 10]``; ``position`` is ``[n, V, 2]``.
+        For V views, ``area`` and ``log_ratio`` are ``[n, V, 10]``; ``position`` is ``[n, V, 2]``.
         """
         options, shape = self.options, (n, group.count)
         scale = options.global_scale if group.is_global else options.local_scale

@@ -113,7 +113,7 @@ class Effects:
         )
 
     def draw(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return random parameters ``[n, V]`` of each effect whose probability is above 0."""
+        """Return random parameters ``[n, V]``, for V views, of each effect whose probability is above 0."""
         options = self.options
         drawn: dict[str, Tensor] = {}
         jitters = (

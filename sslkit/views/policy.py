@@ -79,7 +79,8 @@ class Policy(Views):
     def draw(self, n: int, generator: torch.Generator) -> Parameters:
         """Return random parameters for ``n`` images.
 
-        Each group has the parameters of ``draw_geometry`` and ``Effects``, and a tensor ``flip`` ``[n, V]``.
+        Each group has the parameters of ``draw_geometry`` and ``Effects``, and a tensor ``flip`` ``[n, V]``
+        for its V views.
         """
         return tuple(
             {

@@ -1,4 +1,4 @@
-"""Losses that compare all views of an image at once, and spread the embeddings of different images."""
+"""Losses that compare all views of an image at once, and spread apart the embeddings of different images."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ class SimSiam(PredictionLoss):
     """SimSiam loss: lightly's ``NegativeCosineSimilarity``, averaged over pairs of a global view and another view.
 
     The cosine compares the embedding of the global view, without gradient, with the predictor's output for the other
-    view. The same network encodes both views. The loss is -1 if all views of an image have equal embeddings.
+    view. The same network encodes both views. The minimum, -1, is reached if the predictor's output for each view
+    points in the same direction as the embeddings of all other global views of the image.
 
     Source: Chen, He, "Exploring Simple Siamese Representation Learning", CVPR 2021, arXiv 2011.10566, equations 1 to 4.
     """

@@ -34,9 +34,8 @@ class NeighbourQueue(nn.Module):
         self.queue = sslkit.Queue(size, (context.embedding_dim,), context.world)
 
     def substitute(self, views: sslkit.ViewOutputs) -> tuple[Tensor, ...]:
-        """Return each classifier's logits ``[B, K]`` for the first view.
+        """Return each classifier's logits ``[B, K]`` for the first view or, with a full queue, its nearest neighbours.
 
-        Once the queue is full, these are the logits of the first view's nearest neighbours in the queue instead.
         In training, the embeddings of the first view are then added to the queue.
         """
         student = views.student

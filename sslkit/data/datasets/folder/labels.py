@@ -81,7 +81,7 @@ def may_be_classes(scan: FolderScan) -> bool:
 def _why_unlabelled(
     scan: FolderScan, split: str, paths: Sequence[PurePosixPath], mode: LabelMode, train_labelled: bool
 ) -> str:
-    """Return the reason why a split has no labels; empty if its paths are read as ``class/file``.
+    """Return the reason why a split has no labels; empty if its class folders give the labels.
 
     Args:
         scan: the folder.
@@ -127,6 +127,6 @@ def _check_known(scan: FolderScan, split: str, unknown: set[str], names: Sequenc
 
 
 def list_some(names: Sequence[str]) -> str:
-    """Return the first ``LISTED`` names as one text, followed by the number of other names."""
+    """Return the first ``LISTED`` names as one text, followed by the number of remaining names."""
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return ", ".join(map(printable, names[:LISTED])) + more
