@@ -1,6 +1,7 @@
 # Needs Python >= 3.11 and make. `make demo` trains and evaluates the quick start, `make test` runs all checks,
 # `make soak` the long tests, `make format` formats the code, `make coverage` the tests with
-# their coverage, `make lowest` tests the lowest declared versions (needs uv).
+# their coverage, `make lowest` tests the lowest declared versions (needs uv), `make page` builds the page of
+# `sslkit explore` (needs Node).
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -13,7 +14,7 @@ INSTALLED := $(VENV)/installed
 STAMP := $(VENV)/developed
 METADATA := pyproject.toml $(addsuffix /pyproject.toml,$(PLUGINS))
 
-.PHONY: demo test soak format lint types imports docs unit coverage lowest clean
+.PHONY: demo test soak format lint types imports docs unit coverage lowest page clean
 
 demo: $(INSTALLED)
 	$(BIN)/sslkit train recipes/quickstart.toml
@@ -53,6 +54,9 @@ lowest:
 	uv venv --quiet --clear --python $(PYTHON) .venv-lowest
 	uv pip install --quiet --python .venv-lowest --resolution lowest-direct -e '.[dev]' $(EDITABLE)
 	.venv-lowest/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not soak'
+
+page:
+	cd explore-ui && npm ci && npm run build
 
 $(INSTALLED): $(METADATA)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

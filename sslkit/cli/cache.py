@@ -16,6 +16,7 @@ app = typer.Typer(help="List or delete cached data.", no_args_is_help=True)
 KINDS = {
     "features": "features of evaluated runs; computed again when needed",
     "image-folder": "decoded images of your folders; decoded again when needed",
+    "thumbnails": "thumbnails of `sslkit explore`; made again when needed",
     "datasets": "downloads; downloaded again when needed",
 }
 """Contents of each sub-folder of the cache."""
@@ -39,7 +40,8 @@ def list_(json: JsonOption = False) -> None:
 @app.command()
 def clear(
     kind: Annotated[
-        Literal["features", "image-folder", "datasets"], typer.Argument(help="Kind of cached data to delete.")
+        Literal["features", "image-folder", "thumbnails", "datasets"],
+        typer.Argument(help="Kind of cached data to delete."),
     ],
 ) -> None:
     """Delete one kind of cached data. Do not run this command while other sslkit commands are running."""

@@ -16,6 +16,7 @@ from sslkit.cli import (
     doctor,
     embed,
     evaluate,
+    explore,
     export,
     init,
     label,
@@ -80,6 +81,7 @@ app.command("compare")(compare.command)
 app.command("predict")(predict.command)
 app.command("embed")(embed.command)
 app.command("report")(report.command)
+app.command("explore")(explore.command)
 app.command("label")(label.command)
 app.command("export")(export.command)
 app.command("doctor")(doctor.command)

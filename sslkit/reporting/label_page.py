@@ -12,7 +12,7 @@ from sslkit.reporting.encoded_split import encode_split
 from sslkit.reporting.page_elements import FigureWriter
 from sslkit.reporting.render import render_page
 from sslkit.reporting.sections.classes import class_cards
-from sslkit.runs.class_names import read_class_names, write_class_names
+from sslkit.runs.class_names import read_added_names, read_class_names, write_class_names
 from sslkit.runs.run import Run
 from sslkit.trained.network import TrainedNetwork
 
@@ -42,7 +42,7 @@ def write_label_page(run: Run, device: str = "cpu") -> tuple[Path, tuple[str, ..
         "classes": class_cards(encoded, encoded.discovered, names, FigureWriter("label")),
     }
     write_atomic(path, render_page("label.html", "label.js", values))
-    write_class_names(run, names)
+    write_class_names(run, names, read_added_names(run, encoded.discovered.count))
     return path, names
 
 
@@ -70,7 +70,7 @@ def name_classes(run: Run, names: Mapping[int, str]) -> tuple[str, ...]:
         if any("\ud800" <= letter <= "\udfff" for letter in name):
             raise InputError(f"the name of class {number} is not valid UTF-8: {name!a}")
         all_names[number] = name.strip()
-    write_class_names(run, all_names)
+    write_class_names(run, all_names, read_added_names(run, count))
     return tuple(all_names)
 
 

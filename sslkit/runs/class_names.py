@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tomli_w
@@ -15,8 +16,12 @@ from sslkit.runs.run import Run
 
 FILE = "classes.toml"
 
+ADDED = re.compile(r"0|[1-9][0-9]{0,8}")
+"""Number of a class as a key of the table ``[added]``."""
+
 HEADER = """\
 # Names of the classes that this run discovered. Two classes with the same name are merged; "" means no name.
+# [added] has the names of classes that a user added in `sslkit explore`.
 """
 
 
@@ -30,6 +35,34 @@ def read_class_names(run: Run, classes: int) -> tuple[str, ...] | None:
     Raises:
         RunError: the file is not valid; the message gives the line.
     """
+    tables = _read(run, classes)
+    return None if tables is None else tuple(tables[0].get(index, "") for index in range(classes))
+
+
+def read_added_names(run: Run, classes: int) -> dict[int, str]:
+    """Return the names of the classes that a user added in ``sslkit explore``, keyed by number.
+
+    Args:
+        run: the run.
+        classes: number of classes of the run's classifier; added classes have this number or a larger one.
+
+    Raises:
+        RunError: the file is not valid; the message gives the line.
+    """
+    tables = _read(run, classes)
+    return {} if tables is None else tables[1]
+
+
+def write_class_names(run: Run, names: Sequence[str], added: Mapping[int, str] | None = None) -> None:
+    """Write the name of each discovered class, ``""`` for a class without a name, and the names of added classes."""
+    table = {"names": {str(index): name for index, name in enumerate(names)}}
+    if added:
+        table["added"] = {str(index): name for index, name in sorted(added.items())}
+    write_atomic(run.path / FILE, f"{HEADER}\n{tomli_w.dumps(table)}")
+
+
+def _read(run: Run, classes: int) -> tuple[dict[int, str], dict[int, str]] | None:
+    """Return the names of discovered and of added classes, keyed by number; None if there is no file."""
     path = run.path / FILE
     try:
         text = read_regular_file(path)
@@ -40,21 +73,24 @@ def read_class_names(run: Run, classes: int) -> tuple[str, ...] | None:
         raise RunError(f"{path} cannot be read: {error}") from error
     lines = line_numbers(text)
     for key in table:
-        if key != "names":
+        if key not in ("names", "added"):
             raise RunError(f"{path}:{lines[(key,)]}: unknown key {key!r}: put the names into a table [names]")
-    names: Any = table.get("names", {})
-    if not isinstance(names, dict):
-        raise RunError(f"{path}:{lines[('names',)]}: names must be a table [names] with one line for each class")
-    for key, name in names.items():
-        line = lines[("names", key)]
-        if key not in map(str, range(classes)):
-            raise RunError(f"{path}:{line}: there is no class {key!r}: the classes of this run are 0 to {classes - 1}")
-        if not isinstance(name, str):
-            raise RunError(f'{path}:{line}: the name of class {key} must be a string, such as {key} = "cat"')
-    return tuple(names.get(str(index), "").strip() for index in range(classes))
-
-
-def write_class_names(run: Run, names: Sequence[str]) -> None:
-    """Write the name of each discovered class, ``""`` for a class without a name."""
-    table = {"names": {str(index): name for index, name in enumerate(names)}}
-    write_atomic(run.path / FILE, f"{HEADER}\n{tomli_w.dumps(table)}")
+    found: dict[str, dict[int, str]] = {"names": {}, "added": {}}
+    for section, of_section in found.items():
+        names: Any = table.get(section, {})
+        if not isinstance(names, dict):
+            raise RunError(
+                f"{path}:{lines[(section,)]}: {section} must be a table [{section}] with one line for each class"
+            )
+        for key, name in names.items():
+            line = lines[(section, key)]
+            if section == "names" and key not in map(str, range(classes)):
+                raise RunError(
+                    f"{path}:{line}: there is no class {key!r}: the classes of this run are 0 to {classes - 1}"
+                )
+            if section == "added" and not (ADDED.fullmatch(key) and int(key) >= classes):
+                raise RunError(f"{path}:{line}: {key!r} is not the number of an added class: use {classes} or more")
+            if not isinstance(name, str):
+                raise RunError(f'{path}:{line}: the name of class {key} must be a string, such as {key} = "cat"')
+            of_section[int(key)] = name.strip()
+    return found["names"], found["added"]

@@ -1,0 +1,45 @@
+"""``sslkit explore``: see all images of a run in the browser, and correct its classes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sslkit.cli.common.console import print_line, print_message
+from sslkit.cli.common.finished_run import find_finished
+from sslkit.cli.common.options import DeviceOption, FinishedRunArgument, RunsOption
+
+
+def command(
+    run: FinishedRunArgument = None,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Do not open the browser.")] = False,
+    port: Annotated[
+        int,
+        typer.Option("--port", metavar="N", min=0, max=65535, help="Port of the local server (default: a free port)."),
+    ] = 0,
+    device: DeviceOption = "auto",
+    runs: RunsOption = None,
+) -> None:
+    """See all images of a run in the browser, correct its classes and name them. Ctrl-C stops the local server.
+
+    Corrections are saved at once, in classes.toml and corrections.csv of the run. Needs sslkit[explore].
+    """
+    import webbrowser
+
+    from sslkit.components.optional_packages import import_optional
+    from sslkit.runs.find import runs_folder
+
+    for package in ("starlette", "uvicorn"):
+        import_optional(package, "sslkit explore", "explore")
+    chosen = find_finished(run, runs_folder(runs))
+
+    from sslkit.explore.serve import serve
+
+    def on_start(address: str) -> None:
+        print_line(address)
+        print_message("The page is only available on this computer. Press Ctrl-C to stop.")
+        if not no_open:
+            webbrowser.open(address)
+
+    serve(chosen, device, port, on_start)

@@ -1,0 +1,80 @@
+"""Corrections that the page can send: the JSON of each, and what it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from sslkit.explore.workbench import Workbench
+
+
+class Change(BaseModel):
+    """JSON body of a request. Unknown keys and other types are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+Images = Annotated[list[int], Field(min_length=1, max_length=1_000_000)]
+Name = Annotated[str, Field(max_length=200)]
+
+
+class Move(Change):
+    """Move images to the class ``number``, or to a new class with a name."""
+
+    images: Images
+    number: int | None
+    name: Name = ""
+
+
+class Mark(Change):
+    """Mark images; see ``Workbench.mark``."""
+
+    images: Images
+    number: int | None
+
+
+class Rename(Change):
+    """Name a class."""
+
+    number: int
+    name: Name
+
+
+class Merge(Change):
+    """Merge classes."""
+
+    numbers: Annotated[list[int], Field(min_length=2, max_length=10_000)]
+
+
+class Preview(Change):
+    """Preview the split of a class."""
+
+    number: int
+    parts: Annotated[int, Field(ge=2, le=20)]
+
+
+class Split(Preview):
+    """Split a class as in the preview."""
+
+    version: int
+
+
+def _preview(bench: Workbench, body: Any) -> dict[str, Any]:
+    with bench.lock:
+        return {"parts": bench.preview_split(body.number, body.parts), "version": bench.version}
+
+
+CHANGES: Mapping[str, tuple[type[Change], Callable[[Workbench, Any], Any]]] = {
+    "move": (Move, lambda bench, body: {"number": bench.move(body.images, body.number, body.name)}),
+    "mark": (Mark, lambda bench, body: bench.mark(body.images, body.number)),
+    "name": (Rename, lambda bench, body: bench.rename(body.number, body.name)),
+    "merge": (Merge, lambda bench, body: {"number": bench.merge(body.numbers)}),
+    "preview": (Preview, _preview),
+    "split": (Split, lambda bench, body: bench.split(body.number, body.parts, body.version)),
+    "undo": (Change, lambda bench, _: bench.undo()),
+    "redo": (Change, lambda bench, _: bench.redo()),
+}
+"""JSON body and function of each request ``api/NAME``. The page gets what the function returns."""

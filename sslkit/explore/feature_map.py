@@ -1,0 +1,46 @@
+"""Maps of features in two dimensions: PCA, and t-SNE of up to 10 000 images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sslkit.data.splits import evenly_spaced_indices
+
+FITTED = 20_000
+"""Maximum number of features to which the principal components are fitted."""
+
+BLOCK = 8192
+"""Number of features that are projected at a time."""
+
+MAX_TSNE = 10_000
+"""Maximum number of images in a t-SNE map."""
+
+
+def pca_map(features: Tensor) -> Tensor:
+    """Return features ``[N, D]`` at their first two principal components, scaled to [-1, 1], as float32 ``[N, 2]``."""
+    from sklearn.decomposition import PCA
+
+    if min(features.shape) < 2:
+        return torch.zeros(len(features), 2)
+    sample = features[evenly_spaced_indices(len(features), min(FITTED, len(features)))]
+    fitted = PCA(2, svd_solver="covariance_eigh").fit(sample.numpy())
+    return _scaled(torch.cat([torch.from_numpy(fitted.transform(part.numpy())) for part in features.split(BLOCK)]))
+
+
+def tsne_map(features: Tensor) -> Tensor:
+    """Return a t-SNE map of features ``[N, D]`` (van der Maaten & Hinton, 2008), scaled to [-1, 1], as ``[N, 2]``.
+
+    The features are reduced to 50 principal components first. Equal features give equal maps.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    reduced = PCA(min(50, *features.shape), svd_solver="covariance_eigh").fit_transform(features.numpy())
+    perplexity = min(30.0, (len(features) - 1) / 3)
+    return _scaled(torch.from_numpy(TSNE(2, perplexity=perplexity, random_state=0, init="pca").fit_transform(reduced)))
+
+
+def _scaled(points: Tensor) -> Tensor:
+    centred = points.float() - (points.float().amax(0) + points.float().amin(0)) / 2
+    return centred / centred.abs().max().clamp(min=1e-12)

@@ -1,0 +1,142 @@
+"""Pictures for the browser: thumbnails, and images at their full size.
+
+A file is read only if its path without symbolic links is inside the folder of the run's images, and only as an image:
+the browser gets the bytes of a file only if Pillow identifies a format that browsers show. For any other file, the
+browser gets the pixels that the run was trained on.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from hashlib import sha256
+from pathlib import Path
+
+from PIL import Image
+
+from sslkit.data.cache import cache_folder
+from sslkit.data.image_files import FORMATS, MAX_PIXELS
+from sslkit.data.orientation import transposition
+from sslkit.data.pillow_messages import quiet_pillow
+from sslkit.explore.run_images import RunImages
+from sslkit.files import open_regular_file, write_atomic
+from sslkit.reporting.thumbnails import thumbnail
+
+THUMBNAIL_SIZE = 256
+"""Longest side of a thumbnail in pixels."""
+
+FORMAT_VERSION = 1
+"""Version of the cached thumbnails. Increase it when their pixels change."""
+
+MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif"}
+"""Media types of the formats that browsers show."""
+
+EIGHT_BITS = frozenset({"1", "L", "P", "RGB", "RGBA", "LA", "PA", "CMYK", "YCbCr"})
+"""Pillow's modes of images of 8 bits. Other images need a value range, and are shown as the run stores them."""
+
+Picture = tuple[bytes, str]
+"""Bytes of a picture, and their media type."""
+
+
+def thumbnails_folder() -> Path:
+    """Return the folder of the cached thumbnails, which may not exist yet."""
+    return cache_folder() / "thumbnails"
+
+
+class Pictures:
+    """Thumbnails and full-size pictures of a run's images.
+
+    Args:
+        images: the images.
+    """
+
+    def __init__(self, images: RunImages) -> None:
+        self.images = images
+        self.root = None if images.root is None else images.root.resolve()
+
+    def thumbnail(self, index: int) -> Picture:
+        """Return a thumbnail of an image. Thumbnails of files are cached on disk."""
+        path = self._path(index)
+        if path is None:
+            return self._stored(index, THUMBNAIL_SIZE)
+        try:
+            status = path.stat()
+            key = f"{FORMAT_VERSION} {THUMBNAIL_SIZE} {path} {status.st_size} {status.st_mtime_ns}"
+            digest = sha256(os.fsencode(key)).hexdigest()[:32]
+            cached = thumbnails_folder() / digest[:2] / f"{digest}.webp"
+            if cached.is_file():
+                return cached.read_bytes(), "image/webp"
+            with quiet_pillow(), open_regular_file(path) as file:
+                small = _decode(file, THUMBNAIL_SIZE)
+        except Exception:  # Pillow's decoders raise many types for damaged files
+            small = None
+        if small is None:
+            return self._stored(index, THUMBNAIL_SIZE)
+        data = io.BytesIO()
+        small.save(data, "WEBP", quality=85)
+        try:
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(cached, data.getvalue())
+        except OSError:
+            pass  # a full or read-only disk only makes the next call slower
+        return data.getvalue(), "image/webp"
+
+    def full(self, index: int) -> Picture:
+        """Return an image at its full size: its file if browsers show the format, else a PNG."""
+        path = self._path(index)
+        if path is not None:
+            try:
+                with quiet_pillow(), open_regular_file(path) as file:
+                    image = Image.open(file, formats=FORMATS)
+                    if image.width * image.height <= MAX_PIXELS:
+                        if image.format in MEDIA_TYPES and image.mode in EIGHT_BITS:
+                            file.seek(0)
+                            return file.read(), MEDIA_TYPES[image.format]
+                        decoded = _decode(file, None)
+                        if decoded is not None:
+                            return _png(decoded)
+            except Exception:  # as above
+                pass
+        return self._stored(index, None)
+
+    def _path(self, index: int) -> Path | None:
+        """Return the path of an image without symbolic links; None if it is not a file below the folder of images."""
+        if self.root is None:
+            return None
+        try:
+            path = (self.root / self.images.files[index]).resolve(strict=True)
+        except (OSError, RuntimeError, ValueError):
+            return None
+        return path if path.is_relative_to(self.root) else None
+
+    def _stored(self, index: int, longest: int | None) -> Picture:
+        pixels = self.images.pixels(index)
+        return _png(thumbnail(pixels, longest or max(pixels.shape)))
+
+
+def _decode(file: io.BufferedReader, longest: int | None) -> Image.Image | None:
+    """Return an upright RGB or grey image, reduced to ``longest`` pixels; None if it has more than 8 bits."""
+    file.seek(0)
+    image = Image.open(file, formats=FORMATS)
+    if image.width * image.height > MAX_PIXELS or image.mode not in EIGHT_BITS:
+        return None
+    if longest:
+        image.draft(None, (2 * longest, 2 * longest))
+    image.load()
+    transpose = transposition(image)
+    flat: Image.Image = image
+    if image.has_transparency_data:
+        coloured = image.convert("RGBA")
+        flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), coloured)
+    flat = flat.convert("L" if image.mode in ("1", "L") else "RGB")
+    if transpose is not None:
+        flat = flat.transpose(transpose)
+    if longest:
+        flat.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return flat
+
+
+def _png(image: Image.Image) -> Picture:
+    data = io.BytesIO()
+    image.save(data, "PNG")
+    return data.getvalue(), "image/png"

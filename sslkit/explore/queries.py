@@ -1,0 +1,196 @@
+"""Summaries of classes, and images of a class, sorted and filtered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sslkit.data.splits import evenly_spaced_indices
+from sslkit.errors import InputError
+from sslkit.explore.query import Query
+from sslkit.explore.run_images import RunImages
+from sslkit.explore.workbench import IGNORED, OUTLIER, Workbench
+from sslkit.features.outliers import outlier_scores
+from sslkit.features.typical_images import MAX_IMAGES as MAX_REFERENCES
+from sslkit.reporting.escape import escape_controls
+
+COVERS = 4
+"""Number of images on the card of a class."""
+
+MAX_COMPARED = 20_000
+"""Maximum number of images that are compared with each other for outlier scores. If there are more, all images are
+compared with evenly spaced images."""
+
+
+class Queries:
+    """Answers to queries about the images of a workbench.
+
+    Args:
+        bench: the workbench.
+    """
+
+    def __init__(self, bench: Workbench) -> None:
+        self.bench = bench
+        self._once = Lock()
+        self._columns: dict[str, Tensor] = {}
+        self._lower: list[str] = []
+
+    def classes(self) -> dict[str, Any]:
+        """Return the state of the workbench as JSON values: all classes, undo and redo, and facts about the run."""
+        bench, images = self.bench, self.bench.images
+        with bench.lock:
+            classes = [self._card(number) for number in bench.class_numbers()]
+            classes += [self._card(number) for number in (OUTLIER, IGNORED) if bool((bench.current == number).any())]
+            return {
+                "run": bench.run.name,
+                "version": bench.version,
+                "images": len(images),
+                "corrected": int(bench.corrected.sum()),
+                "missing": bench.missing,
+                "undo": len(bench.history.done),
+                "redo": len(bench.history.undone),
+                "classes": classes,
+                "splits": list(images.splits),
+                "labels": [escape_controls(name) for name in images.label_names],
+                "files": bool(images.files),
+                "notes": list(images.notes),
+            }
+
+    def _card(self, number: int) -> dict[str, Any]:
+        bench, images = self.bench, self.bench.images
+        members = bench.members(number)
+        confidence = bench.confidence[members]
+        labels = images.labels[members]
+        labels = labels[labels >= 0]
+        counts = torch.bincount(labels) if len(labels) else None
+        stable = images.stability
+        return {
+            "number": number,
+            "name": escape_controls(bench.names.get(number, "")),
+            "size": len(members),
+            "added": number >= images.classes,
+            "merged": [other for other in sorted(bench.names) if other != number and bench.leader(other) == number],
+            "corrected": int(bench.corrected[members].sum()),
+            "confidence": float(confidence.mean()) if len(members) else None,
+            "stability": float(stable[number]) if stable is not None and 0 <= number < images.classes else None,
+            "majority": escape_controls(images.label_names[int(counts.argmax())]) if counts is not None else None,
+            "purity": float(counts.max()) / len(labels) if counts is not None else None,
+            "covers": members[confidence.topk(min(COVERS, len(members))).indices].tolist(),
+        }
+
+    def images(self, query: Query) -> list[int]:
+        """Return the indices of the images that match, in order.
+
+        Raises:
+            InputError: there is no such split or image.
+        """
+        bench, images = self.bench, self.bench.images
+        with bench.lock:
+            current, confidence, corrected = bench.current, bench.confidence, bench.corrected
+        if query.like is not None and not 0 <= query.like < len(images):
+            raise InputError(f"there is no image {query.like}")
+        keep = (confidence >= query.low) & (confidence <= query.high)
+        if query.number is not None:
+            keep &= current == query.number
+        if query.split:
+            if query.split not in images.splits:
+                raise InputError(f"there is no split {query.split!r}")
+            keep &= images.split == images.splits.index(query.split)
+        if query.label is not None:
+            keep &= images.labels == query.label
+        if query.corrected is not None:
+            keep &= corrected == query.corrected
+        found = keep.nonzero().flatten()
+        if query.text:
+            text = query.text.lower()
+            names = self._names()
+            found = torch.tensor([index for index in found.tolist() if text in names[index]], dtype=torch.int64)
+        values = self._values(query, found, confidence)
+        return [] if not len(found) else found[values.argsort(descending=query.descending, stable=True)].tolist()
+
+    def details(self, indices: list[int]) -> list[dict[str, Any]]:
+        """Return what the page shows of each image, as JSON values.
+
+        Raises:
+            InputError: there is no such image.
+        """
+        bench, images = self.bench, self.bench.images
+        if any(not 0 <= index < len(images) for index in indices):
+            raise InputError(f"images have the numbers 0 to {len(images) - 1}")
+        outlier = self._columns.get("outlier")
+        with bench.lock:
+            labels = [int(images.labels[index]) for index in indices]
+            return [
+                {
+                    "index": index,
+                    "file": escape_controls(images.name(index)),
+                    "class": int(bench.current[index]),
+                    "discovered": int(bench.discovered[index]),
+                    "confidence": float(bench.confidence[index]),
+                    "corrected": bool(bench.corrected[index]),
+                    "split": images.splits[int(images.split[index])],
+                    "label": escape_controls(images.label_names[label]) if label >= 0 else None,
+                    "outlier": None if outlier is None else float(outlier[index]),
+                }
+                for index, label in zip(indices, labels, strict=True)
+            ]
+
+    def _values(self, query: Query, found: Tensor, confidence: Tensor) -> Tensor:
+        """Return the values ``[M]`` by which the found images are sorted."""
+        features = self.bench.images.features
+        if query.like is not None:
+            return features[found] @ features[query.like]
+        if query.sort == "confidence":
+            return confidence[found]
+        if query.sort == "similarity":
+            members = features[found]
+            return members @ members.mean(dim=0)
+        if query.sort == "outlier":
+            return self._column("outlier", lambda: _outlier_scores(self.bench.images))[found]
+        if query.sort == "date":
+            return self._column("date", lambda: _dates(self.bench.images))[found]
+        return self._column("file", self._file_order)[found]
+
+    def _column(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
+        with self._once:
+            if name not in self._columns:
+                self._columns[name] = compute()
+            return self._columns[name]
+
+    def _names(self) -> list[str]:
+        if not self._lower:
+            self._lower = [self.bench.images.name(index).lower() for index in range(len(self.bench.images))]
+        return self._lower
+
+    def _file_order(self) -> Tensor:
+        names = self._names()
+        order = torch.empty(len(names), dtype=torch.int64)
+        order[torch.tensor(sorted(range(len(names)), key=names.__getitem__))] = torch.arange(len(names))
+        return order
+
+
+def _outlier_scores(images: RunImages) -> Tensor:
+    features = images.features
+    if len(features) < 2:
+        return torch.zeros(len(features))
+    if len(features) <= MAX_COMPARED:
+        return outlier_scores(features)
+    references = features[evenly_spaced_indices(len(features), MAX_REFERENCES)]
+    return outlier_scores(features, references=references)
+
+
+def _dates(images: RunImages) -> Tensor:
+    """Return the modification time of each file, or the index of each image if the images are not files."""
+    if images.root is None:
+        return torch.arange(len(images))
+    times = []
+    for file in images.files:
+        try:
+            times.append((images.root / file).stat().st_mtime_ns)
+        except OSError:
+            times.append(0)
+    return torch.tensor(times)

@@ -1,0 +1,34 @@
+"""Which images the page lists, and in which order."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Query(BaseModel):
+    """Query string of ``api/images``: which images to list, and in which order."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    number: int | None = None
+    """Class, or -1 for outliers and -2 for ignored images; None for all images."""
+    sort: Literal["confidence", "similarity", "outlier", "file", "date"] = "confidence"
+    """Order. ``similarity`` is the similarity to the mean feature of the listed images."""
+    descending: bool = True
+    """Whether the largest value is first."""
+    split: str = ""
+    """Name of the split; empty for all."""
+    label: int | None = None
+    """Index of the label; None for all."""
+    corrected: bool | None = None
+    """Whether the image has a correction; None for all."""
+    text: Annotated[str, Field(max_length=500)] = ""
+    """Text that the file name contains, in lower or upper case."""
+    low: float = 0.0
+    """Smallest confidence, in [0, 1]."""
+    high: float = 1.0
+    """Largest confidence, in [0, 1]."""
+    like: int | None = None
+    """Image whose similarity is the order; None for none."""

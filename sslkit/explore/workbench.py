@@ -1,0 +1,262 @@
+"""Classes of a run's images with the corrections of a user, who can change, undo and redo them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from threading import RLock
+
+import torch
+from torch import Tensor
+
+from sslkit.errors import InputError
+from sslkit.evaluation.class_groups import group_by_name, predict_group
+from sslkit.explore.contents import Contents
+from sslkit.explore.run_images import BLOCK, RunImages
+from sslkit.features.kmeans import fit_centres, nearest_centre
+from sslkit.runs.class_names import read_added_names, read_class_names, write_class_names
+from sslkit.runs.correction_history import History
+from sslkit.runs.corrections import Action, CorrectionsLog, Row
+from sslkit.runs.run import Run
+
+OUTLIER, IGNORED = -1, -2
+"""Class numbers of images that a user marked as outliers, or to be ignored."""
+
+MARKS: dict[int, Action] = {OUTLIER: "outlier", IGNORED: "ignore"}
+
+
+class Workbench:
+    """The images of a run and the corrections of a user.
+
+    Discovered classes have the numbers 0 to K - 1, and added classes larger numbers. Classes with the same name are
+    one class, whose number is the smallest of theirs. A name is written to ``classes.toml`` before its step is appended
+    to ``corrections.csv``, so names in ``classes.toml`` are never older than the log.
+
+    Args:
+        run: the run.
+        images: the run's images.
+
+    Attributes:
+        names: name of each class that has a name, keyed by number.
+        current: int64 ``[N]``, class of each image, with corrections; ``OUTLIER`` or ``IGNORED`` for marked images.
+        discovered: int64 ``[N]``, class of each image according to the network.
+        confidence: float64 ``[N]``, probability of the discovered class.
+        corrected: bool ``[N]``, whether the image has a correction.
+        version: number that increases with each change.
+
+    Raises:
+        RunError: ``classes.toml`` or ``corrections.csv`` is damaged or cannot be written.
+    """
+
+    def __init__(self, run: Run, images: RunImages) -> None:
+        self.run, self.images = run, images
+        self.lock = RLock()
+        self.contents = Contents(images)
+        saved = read_class_names(run, images.classes) or ()
+        self.names = {number: name for number, name in enumerate(saved) if name}
+        self.names |= {number: name for number, name in read_added_names(run, images.classes).items() if name}
+        self.log = CorrectionsLog(run.path)
+        self.history = History.of(self.log.steps)
+        rows = self.history.image_corrections()
+        self._indices = self.contents.find((content, row.bytes) for content, row in rows.items())
+        self.missing = sum(not found for found in self._indices.values())
+        self._grouped: tuple[str, ...] = ()
+        self.version = 0
+        self._update()
+
+    def leader(self, number: int) -> int:
+        """Return the number of the class that ``number`` belongs to: the smallest with the same name."""
+        name = self.names.get(number)
+        return min((other for other, text in self.names.items() if text == name), default=number) if name else number
+
+    def class_numbers(self) -> list[int]:
+        """Return the sorted numbers of all classes, without those that have the same name as a smaller number."""
+        added = {row.number for row in self.history.rows() if row.action in ("move", "name")}
+        known = {*range(self.images.classes), *added, *self.names}
+        return sorted({self.leader(number) for number in known})
+
+    def members(self, number: int) -> Tensor:
+        """Return the sorted indices of a class's images, int64 ``[M]``."""
+        return (self.current == number).nonzero().flatten()
+
+    def move(self, indices: Sequence[int], number: int | None, name: str = "") -> int:
+        """Move images to a class; None adds a class with a name, which may be empty.
+
+        Returns:
+            The number of the class.
+
+        Raises:
+            InputError: there is no such image or class, or the name cannot be saved.
+            RunError: the corrections cannot be written.
+        """
+        with self.lock:
+            rows: list[Row] = []
+            if number is None:
+                number = self.history.next_class(self.images.classes)
+                rows = self._name_rows([number], name) if name.strip() else []
+            else:
+                self._check_class(number)
+            self._save([*rows, *self._image_rows(indices, "move", number)])
+            return self.leader(number)
+
+    def mark(self, indices: Sequence[int], number: int | None) -> None:
+        """Mark images as ``OUTLIER`` or ``IGNORED``; None removes all their corrections.
+
+        Raises:
+            InputError: there is no such image or mark.
+            RunError: the corrections cannot be written.
+        """
+        with self.lock:
+            if number is not None and number not in MARKS:
+                raise InputError(f"images cannot be marked with {number}")
+            self._save(self._image_rows(indices, "restore" if number is None else MARKS[number]))
+
+    def rename(self, number: int, name: str) -> None:
+        """Name a class; ``""`` removes the name. A name that another class has merges the two classes.
+
+        Raises:
+            InputError: there is no such class, or the name cannot be saved.
+            RunError: the corrections cannot be written.
+        """
+        with self.lock:
+            self._check_class(number)
+            same = [other for other in self.names if self.leader(other) == self.leader(number)]
+            self._save(self._name_rows(same or [number], name))
+
+    def merge(self, numbers: Sequence[int]) -> int:
+        """Merge classes: all get the name of the first class, or ``class N`` if it has no name.
+
+        Returns:
+            The number of the merged class.
+
+        Raises:
+            InputError: there is no such class, or less than two classes.
+            RunError: the corrections cannot be written.
+        """
+        with self.lock:
+            for number in numbers:
+                self._check_class(number)
+            if len(set(numbers)) < 2:
+                raise InputError("choose at least two classes to merge")
+            name = self.names.get(numbers[0], "") or self._free_name(numbers[0])
+            merged = {self.leader(number) for number in numbers}
+            members = [other for other in {*self.names, *numbers} if self.leader(other) in merged]
+            self._save(self._name_rows(sorted(members), name))
+            return self.leader(numbers[0])
+
+    def preview_split(self, number: int, parts: int) -> list[list[int]]:
+        """Return the images of a class in ``parts`` clusters of k-means on their features, largest cluster first.
+
+        Raises:
+            InputError: there is no such class, or it has fewer images than clusters.
+        """
+        with self.lock:
+            self._check_class(number)
+            members = self.members(self.leader(number))
+            if not 2 <= parts <= len(members):
+                raise InputError(f"a class of {len(members)} images cannot be split into {parts} parts")
+            features = self.images.features[members]
+            clusters = nearest_centre(features, fit_centres(features, parts, seed=0, restarts=3))
+            found = [members[clusters == part].tolist() for part in range(parts)]
+            return sorted((part for part in found if part), key=len, reverse=True)
+
+    def split(self, number: int, parts: int, version: int) -> None:
+        """Keep the largest part of ``preview_split`` in the class, and move each other part to an added class.
+
+        Args:
+            number: the class.
+            parts: number of parts.
+            version: ``version`` at the time of the preview.
+
+        Raises:
+            InputError: the classes changed after the preview, or as for ``preview_split``.
+            RunError: the corrections cannot be written.
+        """
+        with self.lock:
+            if version != self.version:
+                raise InputError("the classes changed after the preview: preview the split again")
+            added = self.history.next_class(self.images.classes)
+            groups = self.preview_split(number, parts)[1:]
+            self._save([row for at, part in enumerate(groups) for row in self._image_rows(part, "move", added + at)])
+
+    def undo(self) -> None:
+        """Undo the newest step in effect; do nothing if there is none."""
+        self._revert("undo")
+
+    def redo(self) -> None:
+        """Redo the newest undone step; do nothing if there is none."""
+        self._revert("redo")
+
+    def close(self) -> None:
+        """Close the log, so that another process can correct the run."""
+        self.log.close()
+
+    def _revert(self, action: Action) -> None:
+        with self.lock:
+            numbers = self.history.done if action == "undo" else self.history.undone
+            if numbers:
+                rows = self.history.steps[numbers[-1]]
+                names = {
+                    row.number: row.before if action == "undo" else row.name for row in rows if row.action == "name"
+                }
+                self._save([Row(action, numbers[-1])], names)
+
+    def _save(self, rows: Sequence[Row], names: dict[int, str] | None = None) -> None:
+        if not rows:
+            raise InputError("nothing is selected")
+        changed = {row.number: row.name for row in rows if row.action == "name"} if names is None else names
+        if changed:
+            all_names = {number: name for number, name in (self.names | changed).items() if name}
+            count = self.images.classes
+            discovered = [all_names.get(number, "") for number in range(count)]
+            added = {number: name for number, name in all_names.items() if number >= count}
+            write_class_names(self.run, discovered, added)
+            self.names = all_names
+        self.log.append(tuple(rows))
+        self.history.add(tuple(rows))
+        self._update()
+
+    def _update(self) -> None:
+        """Compute the classes of all images again."""
+        images = self.images
+        names = tuple(self.names.get(number, "") for number in range(images.classes))
+        if names != self._grouped or not self.version:
+            group, _ = group_by_name(names)
+            leaders = torch.tensor([self.leader(number) for number in range(images.classes)])
+            found = [predict_group(part, images.temperature, group) for part in images.logits.split(BLOCK)]
+            self.discovered = leaders[torch.cat([part[0] for part in found])]
+            self.confidence = torch.cat([part[2] for part in found])
+            self._grouped = names
+        self.current = self.discovered.clone()
+        self.corrected = torch.zeros(len(images), dtype=torch.bool)
+        for content, row in self.history.image_corrections().items():
+            indices = self._indices.get(content, [])
+            self.corrected[indices] = True
+            self.current[indices] = {"outlier": OUTLIER, "ignore": IGNORED}.get(row.action, self.leader(row.number))
+        self.version += 1
+
+    def _image_rows(self, indices: Iterable[int], action: Action, number: int = -1) -> list[Row]:
+        wanted = list(dict.fromkeys(indices))
+        if any(not 0 <= index < len(self.images) for index in wanted):
+            raise InputError(f"images have the numbers 0 to {len(self.images) - 1}")
+        same = self.contents.same(wanted)
+        self._indices |= same
+        return [
+            Row(action, number, content, self.contents.size(copies[0]), self.images.name(copies[0]))
+            for content, copies in same.items()
+        ]
+
+    def _name_rows(self, numbers: Iterable[int], name: str) -> list[Row]:
+        name = name.strip()
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise InputError(f"the name is not valid UTF-8: {name!a}")
+        return [Row("name", number, name=name, before=self.names.get(number, "")) for number in numbers]
+
+    def _check_class(self, number: int) -> None:
+        if number not in self.class_numbers():
+            raise InputError(f"there is no class {number}")
+
+    def _free_name(self, number: int) -> str:
+        name = f"class {number}"
+        while name in self.names.values():
+            name += "'"
+        return name

@@ -1,0 +1,77 @@
+"""Undo and redo of the steps in a log of corrections, and the corrections that are in effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from sslkit.errors import RunError
+from sslkit.runs.corrections import Row, Step
+
+
+@dataclass
+class History:
+    """Which steps of a log are in effect, and which are undone.
+
+    Attributes:
+        steps: all steps, oldest first.
+        done: numbers of the steps in effect, in the order in which they were made.
+        undone: numbers of the undone steps that can be redone; the next one is last.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    done: list[int] = field(default_factory=list)
+    undone: list[int] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, steps: Iterable[Step]) -> History:
+        """Return the history after all steps of a log.
+
+        Raises:
+            RunError: a step undoes or redoes a step that is not next.
+        """
+        history = cls()
+        for step in steps:
+            history.add(step)
+        return history
+
+    def add(self, step: Step) -> None:
+        """Add a step that was saved in the log.
+
+        Raises:
+            RunError: the step undoes or redoes a step that is not next.
+        """
+        action, number = step[0].action, step[0].number
+        if action in ("undo", "redo"):
+            source, target = (self.done, self.undone) if action == "undo" else (self.undone, self.done)
+            if not source or source[-1] != number:
+                raise RunError(f"step {len(self.steps)} of the corrections cannot {action} step {number}")
+            target.append(source.pop())
+        else:
+            self.done.append(len(self.steps))
+            self.undone.clear()
+        self.steps.append(step)
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the rows of all steps in effect, oldest first."""
+        for number in self.done:
+            yield from self.steps[number]
+
+    def image_corrections(self) -> dict[str, Row]:
+        """Return the row that is in effect for each corrected image, keyed by content."""
+        corrections: dict[str, Row] = {}
+        for row in self.rows():
+            if row.action == "restore":
+                corrections.pop(row.content, None)
+            elif row.content:
+                corrections[row.content] = row
+        return corrections
+
+    def next_class(self, classes: int) -> int:
+        """Return the number of the next added class. Numbers of undone steps are not used again.
+
+        Args:
+            classes: number of discovered classes.
+        """
+        used = [row.number for step in self.steps for row in step if row.action in ("move", "name")]
+        return max([classes - 1, *used]) + 1

@@ -1,0 +1,290 @@
+"""The page of ``sslkit explore`` in a browser: every action, without console errors or requests to other servers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import browser
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from explore_server import LIMIT_S, Server
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from sslkit.runs.class_names import read_class_names
+
+CHROMIUM = browser.find_chromium()
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=f"none of {', '.join(browser.COMMANDS)} is installed")
+
+SOFTWARE_WEBGL = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=SOFTWARE_WEBGL, timeout=1000 * LIMIT_S)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(chromium: Browser, server: Server) -> Iterator[Page]:
+    """The open page. At the end, the test fails if there were console errors or requests to other servers."""
+    context = chromium.new_context(viewport={"width": 1440, "height": 900})
+    context.set_default_timeout(1000 * LIMIT_S)
+    expect.set_options(timeout=1000 * LIMIT_S)
+    opened = context.new_page()
+    problems: list[str] = []
+    opened.on("console", lambda line: problems.append(line.text) if line.type in ("error", "warning") else None)
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.on("request", lambda one: None if one.url.startswith((server.url, "blob:")) else problems.append(one.url))
+    opened.goto(server.url)
+    expect(opened.locator(".cards li")).to_have_count(3)
+    yield opened
+    context.close()
+    assert problems == []
+
+
+def tiles(page: Page) -> Locator:
+    return page.locator(".tile")
+
+
+def open_class(page: Page, number: int) -> int:
+    """Open a class, and return its number of images."""
+    page.locator(f".cards li[data-class='{number}'] a").click()
+    expect(page.locator(".found")).to_have_text(re.compile(r"^\d+ images?$"))
+    return int((page.locator(".found").text_content() or "").split()[0])
+
+
+def largest(server: Server) -> tuple[int, int]:
+    """Return the numbers of the largest class, and of another class."""
+    cards = sorted(server.get("api/classes").json()["classes"], key=lambda card: -card["size"])
+    return cards[0]["number"], cards[1]["number"]
+
+
+def size(server: Server, number: int) -> int:
+    return next(card["size"] for card in server.get("api/classes").json()["classes"] if card["number"] == number)
+
+
+def test_images_are_selected_moved_marked_and_restored(page: Page, server: Server) -> None:
+    first, other = largest(server)
+    count = open_class(page, first)
+    tiles(page).nth(0).click()
+    tiles(page).nth(3).click(modifiers=["Shift"])
+    tiles(page).nth(1).click(modifiers=["Control"])
+    expect(page.locator(".selection strong")).to_have_text("3 selected")
+    page.get_by_role("button", name="Move…").click()
+    page.locator(f".targets button[data-class='{other}']").click()
+    expect(page.locator(".message")).to_contain_text("3 images moved")
+    expect(page.locator(".found")).to_have_text(f"{count - 3} images")
+    assert size(server, first) == count - 3
+    # A new class with a name that would be dangerous as HTML.
+    tiles(page).nth(0).click()
+    page.keyboard.press("m")
+    page.locator("#target").fill("<img src=x onerror=alert(1)>")
+    page.keyboard.press("Enter")
+    expect(page.locator(".found")).to_have_text(f"{count - 4} images")
+    assert server.get("api/classes").json()["classes"][3]["name"] == "<img src=x onerror=alert(1)>"
+    # Marks, and undo with the keyboard.
+    for key, number in (("o", -1), ("i", -2)):
+        tiles(page).nth(0).click()
+        page.keyboard.press(key)
+        expect(page.locator(".message")).to_contain_text("1 image")
+        assert size(server, number) == 1
+        page.keyboard.press("Control+z")
+        expect(page.locator(".found")).to_have_text(f"{count - 4} images")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".found")).to_have_text(f"{count - 3} images")
+    page.get_by_role("button", name="Redo").click()
+    expect(page.locator(".found")).to_have_text(f"{count - 4} images")
+    page.goto(f"{server.url}#/class/{other}")
+    page.locator("#corrected").select_option("true")
+    expect(page.locator(".found")).to_have_text("3 images")
+    page.locator(".gallery").focus()
+    page.keyboard.press("Control+a")
+    page.keyboard.press("r")
+    expect(page.locator(".found")).to_have_text("0 images")
+    assert size(server, first) == count - 1
+
+
+def test_dragging_a_rectangle_selects_and_more_like_this_sorts(page: Page, server: Server) -> None:
+    open_class(page, largest(server)[0])
+    boxes = [tiles(page).nth(index).bounding_box() for index in (0, 2)]
+    assert boxes[0]
+    assert boxes[1]
+    page.mouse.move(boxes[0]["x"] + 20, boxes[0]["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(boxes[1]["x"] + 40, boxes[1]["y"] + 60, steps=5)
+    page.mouse.up()
+    expect(page.locator(".selection strong")).to_have_text("3 selected")
+    page.keyboard.press("Escape")
+    expect(page.locator(".selection")).to_have_count(0)
+    index = tiles(page).nth(1).get_attribute("data-index")
+    tiles(page).nth(1).click()
+    page.get_by_role("button", name="More like this").click()
+    expect(page.locator(".toolbar h2")).to_have_text("Most similar images")
+    expect(tiles(page).nth(0)).to_have_attribute("data-index", index or "")
+    expect(page.locator(".found")).to_have_text("52 images")
+
+
+def test_images_are_searched_sorted_and_filtered(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}#/all")
+    expect(page.locator(".found")).to_have_text("52 images")
+    page.keyboard.press("/")
+    page.keyboard.type("alert(3)")
+    expect(page.locator(".found")).to_have_text("4 images")
+    page.locator("#split").select_option("test")
+    expect(page.locator(".found")).to_have_text("2 images")
+    page.locator("#label").select_option(index=1)
+    expect(page.locator(".found")).to_have_text("1 image")
+    page.locator("#label").select_option("")
+    page.locator("#split").select_option("")
+    page.locator("#search").fill("")
+    expect(page.locator(".found")).to_have_text("52 images")
+    for sort in ("confidence false", "similarity true", "outlier true", "file false", "date true"):
+        page.locator("#sort").select_option(sort)
+        name, descending = sort.split()
+        wanted = server.get("api/images", sort=name, descending=descending).json()["images"]
+        expect(tiles(page).nth(0)).to_have_attribute("data-index", str(wanted[0]))
+    page.locator("#low").fill("1")
+    page.locator("#low").press("Enter")
+    expect(page.locator(".found")).not_to_have_text("52 images")
+
+
+def test_classes_are_named_merged_split_and_separated(page: Page, server: Server) -> None:
+    first, other = largest(server)
+    count = open_class(page, first)
+    page.get_by_role("button", name="Name").click()
+    page.locator("#name").fill("animals")
+    page.keyboard.press("Enter")
+    expect(page.locator(".toolbar h2")).to_have_text("animals")
+    assert (read_class_names(server.run, 3) or ())[first] == "animals"
+    page.get_by_role("button", name="Split").click()
+    page.locator("#parts").fill("3")
+    expect(page.locator(".part")).to_have_count(3)
+    page.locator("dialog button.primary").click()
+    expect(page.locator(".message")).to_contain_text("split into 3 classes")
+    parts = [size(server, number) for number in (first, 3, 4)]
+    assert sum(parts) == count
+    assert parts[0] == max(parts)
+    page.keyboard.press("Control+z")
+    expect(page.locator(".found")).to_have_text(f"{count} images")
+    page.get_by_role("link", name="Back to all classes").click()
+    for number in (first, other):
+        page.locator(f".cards li[data-class='{number}'] input").check()
+    page.get_by_role("button", name="Merge 2 classes").click()
+    expect(page.locator(".cards li")).to_have_count(2)
+    names = read_class_names(server.run, 3) or ()
+    assert names[first] == names[other] == "animals"
+    page.locator(f".cards li[data-class='{min(first, other)}'] a").click()
+    page.get_by_role("button", name="Separate merged classes").click()
+    page.get_by_role("link", name="Back to all classes").click()
+    expect(page.locator(".cards li")).to_have_count(3)
+
+
+def test_everything_works_with_the_keyboard(page: Page, server: Server) -> None:
+    first, other = largest(server)
+    page.keyboard.press("?")
+    expect(page.locator("dialog h2")).to_have_text("Help")
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_have_count(0)
+    page.locator(".cards a").nth(0).focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".cards a").nth(1)).to_be_focused()
+    page.keyboard.press(str(first))
+    expect(page.locator(".found")).to_have_text(f"{size(server, first)} images")
+    expect(tiles(page).nth(2)).to_be_visible()
+    page.locator(".gallery").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Shift+ArrowRight")
+    expect(page.locator(".selection strong")).to_have_text("2 selected")
+    before = size(server, other)
+    page.keyboard.press(str(other))
+    expect(page.locator(".message")).to_contain_text("2 images moved")
+    assert size(server, other) == before + 2
+    page.keyboard.press("Enter")
+    expect(page.locator("dialog.viewer img")).to_be_visible()
+    shown = page.locator("dialog.viewer img").get_attribute("src")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("dialog.viewer img")).not_to_have_attribute("src", shown or "")
+    natural = page.locator("dialog.viewer img").evaluate(
+        "async (image) => { await image.decode(); return image.naturalWidth; }"
+    )
+    assert natural == 64, "the original file"
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_have_count(0)
+    page.keyboard.press("Control+z")
+    expect(page.locator(".message")).to_have_text("undone")
+    assert size(server, other) == before
+
+
+def test_the_map_shows_all_images_and_a_lasso_selects(page: Page, server: Server) -> None:
+    page.get_by_role("link", name="Map").click()
+    expect(page.locator(".legend li")).to_have_count(3)
+    canvas = page.locator(".plot canvas")
+    for colour, entries in (("label", 2), ("confidence", 5), ("split", 2), ("class", 3)):
+        page.locator("#colour").select_option(colour)
+        expect(page.locator(".legend li")).to_have_count(entries)
+    assert page.evaluate('document.querySelector(".plot canvas").getContext("webgl2").isContextLost()') is False
+    page.get_by_role("button", name="Lasso").click()
+    area = canvas.bounding_box()
+    assert area
+    corners = [(2, 2), (area["width"] - 2, 2), (area["width"] - 2, area["height"] - 2), (2, area["height"] - 2), (2, 2)]
+    page.mouse.move(area["x"] + 2, area["y"] + 2)
+    page.mouse.down()
+    for x, y in corners[1:]:
+        page.mouse.move(area["x"] + x, area["y"] + y, steps=3)
+    page.mouse.up()
+    expect(page.locator(".selection strong")).to_have_text("52 selected")
+    page.get_by_role("button", name="Show images").click()
+    expect(page.locator(".found")).to_have_text("52 images")
+    page.go_back()
+    page.locator("#method").select_option("tsne")
+    expect(page.locator(".legend li")).to_have_count(3)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_the_page_has_no_serious_accessibility_problem_and_fits_a_phone(page: Page, server: Server, dark: bool) -> None:
+    page.emulate_media(color_scheme="dark" if dark else "light")
+    first, _ = largest(server)
+    axe = Axe()
+
+    def check(where: str) -> None:
+        results = axe.run(page)
+        serious = [one for one in results.response["violations"] if one["impact"] in ("serious", "critical")]
+        assert serious == [], where
+
+    check("classes")
+    page.keyboard.press("?")
+    expect(page.locator("dialog")).to_be_visible()
+    check("help")
+    page.keyboard.press("Escape")
+    page.goto(f"{server.url}#/class/{first}")
+    tiles(page).nth(0).click()
+    expect(page.locator(".tile .file")).not_to_have_count(0)
+    check("class")
+    page.keyboard.press("m")
+    check("move")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Enter")
+    expect(page.locator("dialog.viewer")).to_be_visible()
+    check("viewer")
+    page.keyboard.press("Escape")
+    page.goto(f"{server.url}#/map")
+    expect(page.locator(".legend li")).to_have_count(3)
+    check("map")
+    for width in (768, 390):
+        page.set_viewport_size({"width": width, "height": 800})
+        for view in ("#/", f"#/class/{first}", "#/map"):
+            page.goto(f"{server.url}{view}")
+            page.wait_for_timeout(100)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (view, width)
+
+
+def test_hostile_names_run_nothing(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}#/all")
+    expect(tiles(page).nth(0)).to_be_visible()
+    expect(page.locator(".tile .file").nth(0)).to_contain_text("<img src=x onerror=alert(")
+    assert page.locator("#app [onerror]").count() == 0
+    assert page.locator("#label option").all_text_contents() == ["all", '<b>cat & "co"', "dog\\u202egod"]
