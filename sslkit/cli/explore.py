@@ -25,6 +25,7 @@ def command(
 
     Corrections are saved at once, in classes.toml and corrections.csv of the run. Needs sslkit[explore].
     """
+    import threading
     import webbrowser
 
     from sslkit.components.optional_packages import import_optional
@@ -40,6 +41,6 @@ def command(
         print_line(address)
         print_message("The page is only available on this computer. Press Ctrl-C to stop.")
         if not no_open:
-            webbrowser.open(address)
+            threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
 
     serve(chosen, device, port, on_start)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import io
 import os
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from uuid import uuid4
 
 from PIL import Image
 
@@ -19,7 +21,7 @@ from sslkit.data.image_files import FORMATS, MAX_PIXELS
 from sslkit.data.orientation import transposition
 from sslkit.data.pillow_messages import quiet_pillow
 from sslkit.explore.run_images import RunImages
-from sslkit.files import open_regular_file, write_atomic
+from sslkit.files import open_regular_file
 from sslkit.reporting.thumbnails import thumbnail
 
 THUMBNAIL_SIZE = 256
@@ -64,8 +66,8 @@ class Pictures:
             key = f"{FORMAT_VERSION} {THUMBNAIL_SIZE} {path} {status.st_size} {status.st_mtime_ns}"
             digest = sha256(os.fsencode(key)).hexdigest()[:32]
             cached = thumbnails_folder() / digest[:2] / f"{digest}.webp"
-            if cached.is_file():
-                return cached.read_bytes(), "image/webp"
+            if cached.is_file() and (saved := cached.read_bytes()):
+                return saved, "image/webp"
             with quiet_pillow(), open_regular_file(path) as file:
                 small = _decode(file, THUMBNAIL_SIZE)
         except Exception:  # Pillow's decoders raise many types for damaged files
@@ -74,11 +76,8 @@ class Pictures:
             return self._stored(index, THUMBNAIL_SIZE)
         data = io.BytesIO()
         small.save(data, "WEBP", quality=85)
-        try:
-            cached.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(cached, data.getvalue())
-        except OSError:
-            pass  # a full or read-only disk only makes the next call slower
+        with suppress(OSError):  # a full or read-only disk only makes the next call slower
+            _save(cached, data.getvalue())
         return data.getvalue(), "image/webp"
 
     def full(self, index: int) -> Picture:
@@ -112,6 +111,16 @@ class Pictures:
     def _stored(self, index: int, longest: int | None) -> Picture:
         pixels = self.images.pixels(index)
         return _png(thumbnail(pixels, longest or max(pixels.shape)))
+
+
+def _save(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid4().hex}")  # threads may save the same thumbnail
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _decode(file: io.BufferedReader, longest: int | None) -> Image.Image | None:

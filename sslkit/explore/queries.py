@@ -11,9 +11,10 @@ from torch import Tensor
 
 from sslkit.data.splits import evenly_spaced_indices
 from sslkit.errors import InputError
+from sslkit.explore.assignment import IGNORED, OUTLIER
 from sslkit.explore.query import Query
 from sslkit.explore.run_images import RunImages
-from sslkit.explore.workbench import IGNORED, OUTLIER, Workbench
+from sslkit.explore.workbench import Workbench
 from sslkit.features.outliers import outlier_scores
 from sslkit.features.typical_images import MAX_IMAGES as MAX_REFERENCES
 from sslkit.reporting.escape import escape_controls

@@ -42,6 +42,7 @@ def serve(run: Run, device: str, port: int, on_start: Callable[[str], None]) -> 
         access_log=False,
         log_level="warning",
         lifespan="off",
+        ws="none",
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=2,

@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from threading import RLock
 
-import torch
 from torch import Tensor
 
 from sslkit.errors import InputError
-from sslkit.evaluation.class_groups import group_by_name, predict_group
+from sslkit.explore.assignment import MARKS, apply_corrections, assign_discovered, find_leaders
 from sslkit.explore.contents import Contents
-from sslkit.explore.run_images import BLOCK, RunImages
+from sslkit.explore.run_images import RunImages
 from sslkit.features.kmeans import fit_centres, nearest_centre
 from sslkit.runs.class_names import read_added_names, read_class_names, write_class_names
 from sslkit.runs.correction_history import History
 from sslkit.runs.corrections import Action, CorrectionsLog, Row
 from sslkit.runs.run import Run
-
-OUTLIER, IGNORED = -1, -2
-"""Class numbers of images that a user marked as outliers, or to be ignored."""
-
-MARKS: dict[int, Action] = {OUTLIER: "outlier", IGNORED: "ignore"}
 
 
 class Workbench:
@@ -49,8 +43,7 @@ class Workbench:
 
     def __init__(self, run: Run, images: RunImages) -> None:
         self.run, self.images = run, images
-        self.lock = RLock()
-        self.contents = Contents(images)
+        self.lock, self.contents = RLock(), Contents(images)
         saved = read_class_names(run, images.classes) or ()
         self.names = {number: name for number, name in enumerate(saved) if name}
         self.names |= {number: name for number, name in read_added_names(run, images.classes).items() if name}
@@ -60,13 +53,13 @@ class Workbench:
         self._indices = self.contents.find((content, row.bytes) for content, row in rows.items())
         self.missing = sum(not found for found in self._indices.values())
         self._grouped: tuple[str, ...] = ()
+        self._previewed: tuple[tuple[int, int, int], list[list[int]]] | None = None
         self.version = 0
         self._update()
 
     def leader(self, number: int) -> int:
         """Return the number of the class that ``number`` belongs to: the smallest with the same name."""
-        name = self.names.get(number)
-        return min((other for other, text in self.names.items() if text == name), default=number) if name else number
+        return self._leaders.get(number, number)
 
     def class_numbers(self) -> list[int]:
         """Return the sorted numbers of all classes, without those that have the same name as a smaller number."""
@@ -151,13 +144,16 @@ class Workbench:
         """
         with self.lock:
             self._check_class(number)
-            members = self.members(self.leader(number))
-            if not 2 <= parts <= len(members):
-                raise InputError(f"a class of {len(members)} images cannot be split into {parts} parts")
-            features = self.images.features[members]
-            clusters = nearest_centre(features, fit_centres(features, parts, seed=0, restarts=3))
-            found = [members[clusters == part].tolist() for part in range(parts)]
-            return sorted((part for part in found if part), key=len, reverse=True)
+            key, members = (self.version, number, parts), self.members(number)
+        if self._previewed is not None and self._previewed[0] == key:
+            return self._previewed[1]
+        if not 2 <= parts <= len(members):
+            raise InputError(f"a class of {len(members)} images cannot be split into {parts} parts")
+        features = self.images.features[members]
+        clusters = nearest_centre(features, fit_centres(features, parts, seed=0, restarts=3))
+        found = [members[clusters == part].tolist() for part in range(parts)]
+        self._previewed = key, sorted((part for part in found if part), key=len, reverse=True)
+        return self._previewed[1]
 
     def split(self, number: int, parts: int, version: int) -> None:
         """Keep the largest part of ``preview_split`` in the class, and move each other part to an added class.
@@ -217,21 +213,13 @@ class Workbench:
 
     def _update(self) -> None:
         """Compute the classes of all images again."""
-        images = self.images
-        names = tuple(self.names.get(number, "") for number in range(images.classes))
+        self._leaders = find_leaders(self.names)
+        names = tuple(self.names.get(number, "") for number in range(self.images.classes))
         if names != self._grouped or not self.version:
-            group, _ = group_by_name(names)
-            leaders = torch.tensor([self.leader(number) for number in range(images.classes)])
-            found = [predict_group(part, images.temperature, group) for part in images.logits.split(BLOCK)]
-            self.discovered = leaders[torch.cat([part[0] for part in found])]
-            self.confidence = torch.cat([part[2] for part in found])
+            self.discovered, self.confidence = assign_discovered(self.images, self.names)
             self._grouped = names
-        self.current = self.discovered.clone()
-        self.corrected = torch.zeros(len(images), dtype=torch.bool)
-        for content, row in self.history.image_corrections().items():
-            indices = self._indices.get(content, [])
-            self.corrected[indices] = True
-            self.current[indices] = {"outlier": OUTLIER, "ignore": IGNORED}.get(row.action, self.leader(row.number))
+        found = ((row, self._indices.get(content, [])) for content, row in self.history.image_corrections().items())
+        self.current, self.corrected = apply_corrections(self.discovered, found, self._leaders)
         self.version += 1
 
     def _image_rows(self, indices: Iterable[int], action: Action, number: int = -1) -> list[Row]:
