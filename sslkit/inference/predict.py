@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,10 +22,12 @@ from sslkit.evaluation.class_groups import group_by_name, predict_group
 from sslkit.features.outliers import OutlierScorer
 from sslkit.features.typical_images import load_typical_images
 from sslkit.files import open_atomic, require_new_file
+from sslkit.inference.corrected_files import CORRECTION, CorrectedFiles
 from sslkit.inference.forward import Output, compute_chunks, value_scaling
 from sslkit.inference.resumable_job import ResumableJob, hash_weights, job_folder
 from sslkit.inference.tables import ParquetFile, file_cell, text_cell, write_rows
 from sslkit.runs.class_names import read_class_names
+from sslkit.runs.corrections import Row
 from sslkit.runs.run import Run
 from sslkit.trained.network import TrainedNetwork
 
@@ -61,7 +64,9 @@ def predict(
 ) -> InferenceResult:
     """Write the discovered class and the outlier score of each image as CSV.
 
-    The columns are ``class``, ``name``, ``confidence``, ``outlier_score`` and ``file``.
+    The columns are ``class``, ``name``, ``confidence``, ``outlier_score`` and ``file``. If a user corrected images of
+    the run, there is also a column ``correction``: ``moved``, ``outlier`` or ``ignored`` for files with the content of
+    a corrected image. The class of a moved image is that of the correction, and its confidence is empty.
 
     The outlier score compares the features with those of up to 4096 training images, see ``outlier_scores``: 0 is
     typical, and 3.5 or more is an outlier. The score is empty if the run has no
@@ -92,23 +97,25 @@ def predict(
     names = read_class_names(run, network.classes)
     group, group_names = group_by_name(names or [""] * network.classes)
     temperature = 1.0 if network.temperature is None else network.temperature
+    corrected = CorrectedFiles(run, network.classes)
+    root = images.parent if images.is_file() else images
     notes = [*network.notes] + ["the classes have no names: name them with `sslkit label`"] * (names is None)
     if network.temperature is None:
         notes.append("the run's loss defines no temperature for logits: confidence is computed with temperature 1")
 
     def write_table(file: BinaryIO, job: ResumableJob) -> None:
-        write_rows(file, [("class", "name", "confidence", "outlier_score", "file")])
+        columns = ("class", "name", "confidence", "outlier_score", *(["correction"] if corrected else []), "file")
+        write_rows(file, [columns])
         for paths, chunk in job.load_chunks():
             classes, groups, confidence = predict_group(chunk.values, temperature, group)
             scores = map(_score_cell, chunk.scores.tolist())
-            rows = zip(classes.tolist(), groups.tolist(), confidence.tolist(), scores, paths, strict=True)
-            write_rows(
-                file,
-                (
-                    (class_index, text_cell(group_names[group_index]), round(probability, 6), score, file_cell(path))
-                    for class_index, group_index, probability, score, path in rows
-                ),
-            )
+            names_of = (text_cell(group_names[index]) for index in groups.tolist())
+            probabilities = (round(value, 6) for value in confidence.tolist())
+            cells = (classes.tolist(), names_of, probabilities, scores, map(file_cell, paths))
+            rows: Iterable[tuple[Any, ...]] = zip(*cells, strict=True)
+            if corrected:
+                rows = map(_correct, rows, corrected.find(root, paths), repeat(corrected.names))
+            write_rows(file, rows)
 
     return _run_job(run, network, images, out, device, "logits", write_table, notes, on_progress)
 
@@ -146,6 +153,14 @@ def embed(
         parquet.close()
 
     return _run_job(run, network, images, out, device, "features", write_table, list(network.notes), on_progress)
+
+
+def _correct(cells: tuple[Any, ...], row: Row | None, names: Mapping[int, str]) -> tuple[Any, ...]:
+    """Return a row of the table with the column ``correction``."""
+    *values, score, file = cells
+    if row is not None and row.action == "move":
+        values = [row.number, text_cell(names.get(row.number, "")), ""]
+    return *values, score, CORRECTION[row.action] if row else "", file
 
 
 def _score_cell(score: float) -> float | str:

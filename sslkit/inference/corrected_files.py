@@ -1,0 +1,56 @@
+"""Image files whose class a user corrected in ``sslkit explore``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sslkit.data.datasets.folder.content_hash import file_hash
+from sslkit.data.threads import map_in_threads
+from sslkit.runs.class_names import read_added_names, read_class_names
+from sslkit.runs.correction_history import History
+from sslkit.runs.corrections import FILE, Row, read_steps
+from sslkit.runs.run import Run
+
+CORRECTION = {"move": "moved", "outlier": "outlier", "ignore": "ignored"}
+"""Text in the column ``correction``, for each action in ``corrections.csv``."""
+
+
+class CorrectedFiles:
+    """Corrections of a run, found by the content of files.
+
+    Args:
+        run: the run.
+        classes: number of discovered classes.
+
+    Attributes:
+        names: name of each named class, also of added classes, keyed by number.
+
+    Raises:
+        RunError: ``corrections.csv`` or ``classes.toml`` is damaged.
+    """
+
+    def __init__(self, run: Run, classes: int) -> None:
+        path = run.path / FILE
+        steps = read_steps(path)[0] if path.exists() else []
+        self._rows = History.of(steps).image_corrections()
+        self._sizes = {row.bytes for row in self._rows.values()}
+        names = dict(enumerate(read_class_names(run, classes) or ()))
+        self.names: Mapping[int, str] = names | read_added_names(run, classes)
+
+    def __bool__(self) -> bool:
+        return bool(self._rows)
+
+    def find(self, root: Path, files: Sequence[str]) -> list[Row | None]:
+        """Return the correction of each file, None for files without one. Only files of a corrected size are read."""
+
+        def find_one(file: str) -> Row | None:
+            path = root / file
+            try:
+                if path.stat().st_size not in self._sizes:
+                    return None
+            except OSError:
+                return None
+            return self._rows.get(file_hash(path))
+
+        return list(map_in_threads(find_one, files)) if self._rows else [None] * len(files)
