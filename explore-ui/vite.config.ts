@@ -9,6 +9,7 @@ export default defineConfig({
     emptyOutDir: true,
     assetsInlineLimit: 0, // the content security policy allows no data: addresses
     modulePreload: { polyfill: false },
+    license: { fileName: "licenses.md" }, // of the bundled libraries
     rolldownOptions: {
       output: {
         entryFileNames: "assets/[name].js",
