@@ -13,6 +13,7 @@ def test_kinds_of_cached_data_are_listed_and_deleted(cli, tmp_path: Path) -> Non
     assert {item["kind"]: item["bytes"] for item in listed} == {
         "features": 300_000,
         "image-folder": 300_000,
+        "thumbnails": 0,
         "datasets": 0,
     }
     assert f"deleted 0.3 MB: {cache / 'features'}" in cli("cache", "clear", "features", SSLKIT_CACHE=str(cache)).stdout

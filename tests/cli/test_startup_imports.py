@@ -42,6 +42,7 @@ print("LOADED", *sorted({{name.partition(".")[0] for name in sys.modules}}))
         ["train", "--help"],
         ["init", "--help"],
         ["report", "--help"],
+        ["explore", "--help"],
         ["doctor", "--help"],
         ["plugins", "list"],
         ["plugins", "list", "--json"],
