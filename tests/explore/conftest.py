@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy
 import pytest
-from explore_server import Server, start_explore
+from explore.server import Server, start_explore
 from PIL import Image
 
 import sslkit

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import browser
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from explore_server import LIMIT_S, Server
+from explore.server import LIMIT_S, Server
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from sslkit.runs.class_names import read_class_names

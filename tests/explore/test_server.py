@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import numpy
-from explore_server import Server
+from explore.server import Server
 from PIL import Image
 
 from sslkit import Run

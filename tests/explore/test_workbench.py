@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from explore_images import blobs, explore_images
+from explore.images import blobs, explore_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -1,0 +1,1 @@
+"""Images and servers for tests of ``sslkit explore``."""
