@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sslkit.cli.common import completion
-from sslkit.cli.common.console import print_json, reserve_stdout
+from sslkit.cli.common.console import print_json, print_line, reserve_stdout
 from sslkit.cli.common.finished_run import find_finished
 from sslkit.cli.common.options import JsonOption, RunsOption, SetOption
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def command(
-    recipe: Annotated[Path, typer.Argument(help="Recipe, a TOML file.", autocompletion=completion.recipes)],
+    recipe: Annotated[
+        Path | None, typer.Argument(help="Recipe, a TOML file.", autocompletion=completion.recipes)
+    ] = None,
     set_: SetOption = None,
     continue_from: Annotated[
         str | None,
@@ -25,6 +28,15 @@ def command(
             "--continue-from",
             metavar="RUN",
             help="Start a new run from the weights of a finished run.",
+            autocompletion=completion.runs,
+        ),
+    ] = None,
+    corrections: Annotated[
+        str | None,
+        typer.Option(
+            "--corrections",
+            metavar="RUN",
+            help="Instead of RECIPE: train the head of RUN again in a new run, with its corrections.",
             autocompletion=completion.runs,
         ),
     ] = None,
@@ -38,6 +50,13 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Train the network that a recipe describes."""
+    if corrections is not None:
+        if recipe or set_ or continue_from or dry_run:
+            raise typer.BadParameter("--corrections RUN takes no other arguments than --runs and --json")
+        _train_corrected(corrections, runs, as_json=json)
+        return
+    if recipe is None:
+        raise typer.BadParameter("Missing argument 'RECIPE'; or use --corrections RUN")
     from sslkit.cli.common.resilient_reporter import stderr_reporter
     from sslkit.recipe.load import load_recipe
     from sslkit.runs.find import runs_folder
@@ -84,3 +103,31 @@ def print_outcome(run: Run, *, as_json: bool) -> None:
         print_finished_run(run)
     if interrupted:
         raise typer.Exit(130)
+
+
+def _train_corrected(spec: str, runs: Path | None, *, as_json: bool) -> None:
+    """Train the head of a run with corrections, and print the classes and accuracies before and after."""
+    from sslkit.runs.find import runs_folder
+
+    chosen = find_finished(spec, runs_folder(runs))
+
+    from sslkit.device.hardware import choose_device
+    from sslkit.explore.corrected_training import train_corrected
+
+    with reserve_stdout(as_json):
+        result = train_corrected(chosen, runs_folder(runs), choose_device("auto"), lambda stage, done, total: None)
+    if as_json:
+        values = {name: value for name, value in vars(result).items() if name != "run"}
+        print_json({"run": str(result.run.path), "state": "finished", **values})
+        return
+    print_line(f"finished: {result.run.path}")
+    print_line(
+        f"{result.classes} classes. {result.moved} moved training images were labels, and the new head follows "
+        f"{100 * result.followed:.0f} % of them. {result.left_out} images were left out. {result.unused} corrected "
+        f"images of other splits were not used. {result.changed} other images changed their class."
+    )
+    if result.before is not None and result.after is not None:
+        print_line(
+            f"accuracy on test images: {result.before:.3f} without corrections, {result.after:.3f} with corrections"
+        )
+    print_line(f"next step:\n  sslkit explore {shlex.quote(str(result.run.path))}")

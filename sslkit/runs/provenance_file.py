@@ -41,6 +41,18 @@ class ParentRun(TypedDict):
     epochs: Count
 
 
+class CorrectedRun(TypedDict):
+    """The run whose classes a user corrected before the head was trained again.
+
+    Attributes:
+        run: name of the run.
+        images: number of corrected images.
+    """
+
+    run: str
+    images: Count
+
+
 class _Hardware(TypedDict):
     device: str
     name: str
@@ -64,6 +76,7 @@ class Provenance(TypedDict):
         initial_backbone_sha256: checksum of the backbone's weights before training.
         hardware: device, precision and memory format.
         continued_from: parent run, if there is one.
+        corrected_from: corrected run, if the head was trained with corrections.
     """
 
     seed: int
@@ -77,6 +90,7 @@ class Provenance(TypedDict):
     initial_backbone_sha256: NotRequired[str]
     hardware: _Hardware
     continued_from: NotRequired[ParentRun]
+    corrected_from: NotRequired[CorrectedRun]
 
 
 def read_provenance(run: Run) -> Provenance:

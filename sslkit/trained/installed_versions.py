@@ -19,7 +19,7 @@ def load_trained_recipe(run: Run) -> tuple[NetworkRecipe, tuple[str, ...]]:
     Raises:
         RecipeError: the data set or the backbone is not installed or has invalid options.
     """
-    notes = version_differences(run)
+    notes = (*version_differences(run), *corrections_note(run))
     try:
         return load_network_recipe(run.recipe), notes
     except RecipeError as error:
@@ -48,3 +48,12 @@ def version_differences(run: Run) -> tuple[str, ...]:
         if entry.version != recorded["version"]:
             sentences.append(f"the run was trained with the {component}; installed is {entry.version}")
     return tuple(dict.fromkeys(sentences))
+
+
+def corrections_note(run: Run) -> tuple[str, ...]:
+    """Return a sentence if the head was trained with corrections of a user; else nothing."""
+    source = read_provenance(run).get("corrected_from")
+    if source is None:
+        return ()
+    count = "1 image" if source["images"] == 1 else f"{source['images']} images"
+    return (f"a user corrected the classes of {count} of {source['run']}, and the head was trained with them",)

@@ -1,0 +1,93 @@
+"""``sslkit train --corrections``: the new run has the corrected classes, and the old run does not change."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from forked_cli import run_sslkit
+
+from sslkit import Run
+from sslkit.errors import InputError, RunError
+from sslkit.evaluation.run_subject import RunSubject
+from sslkit.explore import corrected_training
+from sslkit.explore.assignment import IGNORED, OUTLIER
+from sslkit.explore.corrected_training import _targets, train_corrected
+from sslkit.explore.run_images import load_run_images
+from sslkit.explore.workbench import Workbench
+from sslkit.runs.class_names import read_class_names
+
+
+def ignore_progress(stage: str, done: int, total: int) -> None:
+    pass
+
+
+def test_moved_images_are_labels_and_other_images_keep_their_probabilities() -> None:
+    logits = torch.tensor([[2.0, 0.0, 1.0], [0.0, 3.0, 1.0], [0.0, 0.0, 5.0]])
+    leaders = torch.tensor([0, 1, 0])  # classes 0 and 2 are merged
+    moved = torch.tensor([False, True, False])
+    targets = _targets(logits, 0.5, leaders, torch.tensor([0, 4, 0]), moved, [0, 1, 4])
+    expected = (logits / 0.5).softmax(1)
+    torch.testing.assert_close(
+        targets[0], torch.stack([expected[0, 0] + expected[0, 2], expected[0, 1], torch.tensor(0.0)])
+    )
+    assert targets[1].tolist() == [0, 0, 1]
+    torch.testing.assert_close(targets.sum(1), torch.ones(3))
+
+
+def test_the_new_run_has_the_corrected_classes(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corrected_training, "STEPS", 60)
+    images = load_run_images(run, "cpu", ignore_progress)
+    bench = Workbench(run, images)
+    bright = [index for index in range(40) if images.labels[index] == 1]
+    bench.move(bright[:8], None, "bright")
+    bench.mark([0], OUTLIER)
+    bench.mark([1], IGNORED)
+    bench.move([45], 0)  # a test image
+    with pytest.raises(RunError, match="another `sslkit explore` has opened"):
+        train_corrected(run, tmp_path / "runs", "cpu", ignore_progress)
+    bench.close()
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    result = train_corrected(run, tmp_path / "runs", "cpu", ignore_progress)
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
+    assert (result.moved, result.left_out, result.unused) == (8, 2, 1)
+    assert result.followed == 1
+    assert result.before is not None
+    assert result.after is not None
+    names = read_class_names(result.run, result.classes)
+    assert names is not None
+    assert names[-1] == "bright"
+    subject = RunSubject(result.run, "cpu")
+    logits = subject.features("train").logits
+    assert logits is not None
+    assert logits.shape[1] == result.classes
+    assert any("a user corrected the classes of 11 images of mine/1" in note for note in subject.notes)
+    assert (tmp_path / "runs" / "latest").resolve() == result.run.path.resolve()
+    report = Run(result.run.path).report(device="cpu")
+    assert "bright" in report.read_text()
+    assert "a user corrected the classes of 11 images" in report.read_text()
+
+
+def test_a_run_without_corrections_is_refused(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="mine/1 has no corrections: make some with `sslkit explore"):
+        train_corrected(run, tmp_path / "runs", "cpu", ignore_progress)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["mine"]
+
+
+def test_the_command_prints_both_accuracies(run: Run, tmp_path: Path) -> None:
+    bench = Workbench(run, load_run_images(run, "cpu", ignore_progress))
+    bench.move([0, 1], int(bench.current[30]))
+    bench.close()
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "SSLKIT_RUNS": str(tmp_path / "new")}
+    done = run_sslkit(["train", "--corrections", str(run.path)], environment, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 moved training images were labels" in done.stdout
+    assert "without corrections, " in done.stdout
+    done = run_sslkit(["train", "--corrections", str(run.path), "--json"], environment, tmp_path)
+    assert json.loads(done.stdout)["moved"] == 2
+    done = run_sslkit(["train", "recipe.toml", "--corrections", str(run.path)], environment, tmp_path)
+    assert done.returncode == 2
+    assert "takes no other arguments" in done.stderr
