@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -13,10 +14,13 @@ from sslkit.explore.app import build_app
 from sslkit.explore.session import Session
 from sslkit.runs.run import Run
 
+if TYPE_CHECKING:
+    from sslkit.device.hardware import DeviceName
+
 HOST = "127.0.0.1"
 
 
-def serve(run: Run, device: str, port: int, on_start: Callable[[str], None]) -> None:
+def serve(run: Run, device: DeviceName, port: int, on_start: Callable[[str], None]) -> None:
     """Serve a run's images and classes on 127.0.0.1 until the process receives Ctrl-C or SIGTERM.
 
     Args:

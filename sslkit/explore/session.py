@@ -15,6 +15,7 @@ from sslkit.runs.run import Run
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from sslkit.device.hardware import DeviceName
     from sslkit.explore.pictures import Pictures
     from sslkit.explore.queries import Queries
     from sslkit.explore.workbench import Workbench
@@ -51,7 +52,7 @@ class Session:
         error: why the images cannot be loaded; None if they can.
     """
 
-    def __init__(self, run: Run, device: str) -> None:
+    def __init__(self, run: Run, device: DeviceName) -> None:
         self.run, self.device = run, device
         self.error: str | None = None
         self._stage: tuple[str, int, int] = ("loading the network", 0, 1)
