@@ -18,7 +18,7 @@ def test_page_is_up_to_date() -> None:
     assert (DOCS / "commands.md").read_text(encoding="utf-8") == page, "run python docs/make_commands.py"
     for text in (
         "## `sslkit plugins check`\n\nImport components, check their contracts",
-        "| `RECIPE` | | Recipe, a TOML file. |",
+        "| `[RECIPE]` | | Recipe, a TOML file. |",
         "| `--yes`, `-y` |  | Do not ask for confirmation. |",
         "| `--device` | `auto, cpu, cuda, mps` |",
         "| `--data` | `NAME\\|RECIPE` |",
