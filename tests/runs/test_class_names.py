@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sslkit.errors import RunError
-from sslkit.runs.class_names import read_class_names, write_class_names
+from sslkit.runs.class_names import read_added_names, read_class_names, write_class_names
 from sslkit.runs.run import Run
 
 
@@ -41,3 +41,14 @@ def test_errors_name_the_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "classes.toml").write_text(text)
     with pytest.raises(RunError, match=message):
         read_class_names(Run(tmp_path), 3)
+
+
+def test_names_of_added_classes_are_kept_apart(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    assert read_added_names(run, 2) == {}
+    write_class_names(run, ["cat", ""], {12: "bird", 2: ""})
+    assert read_class_names(run, 2) == ("cat", "")
+    assert read_added_names(run, 2) == {2: "", 12: "bird"}
+    (tmp_path / "classes.toml").write_text('[added]\n1 = "bird"\n')
+    with pytest.raises(RunError, match=r"classes\.toml:2: '1' is not the number of an added class: use 2 or more"):
+        read_added_names(run, 2)
