@@ -46,7 +46,7 @@ class InitialWeights:
     preprocessing: Preprocessing | None
 
     def load(self, backbone: Backbone) -> str:
-        """Load the weights into a backbone, and return a text about their origin and unused tensors.
+        """Load the weights into a backbone, and return a description of their origin and the unused tensors.
 
         Raises:
             InputError: the weights cannot be read or downloaded, or do not fit the backbone.

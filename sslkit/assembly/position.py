@@ -1,4 +1,4 @@
-"""Position of a training run in epochs, which stays the same when a resume changes the steps per epoch."""
+"""Position of a training run in epochs, which stays the same when the steps per epoch change."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class Position:
     """Progress of a training run in steps and epochs.
 
-    A resume with a different batch size or number of images changes the steps per epoch. After such a resume, ``taken``
-    and ``step`` differ. Checkpoints and ``metrics.csv`` use ``taken``. Schedules, losses and the order of the images
-    use ``step``.
+    Resuming with a different batch size or number of images changes the steps per epoch. From then on, ``taken`` and
+    ``step`` differ. Checkpoints and ``metrics.csv`` use ``taken``. Schedules, losses and the order of the images use
+    ``step``.
 
     Attributes:
         taken: number of optimizer steps taken since the run started.
@@ -32,12 +32,12 @@ class Position:
 
     @property
     def epoch_step(self) -> int:
-        """Number of completed steps of the current epoch."""
+        """Number of completed steps in the current epoch."""
         return self.step % self.steps_per_epoch
 
     @property
     def offset(self) -> int:
-        """Steps taken, minus trained epochs times ``steps_per_epoch``; 0 until a resume changes the steps per epoch."""
+        """Steps taken, minus trained epochs times ``steps_per_epoch``; 0 until the steps per epoch change."""
         return self.taken - self.step
 
     @property

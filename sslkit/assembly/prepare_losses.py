@@ -24,7 +24,7 @@ def prepare_losses(recipe: Recipe, losses: Sequence[WeightedLoss], heads: Mappin
     Args:
         recipe: the recipe.
         losses: losses that need the outputs of the initial network.
-        heads: mapping from name to head, with their initial weights.
+        heads: mapping from name to head; the heads have their initial weights.
         features: float32 tensor ``[N, D]`` on the CPU, features of the unaugmented training images.
 
     Raises:

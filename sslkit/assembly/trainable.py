@@ -46,7 +46,7 @@ def freeze(backbone: Backbone, train: str) -> None:
 
 
 def keep_frozen_parts_in_eval_mode(module: nn.Module) -> None:
-    """Set the frozen parts of a module to eval mode, also in copies of the backbone such as a teacher's.
+    """Set the frozen parts of a module to eval mode, including those in copies of the backbone such as a teacher.
 
     In train mode, BatchNorm layers of frozen parts would update their statistics.
     """

@@ -23,7 +23,7 @@ from sslkit.features.frozen import FrozenBackbone
 from sslkit.recipe.recipe import Recipe
 
 OnProgress = Callable[[int, int], None]
-"""Function that receives the number of images whose features are computed, and the number of all images."""
+"""Function that receives the number of images whose features are computed, and the total number of images."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def connect_inputs(
         device: device that computes features.
         losses_need_features: whether losses need the features of the unaugmented training images.
         saved: state of the rule that chooses positives, from a checkpoint; None if there is no checkpoint.
-        on_progress: called while features are computed, with the number of processed images and the number of all
+        on_progress: called while features are computed, with the number of processed images and the total number of
             images.
 
     Raises:

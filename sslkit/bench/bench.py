@@ -47,7 +47,7 @@ def bench(recipe: Recipe, rounds: int, seconds: float, reporter: Reporter | None
     Args:
         recipe: a checked recipe, trained in one process, without validation metrics or checkpoints.
         rounds: number of measurements of training and of each stage; results are medians.
-        seconds: approximate seconds that each stage runs in a round; it runs at least one step.
+        seconds: approximate duration of each stage in a round, in seconds; a stage runs at least one step.
         reporter: receives messages about the chosen hardware and warnings.
 
     Returns:
@@ -56,7 +56,7 @@ def bench(recipe: Recipe, rounds: int, seconds: float, reporter: Reporter | None
         - ``images_per_second``: speeds of the backbone alone (the ceiling) and of training, as medians over rounds
         - ``ratio``: training speed divided by the ceiling, median over rounds, at most 1
         - ``ratios``: the ratio in each round, which noise can raise above 1
-        - ``seconds_per_step``: times of each stage and of training
+        - ``seconds_per_step``: time of each stage and of training
         - ``cost`` and ``share``: seconds that each part adds to a step, and the part's fraction of the step
         - ``bottleneck`` and ``advice``: the part that limits training, and how to make it faster
         - ``protocol``: settings of the measurement
@@ -125,7 +125,7 @@ class _Measurement(Reporter):
         self.started = time.perf_counter()
 
     def _time(self, stage: str, steps: int) -> float:
-        """Run a number of steps of a stage and return the seconds per step."""
+        """Run ``steps`` steps of a stage and return the seconds per step."""
         self.stages.synchronize()
         started = time.perf_counter()
         for _ in range(steps):

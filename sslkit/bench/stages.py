@@ -1,4 +1,4 @@
-"""Stages of ``sslkit bench``: training steps with only some parts, from the backbone alone to all but Lightning."""
+"""Stages of ``sslkit bench``: training steps with some parts, from the backbone alone to all parts except Lightning."""
 
 from __future__ import annotations
 

@@ -38,8 +38,8 @@ class TrainingTime:
         steps_per_epoch: number of optimizer steps in an epoch.
         step_seconds: mapping from each ``start_epoch`` of a loss (an epoch, or a percentage of the training length) to
             the seconds per step from then until the next loss starts.
-        epoch_seconds: seconds of a measurement of the collapse metrics, after each epoch; 0 if there is none.
-        validation_seconds: seconds of a measurement of the validation metrics; 0 if there is none.
+        epoch_seconds: seconds that it takes to measure the collapse metrics after an epoch; 0 if they are off.
+        validation_seconds: seconds that it takes to measure the validation metrics; 0 if they are off.
         start_seconds: seconds until the first step, if images are cached.
     """
 
@@ -70,7 +70,7 @@ class TrainingTime:
 
 
 def measure_training_time(recipe: Recipe, reporter: Reporter | None = None) -> TrainingTime:
-    """Measure the times of metrics and of training steps; measure the steps again after each start of a loss.
+    """Measure how long metrics and training steps take; measure the steps again after each loss starts.
 
     Args:
         recipe: a checked recipe, trained in one process.
@@ -135,7 +135,7 @@ class _StepTimes(Reporter):
 
 
 def _measure_metrics(assembly: Assembly, hardware: Hardware) -> tuple[float, float]:
-    """Return the seconds of a measurement of the collapse metrics, and of a measurement of the validation metrics."""
+    """Return how many seconds it takes to measure the collapse metrics and, separately, the validation metrics."""
     learner = Learner(assembly, hardware).to(hardware.device)
     metrics = EpochMetrics(learner, ValidationMonitor(assembly), ClassifierSelection(learner))
     classifier = metrics.selection.index if metrics.selection.head else None

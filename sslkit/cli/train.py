@@ -61,7 +61,7 @@ def command(
     from sslkit.recipe.load import load_recipe
     from sslkit.runs.find import runs_folder
 
-    # Report a wrong run or recipe before importing torch, which takes seconds.
+    # Report an invalid run or recipe before importing torch, which takes seconds.
     parent = find_finished(continue_from, runs_folder(runs)) if continue_from else None
     with reserve_stdout(json):
         checked = load_recipe(recipe, set_ or [])

@@ -46,7 +46,7 @@ class ClassifierGroups:
         ]
 
     def in_order(self, values: Sequence[Tensor]) -> Tensor:
-        """Return one value for each classifier, in the order of the head.
+        """Return one value for each classifier, in the order of the head's classifiers.
 
         Args:
             values: for each group of R classifiers, a tensor ``[R]``.

@@ -128,8 +128,8 @@ class Context:
         steps_before: int, number of optimizer steps in the earlier runs that this run continues (``--continue-from``).
             The number changes the random seeds, so that batches and views differ from those of the earlier runs.
         step_offset: int, optimizer steps taken minus the ``step`` that components receive. The offset is 0 unless the
-            run was resumed with a different batch size or number of images. After such a resume, ``step`` is the number
-            of trained epochs times the new number of steps per epoch. A duration of 300 optimizer steps ends at step
+            run was resumed with a different batch size or number of images. From then on, ``step`` is the number of
+            trained epochs times the new number of steps per epoch. A duration of 300 optimizer steps ends at step
             ``300 - step_offset``.
     """
 

@@ -97,7 +97,7 @@ def count_epochs(value: float | str, epochs: int) -> float | Fraction:
 
 
 def parse_duration(value: str) -> tuple[Fraction, str]:
-    """Return number and unit (``epochs``, ``steps``, ``minutes`` or ``%``) of a duration; ``"10%"`` gives 0.1."""
+    """Return the number and unit (``epochs``, ``steps``, ``minutes`` or ``%``) of a duration; ``"10%"`` gives 0.1."""
     share = percentage(value)
     if share is not None:
         return share, "%"

@@ -67,7 +67,7 @@ class Subject(Protocol):
         """Facts about the training run, such as image size, channels and normalisation."""
 
     def features(self, split: str) -> Features:
-        """Return the features of the split ``train``, ``validation`` or ``test``, computed at the first call."""
+        """Return the features of the split ``train``, ``validation`` or ``test``, computed on the first call."""
 
     def split(self, split: str) -> Split:
         """Return the images of a split; ``train`` and ``validation`` never share images."""

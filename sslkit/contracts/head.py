@@ -66,11 +66,11 @@ class Head(Component, nn.Module):
         return HeadOutput(embedding, self.classify(embedding))
 
     def after_backward(self, step: int) -> None:
-        """Modify gradients after the backward pass, for example, set the gradients of frozen prototypes to None.
+        """Modify gradients after the backward pass, for example to set the gradients of frozen prototypes to None.
 
         Args:
             step: number of completed steps, as in ``ViewOutputs``.
         """
 
     def after_step(self) -> None:
-        """Modify weights after an optimizer step, for example, normalise the prototypes."""
+        """Modify weights after an optimizer step, for example to normalise the prototypes."""

@@ -176,7 +176,7 @@ class Loss(Component, nn.Module):
         return result
 
     def _check(self, result: object) -> None:
-        """Check types and shapes of the output, without a device sync.
+        """Check the types and shapes of the output, without a device sync.
 
         Raises:
             IncompatibleComponentError: the result is not a ``LossOutput``, or one of its tensors is not a scalar.

@@ -20,7 +20,7 @@ BLOCK_BYTES = 1 << 26
 
 
 def checksum(images: ImageStore) -> str:
-    """Return the first 16 hexadecimal digits of a SHA-256 of the images and their order.
+    """Return the first 16 hexadecimal digits of the SHA-256 of the images and their order.
 
     The checksum does not depend on where the images are stored. For a store of more than ``FULL_CHECK_BYTES`` bytes,
     the checksum covers the store's ``content_id``, or a sample of the images if there is no ``content_id``.

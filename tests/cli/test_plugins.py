@@ -223,7 +223,7 @@ def test_a_component_whose_tests_are_skipped_is_not_checked_with_its_own_exit_co
     shown = cli("plugins", "check", "refuses", COLUMNS="300")
     assert shown.returncode == 3
     assert "not checked: 1 of 2 tests passed" in shown.stdout
-    assert "Exit code: 0 if every component passed, 1 if one failed, 3 if" in cli("plugins", "check", "--help").stdout
+    assert "Exit code: 0 if every component passed, 1 if any failed, 3 if" in cli("plugins", "check", "--help").stdout
 
 
 def test_check_options_and_context_of_a_component_are_used(cli, install) -> None:

@@ -56,7 +56,7 @@ def print_text(console: Console, text: str, style: str = "") -> None:
     """Print text, wrapped between words on a terminal.
 
     Text with a word wider than the terminal, such as a path, is not wrapped, so that users can copy the word. ``style``
-    is a style of rich, such as ``bold``.
+    is a Rich style, such as ``bold``.
     """
     from rich.text import Text
 
@@ -67,7 +67,7 @@ def print_text(console: Console, text: str, style: str = "") -> None:
 def print_line(text: str, style: str = "") -> None:
     """Print a result on standard output without wrapping, so that users can copy paths and commands.
 
-    ``style`` is a style of rich, such as ``bold``.
+    ``style`` is a Rich style, such as ``bold``.
     """
     stdout_console().print(text, style=style or None, markup=False, soft_wrap=True)
 
@@ -145,7 +145,7 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], wi
 
 
 def _print_blocks(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print each row as a block of lines: the first cell as title, then every other cell with its column name."""
+    """Print each row as a block of lines: the first cell as the title, then every other cell with its column name."""
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text

@@ -15,7 +15,7 @@ def find_finished(spec: str | None, root: Path) -> Run:
     """Return the finished run that ``spec`` names, and print a note if a newer, unfinished run is skipped.
 
     Args:
-        spec: ``RUN`` of the command line, see ``find_finished_run``.
+        spec: ``RUN`` from the command line, see ``find_finished_run``.
         root: the folder of all runs.
     """
     from sslkit.runs.find import find_finished_run

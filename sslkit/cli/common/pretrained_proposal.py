@@ -78,7 +78,7 @@ def print_weights(facts: FolderFacts, weights: PretrainedWeights, estimate: Time
     Args:
         facts: facts about the folder of images.
         weights: the pretrained weights.
-        estimate: the estimated time of features and training.
+        estimate: the estimated time for features and training.
         computed: whether the features are in the cache already.
     """
     print_line(

@@ -86,7 +86,7 @@ class LineReporter(Reporter):
 
 
 class _FeatureLines:
-    """Timer for progress lines while features are computed: one per ``FEATURE_LINE_SECONDS``, and one at the end."""
+    """Timer for progress lines while features are computed: one every ``FEATURE_LINE_SECONDS``, and one at the end."""
 
     def __init__(self) -> None:
         self.started: float | None = None
@@ -139,7 +139,7 @@ class TerminalReporter(Reporter):
                 self.bars.stop()
 
     def _show_features(self, images: int, total: int) -> None:
-        """Show a bar of the images whose features are computed, until all features are computed."""
+        """Show a progress bar until the features of all images are computed."""
         if self.features is None:
             self.features = RichProgress(
                 TextColumn("features"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(), console=self.console

@@ -27,7 +27,7 @@ class Proposal:
     Attributes:
         recipe: the recipe as TOML text.
         weights: the pretrained weights; None if the recipe trains from scratch.
-        estimate: estimated time of features and training; None if there are no pretrained weights.
+        estimate: estimated time for features and training; None if there are no pretrained weights.
         sweep: the proposed number of classes; None if numbers of classes were not compared.
         not_counted: why numbers of classes could not be compared; empty otherwise.
         usual_epochs: usual number of epochs; ``init`` prints a note if ``--minutes`` allows fewer.
@@ -73,10 +73,10 @@ def propose(
         files: the training images.
         device: device to train on.
         must_count: whether to compare numbers of classes even if this takes a long time.
-        minutes: limit of the training time in minutes; None for the usual number of epochs.
+        minutes: time limit for training, in minutes; None for the usual number of epochs.
 
     Raises:
-        InputError: there are too few images, or with ``must_count`` the number of classes cannot be found.
+        InputError: there are too few images, or, with ``must_count``, the number of classes cannot be found.
     """
     from sslkit.errors import InputError
     from sslkit.proposal import pretrained_rules, rules

@@ -35,7 +35,7 @@ def command(
     A component is "not checked" if at least half of its tests were skipped, because the component has required options,
     rejects the options of the check, or has slow tests and no check_options.
 
-    Exit code: 0 if every component passed, 1 if one failed, 3 if none failed and at least one was not checked.
+    Exit code: 0 if every component passed, 1 if any failed, 3 if none failed and at least one was not checked.
     """
     from sslkit.components.catalog import Catalog
     from sslkit.testing.conformance import check_component, component_status

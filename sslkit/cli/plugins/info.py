@@ -87,7 +87,7 @@ def _default(field: FieldInfo) -> Any:
 
 
 def _check_variant(entry: Entry, component: type[Component], variant: dict[str, str]) -> None:
-    """Raise an ``InputError`` if the component rejects its variant. Missing required options are no error."""
+    """Raise an ``InputError`` if the component rejects its variant. Missing required options are not an error."""
     from pydantic import ValidationError
 
     from sslkit.errors import InputError
@@ -110,7 +110,7 @@ def _needs(entry: Entry, component: Any) -> dict[str, list[str]]:
 
 
 def _type(annotation: Any) -> str:
-    """Return a readable name of a type, without pydantic's constraints."""
+    """Return a readable name for a type, without pydantic's constraints."""
     if get_origin(annotation) is Annotated:
         return _type(get_args(annotation)[0])
     if get_origin(annotation) is Literal:

@@ -2,8 +2,8 @@
 
 An entry has ``images.npy`` (uint8 ``[N, C, H, W]``, in the order of the files) and ``index.json``. Pixels are written
 while threads decode further images, so memory use does not depend on the number of images. The index lists broken
-files. The data set decides whether there are too many broken files, so a different ``broken_limit`` needs no new
-decoding.
+files. The data set decides whether there are too many broken files, so changing ``broken_limit`` does not repeat
+the decoding.
 """
 
 from __future__ import annotations
@@ -58,21 +58,21 @@ class DecodedIndex:
 
     @property
     def extents(self) -> tuple[Extent, ...]:
-        """Ranges of the pixel values of images of more than 8 bits: at most one of integers and one of floats."""
+        """Ranges of the pixel values of images with more than 8 bits: at most one for integers and one for floats."""
         return tuple(Extent(*values) for values in self.values)
 
 
 def decode_folder(
     scan: FolderScan, content: str, channels: int, size: Size, scaling: Scaling
 ) -> tuple[Path, DecodedIndex]:
-    """Return the file of a folder's decoded images, and its index; decode the images if they are not cached.
+    """Return the file with a folder's decoded images, and its index; decode the images if they are not cached.
 
     Args:
         scan: the folder.
         content: hash of the folder's content.
         channels: 1 or 3.
         size: side of the stored images in pixels.
-        scaling: for images of more than 8 bits, the range of pixel values that is mapped to 0-255; see ``Scaling``.
+        scaling: for images with more than 8 bits, the range of pixel values that is mapped to 0-255; see ``Scaling``.
 
     Raises:
         DataError: no image can be read, the folder changes during decoding, or the cache is damaged or not writable.
@@ -143,8 +143,8 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
 def _auto_size(scan: FolderScan) -> tuple[int, int]:
     """Return the size ``(H, W)`` of the stored images: the images' own size if all sizes are equal, else a square.
 
-    The side of the square is the median shorter side of the images, at most ``MAX_AUTO_SIDE``. Images of equal size
-    with a larger shorter side are also stored as squares.
+    The side of the square is the median shorter side of the images, at most ``MAX_AUTO_SIDE``. If all images have
+    the same size, but a longer shorter side, they are also stored as squares.
     """
     paths = [image.path for image in scan.all_files]
     results = dict(zip(paths, read_in_threads(lambda path: read_image_size(scan.root / path), paths), strict=True))
