@@ -102,7 +102,7 @@ def read_regular_file(path: Path) -> str:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Delete the temporary files of killed processes. The caller must hold the folder's lock."""
+    """Delete the temporary files that killed processes left. The caller must hold the folder's lock."""
     for partial in folder.glob(f".*{PARTIAL_SUFFIX}"):
         partial.unlink(missing_ok=True)
 
@@ -110,7 +110,7 @@ def remove_partial_files(folder: Path) -> None:
 def to_json(value: Any, *, ascii_only: bool = True) -> str:
     """Format a value as indented JSON. NaN and infinity become null, because JSON has no such numbers.
 
-    With ``ascii_only``, all characters outside ASCII become escapes such as ``\\u00e9``.
+    With ``ascii_only``, all non-ASCII characters become escapes such as ``\\u00e9``.
     """
     return json.dumps(_finite(value), indent=1, ensure_ascii=ascii_only, allow_nan=False)
 
@@ -126,11 +126,11 @@ def _finite(value: Any) -> Any:
 
 
 def require_new_file(out: Path, *others: Path) -> None:
-    """Raise an error if a file to write already exists.
+    """Raise an error if an output file already exists.
 
     Args:
         out: path from ``--out``.
-        others: paths of further files to write to the same folder.
+        others: paths of other files to write to the same folder.
 
     Raises:
         InputError: one of the files exists, or the folder does not exist.

@@ -1,4 +1,4 @@
-"""Contract of a method, the module that combines backbone, heads and losses in a training step."""
+"""Contract of a method, the module that combines backbone, heads and losses into a training step."""
 
 from __future__ import annotations
 

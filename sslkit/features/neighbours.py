@@ -73,11 +73,11 @@ def nearest_neighbours(
     Args:
         features: tensor ``[N, D]``.
         k: number of neighbours, at least 1.
-        references: tensor ``[M, D]``, features among which to search. If None, the search is among the other images of
-            ``features``, so that an image is never its own neighbour.
+        references: tensor ``[M, D]``, features to search. If None, the other images of ``features`` are searched, so
+            that an image is never its own neighbour.
         exclude_similarity: neighbours with at least this similarity (within 1e-6) are ignored, because near-duplicates
             are trivial positives.
-        chunk: number of images to process at a time; memory is needed for ``chunk * M`` similarities. By default, at
+        chunk: number of images to process at a time; ``chunk * M`` similarities must fit in memory. By default, at
             most ``MAX_SIMILARITIES`` are in memory.
 
     Returns:
@@ -86,7 +86,7 @@ def nearest_neighbours(
         - ``[N, k]`` float32 similarities in [-1, 1]. The similarity of index -1 is -inf.
 
     Raises:
-        InputError: there are fewer than k other images, or the features are not finite or have a wrong shape.
+        InputError: there are fewer than k other images, or the features are not finite or have the wrong shape.
     """
     if k < 1:
         raise InputError(f"the number of neighbours must be at least 1, not {k}")

@@ -36,7 +36,7 @@ def outlier_scores(
         float32 tensor ``[N]``; all zeros if all distances are equal.
 
     Raises:
-        InputError: there are fewer than two reference images, or the features are not finite or have a wrong shape.
+        InputError: there are fewer than two reference images, or the features are not finite or have the wrong shape.
     """
     if references is not None:
         return OutlierScorer(references, k, chunk=chunk).score(features)
@@ -46,7 +46,7 @@ def outlier_scores(
 
 
 class OutlierScorer:
-    """Scorer of new images that compares the references with each other only once; see ``outlier_scores``.
+    """Outlier scorer for new images; compares the references with each other only once. See ``outlier_scores``.
 
     Args:
         references: tensor ``[M, D]``, features of typical images.
@@ -54,7 +54,7 @@ class OutlierScorer:
         chunk: number of images to process at a time.
 
     Raises:
-        InputError: there are fewer than two reference images, or the features are not finite or have a wrong shape.
+        InputError: there are fewer than two reference images, or the features are not finite or have the wrong shape.
     """
 
     def __init__(self, references: Tensor, k: int = NEIGHBOURS, *, chunk: int | None = None) -> None:

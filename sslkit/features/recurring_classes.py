@@ -15,7 +15,7 @@ JACCARD = 0.5
 
 
 def recurring_classes(assigned: Tensor, others: Sequence[Tensor], classes: int) -> Tensor:
-    """Return for each class the share of the other clusterings that also find this class.
+    """Return, for each class, the share of the other clusterings that also find this class.
 
     For each other clustering, the Hungarian algorithm matches classes and clusters one to one, so that the sum of the
     Jaccard indices (images in both, divided by images in either) is maximal. A clustering finds a class if the

@@ -1,4 +1,4 @@
-"""Features of sampled training images, to find outliers when the training images are not available."""
+"""Features of sampled training images, used to find outliers when the training images are not available."""
 
 from __future__ import annotations
 

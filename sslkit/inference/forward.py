@@ -34,10 +34,10 @@ Output = Literal["features", "logits"]
 
 @dataclass(frozen=True)
 class Chunk:
-    """Results of up to ``CHUNK_SIZE`` files.
+    """Results for up to ``CHUNK_SIZE`` files.
 
     Attributes:
-        values: features ``[n, D]`` or logits ``[n, K]`` of the readable files, in the order of the files.
+        values: features ``[n, D]`` or logits ``[n, K]`` of the readable files, in order.
         scores: outlier scores ``[n]`` of these files; NaN if the run has no features of training images.
         broken: mapping from the path of each unreadable file to the reason.
     """
@@ -82,8 +82,8 @@ def compute_chunks(
 ) -> Iterator[Chunk]:
     """Yield the features or logits of image files, in chunks of ``CHUNK_SIZE`` files.
 
-    Images are decoded to the size of the run's training images and preprocessed as in evaluation. The memory use does
-    not depend on the number of files.
+    Images are decoded to the size of the run's training images and preprocessed as in evaluation. Memory use does not
+    depend on the number of files.
 
     Args:
         run: the run.

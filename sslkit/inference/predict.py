@@ -35,7 +35,7 @@ MAX_EXAMPLES = 100
 """Largest number of unreadable files in ``InferenceResult.examples``."""
 
 OnProgress = Callable[[int, int], None]
-"""Function that is called with the number of completed files and the number of all files."""
+"""Function that is called with the number of completed files and the total number of files."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class InferenceResult:
         images: number of rows of the output table.
         broken: number of unreadable files.
         broken_file: table of the unreadable files, ``<out>.broken.csv`` (file, reason); None if all files are readable.
-        examples: a path and a reason for each of the first unreadable files.
+        examples: a path and a reason for each of the first few unreadable files.
         notes: sentences to print for the user.
     """
 
@@ -68,7 +68,7 @@ def predict(
     the run, there is also a column ``correction``: ``moved``, ``outlier`` or ``ignored`` for files with the content of
     a corrected image. The class of a moved image is that of the correction, and its confidence is empty.
 
-    The outlier score compares the features with those of up to 4096 training images, see ``outlier_scores``: 0 is
+    The outlier score compares the features with those of up to 4096 training images (see ``outlier_scores``): 0 is
     typical, and 3.5 or more is an outlier. The score is empty if the run has no
     ``typical-images.safetensors``.
 
@@ -85,7 +85,7 @@ def predict(
         images: an image file, or a folder that is searched recursively.
         out: the output file; must not exist.
         device: device of the network.
-        on_progress: called with the number of completed files and the number of all files.
+        on_progress: called with the number of completed files and the total number of files.
 
     Raises:
         InputError: the run has no classifier, an output file already exists, or another process is writing it.
@@ -135,7 +135,7 @@ def embed(
         images: an image file, or a folder that is searched recursively.
         out: the output file; must not exist.
         device: device of the network.
-        on_progress: called with the number of completed files and the number of all files.
+        on_progress: called with the number of completed files and the total number of files.
 
     Raises:
         InputError: pyarrow is not installed, an output file already exists, or another process is writing it.
@@ -178,7 +178,7 @@ def _run_job(
     notes: list[str],
     on_progress: OnProgress | None,
 ) -> InferenceResult:
-    """Compute the results that are not saved yet, then write the table of unreadable files and the output table.
+    """Compute the results that are not yet saved, then write the table of unreadable files and the output table.
 
     ``write_table`` writes the output table from the saved results.
     """
@@ -196,7 +196,7 @@ def _run_job(
     with job.locked():
         already_done = job.files_done
         if job.restarted:
-            notes.append(f"{job.folder} was of other images or another network: everything was computed again")
+            notes.append(f"{job.folder} was for other images or another network: everything was computed again")
         elif already_done:
             notes.append(f"continued after {already_done} of {len(files)} files")
 

@@ -1,4 +1,4 @@
-"""Save the results of many files in chunks, so that a job continues after an interruption."""
+"""Save the results for many files in chunks, so that a job can continue after an interruption."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class ResumableJob:
         self.chunks += 1
 
     def load_broken(self) -> Iterator[dict[str, str]]:
-        """Yield for each chunk a mapping from unreadable file to reason, without reading the results."""
+        """Yield a mapping from unreadable file to reason for each chunk, without reading the results."""
         for index in range(-(-len(self.files) // CHUNK_SIZE)):
             with self._explain_damage(index), safe_open(self._path(index), framework="pt") as file:
                 broken = json.loads(file.metadata()["broken"])

@@ -1,1 +1,1 @@
-"""Built-in methods, which combine views, backbone, heads and losses in a training step."""
+"""Built-in methods, which combine views, backbone, heads and losses into a training step."""

@@ -17,7 +17,7 @@ from sslkit.methods.joint_embedding import JointEmbedding, OutputsByHead, forwar
 
 
 class MomentumTeacher(JointEmbedding):
-    """Joint embedding with a teacher branch, which encodes the global views without gradient.
+    """Joint embedding with a teacher branch, which encodes the global views without gradients.
 
     The teacher starts as a copy of the backbone and the heads. After each step, the teacher's weights become
     ``m * teacher + (1 - m) * student``. The momentum ``m`` rises from ``momentum`` to 1 along a half cosine. The
@@ -64,7 +64,7 @@ class MomentumTeacher(JointEmbedding):
             head.after_step()
 
     def momentum_at(self, step: int) -> float:
-        """Return the teacher's momentum in step ``step``, counted from 0."""
+        """Return the teacher's momentum at step ``step``, counted from 0."""
         return 1 - (1 - self.momentum) * cosine_decay(step, self.total_steps)
 
 

@@ -18,9 +18,9 @@ class LarsSgd(torch.optim.Optimizer):
 
     For a weight tensor ``w`` with gradient ``g``, the gradient in SGD with momentum is replaced by
     ``ratio * (g + weight_decay * w)``. The trust ratio is
-    ``trust_coefficient * |w| / (|g| + weight_decay * |w| + eps)``. It is 1 if ``w`` is all zero. If ``g``
-    is all zero, the replacement is 0, and only momentum changes the weight. A group with ``adapt=False`` uses
-    SGD with momentum, without trust ratio or weight decay.
+    ``trust_coefficient * |w| / (|g| + weight_decay * |w| + eps)``. It is 1 if ``w`` is all zeros. If ``g`` is all
+    zeros, the replacement is 0, and only momentum changes the weight. A group with ``adapt=False`` uses SGD with
+    momentum, without the trust ratio or weight decay.
 
     With ``clip``, the learning rate is ``min(ratio, lr)``. NVIDIA's apex calls this LARC.
 
@@ -35,7 +35,7 @@ class LarsSgd(torch.optim.Optimizer):
         trust_coefficient: multiplier of the trust ratio, η in the paper.
         eps: constant added to the denominator of the trust ratio.
         clip: whether ``lr`` is the upper bound of the trust ratio instead of its multiplier.
-        adapt: whether to apply trust ratio and weight decay.
+        adapt: whether to apply the trust ratio and weight decay.
     """
 
     def __init__(

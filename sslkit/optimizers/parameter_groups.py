@@ -15,7 +15,7 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 def parameter_groups(module: nn.Module, lr_scales: Mapping[str, float] | None = None) -> tuple[ParameterGroup, ...]:
     """Split the trainable parameters of a module into groups with the same weight decay and learning rate.
 
-    Weight decay applies to weights, but not to biases and to the parameters of normalisation layers. A normalisation
+    Weight decay applies to weights, but not to biases or the parameters of normalisation layers. A normalisation
     layer that is not from PyTorch is recognised by its attribute ``no_decay = True``.
 
     Args:

@@ -88,7 +88,7 @@ def _can_fuse(groups: tuple[ParameterGroup, ...]) -> bool | None:
 def _match_layout(optimizer: torch.optim.Optimizer) -> None:
     """Convert the loaded state of each parameter to the memory format of the parameter.
 
-    The fused kernels assume that state and parameter have equal strides. After a resume from a checkpoint with a
+    The fused kernels assume that state and parameter have the same strides. When a run resumes from a checkpoint with a
     different memory format, the kernels would otherwise silently update the wrong elements.
     """
     for parameter, state in optimizer.state.items():

@@ -15,9 +15,9 @@ from sslkit.features.neighbours import mutual, nearest_neighbours
 
 
 class Neighbours(Positives):
-    """Rule that draws the positive of an image anew in every step, from the image's k nearest neighbours.
+    """Rule that draws a new positive for each image at every step, from the image's k nearest neighbours.
 
-    Neighbours are the images with the largest cosine similarity of features, without labels. sslkit finds the
+    Neighbours are the images whose features have the largest cosine similarity; labels are not used. sslkit finds the
     neighbours once, with the run's initial weights.
 
     Source: Van Gansbeke et al., "SCAN: Learning to Classify Images without Labels", ECCV 2020, arXiv 2005.12320,
@@ -49,7 +49,7 @@ class Neighbours(Positives):
             neighbours of each image ``[N]``.
 
         Raises:
-            InputError: there are not more than k images.
+            InputError: there are k images or fewer.
         """
         k = self.options.k
         if len(features) <= k:

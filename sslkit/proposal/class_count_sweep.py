@@ -23,7 +23,7 @@ def training_features(recipe: Recipe, device: str, on_progress: Callable[[int, i
     Args:
         recipe: a recipe with a frozen backbone.
         device: device that computes features.
-        on_progress: called with the number of processed images and the number of all images.
+        on_progress: called with the number of processed images and the total number of images.
     """
     assembly = assemble(recipe, device, on_progress=on_progress)
     assert assembly.frozen is not None

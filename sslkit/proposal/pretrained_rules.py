@@ -38,8 +38,8 @@ EPOCHS = (10, 1000)
 def use_pretrained(facts: FolderFacts, weights: PretrainedWeights | None) -> PretrainedWeights | None:
     """Return the weights if the recipe should start from them; None to train from scratch.
 
-    Weights are trained on photographs, and do not suit plain symbols: k-means on handwritten digits is less accurate on
-    their features than on pixels.
+    The weights were trained on photographs and do not suit plain symbols: k-means on handwritten digits is less
+    accurate with these features than with pixels.
     """
     return None if facts.shows_symbols else weights
 
@@ -125,11 +125,11 @@ def classes(facts: FolderFacts, sweep: ClassCountProposal | None) -> Choice:
 
 
 def batch_size(facts: FolderFacts) -> Choice:
-    """Choose the largest batch size, up to ``BATCH_SIZE``, with at least two steps in an epoch."""
+    """Choose the largest batch size, up to ``BATCH_SIZE``, with at least two steps per epoch."""
     if facts.images >= 2 * BATCH_SIZE:
         return Choice(BATCH_SIZE, "Large enough for many images of each class.")
     size = max(min(rules.MIN_IMAGES, facts.images), facts.images // 2)
-    return Choice(size, f"Gives {facts.images // size} steps in an epoch.")
+    return Choice(size, f"Gives {facts.images // size} steps per epoch.")
 
 
 def epochs(facts: FolderFacts) -> Choice:

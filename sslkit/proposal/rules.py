@@ -1,6 +1,6 @@
 """Rules that derive each value of a recipe that trains from scratch, with its reason, from facts about a folder.
 
-``pretrained_rules`` has the rules for recipes that start from pretrained weights.
+``pretrained_rules`` contains the rules for recipes that start from pretrained weights.
 
 Pixels show neither whether a mirrored image keeps its meaning nor how many classes there are. The rules guess both
 values, and the reason for each value states that it is a guess.
@@ -37,7 +37,7 @@ BATCH_SIZES = (32, 256)
 """Minimum and maximum batch size, both powers of two."""
 
 MIN_STEPS_PER_EPOCH = 20
-"""Minimum number of steps in an epoch; small folders get smaller batches to reach this minimum."""
+"""Minimum number of steps per epoch; small folders get smaller batches to reach this minimum."""
 
 STEPS = {False: 2000, True: 20_000}
 """Number of optimizer steps to train for, without and with a GPU."""
@@ -67,7 +67,7 @@ def channels(facts: FolderFacts) -> Choice:
 
 
 def view_size(facts: FolderFacts) -> Choice:
-    """Choose the side of the views, within the limits of the network and the hardware."""
+    """Choose the size of the views, within the limits of the network and the hardware."""
     largest = MAX_VIEW_SIDE[facts.has_gpu]
     if facts.side < MIN_SIDE:
         return Choice(MIN_SIDE, "The side of the enlarged images in pixels.")
@@ -112,8 +112,8 @@ def broken_limit(facts: FolderFacts) -> Choice | None:
 def value_range(facts: FolderFacts) -> Choice | None:
     """Choose a value range for images of more than 8 bits, if the range of their data type does not suit them.
 
-    The range of the data type, such as 0 to 65535, does not suit images that use at most half of it, because about
-    half of the 256 grey levels or more would remain unused. It also does not suit images with values outside it.
+    The range of the data type, such as 0 to 65535, does not suit images that use at most half of it, because about half
+    or more of the 256 grey levels would remain unused. It also does not suit images with values outside it.
     """
     suggested = suggest_range(facts.extents)
     if suggested is None:
@@ -144,7 +144,7 @@ def labels(facts: FolderFacts) -> dict[str, Choice]:
 
 
 def views(facts: FolderFacts) -> dict[str, Choice]:
-    """Choose affine views for symbols, which must stay complete and upright, and crops for all other images."""
+    """Choose affine views for symbols, which must stay whole and upright, and crops for all other images."""
     size = view_size(facts)
     if facts.shows_symbols:
         padding = "zeros" if facts.background is not None and facts.background < 128 else "border"
@@ -193,7 +193,7 @@ def backbone(facts: FolderFacts) -> dict[str, Choice]:
 
 
 def batch_size(facts: FolderFacts) -> Choice:
-    """Choose the largest batch size with at least ``MIN_STEPS_PER_EPOCH`` steps in an epoch."""
+    """Choose the largest batch size with at least ``MIN_STEPS_PER_EPOCH`` steps per epoch."""
     smallest, largest = BATCH_SIZES
     size = largest
     while size > smallest and facts.images < MIN_STEPS_PER_EPOCH * size:
@@ -202,7 +202,7 @@ def batch_size(facts: FolderFacts) -> Choice:
         return Choice(facts.images, "All images.")
     if size == largest:
         return Choice(size, "Large enough for more than one image of each class.")
-    return Choice(size, f"Gives {facts.images // size} steps in an epoch.")
+    return Choice(size, f"Gives {facts.images // size} steps per epoch.")
 
 
 def epochs(facts: FolderFacts) -> Choice:

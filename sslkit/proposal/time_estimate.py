@@ -38,8 +38,8 @@ class TimeEstimate:
     """Estimated time of a recipe with a frozen backbone.
 
     Attributes:
-        feature_seconds: seconds that reading all images and computing their features takes.
-        training_seconds: seconds that all optimizer steps take together.
+        feature_seconds: seconds needed to read all images and compute their features.
+        training_seconds: seconds needed for all optimizer steps together.
     """
 
     feature_seconds: float
@@ -47,7 +47,7 @@ class TimeEstimate:
 
 
 def estimate_time(recipe: Recipe, files: Sequence[Path], device: str) -> TimeEstimate:
-    """Time the feature extraction of a few images and a few training steps, and estimate the total times.
+    """Time feature extraction for a few images and a few training steps, and estimate the total times.
 
     Args:
         recipe: a recipe for an image folder, with a frozen backbone.

@@ -74,7 +74,7 @@ def read_document(path: Path) -> Document:
     """Read a recipe and the recipes that it extends.
 
     Raises:
-        RecipeError: a file is missing, is not UTF-8 or not TOML, or recipes extend each other in a circle.
+        RecipeError: a file is missing, is not valid UTF-8 or TOML, or recipes extend each other in a cycle.
     """
     return _read(path, chain=())
 
@@ -93,7 +93,7 @@ def _read(path: Path, chain: tuple[Path, ...]) -> Document:
         raise _error(path, f"there is no recipe {str(parent)!r}", line, "extends")
     if parent.resolve() in chain:
         circle = " -> ".join(str(link.name) for link in (*chain, parent))
-        raise _error(path, f"recipes extend each other in a circle: {circle}", line, "extends")
+        raise _error(path, f"recipes extend each other in a cycle: {circle}", line, "extends")
     merged = _read(parent, chain)
     document.drop_origins(("extends",))
     _merge(merged, document, merged.tables, document.tables)
@@ -149,7 +149,7 @@ def _error(path: Path, message: str, line: int = 0, key: str = "", hint: str = "
 def _merge(base: Document, over: Document, old: dict[str, Any], new: Mapping[str, Any], path: KeyPath = ()) -> None:
     """Merge the table ``new`` of ``over`` into the table ``old`` of ``base``; both tables are at ``path``.
 
-    Tables are merged. Arrays, other values, and tables with another ``use`` replace those of ``base``.
+    Tables are merged. Arrays, other values, and tables with a different ``use`` replace those of ``base``.
     """
     for key, value in new.items():
         key_path = (*path, key)

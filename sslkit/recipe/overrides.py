@@ -20,7 +20,7 @@ def apply_overrides(document: Document, settings: Iterable[str]) -> None:
 
     A value that is not valid TOML is a string. A value that is a table replaces the whole table. A new ``use`` drops
     the options of the old component and adds a note to the document. In an array of tables, ``loss.NAME.x`` or
-    ``loss.INDEX.x`` selects an element; ``loss.x`` is enough for a single element.
+    ``loss.INDEX.x`` selects an element; ``loss.x`` is enough if there is only one.
 
     Raises:
         RecipeError: a setting has no ``=``, or a path leads through a value that is not a table.

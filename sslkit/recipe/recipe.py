@@ -54,7 +54,7 @@ class ComponentSpec:
 
 @dataclass(frozen=True)
 class NetworkRecipe:
-    """Part of a recipe that is needed to evaluate the trained network."""
+    """The part of a recipe that is needed to evaluate the trained network."""
 
     document: Document
     run: RunSection

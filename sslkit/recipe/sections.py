@@ -61,7 +61,7 @@ class TrainSection(Options):
     training, such as ``"10%"``."""
 
     keep_checkpoints: int = Field(default=2, ge=1, le=1_000_000)
-    """Number of newest checkpoints to keep, in addition to the best checkpoint. A resume skips damaged checkpoints."""
+    """Number of newest checkpoints to keep, in addition to the best checkpoint. Resuming skips damaged checkpoints."""
 
 
 class MonitorSection(Options):

@@ -89,7 +89,7 @@ def confusion_matrix(table: Any, totals: Sequence[int], rows: Sequence[str], col
 
     Args:
         table: counts ``[C, K]``.
-        totals: number of images of each label ``[C]``; the shade of a cell shows the cell's share of its label's
+        totals: number of images with each label ``[C]``; the shade of a cell shows the cell's share of its label's
             images.
         rows: names of the labels.
         columns: names of the discovered classes.

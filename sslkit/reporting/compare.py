@@ -28,7 +28,7 @@ class RunMetrics:
     Attributes:
         name: name of the run.
         settings: recipe of the run. ``train.epochs`` includes the epochs of all runs that this run continues.
-            ``continued_from.epochs`` has only the epochs of the continued runs.
+            ``continued_from.epochs`` contains only the epochs of the continued runs.
         metrics: latest value of each metric, such as ``cluster acc``, ``linear 10 % top1``, ``linear on svhn top1`` or
             ``cluster baseline kmeans pixels acc``.
         protocols: protocol of each metric group. The name of a group is a metric's name without the last word.
@@ -90,7 +90,7 @@ def compare(runs: Sequence[Run], reference: Reference | None = None) -> dict[str
     """Compare the latest metrics of runs, and list the differences in settings and protocol.
 
     Args:
-        runs: evaluated runs. The protocol of each further run is compared with the protocol of the first run.
+        runs: evaluated runs. The protocol of each other run is compared with that of the first run.
         reference: published results to compare with.
 
     Returns:

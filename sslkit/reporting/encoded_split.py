@@ -111,7 +111,7 @@ class EncodedSplit:
     def neighbours(self) -> list[tuple[int, list[int]]]:
         """Return indices of query images, each with the indices of its most similar images, nearest first.
 
-        Similarity is the cosine of the features. There is one query for each of the largest classes, the image with the
+        Similarity is the cosine of the features. There is one query for each of the largest classes: the image with the
         median confidence. Without classes, the queries are evenly spaced images.
         """
         if self.discovered is not None:

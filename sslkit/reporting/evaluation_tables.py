@@ -19,7 +19,7 @@ def metric_groups(label: str, metrics: Mapping[str, Any]) -> list[tuple[str, flo
     with each fraction of the labels.
 
     Args:
-        label: title of the evaluator or baseline, with which the title of each group starts.
+        label: title of the evaluator or baseline; the title of each group starts with it.
         metrics: all metrics of the evaluator or baseline.
 
     Returns:
@@ -76,7 +76,7 @@ def baseline_title(name: str) -> str:
 def full_protocol(result: EvaluatorResult) -> dict[str, Any]:
     """Return an evaluator's protocol.
 
-    For each baseline whose protocol differs, the result also has the entries that differ, under the baseline's title.
+    The result also contains the entries that differ in each baseline's protocol, under the baseline's title.
     """
     protocol = dict(result.protocol)
     for name, baseline in result.baselines.items():
@@ -144,7 +144,7 @@ def latest_results(evaluations: Iterable[EvaluationResult], run_data: str) -> di
 
 
 def format_metric(value: float | None) -> str:
-    """Format a metric with three decimals. An integer has no decimals, and None becomes an empty text."""
+    """Format a metric with three decimals. An integer has no decimals, and None becomes an empty string."""
     return "" if value is None else str(value) if isinstance(value, int) else f"{value:.3f}"
 
 

@@ -49,7 +49,7 @@ class Table:
 
 @dataclass(frozen=True)
 class FigureWriter:
-    """Converter of matplotlib figures of one run to charts on a page; also saves the figures if ``folder`` is set.
+    """Converter of one run's matplotlib figures to charts on a page; also saves the figures if ``folder`` is set.
 
     Attributes:
         prefix: prefix of the element ids of these figures, unique within the page.

@@ -74,8 +74,8 @@ class Reference(Options):
     def rows_for(self, metrics: Collection[str]) -> list[Row]:
         """Return the rows that have at least one of ``metrics``, or all rows if no row has any of them.
 
-        If ``aliases`` assigns a published metric to a metric of runs with a different name, the returned rows contain
-        the published value under the name in runs.
+        If ``aliases`` maps a published metric to a run metric with a different name, the returned rows contain the
+        published value under the name used in runs.
         """
         rows = []
         for row in self.rows:

@@ -29,7 +29,7 @@ BATCH = 256
 
 
 def thumbnail(pixels: Tensor, longest: int = THUMBNAIL_SIZE) -> Image.Image:
-    """Convert uint8 pixels ``[C, H, W]`` to an image whose sides have at most ``longest`` pixels.
+    """Convert uint8 pixels ``[C, H, W]`` to an image whose sides are at most ``longest`` pixels long.
 
     Three channels become RGB. With any other number of channels, the first channel becomes a grey image.
     """

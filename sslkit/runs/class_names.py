@@ -1,4 +1,4 @@
-"""Read and write the names of discovered classes, stored in ``classes.toml`` of a run folder."""
+"""Read and write the names of discovered classes, stored in the ``classes.toml`` of a run folder."""
 
 from __future__ import annotations
 

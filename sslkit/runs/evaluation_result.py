@@ -75,8 +75,8 @@ class EvaluationResult:
         run: path of the run folder.
         evaluated_with: device, and versions of sslkit and torch.
         evaluators: result of each evaluator, keyed by the evaluator's name.
-        notes: sentences about installed versions that differ from the versions in training, and about damaged cache
-            entries.
+        notes: sentences about installed versions that differ from the versions used for training, and about damaged
+            cache entries.
     """
 
     run: str

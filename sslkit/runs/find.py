@@ -29,7 +29,7 @@ def find_run(spec: str | None, root: Path) -> Run:
 
     Args:
         spec: a folder, ``NAME/ID``, ``NAME``, ``ID`` or ``latest``; None means the latest run. ``NAME`` means the
-            newest run of this name.
+            newest run with this name.
         root: the folder of all runs.
 
     Raises:
@@ -127,7 +127,7 @@ def remove_run(run: Run, runs: Path) -> None:
         runs: the folder of all runs.
 
     Raises:
-        RunError: a process is training the run, or the folder may not be a run.
+        RunError: a process is training the run, or the folder might not be a run.
         OSError: the folder cannot be deleted.
     """
     root = run.path.parent.parent
@@ -137,7 +137,7 @@ def remove_run(run: Run, runs: Path) -> None:
     was_latest = latest.is_symlink() and latest.resolve() == run.path.resolve()
     with run.locked():
         shutil.rmtree(run.path)
-    with suppress(OSError):  # there are other runs of this name
+    with suppress(OSError):  # there are other runs with this name
         run.path.parent.rmdir()
     if was_latest:
         latest.unlink()

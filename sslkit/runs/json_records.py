@@ -25,7 +25,7 @@ Record = TypeVar("Record")
 
 
 def require_run_format(record: dict[str, Any], path: Path) -> None:
-    """Raise an error for files of another format version.
+    """Raise an error if a file has a different format version.
 
     Args:
         record: content of ``status.json``, or metadata of a weights file.

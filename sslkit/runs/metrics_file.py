@@ -135,7 +135,7 @@ class MetricsTail:
         """Append new rows to ``rows``.
 
         Returns:
-            Whether the file was replaced; then ``rows`` has all rows of the new file.
+            Whether the file was replaced; if so, ``rows`` contains all rows of the new file.
 
         Raises:
             RunError: the file is damaged.
@@ -183,7 +183,7 @@ def _parse_row(fields: Mapping[str, str]) -> MetricsRow:
 
 
 def _valid_rows(data: bytes) -> Iterator[MetricsRow]:
-    """Yield the rows that can be parsed, from the content of a damaged file."""
+    """Yield the parsable rows from the content of a damaged file."""
     for line in data.decode(errors="replace").splitlines():
         # This also skips the header, and fields that are too long for csv.
         with suppress(ValueError, csv.Error):

@@ -15,7 +15,7 @@ from sslkit.runs.evaluation_result import EvaluatorResult
 def evaluator_result(evaluation: object, protocol: Mapping[str, Any]) -> EvaluatorResult:
     """Convert the value that an evaluator returned to a result that can be saved.
 
-    The protocol of the result has the entries of ``protocol``, then those of the evaluator.
+    The protocol of the result contains the entries of ``protocol``, then those of the evaluator.
 
     Raises:
         ValueError: ``evaluation`` is not an ``Evaluation``, or JSON cannot contain a value; the message gives the key.

@@ -33,7 +33,7 @@ class Status:
         steps: number of optimizer steps of the complete training run.
         epoch: number of completed epochs.
         epochs: number of epochs of the complete training run.
-        updated: time at which the status was written, ISO 8601 in UTC.
+        updated: time at which the status was written, in ISO 8601 format and UTC.
         process: ``host:pid`` of the process that wrote the status.
     """
 

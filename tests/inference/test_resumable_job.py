@@ -88,7 +88,7 @@ def test_call_interrupted_anywhere_continues_to_the_same_bits(
     (copy / "000.png").unlink()
     result = command(run, copy, out)
     assert result.images == 58
-    assert f"{out}.unfinished was of other images or another network: everything was computed again" in result.notes
+    assert f"{out}.unfinished was for other images or another network: everything was computed again" in result.notes
 
 
 def interrupt_at_32(done: int, total: int) -> None:

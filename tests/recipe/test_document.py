@@ -46,7 +46,7 @@ def test_extends_is_relative_to_the_recipe_and_may_be_chained(tmp_path: Path) ->
     [
         (
             {"a": 'extends = "b.toml"', "b": 'extends = "a.toml"'},
-            "extend each other in a circle: a.toml -> b.toml -> a.toml",
+            "extend each other in a cycle: a.toml -> b.toml -> a.toml",
         ),
         ({"a": '\nextends = "gone.toml"'}, "a.toml:2: extends: there is no recipe"),
         ({"a": "extends = 3"}, "a.toml:1: extends: must be a string, the path of another recipe, not 3"),

@@ -29,7 +29,7 @@ def shown_classes(classes: DiscoveredClasses) -> list[int]:
 def class_cards(
     encoded: EncodedSplit, classes: DiscoveredClasses, names: Sequence[str], figures: FigureWriter
 ) -> list[dict[str, Any]]:
-    """Return the template variables of each shown class, with its most and its least confident images."""
+    """Return the template variables of each shown class, with its most and least confident images."""
     shown = shown_classes(classes)
     limit = 20 if len(shown) <= MANY_CLASSES else 10
     scores = classes.scores()

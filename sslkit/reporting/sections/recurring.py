@@ -14,7 +14,7 @@ RECURS = 0.5
 
 
 def recurrence(encoded: EncodedSplit, other_runs: Sequence[Tensor]) -> tuple[list[str], str]:
-    """Return a text for each class on how often it recurs, and a summary; both are empty if nothing can be compared.
+    """Return a text per class about how often it recurs, and a summary; both are empty if nothing can be compared.
 
     Args:
         encoded: the images, with the classes of the other classifiers.

@@ -15,7 +15,7 @@ from sslkit.runs.run import Run
 def comparison_section(
     runs: Sequence[Run], sections: Sequence[dict[str, Any]], figures: FigureWriter
 ) -> dict[str, Any]:
-    """Return the template variables of the comparison. ``sections`` has the template variables of each run."""
+    """Return the template variables of the comparison. ``sections`` contains the template variables of each run."""
     names = [section["name"] for section in sections]
     overview = [(section["name"], section["summary"], section["state"]) for section in sections]
     evaluated = [run for run, section in zip(runs, sections, strict=True) if section["evaluations"]]

@@ -122,7 +122,7 @@ def _draw(
     curves: Sequence[Curve],
     levels: Mapping[str, float] | None = None,
 ) -> Chart:
-    """Draw a ``line_chart`` whose description has the first, last, smallest and largest value of each curve."""
+    """Draw a ``line_chart`` whose description gives the first, last, smallest and largest values of each curve."""
     parts = [f"{curve.name}: {_range(curve)}" for curve in curves if not curve.faint]
     description = "; ".join([*parts, *(f"{name} is {level:.4g}" for name, level in (levels or {}).items())])
     return figures.chart(name, title, description, line_chart(curves, unit, levels))
