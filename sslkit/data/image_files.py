@@ -1,18 +1,18 @@
 """Decode image files of all common formats and modes to uint8 pixels.
 
-The same rules apply to every image; no image is scaled by its own content:
+The same rules apply to every image, whatever its content:
 
 * The EXIF orientation is applied, or the XMP orientation if there is no EXIF orientation. If there are multiple frames,
   the first is used. Colour profiles are ignored.
 * Transparency (RGBA, LA, palette or key colour) is composited on white. An additional channel of a TIFF is treated as
   transparency if the tag ExtraSamples marks the channel as such, and is ignored otherwise. The fourth channel of a PNG
   is always treated as transparency.
-* Pixels of more than 8 bits are scaled by the range of their data type, or by the option ``value_range``.
+* Pixels with more than 8 bits are scaled by the range of their data type, or by the option ``value_range``.
 * Colour is converted to grey with ITU-R 601 luma, and CMYK, YCbCr and similar modes to RGB with Pillow's formulas.
 * An image of a different size is scaled (bicubic, antialiased) until it covers the requested size, then centre-cropped.
 
 The format is determined by the content of a file, not by its name. Only formats in ``FORMATS`` are read. An image of
-more than ``MAX_PIXELS`` pixels counts as broken, because a small malicious file could otherwise fill the memory.
+more than ``MAX_PIXELS`` pixels counts as broken, because a small malicious file could otherwise exhaust the memory.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ TRANSIENT_ERRORS = frozenset(
         *("EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ENOTCONN"),
     )
 )
-"""Error numbers of temporary problems of the machine, disk or network; the file itself may be valid."""
+"""Error numbers of temporary problems with the machine, disk or network; the file itself may be valid."""
 
 ALPHA_SAMPLES = (1, 2, 999)
 """Values of the TIFF tag ExtraSamples that mark an additional channel as transparency."""
@@ -71,7 +71,7 @@ class DecodedImage:
         pixels: uint8 ``[C, H, W]``.
         conversions: conversions to report to the user, such as ``RGBA`` or ``EXIF orientation``.
         resized: whether the image was resized.
-        extent: value range of an image of more than 8 bits; None if it has 8 bits.
+        extent: value range of an image with more than 8 bits; None for an 8-bit image.
     """
 
     pixels: NDArray[np.uint8]
@@ -87,7 +87,7 @@ def decode_image(path: Path, channels: int, size: tuple[int, int], scaling: Scal
         path: the image file.
         channels: 1 or 3.
         size: height and width of the result.
-        scaling: for an image of more than 8 bits, the range of pixel values that is mapped to 0-255; see ``Scaling``.
+        scaling: for an image with more than 8 bits, the range of pixel values that is mapped to 0-255; see ``Scaling``.
 
     Raises:
         UnreadableImageError: the file is not an image, is damaged, or has no read permission.

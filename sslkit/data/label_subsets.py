@@ -19,7 +19,7 @@ def nested_subsets(labels: Tensor, fractions: Sequence[float], seed: int) -> dic
     Args:
         labels: int64 ``[N]``.
         fractions: each in (0, 1].
-        seed: seed of the random choice.
+        seed: seed for the random choice.
 
     Returns:
         Sorted int64 indices, keyed by fraction.
@@ -38,7 +38,7 @@ def stratified_folds(labels: Tensor, count: int, seed: int) -> list[Tensor]:
     Args:
         labels: int64 ``[N]``.
         count: maximum number of folds; there are fewer if the smallest class has fewer images.
-        seed: seed of the random choice.
+        seed: seed for the random choice.
 
     Returns:
         Sorted int64 indices of each fold; an empty list if a class has a single image.

@@ -1,4 +1,4 @@
-"""Loader of batches in a seeded order, from any start step, divided among the processes."""
+"""Loader of batches in a seeded order, starting at any step and divided among the processes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ DrawPositives = Callable[[Tensor, torch.Generator], Tensor]
 class Loader:
     """Iterable over the batches of the steps ``start`` to ``stop`` - 1.
 
-    A batch depends on seed and step alone, so a resume needs only the step. Each epoch is a permutation of all images,
+    A batch depends on seed and step alone, so resuming needs only the step. Each epoch is a permutation of all images,
     cut into global batches. The last images of an epoch are left out if they do not fill a batch. Each global batch is
     cut into equal parts, one per process. A run that continues a parent run also counts the parent's epochs, so the
     batches of the two runs differ. The order of an epoch does not depend on the batch size.
@@ -76,8 +76,8 @@ class Loader:
         pin_memory: whether batches are in pinned memory, from which a GPU copies asynchronously.
 
     Raises:
-        DataError: there are fewer than two images or fewer than one batch, or the batch cannot be divided equally among
-            the processes.
+        DataError: there are fewer than two images or too few for one batch, or the batch cannot be divided equally
+            among the processes.
     """
 
     def __init__(

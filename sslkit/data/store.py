@@ -59,13 +59,13 @@ class MappedStore:
     A pickled store contains only the path, so processes share the system's file cache.
 
     Args:
-        path: file that contains an array uint8 ``[M, C, H, W]``.
+        path: file that contains a uint8 array ``[M, C, H, W]``.
         start: index of the store's first image in the file.
         count: number of images; None means all images to the end of the file.
         file_id: text that identifies the content of the file; empty if unknown.
 
     Raises:
-        OSError, ValueError: the file is missing or truncated, or does not contain uint8 ``[M, C, H, W]``.
+        OSError, ValueError: the file is missing or truncated, or does not contain such an array.
     """
 
     def __init__(self, path: Path, start: int = 0, count: int | None = None, file_id: str = "") -> None:

@@ -53,7 +53,7 @@ def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item], ah
 def prefetch(items: Iterator[Item], count: int) -> Iterator[Item]:
     """Yield all items in order, fetched in advance by a background thread.
 
-    One thread is enough, because no interpreter lock is held while items are copied from a mapped file or pinned.
+    One thread is enough, because the interpreter lock is not held while items are copied from a mapped file or pinned.
 
     Args:
         items: source of the items; the caller must not read from this source.

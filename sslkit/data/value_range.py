@@ -1,4 +1,4 @@
-"""Scale pixels of more than 8 bits to uint8, in the same way for every image.
+"""Scale pixels with more than 8 bits to uint8, in the same way for every image.
 
 Without a value range, 16-bit integers are divided by 257 and rounded (65535 becomes 255), 32-bit integers are read as
 16-bit values, and floats are multiplied by 255. A file with values outside these ranges is unreadable. With a value
@@ -30,7 +30,7 @@ own range (for surveys only); or a ``ValueRange``."""
 Kind = Literal["integer", "float"]
 
 TOP: dict[str, int] = {"integer": 65535, "float": 1}
-"""Value that becomes 255 if there is no value range, for each kind of values."""
+"""Value that becomes 255 if there is no value range, for each kind of value."""
 
 _OTHER_BYTE = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
 """For each ending of Pillow's raw modes for 16-bit colour, the ending that reads the low byte instead of the high
@@ -39,7 +39,7 @@ byte."""
 
 @dataclass(frozen=True)
 class Extent:
-    """Smallest and largest pixel value of images of more than 8 bits.
+    """Smallest and largest pixel value of images with more than 8 bits.
 
     Attributes:
         kind: ``integer`` or ``float``.
@@ -71,7 +71,7 @@ class Extent:
 
 
 def merge_extents(extents: Iterable[Extent | None]) -> tuple[Extent, ...]:
-    """Merge the extents of all images with the same kind of values into one extent."""
+    """Merge the extents of all images with the same kind of value into one extent."""
     merged: dict[Kind, Extent] = {}
     for extent in extents:
         if extent is not None:
@@ -81,7 +81,7 @@ def merge_extents(extents: Iterable[Extent | None]) -> tuple[Extent, ...]:
 
 @dataclass(frozen=True)
 class Scaled:
-    """An 8-bit image that was converted from an image of more than 8 bits.
+    """An 8-bit image that was converted from an image with more than 8 bits.
 
     Attributes:
         image: the 8-bit image with the channels of the original; its mode is ``L`` if there is a single channel.
@@ -96,7 +96,7 @@ class Scaled:
 
 
 def raw_mode(image: Image.Image) -> str:
-    """Return Pillow's raw mode of an image that is not loaded yet, such as ``RGB;16B``; empty if unknown."""
+    """Return Pillow's raw mode for an image that is not loaded yet, such as ``RGB;16B``; empty if unknown."""
     tiles = getattr(image, "tile", [])
     arguments = tiles[0].args if tiles else None
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
@@ -104,7 +104,7 @@ def raw_mode(image: Image.Image) -> str:
 
 
 def scale_to_8_bits(image: Image.Image, raw: str, file: IO[bytes] | None, scaling: Scaling) -> Scaled | None:
-    """Convert a loaded image of more than 8 bits to 8 bits; return None if the image has 8 bits.
+    """Convert a loaded image with more than 8 bits to 8 bits; return None if the image has 8 bits.
 
     Args:
         image: the loaded image.
@@ -113,7 +113,7 @@ def scale_to_8_bits(image: Image.Image, raw: str, file: IO[bytes] | None, scalin
         scaling: range of pixel values that is mapped to 0-255; see ``Scaling``.
 
     Raises:
-        UnreadableImageError: values are not finite or outside the data type's range, or Pillow can read only 8 bits
+        UnreadableImageError: values are not finite or are outside the data type's range, or Pillow can read only 8 bits
             of each value.
     """
     if image.mode[0] not in "IF":
@@ -141,8 +141,8 @@ def suggest_range(extents: Sequence[Extent]) -> ValueRange | None:
     """Return a value range that fits all images; None if the images do not need one.
 
     The images need no value range if their values are within the default range of their data type and use more than
-    half of it, or if all values are equal. The result is also None without images, and for integers mixed with floats,
-    because no single range fits both. The ends are integers if possible.
+    half of it, or if all values are equal. The result is also None if there are no images or if integers are mixed with
+    floats, because no single range fits both. The ends are integers if possible.
     """
     if len(extents) != 1:
         return None
@@ -196,7 +196,7 @@ def _scale_colour(image: Image.Image, raw: str, file: IO[bytes] | None, scaling:
 def _read_low_bytes(image: Image.Image, raw: str, file: IO[bytes] | None) -> NDArray[np.uint8] | None:
     """Return the low bytes of a 16-bit colour image, or None if this is impossible. Pillow reads only the high bytes.
 
-    ``raw`` is Pillow's raw mode of the image, and ``file`` its open file.
+    ``raw`` is Pillow's raw mode for the image, and ``file`` its open file.
     """
     channels, _, ending = raw.partition(";")
     if channels not in ("RGB", "RGBA", "RGBX", "CMYK") or ending not in _OTHER_BYTE or file is None:

@@ -1,1 +1,1 @@
-"""Choose device and precision, configure the memory allocator, explain out-of-memory errors, speed up CPU training."""
+"""Choose the device and precision, configure the allocator, explain out-of-memory errors and speed up CPU training."""

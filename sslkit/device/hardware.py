@@ -1,4 +1,4 @@
-"""Choose device and precision, and report the reason."""
+"""Choose the device and precision, and report the reason."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def choose_hardware(device: DeviceName, precision: PrecisionName) -> Hardware:
     """Choose the device, the precision and the memory format.
 
     Args:
-        device: a device, or ``auto`` for the first available device of ``cuda``, ``mps`` and ``cpu``.
+        device: a device, or ``auto`` for the first available of ``cuda``, ``mps`` and ``cpu``.
         precision: a precision, or ``auto`` for bfloat16 if the device has native bfloat16 arithmetic, else float32.
 
     Raises:
@@ -54,7 +54,7 @@ def choose_hardware(device: DeviceName, precision: PrecisionName) -> Hardware:
 
 
 def prefers_channels_last(device: str) -> bool:
-    """Return whether convolutions on ``cpu``, ``cuda`` or ``mps`` are faster in channels-last memory format."""
+    """Return whether convolutions on ``cpu``, ``cuda`` or ``mps`` are faster in the channels-last memory format."""
     # On a CPU, ResNet-18 on small images trains 1.1 to 1.3 times faster and extracts features 1.3 to 1.9 times faster.
     return device != "mps"
 

@@ -22,7 +22,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def out_of_memory_error(document: Document, path: KeyPath, what: str, error: BaseException) -> RecipeError:
-    """Return an error which reports that ``what`` (such as "a step") needs too much memory.
+    """Return an error reporting that ``what`` (such as "a step") needs too much memory.
 
     The error names the line of the key ``path``. ``error`` is the out-of-memory error.
     """

@@ -1,9 +1,9 @@
 """Compute the weight gradients of convolutions with small output maps faster on the CPU.
 
 oneDNN computes the weight gradient image by image and updates every weight for each image. With small output maps,
-these updates take a large part of the backward pass. This module computes the gradient of each kernel position as one
-matrix product over all images. The product covers only output pixels for which the kernel position is inside the image,
-so that the result is the same up to rounding.
+these updates account for a large part of the backward pass. This module computes the gradient of each kernel position
+as one matrix product over all images. The product covers only output pixels for which the kernel position is inside the
+image, so that the result is the same up to rounding.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ Pair = tuple[int, int]
 def max_output_pixels(channels: int) -> int:
     """Return the largest output map (in pixels) for which matrix products beat oneDNN, for ``channels`` input channels.
 
-    With few channels, the limit is lower, because copies take a larger part of the time. The limits were measured with
-    AVX-512 by ``benchmarks/speed/small_feature_maps.py``.
+    With few channels, the limit is lower, because copying takes a larger part of the time. The limits were measured
+    with AVX-512 by ``benchmarks/speed/small_feature_maps.py``.
     """
     return 16 if channels >= 256 else 9
 

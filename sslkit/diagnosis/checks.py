@@ -16,7 +16,7 @@ class CheckResult:
         name: name of the check.
         status: ``ok``, ``info`` (an optional part is not installed), ``warning`` (works, but could be better) or
             ``error``.
-        text: finding of the check.
+        text: what the check found.
         advice: recommended action; empty if there is nothing to do.
     """
 

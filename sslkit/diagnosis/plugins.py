@@ -45,7 +45,7 @@ os._exit(0)
 
 
 def check_plugins() -> Iterator[CheckResult]:
-    """Report components that cannot be imported, and problems of installed distributions.
+    """Report components that cannot be imported, and problems with installed distributions.
 
     Such problems are malformed metadata, and distributions that ``SSLKIT_PLUGINS`` hides or that it names although they
     have no component.
@@ -97,7 +97,7 @@ def try_imports(entries: Sequence[Entry], seconds: float = TIMEOUT) -> Iterator[
 def _import(entries: Sequence[Entry], seconds: float) -> tuple[list[tuple[ImportStatus, str]], str]:
     """Import components in a new process, which is killed if it runs longer than ``seconds``.
 
-    Return the results that the process reported before it ended, and a text that describes how it ended.
+    Return the results that the process reported before it ended, and a description of how it ended.
     """
     names = json.dumps([f"{entry.kind.singular} {entry.qualified}" for entry in entries])
     command = [sys.executable, "-c", SCRIPT, names]

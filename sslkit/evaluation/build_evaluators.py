@@ -30,7 +30,7 @@ def build_evaluators(asked: Mapping[str, Mapping[str, Any]], settings: Sequence[
         asked: mapping from evaluator name to options, such as ``{"cluster": {}, "linear": {"fractions": [0.1]}}``.
             Names may be qualified, as in ``sslkit:cluster``. If two names mean the same evaluator, their options are
             merged.
-        settings: texts ``evaluator.option=value``, which override ``asked``.
+        settings: strings ``evaluator.option=value``, which override ``asked``.
 
     Raises:
         ComponentError: an evaluator is not installed, or cannot be imported.
@@ -95,7 +95,7 @@ def build_other_dataset(asked: str, settings: Sequence[str] = ()) -> tuple[str, 
 
     Args:
         asked: name of a data set, or path of a recipe (ends in ``.toml``) whose ``[data]`` table is used.
-        settings: texts ``data.option=value``.
+        settings: strings ``data.option=value``.
 
     Raises:
         ComponentError: the data set is not installed, or cannot be imported.

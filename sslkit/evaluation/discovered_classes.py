@@ -54,7 +54,7 @@ class DiscoveredClasses:
         return None if self.labels is None else contingency(self.assigned, self.labels, self.count, self.classes)
 
     def majority(self, index: int) -> tuple[int, float] | None:
-        """Return a discovered class's most frequent label, and the label's share; None without labels or images."""
+        """Return a discovered class's most frequent label and its share; None if there are no labels or images."""
         members = self.members(index)
         if self.labels is None or not len(members):
             return None

@@ -27,7 +27,7 @@ def knn_scores(
 
     The k training features with the highest cosine similarity vote for their class with weight
     ``exp(similarity / temperature)`` (Wu et al., CVPR 2018, section 3.4). All weights of a test feature are divided by
-    the largest weight. The computation runs on the device of the features. The memory never contains all ``N * M``
+    the largest weight. The computation runs on the device of the features. Memory never holds all ``N * M``
     similarities or a second copy of the training features.
 
     Args:
@@ -73,6 +73,6 @@ def _nearest(queries: Tensor, bank: Tensor, k: int, rows: int) -> tuple[Tensor, 
 def knn_accuracy(
     train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor, k: int, *, classes: int
 ) -> float:
-    """Return the accuracy in [0, 1] of predicting the class with the most votes, see ``knn_scores``."""
+    """Return the accuracy in [0, 1] of predicting the class with the most votes; see ``knn_scores``."""
     predicted = knn_scores(train_features, train_labels, test_features, k, classes=classes).argmax(dim=1)
     return float((predicted == test_labels).double().mean())

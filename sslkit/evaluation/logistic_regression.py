@@ -73,7 +73,7 @@ def fit_regularisation_path(
 
     The result is that of scikit-learn's ``LogisticRegression(C=1 / (penalty * N))``. L-BFGS solves the problems from
     the largest to the smallest penalty and starts at the previous solution. Correlated features slow L-BFGS down; the
-    solver therefore uses preconditioned variables, see ``_Objective``.
+    solver therefore uses preconditioned variables; see ``_Objective``.
 
     Args:
         features: float32 or float64 tensor ``[N, D]``, on any device, preferably standardised.

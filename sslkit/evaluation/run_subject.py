@@ -24,7 +24,7 @@ class RunSubject:
     Args:
         run: a finished run.
         device: device on which features are computed.
-        weights: weights to use, see ``TrainedNetwork``.
+        weights: weights to use; see ``TrainedNetwork``.
         other: name and data set to use instead of the run's own data set.
 
     Raises:
@@ -83,7 +83,7 @@ class RunSubject:
         If the data set has no validation split, a fraction of the labelled training images of each class is used.
 
         Raises:
-            DataError: the data set has no such split, or no labels to make a validation split, or the number of
+            DataError: the data set has no such split, or no labels for making a validation split, or the number of
                 channels differs from that of the training images.
         """
         if split not in self._splits:
@@ -125,7 +125,7 @@ class RunSubject:
         return digest.hexdigest()[:16]
 
     def features(self, split: str) -> Features:
-        """Return the features of a split and, if there is a classifier, the logits, computed at the first call."""
+        """Return the features of a split and, if there is a classifier, the logits, computed on the first call."""
         if split not in self._features:
             network, images = self.network, self.split(split)
             features = network.frozen.features(images.images)

@@ -75,7 +75,7 @@ def train_classifier(
         classes: number of classes.
         context: the ``Context`` of the run; view size and normalisation are used.
         settings: settings of the training.
-        seed: seed of the order of images and of the crops.
+        seed: seed for the order of the images and for the crops.
 
     Returns:
         Network of backbone and classifier in eval mode, which maps images ``[B, C, S, S]`` to logits ``[B, classes]``.
@@ -115,7 +115,7 @@ def fit(
         labels: int64 tensor ``[N]`` on the CPU.
         context: the ``Context`` of the run; view size and normalisation are used.
         settings: settings of the training, except for the learning rates, which are not used.
-        seed: seed of the order of images and of the crops.
+        seed: seed for the order of the images and for the crops.
 
     Yields:
         The result of each completed epoch.

@@ -37,8 +37,8 @@ class Exported:
 def export(run: Run, to: str, out: Path) -> Exported:
     """Export the network of a run, and write a model card next to the file.
 
-    The export is verified on random images. The features of a torchvision or timm model must equal those of the
-    backbone within 1e-5. The outputs of onnxruntime must equal those of the network within 1e-4.
+    The export is verified on random images. The features of a torchvision or timm model must match those of the
+    backbone to within 1e-5. The outputs of onnxruntime must match those of the network to within 1e-4.
 
     Args:
         run: a finished run.

@@ -2,7 +2,7 @@
 
 The key of an entry is a hash of everything that its values depend on (see ``cache_key``), so that an entry is never out
 of date. Entries are safetensors files in the folder ``features`` of sslkit's cache, written atomically. All entries
-together take at most ``MAX_CACHE_BYTES``; the least recently used entries are deleted first.
+together take up at most ``MAX_CACHE_BYTES``; the least recently used entries are deleted first.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _package_files(kind: type, file: Path) -> Iterable[Path]:
 def _package_versions(module: nn.Module) -> list[str]:
     """Return the name and version of each package whose classes a network uses.
 
-    The cache key contains the versions, because a package's data files may change although its source code does not.
+    The cache key contains the versions, because a package's data files may change even if its source code does not.
     """
     packages = sorted({type(part).__module__.partition(".")[0] for part in module.modules()})
     return [f"{package} {getattr(sys.modules.get(package), '__version__', '')}" for package in packages]

@@ -54,7 +54,7 @@ class ClassCountProposal:
         reasons: sentences that explain the proposal and its limits.
         candidates: the scores of each candidate, in ascending order of ``classes``.
         images: number of images used.
-        seed: seed of the sample and of the clusterings.
+        seed: seed for the sample and for the clusterings.
     """
 
     classes: int
@@ -95,11 +95,11 @@ def propose_class_count(
     Args:
         features: tensor ``[N, D]``, features of training images.
         candidates: numbers of classes to compare, each at least 2; None for ``default_candidates``.
-        seed: seed of the sample, of the halves and of k-means.
+        seed: seed for the sample, the halves and k-means.
         max_images: maximum number of images to use; if there are more, a random sample of this size is used.
 
     Raises:
-        InputError: there are too few images, the features are not finite or all equal, or candidates are invalid.
+        InputError: there are too few images, the features are not finite or are all equal, or candidates are invalid.
     """
     features = check_features(features.cpu(), MIN_IMAGES)
     if max_images < MIN_IMAGES:
@@ -160,7 +160,7 @@ def _reasons(
 ) -> tuple[bool, list[str]]:
     """Return whether the proposal ``best`` is unambiguous, and sentences that explain it and warn of its limits.
 
-    ``scores`` has all candidates, and ``plausible`` the plausible numbers of classes.
+    ``scores`` contains all candidates, and ``plausible`` the plausible numbers of classes.
     """
     names = {
         "silhouette": "silhouette",

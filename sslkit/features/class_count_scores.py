@@ -26,13 +26,13 @@ class CandidateScores:
         classes: number of clusters K.
         silhouette: mean silhouette in [-1, 1] (Rousseeuw, 1987).
         davies_bouldin: Davies-Bouldin index, at least 0; lower is better (Davies & Bouldin, 1979).
-        coding_length: bits per image to encode the features and their clusters; lower is better (Ma et al., TPAMI 2007,
-            equation 5).
+        coding_length: bits per image needed to encode the features and their clusters; lower is better (Ma et al.,
+            TPAMI 2007, equation 5).
         seed_stability: mean adjusted Rand index between clusterings with different seeds.
         half_stability: mean adjusted Rand index between the clusters of half of the images and the clusters that the
             centres of the other half predict.
         prediction_strength: share of pairs of images in the worst cluster that the other half's centres keep together,
-            in [0, 1] (Tibshirani & Walther, 2005). Not part of ``combined``, because the value falls with increasing K.
+            in [0, 1] (Tibshirani & Walther, 2005). Not part of ``combined``, because the value falls as K increases.
         smallest_share: share of the images in the smallest cluster, in [0, 1].
         combined: mean of the first five scores, each scaled to 0 for the worst and 1 for the best candidate.
     """
@@ -95,7 +95,7 @@ def _kept_together(clusters: Tensor, predicted: Tensor, number: int) -> float:
 
 
 def _coding_length(points: Tensor, assigned: Tensor) -> float:
-    """Return the number of bits per point to encode its cluster and, with a Gaussian per cluster, its position."""
+    """Return how many bits per point encode its cluster and, with a Gaussian per cluster, its position."""
     count, dimensions = points.shape
     error = CODING_ERROR * float(points.double().square().sum()) / count
     total = 0.0

@@ -37,7 +37,7 @@ MAX_PIXELS = 1 << 21
 
 
 class RowBuffer:
-    """Preallocated tensor that is filled block by block, because concatenating the blocks needs twice the memory.
+    """Preallocated tensor that is filled block by block, because concatenating the blocks would need twice the memory.
 
     Attributes:
         rows: tensor ``[count, D]`` on the CPU; None before the first block.
@@ -89,7 +89,7 @@ def extract_features(
 
 
 def images_at_a_time(size: int) -> int:
-    """Return how many images of ``size`` x ``size`` pixels to process at a time, to limit the memory of activations."""
+    """Return how many images of ``size`` x ``size`` pixels to process at a time, to limit activation memory."""
     return max(1, min(MAX_IMAGES, MAX_PIXELS // size**2))
 
 

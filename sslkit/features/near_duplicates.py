@@ -37,12 +37,12 @@ def near_duplicates(
 ) -> list[tuple[int, int, float]]:
     """Return the pairs of images that connect each group of near-duplicates.
 
-    The distance of two images is 1 minus their cosine similarity. Two images are near-duplicates if their distance is
-    at most ``threshold * sqrt(r_i * r_j)``. Here ``r_i`` is the distance of image i to its 10th neighbour, but at least
-    half the median of these distances, because many copies of an image would otherwise hide each other. The rule
+    The distance between two images is 1 minus their cosine similarity. Two images are near-duplicates if their distance
+    is at most ``threshold * sqrt(r_i * r_j)``. Here ``r_i`` is the distance from image i to its 10th neighbour, but at
+    least half the median of these distances, because many copies of an image would otherwise hide each other. The rule
     therefore has the same meaning for every network, and for dense and sparse classes. Near-duplicates of
-    near-duplicates belong to one group. A group of n images is reported as the n - 1 most similar pairs that connect it
-    (a maximum spanning tree). Reporting all pairs would give millions of pairs for a folder of black images.
+    near-duplicates belong to the same group. A group of n images is reported as the n - 1 most similar pairs that
+    connect it (a maximum spanning tree). Reporting all pairs would give millions of pairs for a folder of black images.
 
     Args:
         features: tensor ``[N, D]``.
@@ -53,7 +53,7 @@ def near_duplicates(
         Tuples ``(i, j, similarity)`` with i < j, sorted by descending cosine similarity, then by i and j.
 
     Raises:
-        InputError: the features are not finite or have a wrong shape.
+        InputError: the features are not finite or have the wrong shape.
     """
     features = check_features(features)
     if len(features) < 2:

@@ -65,7 +65,7 @@ def stored_image_size(run: Run) -> tuple[int, tuple[int, int]]:
 
 
 def value_scaling(network: TrainedNetwork) -> Scaling:
-    """Return how the run's data set scaled images of more than 8 bits. New images are scaled in the same way."""
+    """Return how the run's data set scaled images with more than 8 bits. New images are scaled in the same way."""
     options = network.recipe.data.options
     return options.value_range if isinstance(options, ImageFolder.Options) else "dtype"
 

@@ -23,7 +23,7 @@ class FolderFacts:
         broken: share of unreadable files, in [0, 1].
         has_gpu: whether a GPU is available.
         square: whether all images are square.
-        extents: value ranges of the images of more than 8 bits.
+        extents: value ranges of the images with more than 8 bits.
         labels: the option ``labels`` of the data set.
         hold_out: fraction of each class to hold out as test images.
     """

@@ -110,7 +110,7 @@ def broken_limit(facts: FolderFacts) -> Choice | None:
 
 
 def value_range(facts: FolderFacts) -> Choice | None:
-    """Choose a value range for images of more than 8 bits, if the range of their data type does not suit them.
+    """Choose a value range for images with more than 8 bits, if the range of their data type does not suit them.
 
     The range of the data type, such as 0 to 65535, does not suit images that use at most half of it, because about half
     or more of the 256 grey levels would remain unused. It also does not suit images with values outside it.

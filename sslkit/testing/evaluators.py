@@ -69,7 +69,7 @@ class PatternSubject:
         return self._splits[split]
 
     def features(self, split: str) -> Features:
-        """Return the features of a split, which are computed at the first call."""
+        """Return the features of a split, which are computed on the first call."""
         self.requests[split] += 1
         if split not in self._features:
             images = self._splits[split]

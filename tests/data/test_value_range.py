@@ -1,4 +1,4 @@
-"""Images of more than 8 bits are scaled by one range for the whole folder."""
+"""Images with more than 8 bits are scaled by one range for the whole folder."""
 
 from __future__ import annotations
 

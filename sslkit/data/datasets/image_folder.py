@@ -74,7 +74,7 @@ class ImageFolder(Dataset):
         their median shorter side, at most 256."""
 
         value_range: Literal["dtype"] | Annotated[tuple[float, float], AfterValidator(_check_order)] = "dtype"
-        """Values that become black and white in images of more than 8 bits, such as [0, 4095] for 12-bit images in
+        """Values that become black and white in images with more than 8 bits, such as [0, 4095] for 12-bit images in
         16-bit files. Values outside the range are clipped. dtype: 0 to 65535 for integers, 0 to 1 for floats."""
 
         broken_limit: float = Field(default=0.05, ge=0, le=1)
@@ -91,7 +91,7 @@ class ImageFolder(Dataset):
 
     @classmethod
     def check_options(cls, folder: Path) -> Mapping[str, Any]:
-        """Write images for ``sslkit plugins check``, and return the options to read them."""
+        """Write images for ``sslkit plugins check``, and return the options for reading them."""
         for split, label, count in itertools.product(("train", "test"), ("bright", "dark"), range(3)):
             path = folder / "images" / split / label / f"{count}.png"
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """Data sets that torchvision downloads, verifies and parses.
 
-torchvision checks the published checksum of each download. For CIFAR, STL-10 and SVHN, torchvision checks the files at
-every read. The files are in the folder ``datasets`` of the cache, or in ``root``. ``root`` may be a folder that
-torchvision has filled.
+torchvision checks the published checksum of each download. For CIFAR, STL-10 and SVHN, torchvision checks the files
+every time it reads them. The files are in the folder ``datasets`` of the cache, or in ``root``. ``root`` may be a
+folder that torchvision has filled.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class Cifar100(Cifar10):
 
 
 class FashionMnist(LabelledImages):
-    """Fashion-MNIST: 60 000 training and 10 000 test grey images ``[1, 28, 28]`` in 10 classes."""
+    """Fashion-MNIST: 60 000 training and 10 000 test images ``[1, 28, 28]`` (greyscale) in 10 classes."""
 
     api = 1
     torchvision_class = "FashionMNIST"

@@ -139,7 +139,7 @@ class Cluster(Evaluator):
         return Evaluation(metrics, protocol, baselines)
 
     def _named(self, subject: Subject, logits: Tensor, labels: Tensor, classes: int) -> tuple[dict[str, Any], str]:
-        """Return the metrics after merging discovered classes of the same name, and a sentence about these metrics."""
+        """Return the metrics after merging discovered classes with the same name, and a sentence about the metrics."""
         group, names = group_by_name(subject.discovered_names)
         assigned = predict_group(logits, subject.temperature, group)[1]
         metrics = _scores(assigned, labels, len(names), classes)

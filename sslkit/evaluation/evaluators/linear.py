@@ -24,7 +24,7 @@ DEFAULT_PENALTY = 1e-2
 class Linear(Evaluator):
     """Evaluator that fits multinomial logistic regression to the frozen features of unaugmented images.
 
-    Logistic regression is solved until convergence for each penalty, see ``fit_regularisation_path``. With all labels,
+    Logistic regression is fitted until convergence for each penalty; see ``fit_regularisation_path``. With all labels,
     the penalty is chosen on the validation split, and the classifier is then fitted on training and validation images.
     With a fraction of the labels, the penalty is chosen by cross-validation on these labels only. The test images are
     evaluated once for each fraction and seed.

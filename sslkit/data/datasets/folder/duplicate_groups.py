@@ -13,7 +13,7 @@ DuplicateGroups = tuple[tuple[str, ...], ...]
 
 
 def group_by_digest(paths: Sequence[str], digests: Iterable[str]) -> DuplicateGroups:
-    """Return groups of two or more paths with the same digest, without files that could not be read."""
+    """Return groups of two or more paths with the same digest; unreadable files are left out."""
     by_content: dict[str, list[str]] = defaultdict(list)
     for path, digest in zip(paths, digests, strict=True):
         by_content[digest].append(path)
@@ -21,13 +21,13 @@ def group_by_digest(paths: Sequence[str], digests: Iterable[str]) -> DuplicateGr
 
 
 def across_splits(groups: DuplicateGroups, scan: FolderScan) -> DuplicateGroups:
-    """Return the groups of duplicates in more than one split, which make results on these splits too good."""
+    """Return the groups of duplicates that are in more than one split; they make results on these splits too good."""
     split = {file.path: name for name, files in scan.files.items() for file in files}
     return tuple(group for group in groups if len({split[path] for path in group}) > 1)
 
 
 def across_classes(groups: DuplicateGroups, scan: FolderScan, labels: FolderLabels) -> DuplicateGroups:
-    """Return the groups of duplicates in more than one class, whose labels contradict each other."""
+    """Return the groups of duplicates that are in more than one class, and so have contradictory labels."""
     label = {
         file.path: number
         for name, numbers in labels.by_split.items()

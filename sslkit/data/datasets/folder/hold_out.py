@@ -1,7 +1,7 @@
 """Test split that is held out from the class folders of the training images.
 
 The same fraction of each class is held out. Identical files stay together. Identical files in more than one class stay
-in the training split. The choice depends only on paths and seed, so if an image is added, few other images change their
+in the training split. The choice depends only on paths and seed, so adding an image moves few other images to another
 split.
 """
 
@@ -58,7 +58,7 @@ def hold_out(scan: FolderScan, fraction: float, seed: int, duplicates: Duplicate
 
 
 def _members_by_class(class_of: dict[str, str], duplicates: DuplicateGroups) -> dict[str, list[tuple[str, ...]]]:
-    """Return, for each class, the files that stay together: groups of identical files, and every other file alone.
+    """Return, for each class, the files that stay together: groups of identical files, and every other file on its own.
 
     ``class_of`` maps path to class. Files with copies in another class are left out.
     """

@@ -127,6 +127,6 @@ def _check_known(scan: FolderScan, split: str, unknown: set[str], names: Sequenc
 
 
 def list_some(names: Sequence[str]) -> str:
-    """Return the first ``LISTED`` names as one text, followed by the number of remaining names."""
+    """Return the first ``LISTED`` names as one string, followed by the number of remaining names."""
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return ", ".join(map(printable, names[:LISTED])) + more

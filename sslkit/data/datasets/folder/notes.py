@@ -49,7 +49,7 @@ def describe_files(scan: FolderScan, index: DecodedIndex) -> list[str]:
 
 
 def describe_values(extents: Sequence[Extent], value_range: Literal["dtype"] | ValueRange) -> list[str]:
-    """Return sentences about how images of more than 8 bits are scaled.
+    """Return sentences about how images with more than 8 bits are scaled.
 
     If the scaled images use few of the 256 levels of uint8, the only sentence is a warning that suggests
     a better ``value_range``.

@@ -51,8 +51,8 @@ class FolderScan:
         split_folders: sub-folder of each split; ``""`` for ``train`` if there are no split folders.
         files: image files of each split, sorted by path.
         ignored: number of ignored files, keyed by extension, ``HIDDEN`` or ``REPEATED``.
-        unread_folders: sub-folders next to the split folders, which are not read.
-        unread_images: number of images next to the split folders, which are not read.
+        unread_folders: unread sub-folders next to the split folders.
+        unread_images: number of unread images next to the split folders.
     """
 
     root: Path
@@ -147,7 +147,7 @@ def _no_images(folder: Path, ignored: Mapping[str, int]) -> DataError:
 
 
 def describe_ignored(ignored: Mapping[str, int]) -> str:
-    """Return a text with the number of ignored files of each kind; empty if no file is ignored."""
+    """Return text with the number of ignored files of each kind; empty if no file is ignored."""
     counts = []
     for kind, count in sorted(ignored.items()):
         name = UNREADABLE_EXTENSIONS.get(kind)

@@ -48,9 +48,9 @@ class FolderSurvey:
         broken: reason for each broken file among the opened files, keyed by path.
         sizes: number of images of each size ``(H, W)``.
         converted: number of images that are not plain RGB, keyed by kind of conversion.
-        colour_share: share of the images with any colour, in [0, 1].
+        colour_share: share of the images that contain any colour, in [0, 1].
         background_level: grey level (0 to 255) at the edges of nearly all images; None if the level differs.
-        extents: value range of the images of more than 8 bits, for each kind of values.
+        extents: value range of the images with more than 8 bits, for each kind of value.
         exact_duplicates: groups of identical files among all files.
         near_duplicates: groups of images that look the same but differ in bytes, among the opened files.
     """
