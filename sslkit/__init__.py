@@ -1,6 +1,6 @@
 """Toolkit for self-supervised image learning.
 
-``sslkit.__all__`` lists the public interface. Each name is imported at its first use, so ``import sslkit`` is fast.
+``sslkit.__all__`` lists the public interface. Each name is imported on first use, so ``import sslkit`` is fast.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Run(run_folder.Run):
 
         Raises:
             SslkitError: the run has not finished, the data lack labels or a split that an evaluator needs,
-                ``data_settings`` are given without ``data``, or ``pretrained`` is requested of a run that started from
+                ``data_settings`` are given without ``data``, or ``pretrained`` is requested for a run that started from
                 random weights.
         """
         if isinstance(evaluators, str):
@@ -220,7 +220,7 @@ def resume(
 
     Raises:
         RunError: there is no such run; the run is finished, still running, or has no checkpoint; the recipe, the data,
-            the processes or the precision changed; or the recipe has fewer epochs than the run has already trained.
+            the processes or the precision changed; or the recipe has fewer epochs than the run has already completed.
     """
     interrupted = find.find_unfinished_run(_spec(run), _root(runs))
     return Run(training.resume(interrupted, reporter, allow).path)

@@ -83,9 +83,9 @@ class Assembly:
 
     @property
     def epoch_scale(self) -> float:
-        """Completed steps of the current epoch, divided by their number in the checkpoint that training resumes from.
+        """Number of completed steps in the current epoch, divided by that number in the checkpoint.
 
-        Sums over the current epoch are multiplied by this factor if a resume changes the number of steps per epoch.
+        Sums over the current epoch are multiplied by this factor if the number of steps per epoch changes on resuming.
         The factor is 1 if there is no checkpoint or no completed step.
         """
         before = self.start.position.epoch_step if self.start.position is not None else 0
@@ -99,7 +99,7 @@ def assemble(
     start: Start | None = None,
     on_progress: OnProgress | None = None,
 ) -> Assembly:
-    """Read the data, and build and connect every component. The result is equal in all processes.
+    """Read the data, and build and connect every component. The result is the same in all processes.
 
     Args:
         recipe: a checked recipe.
@@ -107,7 +107,7 @@ def assemble(
         world: the processes of the training run; None means one process.
         start: the weights or the checkpoint that training starts from; None means the initial weights of the recipe.
         on_progress: called while features of a frozen backbone are computed, with the number of processed images and
-            the number of all images.
+            the total number of images.
 
     Raises:
         DataError: the images cannot be used.
@@ -208,7 +208,7 @@ def _describe_continuation(parent: Run, losses: Sequence[WeightedLoss]) -> str:
 
 
 def _training_images(dataset: Dataset) -> ImageStore:
-    """Return the images of the split ``pretrain`` if the data set has one, else those of ``train``."""
+    """Return the images of the ``pretrain`` split if the data set has one, else those of ``train``."""
     name = "pretrain" if "pretrain" in dataset.splits else "train"
     split = dataset.load(name)
     if not isinstance(split, Split):

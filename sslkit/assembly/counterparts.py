@@ -39,7 +39,7 @@ def build_counterpart(counterpart: Counterpart) -> nn.Module:
 def feature_difference(backbone: Backbone, counterpart: Counterpart, images: Tensor) -> float:
     """Return the largest difference between the features of a backbone and those of its counterpart.
 
-    Differences are relative where the absolute value of the backbone's feature exceeds 1, absolute elsewhere.
+    Differences are relative where the absolute value of the backbone's feature exceeds 1, and absolute elsewhere.
 
     Args:
         backbone: the backbone.

@@ -25,8 +25,8 @@ def choose_preprocessing(images: ImageStore, given: Preprocessing | None) -> Pre
     """Choose image size, mean and standard deviation for training: those of the weights, or else those of the images.
 
     If the number of image channels differs from that of the weights, the mean and standard deviation of the weights are
-    repeated cyclically. For grey images they are unchanged, because normalisation copies the single channel to each
-    channel that the weights expect.
+    repeated cyclically. For greyscale images they are unchanged, because normalisation copies the single channel to
+    each channel that the weights expect.
 
     Args:
         images: the training images.

@@ -20,7 +20,7 @@ class AlexNet(sslkit.Backbone):
     Layers, initialisation and parameter names are those of torchvision. The sub-module ``classifier`` (58 million
     weights) is left out. With the ImageNet stem and three channels, weights can be exchanged with
     ``torchvision.models.alexnet``. The feature is then ``[B, 9216]`` (256 x 6 x 6), the input of torchvision's
-    ``classifier``. Images below 63 pixels are padded to 63 pixels.
+    ``classifier``. Images smaller than 63 pixels are padded to 63 pixels.
 
     The small stem has the same five convolutions with the same number of channels. The first convolution is 3 x 3 with
     stride 2, the second is 3 x 3, and pooling is padded. The feature is ``[B, 1024]`` (256 x 2 x 2), the complete final

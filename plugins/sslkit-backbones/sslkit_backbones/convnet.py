@@ -16,7 +16,7 @@ LAYERS = ((1, 1), (1, 2), (2, 1), (2, 2), (4, 1))
 class ConvNet(sslkit.Backbone):
     """Small network for training on a CPU with images of 8 to 32 pixels; features are ``[B, 4 * width]``.
 
-    The network has five layers of 3 x 3 convolution, BatchNorm and ReLU. The second and the fourth layer halve the
+    The network has five layers of 3 x 3 convolution, BatchNorm and ReLU. The second and fourth layers halve the
     resolution. The feature is the maximum of the final feature map over spatial positions. Larger images work, but the
     receptive field is small.
 

@@ -20,11 +20,11 @@ class StemOptions(sslkit.Options):
     """Options of a backbone that has two stems: one for small images, and the ImageNet stem."""
 
     stem: Literal["auto", "small", "imagenet"] = "auto"
-    """First layers: "small", "imagenet" as in torchvision, or "auto", which is "small" for views below 100 pixels."""
+    """First layers: "small", "imagenet" as in torchvision, or "auto", which is "small" for views under 100 pixels."""
 
 
 def choose_stem(options: StemOptions, context: sslkit.Context) -> Stem:
-    """Return the stem that the options select; ``auto`` selects the small stem for global views below 100 pixels.
+    """Return the stem that the options select; ``auto`` selects the small stem for global views under 100 pixels.
 
     If the view size is unknown, the image size is used.
 

@@ -10,7 +10,7 @@ from sslkit_discovery.stored_labels import StoredLabels
 
 
 class Assignments(StoredLabels):
-    """Labels and class sizes of R classifiers with the same number of classes. The values are equal in all processes.
+    """Labels and class sizes of R classifiers with the same number of classes, identical in all processes.
 
     An image gets the class with the largest ``logit + dual``. In each step, the dual variable of a class rises if the
     class gets less than ``lower_bound / K`` of the batch, so that later images get this class more often; otherwise it

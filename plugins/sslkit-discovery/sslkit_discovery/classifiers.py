@@ -14,7 +14,7 @@ import sslkit
 def check_context(name: str, context: sslkit.Context) -> None:
     """Raise an error if images have only one view, or if a classifier has fewer than two classes.
 
-    A number that the context does not know is not checked.
+    A number that the context does not contain is not checked.
 
     Args:
         name: name of the loss, for messages.

@@ -34,7 +34,7 @@ def clean_images(
         - bool tensor ``[R, N]``, whether the image is clean.
 
     Raises:
-        sslkit.InputError: there are not more than ``neighbours`` images.
+        sslkit.InputError: there are no more than ``neighbours`` images.
     """
     confidence, predicted = logits.softmax(2).max(2)
     clean = torch.ones_like(predicted, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""Targets and Mixup of two co-trained networks (arXiv 2012.11150, section 3.2; MixMatch, arXiv 1905.02249)."""
+"""Targets and Mixup for two co-trained networks (arXiv 2012.11150, section 3.2; MixMatch, arXiv 1905.02249)."""
 
 from __future__ import annotations
 

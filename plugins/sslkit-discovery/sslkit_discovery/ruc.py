@@ -34,12 +34,12 @@ class Ruc(sslkit.Loss):
     *clean* if its pseudo-label is probably right; see ``clean_images``. The loss stores the labels of clean images, and
     trains a second classifier for each classifier of the head; see ``SecondClassifiers``. The head's classifiers and
     the second classifiers are the two networks of the paper. They compute targets for each other, without gradient; see
-    ``co_targets``. The first ``weak_views`` views are weakly augmented, the others strongly. ``p`` is the softmax of
-    ``logits / temperature``. The loss of a network is the sum of
+    ``co_targets``. The first ``weak_views`` views are weakly augmented, and the others strongly. ``p`` is the softmax
+    of ``logits / temperature``. The loss of a network is the sum of
 
     * ``refinement``: the cross-entropy of ``p`` with the target, averaged over clean images and weak views;
-    * ``guessing``: the squared difference of ``p`` and the target, averaged over classes, unclean images and weak
-      views, times ``unclean_weight * max(0.1, fraction of the training that is completed)``;
+    * ``guessing``: the squared difference between ``p`` and the target, averaged over classes, unclean images and weak
+      views, times ``unclean_weight * max(0.1, fraction of training that is completed)``;
     * ``smoothing``: the cross-entropy of the strong views' ``p`` with the smoothed label, averaged over clean images
       and strong views. The smoothed label is ``1 - label_smoothing`` for the label, and ``label_smoothing / (K - 1)``
       for each other class.
@@ -57,8 +57,8 @@ class Ruc(sslkit.Loss):
 
     * Mixup mixes the inputs of the classifiers instead of images, because a loss cannot mix images. The classifiers are
       linear, so mixing their inputs mixes their logits;
-    * the second network is a linear classifier of backbone features instead of a second backbone. It starts at the
-      centres of the classes instead of random weights. Only the head is evaluated;
+    * the second network is a linear classifier on backbone features instead of a second backbone. It starts from the
+      class centres instead of random weights. Only the head is evaluated;
     * the confidence ``w`` in ``co_targets`` is that of the same step. The authors use that of the previous epoch,
       scaled to [0, 1] over all images, and 0 in the first epoch;
     * an image becomes clean if both networks are confident. In the authors' code, one network is enough;
@@ -68,16 +68,16 @@ class Ruc(sslkit.Loss):
 
     ``LossOutput.per_classifier`` is the cross-entropy of the head's ``p`` with its target on all images and weak views,
     without Mixup. It is averaged over the images whose targets have the same most probable class, and then over
-    classes. A class without images in the batch counts as ``ln K``, so ``lowest-loss`` selects no collapsed classifier.
+    classes. A class without images in the batch counts as ``ln K``, so ``lowest-loss`` avoids collapsed classifiers.
 
     Terms, each averaged over classifiers: ``refinement``, ``guessing`` and ``smoothing``, averaged over both networks;
-    ``clean``, the fraction of the training images that are clean; ``agreement``, the fraction of the batch for whose
-    first view both networks predict the same class; ``smallest_class``, the number of clean images of the smallest
-    class, divided by the mean over classes. A value that falls towards 0 means that a class vanishes.
+    ``clean``, the fraction of the training images that are clean; ``agreement``, the fraction of the batch for which
+    both networks predict the same class from the first view; ``smallest_class``, the number of clean images in the
+    smallest class, divided by the mean over classes. A value that falls towards 0 means that a class is vanishing.
 
     Raises:
-        sslkit.InputError: there are not more than ``weak_views`` views; a classifier has fewer than two classes; the
-            number of training images is not known; or there are not more than ``neighbours`` training images.
+        sslkit.InputError: there are no more than ``weak_views`` views; a classifier has fewer than two classes; the
+            number of training images is not known; or there are no more than ``neighbours`` training images.
     """
 
     api = 1
@@ -104,7 +104,7 @@ class Ruc(sslkit.Loss):
         """Temperature that sharpens targets; 1 means no sharpening."""
 
         unclean_weight: float = Field(25.0, ge=0)
-        """Weight of the loss of unclean images at the end of the training."""
+        """Weight of the loss of unclean images at the end of training."""
 
         mixup: float = Field(4.0, ge=0)
         """Parameter of the Beta distribution of the mixing weight; 0 means no Mixup."""
@@ -183,7 +183,7 @@ class Ruc(sslkit.Loss):
     def _co_train(
         self, logits: Tensor, stored: StoredLabels, index: Tensor, unclean_weight: float, mixing: float
     ) -> list[Tensor]:
-        """Return loss, loss for classifier selection, and terms, each ``[R]``; in training, promote unclean images.
+        """Return the loss, the classifier-selection loss and terms, each ``[R]``; in training, promote unclean images.
 
         Args:
             logits: tensor ``[2, R, V, B, K]``, the logits of both networks.

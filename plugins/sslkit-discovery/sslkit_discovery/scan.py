@@ -24,7 +24,7 @@ class Scan(sslkit.Loss):
     * ``entropy_weight * sum_classes m * log(m)``, where ``m`` is the mean of ``p_i`` over the global batch and the
       global views (second term of equation 2).
 
-    The total is the mean over classifiers, with the minimum ``-entropy_weight * ln K``. At the minimum, predictions are
+    The total is the mean over classifiers. Its minimum is ``-entropy_weight * ln K``. At the minimum, predictions are
     certain, views agree, and images are spread evenly over K classes. In the paper, the views are an augmented image
     and an augmented nearest neighbour of the image.
 
@@ -32,8 +32,8 @@ class Scan(sslkit.Loss):
 
     * ``m`` averages the global views instead of the first view, so that the order of the views does not matter;
     * ``m`` averages the global batch of all processes;
-    * the logarithms are not clamped: the authors clamp ``m`` at 1e-8, and the logarithm in the consistency at -100,
-      where their gradient is 0;
+    * the logarithms are not clamped: the authors clamp ``m`` at 1e-8, and the logarithm in the consistency term at
+      -100, where the gradient is 0;
     * classifiers are averaged instead of summed, so that the best learning rate does not depend on the number of
       classifiers;
     * ``temperature``: the paper uses plain logits, but the logits of sslkit's heads are cosines.

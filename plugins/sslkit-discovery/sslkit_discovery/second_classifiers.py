@@ -1,4 +1,4 @@
-"""The second network of a co-trained pair: linear classifiers of backbone features."""
+"""The second network of a co-trained pair: linear classifiers on backbone features."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class SecondClassifiers(nn.Module):
     def start_at_centres(self, features: Tensor, predicted: Tensor, clean: Tensor, logits: Tensor) -> None:
         """Set each class's weight to the direction from the mean of all features to the mean of the class's features.
 
-        The mean of a class is over its clean images, or over all of its images if none is clean. The weights of a
+        The mean of a class is taken over its clean images, or over all of its images if none is clean. The weights of a
         classifier are scaled so that its logits have the least squared distance to those of the first network. Logits
-        are compared after subtraction of their mean over classes. The scale is at least 0.
+        are compared after subtracting their mean over classes. The scale is at least 0.
 
         Args:
             features: tensor ``[N, D]``.

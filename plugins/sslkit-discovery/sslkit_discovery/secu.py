@@ -30,8 +30,8 @@ class SeCu(sslkit.Loss):
       epoch; in the first epoch, it is ``y``. This term trains only the embeddings, and no gradient reaches the soft
       label.
 
-    The total is the mean over classifiers. The paper trains ten classifiers of 10 to 100 classes for CIFAR-10.
-    ``LossOutput.per_classifier`` is half of the sum, so that a uniform guess has the value ``ln K``.
+    The total is the mean over classifiers. The paper trains ten classifiers with 10 to 100 classes for CIFAR-10.
+    ``LossOutput.per_classifier`` is half the sum, so that a uniform guess has the value ``ln K``.
 
     Deviations from the paper and the authors' code:
 

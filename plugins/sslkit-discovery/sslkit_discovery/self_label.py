@@ -1,4 +1,4 @@
-"""The self-labelling loss: confident predictions of a weak view are the labels of the strong views.
+"""The self-labelling loss: confident predictions for the weak view are the labels of the strong views.
 
 Source: Van Gansbeke et al., "SCAN: Learning to Classify Images without Labels", ECCV 2020, arXiv 2005.12320,
 section 2.3, and the authors' published code.
@@ -26,7 +26,7 @@ SHARE_MOMENTUM = 0.99
 class SelfLabel(sslkit.Loss):
     """Cross-entropy between strong views and the pseudo-labels of confident images, with balanced classes.
 
-    The first view is weakly augmented, all other views are strongly augmented. An image is confident if its most
+    The first view is weakly augmented, and all other views are strongly augmented. An image is confident if its most
     probable class in the first view has a probability of at least ``threshold`` in the softmax of
     ``logits / temperature``. This class is its pseudo-label. No gradient reaches the first view.
 
@@ -44,17 +44,17 @@ class SelfLabel(sslkit.Loss):
     * a batch without confident images has a loss of 0; the authors' code raises an error;
     * ``temperature``: the paper uses plain logits, but the logits of sslkit's heads are cosines.
 
-    ``LossOutput.per_classifier`` counts each of the K classes that has no confident images as ``ln K``. The selection
-    by ``lowest-loss`` therefore avoids classifiers that put all images into one class, or that are never confident.
+    ``LossOutput.per_classifier`` counts each of the K classes that has no confident images as ``ln K``. Selection by
+    ``lowest-loss`` therefore avoids classifiers that put all images into one class, or that are never confident.
 
     Terms, each averaged over classifiers; unless stated otherwise, they are 0 if no image is confident:
 
-    * ``confident``: fraction of the images of the global batch that have a pseudo-label;
+    * ``confident``: fraction of the images in the global batch that have a pseudo-label;
     * ``classes_present``: fraction of the classes that have confident images in the global batch;
     * ``agreement``: fraction of the confident images whose strong views get the pseudo-label as their class, averaged
       over views;
-    * ``smallest_class``: K times the smallest share of the confident images that a class has. Shares are moving
-      averages over batches, which start at 1 / K. A value that falls towards 0 means that a class vanishes.
+    * ``smallest_class``: K times the smallest class share among the confident images. Shares are moving averages over
+      batches, which start at 1 / K. A value that falls towards 0 means that a class is vanishing.
 
     Raises:
         sslkit.InputError: there are fewer than two views, or a classifier has fewer than two classes.
@@ -97,7 +97,11 @@ class SelfLabel(sslkit.Loss):
         )
 
     def _classify(self, logits: Tensor) -> tuple[Tensor, ...]:
-        """Return loss, loss for classifier selection, and terms, each ``[R]``, from logits ``[R, V, B, K]``."""
+        """Return the loss, the loss for classifier selection and the terms, each ``[R]``.
+
+        Args:
+            logits: tensor ``[R, V, B, K]``, the logits of all views.
+        """
         classes = logits.shape[3]
         log_p = (logits / self.logit_temperature).log_softmax(3)
         weak, strong = log_p[:, 0].detach(), log_p[:, 1:]

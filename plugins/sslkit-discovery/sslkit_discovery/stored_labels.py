@@ -15,7 +15,7 @@ COUNTED_AT_A_TIME = 4096
 
 
 class StoredLabels(nn.Module):
-    """Label of each training image, for R classifiers of K classes. The values are equal in all processes.
+    """Label of each training image, for R classifiers with K classes. The values are the same in all processes.
 
     Args:
         classifiers: int, number of classifiers R.

@@ -37,11 +37,11 @@ class Temi(sslkit.Loss):
     Deviations from the paper and the authors' code:
 
     * the student replaces a missing teacher, so that the loss works with every method. The replacement is safe for
-      good, frozen features. In training from scratch, all images can move from class to class together, faster than
+      good, frozen features. When training from scratch, all images can move from class to class together, faster than
       ``m`` follows;
     * teacher and student have the same temperature, as in the authors' settings (0.1);
-    * ``m`` is at least the smallest positive number of the precision, because the ``m`` of a class without images
-      decays to 0.
+    * ``m`` is at least the smallest positive normal number of the data type, because the ``m`` of a class without
+      images decays to 0.
 
     Terms: ``weight``, the mean weight; ``class_balance``, the entropy of ``m`` divided by ``ln K``, averaged over
     classifiers.

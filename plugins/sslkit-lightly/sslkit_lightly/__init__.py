@@ -1,1 +1,1 @@
-"""Heads and losses for sslkit, based on the library lightly."""
+"""Heads and losses for sslkit, based on the lightly library."""

@@ -74,7 +74,7 @@ class Dclw(Dcl):
 
 
 class DirectClr(PairwiseLoss):
-    """NT-Xent loss of the first dimensions of the features, without a head.
+    """NT-Xent loss on the first dimensions of the features, without a head.
 
     The loss equals lightly's ``DirectCLRLoss``.
 

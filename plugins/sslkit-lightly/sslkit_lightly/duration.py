@@ -8,7 +8,7 @@ import sslkit
 class Duration:
     """Duration, such as a warm-up, that starts with the training run.
 
-    A duration in epochs or percent ends after the same number of epochs, even if a resume changes the batch size. A
+    A duration in epochs or percent ends after the same number of epochs, even if the batch size changes on resuming. A
     duration in steps ends after that number of optimizer steps.
 
     Args:
@@ -27,7 +27,7 @@ class Duration:
         return step + self.offset >= self.steps
 
     def ramp(self, step: int) -> float:
-        """Return the value of a linear increase from 0 to 1 over the duration, in step ``step``.
+        """Return the value, in step ``step``, of a linear increase from 0 to 1 over the duration.
 
         The value is constant within an epoch: with n epochs, the values are ``linspace(0, 1, n)``, then 1. For a
         duration in steps, or of less than an epoch, the value changes in each of n steps instead.

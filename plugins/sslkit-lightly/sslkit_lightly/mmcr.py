@@ -14,10 +14,10 @@ from sslkit_lightly.pairwise import require_two_views
 class Mmcr(sslkit.Loss):
     """MMCR loss: the negative nuclear norm (sum of singular values) of the matrix of all images' mean embeddings.
 
-    The mean embedding of an image is over all views of the student and all global views of the teacher. The nuclear
-    norm is large if an image's views have equal embeddings and the means of different images are orthogonal. A second
-    term is ``lmda`` times the nuclear norm of the matrix of an image's embeddings, averaged over images. The loss
-    equals lightly's ``MMCRLoss`` on embeddings of length 1; lightly leaves this normalisation, which the paper
+    The mean embedding of an image is taken over all views of the student and all global views of the teacher. The
+    nuclear norm is large if an image's views have equal embeddings and the means of different images are orthogonal. A
+    second term is ``lmda`` times the nuclear norm of the matrix of an image's embeddings, averaged over images. The
+    loss equals lightly's ``MMCRLoss`` on embeddings of length 1; lightly leaves this normalisation, which the paper
     requires, to the caller. With a small ``lmda``, the loss is negative.
 
     The singular value decomposition syncs the device in every step.

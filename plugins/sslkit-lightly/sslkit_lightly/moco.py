@@ -36,8 +36,8 @@ class Moco(sslkit.Loss):
     pair of views. The teacher's embeddings of all global views enter the queue after the loss is computed. The queue
     starts with random unit vectors, as in lightly and in the authors' code.
 
-    Version 2 differs from version 1 in head, views and temperature (0.07 in version 1). Unlike in the paper,
-    images are not shuffled between processes before the teacher's BatchNorm.
+    Version 2 differs from version 1 in its head, views and temperature (0.07 in version 1). Unlike in the paper, images
+    are not shuffled between processes before the teacher's BatchNorm.
 
     Sources: He et al., "Momentum Contrast for Unsupervised Visual Representation Learning", CVPR 2020, arXiv
     1911.05722, equation 1; Chen et al., "Improved Baselines with Momentum Contrastive Learning", arXiv 2003.04297.
@@ -87,7 +87,7 @@ class Moco(sslkit.Loss):
 
 
 class MocoV3(PredictionLoss):
-    """MoCo v3 loss: InfoNCE of predictions, with the teacher's embeddings of the other images as negatives.
+    """MoCo v3 loss: InfoNCE on predictions, with the teacher's embeddings of the other images as negatives.
 
     The predictor's output for a view must identify the teacher's embedding of a global view of the same image, other
     than the view itself, among those of the global batch. As in the paper, the cross-entropy is multiplied by twice the

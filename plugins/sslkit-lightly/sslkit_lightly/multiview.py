@@ -17,7 +17,7 @@ from sslkit_lightly.pairwise import require_two_views
 
 
 class MultiViewLoss(sslkit.Loss):
-    """Base class of losses that are the sum of an invariance term and a spread term over the global batch.
+    """Base class for losses that are the sum of an invariance term and a spread term over the global batch.
 
     The invariance term is low if the views of an image have similar embeddings. The spread term is low if different
     images have different embeddings.
@@ -112,7 +112,7 @@ class FroSsl(MultiViewLoss):
 class SeededSigReg(SIGReg):  # type: ignore[misc]  # lightly has no types
     """lightly's ``SIGReg``, with random directions that depend only on ``seed`` and ``step``.
 
-    lightly draws from torch's global generator, so directions would differ between processes and after a resume.
+    lightly draws from torch's global generator, so directions would differ between processes and after resuming.
     """
 
     seed = 0

@@ -17,11 +17,10 @@ from sslkit_lightly.prediction import PredictionLoss
 class Nnclr(PredictionLoss):
     """NT-Xent loss in which one embedding of each pair is replaced by its nearest neighbour among past embeddings.
 
-    The nearest neighbour of a global view's embedding is compared with the predictor's output for another view.
-    The loss is averaged over all such pairs and equals lightly's ``NTXentLoss`` with ``NNMemoryBankModule``: negatives
-    are predictions and neighbours of other images of the global batch. In the paper, negatives are predictions
-    only. The first view's embeddings enter the queue after the loss is computed. The queue starts with
-    random unit vectors.
+    The nearest neighbour of a global view's embedding is compared with the predictor's output for another view. The
+    loss is averaged over all such pairs and equals lightly's ``NTXentLoss`` with ``NNMemoryBankModule``: negatives are
+    predictions and neighbours of other images in the global batch. In the paper, negatives are predictions only. The
+    first view's embeddings enter the queue after the loss is computed. The queue starts with random unit vectors.
 
     Source: Dwibedi et al., "With a Little Help from My Friends: Nearest-Neighbor Contrastive Learning of Visual
     Representations", ICCV 2021, arXiv 2104.14548, section 3.

@@ -25,7 +25,7 @@ def require_two_views(context: sslkit.Context) -> None:
 
 
 class PairwiseLoss(sslkit.Loss):
-    """Base class of losses that compare two views: averages ``compare`` over pairs with at least one global view.
+    """Base class for losses that compare two views: averages ``compare`` over pairs with at least one global view.
 
     The embeddings of all processes are gathered first, so every process computes the loss of the global batch.
 
@@ -66,7 +66,7 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
 
 
 class SimClr(PairwiseLoss):
-    """NT-Xent loss: the network must identify the other view of the same image among all other views of the batch.
+    """NT-Xent loss: the network must identify the other view of the same image among all other views in the batch.
 
     Source: Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", ICML 2020, arXiv
     2002.05709, equation 1.
@@ -105,7 +105,7 @@ class BarlowTwins(PairwiseLoss):
 
 
 class VicReg(PairwiseLoss):
-    """VICReg loss: low if views are similar, each dimension has a sufficient variance, and covariances are small.
+    """VICReg loss: low if views are similar, each dimension has sufficient variance, and covariances are small.
 
     Source: Bardes, Ponce, LeCun, "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning",
     ICLR 2022, arXiv 2105.04906, equation 6.
@@ -133,7 +133,7 @@ class VicReg(PairwiseLoss):
 
 
 def _covariance_loss(embeddings: Tensor) -> Tensor:
-    """Return the sum of squared covariances of different embedding dimensions, divided by the number of dimensions."""
+    """Return the sum of squared covariances between different dimensions, divided by the number of dimensions."""
     centred = embeddings - embeddings.mean(0)
     squares = (centred.T @ centred / (len(centred) - 1)).square()
     return (squares.sum() - squares.diagonal().sum()) / len(squares)

@@ -1,4 +1,4 @@
-"""Base class of losses in which a predictor maps the embedding of a view to that of another view."""
+"""Base class for losses in which a predictor maps the embedding of a view to that of another view."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sslkit_lightly.pairwise import require_two_views
 
 
 class PredictionLoss(sslkit.Loss):
-    """Base class of losses that apply a predictor to the embeddings of the student.
+    """Base class for losses that apply a predictor to the embeddings of the student.
 
     The predictor has a linear layer, BatchNorm, ReLU and a second linear layer. It is part of the loss and is trained.
     BatchNorm is computed separately for each view, over this process's part of the batch.

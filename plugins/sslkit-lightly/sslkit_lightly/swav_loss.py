@@ -20,7 +20,7 @@ from sslkit_lightly.pairwise import require_two_views
 class SwavLoss(sslkit.Loss):
     """Swapped prediction: cross-entropy between the assignment of a global view and the softmax of another view.
 
-    The loss is averaged over images, pairs of a global and another view, and sets of prototypes. It equals
+    The loss is averaged over images, pairs of a global view and another view, and sets of prototypes. It equals
     lightly's ``SwaVLoss`` if lightly's loss is finite. ``sinkhorn`` computes assignments over the global batch, without
     gradient. With K prototypes, a loss that stays at ``ln K`` means collapse.
 

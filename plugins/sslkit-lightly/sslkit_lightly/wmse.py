@@ -21,8 +21,8 @@ class WMse(sslkit.Loss):
     The images of the global batch are split at random into sub-batches. In each sub-batch and view, embeddings are
     multiplied by the inverse Cholesky factor of their covariance matrix, so that the embeddings of different images
     cannot all become equal. The loss is averaged over pairs of views with at least one global view, and equals
-    lightly's ``WMSELoss``. The random sub-batches depend only on seed and step. Unlike lightly's loss, this loss uses
-    no running statistics outside training.
+    lightly's ``WMSELoss``. The random sub-batches depend only on the seed and the step. Unlike lightly's loss, this
+    loss uses no running statistics outside training.
 
     Source: Ermolov et al., "Whitening for Self-Supervised Representation Learning", ICML 2021, arXiv 2007.06346,
     section 3.

@@ -23,7 +23,7 @@ MIN_INK = 0.35
 class DigitScenes(sslkit.Dataset):
     """Data set of images ``[channels, side, side]`` with digits on textured backgrounds, and masks with 11 classes.
 
-    The split ``train`` uses digits from the split ``train`` of the data set ``digits``; ``test`` uses digits from
+    The ``train`` split uses digits from the ``train`` split of the ``digits`` data set; ``test`` uses digits from
     ``test``.
     """
 
@@ -77,7 +77,7 @@ class DigitScenes(sslkit.Dataset):
 def compose(
     digits: sslkit.Split, count: int, side: int, channels: int, most_digits: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Draw scenes of one to ``most_digits`` digits at random positions and sizes, on random textures, with masks.
+    """Draw scenes of one to ``most_digits`` digits with random positions and sizes, on random textures, with masks.
 
     Args:
         digits: labelled images of single digits, one channel, bright on black.

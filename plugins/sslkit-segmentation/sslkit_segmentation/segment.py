@@ -1,4 +1,4 @@
-"""Evaluator of semantic segmentation, which trains a light feature pyramid on the backbone's feature maps."""
+"""Evaluator for semantic segmentation, which trains a light feature pyramid on the backbone's feature maps."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Pyramid(nn.Module):
         )
 
     def forward(self, maps: Mapping[int, Tensor], size: tuple[int, int]) -> Tensor:
-        """Return logits ``[B, K, H, W]`` for images of size ``(H, W)``, from a mapping of stride to feature map."""
+        """Return logits ``[B, K, H, W]`` for images of size ``(H, W)``, given a mapping from stride to feature map."""
         summed: Tensor | None = None
         for stride, lateral in reversed(list(zip(self.strides, self.lateral, strict=True))):
             projected: Tensor = lateral(maps[stride])
@@ -58,7 +58,7 @@ class Pyramid(nn.Module):
 class Segment(sslkit.Evaluator):
     """Evaluator that trains a feature pyramid on the backbone's feature maps to segment images.
 
-    The evaluator uses the run's data set or, if this data set has no masks, the data set ``digit-scenes``. The backbone
+    The evaluator uses the run's data set or, if this data set has no masks, the ``digit-scenes`` data set. The backbone
     is frozen by default, so that the metrics measure its features. No setting is tuned, and the test images are
     evaluated once. Pixels without a class are ignored.
     """
@@ -85,10 +85,10 @@ class Segment(sslkit.Evaluator):
         return {"epochs": 1}
 
     def evaluate(self, subject: sslkit.Subject) -> sslkit.Evaluation:
-        """Return ``miou`` (mean intersection over union over classes) and ``pixel_accuracy`` of the test images.
+        """Return ``miou`` (mean intersection over union over classes) and ``pixel_accuracy`` on the test images.
 
         Raises:
-            sslkit.DataError: the user selected a different data set (``--data``), which has no masks.
+            sslkit.DataError: the user selected a different data set (``--data``) that has no masks.
         """
         own = self.options
         data = _choose_data(subject)
@@ -152,7 +152,7 @@ class Segment(sslkit.Evaluator):
     def _confusion(
         self, head: Pyramid, backbone: sslkit.Backbone, feature_maps: FeatureMaps, data: SegmentationData
     ) -> Tensor:
-        """Return the confusion matrix ``[K, K]`` of test pixels; rows are true classes, columns predictions."""
+        """Return the confusion matrix ``[K, K]`` of test pixels; rows are true classes, and columns are predictions."""
         count = len(data.classes)
         confusion = torch.zeros(count * count, dtype=torch.int64)
         for block in torch.arange(len(data.test.images)).split(self.options.batch_size):
@@ -199,7 +199,7 @@ def mean_iou(confusion: Tensor) -> float:
     """Return the mean intersection over union of all classes that occur in masks or predictions.
 
     Args:
-        confusion: number of pixels ``[K, K]``; rows are true classes, columns predicted classes.
+        confusion: number of pixels ``[K, K]``; rows are true classes, and columns are predicted classes.
     """
     hits = confusion.diagonal().double()
     union = confusion.sum(0) + confusion.sum(1) - confusion.diagonal()

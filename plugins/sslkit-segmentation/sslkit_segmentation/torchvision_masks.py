@@ -1,4 +1,4 @@
-"""Data sets of torchvision with masks (a class for every pixel), scaled to one size."""
+"""torchvision data sets with masks (a class for every pixel), scaled to one size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import sslkit
 
 
 class MaskedDataset(sslkit.TorchvisionDataset):
-    """Base class of data sets with masks: fits RGB images and their masks to ``size`` x ``size`` pixels.
+    """Base class for data sets with masks: fits RGB images and their masks to ``size`` x ``size`` pixels.
 
     Each image is cropped to its central square and resized (bicubic). Its mask is cropped in the same way, and resized
     with nearest-neighbour interpolation.
@@ -67,7 +67,7 @@ class MaskedDataset(sslkit.TorchvisionDataset):
 class PascalVoc(MaskedDataset):
     """Pascal VOC 2012: 1 464 training and 1 449 test images. Pixels are background or one of 20 classes.
 
-    Pixels at the border of objects have no class. The split ``test`` contains the validation images of the challenge,
+    Pixels at the borders of objects have no class. The split ``test`` contains the validation images of the challenge,
     because the masks of the challenge's test images are not public.
     """
 

@@ -1,4 +1,4 @@
-"""Queue of past embeddings, among which nearest neighbours are used as positives."""
+"""Queue of past embeddings, from which nearest neighbours are taken as positives."""
 
 from __future__ import annotations
 
