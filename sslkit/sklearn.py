@@ -104,7 +104,7 @@ class SSLFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _ImageEstim
     """Transformer that converts images to the features of a finished run, ``[N, D]`` float32.
 
     X has the shape ``[N, H, W, C]``, ``[N, H, W]`` if the run has one channel, or ``[N, H * W * C]`` if
-    ``image_shape`` is set. Integers must be in 0 to 255, floats in [0, 1]; other values cause a warning. Images are
+    ``image_shape`` is set. Integers must be in [0, 255], floats in [0, 1]; other values cause a warning. Images are
     preprocessed as in evaluation: the shorter side is resized, then the centre is cropped and normalised.
 
     ``fit`` loads the network and learns nothing from X.
@@ -209,7 +209,7 @@ def _scale(array: NDArray[Any]) -> Tensor:
     if low < 0 or high > maximum:
         kind = "integer" if maximum == 255 else "float"
         warnings.warn(
-            f"pixel values are in {low:g} to {high:g}, but {kind} images must be in 0 to {maximum}: scale them",
+            f"pixel values range from {low:g} to {high:g}, but {kind} images must be in [0, {maximum}]: scale them",
             stacklevel=4,
         )
     return torch.tensor(array, dtype=torch.float32) / maximum

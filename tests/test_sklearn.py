@@ -108,7 +108,7 @@ def test_wrong_shapes_are_refused(finished_run: Path, shape: Any, image_shape: A
 
 
 def test_pixel_values_out_of_range_give_a_warning(finished_run: Path, images: Any) -> None:
-    with pytest.warns(UserWarning, match="pixel values are in 0 to .*, but float images must be in 0 to 1"):
+    with pytest.warns(UserWarning, match=r"pixel values range from 0 to .*, but float images must be in \[0, 1\]"):
         SSLFeatures(finished_run).fit(images.astype(float))
     with warnings.catch_warnings():
         warnings.simplefilter("error")

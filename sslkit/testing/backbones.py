@@ -37,7 +37,7 @@ class BackboneTests(ComponentTests):
         return backbone
 
     def images(self, size: tuple[int, int] | None = None, channels: int = 3, seed: int = 0) -> Tensor:
-        """Return four random normalised images ``[4, C, H, W]``; the default of ``size`` is ``sizes[0]``."""
+        """Return four random normalised images ``[4, C, H, W]``; ``size`` defaults to ``sizes[0]``."""
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(4, channels, *(size or self.sizes[0]), generator=generator)
 

@@ -110,13 +110,13 @@ def _numpy_state() -> tuple[list[int], int]:
 
 
 class ComponentTests:
-    """Base class of all conformance tests: builds the component, and has the tests for components of any kind.
+    """Base class of all conformance tests: builds the component, and contains the tests for components of any kind.
 
     Subclass the test class for the kind of your component instead.
 
     Attributes:
         component: the component class under test. Required.
-        options: mapping with options, as in a recipe; other options have their defaults.
+        options: mapping with options, as in a recipe; other options keep their defaults.
         import_seconds: float, longest allowed import time of the component's module in seconds, not counting the
             imports of torch and sslkit.
         slow: names of the tests that ``sslkit plugins check`` skips if the component has no ``check_options``.
@@ -160,7 +160,7 @@ class ComponentTests:
     def make(self, *arguments: Any, seed: int = 0) -> Any:
         """Build the component from its options and ``arguments``.
 
-        Before the build, seed torch's global generator, as sslkit does. Afterwards, restore the generator's state.
+        Seed torch's global generator before building, as sslkit does, and restore its state afterwards.
         """
         build: Any = self.component
         seed += self._seed_offset

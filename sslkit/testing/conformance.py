@@ -98,7 +98,7 @@ def run_kit(kit: type[ComponentTests], *, fast: bool = False) -> list[Conformanc
 def check_component(entry: Entry) -> list[ConformanceResult]:
     """Import a component, run its conformance tests with its ``check_options``, and return all results.
 
-    Without ``check_options``, the component has its default options, and slow tests are skipped.
+    Without ``check_options``, the component is built with its default options, and slow tests are skipped.
     """
     try:
         component = load_component(entry)
@@ -138,7 +138,7 @@ def check_component(entry: Entry) -> list[ConformanceResult]:
 
 
 def component_status(results: Sequence[ConformanceResult]) -> ComponentStatus:
-    """Return ``failed`` if a test failed, ``not checked`` if half the tests or more were skipped, else ``passed``."""
+    """Return ``failed`` if a test failed, ``not checked`` if at least half the tests were skipped, else ``passed``."""
     statuses = [result.status for result in results if result.test != IMPORT_TEST]
     if any(result.status == "failed" for result in results):
         return "failed"
@@ -174,7 +174,7 @@ def _describe(error: BaseException) -> str:
 
 
 def _describe_assertion(error: AssertionError, component: type[Component]) -> str:
-    """Return the message of a failed test, with file and line if the component's code raised the exception."""
+    """Return the message of a failed test, with the file and line if the component's code raised the exception."""
     cause = error.__cause__ or error
     return (str(error) or "an assertion without a message") + _location(cause, component)
 

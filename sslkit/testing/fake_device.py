@@ -63,7 +63,7 @@ class FakeDevice:
         return torch.empty(value.shape, dtype=value.dtype, device="cuda")
 
     def move(self, module: nn.Module) -> None:
-        """Move parameters and buffers of a module to the device; other tensors stay on the host."""
+        """Move the parameters and buffers of a module to the device; other tensors stay on the host."""
         for layer in module.modules():
             for name, parameter in layer._parameters.items():
                 if parameter is not None:

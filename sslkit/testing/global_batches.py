@@ -1,4 +1,4 @@
-"""Conformance tests for losses: processes that divide a batch, and declared invariances, do not change the loss."""
+"""Conformance tests for losses: values do not depend on how processes divide a batch, and declared invariances hold."""
 
 from __future__ import annotations
 

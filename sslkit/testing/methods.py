@@ -29,7 +29,7 @@ class MethodTests(ComponentTests):
 
         Args:
             seed: seed of the weights.
-            losses: mapping from name of a loss to its weight and start epoch; by default one loss, "agree".
+            losses: mapping from the name of a loss to its weight and start epoch; by default one loss, "agree".
             facts: attributes of the context that differ from those of ``make_context``.
         """
         settings = losses or {"agree": (1.0, 0)}

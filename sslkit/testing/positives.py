@@ -84,7 +84,7 @@ class PositivesTests(ComponentTests):
         require(same, "equal generators must give equal positives: a resumed run draws them again")
 
     def test_draws_depend_on_the_prepared_values_only(self) -> None:
-        """Check that a new component draws the same positives without a call of ``prepare``, as in a resumed run."""
+        """Check that a new component draws the same positives without a call to ``prepare``, as in a resumed run."""
         positives = self.build()
         prepared = positives.prepare(self.features())
         expected = self.draw(positives, prepared)

@@ -67,7 +67,7 @@ def reverse_classes(branches: dict[str, RandomBranch]) -> None:
 
 
 def rotate_embeddings(branches: dict[str, RandomBranch]) -> None:
-    """Rotate all embeddings and prototypes by the same rotation."""
+    """Apply the same rotation to all embeddings and prototypes."""
     for branch in branches.values():
         size = branch.embeddings[0].shape[1]
         generator = torch.Generator().manual_seed(0)

@@ -81,7 +81,7 @@ class ViewsTests(ComponentTests):
             views.apply(images, self.draw(views))
 
     def test_views_do_not_depend_on_other_images(self) -> None:
-        """Check that a part of a batch gives the same views as the batch, because a process computes only its part."""
+        """Check that part of a batch gives the same views as the whole batch, because processes compute only parts."""
         views = self.build()
         drawn = self.draw(views)
         full, part = views.apply(self.images(), drawn), views.apply(self.images()[2:5], slice_parameters(drawn, 2, 5))

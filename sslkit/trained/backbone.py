@@ -74,7 +74,7 @@ def _build(build: Callable[[], Any], component: str, weights: Path) -> Backbone:
     """Build the backbone that the metadata of a weights file describes.
 
     The backbone's size is compared with that in the file before memory is allocated: a damaged or untrusted file may
-    describe a backbone of terabytes.
+    describe a backbone that takes terabytes.
 
     Args:
         build: function that builds the backbone.

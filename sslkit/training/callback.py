@@ -79,7 +79,7 @@ class RunCallback(pl.Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        # A resume with --allow processes may have more processes than before.
+        # A run resumed with --allow processes may have more processes than before.
         own = state_dict["processes"][self.context.world.rank % len(state_dict["processes"])]
         self.writer.losses.load_state_dict(own)
         self.writer.losses.rescale(self.assembly.epoch_scale)

@@ -14,7 +14,7 @@ BACKEND = "inductor"
 
 
 class CompiledBackbones:
-    """The backbones of a method, including a teacher's backbone; each backbone is compiled at its first call.
+    """The backbones of a method, including a teacher's backbone; each backbone is compiled on its first call.
 
     Heads and losses are not compiled, because they are small and the compiler may fail on third-party code.
 

@@ -38,7 +38,7 @@ def start_after(parent: Run | None) -> Start:
 
 
 def keep_classifier(recipe: Recipe, parent: Run | None) -> Recipe:
-    """Return the recipe. If its ``evaluation.classifier`` is ``parent``, replace it by the parent's classifier index.
+    """Return the recipe. If its ``evaluation.classifier`` is ``parent``, replace it with the parent's classifier index.
 
     Raises:
         RecipeError: there is no parent.

@@ -15,8 +15,8 @@ class Progress:
         steps: number of optimizer steps at the end of training.
         epoch: number of completed epochs.
         epochs: number of epochs of the training run.
-        steps_per_epoch: current number of optimizer steps in an epoch. Epochs before a resume with a different batch
-            size or number of images had a different number of steps.
+        steps_per_epoch: current number of optimizer steps in an epoch. If a resumed run has a different
+            batch size or number of images, its earlier epochs had a different number of steps.
         images_per_second: throughput in the latest measured interval.
         data_wait: fraction of this interval spent waiting for data, in [0, 1].
     """
@@ -76,11 +76,11 @@ class TrainingEnded:
 
 @dataclass(frozen=True)
 class FeaturesComputed:
-    """Event: a part of the features of a frozen backbone was computed.
+    """Event: some of the features of a frozen backbone were computed.
 
     Attributes:
-        images: number of images whose features are computed.
-        total: number of all images.
+        images: number of images whose features have been computed.
+        total: total number of images.
     """
 
     images: int

@@ -1,6 +1,6 @@
 """Check on the first batch that components return the shapes they declare.
 
-Without these checks, a mismatch could train a wrong network without an error.
+Without these checks, a mismatch could train the wrong network without an error.
 """
 
 from __future__ import annotations

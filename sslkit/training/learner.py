@@ -28,8 +28,8 @@ from sslkit.training.schedule_restart import restart_schedule
 class Learner(pl.LightningModule):
     """Lightning module that trains the method of an assembly.
 
-    For Lightning, the whole training run is one epoch, and sslkit counts epochs from optimizer steps. A resume is then
-    always in the middle of a Lightning epoch, without special cases.
+    For Lightning, the whole training run is one epoch, and sslkit counts epochs from optimizer steps. Training then
+    always resumes in the middle of a Lightning epoch, without special cases.
 
     Attributes:
         last_output: output of the method in the latest step.

@@ -32,7 +32,7 @@ DATA_KEYS = ("training_images", "image_shape", "class_names", "images_sha256")
 """Keys of the entries that identify the training data."""
 
 START_KEYS = ("command", "slurm_job", "git_commit", "initial_backbone_sha256")
-"""Keys of the entries about the start of a run. A resume keeps these entries."""
+"""Keys of the entries about the start of a run. A resumed run keeps these entries."""
 
 
 def provenance(assembly: Assembly, hardware: Hardware) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def record_resumed(
     Args:
         run: the run.
         now: the current ``provenance``, which replaces the recorded entries except ``START_KEYS``.
-        saved: position of the checkpoint, with the epochs and the steps per epoch before the resume.
+        saved: position of the checkpoint, with the epochs and the steps per epoch before resuming.
         position: the same position, with the current epochs and steps per epoch.
         changed: sentences about differences between ``now`` and the recorded provenance.
     """

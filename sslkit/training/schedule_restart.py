@@ -30,7 +30,7 @@ def restart_schedule(
         schedule: the restored schedule of ``optimizer``.
         component: the optimizer component of the recipe, built for the current length.
         groups: the parameter groups.
-        step: number of steps, see ``Position.step``.
+        step: number of steps; see ``Position.step``.
         replace_options: whether to replace all options of the parameter groups; else only values that the schedule
             controls.
     """

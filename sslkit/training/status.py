@@ -47,7 +47,7 @@ class StatusWriter:
             self.last_write = time.monotonic()
 
     def write_live(self, step: int) -> None:
-        """Write the current step for ``sslkit runs list``, at most once in ``LIVE_SECONDS`` seconds."""
+        """Write the current step for ``sslkit runs list``, at most once every ``LIVE_SECONDS`` seconds."""
         if time.monotonic() - self.last_write >= LIVE_SECONDS:
             with suppress(OSError):  # a full disk must stop training only when a checkpoint is due
                 self.write("running", step)

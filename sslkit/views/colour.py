@@ -1,11 +1,11 @@
 """Brightness, contrast, saturation and hue, combined into one affine map of an image's colours.
 
-Each of these effects is affine in the colour, so that one 3x3 matrix and one offset combine all four. Factors have the
+Each of these effects is affine in the colour, so one 3x3 matrix and one offset combine all four. Factors have the
 same meaning as in torchvision's ``ColorJitter``, with these intended differences:
 
 - Hue is a rotation of RGB about the grey axis instead of a shift in HSV. The rotation is linear and keeps the mean of
-  red, green and blue. For a third of a turn, rotation and shift give equal colours. Up to 0.1 turns, the colours differ
-  by at most 0.3 times the difference of a pixel's largest and smallest channel.
+  red, green and blue. For a third of a turn, rotation and shift give equal colours. For up to 0.1 turns, the colours
+  differ by at most 0.3 times the difference between a pixel's largest and smallest channel.
 - The order is always brightness, contrast, saturation, hue.
 - Values are clamped to [0, 1] once at the end instead of after each effect.
 
@@ -51,8 +51,8 @@ def adjust_colour(
     Args:
         images: images with any number of channels; with ``saturation`` and ``hue``, images with three channels.
         brightness: tensor ``[...]``, multiplier of all values.
-        contrast: tensor ``[...]``, multiplier of the difference from the mean luma of the image. Without three
-            channels, the mean of all channels replaces the luma.
+        contrast: tensor ``[...]``, multiplier of the difference from the mean luma of the image. If there are not
+            three channels, the mean of all channels replaces the luma.
         saturation: tensor ``[...]``, multiplier of the difference from the luma of the pixel; 0 makes the image grey.
         hue: tensor ``[...]``, rotation from red towards green in full turns, in [-0.5, 0.5].
     """

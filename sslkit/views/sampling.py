@@ -15,6 +15,6 @@ def uniform(shape: Sequence[int], generator: torch.Generator, low: float = 0.0, 
 
 
 def bernoulli(n: int, probabilities: Sequence[float], generator: torch.Generator) -> Tensor:
-    """Return a random bool tensor ``[n, V]``; column v is True with the v-th of the V probabilities."""
+    """Return a random bool tensor ``[n, V]``; column v is True with probability ``probabilities[v]``."""
     thresholds = torch.tensor(probabilities, dtype=torch.float32).to(generator.device, non_blocking=True)
     return uniform((n, len(probabilities)), generator) < thresholds

@@ -1,1 +1,1 @@
-"""Write and check checkpoint files, and compare them with the recipe and data of a resume."""
+"""Write and check checkpoint files, and compare them with the recipe and data of the run to resume."""

@@ -1,4 +1,4 @@
-"""Detect changes since a run was stopped. A resume refuses changes that the user does not allow."""
+"""Detect changes since a run was stopped. ``resume`` refuses changes that the user does not allow."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def refuse_changes(
 
 
 def refuse_end_before(saved: Position, run: Run, recipe: Recipe) -> None:
-    """Check that the recipe has at least as many epochs as are already trained.
+    """Check that the recipe has at least as many epochs as have already been trained.
 
     Raises:
         RunError: the recipe has fewer epochs.
@@ -113,7 +113,7 @@ def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _other_shapes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Return the names of up to three weights that were added, were removed or have a different shape."""
+    """Return the names of up to three weights that were added or removed, or have a different shape."""
     names = [name for name in {**before, **now} if before.get(name, _ABSENT) != now.get(name, _ABSENT)]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(name.removeprefix("method.") for name in names[:3]) + more

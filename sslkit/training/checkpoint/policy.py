@@ -59,7 +59,7 @@ class CheckpointPolicy:
         self.interval.restart()
 
     def _verify_first(self, step: int) -> None:
-        """Check that the first checkpoint can be read, so that invalid state raises an error now, not at a resume."""
+        """Check that the first checkpoint can be read, so that invalid state raises an error now, not on resuming."""
         if self.verified:
             return
         self.verified = True
@@ -75,7 +75,7 @@ class CheckpointPolicy:
     def prune(self, step: int) -> None:
         """Update ``last.ckpt`` and ``best.ckpt`` after ``step`` was saved, and remove outdated checkpoints.
 
-        Checkpoints of later steps are also removed: a resume skipped these checkpoints because they are damaged.
+        Checkpoints of later steps are also removed: they are damaged, so they were skipped when the run was resumed.
         """
         kept = self.link(step)
         for checkpoint in list_checkpoints(self.folder):

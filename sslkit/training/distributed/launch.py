@@ -60,7 +60,7 @@ def launch(function: Callable[..., Result], recipe: Recipe, reporter: Reporter, 
             return function(recipe, reporter if is_main_process() else Reporter(), *arguments)
     if recipe.train.nodes > 1:
         raise InputError(
-            f"train.nodes = {recipe.train.nodes}: start several machines with torchrun or SLURM, see docs/scaling.md"
+            f"train.nodes = {recipe.train.nodes}: start several machines with torchrun or SLURM; see docs/scaling.md"
         )
     if devices == 1:
         return function(recipe, reporter, *arguments)

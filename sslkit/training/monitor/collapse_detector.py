@@ -22,7 +22,7 @@ MIN_ASSIGNMENT_ENTROPY = 0.05
 """Entropy of the class assignments divided by ln K, below which one class has nearly all images."""
 
 MAX_LOSS_ABOVE_LN_K = 1.0
-"""Difference of loss and ln K in nats, above which training has failed.
+"""Difference between loss and ln K in nats, above which training has failed.
 
 For an untrained head with 128 dimensions and temperature 0.1, the difference is 0.4.
 """
@@ -40,7 +40,7 @@ IMMEDIATE = frozenset({"views", "stuck"})
 class CollapseDetector:
     """Detector that compares successive measurements, without labels.
 
-    In the first epochs, a healthy run may also have symptoms of a collapse. A symptom is therefore reported only in one
+    In the first epochs, a healthy run may also have symptoms of collapse. A symptom is therefore reported only in one
     of these cases:
 
     - the previous measurement also had a symptom,

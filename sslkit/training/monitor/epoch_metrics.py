@@ -60,7 +60,7 @@ class EpochMetrics:
         return metrics
 
     def detect_collapse(self, metrics: Mapping[str, float], step: int) -> list[str]:
-        """Return new warnings about a collapse in the metrics after ``step``, each with a remedy."""
+        """Return new warnings about symptoms of collapse in the metrics after ``step``, each with a remedy."""
         if not self.detects_collapse:
             return []
         index, losses = self.selection.index, self.selection.losses.get(self.selection.head)
@@ -69,5 +69,5 @@ class EpochMetrics:
         return self.detector.update(metrics, loss, classes, step=step, last=step == self.last_step)
 
     def _uncompiled(self) -> AbstractContextManager[None]:
-        """Return a context manager in which backbones run uncompiled, because new shapes would be compiled again."""
+        """Return a context manager in which backbones run uncompiled, because new shapes require recompilation."""
         return self.compiled.disabled() if self.compiled is not None else nullcontext()

@@ -1,7 +1,7 @@
 """External loggers (TensorBoard, Weights & Biases, MLflow) that receive the rows of ``metrics.csv``.
 
 Rows are sent after each checkpoint, because a resumed run repeats the steps after its checkpoint. ``loggers.json``
-contains the number of sent rows of each logger. Each row is sent at least once. If the run is killed before a new
+contains the number of rows sent to each logger. Each row is sent at least once. If the run is killed before a new
 number is written, the rows after the old number are sent again, with the same steps. If ``metrics.csv`` was deleted and
 created anew, all its rows are sent. If a logger fails, training continues, and the missing rows are sent after the next
 checkpoint or at the end.
@@ -36,7 +36,7 @@ def _tensorboard(run: Run, progress: dict[str, Any]) -> Logger:
 def _wandb(run: Run, progress: dict[str, Any]) -> Logger:
     import wandb
 
-    # W&B must not capture sslkit's output. The fixed id makes a resume continue the same W&B run.
+    # W&B must not capture sslkit's output. With the fixed id, a resumed run continues the same W&B run.
     settings = wandb.Settings(console="off", silent=True)
     name = run.name.replace("/", "-")
     return WandbLogger(name=run.name, save_dir=run.path, id=name, resume="allow", settings=settings)
@@ -105,7 +105,7 @@ class Loggers:
         self.tails: dict[str, MetricsTail] = {}
 
     def send(self) -> None:
-        """Send all unsent rows. Call this method only after a checkpoint, because a resume replaces later rows."""
+        """Send all unsent rows. Call this method only after a checkpoint, because a resumed run replaces later rows."""
         for name in self.recipe.run.loggers:
             with self._isolated(name):
                 self._send(name)

@@ -34,7 +34,7 @@ class LossAccumulator:
         self.classifier_loss = {name: loss.to(device) for name, loss in self.classifier_loss.items()}
 
     def add(self, output: MethodOutput) -> None:
-        """Add the losses of one step, whose names must equal ``names``."""
+        """Add the losses of one step; their names must equal ``names``."""
         loss = output.loss.detach()
         # A term may be a tensor on the CPU.
         terms = (term.to(loss.device, loss.dtype, non_blocking=True) for term in output.terms.values())
@@ -57,7 +57,7 @@ class LossAccumulator:
         return sums
 
     def rescale(self, factor: float) -> None:
-        """Multiply the sums of the current epoch by ``factor``, after a resume has changed the steps per epoch."""
+        """Multiply the sums of the current epoch by ``factor`` when resuming has changed the steps per epoch."""
         self.epoch_loss = self.epoch_loss * factor
         self.classifier_loss = {name: loss * factor for name, loss in self.classifier_loss.items()}
 

@@ -65,7 +65,7 @@ class MetricsWriter:
         """Write one row for each metric, at ``step``."""
         if self.writes:
             epoch = (step - self.context.step_offset) / self.context.steps_per_epoch
-            # A resume that changes the steps per epoch may start half a step before the last written row.
+            # A resumed run with different steps per epoch may start half a step before the last written row.
             self.file.append(step, max(epoch, self.epoch_before), metrics)
 
     def end_epoch(self) -> tuple[float, dict[str, Tensor]]:

@@ -15,7 +15,7 @@ class Throughput:
         batch_size: number of images per step, over all processes.
 
     Attributes:
-        images_per_second: throughput between the latest two updates.
+        images_per_second: throughput between the last two updates.
         data_wait: fraction of this time spent waiting for the loader, in [0, 1].
     """
 

@@ -211,7 +211,7 @@ def test_a_registered_component_that_other_processes_cannot_import_is_refused(
             "tiny.toml:6: train.batch_size: 256 images cannot be shared equally by 3 processes (set it to a multiple",
         ),
         (["train.devices=0"], "train.devices: "),
-        (["train.nodes=2"], "train.nodes = 2: start several machines with torchrun or SLURM, see docs/scaling.md"),
+        (["train.nodes=2"], "train.nodes = 2: start several machines with torchrun or SLURM; see docs/scaling.md"),
     ],
 )
 def test_an_impossible_number_of_processes_is_refused_before_any_is_started(
