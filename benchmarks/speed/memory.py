@@ -100,8 +100,9 @@ def run_steps(options: argparse.Namespace) -> None:
     hardware, assembly, _ = prepare(recipe, Reporter())
     stages = StageRunner(assembly, hardware)
     del assembly  # frees the network, because the stages have a copy
+    stages.start("backbone")
     for _ in range(options.steps):
-        stages.step("backbone")
+        stages.step()
 
 
 def main() -> None:

@@ -54,8 +54,9 @@ def count_stage(runner: StageRunner, stage: str) -> float:
     """Return the number of operators in a step of one stage."""
 
     def run_steps(after_step: Callable[[], None]) -> None:
+        runner.start(stage)
         for _ in range(WARM_UP_STEPS + COUNTED_STEPS):
-            runner.step(stage)
+            runner.step()
             after_step()
 
     return count_steps(run_steps)

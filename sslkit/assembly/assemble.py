@@ -25,7 +25,7 @@ from sslkit.contracts.positives import Positives
 from sslkit.contracts.preprocessing import Preprocessing
 from sslkit.contracts.views import Views
 from sslkit.data.loader import Loader
-from sslkit.data.placement import place_images, should_prefetch
+from sslkit.data.placement import is_resident, place_images, should_prefetch
 from sslkit.data.seeds import seed_global
 from sslkit.device.out_of_memory import explain_out_of_memory
 from sslkit.errors import DataError, IncompatibleComponentError, RecipeError
@@ -122,7 +122,7 @@ def assemble(
     if problems := duration_problems(recipe, position.steps if position.taken <= position.steps else 0):
         raise RecipeError(problems)
     loader.prefetch = should_prefetch(images, device)
-    loader.pin_memory = loader.prefetch and device == "cuda"
+    loader.reads_images = not is_resident(images, device)
     weights = find_weights(recipe) if start.restoring == "nothing" else None
     trained_with = weights.preprocessing if weights is not None else start.preprocessing
     preprocessing = choose_preprocessing(images, trained_with)

@@ -104,7 +104,7 @@ def connect_inputs(
     rows = store_views(frozen, images, views, recipe.views, recipe.run.seed)
     resident = device == "cpu" or fits_memory(rows.nbytes, device)
     loader.images = FeatureStore(rows.to(device) if resident else rows)
-    loader.prefetch, loader.pin_memory = not resident, not resident and device == "cuda"
+    loader.prefetch = loader.reads_images = not resident
     count, views_per_image, width = rows.shape
     size = f"{rows.nbytes / 1e6:.0f} MB"
     views_text = "1 view" if views_per_image == 1 else f"{views_per_image} views"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -29,12 +28,13 @@ from sslkit.training.distributed.processes import Processes
 from sslkit.training.events import Event, Reporter, StepEnded
 from sslkit.training.fit import fit
 from sslkit.training.preparation import prepare
+from sslkit.training.step.captured_step import EAGER_STEPS
 
 MANY_EPOCHS = 1_000_000
 """Number of epochs, so large that training neither ends nor saves a checkpoint during the measurement."""
 
-WARM_UP_STEPS = 3
-"""Number of steps of training and of each stage before the measurement."""
+WARM_UP_STEPS = EAGER_STEPS + 1
+"""Number of steps of training before the measurement; on a GPU, the last of them is captured."""
 
 
 class MeasurementComplete(BaseException):
@@ -68,13 +68,20 @@ def bench(recipe: Recipe, rounds: int, seconds: float, reporter: Reporter | None
 
 
 def train_until_complete(assembly: Assembly, hardware: Hardware, processes: Processes, reporter: Reporter) -> None:
-    """Train the assembled recipe in a temporary run folder until ``reporter`` raises ``MeasurementComplete``."""
+    """Train the assembled recipe in a temporary run folder until ``reporter`` raises ``MeasurementComplete``.
+
+    Raises:
+        KeyboardInterrupt: a signal stopped training before.
+    """
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(Path(folder), "bench")
         run.provenance.write_text("{}")
         run.write_status("running", 0, assembly.context.total_steps, 0, assembly.context.epochs)
-        with suppress(MeasurementComplete):
+        try:
             fit(run, assembly, hardware, processes, reporter, checkpoint=None)
+        except MeasurementComplete:
+            return
+        raise KeyboardInterrupt  # after a first signal, training ends without an error
 
 
 def without_end(recipe: Recipe) -> Recipe:
@@ -126,10 +133,11 @@ class _Measurement(Reporter):
 
     def _time(self, stage: str, steps: int) -> float:
         """Run ``steps`` steps of a stage and return the seconds per step."""
+        self.stages.start(stage)
         self.stages.synchronize()
         started = time.perf_counter()
         for _ in range(steps):
-            self.stages.step(stage)
+            self.stages.step()
         self.stages.synchronize()
         return (time.perf_counter() - started) / steps
 

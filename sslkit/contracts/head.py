@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -64,6 +65,13 @@ class Head(Component, nn.Module):
                 f"{name}.embed must return a tensor, not of type {type(embedding).__name__}"
             )
         return HeadOutput(embedding, self.classify(embedding))
+
+    def phase(self, step: int) -> Hashable:
+        """Return the phase of training in step ``step``, such as whether prototypes are frozen; see ``Loss.phase``.
+
+        Default: a single phase.
+        """
+        return None
 
     def after_backward(self, step: int) -> None:
         """Modify gradients after the backward pass, for example to set the gradients of frozen prototypes to None.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sslkit.contracts.component import Component, LossNeed
 from sslkit.contracts.context import Context
 from sslkit.contracts.options import Options
+from sslkit.contracts.schedule import as_tensors
 from sslkit.errors import IncompatibleComponentError
 
 
@@ -57,6 +58,7 @@ class ViewOutputs:
         index: int64 tensor ``[B]``, the index of each image in the training set.
         step: int, number of completed steps, from 0 to ``context.total_steps - 1``; see ``Context.step_offset``.
         epoch: int, number of completed epochs.
+        scheduled: mapping from name to a tensor on the device, the values of ``Loss.scheduled`` in this step.
     """
 
     branches: Mapping[str, BranchOutputs]
@@ -64,6 +66,7 @@ class ViewOutputs:
     index: Tensor
     step: int = 0
     epoch: int = 0
+    scheduled: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def student(self) -> BranchOutputs:
@@ -167,10 +170,30 @@ class Loss(Component, nn.Module):
     def forward(self, views: ViewOutputs) -> LossOutput:
         """Return the loss of a batch."""
 
+    def phase(self, step: int) -> Hashable:
+        """Return the phase of training in step ``step``, a value that changes when the loss starts to work differently.
+
+        On a GPU, one step of a phase is captured as a CUDA graph and repeated in all steps of the phase: the same
+        operators with the same Python numbers. Return, for example, whether a queue is full. A value that changes in
+        every step, such as a temperature in its warm-up, belongs in ``scheduled``. Default: a single phase.
+        """
+        return None
+
+    def scheduled(self, step: int) -> Mapping[str, float | Tensor]:
+        """Return the values in step ``step`` that change between steps, such as a temperature or random directions.
+
+        Values are numbers, or tensors on the CPU. ``ViewOutputs.scheduled`` has them as tensors on the device. Names,
+        shapes and dtypes must be the same in all steps. Default: none.
+        """
+        return {}
+
     def __call__(self, *args: Any, **kwargs: Any) -> LossOutput:
         (views,) = args
-        device = views.student.features[0].device.type
-        with torch.autocast(device, enabled=False):
+        features = views.student.features[0]
+        if not views.scheduled:
+            dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
+            views = replace(views, scheduled=as_tensors(self.scheduled(views.step), features.device, dtype))
+        with torch.autocast(features.device.type, enabled=False):
             result: LossOutput = super().__call__(views.widened(), **kwargs)
         self._check(result)
         return result

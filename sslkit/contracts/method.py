@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from sslkit.contracts.context import Context
 from sslkit.contracts.head import Head
 from sslkit.contracts.loss import Loss
 from sslkit.contracts.options import Options
+from sslkit.contracts.schedule import as_tensors
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Batch:
         index: int64 tensor ``[B]``, the index of each image in the training set.
         step: int, number of completed steps, from 0 to ``context.total_steps - 1``; see ``Context.step_offset``.
         epoch: int, number of completed epochs.
+        scheduled: mapping from name to a tensor on the device, the values of ``Method.all_scheduled`` in this step.
     """
 
     views: tuple[Tensor, ...]
@@ -67,6 +70,12 @@ class Batch:
     index: Tensor
     step: int
     epoch: int
+    scheduled: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def scheduled_of(self, loss: str) -> dict[str, Tensor]:
+        """Return the scheduled values of the loss named ``loss``."""
+        prefix = f"{loss}/"
+        return {name.removeprefix(prefix): value for name, value in self.scheduled.items() if name.startswith(prefix)}
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,7 @@ class Method(Component, nn.Module):
         loss_weights: dict from loss name to the loss's weight in the total loss, a float >= 0.
         loss_heads: dict from loss name to the name of the head that the loss reads.
         start_epochs: dict from loss name to the epoch, counted from 0, from which the loss is part of the total loss.
+        steps_per_epoch: int, optimizer steps in an epoch.
     """
 
     branches: frozenset[str] = frozenset({"student"})
@@ -121,6 +131,7 @@ class Method(Component, nn.Module):
         self.loss_weights: dict[str, float] = {item.name: item.weight for item in parts.losses}
         self.loss_heads: dict[str, str] = {item.name: item.head for item in parts.losses}
         self.start_epochs: dict[str, int] = {item.name: item.start_epoch for item in parts.losses}
+        self.steps_per_epoch: int = context.steps_per_epoch
 
     @abstractmethod
     def forward(self, batch: Batch) -> MethodOutput:
@@ -129,6 +140,37 @@ class Method(Component, nn.Module):
     def active_losses(self, epoch: int) -> list[str]:
         """Return the names of the losses that are part of the total loss after ``epoch`` completed epochs."""
         return [name for name, start in self.start_epochs.items() if epoch >= start]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> MethodOutput:
+        (batch,) = args
+        if not batch.scheduled:
+            batch = replace(batch, scheduled=as_tensors(self.all_scheduled(batch.step), batch.index.device))
+        output: MethodOutput = super().__call__(batch, **kwargs)
+        return output
+
+    def phase(self, step: int) -> Hashable:
+        """Return the phase of training in step ``step``; see ``Loss.phase``.
+
+        The default changes when a loss starts, and with the phases of the heads and of the losses that have started. If
+        your method has phases of its own, return them together with ``super().phase(step)``.
+        """
+        active = self.active_losses(step // self.steps_per_epoch)
+        heads = tuple(head.phase(step) for head in self.heads.values())
+        return tuple(active), heads, tuple(self.losses[name].phase(step) for name in active)
+
+    def scheduled(self, step: int) -> Mapping[str, float | Tensor]:
+        """Return the method's own values in step ``step`` that change from step to step, such as a teacher's momentum.
+
+        ``Batch.scheduled`` has them as tensors on the device; see ``Loss.scheduled``. Default: none.
+        """
+        return {}
+
+    def all_scheduled(self, step: int) -> dict[str, float | Tensor]:
+        """Return the scheduled values of the method, and those of each loss with the prefix ``<loss>/``."""
+        values = dict(self.scheduled(step))
+        for name, loss in self.losses.items():
+            values |= {f"{name}/{key}": value for key, value in loss.scheduled(step).items()}
+        return values
 
     def after_backward(self, step: int) -> None:
         """Modify gradients after the backward pass. By default, call ``after_backward`` of each head.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -36,9 +37,15 @@ class Optimizer(Component, ABC):
     After each optimizer step, sslkit calls the schedule's ``step`` once.
 
     Attributes:
+        capturable: bool, whether a step of the PyTorch optimizer can be captured as a CUDA graph: with parameters on
+            CUDA, ``lr`` of each parameter group may be replaced by a scalar tensor on the device, and a step neither
+            syncs the device nor uses other numbers that change between steps. PyTorch's Adam optimizers need
+            ``capturable=True``. If False, training on a GPU is slower. Default: False.
         options: the validated options.
         context: the ``Context`` of the training run, with facts such as ``context.total_steps``.
     """
+
+    capturable: ClassVar[bool] = False
 
     def __init__(self, options: Options, context: Context) -> None:
         self.options = options

@@ -28,10 +28,12 @@ class Queue(nn.Module):
         rows: float32 tensor ``[size, *shape]``; 0 in unused slots.
         index: int64 tensor ``[size]``, the index of each row's image in the training set; -1 in unused slots.
         pushed: int, number of rows pushed so far, including rows that were replaced.
+        end: int64 scalar tensor, the value of ``pushed`` on the device, from which the slots are computed.
     """
 
     rows: Tensor
     index: Tensor
+    end: Tensor
 
     def __init__(self, size: int, shape: tuple[int, ...], world: World) -> None:
         super().__init__()
@@ -39,6 +41,7 @@ class Queue(nn.Module):
         self.pushed = 0
         self.register_buffer("rows", torch.zeros(size, *shape))
         self.register_buffer("index", torch.full((size,), -1))
+        self.register_buffer("end", torch.zeros((), dtype=torch.int64), persistent=False)
 
     @property
     def full(self) -> bool:
@@ -47,12 +50,7 @@ class Queue(nn.Module):
 
     def newest(self, count: int) -> Tensor:
         """Return the ``count`` newest rows, in unspecified order; ``count`` is at most ``size``."""
-        size = len(self.index)
-        if count == size:
-            return self.rows
-        end = self.pushed % size
-        start = end - count
-        return self.rows[start:end] if start >= 0 else torch.cat([self.rows[start + size :], self.rows[:end]])
+        return self.rows if count == len(self.index) else self.rows[self._slots(self.end - count, count)]
 
     @torch.no_grad()
     def push(self, rows: Tensor, index: Tensor) -> None:
@@ -69,12 +67,16 @@ class Queue(nn.Module):
         size, count = len(self.index), len(index)
         if count > size:
             raise ValueError(f"{count} rows do not fit into a queue of {size}")
-        start = self.pushed % size
-        first = min(count, size - start)
-        for buffer, new in ((self.rows, rows), (self.index, index)):
-            buffer[start : start + first] = new[:first]
-            buffer[: count - first] = new[first:]
+        slots = self._slots(self.end, count)
+        self.rows.index_copy_(0, slots, rows)
+        self.index.index_copy_(0, slots, index)
+        self.end += count
         self.pushed += count
+
+    def _slots(self, start: Tensor, count: int) -> Tensor:
+        """Return the slots of ``count`` rows from row number ``start``, a tensor, as an int64 tensor ``[count]``."""
+        # On the device, because a CUDA graph would repeat the slots of one step in all steps.
+        return (start + torch.arange(count, device=start.device)) % len(self.index)
 
     def get_extra_state(self) -> Tensor:
         """Return the number of pushed rows for the checkpoint."""
@@ -83,3 +85,4 @@ class Queue(nn.Module):
     def set_extra_state(self, state: Tensor) -> None:
         """Restore the number of pushed rows from a checkpoint."""
         self.pushed = int(state)
+        self.end.fill_(self.pushed)

@@ -21,19 +21,17 @@ class ImageBatch(NamedTuple):
     """This process's part of a global batch.
 
     Attributes:
-        images: uint8 ``[B, C, H, W]``; with a frozen backbone, features ``[B, V, D]`` of V views.
-        indices: int64 ``[B]`` indices of the images in the store.
-        positives: like ``images``, but ``[B, P, ...]`` with the P positives of each image; None if there are none.
+        indices: int64 ``[B]`` on the CPU, indices of the images in the store.
+        positives: int64 ``[B, P]`` on the CPU, indices of the P positives of each image; None without positives.
+        images: uint8 ``[B, C, H, W]``; with a frozen backbone, features ``[B, V, D]`` of V views. None if the training
+            step reads the images itself.
+        positive_images: like ``images``, but ``[B, P, ...]``; None without positives or ``images``.
     """
 
-    images: Tensor
     indices: Tensor
     positives: Tensor | None = None
-
-    def to(self, device: torch.device | str) -> ImageBatch:
-        """Return the batch on ``device``."""
-        parts = (None if part is None else part.to(device, non_blocking=True) for part in self)
-        return ImageBatch(*parts)  # type: ignore[arg-type]  # only positives may be None
+    images: Tensor | None = None
+    positive_images: Tensor | None = None
 
 
 class Rows(Protocol):
@@ -43,6 +41,12 @@ class Rows(Protocol):
 
     def gather(self, index: Tensor) -> Tensor:
         """Return the rows ``[B, ...]`` at int64 indices ``[B]``."""
+
+
+def gather_rows(rows: Rows, index: Tensor) -> Tensor:
+    """Return the rows at int64 indices of any shape, as a tensor ``[*index.shape, ...]``."""
+    flat = rows.gather(index.flatten())
+    return flat.reshape(*index.shape, *flat.shape[1:])
 
 
 DrawPositives = Callable[[Tensor, torch.Generator], Tensor]
@@ -73,7 +77,8 @@ class Loader:
         wait_seconds: total time spent waiting for batches, in seconds.
         prefetch: whether a background thread fetches ``PREFETCH_BATCHES`` batches in advance.
         draw_positives: function that draws the positives of a global batch; None if there are none.
-        pin_memory: whether batches are in pinned memory, from which a GPU copies asynchronously.
+        reads_images: whether batches contain images. False if the images are on the training device, where the training
+            step reads them.
 
     Raises:
         DataError: there are fewer than two images or too few for one batch, or the batch cannot be divided equally
@@ -115,7 +120,7 @@ class Loader:
         self.started = False
         self.wait_seconds = 0.0
         self.prefetch = False
-        self.pin_memory = False
+        self.reads_images = True
         self.draw_positives: DrawPositives | None = None
 
     @property
@@ -149,12 +154,19 @@ class Loader:
             of_all_processes = order[first : first + self.batch_size]
             own = slice(self.rank * self.local_batch_size, (self.rank + 1) * self.local_batch_size)
             indices, positives = of_all_processes[own], None
+            if self.draw_positives is not None:
+                stream = seeded_generator(self.seed, "positives", self.epochs_before, step)
+                positives = self.draw_positives(of_all_processes, stream)[own]
+            if not self.reads_images:
+                yield ImageBatch(indices, positives)
+                continue
             try:
-                images = self.images.gather(indices)
-                if self.draw_positives is not None:
-                    stream = seeded_generator(self.seed, "positives", self.epochs_before, step)
-                    drawn = self.draw_positives(of_all_processes, stream)[own]
-                    positives = self.images.gather(drawn.flatten()).unflatten(0, drawn.shape)
+                yield ImageBatch(
+                    indices,
+                    positives,
+                    gather_rows(self.images, indices),
+                    None if positives is None else gather_rows(self.images, positives),
+                )
             except OSError as error:
                 where = f" ({error.filename})" if error.filename else ""
                 taken = step + self.step_offset
@@ -162,6 +174,3 @@ class Loader:
                     f"the images of step {taken + 1} cannot be read: {error.strerror or error}{where}. Make them "
                     "readable again; then `sslkit resume` continues from the last checkpoint."
                 ) from error
-            if self.pin_memory:
-                images, positives = images.pin_memory(), None if positives is None else positives.pin_memory()
-            yield ImageBatch(images, indices, positives)

@@ -41,12 +41,17 @@ def place_images(images: ImageStore, device: str, processes: int = 1) -> tuple[I
     return images, f"data: {summary}, fetched by the data set itself on demand"
 
 
+def is_resident(images: ImageStore, device: str) -> bool:
+    """Return whether the images are in the memory of ``device``, where a training step can read them by index."""
+    return isinstance(images, TensorStore) and images.images.device.type == device
+
+
 def should_prefetch(images: ImageStore, device: str) -> bool:
     """Return whether a background thread should fetch batches of ``images``.
 
     Third-party stores are not prefetched, because they may not be thread-safe.
     """
-    return isinstance(images, MappedStore) or (isinstance(images, TensorStore) and images.images.device.type != device)
+    return isinstance(images, MappedStore | TensorStore) and not is_resident(images, device)
 
 
 def fits_memory(nbytes: int, device: str) -> bool:

@@ -33,7 +33,10 @@ class JointEmbedding(Method):
         for name in active:
             loss, head = self.losses[name], self.loss_heads[name]
             outputs = {branch: by_head[head] for branch, by_head in branches.items()}
-            result = loss(ViewOutputs(outputs, batch.global_views, batch.index, batch.step, batch.epoch))
+            views = ViewOutputs(
+                outputs, batch.global_views, batch.index, batch.step, batch.epoch, batch.scheduled_of(name)
+            )
+            result = loss(views)
             total = total + self.loss_weights[name] * result.total
             terms |= {f"{name}/{term}": value.detach() for term, value in result.terms.items()}
             if len(self.losses) > 1:

@@ -30,6 +30,8 @@ class MomentumTeacher(JointEmbedding):
 
     api = 1
     branches = frozenset({"student", "teacher"})
+    rate: Tensor
+    """Rate of the current step, from its batch."""
 
     class Options(options.Options):
         momentum: float = Field(0.996, ge=0, le=1)
@@ -43,11 +45,10 @@ class MomentumTeacher(JointEmbedding):
         self.teacher_heads = {name: deepcopy(head).requires_grad_(False) for name, head in self.heads.items()}
         # ModuleList instead of ModuleDict, because a head's name may be invalid as a module name.
         self.teacher_head_modules = nn.ModuleList(self.teacher_heads.values())
-        self.step = 0
 
     def forward_branches(self, batch: Batch, head_names: set[str]) -> Mapping[str, OutputsByHead]:
         """Encode all views with the student and the global views with the teacher."""
-        self.step = batch.step
+        self.rate = batch.scheduled["rate"]
         heads = {name: head for name, head in self.teacher_heads.items() if name in head_names}
         with torch.no_grad():
             targets = forward_views(self.teacher, heads, _first_views(batch, batch.global_views))
@@ -59,9 +60,14 @@ class MomentumTeacher(JointEmbedding):
         student: list[Tensor] = [*self.backbone.parameters(), *self.head_modules.parameters()]
         teacher: list[Tensor] = [*self.teacher.parameters(), *self.teacher_head_modules.parameters()]
         with torch.no_grad():
-            torch._foreach_lerp_(teacher, student, 1 - self.momentum_at(self.step))
+            # The rate is a tensor, because a CUDA graph would repeat a number.
+            torch._foreach_lerp_(teacher, student, [self.rate] * len(teacher))
         for head in self.teacher_heads.values():
             head.after_step()
+
+    def scheduled(self, step: int) -> Mapping[str, float]:
+        """Return the rate ``1 - m`` at which the teacher follows the student."""
+        return {"rate": 1 - self.momentum_at(step)}
 
     def momentum_at(self, step: int) -> float:
         """Return the teacher's momentum at step ``step``, counted from 0."""

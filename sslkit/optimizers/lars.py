@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -10,10 +10,11 @@ from pydantic import Field
 from torch import Tensor
 
 from sslkit.contracts.optimizer import ParameterGroup
+from sslkit.optimizers.momentum_sgd import MomentumSgd
 from sslkit.optimizers.torch_optimizers import Sgd
 
 
-class LarsSgd(torch.optim.Optimizer):
+class LarsSgd(MomentumSgd):
     """Layer-wise adaptive rate scaling (You, Gitman & Ginsburg, arXiv 1708.03888, eq. 6 and algorithm 1).
 
     For a weight tensor ``w`` with gradient ``g``, the gradient in SGD with momentum is replaced by
@@ -28,7 +29,7 @@ class LarsSgd(torch.optim.Optimizer):
 
     Args:
         groups: parameter groups; each group may override any of the following arguments.
-        lr: learning rate.
+        lr: learning rate; a group's rate may be a scalar tensor on the device of the parameters.
         momentum: momentum of SGD, in [0, 1).
         nesterov: whether to use Nesterov momentum.
         weight_decay: weight decay; ignored if ``adapt`` is False.
@@ -51,47 +52,20 @@ class LarsSgd(torch.optim.Optimizer):
         clip: bool = False,
         adapt: bool = True,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "nesterov": nesterov,
-            "weight_decay": weight_decay,
-            "trust_coefficient": trust_coefficient,
-            "eps": eps,
-            "clip": clip,
-            "adapt": adapt,
-        }
-        super().__init__(groups, defaults)
+        super().__init__(
+            groups,
+            lr=lr,
+            momentum=momentum,
+            nesterov=nesterov,
+            weight_decay=weight_decay,
+            trust_coefficient=trust_coefficient,
+            eps=eps,
+            clip=clip,
+            adapt=adapt,
+        )
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update every parameter that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            parameters = [p for p in group["params"] if p.grad is not None]
-            if parameters:
-                self._update(group, parameters, [p.grad for p in parameters])
-        return loss
-
-    def _update(self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor]) -> None:
-        updates = _scale_gradients(group, parameters, gradients) if group["adapt"] else gradients
-        momentum = group["momentum"]
-        if momentum:
-            buffers = [self._buffer(p) for p in parameters]
-            torch._foreach_mul_(buffers, momentum)
-            torch._foreach_add_(buffers, updates)
-            updates = list(torch._foreach_add(updates, buffers, alpha=momentum)) if group["nesterov"] else buffers
-        torch._foreach_add_(parameters, updates, alpha=-group["lr"])
-
-    def _buffer(self, parameter: Tensor) -> Tensor:
-        state = self.state[parameter]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(parameter)
-        buffer: Tensor = state["momentum_buffer"]
-        return buffer
+    def direction(self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
+        return _scale_gradients(group, parameters, gradients) if group["adapt"] else gradients
 
 
 def _scale_gradients(group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:

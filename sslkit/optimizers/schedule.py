@@ -84,6 +84,7 @@ class ScheduledOptimizer(Optimizer):
     """
 
     api = 1
+    capturable = True
     options: ScheduledOptions
 
     def __init__(self, options: ScheduledOptions, context: Context) -> None:

@@ -1,4 +1,4 @@
-"""SGD and AdamW from PyTorch."""
+"""The optimizers SGD and AdamW."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from sslkit.contracts.context import Context
 from sslkit.contracts.optimizer import ParameterGroup
 from sslkit.errors import OptionError
+from sslkit.optimizers.momentum_sgd import MomentumSgd
 from sslkit.optimizers.schedule import ScheduledOptimizer, ScheduledOptions
 
 Momentum = Annotated[float, Field(ge=0, lt=1)]
@@ -41,13 +42,11 @@ class Sgd(ScheduledOptimizer):
             raise OptionError("nesterov", "needs a momentum above 0")
 
     def build(self, groups: tuple[ParameterGroup, ...]) -> torch.optim.Optimizer:
-        # Not fused: PyTorch's fused SGD fails if a parameter gets its first gradient late (frozen prototypes).
-        return torch.optim.SGD(
+        return MomentumSgd(
             self.named_groups(groups),
             lr=self.options.lr,
             momentum=self.options.momentum,
             nesterov=self.options.nesterov,
-            foreach=True,
         )
 
 
@@ -74,8 +73,11 @@ class AdamW(ScheduledOptimizer):
             betas=self.options.betas,
             eps=self.options.eps,
             fused=_can_fuse(groups),
+            capturable=_on_cuda(groups),
         )
         optimizer.register_load_state_dict_post_hook(_match_layout)
+        # The first steps of a phase run without a graph, and PyTorch would warn about them.
+        optimizer._warned_capturable_if_run_uncaptured = True
         return optimizer
 
 
@@ -85,12 +87,18 @@ def _can_fuse(groups: tuple[ParameterGroup, ...]) -> bool | None:
     return all(p.device.type in {"cpu", "cuda"} and p.is_floating_point() for p in parameters) or None
 
 
+def _on_cuda(groups: tuple[ParameterGroup, ...]) -> bool:
+    return all(parameter.device.type == "cuda" for group in groups for parameter in group.parameters)
+
+
 def _match_layout(optimizer: torch.optim.Optimizer) -> None:
-    """Convert the loaded state of each parameter to the memory format of the parameter.
+    """Convert the loaded state of each parameter to the device and the memory format of the parameter.
 
     The fused kernels assume that state and parameter have the same strides. When a run resumes from a checkpoint with a
     different memory format, the kernels would otherwise silently update the wrong elements.
     """
+    for group in optimizer.param_groups:  # the checkpoint may be from another device
+        group["capturable"] = all(parameter.device.type == "cuda" for parameter in group["params"])
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():

@@ -56,6 +56,10 @@ class TrainSection(Options):
     """Compile the backbone with ``torch.compile``. Steps become faster on GPUs, but hardly on CPUs, where a C++
     compiler is needed. The first step can take minutes longer; the time is reported after the second step."""
 
+    capture: Literal["auto", "off"] = "auto"
+    """``auto``: on a CUDA GPU, capture the training step as a CUDA graph if possible, and repeat the graph, so that the
+    GPU does not wait for Python. ``off``: run each step without a graph."""
+
     checkpoint_every: Interval = "1 epochs"
     """Interval between checkpoints in steps, epochs or minutes, such as ``"500 steps"``, or a percentage of the
     training, such as ``"10%"``."""

@@ -16,10 +16,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from sslkit.device.step_trace import SYNCING_OPERATORS
 from sslkit.errors import SslkitError
-
-SYNCING_OPERATORS = frozenset({"aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::equal"})
-"""PyTorch operators that copy a value from the device to the host."""
 
 
 class DeviceSyncError(AssertionError):

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from sslkit.contracts.component import KNOWN_NEEDS
 from sslkit.contracts.loss import BranchOutputs, Loss, LossOutput, ViewOutputs
+from sslkit.contracts.schedule import as_tensors
+from sslkit.device.step_trace import PHASE_ADVICE, StepTrace, sampled_steps
 from sslkit.errors import SslkitError
 from sslkit.testing.base import no_global_randomness, require, works_or_refuses
 from sslkit.testing.fake_device import fake_device
@@ -211,3 +213,16 @@ class LossTests(GlobalBatchTests):
             for step in range(3):
                 total = moved(ViewOutputs(branches, outputs.global_views, index, step)).total
                 require(total.device.type == "cuda", "the loss must be on the device of its inputs")
+
+    def test_steps_of_a_phase_run_the_same_operators(self) -> None:
+        """On a GPU, a CUDA graph of one step repeats all steps of its phase."""
+        traces: dict[Any, StepTrace] = {}
+        for step in sampled_steps(self.make_context().total_steps):
+            loss, outputs = self.build(), self.view_outputs(self.random_branches(), step)
+            scheduled = as_tensors(loss.scheduled(step), outputs.index.device, torch.float64)
+            before = traces.get(loss.phase(step))
+            with StepTrace(None if before is None else before.operations) as trace:
+                loss(replace(outputs, scheduled=scheduled))
+            trace.end()
+            require(not trace.change, f"in step {step}, {trace.change}: {PHASE_ADVICE}")
+            traces[loss.phase(step)] = trace

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from sslkit.contracts.method import Batch, Method, MethodOutput, Parts, WeightedLoss
+from sslkit.contracts.schedule import as_tensors
+from sslkit.device.step_trace import PHASE_ADVICE, StepTrace, sampled_steps
 from sslkit.testing.base import ComponentTests, no_global_randomness, require, works_or_refuses
 from sslkit.testing.fake_device import fake_device
 from sslkit.testing.graphs import require_every_image, require_no_kept_graph
@@ -212,6 +214,21 @@ class MethodTests(ComponentTests):
         for step in range(3, 6):
             same = torch.equal(self.train_step(one, step), self.train_step(other, step))
             require(same, "after load_state_dict the method trains differently: keep all state in buffers")
+
+    def test_steps_of_a_phase_run_the_same_operators(self) -> None:
+        """On a GPU, a CUDA graph of one step repeats all steps of its phase."""
+        traces: dict[Any, StepTrace] = {}
+        for step in sampled_steps(self.make_context().total_steps):
+            method, batch = self.build(), self.batch(step)
+            batch = replace(batch, scheduled=as_tensors(method.all_scheduled(step), batch.index.device))
+            before = traces.get(method.phase(step))
+            with StepTrace(None if before is None else before.operations) as trace:
+                method(batch).loss.backward()
+                method.after_backward(step)
+                method.after_step()
+            trace.end()
+            require(not trace.change, f"in step {step}, {trace.change}: {PHASE_ADVICE}")
+            traces[method.phase(step)] = trace
 
     def test_works_on_any_device_without_a_device_sync(self) -> None:
         batch = self.batch()

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from sslkit.contracts.optimizer import Optimizer, ParameterGroup
+from sslkit.device.step_trace import StepTrace
 from sslkit.testing.base import ComponentTests, no_global_randomness, require
 
 Training = tuple[nn.Linear, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]
@@ -135,6 +136,26 @@ class OptimizerTests(ComponentTests):
         other[2].load_state_dict(one[2].state_dict())
         losses = [self.train(training, 5, 10) for training in (one, other)]
         require(losses[0] == losses[1], "after load_state_dict the optimizer trains differently")
+
+    def test_a_capturable_optimizer_accepts_a_tensor_as_learning_rate(self) -> None:
+        """On a GPU, the learning rate of a captured step is a tensor on the device."""
+        if not self.component.capturable:
+            return
+        (layer, optimizer, _), (other_layer, other_optimizer, _) = self.build(), self.build()
+        for group in optimizer.param_groups:
+            group["lr"] = torch.tensor(float(group["lr"]) or 0.1)
+        for group, own in zip(other_optimizer.param_groups, optimizer.param_groups, strict=True):
+            group["lr"] = float(own["lr"])
+        for _ in range(3):
+            for module in (layer, other_layer):
+                for parameter in module.parameters():
+                    parameter.grad = torch.ones_like(parameter)
+            with StepTrace() as trace:
+                optimizer.step()
+            require(not trace.host_access, f"a capturable optimizer must not read lr: {trace.host_access}")
+            other_optimizer.step()
+        same = torch.allclose(layer.weight, other_layer.weight, atol=1e-6)
+        require(same, "a tensor as learning rate must give the same update as a number")
 
     def test_global_random_state_is_not_used(self) -> None:
         training = self.build()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytorch_lightning as pl
+from torch import Tensor
 
+from sslkit.contracts.method import MethodOutput
 from sslkit.errors import RunError, TrainingError
 from sslkit.runs.run import Run
 from sslkit.training.checkpoint.checkpoint_files import newest_valid
@@ -47,6 +49,7 @@ class RunCallback(pl.Callback):
         stop_signal: StopSignal,
     ) -> None:
         self.run = run
+        learner.recorder = self
         self.assembly, self.context, self.compiled = learner.assembly, learner.assembly.context, learner.compiled
         self.processes = processes
         self.reporter = reporter
@@ -131,16 +134,29 @@ class RunCallback(pl.Callback):
         if "knn" in metrics:
             self.reporter.note(f"before the first step: knn {metrics['knn']:.3f}")
 
-    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
+    def note(self, text: str) -> None:
+        self.reporter.note(text)
+
+    @property
+    def row(self) -> int:
+        return self.writer.losses.count
+
+    def record(self, output: MethodOutput, row: Tensor) -> None:
+        if self.writer.add(output, row):
+            self.policy.forget_losses()
+            self.selection.check(output)
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         step = int(trainer.global_step) + 1
+        self.writer.step = step
         if self._logs(step):  # only then, because the rate may be a tensor on the device
-            self.learning_rate = float(optimizer.param_groups[0]["lr"])
+            self.learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         assert isinstance(pl_module, Learner)
         step = int(trainer.global_step)
         self._report_compilation()
-        self._add_losses(pl_module, step)
+        self.writer.losses.step_taken()
         position, steps_per_epoch = pl_module.position, self.context.steps_per_epoch
         finished, epoch_ended = step == self.assembly.position.steps, position % steps_per_epoch == 0
         if self._logs(step) or epoch_ended:
@@ -166,18 +182,13 @@ class RunCallback(pl.Callback):
         if self.compiled is not None and (cost := self.compiled.step_ended()):
             self.reporter.note(cost)
 
-    def _add_losses(self, learner: Learner, step: int) -> None:
-        if self.writer.add(learner.last_output, step):
-            self.policy.forget_losses()
-            self.selection.check()
-
     def _check_finite(self, learner: Learner, step: int, *, check_weights: bool = False) -> None:
         """Raise a ``TrainingError`` if a loss or gradient was not finite in a step since the previous check.
 
         With ``check_weights``, also raise the error if the weights are not finite.
         """
-        assert learner.guard is not None
-        failed = int(learner.guard.failed_step)
+        assert learner.stepper is not None
+        failed = int(learner.stepper.guard.failed_step)
         if not failed and check_weights and not all_finite(learner.method.parameters(), may_sync=True):
             failed = step
         if failed:

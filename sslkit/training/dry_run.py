@@ -22,6 +22,7 @@ from sslkit.training.events import Reporter
 from sslkit.training.fit import MEMORY_OPTION
 from sslkit.training.learner import Learner
 from sslkit.training.preparation import prepare
+from sslkit.training.step.training_step import autocast
 
 
 def dry_run(recipe: Recipe, reporter: Reporter, parent: Run | None = None) -> dict[str, Any]:
@@ -55,14 +56,13 @@ def _run_batch(hardware: Hardware, assembly: Assembly, processes: Processes) -> 
     context, method = assembly.context, assembly.method
     learner = Learner(assembly, hardware).to(hardware.device)
     batch = next(iter(assembly.loader))
-    batch = batch.to(hardware.device)
     views = learner.make_views(batch, step=0)
-    enabled = hardware.precision == "bfloat16"
-    with torch.autocast(hardware.device, dtype=torch.bfloat16, enabled=enabled):
+    index = batch.indices.to(hardware.device)
+    with autocast(hardware):
         # A copy, so that BatchNorm statistics do not count these images twice. Gradients would need extra memory.
         with torch.no_grad():
             features = list(copy.deepcopy(method.backbone)(views[0].flatten(0, 1)).shape)
-        output = method(Batch(views, context.global_view_count, batch.indices, 0, 0))
+        output = method(Batch(views, context.global_view_count, index, 0, 0))
     output.loss.backward()
     loss = processes.world.sum(output.loss.detach()) / processes.world.size
     return {

@@ -110,7 +110,7 @@ def _trainer(
             devices=processes.devices,
             num_nodes=assembly.recipe.train.nodes,
             strategy=assembly.recipe.train.strategy if processes.world.size > 1 else "auto",
-            precision="bf16-mixed" if hardware.precision == "bfloat16" else "32-true",
+            precision="32-true",  # the step chooses the precision of the network
             deterministic="warn" if assembly.recipe.run.deterministic else None,
             max_epochs=-1,
             max_steps=assembly.position.steps,

@@ -56,14 +56,15 @@ class NonFiniteGuard:
             torch._foreach_copy_(copies, tensors)
 
     @torch.no_grad()
-    def check(self, loss: Tensor, step: int) -> None:
+    def check(self, loss: Tensor, step: int | Tensor) -> None:
         """Check the loss and the gradients after the backward pass of step ``step``, counted from 1."""
         gradients = [p.grad for p in self.method.parameters() if p.grad is not None]
         finite = loss.detach().isfinite()
         if gradients:
             finite = finite & all_finite(gradients, may_sync=self.may_sync)
         failed = self.world.max((~finite).float()) > 0
-        self.failed_step = torch.where((self.failed_step == 0) & failed, step, self.failed_step)
+        # In place, because a CUDA graph writes to the same memory in each step.
+        self.failed_step.copy_(torch.where((self.failed_step == 0) & failed, step, self.failed_step))
         if self.may_sync and self.failed_step:
             for parameter in self.method.parameters():
                 parameter.grad = None

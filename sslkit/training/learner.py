@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import tomllib
+from functools import cached_property
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import LRScheduler
 
 from sslkit.assembly.assemble import Assembly
 from sslkit.assembly.trainable import keep_frozen_parts_in_eval_mode
-from sslkit.contracts.method import Batch, MethodOutput
+from sslkit.contracts.method import MethodOutput
 from sslkit.contracts.optimizer import ParameterGroup
-from sslkit.contracts.views import move_parameters, slice_parameters
 from sslkit.data.loader import ImageBatch
-from sslkit.data.seeds import seeded_generator
 from sslkit.device.hardware import Hardware
-from sslkit.device.small_feature_maps import small_map_gradients
 from sslkit.optimizers.parameter_groups import parameter_groups
 from sslkit.training.compilation import CompiledBackbones
-from sslkit.training.first_batch_checks import check_heads, check_images, check_views
-from sslkit.training.guard import NonFiniteGuard
 from sslkit.training.schedule_restart import restart_schedule
+from sslkit.training.step.inputs import InputWriter
+from sslkit.training.step.stepper import Stepper, choose_graphs
+from sslkit.training.step.training_step import Recorder, TrainingStep, ViewMaker
 
 
 class Learner(pl.LightningModule):
@@ -33,7 +34,8 @@ class Learner(pl.LightningModule):
 
     Attributes:
         last_output: output of the method in the latest step.
-        guard: undoes non-finite steps. None before the first step, because the method may not be on its device yet.
+        stepper: takes the steps. None before the first step.
+        recorder: receives the losses of each step.
         compiled: the compiled backbones; None if ``train.compile`` is false.
     """
 
@@ -43,13 +45,21 @@ class Learner(pl.LightningModule):
         self.hardware = hardware
         self.method = assembly.method
         self.last_output = MethodOutput(torch.zeros(()))
-        self.components_checked = False
-        self.guard: NonFiniteGuard | None = None
+        # The step itself computes gradients and updates weights, so that a GPU can capture all of its work.
+        self.automatic_optimization = False
+        self.views = ViewMaker(assembly, hardware)
+        self.stepper: Stepper | None = None
+        self.recorder: Recorder | None = None
         if hardware.channels_last:
             self.method.to(memory_format=torch.channels_last)
         self.compiled = CompiledBackbones(self.method) if assembly.recipe.train.compile else None
         self.optimizer_changed = False
         """Whether the recipe's optimizer differs from that of the checkpoint."""
+
+    @cached_property
+    def writer(self) -> InputWriter:
+        """Writer of the inputs; first used when the module is on its device."""
+        return InputWriter(self.assembly, self.device)
 
     @property
     def position(self) -> int:
@@ -67,82 +77,46 @@ class Learner(pl.LightningModule):
         return self
 
     def make_views(self, batch: ImageBatch, step: int) -> tuple[Tensor, ...]:
-        """Return the views of this process's images and of their positives.
+        """Return the views of this process's images and of their positives; for shapes see ``ViewMaker``.
 
         Args:
             batch: this process's part of the global batch.
             step: number of optimizer steps taken; seeds the random parameters.
-
-        Returns:
-            One tensor ``[V * (1 + P), B, C, S, S]`` for each group of V views, the views of the images before those of
-            their P positives. With a frozen backbone, one tensor ``[V * (1 + P), B, D]``.
         """
-        positives = () if batch.positives is None else batch.positives.unbind(1)
-        if self.assembly.frozen is not None:
-            counts = [group.count for group in self.assembly.views.groups]
-            sets = [features.transpose(0, 1).split(counts) for features in (batch.images, *positives)]
-        else:
-            sets = [self._augment(images, step, number) for number, images in enumerate((batch.images, *positives))]
-        groups = sets[0] if len(sets) == 1 else tuple(torch.cat(views) for views in zip(*sets, strict=True))
-        if not self.components_checked:
-            check_heads(self.assembly, batch.images.device)
-            self.components_checked = True
-        return groups
+        return self.views(self.writer.write(batch, step))
 
-    def _augment(self, images: Tensor, step: int, number: int) -> tuple[Tensor, ...]:
-        """Return the views of images ``[B, C, H, W]``.
+    def transfer_batch_to_device(self, batch: ImageBatch, device: torch.device, dataloader_idx: int) -> ImageBatch:
+        return batch  # the step copies all of its inputs together
 
-        ``number`` selects the random stream: 0 for the images of the batch, p for the p-th positive of each image.
-        Every process draws parameters for the global batch and uses only its own images' parameters, so that views do
-        not depend on the number of processes.
-        """
-        context, views = self.assembly.context, self.assembly.views
-        generator = seeded_generator(context.seed, "views", context.steps_before + step, number)
-        drawn = views.draw(context.batch_size, generator)
-        start = context.world.rank * len(images)
-        parameters = move_parameters(slice_parameters(drawn, start, start + len(images)), images.device)
-        # Views need float32; the autocast of Lightning is for the network.
-        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
-            groups = views.apply(images, parameters)
-        if not self.components_checked:
-            check_images(self.assembly, images)
-            check_views(self.assembly, groups, len(images))
-        if not self.hardware.channels_last:
-            return groups
-        return tuple(
-            group.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, group.shape[:2])
-            for group in groups
-        )
+    def on_train_batch_start(self, batch: ImageBatch, batch_idx: int) -> None:
+        if isinstance(self.trainer.model, DistributedDataParallel):
+            # With manual optimization, DDP would stop copying the buffers of process 0 after the first step.
+            self.trainer.model.require_forward_param_sync = True
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
-        self.guard = self.guard or NonFiniteGuard(self.method, self.assembly.context.world)
-        self.guard.before_step()
+        if self.stepper is None:
+            self.stepper = self._build_stepper()
         try:
-            inputs = Batch(
-                views=self.make_views(batch, int(self.global_step)),
-                global_views=self.assembly.context.global_view_count,
-                index=batch.indices,
-                step=self.position,
-                epoch=self.epochs_completed,
-            )
-            with small_map_gradients(self.hardware.device):
-                self.last_output = self.method(inputs)
+            self.last_output = self.stepper.take(batch, int(self.global_step), self.position)
         except StopIteration as error:
             # Lightning would interpret StopIteration as the end of the data and finish the run.
             raise RuntimeError("a component raised StopIteration in a training step") from error
+        count_step(self.trainer)
+        schedule: LRScheduler = self.trainer.lr_scheduler_configs[0].scheduler
+        schedule.step()
         return self.last_output.loss
 
-    def on_after_backward(self) -> None:
-        self.method.after_backward(self.position)
-        assert self.guard is not None
-        self.guard.check(self.last_output.loss, int(self.global_step) + 1)
-
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        super().optimizer_step(*args, **kwargs)
-        assert self.guard is not None
-        if not self.guard.skips_step:
-            self.method.after_step()
-        self.guard.after_step()
+    def _build_stepper(self) -> Stepper:
+        """Build the step, only when the method is on its device and a checkpoint is loaded."""
+        assert self.recorder is not None
+        graphs = choose_graphs(self.assembly, self.hardware.device, self.recorder.note)
+        # A captured step cannot call Lightning, which only DDP needs.
+        backward = self.manual_backward if graphs is None else Tensor.backward
+        optimizer = self.trainer.optimizers[0]
+        step = TrainingStep(self.assembly, self.hardware, optimizer, self.views, backward, self.recorder)
+        if graphs is not None:
+            self.writer = InputWriter(self.assembly, self.device, packed=True)
+        return Stepper(step, self.writer, graphs, self.recorder.note)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["recipe"] = self.assembly.recipe.to_toml()
@@ -179,3 +153,10 @@ class Learner(pl.LightningModule):
         optimizer = self.assembly.optimizer.build(self._parameter_groups())
         scheduler = self.assembly.optimizer.schedule(optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def count_step(trainer: pl.Trainer) -> None:
+    """Count an optimizer step, as Lightning does in ``LightningOptimizer.step``; a captured step does not call it."""
+    progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+    progress.increment_ready()
+    progress.increment_completed()

@@ -20,12 +20,15 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from sslkit.views.constants import constant
+
 LUMA: Final = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in the luma (ITU-R BT.601, as in Pillow)."""
 
 _MEAN = torch.full((3, 3), 1 / 3)
 _ACROSS = torch.tensor([(0, -1, 1), (1, 0, -1), (-1, 1, 0)]) / math.sqrt(3)
-_BASIS = torch.stack([torch.tensor([LUMA] * 3), _MEAN, torch.eye(3) - _MEAN, _ACROSS]).flatten(1).tolist()
+_MATRICES = torch.stack([torch.tensor([LUMA] * 3), _MEAN, torch.eye(3) - _MEAN, _ACROSS]).flatten(1)
+_BASIS = tuple(map(tuple, _MATRICES.tolist()))
 
 
 def chroma_matrices(saturation: Tensor, hue: Tensor) -> Tensor:
@@ -37,8 +40,7 @@ def chroma_matrices(saturation: Tensor, hue: Tensor) -> Tensor:
     """
     angle = 2 * math.pi * hue
     weights = torch.stack([1 - saturation, saturation, saturation * angle.cos(), saturation * angle.sin()], -1)
-    basis = torch.tensor(_BASIS, dtype=torch.float32).to(hue.device, non_blocking=True)
-    return (weights @ basis).view(*hue.shape, 3, 3)
+    return (weights @ constant(_BASIS, hue.device)).view(*hue.shape, 3, 3)
 
 
 def adjust_colour(

@@ -13,6 +13,7 @@ from torch import Tensor
 from sslkit.contracts.context import Context
 from sslkit.contracts.options import Options as BaseOptions
 from sslkit.contracts.views import Parameters, ViewGroup, Views
+from sslkit.views.constants import constant
 from sslkit.views.effects import EffectOptions, Effects, apply_effects
 from sslkit.views.option_types import Count, Side, resolve_size
 from sslkit.views.sampling import bernoulli
@@ -29,9 +30,7 @@ def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
     Grey images (C = 1) become a new tensor with a channel for each value of ``mean``, because pretrained weights expect
     RGB.
     """
-    # This copy does not wait for the device. Filling a cache for each device would have to wait.
-    constants = torch.tensor([mean, std], dtype=torch.float32).to(images.device, non_blocking=True)
-    shift, scale = constants[..., None, None]
+    shift, scale = constant((tuple(mean), tuple(std)), images.device)[..., None, None]
     if images.shape[-3] == 1 < len(mean):
         images = images - shift
         return images.div_(scale)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,8 +24,8 @@ from sslkit.recipe.load import load_recipe
 from sslkit.training import fit
 from sslkit.training.callback import RunCallback
 from sslkit.training.events import Reporter
-from sslkit.training.learner import Learner
 from sslkit.training.preparation import prepare
+from sslkit.training.step.training_step import ViewMaker
 from sslkit_backbones.convnet import ConvNet
 from sslkit_selfcls.head import SelfClassifierHead
 
@@ -50,14 +52,18 @@ def slow_down(monkeypatch: pytest.MonkeyPatch) -> Callable[[type, str, float], N
     ("owner", "name", "cost"),
     [
         (SelfClassifierHead, "embed", "heads and losses"),
-        (Learner, "make_views", "views"),
+        (ViewMaker, "__call__", "views"),
         (TensorStore, "gather", "data"),
-        (RunCallback, "_add_losses", "logging"),
+        (RunCallback, "record", "logging"),
     ],
 )
-def test_the_slow_part_is_the_bottleneck(owner: type, name: str, cost: str, tiny: Path, slow_down: Any) -> None:
+def test_the_slow_part_is_the_bottleneck(
+    owner: type, name: str, cost: str, tiny: Path, slow_down: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     slow_down(ConvNet, "forward", 4.0)
     slow_down(owner, name, 1.0)
+    if cost == "data":  # as if the images were not in the memory of the training device
+        monkeypatch.setattr("sslkit.assembly.assemble.is_resident", lambda images, device: False)
     result = bench.bench(load_recipe(tiny), rounds=2, seconds=8.0)
     assert result["protocol"]["steps_per_round"] == 2
     assert result["cost"] == {"model": 4.0, "heads and losses": 0, "views": 0, "data": 0, "logging": 0} | {cost: 1.0}
@@ -92,8 +98,9 @@ def test_steps_of_each_stage_count_from_0_as_in_training(tiny: Path, monkeypatch
     per_epoch = assembly.context.steps_per_epoch
     for stage in ("backbone", "model", "data"):
         calls.clear()
+        runner.start(stage)
         for _ in range(per_epoch + 1):
-            runner.step(stage)
+            runner.step()
         expected = [call for step in range(per_epoch + 1) for call in ((step, step // per_epoch), step)]
         assert calls == ([] if stage == "backbone" else expected)
 
@@ -116,6 +123,18 @@ def test_the_command_prints_the_result_and_leaves_no_files(
     printed = capsys.readouterr().out
     assert f"{result['ratio']:.1%} ({min(result['ratios']):.1%} to {max(result['ratios']):.1%})" in printed
     assert f"limited by {result['bottleneck']}: {ADVICE[result['bottleneck']]}\n" in printed
+
+
+def test_a_signal_that_stops_training_interrupts_the_measurement(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = RunCallback.record
+
+    def record_with_signal(self: RunCallback, output: Any, row: Any) -> None:
+        record(self, output, row)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(RunCallback, "record", record_with_signal)
+    with pytest.raises(KeyboardInterrupt):
+        bench.bench(load_recipe(tiny), rounds=2, seconds=0.0)
 
 
 def test_an_error_before_the_first_step_is_raised(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ SMALL_LOSS = {
     "gpu/self-label": ["evaluation.classifier=0"],
     "ruc": ["evaluation.classifier=0"],
     "self-label": ["evaluation.classifier=0"],
-    "w-mse": ["loss.w_size=4", "head.embedding_dim=2"],
+    "w-mse": ["loss.w_size=4", "head.embedding_dim=2", "loss.eps=0.1"],  # four images may have a singular covariance
 }
 """Settings of losses that do not fit to small backbones and batches, or that need a run to continue."""
 GREY = {"saturation": 0, "hue": 0, "grayscale_p": 0}

@@ -162,6 +162,13 @@ class LossWithAnUnknownNeed(ValidLoss):
     needs = ValidLoss.needs | {"patience"}
 
 
+@MUTANTS.fails("test_steps_of_a_phase_run_the_same_operators")
+class LossWithANumberForEachStep(ValidLoss):
+    def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
+        result = super().forward(views)
+        return sslkit.LossOutput(result.total * (1 + 0.01 * views.step))
+
+
 class TestMutants(MutantTests):
     kind = "loss"
     valid = (ValidLoss,)

@@ -184,6 +184,12 @@ class MethodThatKeepsItsLoss(ValidMethod):
         return result
 
 
+@MUTANTS.fails("test_steps_of_a_phase_run_the_same_operators")
+class MethodWithANumberForEachStep(ValidMethod):
+    def forward(self, batch: sslkit.Batch) -> sslkit.MethodOutput:
+        return sslkit.MethodOutput(super().forward(batch).loss * (1 + 0.01 * batch.step))
+
+
 class TestMutants(MutantTests):
     kind = "method"
     valid = (ValidMethod,)

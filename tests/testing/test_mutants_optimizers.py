@@ -148,6 +148,11 @@ class OptimizerThatDrawsInItsConstructor(ValidOptimizer):
         torch.rand(1)
 
 
+@MUTANTS.fails("test_a_capturable_optimizer_accepts_a_tensor_as_learning_rate")
+class OptimizerThatReadsItsLearningRate(ValidOptimizer):
+    capturable = True
+
+
 class TestMutants(MutantTests):
     kind = "optimizer"
     valid = (ValidOptimizer,)

@@ -46,7 +46,7 @@ def test_a_continued_run_has_other_batches_and_views(tiny: Path) -> None:
     assert fresh.context.training_images == len(fresh.images)
     assert torch.equal(continued.loader.order(0), fresh.loader.order(1))
     index = torch.arange(fresh.context.batch_size)
-    batch = ImageBatch(fresh.images.gather(index), index)
+    batch = ImageBatch(index)
     hardware = choose_hardware("cpu", "float32")
     (first,), (other,) = (Learner(each, hardware).make_views(batch, 0) for each in (fresh, continued))
     (later,) = Learner(fresh, hardware).make_views(batch, 5)

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from sslkit.assembly.assemble import assemble
 from sslkit.contracts.method import MethodOutput
-from sslkit.data.loader import Loader
 from sslkit.data.store import TensorStore
 from sslkit.device.hardware import Hardware
 from sslkit.recipe.load import load_recipe
@@ -26,10 +25,12 @@ from sslkit.training.callback import RunCallback
 from sslkit.training.distributed.processes import Processes
 from sslkit.training.distributed.signals import StopSignal
 from sslkit.training.events import Reporter
-from sslkit.training.guard import NonFiniteGuard
 from sslkit.training.learner import Learner
 from sslkit.training.monitor.loss_accumulator import LossAccumulator
 from sslkit.training.monitor.validation import ValidationMonitor
+from sslkit.training.step.inputs import InputWriter
+from sslkit.training.step.stepper import Stepper
+from sslkit.training.step.training_step import TrainingStep
 
 BATCH_SIZE = 8
 SMALL = ["backbone={use='convnet', width=2}", f"train.batch_size={BATCH_SIZE}", "monitor.every_epochs=0"]
@@ -47,23 +48,17 @@ def training(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Learner, R
 
 def take_two_steps(learner: Learner, callback: RunCallback, images: Tensor, backward: Callable[[Tensor], None]) -> None:
     """Run two steps as Lightning does, from the batch to the accumulated losses."""
-    loader = Loader(TensorStore(images), BATCH_SIZE, seed=0)
-    loader.stop = 2
+    loader = learner.assembly.loader
+    loader.images, loader.stop, loader.reads_images = TensorStore(images), 2, False
     configured = learner.configure_optimizers()
-    for step, batch in enumerate(loader):
-        on_device = learner.transfer_batch_to_device(batch, images.device, 0)
-        assert {tensor.device.type for tensor in on_device if tensor is not None} == {images.device.type}
-        loss = learner.training_step(on_device, step)
-        backward(loss)
-        learner.on_after_backward()
-        configured["optimizer"].step()
-        learner.method.after_step()
-        assert learner.guard is not None
-        assert not learner.guard.skips_step
-        learner.guard.after_step()
+    step = TrainingStep(learner.assembly, learner.hardware, configured["optimizer"], learner.views, backward, callback)
+    step.guard.may_sync = False
+    stepper = Stepper(step, InputWriter(learner.assembly, images.device, packed=False))
+    for number, batch in enumerate(loader):
+        assert batch.images is None
+        stepper.take(batch, number, number)
         configured["lr_scheduler"]["scheduler"].step()
-        configured["optimizer"].zero_grad()
-        callback._add_losses(learner, step)
+        callback.writer.losses.step_taken()
     pending = callback.writer.losses.pending
     assert {row.device.type for row in pending} == {images.device.type}
     assert len(pending) == 2
@@ -93,9 +88,7 @@ def test_a_step_with_its_backward_pass_reads_no_value(training: tuple[Learner, R
     learner, callback = training
     store = learner.assembly.images
     assert isinstance(store, TensorStore)
-    learner.guard = NonFiniteGuard(learner.method, learner.assembly.context.world)
-    learner.guard.may_sync = False  # as on a GPU; on a CPU the guard may read values
-    with ForbidDeviceSync():
+    with ForbidDeviceSync():  # on a CPU, the guard may read values
         take_two_steps(learner, callback, store.images, Tensor.backward)
 
 
@@ -114,6 +107,10 @@ def test_a_term_on_the_cpu_is_accumulated_without_a_sync() -> None:
     with fake_device() as (device, _):
         losses = LossAccumulator()
         losses.epoch_loss = device.tensor(losses.epoch_loss)
-        losses.add(MethodOutput(device.tensor(torch.ones(())), {"queue": torch.full((), 0.5)}))
+        losses.add(
+            MethodOutput(device.tensor(torch.ones(())), {"queue": torch.full((), 0.5)}),
+            device.tensor(torch.zeros(1, dtype=torch.int64)),
+        )
+        losses.step_taken()
         (row,) = losses.pending
         assert (row.device.type, row.shape) == ("cuda", (2,))

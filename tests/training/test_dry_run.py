@@ -15,7 +15,7 @@ from sslkit.recipe.load import load_recipe
 from sslkit.runs.run import Run
 from sslkit.training.dry_run import dry_run
 from sslkit.training.events import Reporter
-from sslkit.training.learner import Learner
+from sslkit.training.step.training_step import ViewMaker
 from sslkit.training.train import train
 from sslkit_backbones.convnet import ConvNet
 
@@ -32,7 +32,7 @@ def run_training(recipe: Any, folder: Path) -> None:
 def test_a_step_that_needs_too_much_memory_is_an_error_of_the_batch_size(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., None], what: str
 ) -> None:
-    monkeypatch.setattr(Learner, "make_views", lambda *args, **options: torch.empty(2**60))
+    monkeypatch.setattr(ViewMaker, "__call__", lambda *args, **options: torch.empty(2**60))
     with pytest.raises(RecipeError) as error:
         command(load_recipe(tiny), tmp_path)
     line = tiny.read_text().splitlines().index("batch_size = 256") + 1

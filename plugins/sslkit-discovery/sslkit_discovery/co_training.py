@@ -32,22 +32,22 @@ def co_targets(p: Tensor, onehot: Tensor, sharpening: float) -> Tensor:
 
 
 def mixing_weight(alpha: float, seed: int, step: int) -> float:
-    """Draw an image's own weight in Mixup: ``max(l, 1 - l)`` with ``l`` from Beta(alpha, alpha); 1 if alpha is 0."""
-    drawn = random.Random(f"mixup {seed} {step}").betavariate(alpha, alpha) if alpha else 1.0
+    """Draw an image's own weight in Mixup: ``max(l, 1 - l)`` with ``l`` from Beta(alpha, alpha)."""
+    drawn = random.Random(f"mixup {seed} {step}").betavariate(alpha, alpha)
     return max(drawn, 1 - drawn)
 
 
-def mix_with_next(tensor: Tensor, weight: float, world: sslkit.World) -> Tensor:
+def mix_with_next(tensor: Tensor, weight: Tensor | None, world: sslkit.World) -> Tensor:
     """Return ``weight`` times each image's values plus ``1 - weight`` times those of the next image.
 
     Images are in the order of the global batch, which is random, and the last image is followed by the first.
 
     Args:
         tensor: tensor ``[B, ...]`` of this process's images.
-        weight: weight of the image itself.
+        weight: scalar tensor, weight of the image itself; None does not mix.
         world: the processes of the training run.
     """
-    if weight == 1:
+    if weight is None:
         return tensor
     start = world.rank * len(tensor)
     following = world.gather(tensor).roll(-1, 0)[start : start + len(tensor)]

@@ -163,11 +163,18 @@ class Ruc(sslkit.Loss):
                 stacklevel=2,
             )
 
+    def scheduled(self, step: int) -> Mapping[str, float]:
+        """Return the weight of ``guessing`` and, with Mixup, the weight of the image itself."""
+        options = self.options
+        values = {"unclean_weight": options.unclean_weight * max(FIRST_RAMP, step / self.total_steps)}
+        if options.mixup:
+            values["mixing"] = mixing_weight(options.mixup, self.seed, self.steps_before + step)
+        return values
+
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
         """Return the loss of this process's part of the batch; for shapes see ``sslkit.ViewOutputs``."""
         features = torch.stack(views.student.features)
-        unclean_weight = self.options.unclean_weight * max(FIRST_RAMP, views.step / self.total_steps)
-        mixing = mixing_weight(self.options.mixup, self.seed, self.steps_before + views.step)
+        unclean_weight, mixing = views.scheduled["unclean_weight"], views.scheduled.get("mixing")
         parts = [
             self._co_train(torch.stack([logits, second(features)]), stored, views.index, unclean_weight, mixing)
             for logits, (stored, second) in zip(self.groups.stack(views.student.logits), self._networks(), strict=True)
@@ -181,7 +188,7 @@ class Ruc(sslkit.Loss):
         )
 
     def _co_train(
-        self, logits: Tensor, stored: StoredLabels, index: Tensor, unclean_weight: float, mixing: float
+        self, logits: Tensor, stored: StoredLabels, index: Tensor, unclean_weight: Tensor, mixing: Tensor | None
     ) -> list[Tensor]:
         """Return the loss, the classifier-selection loss and terms, each ``[R]``; in training, promote unclean images.
 
@@ -190,7 +197,7 @@ class Ruc(sslkit.Loss):
             stored: labels of the clean images.
             index: int64 tensor ``[B]``, the index of each image in the training set.
             unclean_weight: weight of ``guessing``.
-            mixing: weight of the image itself in Mixup.
+            mixing: weight of the image itself in Mixup; None means no Mixup.
         """
         options, classes = self.options, logits.shape[4]
         logits = logits / self.logit_temperature

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Annotated
 
 import torch
-from lightly.loss import DINOLoss
 from lightly.models.modules.heads import ProjectionHead
 from pydantic import Field
 from torch import Tensor, nn
@@ -83,6 +83,10 @@ class DinoHead(sslkit.Head):
                 for weight in self.prototypes
             )
 
+    def phase(self, step: int) -> Hashable:
+        """Return whether prototypes are frozen."""
+        return not self.freezing.is_over(step)
+
     def after_backward(self, step: int) -> None:
         """While prototypes are frozen, set their gradients to None, so that the optimizer does not change them."""
         if not self.freezing.is_over(step):
@@ -90,18 +94,42 @@ class DinoHead(sslkit.Head):
                 parameter.grad = None
 
 
-class DistributedDinoLoss(DINOLoss):  # type: ignore[misc]  # lightly has no types
-    """lightly's ``DINOLoss`` with a centre that is averaged over all processes."""
+class CentredCrossEntropy(nn.Module):
+    """lightly's ``DINOLoss``, with the teacher's temperature as a tensor and a centre averaged over all processes.
 
-    def __init__(self, world: sslkit.World, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    lightly's class converts the temperature to a tensor on the CPU, which a CUDA graph cannot do in each step.
+
+    Args:
+        world: the processes of the training run.
+        prototypes: number of prototypes K.
+        student_temperature: temperature of the student's softmax.
+        momentum: momentum of the moving average that is the centre.
+    """
+
+    center: Tensor
+
+    def __init__(self, world: sslkit.World, prototypes: int, student_temperature: float, momentum: float) -> None:
+        super().__init__()
         self.world = world
+        self.student_temperature = student_temperature
+        self.momentum = momentum
+        self.register_buffer("center", torch.zeros(1, 1, prototypes))
+
+    def forward(self, teacher: Sequence[Tensor], student: Sequence[Tensor], teacher_temperature: Tensor) -> Tensor:
+        """Return the loss of the teacher's and the student's logits ``[B, K]`` of each view, and update the centre."""
+        targets, predictions = torch.stack(list(teacher)), torch.stack(list(student))
+        target = ((targets - self.center) / teacher_temperature).softmax(-1)
+        prediction = (predictions / self.student_temperature).log_softmax(-1)
+        loss = -torch.einsum("tbk,sbk->ts", target, prediction)
+        loss.fill_diagonal_(0)  # equal views
+        pairs = loss.numel() - min(loss.shape)
+        self._update_center(targets)
+        return loss.sum() / (pairs * targets.shape[1])
 
     @torch.no_grad()
-    def update_center(self, teacher_out: Tensor) -> None:
-        """Update the centre (moving average) with the mean of the teacher's logits ``[V, B, K]``."""
-        mean = self.world.sum(teacher_out.mean(dim=(0, 1), keepdim=True)) / self.world.size
-        self.center.copy_(self.center * self.center_momentum + mean * (1 - self.center_momentum))
+    def _update_center(self, targets: Tensor) -> None:
+        mean = self.world.sum(targets.mean(dim=(0, 1), keepdim=True)) / self.world.size
+        self.center.copy_(self.center * self.momentum + mean * (1 - self.momentum))
 
 
 class Dino(sslkit.Loss):
@@ -145,9 +173,7 @@ class Dino(sslkit.Loss):
         self.logit_temperature = options.temperature
         self.warmup = Duration(options.warmup, context)
         self.losses = nn.ModuleList(
-            DistributedDinoLoss(
-                context.world, count, student_temp=options.temperature, center_momentum=options.center_momentum
-            )
+            CentredCrossEntropy(context.world, count, options.temperature, options.center_momentum)
             for count in context.classifiers
         )
 
@@ -156,11 +182,15 @@ class Dino(sslkit.Loss):
         start, end = self.options.warmup_teacher_temperature, self.options.teacher_temperature
         return start + self.warmup.ramp(step) * (end - start)
 
+    def scheduled(self, step: int) -> Mapping[str, float]:
+        """Return the temperature of the teacher's softmax."""
+        return {"teacher_temperature": self.teacher_temperature(step)}
+
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
         """Return the loss of this process's part of the batch; for shapes see ``sslkit.ViewOutputs``."""
-        temperature = self.teacher_temperature(views.step)
+        temperature = views.scheduled["teacher_temperature"]
         losses = tuple(
-            loss([target.detach() for target in targets], list(predictions), teacher_temp=temperature)
+            loss([target.detach() for target in targets], predictions, temperature)
             for loss, targets, predictions in zip(self.losses, views.teacher.logits, views.student.logits, strict=True)
         )
         return sslkit.LossOutput(torch.stack(losses).mean(), per_classifier=losses)

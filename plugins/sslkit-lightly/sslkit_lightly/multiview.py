@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 
 import torch
 from lightly.loss import SIGReg
@@ -109,20 +110,20 @@ class FroSsl(MultiViewLoss):
         return self.invariance_weight * invariance, (norms - 2 * traces).sum()
 
 
-class SeededSigReg(SIGReg):  # type: ignore[misc]  # lightly has no types
-    """lightly's ``SIGReg``, with random directions that depend only on ``seed`` and ``step``.
+class SigRegAlongDirections(SIGReg):  # type: ignore[misc]  # lightly has no types
+    """lightly's ``SIGReg`` with given random directions, unit vectors ``[E, num_vectors]``.
 
     lightly draws from torch's global generator, so directions would differ between processes and after resuming.
     """
 
-    seed = 0
-    step = 0
+    def forward(self, embeddings: Tensor, directions: Tensor) -> Tensor:
+        """Return the loss of embeddings ``[V, N, E]``."""
+        self.directions = directions
+        result: Tensor = super().forward(embeddings)
+        return result
 
     def _generate_unit_vectors(self, device: torch.device, dtype: torch.dtype, num_features: int) -> Tensor:
-        """Return random unit vectors ``[num_features, num_vectors]``, one per column."""
-        generator = sslkit.seeded_generator(self.seed, "losses", self.step)
-        directions = normalize(torch.randn(num_features, self.num_vectors, generator=generator), dim=0)
-        return directions.to(device, dtype, non_blocking=True)
+        return self.directions
 
 
 class LeJepa(MultiViewLoss):
@@ -151,13 +152,17 @@ class LeJepa(MultiViewLoss):
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
         self.weight = options.lambda_param
-        self.sigreg = SeededSigReg(
+        self.sigreg = SigRegAlongDirections(
             knots=options.sigreg_knots, t_max=options.sigreg_t_max, num_vectors=options.sigreg_num_vectors
         )
-        self.sigreg.seed = context.seed
-        self.steps_before = context.steps_before
+        self.shape = context.embedding_dim, options.sigreg_num_vectors
+        self.seed, self.steps_before = context.seed, context.steps_before
+
+    def scheduled(self, step: int) -> Mapping[str, Tensor]:
+        """Return the random directions, unit vectors ``[E, sigreg_num_vectors]``."""
+        generator = sslkit.seeded_generator(self.seed, "losses", self.steps_before + step)
+        return {"directions": normalize(torch.randn(self.shape, generator=generator), dim=0)}
 
     def terms(self, embeddings: Tensor, views: sslkit.ViewOutputs) -> tuple[Tensor, Tensor]:
-        self.sigreg.step = self.steps_before + views.step
         invariance = lejepa_invariance_loss(all_proj=embeddings, global_proj=embeddings[: views.global_views])
-        return (1 - self.weight) * invariance, self.weight * self.sigreg(embeddings)
+        return (1 - self.weight) * invariance, self.weight * self.sigreg(embeddings, views.scheduled["directions"])

@@ -6,6 +6,7 @@ arXiv 2006.09882.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Annotated, Literal
 
 import torch
@@ -72,6 +73,10 @@ class SwavHead(sslkit.Head):
         """Return the cosines ``[B, K]`` with each set of prototypes."""
         with torch.autocast(embedding.device.type, enabled=False):
             return tuple(self.prototypes(embedding.to(self.prototypes.heads[0].weight.dtype)))
+
+    def phase(self, step: int) -> Hashable:
+        """Return whether prototypes are frozen."""
+        return not self.freezing.is_over(step)
 
     def after_backward(self, step: int) -> None:
         """While prototypes are frozen, set their gradients to None, so that the optimizer does not change them."""

@@ -7,6 +7,7 @@ arXiv 2006.09882, equations 1 to 5.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Hashable
 
 import torch
 from pydantic import Field
@@ -85,6 +86,13 @@ class SwavLoss(sslkit.Loss):
                 stacklevel=2,
             )
 
+    def phase(self, step: int) -> Hashable:
+        """Return whether embeddings are queued, and whether the queues are full."""
+        return self.queue_delay.is_over(step), self._queues_are_full()
+
+    def _queues_are_full(self) -> bool:
+        return bool(self.queues) and all(queue.pushed >= self.queue_length for queue in self.queues)
+
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
         """Return the loss of this process's part of the batch; for shapes see ``sslkit.ViewOutputs``."""
         past = self._queue_logits(views)
@@ -107,7 +115,7 @@ class SwavLoss(sslkit.Loss):
         for this process. Until the queues are full, the values are None.
         """
         student = views.student
-        if not self.queues or any(queue.pushed < self.queue_length for queue in self.queues):
+        if not self._queues_are_full():
             return [None] * len(student.logits)
         if student.classify is None:
             raise sslkit.InputError("queue_size: the method does not set BranchOutputs.classify, which a queue needs")

@@ -64,16 +64,20 @@ class WMse(sslkit.Loss):
             )
         self.options = options
         self.world = context.world
-        self.seed, self.steps_before = context.seed, context.steps_before
+        self.seed, self.steps_before, self.batch_size = context.seed, context.steps_before, context.batch_size
+
+    def scheduled(self, step: int) -> Mapping[str, Tensor]:
+        """Return the random orders ``[w_iter, N]`` in which the images of the global batch form sub-batches."""
+        generator = sslkit.seeded_generator(self.seed, "losses", self.steps_before + step)
+        orders = [torch.randperm(self.batch_size, generator=generator) for _ in range(self.options.w_iter)]
+        return {"orders": torch.stack(orders)}
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
         """Return the loss of the global batch; for shapes see ``sslkit.ViewOutputs``."""
         embeddings = torch.stack([self.world.gather(embedding) for embedding in views.student.embeddings])
-        generator = sslkit.seeded_generator(self.seed, "losses", self.steps_before + views.step)
         pairs = [(i, j) for i, j in views.pairs() if i < j]
         losses = []
-        for _ in range(self.options.w_iter):
-            order = torch.randperm(embeddings.shape[1], generator=generator).to(embeddings.device, non_blocking=True)
+        for order in views.scheduled["orders"]:
             whitened = self.whiten(embeddings.index_select(1, order))
             losses += [norm_mse_loss(whitened[i], whitened[j]) for i, j in pairs]
         return sslkit.LossOutput(torch.stack(losses).mean())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
@@ -94,20 +93,20 @@ def test_lejepa_equals_lightly_with_the_same_directions(monkeypatch: pytest.Monk
     views = batch(3)
     loss = LeJepa(LeJepa.Options(lambda_param=0.3, sigreg_knots=9, sigreg_num_vectors=20), CONTEXT).double()
     reference = LeJEPALoss(lambda_param=0.3, sigreg_knots=9, sigreg_num_vectors=20).double()
-    monkeypatch.setattr(reference.sigreg, "_generate_unit_vectors", loss.sigreg._generate_unit_vectors)
+    directions = loss.scheduled(0)["directions"].double()
+    monkeypatch.setattr(reference.sigreg, "_generate_unit_vectors", lambda *args: directions)
     expected = reference(global_proj=torch.stack(views[:2]), local_proj=torch.stack(views[2:]))
     assert_equal_with_gradients(loss(outputs(views)).total, expected, views)
 
 
 def test_lejepa_draws_unit_directions_from_seed_and_step() -> None:
-    sigreg = LeJepa(LeJepa.Options(sigreg_num_vectors=20), CONTEXT).sigreg
-    draw = partial(sigreg._generate_unit_vectors, torch.device("cpu"), torch.float32, 4)
-    first = draw()
-    torch.testing.assert_close(first.norm(dim=0), torch.ones(20))
-    assert torch.equal(draw(), first)
-    for name in ("step", "seed"):
-        setattr(sigreg, name, 7)
-        assert not torch.equal(draw(), first)
+    def draw(step: int = 0, seed: int = 0) -> Tensor:
+        return LeJepa(LeJepa.Options(sigreg_num_vectors=20), replace(CONTEXT, seed=seed)).scheduled(step)["directions"]
+
+    torch.testing.assert_close(draw().norm(dim=0), torch.ones(20))
+    assert torch.equal(draw(), draw())
+    assert not torch.equal(draw(step=7), draw())
+    assert not torch.equal(draw(seed=7), draw())
 
 
 @pytest.mark.parametrize("w_size", [8, 16])

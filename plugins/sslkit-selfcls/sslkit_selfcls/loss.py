@@ -6,6 +6,7 @@ Source: Amrani, Karlinsky, Bronstein, "Self-Supervised Classification Network", 
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 
 import torch
 from pydantic import Field
@@ -68,6 +69,10 @@ class SelfClassifierLoss(sslkit.Loss):
         self.column_temperature = options.column_temperature
         self.world = context.world
         self.queue = NeighbourQueue(options.queue_size, context) if options.queue_size else None
+
+    def phase(self, step: int) -> Hashable:
+        """Return whether nearest neighbours from the queue replace the first view."""
+        return self.queue is not None and self.queue.queue.full
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
         """Return the loss of this process's part of the batch; for shapes see ``sslkit.ViewOutputs``."""

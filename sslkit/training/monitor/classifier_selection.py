@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sslkit.contracts.method import MethodOutput
 from sslkit.errors import RecipeError
 from sslkit.training.learner import Learner
 
@@ -41,15 +42,18 @@ class ClassifierSelection:
         losses = self.losses[self.head].cpu()
         return int((losses / torch.tensor(self.classifiers).log()).argmin())
 
-    def check(self) -> None:
-        """Check that the latest step returned the loss of each classifier, if the setting is ``lowest-loss``.
+    def check(self, output: MethodOutput) -> None:
+        """Check that a step returned the loss of each classifier, if the setting is ``lowest-loss``.
+
+        Args:
+            output: the method's output in the current step.
 
         Raises:
             RecipeError: no loss of the recipe returns a value for each classifier.
         """
         method = self.learner.method
         trained = {method.loss_heads[name] for name in method.active_losses(self.learner.epochs_completed)}
-        available = self.head not in trained or self.head in self.learner.last_output.per_classifier
+        available = self.head not in trained or self.head in output.per_classifier
         if self.setting == "lowest-loss" and not available:
             message = f"no loss returns the loss of each classifier of the head {self.head!r}: give the index of one"
             raise RecipeError([self.learner.assembly.recipe.document.problem(("evaluation", "classifier"), message)])

@@ -9,51 +9,87 @@ from torch import Tensor
 
 from sslkit.contracts.method import MethodOutput
 
+MAX_ROWS = 1024
+"""Largest number of rows that the accumulator fills before it moves them to ``full``."""
+
 
 class LossAccumulator:
     """Losses since the latest logged step, and sums of losses since the start of the epoch.
 
+    ``add`` writes only to tensors that stay the same from step to step, so that a CUDA graph can repeat it.
+
+    Args:
+        log_every_steps: usual number of steps between two calls of ``take_mean``.
+
     Attributes:
-        names: names of the loss and its terms, in the order of the values in a row of ``pending``.
-        pending: list with a tensor ``[len(names)]`` for each step since the latest logged step.
+        names: names of the loss and its terms, in the order of the values in a row.
+        count: number of steps whose losses are in ``rows``.
+        rows: tensor ``[R, len(names)]``, one row for each step.
+        full: list of tensors ``[n, len(names)]``, the rows of earlier steps since the latest logged step.
         epoch_loss: scalar tensor, sum of the losses since the start of the epoch.
         classifier_loss: mapping from head name to a tensor with one value per classifier, the classifier's losses
             summed since the start of the epoch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, log_every_steps: int = 1) -> None:
+        self.capacity = min(log_every_steps, MAX_ROWS)
         self.names: list[str] = []
-        self.pending: list[Tensor] = []
+        self.count = 0
+        self.rows = torch.zeros(0, 0)
+        self.full: list[Tensor] = []
         self.epoch_loss = torch.zeros(())
         self.classifier_loss: dict[str, Tensor] = {}
 
+    @property
+    def pending(self) -> list[Tensor]:
+        """The row ``[len(names)]`` of each step since the latest logged step."""
+        newest = [self.rows[: self.count]] if self.count else []
+        return [row for rows in (*self.full, *newest) for row in rows]
+
     def to(self, device: torch.device) -> None:
         """Move all tensors to ``device``."""
-        self.pending = [row.to(device) for row in self.pending]
+        self.rows, self.full = self.rows.to(device), [rows.to(device) for rows in self.full]
         self.epoch_loss = self.epoch_loss.to(device)
         self.classifier_loss = {name: loss.to(device) for name, loss in self.classifier_loss.items()}
 
-    def add(self, output: MethodOutput) -> None:
-        """Add the losses of one step; their names must equal ``names``."""
+    def add(self, output: MethodOutput, row: Tensor) -> None:
+        """Add the losses of one step; their names must equal ``names``.
+
+        Args:
+            output: output of the method.
+            row: int64 tensor ``[1]`` with the value of ``count``.
+        """
         loss = output.loss.detach()
         # A term may be a tensor on the CPU.
         terms = (term.to(loss.device, loss.dtype, non_blocking=True) for term in output.terms.values())
-        self.pending.append(torch.stack([loss, *terms]))
-        self.epoch_loss = self.epoch_loss + loss
+        values = torch.stack([loss, *terms])
+        if self.rows.shape[1:] != values.shape or self.rows.dtype != values.dtype:
+            self.rows = values.new_zeros(self.capacity, len(values))
+        self.rows.index_copy_(0, row, values[None])
+        self.epoch_loss += loss
         for head, losses in output.per_classifier.items():
-            before, now = self.classifier_loss.get(head), torch.stack(losses)
-            self.classifier_loss[head] = now if before is None else before + now
+            if head not in self.classifier_loss:
+                self.classifier_loss[head] = torch.zeros_like(torch.stack(losses))
+            self.classifier_loss[head] += torch.stack(losses)
+
+    def step_taken(self) -> None:
+        """Count the row that the latest step has added."""
+        self.count += 1
+        if self.count == self.capacity:
+            self.full.append(self.rows.clone())
+            self.count = 0
 
     def take_mean(self) -> Tensor:
         """Return the mean ``[len(names)]`` of the pending rows, and remove these rows."""
         mean = torch.stack(self.pending).mean(dim=0)
-        self.pending = []
+        self.count, self.full = 0, []
         return mean
 
     def end_epoch(self) -> tuple[Tensor, dict[str, Tensor]]:
         """Return ``epoch_loss`` and ``classifier_loss``, and reset both to 0."""
-        sums = self.epoch_loss, self.classifier_loss
-        self.epoch_loss, self.classifier_loss = torch.zeros_like(self.epoch_loss), {}
+        sums = self.epoch_loss.clone(), {name: loss.clone() for name, loss in self.classifier_loss.items()}
+        for total in (self.epoch_loss, *self.classifier_loss.values()):
+            total.zero_()
         return sums
 
     def rescale(self, factor: float) -> None:
@@ -65,12 +101,12 @@ class LossAccumulator:
         """Return this process's pending and summed losses for a checkpoint."""
         return {
             "pending": torch.stack(self.pending).cpu() if self.pending else torch.empty(0),
-            "epoch_loss": self.epoch_loss.cpu(),
-            "classifier_loss": {name: loss.cpu() for name, loss in self.classifier_loss.items()},
+            "epoch_loss": self.epoch_loss.cpu().clone(),
+            "classifier_loss": {name: loss.cpu().clone() for name, loss in self.classifier_loss.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore this process's pending and summed losses from a checkpoint."""
-        self.pending = list(state["pending"])
+        self.count, self.full = 0, [state["pending"]] if len(state["pending"]) else []
         self.epoch_loss = state["epoch_loss"]
         self.classifier_loss = dict(state["classifier_loss"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from sslkit.assembly.assemble import Assembly
@@ -36,21 +37,27 @@ class MetricsWriter:
         self.reporter = reporter
         self.file = MetricsFile(run.metrics, lambda text: reporter.note(f"warning: {text}"))
         self.loggers = Loggers(run, assembly.recipe, reporter)
-        self.losses = LossAccumulator()
+        self.losses = LossAccumulator(assembly.recipe.monitor.log_every_steps)
+        self.step = 0
+        """The current step, counted from 1."""
 
     def resume(self, size: int, step: int) -> None:
         """Truncate ``metrics.csv`` to ``size``, its size in bytes at the checkpoint of ``step``."""
         if problem := self.file.resume_at(size, step):
             self.reporter.note(f"warning: {problem}")
 
-    def add(self, output: MethodOutput, step: int) -> bool:
-        """Add the losses of ``step``; return whether the names of losses have changed since the previous step."""
+    def add(self, output: MethodOutput, row: Tensor) -> bool:
+        """Add the losses of the current step, as row ``row`` of the accumulator.
+
+        Return whether the names of losses have changed since the previous step.
+        """
         names = ["loss", *output.terms]
         changed = names != self.losses.names
         if changed:  # write pending losses with their old names
-            self.write_losses(step - 1)
+            self.write_losses(self.step - 1)
             self.losses.names = names
-        self.losses.add(output)
+            row = torch.zeros_like(row)
+        self.losses.add(output, row)
         return changed
 
     def write_losses(self, step: int) -> dict[str, float]:

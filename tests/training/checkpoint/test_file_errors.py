@@ -96,6 +96,8 @@ def test_unreadable_images_are_reported_with_the_step(
         return gather(store, index)
 
     monkeypatch.setattr(TensorStore, "gather", failing_gather)
+    # As if the images were on a disk, so that the loader reads them.
+    monkeypatch.setattr("sslkit.assembly.assemble.is_resident", lambda images, device: False)
     with pytest.raises(
         DataError, match=r"images of step 1 .*: Input/output error \(/data/images\)[.;] .*`sslkit resume`"
     ):

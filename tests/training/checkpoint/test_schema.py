@@ -147,7 +147,7 @@ def test_a_checkpoint_under_the_name_of_another_step_is_skipped(template: Run, t
     assert (valid, list(damaged.values())) == (None, ["it is of step 2"])
 
 
-PROGRESS = ("loops", "fit_loop", "epoch_loop.automatic_optimization.optim_progress")
+PROGRESS = ("loops", "fit_loop", "epoch_loop.manual_optimization.optim_step_progress")
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ PROGRESS = ("loops", "fit_loop", "epoch_loop.automatic_optimization.optim_progre
         ),
         (("loops", "fit_loop"), {}, "Lightning restored step 0 from a checkpoint of step 1; "),
         (PROGRESS, ABSENT, "Lightning restored step 0 from a checkpoint of step 1; "),
-        ((*PROGRESS, "optimizer", "step", "total", "completed"), 9, "Lightning restored step 9 from a checkpoint of"),
+        ((*PROGRESS, "total", "completed"), 9, "Lightning restored step 9 from a checkpoint of"),
     ],
     ids=["schedule", "version", "loops of another layout", "no steps", "other steps"],
 )

@@ -1,0 +1,61 @@
+"""Capture of functions as CUDA graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol, TypeVar
+
+import torch
+
+Result = TypeVar("Result")
+
+
+class Graphs(Protocol):
+    """Interface of ``CudaGraphs``, which tests replace by an implementation for the CPU."""
+
+    def eager(self) -> AbstractContextManager[None]:
+        """Return a context manager for work that is not captured."""
+
+    def capture(self, function: Callable[[], Result]) -> tuple[Callable[[], None], Result]:
+        """Return a function that repeats the device's work of ``function``, and the result of ``function``.
+
+        ``function`` runs once on the host, and its work is not done on the device before the first repetition. Each
+        repetition overwrites the tensors of the result.
+        """
+
+    def memory(self) -> int:
+        """Return the number of bytes reserved on the device."""
+
+
+class CudaGraphs:
+    """Capture on a side stream, with a private memory pool for each graph."""
+
+    def __init__(self) -> None:
+        self.stream = torch.cuda.Stream()
+
+    @contextmanager
+    def eager(self) -> Iterator[None]:
+        """Run the ``with`` block on the stream of later captures, in order with the work of the current stream.
+
+        Autograd remembers the stream of each parameter's first gradient, which must be the stream of the capture.
+        """
+        current = torch.cuda.current_stream()
+        self.stream.wait_stream(current)
+        with torch.cuda.stream(self.stream):
+            yield
+        current.wait_stream(self.stream)
+
+    def capture(self, function: Callable[[], Result]) -> tuple[Callable[[], None], Result]:
+        """Capture ``function``; see ``Graphs.capture``."""
+        graph = torch.cuda.CUDAGraph()
+        # "thread_local", because other threads may use the GPU during the capture.
+        capture = torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local")
+        # The outer context restores the stream even if the end of a failed capture raises an error.
+        with torch.cuda.stream(self.stream), capture:
+            result = function()
+        return graph.replay, result
+
+    def memory(self) -> int:
+        """Return the number of bytes that PyTorch has reserved on the GPU."""
+        return torch.cuda.memory_reserved()
