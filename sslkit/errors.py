@@ -65,7 +65,7 @@ class Problem:
         key: dotted path of the key, such as ``loss.row_temperature``; empty if the problem concerns the whole file.
         source: the file, or the ``--set`` option, that contains the key.
         line: 1-based line in the file; 0 if there is no line.
-        hint: what to do, such as the likely spelling.
+        hint: how to solve the problem, such as the likely spelling.
     """
 
     message: str

@@ -106,7 +106,7 @@ def parse_duration(value: str) -> tuple[Fraction, str]:
 
 
 def duration_steps(duration: str, context: Context) -> int:
-    """Return a ``sslkit.Duration`` as a number of optimizer steps, rounded to the nearest integer.
+    """Return an ``sslkit.Duration`` as a number of optimizer steps, rounded to the nearest integer.
 
     Args:
         duration: the duration, such as "2 epochs", "300 steps" or "10%".

@@ -1,8 +1,8 @@
 """Scale pixels with more than 8 bits to uint8, in the same way for every image.
 
 Without a value range, 16-bit integers are divided by 257 and rounded (65535 becomes 255), 32-bit integers are read as
-16-bit values, and floats are multiplied by 255. A file with values outside these ranges is unreadable. With a value
-range, the ends of the range become 0 and 255, and values outside the range are clipped.
+16-bit values, and floats are multiplied by 255. Files with integers outside 0 to 65535, or floats outside 0 to 1, count
+as unreadable. With a value range, the ends of the range become 0 and 255, and values outside the range are clipped.
 """
 
 from __future__ import annotations

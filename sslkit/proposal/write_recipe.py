@@ -35,7 +35,7 @@ def propose_recipe(
         facts: facts about the folder.
         weights: the pretrained weights that the recipe starts from; None to train from scratch.
         epochs: the number of epochs; if None, the rules choose it.
-        sweep: the proposed number of classes; None if the number is known or guessed.
+        sweep: result of ``--classes auto``, which proposes a number of classes; None without this option.
 
     Raises:
         InputError: there are too few images, or TOML cannot contain the folder's path.

@@ -34,10 +34,10 @@ class Table:
 
     Attributes:
         columns: column names.
-        rows: cells of each row, one text for each column.
+        rows: cells of each row, one string for each column.
         title: table title.
         highlight_first: whether the first row is bold.
-        left_aligned: whether all cells are left-aligned, which suits words; numbers are right-aligned.
+        left_aligned: whether all cells are left-aligned, for tables of words. Otherwise only the first column is.
     """
 
     columns: Sequence[str]

@@ -28,7 +28,7 @@ class History:
         """Return the history after all steps of a log.
 
         Raises:
-            RunError: a step undoes or redoes a step that is not next.
+            RunError: a step undoes or redoes another step than the next one.
         """
         history = cls()
         for step in steps:
@@ -39,7 +39,7 @@ class History:
         """Add a step that was saved in the log.
 
         Raises:
-            RunError: the step undoes or redoes a step that is not next.
+            RunError: the step undoes or redoes another step than the next one.
         """
         action, number = step[0].action, step[0].number
         if action in ("undo", "redo"):

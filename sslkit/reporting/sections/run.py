@@ -145,7 +145,7 @@ def _image_sections(
 
 
 def _references(run: Run, encoded: EncodedSplit, notes: list[str]) -> Tensor | None:
-    """Return features of training images, with which test images are compared to find outliers.
+    """Return the features of training images that test images are compared with to find outliers.
 
     Return None if the page shows training images, or if the run has no such features. If their file is damaged, the
     result is None as well, and a note is added.
