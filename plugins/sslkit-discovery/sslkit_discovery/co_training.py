@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import torch
@@ -52,3 +53,21 @@ def mix_with_next(tensor: Tensor, weight: Tensor | None, world: sslkit.World) ->
     start = world.rank * len(tensor)
     following = world.gather(tensor).roll(-1, 0)[start : start + len(tensor)]
     return weight * tensor + (1 - weight) * following
+
+
+def mean_over_classes(logits: Tensor, target: Tensor, world: sslkit.World) -> Tensor:
+    """Return the cross-entropy with a target, averaged over images of each class and then over classes, ``[R]``.
+
+    The class of an image is the most probable class of its target. A class without images counts as ``ln K``.
+
+    Args:
+        logits: tensor ``[R, M, B, K]`` of R classifiers for M views.
+        target: tensor ``[R, B, K]``.
+        world: the processes of the training run, whose images are averaged together.
+    """
+    classes = logits.shape[3]
+    entropies = -(target[:, None] * logits.log_softmax(3)).sum(3).mean(1)
+    members = (target.argmax(2)[:, :, None] == torch.arange(classes, device=logits.device)).to(logits.dtype)
+    sums = world.sum(torch.stack([(members * entropies[:, :, None]).sum(1), members.sum(1)]))
+    by_class = torch.where(sums[1] > 0, sums[0] / sums[1].clamp_min(1), math.log(classes))
+    return by_class.mean(1)

@@ -6,7 +6,6 @@ the authors' published code.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 import sslkit
 from sslkit_discovery.classifiers import check_context
 from sslkit_discovery.clean_images import Selection, clean_images
-from sslkit_discovery.co_training import co_targets, mix_with_next, mixing_weight
+from sslkit_discovery.co_training import co_targets, mean_over_classes, mix_with_next, mixing_weight
 from sslkit_discovery.second_classifiers import SecondClassifiers
 from sslkit_discovery.stored_labels import StoredLabels
 
@@ -225,16 +224,7 @@ class Ruc(sslkit.Loss):
         agreement = self._promote(p[:, :, 0], label, stored, index)
         terms = [refinement.mean(0), guessing.mean(0), smoothing.mean(0), agreement]
         terms += [stored.sizes.sum(1) / stored.labels.shape[1], stored.smallest_class()]
-        return [loss, self._score(weak[0].detach(), target[0]), *(term.to(p.dtype) for term in terms)]
-
-    def _score(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the loss ``[R]`` for classifier selection from logits ``[R, M, B, K]`` and targets ``[R, B, K]``."""
-        classes = logits.shape[3]
-        entropies = -(target[:, None] * logits.log_softmax(3)).sum(3).mean(1)
-        members = (target.argmax(2)[:, :, None] == torch.arange(classes, device=logits.device)).to(logits.dtype)
-        sums = self.world.sum(torch.stack([(members * entropies[:, :, None]).sum(1), members.sum(1)]))
-        by_class = torch.where(sums[1] > 0, sums[0] / sums[1].clamp_min(1), math.log(classes))
-        return by_class.mean(1)
+        return [loss, mean_over_classes(weak[0].detach(), target[0], self.world), *(term.to(p.dtype) for term in terms)]
 
     @torch.no_grad()
     def _promote(self, p: Tensor, label: Tensor, stored: StoredLabels, index: Tensor) -> Tensor:
