@@ -1,12 +1,11 @@
-"""Discover the classes of CIFAR-10 in three stages, without other images or weights, and write a record.
+"""Discover the classes of CIFAR-10 in two stages, without other images or weights, and write a record.
 
     python benchmarks/accuracy/from_scratch.py --data DIR [--runs DIR] [--seed N] [--features RUN] [--groups RUN]
 
-DIR has the images in folders ``train/<class>`` and ``test/<class>``. The stages are the recipes ``features-alexnet``,
-``groups-alexnet`` and ``self-label-alexnet`` of ``recipes/cpu``. No stage reads labels. Prints and records, for the
-second and third stage, the metrics on the test images and those of k-means on the features of the same network.
-``--features`` and ``--groups`` use a finished run of the first and second stage instead of training it. Writes
-``benchmarks/records/cifar10-from-scratch.json``.
+DIR has the images in folders ``train/<class>`` and ``test/<class>``. The stages are the recipes ``features-alexnet``
+and ``groups-alexnet`` of ``recipes/cpu``. No stage reads labels. Prints and records the metrics on the test images, and
+those of k-means on the same features. ``--features`` and ``--groups`` use a finished run of a stage instead of training
+it. Writes ``benchmarks/records/cifar10-from-scratch.json``.
 """
 
 from __future__ import annotations
@@ -48,17 +47,15 @@ def main() -> None:
     processes = ("--set", f"train.devices={min(2, os.cpu_count() or 1)}")
     features = options.features or train("features-alexnet", *processes)
     groups = options.groups or train("groups-alexnet", "--set", f"backbone.weights=run:{Path(features).absolute()}")
-    refined = train("self-label-alexnet", "--continue-from", groups, *processes)
 
     stages: dict[str, dict[str, Any]] = {"features": {"minutes": train_minutes(features)}}
     stages["features"] |= {
         name: result["metrics"]
         for name, result in run_sslkit("eval", features, "--knn", "--linear")["evaluators"].items()
     }
-    for name, run in (("groups", groups), ("self-label", refined)):
-        cluster = run_sslkit("eval", run, "--cluster")["evaluators"]["cluster"]
-        baselines = {f"{baseline}_acc": values["metrics"]["acc"] for baseline, values in cluster["baselines"].items()}
-        stages[name] = {"minutes": train_minutes(run)} | cluster["metrics"] | baselines
+    cluster = run_sslkit("eval", groups, "--cluster")["evaluators"]["cluster"]
+    baselines = {f"{baseline}_acc": values["metrics"]["acc"] for baseline, values in cluster["baselines"].items()}
+    stages["groups"] = {"minutes": train_minutes(groups)} | cluster["metrics"] | baselines
     print(stages)
     if not options.no_record:
         record = {
@@ -69,7 +66,7 @@ def main() -> None:
             "stages": stages,
             "recipes": {
                 stage: tomllib.loads((STAGES / f"{stage}.toml").read_text())
-                for stage in ("features-alexnet", "groups-alexnet", "self-label-alexnet")
+                for stage in ("features-alexnet", "groups-alexnet")
             },
         }
         command = f"python benchmarks/accuracy/from_scratch.py --data DIR --seed {options.seed}"

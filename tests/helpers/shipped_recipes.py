@@ -20,11 +20,8 @@ FROZEN = {"cpu/groups-alexnet", "gpu/groups", "pretrained", "ruc", "self-label"}
 FROM_RUN = {"cpu/groups-alexnet": "cpu/features-alexnet", "gpu/groups": "gpu/features"}
 """Recipe whose run provides the initial weights of a recipe, keyed by the name of the latter."""
 SMALL_LOSS = {
-    "cpu/self-label-alexnet": ["evaluation.classifier=0"],
     "directclr": ["loss.loss_dim=2"],
     "gpu/self-label": ["evaluation.classifier=0"],
-    "ruc": ["evaluation.classifier=0"],
-    "self-label": ["evaluation.classifier=0"],
     "w-mse": ["loss.w_size=4", "head.embedding_dim=2", "loss.eps=0.1"],  # four images may have a singular covariance
 }
 """Settings of losses that do not fit to small backbones and batches, or that need a run to continue."""

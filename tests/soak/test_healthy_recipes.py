@@ -16,7 +16,7 @@ from sslkit.contracts.duration import count_epochs
 from sslkit.recipe.load import load_recipe
 from sslkit.training.train import train
 
-STAGES = {"cpu/groups-alexnet", "cpu/self-label-alexnet", "gpu/groups", "gpu/self-label"}
+STAGES = {"cpu/groups-alexnet", "gpu/groups", "gpu/self-label"}
 """Recipes that continue the run of another recipe."""
 
 

@@ -44,7 +44,6 @@ SMALL_FROZEN = ["positives.k=5", "head.classifiers=[10, 10]", "views.size=8"]
 OWN = {
     "vicreg": ["optimizer.lr=1e-4"],  # its usual rate diverges with this small backbone
     "self-label": ["loss.threshold=0.2"],  # untrained classifiers are never confident
-    "cpu/self-label-alexnet": ["loss.threshold=0.2"],
     "gpu/self-label": ["loss.threshold=0.2"],
     "ruc": ["loss.selection='confidence'", "loss.threshold=0.2"],
 }

@@ -51,7 +51,7 @@ def small_recipe(name: str, image_folder: Path) -> Recipe:
         settings += ["positives.k=2"]
     elif name in EXTENDING and "/" not in name:
         settings += ["backbone={use='convnet', width=2}"]  # the extended recipe is tested with its own backbone
-    if name.endswith(("self-label", "self-label-alexnet")):
+    if name.endswith("self-label"):
         settings += ["loss.threshold=0.05"]  # untrained classifiers are never confident
     if name == "ruc":
         settings += ["loss.selection='confidence'", "loss.threshold=0.05"]
