@@ -22,7 +22,7 @@ class Method:
         name: name of the method.
         classes: names of lightly's loss classes of the method; empty if lightly has only an example.
         losses: names of the losses in sslkit; empty if sslkit does not have the method.
-        recipe: name of the recipe in ``recipes/``; empty without one.
+        recipe: name of the recipe in ``recipes/``; empty if there is none.
         note: reason why sslkit does not have the method, or a remark.
     """
 

@@ -71,7 +71,7 @@ def train_until_complete(assembly: Assembly, hardware: Hardware, processes: Proc
     """Train the assembled recipe in a temporary run folder until ``reporter`` raises ``MeasurementComplete``.
 
     Raises:
-        KeyboardInterrupt: a signal stopped training before.
+        KeyboardInterrupt: a signal stopped training before the measurement was complete.
     """
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(Path(folder), "bench")

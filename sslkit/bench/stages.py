@@ -103,7 +103,7 @@ class StageRunner:
         return self.learner.writer.write(batch, position, scheduled=values)
 
     def start(self, stage: str) -> None:
-        """Choose the stage of the next steps. With graphs, take steps until the stage is captured.
+        """Choose the stage of the next steps. With graphs, take steps until one is captured.
 
         The graph of the previous stage is freed first.
         """

@@ -23,7 +23,7 @@ def _wide(tensor: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class BranchOutputs:
-    """Outputs of one branch (student, teacher, ...) and one head for the views of a batch.
+    """Outputs of one branch (student, teacher, ...) and one head for the views of a batch of B images.
 
     Attributes:
         features: tuple of tensors ``[B, D]``, one for each view that the branch encodes, global views first.
@@ -173,9 +173,9 @@ class Loss(Component, nn.Module):
     def phase(self, step: int) -> Hashable:
         """Return the phase of training in step ``step``, a value that changes when the loss starts to work differently.
 
-        On a GPU, one step of a phase is captured as a CUDA graph and repeated in all steps of the phase: the same
-        operators with the same Python numbers. Return, for example, whether a queue is full. A value that changes in
-        every step, such as a temperature in its warm-up, belongs in ``scheduled``. Default: a single phase.
+        On a GPU, one step of a phase is captured as a CUDA graph, which is replayed in the phase's other steps: the
+        same operators with the same Python numbers. Return, for example, whether a queue is full. A value that changes
+        in every step, such as a temperature in its warm-up, belongs in ``scheduled``. Default: a single phase.
         """
         return None
 

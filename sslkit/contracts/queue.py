@@ -74,8 +74,8 @@ class Queue(nn.Module):
         self.pushed += count
 
     def _slots(self, start: Tensor, count: int) -> Tensor:
-        """Return the slots of ``count`` rows from row number ``start``, a tensor, as an int64 tensor ``[count]``."""
-        # On the device, because a CUDA graph would repeat the slots of one step in all steps.
+        """Return the slots of ``count`` rows, int64 ``[count]``; ``start`` is the first row's number, a tensor."""
+        # On the device, because a CUDA graph would reuse the slots of one step in all steps.
         return (start + torch.arange(count, device=start.device)) % len(self.index)
 
     def get_extra_state(self) -> Tensor:

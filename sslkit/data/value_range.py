@@ -133,7 +133,7 @@ def scale_to_8_bits(image: Image.Image, raw: str, file: IO[bytes] | None, scalin
 
 
 def rescale(pixels: NDArray[np.uint8], extent: Extent, scaling: ValueRange) -> NDArray[np.uint8]:
-    """Convert 8-bit pixels that were scaled by the value range ``extent`` to the value range ``scaling``."""
+    """Convert 8-bit pixels from the value range ``extent`` to the value range ``scaling``."""
     return _scale(extent.low + pixels.astype(np.float64) * ((extent.high - extent.low) / 255), extent, scaling)
 
 

@@ -1,4 +1,4 @@
-"""Trace of a training step, which shows whether a CUDA graph of one step can repeat all steps of a phase."""
+"""Trace of a training step, which shows whether a CUDA graph of one step can be replayed for all steps of a phase."""
 
 from __future__ import annotations
 
@@ -25,37 +25,37 @@ UNRECORDED = frozenset(
         *("profiler::_record_function_enter_new", "profiler::_record_function_exit"),
     }
 )
-"""Operators that do not compute. Autograd copies a gradient, or does not, for reasons that vary between steps."""
+"""Operators that do not compute. Whether autograd copies a gradient varies between steps."""
 
 PHASE_ADVICE = "return values that change between steps from scheduled(step), or a new phase from phase(step)"
 
 
 def sampled_steps(total: int) -> list[int]:
-    """Return the numbers of some steps of a training run of ``total`` steps: the first, the last and some between."""
+    """Return the numbers of the first two, the middle two and the last two of ``total`` training steps."""
     return sorted({step for start in (0, total // 2, total - 2) for step in (start, start + 1) if 0 <= step < total})
 
 
 class NotRepeatableError(AssertionError):
-    """Error: a CUDA graph of the step would give other results than the step itself."""
+    """Error: a CUDA graph of the step would give different results from the step itself."""
 
 
 class StepTrace(TorchDispatchMode):
-    """Context manager that records the operators of a step, and finds what a CUDA graph could not repeat.
+    """Context manager that records the operators of a step, and finds what a CUDA graph could not replay.
 
-    A graph repeats the operators of one step with the same numbers. The step must therefore not copy between host and
+    A graph replays the operators of one step with the same numbers. The step must therefore not copy between host and
     device, and it must run the same operators with the same numbers as an earlier step of the same phase.
 
     Args:
-        expected: the operations of an earlier step; None only records.
-        raises: whether to raise an error before the first operator that cannot be repeated.
+        expected: the operations of an earlier step; if None, the step is only recorded.
+        raises: whether to raise an error before the first operator that cannot be replayed.
 
     Attributes:
         operations: the recorded operations.
-        host_access: a clause about the first exchange of values between host and device; empty without one.
-        change: a clause about the first difference from the earlier step; empty without one.
+        host_access: a phrase about the first exchange of values between host and device; empty if there is none.
+        change: a phrase about the first difference from the earlier step; empty if there is none.
 
     Raises:
-        NotRepeatableError: with ``raises``, the step cannot be repeated.
+        NotRepeatableError: with ``raises``, the step cannot be replayed.
     """
 
     def __init__(self, expected: Sequence[Operation] | None = None, *, raises: bool = False) -> None:
@@ -68,7 +68,7 @@ class StepTrace(TorchDispatchMode):
 
     @property
     def problem(self) -> str:
-        """A clause with the reason why the step cannot be repeated; empty if it can."""
+        """A phrase that describes why the step cannot be replayed; empty if it can."""
         return self.host_access or self.change
 
     @classmethod
@@ -89,7 +89,7 @@ class StepTrace(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
     def end(self) -> None:
-        """Compare the number of operators with the earlier step's, after the step."""
+        """After the step, compare its number of operators with that of the earlier step."""
         if self.expected is not None and len(self.operations) != len(self.expected) and not self.change:
             self.change = f"the step has {len(self.operations)} operators, but the step before {len(self.expected)}"
             if self.raises:

@@ -20,10 +20,10 @@ from sslkit.explore.security import Guard
 from sslkit.explore.session import NotLoadedError, Session
 
 MEDIA_TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
-"""Media type of each kind of file of the page."""
+"""Media types of the page's files, keyed by file extension."""
 
 PICTURE_CACHE = {"cache-control": "private, max-age=3600"}
-"""The address of a picture contains the session's token, so the browser may keep it."""
+"""Headers of pictures. The browser may cache pictures, because their addresses contain the session's token."""
 
 MAX_DETAILS = 500
 """Maximum number of images that one request can describe."""
@@ -32,7 +32,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def build_app(session: Session, token: str, port: int) -> Guard:
-    """Return the application of a session, which answers only requests with the token in the path."""
+    """Return the application for a session. It answers only requests with the token in the path."""
     return Guard(Starlette(routes=[*_routes(session)]), token, port)
 
 
@@ -70,7 +70,7 @@ def _page_files() -> dict[str, bytes]:
 
 
 async def _respond(compute: Callable[[], Any]) -> Response:
-    """Return what ``compute`` returns as JSON, or the message of its error."""
+    """Return a JSON response with the result of ``compute``, or with the message of its error."""
     try:
         return JSONResponse(await run_in_threadpool(compute))
     except ValidationError as error:
@@ -90,7 +90,7 @@ def _get(answer: Callable[[Request], Any]) -> Endpoint:
 
 
 def _post(session: Session, name: str) -> Endpoint:
-    """Return the endpoint of a change, which answers with the result of the change and all classes."""
+    """Return the POST endpoint for the change ``name``; it responds with the change's result and all classes."""
     model, act = CHANGES[name]
 
     async def endpoint(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Class of each image: from the network and the names of the classes, and from the corrections of a user."""
+"""Assign a class to each image, from the network's output, the class names and a user's corrections."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sslkit.explore.run_images import BLOCK, RunImages
 from sslkit.runs.corrections import Action, Row
 
 OUTLIER, IGNORED = -1, -2
-"""Class numbers of images that a user marked as outliers, or to be ignored."""
+"""Class numbers of the images that a user marked as outliers or as ignored."""
 
 MARKS: dict[int, Action] = {OUTLIER: "outlier", IGNORED: "ignore"}
-"""Action in ``corrections.csv`` of each mark."""
+"""Action that ``corrections.csv`` records for each mark."""
 
 
 def find_leaders(names: Mapping[int, str]) -> dict[int, int]:
-    """Return the smallest number with the same name, for the number of each named class."""
+    """Return the smallest class number with the same name, keyed by the number of each named class."""
     first: dict[str, int] = {}
     for number, name in sorted(names.items()):
         first.setdefault(name, number)
@@ -29,10 +29,10 @@ def find_leaders(names: Mapping[int, str]) -> dict[int, int]:
 def assign_discovered(images: RunImages, names: Mapping[int, str]) -> tuple[Tensor, Tensor]:
     """Return the class of each image as ``sslkit predict`` finds it, and its probability.
 
-    Classes with the same name are one class, whose number is the smallest of theirs; their probabilities are added.
+    Classes with the same name are one class, with the smallest of their numbers and the sum of their probabilities.
 
     Returns:
-        int64 ``[N]`` and float64 ``[N]``.
+        The classes, int64 ``[N]``, and their probabilities, float64 ``[N]``.
     """
     group, _ = group_by_name([names.get(number, "") for number in range(images.classes)])
     leaders = find_leaders(names)
@@ -46,10 +46,10 @@ def apply_corrections(
     corrections: Iterable[tuple[Row, list[int]]],
     leaders: Mapping[int, int],
 ) -> tuple[Tensor, Tensor]:
-    """Return the class of each image with corrections, int64 ``[N]``, and whether it has a correction, bool ``[N]``.
+    """Return the corrected class of each image, int64 ``[N]``, and whether the image has a correction, bool ``[N]``.
 
     Args:
-        discovered: int64 ``[N]``, classes without corrections.
+        discovered: int64 ``[N]``, class of each of the N images before corrections.
         corrections: each correction in effect, and the indices of its images.
         leaders: result of ``find_leaders``.
     """

@@ -1,4 +1,4 @@
-"""Corrections that the page can send: the JSON of each, and what it changes."""
+"""Requests of the page that change classes: the JSON body of each, and the function that it calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Change(BaseModel):
-    """JSON body of a request. Unknown keys and other types are refused."""
+    """JSON body of a request. Unknown keys and wrong types are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -22,7 +22,7 @@ Name = Annotated[str, Field(max_length=200)]
 
 
 class Move(Change):
-    """Move images to the class ``number``, or to a new class with a name."""
+    """Move images to the class ``number``; None adds a class called ``name``."""
 
     images: Images
     number: int | None
@@ -57,7 +57,7 @@ class Preview(Change):
 
 
 class Split(Preview):
-    """Split a class as in the preview."""
+    """Split a class as shown in the preview."""
 
     version: int
 

@@ -14,7 +14,7 @@ from sslkit.explore.run_images import RunImages
 
 
 class Contents:
-    """Checksums of the images of a run, each computed when it is needed first.
+    """Checksums of the images of a run, each computed when it is first needed.
 
     The checksum is the SHA-256 of the file, or of the stored pixels if the images are not files. Images with equal
     content get the same corrections.
@@ -28,14 +28,14 @@ class Contents:
         self._digests: dict[int, str] = {}
 
     def same(self, indices: Iterable[int]) -> dict[str, list[int]]:
-        """Return the indices of all images with the content of an image of ``indices``, keyed by content."""
+        """Return the indices of all images with the same content as an image in ``indices``, keyed by checksum."""
         wanted = list(indices)
         self._hash(copy for size in {self.size(index) for index in wanted} for copy in self._by_size[size])
         contents = dict.fromkeys(self._digests[index] for index in wanted)
         return {content: [] for content in contents} | self._indices(contents)
 
     def find(self, contents: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
-        """Return the indices of the images with each content; an empty list if no image has it.
+        """Return the indices of the images with each content, keyed by checksum; an empty list if there are none.
 
         Args:
             contents: checksum and size in bytes of each content.

@@ -1,9 +1,9 @@
-"""Train the head of a run again, with the corrections of a user as labels, in a new run.
+"""Train the head of a run again, with a user's corrections as labels, in a new run.
 
-The backbone does not change, so training needs only features and takes seconds. The training images that the user moved
-are labels. All other training images keep the probabilities that the run gives them, with merged classes added up.
-Images that are outliers or ignored are left out. Images of other splits are not used, so that results on test images
-stay valid; corrections of them are only counted.
+The backbone does not change, so training needs only features and takes seconds. For training images that the user
+moved, the target is the corrected class. For the others, it is the class probabilities that the run gives them, summed
+over merged classes. Images that are outliers or ignored are left out. Images of other splits are not used, so that
+results on test images stay valid; their corrections are only counted.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ class CorrectedRun:
 
     Attributes:
         run: the new run.
-        moved: number of training images whose corrected class was a label.
+        moved: number of training images whose corrected class was used as a label.
         left_out: number of training images that were left out as outliers or ignored.
         unused: number of corrected images of other splits, which were not used.
         classes: number of classes.
         followed: share of the moved images that the new head assigns to their corrected class.
         changed: number of images of all splits whose class changed, apart from the moved images.
-        before: one-to-one accuracy on the labelled test images, without corrections; None without such images.
-        after: the same accuracy with the new head.
+        before: one-to-one accuracy of the old head on the labelled test images; None if there are none.
+        after: the same accuracy for the new head.
     """
 
     run: Run
@@ -80,12 +80,12 @@ def train_corrected(run: Run, runs: Path, device: str, on_progress: OnProgress) 
     Args:
         run: the run, corrected with ``sslkit explore``.
         runs: folder of all runs.
-        device: device that computes features.
+        device: device that computes features and trains the head.
         on_progress: called with a stage, the number of completed items and the number of all items.
 
     Raises:
-        InputError: the run has no corrections, more than one head, or less than two classes with training images.
-        RunError: the run has not finished, ``sslkit explore`` has opened it, or its files are damaged.
+        InputError: the run has no corrections, more than one head, or fewer than two classes with training images.
+        RunError: the run has not finished, it is open in ``sslkit explore``, or its files are damaged.
     """
     images = load_run_images(run, device, on_progress)
     bench = Workbench(run, images)
@@ -184,7 +184,7 @@ def _write_run(
 def _fit(
     head: Head, features: Tensor, targets: Tensor, weights: Tensor, temperature: float, on_progress: OnProgress
 ) -> None:
-    """Minimise the weighted cross-entropy between targets ``[M, K]`` and the head's class probabilities."""
+    """Minimise the weighted cross-entropy of the head's class probabilities with targets ``[M, K]`` of M images."""
     device = device_of(head)
     optimizer = torch.optim.AdamW(head.parameters(), LEARNING_RATE, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)

@@ -1,4 +1,4 @@
-"""Maps of features in two dimensions: PCA, and t-SNE of up to 10 000 images."""
+"""Two-dimensional maps of features: PCA, and t-SNE of up to 10 000 images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_TSNE = 10_000
 
 
 def pca_map(features: Tensor) -> Tensor:
-    """Return features ``[N, D]`` at their first two principal components, scaled to [-1, 1], as float32 ``[N, 2]``."""
+    """Project features ``[N, D]`` to float32 ``[N, 2]``: their first two principal components, scaled to [-1, 1]."""
     from sklearn.decomposition import PCA
 
     if min(features.shape) < 2:
@@ -31,7 +31,7 @@ def pca_map(features: Tensor) -> Tensor:
 def tsne_map(features: Tensor) -> Tensor:
     """Return a t-SNE map of features ``[N, D]`` (van der Maaten & Hinton, 2008), scaled to [-1, 1], as ``[N, 2]``.
 
-    The features are reduced to 50 principal components first. Equal features give equal maps.
+    The features are reduced to 50 principal components first. The same features always give the same map.
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE

@@ -1,6 +1,6 @@
 """Pictures for the browser: thumbnails, and images at their full size.
 
-A file is read only if its path without symbolic links is inside the folder of the run's images, and only as an image:
+A file is read only if its path, with symbolic links resolved, is in the folder of the images, and only as an image:
 the browser gets the bytes of a file only if Pillow identifies a format that browsers show. For any other file, the
 browser gets the pixels that the run was trained on.
 """
@@ -34,7 +34,7 @@ MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "
 """Media types of the formats that browsers show."""
 
 EIGHT_BITS = frozenset({"1", "L", "P", "RGB", "RGBA", "LA", "PA", "CMYK", "YCbCr"})
-"""Pillow's modes of images of 8 bits. Other images need a value range, and are shown as the run stores them."""
+"""Pillow's modes for 8-bit images. Other images need a value range, and are shown as the run stores them."""
 
 Picture = tuple[bytes, str]
 """Bytes of a picture, and their media type."""
@@ -99,7 +99,7 @@ class Pictures:
         return self._stored(index, None)
 
     def _path(self, index: int) -> Path | None:
-        """Return the path of an image without symbolic links; None if it is not a file below the folder of images."""
+        """Return an image's path, with symbolic links resolved; None if it is not a file in the folder of images."""
         if self.root is None:
             return None
         try:

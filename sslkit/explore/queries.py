@@ -84,7 +84,7 @@ class Queries:
         }
 
     def images(self, query: Query) -> list[int]:
-        """Return the indices of the images that match, in order.
+        """Return the indices of the images that match the query, in the order that it asks for.
 
         Raises:
             InputError: there is no such split or image.
@@ -114,7 +114,7 @@ class Queries:
         return [] if not len(found) else found[values.argsort(descending=query.descending, stable=True)].tolist()
 
     def details(self, indices: list[int]) -> list[dict[str, Any]]:
-        """Return what the page shows of each image, as JSON values.
+        """Return what the page shows about each image, as JSON values.
 
         Raises:
             InputError: there is no such image.
@@ -141,7 +141,7 @@ class Queries:
             ]
 
     def _values(self, query: Query, found: Tensor, confidence: Tensor) -> Tensor:
-        """Return the values ``[M]`` by which the found images are sorted."""
+        """Return the values ``[M]`` by which the M found images are sorted."""
         features = self.bench.images.features
         if query.like is not None:
             return features[found] @ features[query.like]

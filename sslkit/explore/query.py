@@ -15,7 +15,7 @@ class Query(BaseModel):
     number: int | None = None
     """Class, or -1 for outliers and -2 for ignored images; None for all images."""
     sort: Literal["confidence", "similarity", "outlier", "file", "date"] = "confidence"
-    """Order. ``similarity`` is the similarity to the mean feature of the listed images."""
+    """Value that determines the order. ``similarity`` is the similarity to the mean feature of the listed images."""
     descending: bool = True
     """Whether the largest value is first."""
     split: str = ""
@@ -25,10 +25,10 @@ class Query(BaseModel):
     corrected: bool | None = None
     """Whether the image has a correction; None for all."""
     text: Annotated[str, Field(max_length=500)] = ""
-    """Text that the file name contains, in lower or upper case."""
+    """Text that the file name contains, ignoring case."""
     low: float = 0.0
     """Smallest confidence, in [0, 1]."""
     high: float = 1.0
     """Largest confidence, in [0, 1]."""
     like: int | None = None
-    """Image whose similarity is the order; None for none."""
+    """Index of an image: sort by the similarity to it instead of ``sort``. None sorts by ``sort``."""

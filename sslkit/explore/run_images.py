@@ -44,7 +44,7 @@ class RunImages:
         labels: int64 ``[N]``, -1 for images without a label.
         label_names: names of the labels; empty if no image has a label.
         features: L2-normalised features, float32 ``[N, D]``.
-        logits: float32 ``[N, K]``.
+        logits: class logits, float32 ``[N, K]``.
         temperature: temperature of the class probabilities softmax(logits / temperature).
         stability: float32 ``[K]``, share of the head's other classifiers that also find the class; None if there are no
             other classifiers.

@@ -26,7 +26,7 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
-"""Headers of each answer."""
+"""Headers of every response."""
 
 MAX_BODY_BYTES = 4 << 20
 """Largest size of a request's body."""

@@ -49,7 +49,7 @@ class Session:
 
     Attributes:
         run: the run.
-        error: why the images cannot be loaded; None if they can.
+        error: why loading failed; None if it has not failed.
     """
 
     def __init__(self, run: Run, device: DeviceName) -> None:
@@ -63,7 +63,7 @@ class Session:
         self._thread = threading.Thread(target=self._load, name="explore-load", daemon=True)
 
     def start(self) -> None:
-        """Start to load the images."""
+        """Start loading the images."""
         self._thread.start()
 
     def wait(self) -> None:
@@ -71,12 +71,12 @@ class Session:
         self._thread.join()
 
     def close(self) -> None:
-        """Close the corrections of the run."""
+        """Close the run's log of corrections."""
         if self._loaded is not None:
             self._loaded.bench.close()
 
     def status(self) -> dict[str, Any]:
-        """Return how far the images are loaded, as JSON values."""
+        """Return the loading progress, as JSON values."""
         stage, done, total = self._stage
         state = "failed" if self.error is not None else "loading" if self._loaded is None else "ready"
         return {"state": state, "stage": stage, "done": done, "total": total, "error": self.error, "run": self.run.name}
@@ -99,7 +99,7 @@ class Session:
             method: ``pca`` or ``tsne``.
 
         Raises:
-            InputError: there is no such method, or it cannot draw so many images.
+            InputError: there is no such method, or there are too many images for it.
         """
         from sslkit.explore.feature_map import MAX_TSNE, pca_map
 

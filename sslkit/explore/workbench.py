@@ -1,4 +1,4 @@
-"""Classes of a run's images with the corrections of a user, who can change, undo and redo them."""
+"""Classes of a run's images, and a user's corrections, which can be made, undone and redone."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Workbench:
         return (self.current == number).nonzero().flatten()
 
     def move(self, indices: Sequence[int], number: int | None, name: str = "") -> int:
-        """Move images to a class; None adds a class with a name, which may be empty.
+        """Move images to the class ``number``; None adds a class called ``name``, which may be ``""``.
 
         Returns:
             The number of the class.
@@ -122,7 +122,7 @@ class Workbench:
             The number of the merged class.
 
         Raises:
-            InputError: there is no such class, or less than two classes.
+            InputError: there is no such class, or there are fewer than two classes.
             RunError: the corrections cannot be written.
         """
         with self.lock:
@@ -137,7 +137,7 @@ class Workbench:
             return self.leader(numbers[0])
 
     def preview_split(self, number: int, parts: int) -> list[list[int]]:
-        """Return the images of a class in ``parts`` clusters of k-means on their features, largest cluster first.
+        """Return the images of a class in ``parts`` clusters, found by k-means on features, largest cluster first.
 
         Raises:
             InputError: there is no such class, or it has fewer images than clusters.
@@ -212,7 +212,7 @@ class Workbench:
         self._update()
 
     def _update(self) -> None:
-        """Compute the classes of all images again."""
+        """Recompute the classes of all images."""
         self._leaders = find_leaders(self.names)
         names = tuple(self.names.get(number, "") for number in range(self.images.classes))
         if names != self._grouped or not self.version:

@@ -1,4 +1,4 @@
-"""SGD with momentum whose learning rate may be a tensor, so that a CUDA graph can repeat its step."""
+"""SGD with momentum whose learning rate may be a tensor, so that a CUDA graph can replay its step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class MomentumSgd(torch.optim.Optimizer):
-    """Stochastic gradient descent with momentum, equal to ``torch.optim.SGD``.
+    """Stochastic gradient descent with momentum, with the same updates as ``torch.optim.SGD``.
 
     The learning rate of a group may be a scalar tensor on the device of the parameters. ``torch.optim.SGD`` would copy
     such a tensor to the host, and its fused version fails if a parameter gets its first gradient late, as frozen
@@ -24,7 +24,7 @@ class MomentumSgd(torch.optim.Optimizer):
         momentum: momentum, in [0, 1).
         nesterov: whether to use Nesterov momentum.
         weight_decay: weight decay.
-        others: default values of options of a subclass.
+        others: default values of a subclass's options.
     """
 
     def __init__(

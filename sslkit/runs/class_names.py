@@ -17,7 +17,7 @@ from sslkit.runs.run import Run
 FILE = "classes.toml"
 
 ADDED = re.compile(r"0|[1-9][0-9]{0,8}")
-"""Number of a class as a key of the table ``[added]``."""
+"""Pattern of the keys in the table ``[added]``, which are class numbers."""
 
 HEADER = """\
 # Names of the classes that this run discovered. Two classes with the same name are merged; "" means no name.

@@ -28,7 +28,7 @@ class History:
         """Return the history after all steps of a log.
 
         Raises:
-            RunError: a step undoes or redoes another step than the next one.
+            RunError: a step undoes or redoes a step other than the last in ``done`` or ``undone``.
         """
         history = cls()
         for step in steps:
@@ -39,7 +39,7 @@ class History:
         """Add a step that was saved in the log.
 
         Raises:
-            RunError: the step undoes or redoes another step than the next one.
+            RunError: the step undoes or redoes a step other than the last in ``done`` or ``undone``.
         """
         action, number = step[0].action, step[0].number
         if action in ("undo", "redo"):
@@ -68,7 +68,7 @@ class History:
         return corrections
 
     def next_class(self, classes: int) -> int:
-        """Return the number of the next added class. Numbers of undone steps are not used again.
+        """Return the number of the next added class. Numbers from undone steps are not used again.
 
         Args:
             classes: number of discovered classes.

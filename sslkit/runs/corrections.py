@@ -1,7 +1,7 @@
 """Corrections of discovered classes, stored in ``corrections.csv`` of a run folder.
 
-The file is a log. A **step** is what a user does at once, such as a move of five images; it has one row for each image
-or class. A step is written in one piece and flushed to disk before ``append`` returns, so a killed process loses no
+The file is a log. A **step** is one change by a user, such as moving five images; it has one row for each image or
+class. A step is written in one piece and flushed to disk before ``append`` returns, so a killed process loses no
 saved step. Rows are never changed: undoing a step appends a row ``undo``. An incomplete step at the end of the file,
 from a process that was killed while writing, is ignored, and is removed before the next step is written.
 
@@ -26,8 +26,8 @@ from sslkit.locks import try_lock
 FILE = "corrections.csv"
 
 Action = Literal["move", "outlier", "ignore", "restore", "name", "undo", "redo"]
-"""Action of a row. ``move``, ``outlier`` and ``ignore`` replace earlier corrections of the image, ``restore`` removes
-them. ``name`` names a class. ``undo`` and ``redo`` concern an earlier step."""
+"""Action of a row. ``move``, ``outlier`` and ``ignore`` replace earlier corrections of the image; ``restore`` removes
+them. ``name`` names a class. ``undo`` and ``redo`` refer to an earlier step."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Row:
 
     Attributes:
         action: the action.
-        number: class of ``move`` and ``name``; step of ``undo`` and ``redo``; -1 otherwise.
-        content: SHA-256 of the image's file, or of its pixels if the image is not a file; empty without an image.
+        number: the class for ``move`` and ``name``; the step for ``undo`` and ``redo``; -1 otherwise.
+        content: SHA-256 of the image's file, or of its pixels if the image is not a file; empty if there is no image.
         bytes: size of the file or of the pixels.
-        file: path of the file relative to the folder of the images, for people; or split and index of the image.
+        file: path of the file relative to the folder of the images, or split and index of the image; for human readers.
         name: new name of the class.
         before: name of the class before the step.
     """

@@ -19,7 +19,7 @@ class _Token:
 
 
 class _Mark(torch.autograd.Function):
-    """Identity function whose node in the autograd graph keeps a token in memory."""
+    """Identity function whose autograd node keeps a token in memory for as long as the graph exists."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, token: _Token) -> Tensor:

@@ -216,7 +216,7 @@ class MethodTests(ComponentTests):
             require(same, "after load_state_dict the method trains differently: keep all state in buffers")
 
     def test_steps_of_a_phase_run_the_same_operators(self) -> None:
-        """On a GPU, a CUDA graph of one step repeats all steps of its phase."""
+        """Check that a CUDA graph of one step could be replayed for every step of its phase."""
         traces: dict[Any, StepTrace] = {}
         for step in sampled_steps(self.make_context().total_steps):
             method, batch = self.build(), self.batch(step)

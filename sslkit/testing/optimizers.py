@@ -97,7 +97,7 @@ class OptimizerTests(ComponentTests):
         require(unchanged, "a group with decay=False must have no weight decay")
 
     def test_step_accepts_a_closure(self) -> None:
-        """Call ``step`` with a closure that computes loss and gradients, as Lightning does."""
+        """Check that ``step`` can be called with a closure that computes loss and gradients, as Lightning does."""
         (layer, optimizer, _), (other_layer, other_optimizer, _) = self.build(), self.build()
         before = layer.weight.detach().clone()
 
@@ -138,7 +138,7 @@ class OptimizerTests(ComponentTests):
         require(losses[0] == losses[1], "after load_state_dict the optimizer trains differently")
 
     def test_a_capturable_optimizer_accepts_a_tensor_as_learning_rate(self) -> None:
-        """On a GPU, the learning rate of a captured step is a tensor on the device."""
+        """Check that ``step`` does not read a tensor ``lr`` on the host, because a captured step could not."""
         if not self.component.capturable:
             return
         (layer, optimizer, _), (other_layer, other_optimizer, _) = self.build(), self.build()

@@ -107,7 +107,7 @@ class Learner(pl.LightningModule):
         return self.last_output.loss
 
     def _build_stepper(self) -> Stepper:
-        """Build the step, only when the method is on its device and a checkpoint is loaded."""
+        """Build the stepper. The method must be on its device, and a checkpoint must already be loaded."""
         assert self.recorder is not None
         graphs = choose_graphs(self.assembly, self.hardware.device, self.recorder.note)
         # A captured step cannot call Lightning, which only DDP needs.
@@ -156,7 +156,7 @@ class Learner(pl.LightningModule):
 
 
 def count_step(trainer: pl.Trainer) -> None:
-    """Count an optimizer step, as Lightning does in ``LightningOptimizer.step``; a captured step does not call it."""
+    """Count an optimizer step, because a captured step does not call ``LightningOptimizer.step``, which counts it."""
     progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
     progress.increment_ready()
     progress.increment_completed()

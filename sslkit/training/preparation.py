@@ -31,7 +31,7 @@ def prepare(
     Args:
         recipe: a checked recipe.
         reporter: receives the notes.
-        processes: the connected processes; if None, they are connected.
+        processes: the connected processes; if None, this function connects them.
         start: the weights or the checkpoint that training starts from; None means the initial weights of the recipe.
     """
     processes = processes or connect_processes(recipe)

@@ -92,7 +92,7 @@ class Crops(Policy):
         super().__init__(options, context, tuple(groups), options.weak_views)
 
     def random_geometry(self, group: ViewGroup) -> list[RandomValues]:
-        """Return the random tensors that ``crop_boxes`` describes, for ten candidate boxes per view.
+        """Return the random values that ``crop_boxes`` needs, for ten candidate boxes per view.
 
         For V views, ``area`` and ``log_ratio`` are ``[n, V, 10]``; ``position`` is ``[n, V, 2]``.
         """

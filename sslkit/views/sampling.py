@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class RandomValues(NamedTuple):
-    """Random values of each image, uniform in ``[low, high)``.
+    """Description of the random values of each image: numbers, uniform in ``[low, high)``, or events (True or False).
 
     Attributes:
         name: name of the values.
@@ -39,9 +39,9 @@ def event(name: str, probabilities: Sequence[float]) -> RandomValues:
 
 
 def draw_together(values: Sequence[RandomValues], n: int, generator: torch.Generator) -> dict[str, Tensor]:
-    """Return values for ``n`` images, ``[n, *shape]``, keyed by name: float32, or bool for events.
+    """Draw values for ``n`` images. Return ``[n, *shape]`` tensors, keyed by name: float32, or bool for events.
 
-    All values are drawn with four operators. They equal those of one draw after the other.
+    Four operators draw all values together. The values are the same as if drawn one after the other.
     """
     device = generator.device
     scale, shift, thresholds = _constants(tuple(values), n, device)

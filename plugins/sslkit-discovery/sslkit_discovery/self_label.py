@@ -97,7 +97,7 @@ class SelfLabel(sslkit.Loss):
         )
 
     def _classify(self, logits: Tensor) -> tuple[Tensor, ...]:
-        """Return the loss, the loss for classifier selection and the terms, each ``[R]``.
+        """Return the loss, the loss for classifier selection and the terms, each ``[R]`` for R classifiers.
 
         Args:
             logits: tensor ``[R, V, B, K]``, the logits of all views.

@@ -34,8 +34,8 @@ WAITING = "waiting: another process is downloading %s"
 class TorchvisionDataset(Dataset):
     """Base class of data sets that wrap a class of ``torchvision.datasets``.
 
-    A subclass sets ``torchvision_class``, returns the constructor's arguments for a split from ``split_arguments``, and
-    implements ``load`` with the object that ``open_split`` returns.
+    A subclass sets ``torchvision_class`` and implements ``split_arguments``, which returns the constructor's arguments
+    for a split, and ``load``, which uses the object that ``open_split`` returns.
     """
 
     class Options(BaseOptions):

@@ -1,4 +1,4 @@
-"""The training step as a CUDA graph: one launch on the host in each step."""
+"""The training step as a CUDA graph, which the host launches once per step."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from sslkit.training.step.cuda_graphs import Graphs
 from sslkit.training.step.inputs import StepInputs
 
 EAGER_STEPS = 3
-"""Number of steps of a phase that run without a graph: one creates buffers, and two are compared with each other."""
+"""Number of steps of a phase that run without a graph: the first creates buffers, and the other two are compared."""
 
 CHECK_EVERY = 1000
-"""Number of launches of a graph after which the step is captured again, to check that its operators are the same."""
+"""Number of launches of a graph after which the step is captured again, to check that its operators are unchanged."""
 
 
 class Step(Protocol):
@@ -38,11 +38,11 @@ class Recording:
     """A captured step.
 
     Attributes:
-        replay: repeats the device's work.
+        replay: function that repeats the step's work on the device.
         output: output of the method, whose tensors ``replay`` overwrites.
         pushed: mapping from queue to the number of rows that a step pushes.
         position: the step in which it was captured.
-        launches: number of calls of ``replay``.
+        launches: number of calls to ``replay``.
     """
 
     replay: Callable[[], None]
@@ -55,12 +55,13 @@ class Recording:
 class CapturedStep:
     """Runs each step as a CUDA graph if possible, and as a normal step otherwise.
 
-    In each phase of training, the first ``EAGER_STEPS`` steps run normally; the next step is captured, and the graph
-    repeats it until the phase ends. All steps use the same operators, so that a resumed run gives the same bits.
+    In each phase of training, the first ``EAGER_STEPS`` steps run normally; the next step is captured, and its
+    graph is replayed until the phase ends. Both kinds of steps use the same operators, so a resumed run gives the same
+    bits.
 
-    Training continues without graphs if a step cannot be repeated. The reason is reported once. After ``CHECK_EVERY``
+    Training continues without graphs if a step cannot be replayed. The reason is reported once. After ``CHECK_EVERY``
     launches, the step is captured again. Training stops with an error if its operators have changed within the phase,
-    because the graph has repeated outdated operators.
+    because the graph may have replayed outdated operators.
 
     Args:
         step: the training step.
@@ -170,7 +171,7 @@ def _outdated_error(captured: int, position: int, change: str) -> TrainingError:
 
 @contextmanager
 def device_rates(optimizer: torch.optim.Optimizer, scheduled: Mapping[str, Tensor]) -> Iterator[None]:
-    """Replace the learning rate of each parameter group by its tensor on the device within the ``with`` block."""
+    """Within the ``with`` block, replace the learning rate of each parameter group with its tensor on the device."""
     rates = [group["lr"] for group in optimizer.param_groups]
     for name, group in zip(learning_rates(optimizer), optimizer.param_groups, strict=True):
         group["lr"] = scheduled[name]
@@ -182,7 +183,7 @@ def device_rates(optimizer: torch.optim.Optimizer, scheduled: Mapping[str, Tenso
 
 
 def learning_rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
-    """Return the learning rate of each parameter group, with the names that they have among the scheduled values."""
+    """Return the learning rate of each parameter group, keyed by its name among the scheduled values."""
     return {f"learning rate {number}": float(group["lr"]) for number, group in enumerate(optimizer.param_groups)}
 
 

@@ -1,4 +1,4 @@
-"""Capture of functions as CUDA graphs."""
+"""Capture functions as CUDA graphs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ Result = TypeVar("Result")
 
 
 class Graphs(Protocol):
-    """Interface of ``CudaGraphs``, which tests replace by an implementation for the CPU."""
+    """Interface of ``CudaGraphs``, which tests replace with an implementation for the CPU."""
 
     def eager(self) -> AbstractContextManager[None]:
         """Return a context manager for work that is not captured."""
 
     def capture(self, function: Callable[[], Result]) -> tuple[Callable[[], None], Result]:
-        """Return a function that repeats the device's work of ``function``, and the result of ``function``.
+        """Return a function that replays the work of ``function`` on the device, and the result of ``function``.
 
-        ``function`` runs once on the host, and its work is not done on the device before the first repetition. Each
-        repetition overwrites the tensors of the result.
+        ``function`` runs once on the host; the device does its work only in a replay. Each replay overwrites the
+        tensors of the result.
         """
 
     def memory(self) -> int:
@@ -29,14 +29,14 @@ class Graphs(Protocol):
 
 
 class CudaGraphs:
-    """Capture on a side stream, with a private memory pool for each graph."""
+    """Captures functions as CUDA graphs on a side stream, with a private memory pool for each graph."""
 
     def __init__(self) -> None:
         self.stream = torch.cuda.Stream()
 
     @contextmanager
     def eager(self) -> Iterator[None]:
-        """Run the ``with`` block on the stream of later captures, in order with the work of the current stream.
+        """Run the ``with`` block on the stream of later captures, in order with the work on the current stream.
 
         Autograd remembers the stream of each parameter's first gradient, which must be the stream of the capture.
         """

@@ -23,8 +23,8 @@ class StepInputs:
     """Tensors on the device that differ between steps.
 
     Attributes:
-        index: int64 ``[B]``, indices of this process's images.
-        positives: int64 ``[B, P]``, indices of the positives; None without positives.
+        index: int64 ``[B]``, indices of this process's B images.
+        positives: int64 ``[B, P]``, indices of the P positives of each image; None without positives.
         images: images or features ``[B, ...]``; None if the step reads them by ``index``.
         positive_images: like ``images``, but ``[B, P, ...]``; None without positives or ``images``.
         parameters: view parameters of the images, then of the first positive of each image, and so on. Empty with a
@@ -64,18 +64,18 @@ class InputWriter:
         self.packed = device.type == "cuda" if packed is None else packed
         self.buffer: PackedBuffer | None = None
         self.inputs: StepInputs | None = None
-        """The inputs in ``buffer``, which every step has in common."""
+        """The inputs in ``buffer``, which all steps share."""
 
     def write(
         self, batch: ImageBatch, step: int, row: int = 0, scheduled: Mapping[str, float | Tensor] | None = None
     ) -> StepInputs:
-        """Return the inputs of a step.
+        """Copy the inputs of a step to the device and return them.
 
         Args:
             batch: this process's part of the global batch.
             step: number of optimizer steps taken; seeds the view parameters.
             row: row of the loss accumulator.
-            scheduled: scheduled values.
+            scheduled: mapping from name to value; see ``StepInputs.scheduled``.
         """
         scheduled = scheduled or {}
         parameters = self._draw(batch, step) if self.assembly.frozen is None else ()
@@ -120,7 +120,7 @@ class InputWriter:
 def _as_inputs(
     tensors: Mapping[str, Tensor], parameters: tuple[Parameters, ...], scheduled: Iterable[str]
 ) -> StepInputs:
-    """Return the inputs in ``tensors``; ``parameters`` has the names of the view parameters."""
+    """Return ``tensors`` as step inputs; of ``parameters``, only the structure and names are used."""
     return StepInputs(
         index=tensors["indices"],
         positives=tensors.get("positives"),

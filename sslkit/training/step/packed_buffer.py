@@ -11,7 +11,7 @@ ALIGNMENT = 16
 """Alignment of each tensor in the buffer, in bytes."""
 
 HOST_BUFFERS = 4
-"""Number of pinned host buffers, and of steps that the host can be ahead of the GPU."""
+"""Number of pinned host buffers, and of steps by which the host can be ahead of the GPU."""
 
 
 class PackedBuffer:
@@ -20,7 +20,7 @@ class PackedBuffer:
     The device tensors have the same addresses in every step, so that a CUDA graph can read them.
 
     Args:
-        like: mapping from name to a tensor with the shape and dtype of this name, on any device.
+        like: mapping from each name to a tensor with its shape and dtype, on any device.
         device: device of the tensors.
 
     Attributes:

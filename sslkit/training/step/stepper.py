@@ -59,12 +59,12 @@ class Stepper:
 
 
 def choose_graphs(assembly: Assembly, device: str, report: Callable[[str], None]) -> Graphs | None:
-    """Return the graphs that capture the steps; None if steps cannot be captured, after reporting the reason.
+    """Return an object that captures steps. If steps cannot be captured, report the reason and return None.
 
     Args:
         assembly: the assembled recipe.
         device: the training device.
-        report: receives the reason. There is no report on other devices than CUDA, and with ``train.capture = "off"``.
+        report: receives the reason. Nothing is reported on other devices than CUDA or with ``train.capture = "off"``.
     """
     if assembly.recipe.train.capture == "off" or device != "cuda":
         return None

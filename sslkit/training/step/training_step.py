@@ -49,7 +49,7 @@ class TrainingStep:
         optimizer: the PyTorch optimizer of the method's parameters.
         views: makes the views.
         backward: function that computes the gradients of the loss, and averages them over all processes.
-        recorder: receives the losses; None does not record losses.
+        recorder: receives the losses; if None, losses are not recorded.
 
     Attributes:
         guard: undoes non-finite steps.
@@ -118,7 +118,7 @@ def autocast(hardware: Hardware) -> torch.autocast:
 
 
 class ViewMaker:
-    """Maker of the views of a batch, on the device.
+    """Callable that makes the views of a batch on the device.
 
     Args:
         assembly: the assembled recipe.
