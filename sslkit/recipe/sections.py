@@ -57,7 +57,7 @@ class TrainSection(Options):
     compiler is needed. The first step can take minutes longer; the time is reported after the second step."""
 
     capture: Literal["auto", "off"] = "auto"
-    """``auto``: on a CUDA GPU, capture the training step as a CUDA graph if possible, and repeat the graph, so that the
+    """``auto``: on a CUDA GPU, capture the training step as a CUDA graph if possible, and replay the graph, so that the
     GPU does not wait for Python. ``off``: run each step without a graph."""
 
     checkpoint_every: Interval = "1 epochs"

@@ -16,7 +16,7 @@ MAX_ROWS = 1024
 class LossAccumulator:
     """Losses since the latest logged step, and sums of losses since the start of the epoch.
 
-    ``add`` writes only to tensors that stay the same from step to step, so that a CUDA graph can repeat it.
+    ``add`` writes only to tensors that stay the same from step to step, so that a CUDA graph can replay it.
 
     Args:
         log_every_steps: usual number of steps between two calls of ``take_mean``.
@@ -24,7 +24,7 @@ class LossAccumulator:
     Attributes:
         names: names of the loss and its terms, in the order of the values in a row.
         count: number of steps whose losses are in ``rows``.
-        rows: tensor ``[R, len(names)]``, one row for each step.
+        rows: tensor ``[R, len(names)]``, room for R steps, one row for each step.
         full: list of tensors ``[n, len(names)]``, the rows of earlier steps since the latest logged step.
         epoch_loss: scalar tensor, sum of the losses since the start of the epoch.
         classifier_loss: mapping from head name to a tensor with one value per classifier, the classifier's losses
