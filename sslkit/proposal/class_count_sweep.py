@@ -1,4 +1,4 @@
-"""Choose the number of classes of a proposed recipe from the features that training reads."""
+"""Choose the number of classes of a proposed recipe from the features of the frozen backbone."""
 
 from __future__ import annotations
 

@@ -137,7 +137,13 @@ class SeCu(sslkit.Loss):
         return -scaled.log_softmax(3).gather(3, chosen).mean((1, 2, 3))
 
     def _prediction(self, logits: Tensor, last: Tensor, global_views: int) -> Tensor:
-        """Return ``prediction`` ``[R]`` from logits ``[R, V, B, K]`` and previous classes ``last`` ``[R, B]``."""
+        """Return the cross-entropy ``[R]`` of each view's prediction with its soft labels.
+
+        Args:
+            logits: tensor ``[R, V, B, K]`` of R classifiers for V views.
+            last: int64 tensor ``[R, B]``, the class of each image in the previous epoch.
+            global_views: number of global views, which come first.
+        """
         log_p = (logits / self.logit_temperature).log_softmax(3)
         pairs = [(i, j) for j in range(global_views) for i in range(logits.shape[1]) if i != j]
         predicted, targets = zip(*pairs, strict=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def component_names(recipe: dict[str, Any], section: str) -> str:
-    """Return the names of a section's components, without the packages that provide them, such as ``2 × swav``."""
+    """Return the names of a section's components, such as ``2 × swav``, without the packages that provide them."""
     table = recipe.get(section, {})
     tables = table if isinstance(table, list) else [table]
     uses = [str(item.get("use", "?")) for item in tables if isinstance(item, dict)]
