@@ -60,8 +60,7 @@ def adjust_colour(
     """
     means = images.mean((-2, -1))
     if images.shape[-3] == len(LUMA):
-        red, green, blue = (means[..., i] * weight for i, weight in enumerate(LUMA))
-        mean = red + green + blue
+        mean = sum((means[..., i] * weight for i, weight in enumerate(LUMA)), torch.zeros_like(brightness))
     else:
         mean = means.mean(-1)
     gain = brightness * contrast
@@ -69,8 +68,7 @@ def adjust_colour(
     if saturation is None or hue is None:
         return torch.addcmul(offset[..., None, None, None], images, gain[..., None, None, None])
     matrices = chroma_matrices(saturation, hue) * gain[..., None, None]
-    # torch.bmm, because the operator @ copies its operands if there are two batch dimensions.
-    mixed = torch.bmm(matrices.flatten(0, -3), images.flatten(0, -4).flatten(-2)).view(*offset.shape, 3, -1)
+    mixed = matrices @ images.flatten(-2)
     return mixed.add_(offset[..., None, None]).view(images.shape)
 
 

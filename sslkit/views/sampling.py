@@ -3,69 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from math import prod
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 
-class RandomValues(NamedTuple):
-    """Description of the random values of each image: numbers, uniform in ``[low, high)``, or events (True or False).
-
-    Attributes:
-        name: name of the values.
-        shape: shape of the values of one image, ``(V,)`` or ``(V, ...)`` for V views.
-        ranges: for each view, the pair ``(low, high)``.
-        probabilities: for an event, its probability in each view; () for other values.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    ranges: tuple[tuple[float, float], ...]
-    probabilities: tuple[float, ...] = ()
+def uniform(shape: Sequence[int], generator: torch.Generator, low: float = 0.0, high: float = 1.0) -> Tensor:
+    """Return float32 values of shape ``shape``, uniform in ``[low, high)``, on the generator's device."""
+    unit = torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float32)
+    return unit.mul_(high - low).add_(low)
 
 
-def uniform(name: str, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> RandomValues:
-    """Return the description of values with the same range in all views."""
-    return RandomValues(name, shape, ((low, high),) * shape[0])
-
-
-def event(name: str, probabilities: Sequence[float]) -> RandomValues:
-    """Return the description of an event that happens in view v with probability ``probabilities[v]``."""
-    views = len(probabilities)
-    return RandomValues(name, (views,), ((0.0, 1.0),) * views, tuple(probabilities))
-
-
-def draw_together(values: Sequence[RandomValues], n: int, generator: torch.Generator) -> dict[str, Tensor]:
-    """Draw values for ``n`` images. Return ``[n, *shape]`` tensors, keyed by name: float32, or bool for events.
-
-    Four operators draw all values together. The values are the same as if drawn one after the other.
-    """
-    device = generator.device
-    scale, shift, thresholds = _constants(tuple(values), n, device)
-    unit = torch.rand(len(scale), generator=generator, device=device, dtype=torch.float32)
-    happened = unit < thresholds
-    scaled = unit.mul_(scale).add_(shift)
-    drawn, start = {}, 0
-    for each in values:
-        stop = start + n * prod(each.shape)
-        source = happened if each.probabilities else scaled
-        drawn[each.name] = source[start:stop].view(n, *each.shape)
-        start = stop
-    return drawn
-
-
-@lru_cache(maxsize=64)
-def _constants(values: tuple[RandomValues, ...], n: int, device: torch.device) -> tuple[Tensor, ...]:
-    """Return scale, shift and threshold of each random number; numbers that belong to no event have threshold 0."""
-
-    def for_each_number(each: RandomValues, by_view: Sequence[float]) -> Tensor:
-        numbers = torch.tensor(by_view, dtype=torch.float32).repeat_interleave(prod(each.shape[1:])).repeat(n)
-        return numbers.to(device)
-
-    scale = [for_each_number(each, [high - low for low, high in each.ranges]) for each in values]
-    shift = [for_each_number(each, [low for low, _ in each.ranges]) for each in values]
-    thresholds = [for_each_number(each, each.probabilities or [0.0] * each.shape[0]) for each in values]
-    return torch.cat(scale), torch.cat(shift), torch.cat(thresholds)
+def bernoulli(n: int, probabilities: Sequence[float], generator: torch.Generator) -> Tensor:
+    """Return a random bool tensor ``[n, V]``; column v is True with probability ``probabilities[v]``."""
+    thresholds = torch.tensor(probabilities, dtype=torch.float32).to(generator.device, non_blocking=True)
+    return uniform((n, len(probabilities)), generator) < thresholds
