@@ -89,7 +89,7 @@ def test_check_reports_the_failed_tests(cli, install) -> None:
     }
     shown = cli("plugins", "check", "bad-dist")
     assert shown.returncode == 1
-    assert "failed: 19 of 23 tests passed" in shown.stdout
+    assert "failed: 20 of 24 tests passed" in shown.stdout
     assert "options need a docstring" in shown.stdout
 
 

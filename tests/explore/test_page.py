@@ -186,7 +186,7 @@ def test_classes_are_named_merged_split_and_separated(page: Page, server: Server
 def test_everything_works_with_the_keyboard(page: Page, server: Server) -> None:
     first, other = largest(server)
     page.keyboard.press("?")
-    expect(page.locator("dialog h2")).to_have_text("Help")
+    expect(page.locator("dialog[open] h2")).to_have_text("Help")
     page.keyboard.press("Escape")
     expect(page.locator("dialog")).to_have_count(0)
     page.locator(".cards a").nth(0).focus()
@@ -204,7 +204,7 @@ def test_everything_works_with_the_keyboard(page: Page, server: Server) -> None:
     expect(page.locator(".message")).to_contain_text("2 images moved")
     assert size(server, other) == before + 2
     page.keyboard.press("Enter")
-    expect(page.locator("dialog.viewer img")).to_be_visible()
+    expect(page.locator("dialog.viewer[open] img")).to_be_visible()
     shown = page.locator("dialog.viewer img").get_attribute("src")
     page.keyboard.press("ArrowRight")
     expect(page.locator("dialog.viewer img")).not_to_have_attribute("src", shown or "")
