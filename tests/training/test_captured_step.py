@@ -41,8 +41,12 @@ SMALL += [
     "monitor.collapse=off",
 ]
 SMALL_FROZEN = ["positives.k=5", "head.classifiers=[10, 10]", "views.size=8"]
+NARROW = ["head.hidden_dim=64", "head.embedding_dim=64"]
 OWN = {
-    "vicreg": ["optimizer.lr=1e-4"],  # its usual rate diverges with this small backbone
+    **dict.fromkeys(["barlow-twins", "byol", "fastsiam", "frossl", "lejepa", "moco-v3", "nnclr", "simsiam"], NARROW),
+    "adapt": [*NARROW, "views.size=8"],
+    "emp-ssl": [*NARROW, "views.global_crops=4"],
+    "vicreg": [*NARROW, "optimizer.lr=1e-4"],  # its usual rate diverges with this small backbone
     "self-label": ["loss.threshold=0.2"],  # untrained classifiers are never confident
     "gpu/self-label": ["loss.threshold=0.2"],
     "ruc": ["loss.selection='confidence'", "loss.threshold=0.2"],
