@@ -16,7 +16,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy.cifar10 import read_curves
+from benchmarks.accuracy.cifar10 import read_curves, train
 from benchmarks.common import ROOT, name_with_device, option_parser, run_sslkit, write_record
 from sslkit.runs.run import Run
 
@@ -39,14 +39,12 @@ def main() -> None:
     parser.add_argument("--groups")
     options = parser.parse_args()
 
-    def train(stage: str, *words: str) -> str:
-        settings = ["data.use=image-folder", f"data.root={options.data.absolute()}", f"run.seed={options.seed}"]
-        changes = [word for setting in settings for word in ("--set", setting)]
-        return str(run_sslkit("train", str(STAGES / f"{stage}.toml"), *changes, *words, "--runs", options.runs)["run"])
+    def train_stage(stage: str, setting: str) -> str:
+        settings = [f"run.seed={options.seed}", setting]
+        return train(str(STAGES / f"{stage}.toml"), settings, str(options.data.absolute()), options.runs, parent=None)
 
-    processes = ("--set", f"train.devices={min(2, os.cpu_count() or 1)}")
-    features = options.features or train("features-alexnet", *processes)
-    groups = options.groups or train("groups-alexnet", "--set", f"backbone.weights=run:{Path(features).absolute()}")
+    features = options.features or train_stage("features-alexnet", f"train.devices={min(2, os.cpu_count() or 1)}")
+    groups = options.groups or train_stage("groups-alexnet", f"backbone.weights=run:{Path(features).absolute()}")
 
     stages: dict[str, dict[str, Any]] = {"features": {"minutes": train_minutes(features)}}
     stages["features"] |= {

@@ -149,9 +149,8 @@ def _targets(
 
 def _build_head(run: Run, network: TrainedNetwork, classes: int) -> tuple[Recipe, Head]:
     """Return the recipe of the new run, and its head with random weights."""
-    recipe = load_recipe(run.recipe, ["evaluation.classifier=0"])
-    if len(recipe.heads) != 1:
-        raise InputError(f"{run.name} has {len(recipe.heads)} heads: corrections need a run with one head")
+    if len(network.recipe.heads) != 1:
+        raise InputError(f"{run.name} has {len(network.recipe.heads)} heads: corrections need a run with one head")
     recipe = load_recipe(run.recipe, [f"head.classifiers=[{classes}]", "evaluation.classifier=0"])
     seed_global(recipe.run.seed)
     context = context_from_metadata(network.metadata["context"], restoring=True)

@@ -38,10 +38,10 @@ def start_after(parent: Run | None) -> Start:
 
 
 def keep_classifier(recipe: Recipe, parent: Run | None) -> Recipe:
-    """Return the recipe. If its ``evaluation.classifier`` is ``parent``, replace it with the parent's classifier index.
+    """Return the recipe. If ``evaluation.classifier`` is ``parent``, set head and classifier to those of the parent.
 
     Raises:
-        RecipeError: there is no parent.
+        RecipeError: there is no parent, or ``evaluation.head`` is not the parent's head.
         RunError: the parent's weights cannot be read.
     """
     if recipe.evaluation.classifier != "parent":
@@ -49,5 +49,9 @@ def keep_classifier(recipe: Recipe, parent: Run | None) -> Recipe:
     if parent is None:
         message = "this run continues no other run: use --continue-from RUN, or set it to an index or 'lowest-loss'"
         raise RecipeError([recipe.document.problem(("evaluation", "classifier"), message)])
-    index = read_head_metadata(parent.heads)["classifier"]
-    return replace(recipe, evaluation=recipe.evaluation.model_copy(update={"classifier": index}))
+    metadata = read_head_metadata(parent.heads)
+    if recipe.evaluation.head not in ("", metadata["head"]):
+        message = f"{parent.name} has its classifier in the head {metadata['head']!r}: remove this key"
+        raise RecipeError([recipe.document.problem(("evaluation", "head"), message)])
+    kept = {name: metadata[name] for name in ("head", "classifier")}
+    return replace(recipe, evaluation=recipe.evaluation.model_copy(update=kept))

@@ -101,11 +101,11 @@ class Crops(Policy):
         scale = options.global_scale if group.is_global else options.local_scale
         weak = options.weak_views if group.is_global else 0
         scales = [options.weak_scale] * weak + [scale] * (group.count - weak)
-        low_area = torch.tensor([low for low, _ in scales])[:, None].to(generator.device, non_blocking=True)
-        span = torch.tensor([high - low for low, high in scales])[:, None].to(generator.device, non_blocking=True)
+        spans = [(smallest, largest - smallest) for smallest, largest in scales]
+        smallest, span = torch.tensor(spans, dtype=torch.float32).to(generator.device, non_blocking=True).T[..., None]
         low, high = (math.log(value) for value in options.ratio)
         return {
-            "area": uniform((*shape, TRIES), generator) * span + low_area,
+            "area": uniform((*shape, TRIES), generator) * span + smallest,
             "log_ratio": uniform((*shape, TRIES), generator, low, high),
             "position": uniform((*shape, 2), generator),
         }

@@ -25,6 +25,8 @@ SMALL_LOSS = {
     "w-mse": ["loss.w_size=4", "head.embedding_dim=2", "loss.eps=0.1"],  # four images may have a singular covariance
 }
 """Settings of losses that do not fit to small backbones and batches, or that need a run to continue."""
+NOT_CAPTURED = {"mmcr"}
+"""Recipes that are never captured as a CUDA graph: their loss declares a sync."""
 GREY = {"saturation": 0, "hue": 0, "grayscale_p": 0}
 EFFECTS = {"local_crops": 1, "local_size": 8, "blur_p": 0.5, "solarise_p": 0.2}
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -7,7 +8,9 @@ from collections.abc import Callable, Sequence
 import pytest
 from recording_reporter import RecordingReporter
 
+from sslkit.contracts.loss import LossOutput, ViewOutputs
 from sslkit.training.events import StepEnded
+from sslkit_selfcls.loss import SelfClassifierLoss
 
 
 def signal_after_steps(steps: Sequence[int], number: signal.Signals = signal.SIGTERM) -> RecordingReporter:
@@ -28,3 +31,16 @@ def tiny_recipe_text(tiny_recipe_text: str) -> str:
 def stop_at() -> Callable[..., RecordingReporter]:
     """Return a function that makes a reporter that sends this process a signal after given steps."""
     return signal_after_steps
+
+
+@pytest.fixture
+def diverge_in_step_8(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Multiply the Self-Classifier loss by a scheduled value, which is NaN in step 8."""
+    forward = SelfClassifierLoss.forward
+
+    def forward_with_factor(self: SelfClassifierLoss, views: ViewOutputs) -> LossOutput:
+        output = forward(self, views)
+        return LossOutput(output.total * views.scheduled["factor"], output.terms, output.per_classifier)
+
+    monkeypatch.setattr(SelfClassifierLoss, "forward", forward_with_factor)
+    monkeypatch.setattr(SelfClassifierLoss, "scheduled", lambda self, step: {"factor": math.nan if step == 7 else 1.0})

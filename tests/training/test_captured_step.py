@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 import torch
 from equal_runs import assert_equal_runs
 from recording_reporter import RecordingReporter
-from shipped_recipes import FROZEN, RECIPES, SHIPPED, SMALL_LOSS, in_one_epoch
+from shipped_recipes import FROZEN, NOT_CAPTURED, RECIPES, SHIPPED, SMALL_LOSS, in_one_epoch
 from tape_graphs import TapeGraphs
 from torch import Tensor
 
@@ -51,8 +50,7 @@ OWN = {
     "gpu/self-label": ["loss.threshold=0.2"],
     "ruc": ["loss.selection='confidence'", "loss.threshold=0.2"],
 }
-NOT_CAPTURED = {"mmcr"}  # its loss declares a sync
-NOTE = "train.capture: a CUDA graph repeats the step; it takes 0 MB of GPU memory"
+NOTE = "train.capture: a CUDA graph replays the step; it takes 0 MB of GPU memory"
 
 
 @pytest.fixture
@@ -124,17 +122,8 @@ def test_a_resumed_run_ends_in_the_same_bits(tiny: Path, graphs: TapeGraphs, tmp
     assert_equal_runs(resume(run), uninterrupted)
 
 
-def test_the_guard_undoes_a_captured_step(
-    tiny: Path, graphs: TapeGraphs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    forward = SelfClassifierLoss.forward
-
-    def forward_with_factor(self: SelfClassifierLoss, views: ViewOutputs) -> LossOutput:
-        output = forward(self, views)
-        return LossOutput(output.total * views.scheduled["factor"], output.terms, output.per_classifier)
-
-    monkeypatch.setattr(SelfClassifierLoss, "forward", forward_with_factor)
-    monkeypatch.setattr(SelfClassifierLoss, "scheduled", lambda self, step: {"factor": math.nan if step == 7 else 1.0})
+@pytest.mark.usefixtures("diverge_in_step_8")
+def test_the_guard_undoes_a_captured_step(tiny: Path, graphs: TapeGraphs, tmp_path: Path) -> None:
     settings = ["backbone.width=4", "train.batch_size=100", "train.checkpoint_every=7 steps", "monitor.every_epochs=0"]
     with pytest.raises(TrainingError, match=r"diverged in step 8 .*loss is nan.* checkpoint, of step 7, is from befo"):
         train(load_recipe(tiny, settings), tmp_path)

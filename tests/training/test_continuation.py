@@ -86,6 +86,20 @@ def test_a_continued_run_keeps_the_classifier_of_its_parent(tiny: Path, tmp_path
         train(recipe, tmp_path)
 
 
+def test_the_classifier_of_the_parent_is_in_the_head_of_the_parent(tiny: Path, tmp_path: Path) -> None:
+    heads = ["coarse", "fine"]
+    head = ", ".join(f"{{name='{name}', use='selfcls-mlp', hidden_dims=[8], classifiers=[4, 4]}}" for name in heads)
+    loss = ", ".join(f"{{name='{name}', use='selfcls', head='{name}'}}" for name in heads)
+    settings = ["train.epochs=1", f"head=[{head}]", f"loss=[{loss}]"]
+    parent = train(load_recipe(tiny, [*settings, "evaluation={head='fine', classifier=1}"]), tmp_path)
+    child = train(load_recipe(tiny, [*settings, "evaluation.classifier=parent"]), tmp_path, parent=parent)
+    metadata = read_metadata(child.heads)
+    assert (metadata["head"], metadata["classifier"]) == ("fine", 1)
+    other = load_recipe(tiny, [*settings, "evaluation={head='coarse', classifier='parent'}"])
+    with pytest.raises(RecipeError, match=r"evaluation.head: .* has its classifier in the head 'fine'"):
+        train(other, tmp_path, parent=parent)
+
+
 def test_parts_that_start_fresh_are_reported(tiny: Path, tmp_path: Path) -> None:
     settings = [
         "train.epochs=1",

@@ -5,7 +5,6 @@ Without a GPU, these tests are skipped; ``test_device_sync`` uses fake tensors i
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +12,26 @@ import pytest
 import torch
 from equal_runs import assert_equal_runs
 from recording_reporter import RecordingReporter
-from shipped_recipes import FROZEN, GREY, RECIPES, SHIPPED, SMALL_LOSS, in_one_epoch, on_digits
+from shipped_recipes import FROZEN, GREY, NOT_CAPTURED, RECIPES, SHIPPED, SMALL_LOSS, in_one_epoch, on_digits
 
 from sslkit.api import Run
-from sslkit.contracts.loss import LossOutput, ViewOutputs
 from sslkit.errors import TrainingError
 from sslkit.recipe.load import load_recipe
 from sslkit.training.events import StepEnded
 from sslkit.training.step import captured_step
 from sslkit.training.step.cuda_graphs import CudaGraphs
 from sslkit.training.train import resume, train
-from sslkit_selfcls.loss import SelfClassifierLoss
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
-CAPTURED = "train.capture: a CUDA graph repeats the step"
-NOT_CAPTURED = {"mmcr"}  # its loss declares a sync
+CAPTURED = "train.capture: a CUDA graph replays the step"
 
 SMALL = ["backbone={use='convnet', width=4}", "train.batch_size=64", "monitor.every_epochs=0"]
 """About twenty steps on digits."""
 
 
 @pytest.mark.parametrize("capture", ["auto", "off"])
-@pytest.mark.parametrize("name", [name for name in SHIPPED if name not in FROZEN | {"mmcr"}])  # MMCR declares a sync
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name not in FROZEN | NOT_CAPTURED])
 def test_steps_never_sync_with_the_gpu(name: str, capture: str, tmp_path: Path) -> None:
     settings = [*SMALL, "train.device=cuda", "monitor.log_every_steps=1000", f"train.capture={capture}"]
     steps: list[int] = []
@@ -110,15 +106,8 @@ def test_a_captured_step_is_one_copy_and_one_launch(tiny: Path, tmp_path: Path) 
     assert launches == {"cudaGraphLaunch": 4, "cudaMemcpyAsync": 4}, calls
 
 
-def test_the_guard_undoes_a_captured_step(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    forward = SelfClassifierLoss.forward
-
-    def forward_with_factor(self: SelfClassifierLoss, views: ViewOutputs) -> LossOutput:
-        output = forward(self, views)
-        return LossOutput(output.total * views.scheduled["factor"], output.terms, output.per_classifier)
-
-    monkeypatch.setattr(SelfClassifierLoss, "forward", forward_with_factor)
-    monkeypatch.setattr(SelfClassifierLoss, "scheduled", lambda self, step: {"factor": math.nan if step == 7 else 1.0})
+@pytest.mark.usefixtures("diverge_in_step_8")
+def test_the_guard_undoes_a_captured_step(tiny: Path, tmp_path: Path) -> None:
     settings = [*SMALL, "train.device=cuda", "train.checkpoint_every=7 steps"]
     with pytest.raises(TrainingError, match=r"diverged in step 8 .*loss is nan.* checkpoint, of step 7"):
         train(load_recipe(tiny, settings), tmp_path)

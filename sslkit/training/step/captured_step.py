@@ -38,7 +38,7 @@ class Recording:
     """A captured step.
 
     Attributes:
-        replay: function that repeats the step's work on the device.
+        replay: function that does the step's work on the device again.
         output: output of the method, whose tensors ``replay`` overwrites.
         pushed: mapping from queue to the number of rows that a step pushes.
         position: the step in which it was captured.
@@ -154,7 +154,7 @@ class CapturedStep:
         if not self.reported:
             self.reported = True
             size = max(0, self.graphs.memory() - memory) / 1e6
-            self.report(f"train.capture: a CUDA graph repeats the step; it takes {size:.0f} MB of GPU memory")
+            self.report(f"train.capture: a CUDA graph replays the step; it takes {size:.0f} MB of GPU memory")
 
     def _give_up(self, problem: str) -> None:
         self.problem = problem
@@ -164,7 +164,7 @@ class CapturedStep:
 def _outdated_error(captured: int, position: int, change: str) -> TrainingError:
     return TrainingError(
         f"step {captured + 1}, captured as a CUDA graph, differs from step {position + 1} of the same phase: {change}. "
-        "Steps between them may have repeated outdated operators. Return a new phase from phase(step) in the step of "
+        "Steps between them may have replayed outdated operators. Return a new phase from phase(step) in the step of "
         'the change, or set train.capture = "off", and train again.'
     )
 
