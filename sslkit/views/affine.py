@@ -16,7 +16,7 @@ from sslkit.views.effects import EffectOptions
 from sslkit.views.option_types import Probability, Range, Strength
 from sslkit.views.policy import GlobalViewOptions, Policy
 from sslkit.views.resize import resize_shorter_side
-from sslkit.views.sampling import uniform
+from sslkit.views.sampling import RandomValues, uniform
 from sslkit.views.warp import Padding, affine_matrices, warp
 
 
@@ -75,18 +75,15 @@ class Affine(Policy):
     def __init__(self, options: Options, context: Context) -> None:
         super().__init__(options, context, options.view_groups(context))
 
-    def draw_geometry(self, n: int, group: ViewGroup, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return uniform random parameters for V views.
-
-        ``angle`` and ``scale`` are ``[n, V]``; ``translate`` and ``shear`` are ``[n, V, 2]``.
-        """
-        options, shape = self.options, (n, group.count)
-        return {
-            "angle": uniform(shape, generator, -options.degrees, options.degrees),
-            "translate": uniform((*shape, 2), generator, -options.translate, options.translate),
-            "scale": uniform(shape, generator, *options.scale),
-            "shear": uniform((*shape, 2), generator, -options.shear, options.shear),
-        }
+    def random_geometry(self, group: ViewGroup) -> list[RandomValues]:
+        """Describe uniform random ``angle`` and ``scale`` ``[n, V]``, and ``translate`` and ``shear`` ``[n, V, 2]``."""
+        options, count = self.options, group.count
+        return [
+            uniform("angle", (count,), -options.degrees, options.degrees),
+            uniform("translate", (count, 2), -options.translate, options.translate),
+            uniform("scale", (count,), *options.scale),
+            uniform("shear", (count, 2), -options.shear, options.shear),
+        ]
 
     def warp_images(self, images: Tensor, group: ViewGroup, parameters: Mapping[str, Tensor]) -> Tensor:
         images = resize_shorter_side(images, group.size)

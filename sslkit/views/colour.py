@@ -60,7 +60,8 @@ def adjust_colour(
     """
     means = images.mean((-2, -1))
     if images.shape[-3] == len(LUMA):
-        mean = sum((means[..., i] * weight for i, weight in enumerate(LUMA)), torch.zeros_like(brightness))
+        red, green, blue = (means[..., i] * weight for i, weight in enumerate(LUMA))
+        mean = red + green + blue
     else:
         mean = means.mean(-1)
     gain = brightness * contrast
@@ -68,7 +69,8 @@ def adjust_colour(
     if saturation is None or hue is None:
         return torch.addcmul(offset[..., None, None, None], images, gain[..., None, None, None])
     matrices = chroma_matrices(saturation, hue) * gain[..., None, None]
-    mixed = matrices @ images.flatten(-2)
+    # torch.bmm, because the operator @ copies its operands if there are two batch dimensions.
+    mixed = torch.bmm(matrices.flatten(0, -3), images.flatten(0, -4).flatten(-2)).view(*offset.shape, 3, -1)
     return mixed.add_(offset[..., None, None]).view(images.shape)
 
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
@@ -18,7 +17,7 @@ from sslkit.views.effects import EffectOptions
 from sslkit.views.option_types import AreaRange, Count, Probability, Range, Side, resolve_size
 from sslkit.views.policy import Policy
 from sslkit.views.resize import crop_boxes, resized_crop
-from sslkit.views.sampling import uniform
+from sslkit.views.sampling import RandomValues, uniform
 
 TRIES = 10
 """Number of random boxes drawn for each crop; the first box that fits into the image is used."""
@@ -92,26 +91,25 @@ class Crops(Policy):
             groups.append(ViewGroup(options.local_crops, local_size, is_global=False))
         super().__init__(options, context, tuple(groups), options.weak_views)
 
-    def draw_geometry(self, n: int, group: ViewGroup, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the random tensors that ``crop_boxes`` describes, for ten candidate boxes per view.
+    def random_geometry(self, group: ViewGroup) -> list[RandomValues]:
+        """Return the random values that ``crop_boxes`` needs, for ten candidate boxes per view.
 
         For V views, ``area`` and ``log_ratio`` are ``[n, V, 10]``; ``position`` is ``[n, V, 2]``.
         """
-        options, shape = self.options, (n, group.count)
+        options, count = self.options, group.count
         scale = options.global_scale if group.is_global else options.local_scale
         weak = options.weak_views if group.is_global else 0
         scales = [options.weak_scale] * weak + [scale] * (group.count - weak)
-        spans = [(smallest, largest - smallest) for smallest, largest in scales]
-        smallest, span = torch.tensor(spans, dtype=torch.float32).to(generator.device, non_blocking=True).T[..., None]
         low, high = (math.log(value) for value in options.ratio)
-        return {
-            "area": uniform((*shape, TRIES), generator) * span + smallest,
-            "log_ratio": uniform((*shape, TRIES), generator, low, high),
-            "position": uniform((*shape, 2), generator),
-        }
+        return [
+            RandomValues("area", (count, TRIES), tuple(scales)),
+            uniform("log_ratio", (count, TRIES), low, high),
+            uniform("position", (count, 2)),
+        ]
 
     def warp_images(self, images: Tensor, group: ViewGroup, parameters: Mapping[str, Tensor]) -> Tensor:
         height, width = images.shape[-2:]
-        area, log_ratio, position = parameters["area"], parameters["log_ratio"], parameters["position"]
-        boxes = crop_boxes(area, log_ratio, position, height, width, self.options.ratio)
+        # Boxes in the order of the views, so that resized_crop need not copy them.
+        area, log_ratio, position = (parameters[name].transpose(0, 1) for name in ("area", "log_ratio", "position"))
+        boxes = crop_boxes(area, log_ratio, position, height, width, self.options.ratio).transpose(0, 1)
         return resized_crop(images, boxes, parameters["flip"], group.size, self.options.interpolation)

@@ -15,7 +15,7 @@ from sslkit.errors import OptionError
 from sslkit.views.blur import gaussian_blur
 from sslkit.views.colour import LUMA, adjust_colour, solarise
 from sslkit.views.option_types import PerView, Probability, Range, Strength
-from sslkit.views.sampling import bernoulli, uniform
+from sslkit.views.sampling import RandomValues, event, uniform
 
 NEVER = 2.0
 """Solarisation threshold above all pixel values, which disables solarisation."""
@@ -112,35 +112,56 @@ class Effects:
             for probability in (options.jitter_p, options.grayscale_p, options.blur_p, options.solarise_p)
         )
 
-    def draw(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return random parameters ``[n, V]``, for V views, of each effect whose probability is above 0."""
-        options = self.options
-        drawn: dict[str, Tensor] = {}
-        jitters = (
-            options.jitter_p > 0 and max(options.brightness, options.contrast, options.saturation, options.hue) > 0
-        )
-        if jitters or options.grayscale_p > 0:
-            drawn |= self._draw_colour(n, generator)
+    @property
+    def random_values(self) -> list[RandomValues]:
+        """The random values of each effect whose probability is above 0."""
+        options, shape = self.options, (self.views,)
+        values: list[RandomValues] = []
+
+        def factor(name: str, strength: float) -> RandomValues:
+            return uniform(name, shape, max(0.0, 1 - strength), 1 + strength)
+
+        if self._changes_colour:
+            values.append(event("jittered", self.jitter_p))
+            values += [factor("brightness", options.brightness), factor("contrast", options.contrast)]
+            if self._changes_chroma:
+                values.append(event("gray", self.grayscale_p))
+                values.append(factor("saturation", options.saturation))
+                values.append(uniform("hue", shape, -options.hue, options.hue))
         if any(self.blur_p):
-            sigma = uniform((n, self.views), generator, *options.blur_sigma)
-            drawn["blur_sigma"] = sigma.mul_(bernoulli(n, self.blur_p, generator))
+            values += [uniform("blur_sigma", shape, *options.blur_sigma), event("blurred", self.blur_p)]
         if any(self.solarise_p):
-            solarised = bernoulli(n, self.solarise_p, generator)
-            drawn["solarise"] = torch.where(solarised, options.solarise_threshold, NEVER)
-        return drawn
+            values.append(event("solarised", self.solarise_p))
+        return values
 
-    def _draw_colour(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
-        options, shape = self.options, (n, self.views)
-        jittered = bernoulli(n, self.jitter_p, generator)
+    @property
+    def _changes_colour(self) -> bool:
+        options = self.options
+        jitters = max(options.brightness, options.contrast, options.saturation, options.hue) > 0
+        return (options.jitter_p > 0 and jitters) or options.grayscale_p > 0
 
-        def draw_factor(strength: float) -> Tensor:
-            return torch.where(jittered, uniform(shape, generator, max(0.0, 1 - strength), 1 + strength), 1.0)
+    @property
+    def _changes_chroma(self) -> bool:
+        return self.options.grayscale_p > 0 or self.options.saturation > 0 or self.options.hue > 0
 
-        drawn = {"brightness": draw_factor(options.brightness), "contrast": draw_factor(options.contrast)}
-        if options.grayscale_p > 0 or options.saturation > 0 or options.hue > 0:
-            gray = bernoulli(n, self.grayscale_p, generator)
-            drawn["saturation"] = draw_factor(options.saturation).masked_fill_(gray, 0.0)
-            drawn["hue"] = uniform(shape, generator, -options.hue, options.hue).mul_(jittered)
+    def combine(self, drawn: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Combine drawn ``random_values`` ``[n, V]`` into the parameters of ``apply_effects``.
+
+        Views without an effect get its neutral parameter. The drawn values are overwritten. Other tensors in ``drawn``
+        are returned as they are.
+        """
+        drawn = dict(drawn)
+        if self._changes_colour:
+            constant = ~drawn.pop("jittered")
+            for name in ("brightness", "contrast"):
+                drawn[name].masked_fill_(constant, 1.0)
+            if self._changes_chroma:
+                drawn["saturation"].masked_fill_(constant, 1.0).masked_fill_(drawn.pop("gray"), 0.0)
+                drawn["hue"].masked_fill_(constant, 0.0)
+        if any(self.blur_p):
+            drawn["blur_sigma"].mul_(drawn.pop("blurred"))
+        if any(self.solarise_p):
+            drawn["solarise"] = torch.where(drawn.pop("solarised"), self.options.solarise_threshold, NEVER)
         return drawn
 
 

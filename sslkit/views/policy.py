@@ -16,7 +16,7 @@ from sslkit.contracts.views import Parameters, ViewGroup, Views
 from sslkit.views.constants import constant
 from sslkit.views.effects import EffectOptions, Effects, apply_effects
 from sslkit.views.option_types import Count, Side, resolve_size
-from sslkit.views.sampling import bernoulli
+from sslkit.views.sampling import RandomValues, draw_together, event
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -78,21 +78,18 @@ class Policy(Views):
     def draw(self, n: int, generator: torch.Generator) -> Parameters:
         """Return random parameters for ``n`` images.
 
-        Each group has the parameters of ``draw_geometry`` and ``Effects``, and a tensor ``flip`` ``[n, V]``
-        for its V views.
+        Each group has the parameters of ``random_geometry`` and ``Effects``, and a tensor ``flip`` ``[n, V]``.
         """
-        return tuple(
-            {
-                **self.draw_geometry(n, group, generator),
-                "flip": bernoulli(n, (self.options.flip_p,) * group.count, generator).float(),
-                **effects.draw(n, generator),
-            }
-            for group, effects in zip(self.groups, self.effects, strict=True)
-        )
+        return tuple(self._draw(n, *pair, generator) for pair in zip(self.groups, self.effects, strict=True))
 
-    def draw_geometry(self, n: int, group: ViewGroup, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return random parameters of ``warp_images`` for ``n`` images. Empty unless overridden."""
-        return {}
+    def _draw(self, n: int, group: ViewGroup, effects: Effects, generator: torch.Generator) -> dict[str, Tensor]:
+        flip = event("flip", (self.options.flip_p,) * group.count)
+        drawn = draw_together([*self.random_geometry(group), flip, *effects.random_values], n, generator)
+        return effects.combine(drawn | {"flip": drawn["flip"].float()})
+
+    def random_geometry(self, group: ViewGroup) -> list[RandomValues]:
+        """Return the random values that ``warp_images`` needs. Empty unless overridden."""
+        return []
 
     @abstractmethod
     def warp_images(self, images: Tensor, group: ViewGroup, parameters: Mapping[str, Tensor]) -> Tensor:

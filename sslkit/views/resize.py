@@ -10,11 +10,14 @@ in Pillow and in torchvision's ``resized_crop(antialias=True)``.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sslkit.contracts.preprocessing import Interpolation
+from sslkit.views.constants import constant
 
 
 def crop_boxes(
@@ -37,24 +40,24 @@ def crop_boxes(
     side = (area * (height * width)).sqrt()
     stretch = (log_ratio / 2).exp()
     sides = torch.stack([side / stretch, side * stretch], -1).round()
-    tall, wide = sides.unbind(-1)
-    fits = (tall >= 1) & (tall <= height) & (wide >= 1) & (wide <= width)
+    largest = constant((float(height), float(width)), area.device)
+    fits = ((sides >= 1) & (sides <= largest)).all(-1)
     first = fits.int().argmax(-1)[..., None, None].expand(*fits.shape[:-1], 1, 2)
     chosen = sides.gather(-2, first).squeeze(-2)
-    room = torch.stack([height + 1 - chosen[..., 0], width + 1 - chosen[..., 1]], -1)
+    room = constant((height + 1.0, width + 1.0), area.device) - chosen
     box = torch.cat([(position * room).floor(), chosen], -1)
-    fallback = torch.stack([torch.full_like(side[..., 0], v) for v in _central_box(height, width, ratio)], -1)
+    fallback = constant(_central_box(height, width, ratio), area.device)
     return torch.where(fits.any(-1, keepdim=True), box, fallback)
 
 
-def _central_box(height: int, width: int, ratio: tuple[float, float]) -> tuple[int, int, int, int]:
+def _central_box(height: int, width: int, ratio: tuple[float, float]) -> tuple[float, float, float, float]:
     low, high = ratio
     tall, wide = height, width
     if width / height < low:
         tall = max(1, round(width / low))
     elif width / height > high:
         wide = max(1, round(height * high))
-    return (height - tall) // 2, (width - wide) // 2, tall, wide
+    return float((height - tall) // 2), float((width - wide) // 2), float(tall), float(wide)
 
 
 def central_square(reference: Tensor, height: int, width: int) -> Tensor:
@@ -76,39 +79,50 @@ def resized_crop(
         size: side of the views in pixels.
         interpolation: ``bilinear`` or ``bicubic`` (a = -0.5).
     """
-    top, left, tall, wide = boxes.transpose(0, 1).flatten(0, 1).unbind(-1)
-    mirror, view_shape = flip.T.flatten(), flip.T.shape
-    rows = resize_weights(top, tall, torch.zeros_like(mirror), images.shape[-2], size, interpolation)
-    columns = resize_weights(left, wide, mirror, images.shape[-1], size, interpolation)
+    height, width = images.shape[-2:]
+    by_view = boxes.transpose(0, 1)
+    start, length = (by_view[..., axes].movedim(-1, 0) for axes in (slice(0, 2), slice(2, 4)))
+    mirror = torch.stack([torch.zeros_like(flip.T), flip.T])
+    if height == width:  # both axes together
+        rows, columns = resize_weights(start, length, mirror, height, size, interpolation)
+    else:
+        rows = resize_weights(start[0], length[0], mirror[0], height, size, interpolation)
+        columns = resize_weights(start[1], length[1], mirror[1], width, size, interpolation)
     # A separate product for each view, because a batched product over views would copy the images.
-    per_view = zip(rows.unflatten(0, view_shape), columns.unflatten(0, view_shape), strict=True)
-    return torch.stack([apply_separable(images, *weights) for weights in per_view])
+    return torch.stack([apply_separable(images, *weights) for weights in zip(rows, columns, strict=True)])
 
 
 def resize_weights(
     start: Tensor, length: Tensor, mirror: Tensor, source: int, target: int, interpolation: Interpolation
 ) -> Tensor:
-    """Return a weight tensor ``[B, target, source]`` that resizes one axis to ``target`` pixels.
+    """Return a weight tensor ``[..., target, source]`` that resizes one axis to ``target`` pixels.
 
     Args:
-        start: tensor ``[B]``, start of the box along the axis in pixels.
-        length: tensor ``[B]``, length of the box in pixels.
-        mirror: tensor ``[B]``, 1 to mirror the axis, else 0.
+        start: tensor ``[...]``, start of the box along the axis in pixels.
+        length: tensor ``[...]``, length of the box in pixels.
+        mirror: tensor ``[...]``, 1 to mirror the axis, else 0.
         source: number of pixels of the image.
         target: number of pixels of the view.
         interpolation: ``bilinear`` or ``bicubic``.
     """
-    position = torch.arange(target, device=start.device, dtype=torch.float32) + 0.5
-    position = torch.where(mirror[:, None] > 0, target - position, position)
-    pixel = torch.arange(source, device=start.device, dtype=torch.float32) + 0.5
-    start, length = start[:, None], length[:, None]
+    centres = _pixel_centres(target)
+    position = torch.where(
+        mirror[..., None] > 0, constant(centres[::-1], start.device), constant(centres, start.device)
+    )
+    pixel = constant(_pixel_centres(source), start.device)
+    start, length = start[..., None], length[..., None]
     scale = length / target
-    sharpness = 1 / scale.clamp(min=1)
+    sharpness = scale.clamp(min=1).reciprocal()
     centre = (start + position * scale) * sharpness
-    distance = (pixel * sharpness)[:, None, :].sub(centre[:, :, None]).abs_()
-    weights = distance.neg_().add_(1).clamp_(min=0) if interpolation == "bilinear" else _cubic(distance)
-    weights *= ((pixel > start) & (pixel < start + length))[:, None, :]
+    distance = (pixel * sharpness)[..., None, :].sub(centre[..., None]).abs_()
+    weights = torch.rsub(distance, 1).clamp_(min=0) if interpolation == "bilinear" else _cubic(distance)
+    weights *= ((pixel > start) & (pixel < start + length))[..., None, :]
     return weights.div_(weights.sum(-1, keepdim=True))
+
+
+@lru_cache(maxsize=64)
+def _pixel_centres(count: int) -> tuple[float, ...]:
+    return tuple(pixel + 0.5 for pixel in range(count))
 
 
 def _cubic(distance: Tensor) -> Tensor:
