@@ -61,6 +61,28 @@ export interface MapData {
   splits: number[];
 }
 
+export interface Trained {
+  run: string;
+  classes: number;
+  moved: number;
+  left_out: number;
+  unused: number;
+  followed: number;
+  changed: number;
+  images: number[];
+  before: number | null;
+  after: number | null;
+}
+
+export interface Training {
+  state: "idle" | "running" | "finished" | "failed";
+  stage: string;
+  done: number;
+  total: number;
+  error: string | null;
+  result: Trained | null;
+}
+
 export type Sort = "confidence" | "similarity" | "outlier" | "file" | "date";
 
 export interface Query {
@@ -92,9 +114,14 @@ async function get<T>(path: string): Promise<T> {
   return answer<T>(await fetch(path));
 }
 
-async function post<T>(path: string, body: unknown): Promise<{ result: T; state: Bench }> {
+let run = ""; // the run that the page shows
+
+async function post<T>(path: string, body: object): Promise<{ result: T; state: Bench }> {
   const headers = { "content-type": "application/json" };
-  return answer(await fetch(`api/${path}`, { method: "POST", headers, body: JSON.stringify(body) }));
+  const request = { method: "POST", headers, body: JSON.stringify({ run, ...body }) };
+  const found = await answer<{ result: T; state: Bench }>(await fetch(`api/${path}`, request));
+  run = found.state.run;
+  return found;
 }
 
 export const thumbnail = (index: number) => `thumbnail/${index}`;
@@ -102,7 +129,12 @@ export const original = (index: number) => `image/${index}`;
 
 export const api = {
   status: () => get<Status>("api/status"),
-  classes: () => get<Bench>("api/classes"),
+  classes: async () => {
+    const state = await get<Bench>("api/classes");
+    run = state.run;
+    return state;
+  },
+  training: () => get<Training>("api/training"),
   details: (images: number[]) => get<Detail[]>(`api/details?images=${images.join(",")}`),
   map: (method: string) => get<MapData>(`api/map/${method}`),
   images: (query: Query) => {
@@ -121,4 +153,6 @@ export const api = {
   split: (number: number, parts: number, version: number) => post<null>("split", { number, parts, version }),
   undo: () => post<null>("undo", {}),
   redo: () => post<null>("redo", {}),
+  train: () => post<null>("train", {}),
+  open: () => post<null>("open", {}),
 };

@@ -6,6 +6,7 @@ import { Gallery } from "./gallery";
 import { SelectionBar } from "./selection-bar";
 import { actions, bench, dialog, failure, message, route, status, viewed } from "./state";
 import { Toolbar } from "./toolbar";
+import { followTraining, training } from "./training";
 import { Viewer } from "./viewer";
 
 const FeatureMap = lazy(() => import("./feature-map").then((module) => module.FeatureMap));
@@ -26,6 +27,8 @@ export function App() {
         void actions.redo();
       } else if (event.key === "?") {
         dialog.value = "help";
+      } else if (event.key === "t" && !control && bench.value?.undo) {
+        dialog.value = "train";
       } else if (event.key === "/") {
         const search = document.querySelector<HTMLInputElement>("#search");
         if (search) {
@@ -81,6 +84,7 @@ function Header() {
   const state = bench.value!;
   const view = route.value.view;
   const current = (on: boolean) => (on ? "page" : undefined);
+  useEffect(() => void followTraining(), []);
   return (
     <header>
       <h1>{state.run}</h1>
@@ -104,6 +108,14 @@ function Header() {
         </button>
         <button onClick={() => void actions.redo()} disabled={!state.redo} title="Redo (Ctrl+Shift+Z)">
           Redo
+        </button>
+        <button
+          class={state.undo ? "primary" : ""}
+          onClick={() => (dialog.value = "train")}
+          disabled={!state.undo}
+          title="Train the head again with the corrections (t)"
+        >
+          {training.value?.state === "running" ? "Training…" : "Train again"}
         </button>
         <button onClick={() => (dialog.value = "help")} aria-label="Help" title="Help (?)">
           ?

@@ -2,6 +2,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { api, thumbnail, type Bench } from "./api";
 import { actions, countImages, dialog, openClass, selected, text, title } from "./state";
+import { Train } from "./train";
 
 export function Dialogs({ state }: { state: Bench }) {
   switch (dialog.value) {
@@ -13,12 +14,14 @@ export function Dialogs({ state }: { state: Bench }) {
       return <Name />;
     case "split":
       return <Split state={state} />;
+    case "train":
+      return <Train state={state} />;
     default:
       return null;
   }
 }
 
-function Modal({ heading, children }: { heading: string; children: ComponentChildren }) {
+export function Modal({ heading, children }: { heading: string; children: ComponentChildren }) {
   const element = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     const before = document.activeElement as HTMLElement | null;
@@ -170,6 +173,7 @@ const KEYS: [string, string][] = [
   ["l", "more images like this"],
   ["n, s", "name the class, split the class"],
   ["Ctrl + Z, Ctrl + Shift + Z", "undo, redo"],
+  ["t", "train again with the corrections"],
   ["/", "search by file name"],
   ["?", "this help"],
 ];

@@ -8,7 +8,7 @@ export type Route =
   | { view: "map" }
   | { view: "images"; number: number | null; like: number | null; chosen: boolean };
 
-export type Dialog = "help" | "move" | "name" | "split" | null;
+export type Dialog = "help" | "move" | "name" | "split" | "train" | null;
 
 const DEFAULTS: Query = {
   number: null,
@@ -141,7 +141,7 @@ export async function describe(wanted: number[]): Promise<void> {
   }
 }
 
-async function change(action: Promise<{ result: unknown; state: Bench }>, done: string): Promise<boolean> {
+export async function change(action: Promise<{ result: unknown; state: Bench }>, done: string): Promise<boolean> {
   try {
     const { state } = await action;
     batch(() => {

@@ -28,11 +28,24 @@ def build_network(recipe: NetworkRecipe, context: Context) -> tuple[Context, Bac
     _require_positive_int(recipe.backbone, backbone, "feature_dim")
     _require_tensor_state(recipe.backbone, backbone)
     context = replace(context, feature_dim=backbone.feature_dim)
+    return context, backbone, build_heads(recipe, context)
+
+
+def build_heads(recipe: NetworkRecipe, context: Context) -> dict[str, Head]:
+    """Build the heads with random weights, keyed by name.
+
+    Args:
+        recipe: the recipe.
+        context: the context with the backbone's ``feature_dim``.
+
+    Raises:
+        IncompatibleComponentError: as for ``build_network``.
+    """
     heads = {spec.name: build_component(recipe, spec, Head, context) for spec in recipe.heads}
     for spec in recipe.heads:
         _require_positive_int(spec, heads[spec.name], "embedding_dim")
         _require_tensor_state(spec, heads[spec.name])
-    return context, backbone, heads
+    return heads
 
 
 def _require_positive_int(spec: ComponentSpec, module: nn.Module, attribute: str) -> None:

@@ -117,14 +117,13 @@ def _train_corrected(spec: str, runs: Path | None, *, as_json: bool) -> None:
     with reserve_stdout(as_json):
         result = train_corrected(chosen, runs_folder(runs), choose_device("auto"), lambda stage, done, total: None)
     if as_json:
-        values = {name: value for name, value in vars(result).items() if name != "run"}
-        print_json({"run": str(result.run.path), "state": "finished", **values})
+        print_json({"run": str(result.run.path), "state": "finished", **result.summary()})
         return
     print_line(f"finished: {result.run.path}")
     print_line(
         f"{result.classes} classes. {result.moved} moved training images were labels, and the new head follows "
         f"{100 * result.followed:.0f} % of them. {result.left_out} images were left out. {result.unused} corrected "
-        f"images of other splits were not used. {result.changed} other images changed their class."
+        f"images of other splits were not used. {len(result.changed)} other images changed their class."
     )
     if result.before is not None and result.after is not None:
         print_line(

@@ -52,6 +52,7 @@ def _routes(session: Session) -> list[Route]:
         Route("/", static),
         Route("/assets/{name}", static),
         Route("/api/status", status),
+        Route("/api/training", _get(lambda _: session.training.status())),
         Route("/api/classes", _get(lambda _: session.loaded.queries.classes())),
         Route("/api/images", _get(lambda request: _list_images(session, request))),
         Route("/api/details", _get(lambda request: _details(session, request))),
@@ -90,16 +91,18 @@ def _get(answer: Callable[[Request], Any]) -> Endpoint:
 
 
 def _post(session: Session, name: str) -> Endpoint:
-    """Return the POST endpoint for the change ``name``; it responds with the change's result and all classes."""
+    """Return the POST endpoint for the request ``name``; it responds with its result and all classes."""
     model, act = CHANGES[name]
 
     async def endpoint(request: Request) -> Response:
         body = await request.body()
 
         def change() -> dict[str, Any]:
-            loaded = session.loaded
-            result = act(loaded.bench, model.model_validate_json(body))
-            return {"result": result, "state": loaded.queries.classes()}
+            checked = model.model_validate_json(body)
+            if checked.run != session.loaded.bench.run.name:
+                raise InputError(f"sslkit explore shows {session.run.name} now: reload the page")
+            result = act(session, checked)
+            return {"result": result, "state": session.loaded.queries.classes()}
 
         return await _respond(change)
 

@@ -1,4 +1,4 @@
-"""Requests of the page that change classes: the JSON body of each, and the function that it calls."""
+"""Requests of the page that change classes or train: the JSON body of each, and the function that it calls."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
+    from sslkit.explore.session import Session
     from sslkit.explore.workbench import Workbench
 
 
@@ -15,6 +16,9 @@ class Change(BaseModel):
     """JSON body of a request. Unknown keys and wrong types are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    run: str
+    """Name of the run that the page shows. If the server shows another run by now, the request is refused."""
 
 
 Images = Annotated[list[int], Field(min_length=1, max_length=1_000_000)]
@@ -67,14 +71,24 @@ def _preview(bench: Workbench, body: Any) -> dict[str, Any]:
     return {"parts": bench.preview_split(body.number, body.parts), "version": version}
 
 
-CHANGES: Mapping[str, tuple[type[Change], Callable[[Workbench, Any], Any]]] = {
-    "move": (Move, lambda bench, body: {"number": bench.move(body.images, body.number, body.name)}),
-    "mark": (Mark, lambda bench, body: bench.mark(body.images, body.number)),
-    "name": (Rename, lambda bench, body: bench.rename(body.number, body.name)),
-    "merge": (Merge, lambda bench, body: {"number": bench.merge(body.numbers)}),
-    "preview": (Preview, _preview),
-    "split": (Split, lambda bench, body: bench.split(body.number, body.parts, body.version)),
-    "undo": (Change, lambda bench, _: bench.undo()),
-    "redo": (Change, lambda bench, _: bench.redo()),
+Action = Callable[["Session", Any], Any]
+"""Function that gets the session and the JSON body of a request; the page gets what it returns."""
+
+
+def _change(act: Callable[[Workbench, Any], Any]) -> Action:
+    return lambda session, body: act(session.loaded.bench, body)
+
+
+CHANGES: Mapping[str, tuple[type[Change], Action]] = {
+    "move": (Move, _change(lambda bench, body: {"number": bench.move(body.images, body.number, body.name)})),
+    "mark": (Mark, _change(lambda bench, body: bench.mark(body.images, body.number))),
+    "name": (Rename, _change(lambda bench, body: bench.rename(body.number, body.name))),
+    "merge": (Merge, _change(lambda bench, body: {"number": bench.merge(body.numbers)})),
+    "preview": (Preview, _change(_preview)),
+    "split": (Split, _change(lambda bench, body: bench.split(body.number, body.parts, body.version))),
+    "undo": (Change, _change(lambda bench, _: bench.undo())),
+    "redo": (Change, _change(lambda bench, _: bench.redo())),
+    "train": (Change, lambda session, _: session.training.start(session.loaded.bench)),
+    "open": (Change, lambda session, _: session.open_trained()),
 }
-"""JSON body and function of each request ``api/NAME``. The page gets what the function returns."""
+"""JSON body and function of each request ``api/NAME``."""

@@ -8,31 +8,26 @@ results on test images stay valid; their corrections are only counted.
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sslkit.assembly.build_network import build_network
+from sslkit.assembly.build_network import build_heads
 from sslkit.contracts.head import Head
 from sslkit.data.seeds import seed_global
 from sslkit.errors import InputError
 from sslkit.evaluation.clustering_metrics import cluster_scores
-from sslkit.explore.run_images import BLOCK, OnProgress, load_run_images
+from sslkit.explore.corrected_run import write_corrected_run
+from sslkit.explore.run_images import BLOCK, OnProgress, RunImages, load_run_images
 from sslkit.explore.workbench import Workbench
 from sslkit.features.extraction import classify_features, device_of
-from sslkit.files import to_json, write_atomic
 from sslkit.recipe.load import load_recipe
 from sslkit.recipe.recipe import Recipe
-from sslkit.runs.class_names import write_class_names
-from sslkit.runs.metrics_file import HEADER
 from sslkit.runs.run import Run
-from sslkit.runs.weights import read_metadata, save_weights
-from sslkit.runs.weights_metadata import context_from_metadata
-from sslkit.trained.network import TrainedNetwork
+from sslkit.runs.weights_metadata import context_from_metadata, read_backbone_metadata
 
 STEPS = 500
 """Number of optimizer steps."""
@@ -58,9 +53,10 @@ class CorrectedRun:
         unused: number of corrected images of other splits, which were not used.
         classes: number of classes.
         followed: share of the moved images that the new head assigns to their corrected class.
-        changed: number of images of all splits whose class changed, apart from the moved images.
+        changed: sorted int64 indices of the images of all splits whose class changed, without the moved images.
         before: one-to-one accuracy of the old head on the labelled test images; None if there are none.
         after: the same accuracy for the new head.
+        logits: class logits of the new head, float32 ``[N, classes]``, for the N images of all splits.
     """
 
     run: Run
@@ -69,9 +65,15 @@ class CorrectedRun:
     unused: int
     classes: int
     followed: float
-    changed: int
+    changed: Tensor
     before: float | None
     after: float | None
+    logits: Tensor
+
+    def summary(self) -> dict[str, Any]:
+        """Return the numbers as JSON values, with the number of changed images."""
+        names = ("moved", "left_out", "unused", "classes", "followed", "before", "after")
+        return {name: getattr(self, name) for name in names} | {"changed": len(self.changed)}
 
 
 def train_corrected(run: Run, runs: Path, device: str, on_progress: OnProgress) -> CorrectedRun:
@@ -87,46 +89,54 @@ def train_corrected(run: Run, runs: Path, device: str, on_progress: OnProgress) 
         InputError: the run has no corrections, more than one head, or fewer than two classes with training images.
         RunError: the run has not finished, it is open in ``sslkit explore``, or its files are damaged.
     """
-    images = load_run_images(run, device, on_progress)
-    bench = Workbench(run, images)
+    bench = Workbench(run, load_run_images(run, device, on_progress))
     try:
-        if not bench.history.done:
-            raise InputError(f"{run.name} has no corrections: make some with `sslkit explore {run.path}`")
-        trained_on = images.splits.index("pretrain" if "pretrain" in images.splits else "train")
-        in_training = images.split == trained_on
-        used = in_training & (bench.current >= 0)
-        kept = [number for number in bench.class_numbers() if bool((bench.current[used] == number).any())]
-        if len(kept) < 2:
-            raise InputError(f"{run.name} has {len(kept)} class with training images: two are needed")
-        names = [bench.names.get(number, "") for number in kept]
-        leaders = torch.tensor([bench.leader(number) for number in range(images.classes)])
-        moved = bench.corrected & used
-        targets = _targets(images.logits, images.temperature, leaders, bench.current, moved, kept)
+        return train_head(bench, runs, device, on_progress)
     finally:
         bench.close()
-    network = TrainedNetwork(run, device)
-    features = torch.cat([network.frozen.features(store) for store in images.stores])
-    recipe, head = _build_head(run, network, len(kept))
-    weights = torch.where(moved, CORRECTED_WEIGHT, 1.0)
-    _fit(head, features[used], targets[used], weights[used], images.temperature, on_progress)
-    logits = classify_features(head, features, 0)
-    assert logits is not None
+
+
+def train_head(bench: Workbench, runs: Path, device: str, on_progress: OnProgress) -> CorrectedRun:
+    """Train the head of a workbench's run again with the corrections in effect; see ``train_corrected``.
+
+    Corrections that the user makes during the call have no effect on its result. An exception from ``on_progress``
+    ends the call; no new run exists then.
+    """
+    run, images = bench.run, bench.images
+    with bench.lock:
+        if not bench.history.done:
+            raise InputError(f"{run.name} has no corrections: make some with `sslkit explore {run.path}`")
+        current, corrected, discovered = bench.current, bench.corrected, bench.discovered
+        numbers, names = bench.class_numbers(), dict(bench.names)
+        leaders = torch.tensor([bench.leader(number) for number in range(images.classes)])
+    trained_on = images.splits.index("pretrain" if "pretrain" in images.splits else "train")
+    in_training = images.split == trained_on
+    used = in_training & (current >= 0)
+    kept = [number for number in numbers if bool((current[used] == number).any())]
+    if len(kept) < 2:
+        raise InputError(f"{run.name} has {len(kept)} class with training images: two are needed")
+    moved = corrected & used
+    targets = _targets(images.logits, images.temperature, leaders, current, moved, kept)
+    recipe, head = _build_head(run, len(kept), device)
+    _fit(head, images, used.nonzero().flatten(), targets, torch.where(moved, CORRECTED_WEIGHT, 1.0), on_progress)
+    logits = _classify(head, images, on_progress)
     assigned = logits.argmax(1)
-    new = _write_run(run, runs, recipe, network, head, names, int(bench.corrected.sum()))
+    kept_names = [names.get(number, "") for number in kept]
+    new = write_corrected_run(run, runs, recipe, head, kept_names, int(corrected.sum()))
     position = torch.full((max(kept[-1], images.classes - 1) + 1,), -1)
     position[kept] = torch.arange(len(kept))
-    before = position[bench.discovered]
     test = (images.split == images.splits.index("test")) & (images.labels >= 0) if "test" in images.splits else None
     return CorrectedRun(
         run=new,
         moved=int(moved.sum()),
         left_out=int((in_training & ~used).sum()),
-        unused=int((bench.corrected & ~in_training).sum()),
+        unused=int((corrected & ~in_training).sum()),
         classes=len(kept),
         followed=float((assigned == targets.argmax(1))[moved].float().mean()) if bool(moved.any()) else 1.0,
-        changed=int(((assigned != before) & ~moved).sum()),
-        before=_accuracy(bench.discovered, images.labels, test, len(images.label_names)),
+        changed=((assigned != position[discovered]) & ~moved).nonzero().flatten(),
+        before=_accuracy(discovered, images.labels, test, len(images.label_names)),
         after=_accuracy(assigned, images.labels, test, len(images.label_names)),
+        logits=logits,
     )
 
 
@@ -147,52 +157,42 @@ def _targets(
     return targets
 
 
-def _build_head(run: Run, network: TrainedNetwork, classes: int) -> tuple[Recipe, Head]:
+def _build_head(run: Run, classes: int, device: str) -> tuple[Recipe, Head]:
     """Return the recipe of the new run, and its head with random weights."""
-    if len(network.recipe.heads) != 1:
-        raise InputError(f"{run.name} has {len(network.recipe.heads)} heads: corrections need a run with one head")
     recipe = load_recipe(run.recipe, [f"head.classifiers=[{classes}]", "evaluation.classifier=0"])
+    if len(recipe.heads) != 1:
+        raise InputError(f"{run.name} has {len(recipe.heads)} heads: corrections need a run with one head")
     seed_global(recipe.run.seed)
-    context = context_from_metadata(network.metadata["context"], restoring=True)
-    _, _, heads = build_network(recipe, replace(context, classifiers=(classes,)))
-    return recipe, heads[recipe.heads[0].name].to(device_of(network.backbone))
-
-
-def _write_run(
-    run: Run, runs: Path, recipe: Recipe, network: TrainedNetwork, head: Head, names: list[str], corrections: int
-) -> Run:
-    """Write the folder of the new run."""
-    new, old = Run.create(runs, run.path.parent.name), run.status
-    record = json.loads(run.provenance.read_text()) | {
-        "command": sys.argv,
-        "corrected_from": {"run": run.name, "images": corrections},
-    }
-    write_atomic(new.recipe, recipe.to_toml())
-    write_atomic(new.provenance, to_json(record))
-    write_atomic(new.metrics, HEADER)
-    write_class_names(new, names)
-    if run.typical_images.exists():
-        write_atomic(new.typical_images, run.typical_images.read_bytes())
-    metadata = read_metadata(run.heads) | {"run": new.name, "classifier": 0, "classifiers": [len(names)]}
-    save_weights(network.backbone, new.backbone, read_metadata(run.backbone) | {"run": new.name})
-    save_weights(nn.ModuleList([head]), new.heads, metadata)
-    new.write_status("finished", old.steps, old.steps, old.epochs, old.epochs)
-    return new
+    metadata = read_backbone_metadata(run.backbone)
+    context = context_from_metadata(metadata["context"], restoring=True)
+    context = replace(context, feature_dim=metadata["feature_dim"], classifiers=(classes,))
+    return recipe, build_heads(recipe, context)[recipe.heads[0].name].to(device)
 
 
 def _fit(
-    head: Head, features: Tensor, targets: Tensor, weights: Tensor, temperature: float, on_progress: OnProgress
+    head: Head, images: RunImages, used: Tensor, targets: Tensor, weights: Tensor, on_progress: OnProgress
 ) -> None:
-    """Minimise the weighted cross-entropy of the head's class probabilities with targets ``[M, K]`` of M images."""
+    """Minimise the weighted cross-entropy of the head's class probabilities with the targets ``[N, K]``.
+
+    Args:
+        head: the head.
+        images: the N images.
+        used: int64 ``[M]``, indices of the images to train with.
+        targets: target probabilities ``[N, K]``.
+        weights: weight of each image in the loss, ``[N]``.
+        on_progress: called every 10 steps.
+    """
     device = device_of(head)
     optimizer = torch.optim.AdamW(head.parameters(), LEARNING_RATE, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     generator = torch.Generator().manual_seed(0)
     head.train()
     for step in range(STEPS):
+        if step % 10 == 0:
+            on_progress("training the head", step, STEPS)
         # A fixed batch size, because BatchNorm refuses a batch of one image.
-        batch = torch.randint(len(features), (BATCH_SIZE,), generator=generator)
-        logits = head(features[batch].to(device)).logits[0] / temperature
+        batch = used[torch.randint(len(used), (BATCH_SIZE,), generator=generator)]
+        logits = head(images.backbone_features(batch).to(device)).logits[0] / images.temperature
         losses = nn.functional.cross_entropy(logits, targets[batch].to(device), reduction="none")
         weight = weights[batch].to(device)
         loss = (losses * weight).sum() / weight.sum()
@@ -201,9 +201,18 @@ def _fit(
         optimizer.step()
         schedule.step()
         head.after_step()
-        if step % 10 == 0:
-            on_progress("training the head", step, STEPS)
     head.eval().requires_grad_(False)
+
+
+def _classify(head: Head, images: RunImages, on_progress: OnProgress) -> Tensor:
+    """Return the logits ``[N, K]`` of all images."""
+    parts = []
+    for block in torch.arange(len(images)).split(BLOCK):
+        on_progress("assigning classes", int(block[0]), len(images))
+        logits = classify_features(head, images.backbone_features(block), 0)
+        assert logits is not None
+        parts.append(logits)
+    return torch.cat(parts)
 
 
 def _accuracy(assigned: Tensor, labels: Tensor, test: Tensor | None, label_count: int) -> float | None:

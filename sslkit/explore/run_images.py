@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from sslkit.assembly.build_component import build_dataset
 from sslkit.contracts.dataset import Dataset, ImageStore
@@ -44,6 +43,7 @@ class RunImages:
         labels: int64 ``[N]``, -1 for images without a label.
         label_names: names of the labels; empty if no image has a label.
         features: L2-normalised features, float32 ``[N, D]``.
+        norms: L2 norms of the features before the normalisation, float32 ``[N, 1]``.
         logits: class logits, float32 ``[N, K]``.
         temperature: temperature of the class probabilities softmax(logits / temperature).
         stability: float32 ``[K]``, share of the head's other classifiers that also find the class; None if there are no
@@ -59,6 +59,7 @@ class RunImages:
     labels: Tensor
     label_names: tuple[str, ...]
     features: Tensor
+    norms: Tensor
     logits: Tensor
     temperature: float
     stability: Tensor | None
@@ -71,6 +72,10 @@ class RunImages:
     def classes(self) -> int:
         """Number of discovered classes K."""
         return self.logits.shape[1]
+
+    def backbone_features(self, indices: Tensor) -> Tensor:
+        """Return the features of images as the backbone computes them, float32 ``[M, D]``, for indices ``[M]``."""
+        return self.features[indices] * self.norms[indices]
 
     def position(self, index: int) -> tuple[int, int]:
         """Return the split of an image, and the index of the image in this split."""
@@ -117,8 +122,10 @@ def load_run_images(run: Run, device: str, on_progress: OnProgress) -> RunImages
     on_progress("assigning classes", 0, 1)
     logits, stability = _classify(network, parts)
     features = torch.cat(parts)
-    for block in features.split(BLOCK):  # in place, because the features may take half of the memory
-        normalize(block, dim=1, out=block)
+    norms = torch.empty(total, 1)
+    for block, lengths in zip(features.split(BLOCK), norms.split(BLOCK), strict=True):
+        torch.linalg.vector_norm(block, dim=1, keepdim=True, out=lengths)
+        block /= lengths.clamp_(min=1e-12)  # in place, because the features may take half of the memory
     labels = [split.labels if split.labels is not None else torch.full((len(split.images),), -1) for split in splits]
     files = tuple(file for split in splits for file in split.files)
     label = torch.cat(labels)
@@ -133,6 +140,7 @@ def load_run_images(run: Run, device: str, on_progress: OnProgress) -> RunImages
         labels=label,
         label_names=label_names if bool((label >= 0).any()) else (),
         features=features,
+        norms=norms,
         logits=logits,
         temperature=1.0 if network.temperature is None else network.temperature,
         stability=stability,

@@ -6,10 +6,11 @@ torch is imported in the background, so that the page opens at once.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sslkit.errors import InputError, SslkitError
+from sslkit.explore.training_job import TrainingJob
 from sslkit.runs.run import Run
 
 if TYPE_CHECKING:
@@ -50,11 +51,13 @@ class Session:
     Attributes:
         run: the run.
         error: why loading failed; None if it has not failed.
+        training: the training with corrections.
     """
 
     def __init__(self, run: Run, device: DeviceName) -> None:
         self.run, self.device = run, device
         self.error: str | None = None
+        self.training = TrainingJob(device)
         self._stage: tuple[str, int, int] = ("loading the network", 0, 1)
         self._loaded: Loaded | None = None
         self._maps: dict[str, Tensor] = {}
@@ -71,7 +74,8 @@ class Session:
         self._thread.join()
 
     def close(self) -> None:
-        """Close the run's log of corrections."""
+        """End a training, and close the run's log of corrections."""
+        self.training.stop()
         if self._loaded is not None:
             self._loaded.bench.close()
 
@@ -91,6 +95,29 @@ class Session:
         if self._loaded is None:
             raise NotLoadedError(self.error or "the images are being loaded")
         return self._loaded
+
+    def open_trained(self) -> None:
+        """Show the run that was trained with corrections, instead of the run that was corrected.
+
+        Raises:
+            InputError: no training has finished.
+            RunError: the files of the new run cannot be written.
+        """
+        from sslkit.explore.queries import Queries
+        from sslkit.explore.workbench import Workbench
+        from sslkit.trained.installed_versions import corrections_note, version_differences
+
+        trained = self.training.result
+        if trained is None or trained.run.path == self.run.path:
+            raise InputError("no training has finished")
+        with self._lock:
+            before = self.loaded
+            notes = (*version_differences(trained.run), *corrections_note(trained.run))
+            images = replace(before.bench.images, logits=trained.logits, stability=None, notes=notes)
+            bench = Workbench(trained.run, images)
+            self._loaded = Loaded(bench, Queries(bench), before.pictures)
+            self.run = trained.run
+        before.bench.close()
 
     def map(self, method: str) -> Tensor | None:
         """Return the map ``[N, 2]`` of all images; None while a background thread computes it.

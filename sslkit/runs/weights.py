@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from sslkit.errors import RunError
 from sslkit.files import open_regular_file, write_atomic
@@ -32,6 +32,15 @@ def save_weights(module: nn.Module, path: Path, metadata: dict[str, Any]) -> Non
     write_atomic(path, save(state, metadata={KEY: json.dumps({"format": RUN_FORMAT, **metadata})}))
 
 
+def copy_weights(source: Path, path: Path, metadata: dict[str, Any]) -> None:
+    """Write the tensors of a weights file to another file, with the format number and ``metadata``.
+
+    Raises:
+        RunError: the weights file is missing or damaged.
+    """
+    write_atomic(path, save(_read_state(source), metadata={KEY: json.dumps({"format": RUN_FORMAT, **metadata})}))
+
+
 def hash_state(module: nn.Module) -> str:
     """Return a SHA-256 checksum of a module's parameters and buffers."""
     digest = hashlib.sha256()
@@ -49,13 +58,23 @@ def load_weights(module: nn.Module, path: Path) -> None:
         RunError: the file is missing or damaged, or its tensors do not fit the module.
     """
     try:
+        module.load_state_dict(_read_state(path))
+    except RuntimeError as error:
+        raise _unusable(path, error) from error
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    try:
         open_regular_file(path).close()
         with safe_open(path, framework="pt") as file:
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        module.load_state_dict(state)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = " ".join(line.strip() for line in str(error).splitlines()[:2])  # the second names the tensor
-        raise RunError(f"the weights {path} cannot be used: {reason}") from error
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (OSError, SafetensorError) as error:
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: Exception) -> RunError:
+    reason = " ".join(line.strip() for line in str(error).splitlines()[:2])  # the second names the tensor
+    return RunError(f"the weights {path} cannot be used: {reason}")
 
 
 def count_values(path: Path) -> int:

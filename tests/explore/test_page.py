@@ -1,16 +1,22 @@
-"""The page of ``sslkit explore`` in a browser: every action, without console errors or requests to other servers."""
+"""The page of ``sslkit explore`` in a browser: every action, without console errors or requests to other servers.
+
+All tests use one server and one browser. After each test, all its corrections are undone.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import browser
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from explore.server import LIMIT_S, Server
+from explore.server import LIMIT_S, Server, start_explore
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
+from sslkit import Run
 from sslkit.runs.class_names import read_class_names
 
 CHROMIUM = browser.find_chromium()
@@ -28,9 +34,34 @@ def chromium() -> Iterator[Browser]:
         started.close()
 
 
+@pytest.fixture(scope="module")
+def started(hostile_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("page")
+    shutil.copytree(hostile_run.path, folder / "runs" / "mine" / "1")
+    server = start_explore(Run(folder / "runs" / "mine" / "1"), folder / "server")
+    server.wait_until_loaded()
+    yield server
+    server.process.kill()
+    server.process.join()
+
+
+@pytest.fixture
+def server(started: Server) -> Iterator[Server]:
+    """The server, without corrections."""
+    yield started
+    while started.get("api/classes").json()["undo"]:
+        assert started.post("undo", {}).status_code == 200
+
+
 @pytest.fixture
 def page(chromium: Browser, server: Server) -> Iterator[Page]:
-    """The open page. At the end, the test fails if there were console errors or requests to other servers."""
+    with open_page(chromium, server) as opened:
+        yield opened
+
+
+@contextmanager
+def open_page(chromium: Browser, server: Server) -> Iterator[Page]:
+    """Open the page. At the end, the test fails if there were console errors or requests to other servers."""
     context = chromium.new_context(viewport={"width": 1440, "height": 900})
     context.set_default_timeout(1000 * LIMIT_S)
     expect.set_options(timeout=1000 * LIMIT_S)
@@ -165,7 +196,8 @@ def test_classes_are_named_merged_split_and_separated(page: Page, server: Server
     expect(page.locator(".part")).to_have_count(3)
     page.locator("dialog button.primary").click()
     expect(page.locator(".message")).to_contain_text("split into 3 classes")
-    parts = [size(server, number) for number in (first, 3, 4)]
+    added = [card["number"] for card in server.get("api/classes").json()["classes"] if card["added"]]
+    parts = [size(server, number) for number in (first, *added)]
     assert sum(parts) == count
     assert parts[0] == max(parts)
     page.keyboard.press("Control+z")
@@ -288,3 +320,44 @@ def test_hostile_names_run_nothing(page: Page, server: Server) -> None:
     expect(page.locator(".tile .file").nth(0)).to_contain_text("<img src=x onerror=alert(")
     assert page.locator("#app [onerror]").count() == 0
     assert page.locator("#label option").all_text_contents() == ["all", '<b>cat & "co"', "dog\\u202egod"]
+
+
+def test_the_head_is_trained_again_and_the_new_run_is_shown(
+    chromium: Browser, start: Callable[[Run], Server], run: Run
+) -> None:
+    server = start(run)
+    bright = server.get("api/images", split="train", label=1).json()["images"]
+    with open_page(chromium, server) as page:
+        expect(page.get_by_role("button", name="Train again")).to_be_disabled()
+        assert server.post("move", {"images": bright[:10], "number": None, "name": "bright"}).status_code == 200
+        page.reload()
+        expect(page.get_by_role("button", name="Train again")).to_be_enabled()
+        page.keyboard.press("t")
+        page.locator("dialog").get_by_role("button", name="Train", exact=True).click()
+        expect(page.locator("dialog progress")).to_be_visible()
+        expect(page.locator("dialog tbody tr")).to_have_count(2)
+        result = server.get("api/training").json()["result"]
+        expect(page.locator("dialog tbody tr").nth(1)).to_have_text(
+            f"Accuracy on test images{result['before']:.3f}{result['after']:.3f}"
+        )
+        expect(page.locator("dialog")).to_contain_text("10 images moved by you: the new head agrees for 100 %")
+        page.get_by_role("button", name="Show changed images").click()
+        expect(page.locator(".found")).to_have_text(re.compile(f"^{result['changed']} images?$"))
+        expect(page.locator("h1")).to_have_text(result["run"])
+        # The new run has the names, and no corrections yet. Another tab, which shows the old run, cannot change it.
+        state = server.get("api/classes").json()
+        assert state["run"] == result["run"]
+        assert (state["corrected"], state["undo"]) == (0, 0)
+        assert "bright" in [card["name"] for card in state["classes"]]
+        answer = server.post("move", {"images": [0], "number": 0})
+        assert (answer.status_code, answer.json()["error"]) == (
+            400,
+            f"sslkit explore shows {result['run']} now: reload the page",
+        )
+        page.goto(f"{server.url}#/class/{largest(server)[0]}")
+        tiles(page).nth(0).click()
+        page.keyboard.press("o")
+        expect(page.locator(".message")).to_contain_text("1 image")
+    new = run.path.parent / result["run"].split("/")[1]
+    assert (new / "corrections.csv").read_text().count("outlier") == 1
+    assert "outlier" not in (run.path / "corrections.csv").read_text()

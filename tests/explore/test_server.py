@@ -233,6 +233,18 @@ def test_corrections_survive_a_new_start_and_ctrl_c_ends_the_server(start: Calla
     assert second.signal(signal.SIGTERM) in (0, -signal.SIGTERM)
 
 
+def test_ctrl_c_during_a_training_leaves_no_unfinished_run(server: Server, run: Run) -> None:
+    assert server.get("api/training").json()["state"] == "idle"
+    assert server.post("open", {}).status_code == 400
+    server.post("move", {"images": [0, 1], "number": None})
+    assert server.post("train", {}).status_code == 200
+    again = server.post("train", {})
+    assert (again.status_code, "wait until" in again.json()["error"]) == (400, True)
+    assert server.get("api/training").json()["state"] == "running"
+    assert server.signal(signal.SIGINT) == 0
+    assert [path.name for path in run.path.parent.iterdir()] == ["1"]
+
+
 def test_a_run_whose_images_are_gone_is_reported_on_the_page(run: Run) -> None:
     run.recipe.write_text(run.recipe.read_text().replace("<i>root", "gone"))
     session = Session(run, "cpu")

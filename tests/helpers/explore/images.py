@@ -35,6 +35,7 @@ def explore_images(root: Path, features: Tensor, classes: int = 3, labels: Tenso
         labels=torch.full((count,), -1) if labels is None else labels,
         label_names=() if labels is None else ("cat", "dog"),
         features=normalize(features, dim=1),
+        norms=features.norm(dim=1, keepdim=True),
         logits=features[:, :classes],
         temperature=1.0,
         stability=None,

@@ -14,7 +14,7 @@ from forked_cli import start_sslkit
 
 from sslkit import Run
 
-LIMIT_S = 240
+LIMIT_S = 60
 """Time limit of a request, and of the start."""
 
 
@@ -36,7 +36,8 @@ class Server:
         return httpx.get(self.url + path, params=parameters, timeout=LIMIT_S)
 
     def post(self, path: str, body: object) -> httpx.Response:
-        return httpx.post(f"{self.url}api/{path}", json=body, timeout=LIMIT_S)
+        full = {"run": self.run.name} | body if isinstance(body, dict) else body
+        return httpx.post(f"{self.url}api/{path}", json=full, timeout=LIMIT_S)
 
     def signal(self, number: signal.Signals) -> int | None:
         assert self.process.pid is not None

@@ -1,0 +1,90 @@
+"""Training of a run's head with the corrections, in a background thread of ``sslkit explore``."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sslkit.errors import InputError, SslkitError
+
+if TYPE_CHECKING:
+    from sslkit.device.hardware import DeviceName
+    from sslkit.explore.corrected_training import CorrectedRun
+    from sslkit.explore.workbench import Workbench
+
+
+class StoppedError(Exception):
+    """The server ends while the head is trained."""
+
+
+class TrainingJob:
+    """One training at a time, whose progress the page shows.
+
+    Args:
+        device: device that trains the head, or ``auto``.
+
+    Attributes:
+        result: the new run of the latest training; None if none has finished.
+    """
+
+    def __init__(self, device: DeviceName) -> None:
+        self.device = device
+        self.result: CorrectedRun | None = None
+        self._error: str | None = None
+        self._stage = ("", 0, 0)
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def start(self, bench: Workbench) -> None:
+        """Start to train with the corrections of a workbench.
+
+        Raises:
+            InputError: a training is running.
+        """
+        with self._lock:
+            if self._thread is not None and self._thread.is_alive():
+                raise InputError("the head is being trained: wait until the training has finished")
+            self.result, self._error, self._stage = None, None, ("preparing", 0, 1)
+            self._thread = threading.Thread(target=self._train, args=[bench], name="explore-train", daemon=True)
+            self._thread.start()
+
+    def status(self) -> dict[str, Any]:
+        """Return the progress or the result, as JSON values."""
+        result, error = self.result, self._error
+        running = result is None and error is None and self._thread is not None
+        stage, done, total = self._stage
+        return {
+            "state": "finished" if result else "failed" if error else "running" if running else "idle",
+            "stage": stage,
+            "done": done,
+            "total": total,
+            "error": error,
+            "result": None
+            if result is None
+            else result.summary() | {"run": result.run.name, "images": result.changed.tolist()},
+        }
+
+    def stop(self) -> None:
+        """End the training, and wait for its end. A training that has not written its run leaves no run folder."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _train(self, bench: Workbench) -> None:
+        try:
+            from sslkit.device.hardware import choose_device
+            from sslkit.explore.corrected_training import train_head
+
+            runs: Path = bench.run.path.parent.parent
+            self.result = train_head(bench, runs, choose_device(self.device), self._progress)
+        except (SslkitError, StoppedError) as error:
+            self._error = str(error)
+        except Exception as error:  # a plugin's head may raise any exception
+            self._error = f"{type(error).__name__}: {error}"
+
+    def _progress(self, stage: str, done: int, total: int) -> None:
+        self._stage = (stage, done, total)
+        if self._stop.is_set():
+            raise StoppedError("the server ends")
