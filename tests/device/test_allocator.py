@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
-import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from forked_cli import run_script
 
 from sslkit.device.allocator import LARGE_BLOCK, MALLOC_VARIABLES, RETAIN_FREED_MEMORY
 
@@ -71,8 +71,10 @@ def retained(statements: str, path: Path, size: int = BLOCK, **environment: str)
     """Run statements in a new process, then free a block; return the fraction of the block that stays resident."""
     unset = (*MALLOC_VARIABLES, RETAIN_FREED_MEMORY)
     variables = {name: value for name, value in os.environ.items() if name not in unset} | environment
-    command = [sys.executable, "-c", PROGRAM, statements, str(size), str(path)]
-    done = subprocess.run(command, env=variables, check=True, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory() as folder:
+        (program := Path(folder) / "program.py").write_text(PROGRAM)
+        done = run_script([str(program), statements, str(size), str(path)], variables, Path(folder))
+    assert done.returncode == 0, done.stderr
     return int(done.stdout.splitlines()[-1]) / size
 
 

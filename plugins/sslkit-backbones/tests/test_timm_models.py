@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from forked_cli import run_script
 from pydantic import ValidationError
 
 import sslkit
@@ -122,6 +121,9 @@ use = "adamw"
 """
 
 DOWNLOAD = """
+import sys
+for name in [name for name in sys.modules if name.partition(".")[0] in ("huggingface_hub", "timm")]:
+    del sys.modules[name]  # Hugging Face reads the environment when it is imported
 import sslkit
 from sslkit_backbones.timm_models import Timm
 context = sslkit.Context(3, 64, (.5,) * 3, (.5,) * 3, 4, 1, 1, view_size=64)
@@ -139,8 +141,11 @@ UNREACHABLE = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}
 
 
 def download(cache: Path, **variables: str) -> str:
+    """Load timm's weights in a process that reads these environment variables, and return what it prints."""
+    (cache / "download.py").write_text(DOWNLOAD)
     environment = os.environ | {"HF_HOME": str(cache)} | (variables or OFFLINE)
-    done = subprocess.run([sys.executable, "-c", DOWNLOAD], env=environment, capture_output=True, text=True, check=True)
+    done = run_script([str(cache / "download.py")], environment, cache)
+    assert done.returncode == 0, done.stderr
     assert "Retrying" not in done.stderr
     return done.stdout.strip()
 
