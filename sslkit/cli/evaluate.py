@@ -83,6 +83,9 @@ def command(
         list[str] | None,
         typer.Option("--set", metavar="EVALUATOR.OPTION=VALUE", help="Set an evaluator's option; repeatable."),
     ] = None,
+    protocol_details: Annotated[
+        bool, typer.Option("--protocol-details", help="Print every setting that the metrics depend on.")
+    ] = False,
     device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"], typer.Option("--device", help="Device that computes features.")
     ] = "auto",
@@ -123,7 +126,7 @@ def command(
     if json:
         print_json(result.to_json())
     else:
-        print_evaluation(result)
+        print_evaluation(result, protocol_details=protocol_details)
     if not_saved is not None:
         raise not_saved
 
@@ -152,9 +155,12 @@ def _baselines(text: str | None) -> list[Baseline]:
     return [known[name] for name in names]
 
 
-def print_evaluation(result: EvaluationResult) -> None:
-    """Print the notes, the run, one table of all metrics and baselines, and the protocol of each evaluator."""
-    from sslkit.reporting.evaluation_tables import flatten, full_protocol, metrics_table
+def print_evaluation(result: EvaluationResult, *, protocol_details: bool) -> None:
+    """Print the notes, the run, one table of all metrics and baselines, and the protocol.
+
+    The protocol is one sentence, or with ``protocol_details`` a line for each setting of each evaluator.
+    """
+    from sslkit.reporting.evaluation_tables import flatten, full_protocol, metrics_table, protocol_summary
     from sslkit.reporting.gains import gain_sentences
 
     for note in result.notes:
@@ -164,6 +170,9 @@ def print_evaluation(result: EvaluationResult) -> None:
     print_table("", ["", *columns], rows)
     for sentence in gain_sentences(result.evaluators):
         print_line(sentence)
+    if not protocol_details:
+        print_text(stdout_console(), f"{protocol_summary(result.evaluators)} (all settings: --protocol-details)")
+        return
     for name, part in result.evaluators.items():
         print_text(stdout_console(), f"protocol of {name}", style="bold")
         for key, value in flatten(full_protocol(part)):

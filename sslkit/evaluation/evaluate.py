@@ -58,6 +58,7 @@ def evaluate(
 
         - ``data``: name of the data set
         - ``image_size``: side of the images in pixels, after preprocessing
+        - ``seed``: seed of the run, which also draws validation images and subsets of the labels
         - ``test_data``, if the evaluator needs test images: checksum of the test images and their labels
         - ``data_options``, if the data set is not the run's own: options that differ from their defaults
         - ``head`` and ``classifier``, if the network has a classifier
@@ -99,6 +100,7 @@ def _common_protocol(subject: RunSubject, evaluator: Evaluator, other: tuple[str
     """Return the part of the protocol that sslkit adds for every evaluator; see ``evaluate``."""
     network = subject.network
     protocol: dict[str, Any] = {"data": subject.data_name, "image_size": network.metadata["image_size"]}
+    protocol["seed"] = subject.seed
     own = network.recipe.data
     if other is not None and (other[0], other[1].options) != (own.entry.name, own.options):
         protocol["data_options"] = other[1].options.model_dump(mode="json", exclude_defaults=True)

@@ -85,6 +85,36 @@ def full_protocol(result: EvaluatorResult) -> dict[str, Any]:
     return protocol
 
 
+def protocol_summary(results: Mapping[str, EvaluatorResult]) -> str:
+    """Summarise the protocols of results in one sentence: evaluators, images, seeds, corrections and baselines.
+
+    Example: ``cluster, knn: 359 test images of digits, seed 7, baselines kmeans pixels, random weights``.
+    Evaluators with the same images and seeds are named together, and semicolons separate such groups.
+    """
+    groups: dict[str, dict[str, EvaluatorResult]] = {}
+    for name, result in results.items():
+        groups.setdefault(", ".join(_protocol_parts(result)), {})[name] = result
+    sentences = []
+    for text, members in groups.items():
+        baselines = dict.fromkeys(baseline for result in members.values() for baseline in result.baselines)
+        compared = f", baselines {', '.join(map(baseline_title, baselines))}" if baselines else ""
+        sentences.append(f"{', '.join(members)}: {text}{compared}")
+    return "; ".join(sentences)
+
+
+def _protocol_parts(result: EvaluatorResult) -> list[str]:
+    protocol = result.protocol
+    parts = [f"{protocol.get('images', '?')} {protocol.get('split', '')} images of {protocol.get('data', '?')}"]
+    if "seed" in protocol:
+        parts.append(f"seed {protocol['seed']}")
+    trainings = protocol.get("trainings")
+    if isinstance(trainings, Mapping) and max(trainings.values(), default=1) > 1:
+        parts.append(f"{max(trainings.values())} subsets of each fraction of the labels")
+    if corrections := protocol.get("corrections"):
+        parts.append(str(corrections))
+    return parts
+
+
 def flatten(tree: Mapping[str, Any], separator: str = " ", prefix: str = "") -> list[tuple[str, Any]]:
     """Return the path and the value of each entry of a nested table.
 

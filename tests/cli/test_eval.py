@@ -57,7 +57,10 @@ def test_several_evaluations_in_one_table_and_one_json(cli, trained: Path) -> No
     (saved,) = (trained / "evaluations").glob("*.json")
     assert json.loads(saved.read_text()) == result
 
-    shown = cli("eval", trained, *asked).stdout
+    brief = cli("eval", trained, *asked).stdout
+    assert "linear: 359 test images of digits, seed 7, 2 subsets of each fraction of the labels, baselines" in brief
+    assert "penalty" not in brief
+    shown = cli("eval", trained, *asked, "--protocol-details").stdout
     rows = [re.split(" {2,}", line.strip()) for line in shown.splitlines()]
     few, few_random = (part["metrics"]["fractions"]["0.1"] for part in (linear, linear_random))
     expected = [

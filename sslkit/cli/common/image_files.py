@@ -30,11 +30,14 @@ def progress_bar(*, disable: bool) -> Iterator[Callable[[int, int], None]]:
 
     Yield a function that updates the bar, given the number of finished files and the total.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from sslkit.cli.common.progress import full_width_bar
 
     console = stderr_console()
-    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=disable or not console.is_terminal) as bars:
+    columns = (full_width_bar(), MofNCompleteColumn(), TimeRemainingColumn())
+    hidden = disable or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, expand=True, disable=hidden) as bars:
         task = bars.add_task("", total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Column
 from rich.text import Text
 
 from sslkit.cli.common.console import print_text
@@ -32,7 +33,12 @@ FEATURE_LINE_SECONDS = 10.0
 """Minimum time in seconds between two lines about computed features."""
 
 NARROW = 80
-"""Terminal width in characters below which bars are shorter and the throughput has its own line."""
+"""Terminal width in characters below which the throughput has its own line."""
+
+
+def full_width_bar() -> BarColumn:
+    """Return a progress bar that takes all the width that the other columns leave."""
+    return BarColumn(bar_width=None, table_column=Column(ratio=1))
 
 
 def console_reporter(console: Console) -> Reporter:
@@ -141,9 +147,8 @@ class TerminalReporter(Reporter):
     def _show_features(self, images: int, total: int) -> None:
         """Show a progress bar until the features of all images are computed."""
         if self.features is None:
-            self.features = RichProgress(
-                TextColumn("features"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(), console=self.console
-            )
+            columns = (TextColumn("features"), full_width_bar(), MofNCompleteColumn(), TimeRemainingColumn())
+            self.features = RichProgress(*columns, console=self.console, expand=True)
             self.features.add_task("features", total=total)
             self.features.start()
         self.features.update(self.features.task_ids[0], completed=images)
@@ -159,7 +164,8 @@ class TerminalReporter(Reporter):
         self._update(progress)
 
     def _update(self, progress: Progress) -> None:
-        speed = f"{progress.images_per_second:.0f} images/s, waiting {progress.data_wait:.0%}"
+        # Numbers of a fixed width, so that the bars keep their length.
+        speed = f"{progress.images_per_second:6.0f} images/s, waiting {progress.data_wait:4.0%}"
         per_epoch = progress.steps_per_epoch
         position = progress.epochs * per_epoch - (progress.steps - progress.step)
         done = position - (position - 1) // per_epoch * per_epoch if position else 0
@@ -168,7 +174,7 @@ class TerminalReporter(Reporter):
         self.bars.update(
             self.steps,
             completed=done,
-            speed=speed if progress.images_per_second else "",
+            speed=speed if progress.images_per_second else " " * len(speed),
             left=self._left(per_epoch - done, int(done < per_epoch)),
         )
 
@@ -182,19 +188,19 @@ class _Bars(RichProgress):
 
     def __init__(self, reporter: TerminalReporter) -> None:
         self.reporter = reporter
-        super().__init__(console=reporter.console, refresh_per_second=4)
+        super().__init__(console=reporter.console, refresh_per_second=4, expand=True)
 
     def get_renderables(self) -> Iterable[RenderableType]:
         narrow = self.reporter.console.width < NARROW
         speed = TextColumn("{task.fields[speed]}")
         self.columns = (
             TextColumn("{task.description:<6}"),
-            BarColumn(bar_width=8 if narrow else 24),
+            full_width_bar(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[left]}", style="progress.remaining"),
             *(() if narrow else (speed,)),
         )
         yield self.make_tasks_table(self.tasks)
         if narrow and self.tasks:
-            yield Text(str(self.tasks[-1].fields["speed"]))
+            yield Text(str(self.tasks[-1].fields["speed"]).strip())
         yield Text(format_metrics(self.reporter.losses | self.reporter.epoch_metrics))
