@@ -31,7 +31,7 @@ _NAMES = {
     "sslkit.contracts.method": "Method MethodOutput Batch Parts WeightedLoss",
     "sslkit.methods.joint_embedding": "JointEmbedding forward_views",
     "sslkit.contracts.optimizer": "Optimizer ParameterGroup",
-    "sslkit.contracts.evaluator": "Evaluator Evaluation Features Subject",
+    "sslkit.contracts.evaluator": "Evaluator Evaluation Features Subject CorrectedClasses",
     "sslkit.runs.evaluation_result": "EvaluationResult",
     "sslkit.api": "train resume find_run Run",
     "sslkit.components.registration": "register",

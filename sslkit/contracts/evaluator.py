@@ -31,6 +31,31 @@ class Features:
     logits: Tensor | None = None
 
 
+OUTLIER, IGNORED = -1, -2
+"""Class numbers of the images that a user marked as outliers or as ignored."""
+
+
+@dataclass(frozen=True)
+class CorrectedClasses:
+    """Classes of the N images of a split after a user corrected images and merged classes in ``sslkit explore``.
+
+    Attributes:
+        assigned: int64 tensor ``[N]`` with class numbers; -1 for images marked as outliers, -2 for ignored images.
+            Discovered classes have the numbers 0 to K - 1, added classes larger ones. Classes with the same name are
+            one class, which has the smallest of their numbers.
+        confidence: float64 tensor ``[N]``, probability of the discovered class, summed over merged classes.
+        corrected: bool tensor ``[N]``, whether the user corrected the image.
+        names: name of each named class, keyed by number.
+        images: number of images of all splits that the user corrected.
+    """
+
+    assigned: Tensor
+    confidence: Tensor
+    corrected: Tensor
+    names: Mapping[int, str]
+    images: int
+
+
 class Subject(Protocol):
     """The run to evaluate: its trained network and its images, as an evaluator receives them."""
 
@@ -71,6 +96,12 @@ class Subject(Protocol):
 
     def split(self, split: str) -> Split:
         """Return the images of a split; ``train`` and ``validation`` never share images."""
+
+    def corrected_classes(self, split: str) -> CorrectedClasses | None:
+        """Return the classes of a split's images as a user corrected them; None if nothing was corrected or merged.
+
+        Report metrics with corrections in addition to those without, never instead of them.
+        """
 
     def backbone(self) -> Backbone:
         """Return the frozen backbone in eval mode. Copy the backbone before training it."""

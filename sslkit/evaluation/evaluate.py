@@ -21,6 +21,7 @@ from sslkit.runs.evaluation_result import (
     EvaluationResult,
     EvaluatorResult,
 )
+from sslkit.runs.provenance_file import trained_with_corrections
 from sslkit.runs.returned_evaluation import evaluator_result
 from sslkit.runs.run import Run
 
@@ -62,6 +63,7 @@ def evaluate(
         - ``test_data``, if the evaluator needs test images: checksum of the test images and their labels
         - ``data_options``, if the data set is not the run's own: options that differ from their defaults
         - ``head`` and ``classifier``, if the network has a classifier
+        - ``trained_with_corrections``, if the head was trained with a user's corrections: number of corrected images
         - ``weights``, for the baseline ``pretrained_weights``: the origin of the weights
 
     Raises:
@@ -106,6 +108,8 @@ def _common_protocol(subject: RunSubject, evaluator: Evaluator, other: tuple[str
         protocol["data_options"] = other[1].options.model_dump(mode="json", exclude_defaults=True)
     if network.classes:
         protocol |= {"head": network.head_name, "classifier": network.classifier}
+    if corrected_images := trained_with_corrections(network.run):
+        protocol["trained_with_corrections"] = corrected_images
     if network.origin:
         protocol |= {"weights": network.origin} | ({} if network.head else {"head": NO_HEAD})
     return protocol | ({"test_data": subject.checksum("test")} if "test" in evaluator.needs else {})

@@ -7,11 +7,12 @@ import hashlib
 from sslkit.assembly.build_component import build_dataset
 from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.dataset import Dataset, Split
-from sslkit.contracts.evaluator import Features
+from sslkit.contracts.evaluator import CorrectedClasses, Features
 from sslkit.data.checksum import checksum
 from sslkit.data.splits import load_split, stratified_split
 from sslkit.data.store import SubsetStore
 from sslkit.errors import DataError
+from sslkit.evaluation.corrected_classes import correct_classes
 from sslkit.features.extraction import classify_features
 from sslkit.runs.class_names import read_class_names
 from sslkit.runs.run import Run
@@ -115,6 +116,17 @@ class RunSubject:
         masks = None if train.masks is None else train.masks[indices]
         files = tuple(train.files[index] for index in indices.tolist()) if train.files else ()
         return Split(SubsetStore(train.images, indices), train.labels[indices], files=files, masks=masks)
+
+    def corrected_classes(self, split: str) -> CorrectedClasses | None:
+        """Return the classes of a split's images as a user corrected them; None if nothing was corrected or merged.
+
+        Raises:
+            RunError: ``corrections.csv`` or ``classes.toml`` is damaged.
+        """
+        logits = self.features(split).logits
+        if logits is None or self.weights != "trained":
+            return None
+        return correct_classes(self.network.run, self.dataset, self.split(split), logits, self.temperature)
 
     def checksum(self, split: str) -> str:
         """Return a checksum of the pixels and labels of a split."""

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sslkit.contracts.evaluator import IGNORED, OUTLIER
 from sslkit.data.splits import evenly_spaced_indices
 from sslkit.errors import InputError
-from sslkit.explore.assignment import IGNORED, OUTLIER
 from sslkit.explore.query import Query
 from sslkit.explore.run_images import RunImages
 from sslkit.explore.workbench import Workbench

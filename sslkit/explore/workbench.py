@@ -8,7 +8,7 @@ from threading import RLock
 from torch import Tensor
 
 from sslkit.errors import InputError
-from sslkit.explore.assignment import MARKS, apply_corrections, assign_discovered, find_leaders
+from sslkit.evaluation.corrected_classes import MARKS, apply_corrections, find_leaders, merge_classes
 from sslkit.explore.contents import Contents
 from sslkit.explore.run_images import RunImages
 from sslkit.features.kmeans import fit_centres, nearest_centre
@@ -216,7 +216,7 @@ class Workbench:
         self._leaders = find_leaders(self.names)
         names = tuple(self.names.get(number, "") for number in range(self.images.classes))
         if names != self._grouped or not self.version:
-            self.discovered, self.confidence = assign_discovered(self.images, self.names)
+            self.discovered, self.confidence = merge_classes(self.images.logits, self.images.temperature, self.names)
             self._grouped = names
         found = ((row, self._indices.get(content, [])) for content, row in self.history.image_corrections().items())
         self.current, self.corrected = apply_corrections(self.discovered, found, self._leaders)

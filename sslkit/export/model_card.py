@@ -67,9 +67,19 @@ def _classes(metadata: Mapping[str, Any]) -> str:
         f"## Classes\n\nThe network discovered {classes['count']} classes (classifier {classes['classifier']} of the "
         f"head {_code(classes['head'])}{probabilities})."
     )
+    if trained_with := classes["trained_with_corrections"]:
+        text += f" The head was trained with corrections that a user made to {trained_with} images."
+    if corrected := classes["corrected_images"]:
+        text += (
+            f" A user corrected the classes of {corrected} images, which this network was not trained with. To train "
+            f"its head with them, run {_code('sslkit train --corrections ' + metadata['run'])}, and export the new run."
+        )
     if classes["names"] is None:
         return f"{text} They have no names.\n"
     names = [f"- {number}: {_code(name) if name else 'no name'}\n" for number, name in enumerate(classes["names"])]
+    merged = {number for number, leader in enumerate(classes["merged"]) if leader != number}
+    if merged:
+        text += f" Classes with the same name are one class, so there are {classes['count'] - len(merged)} classes."
     return f"{text} Names that users gave them:\n\n{''.join(names)}"
 
 

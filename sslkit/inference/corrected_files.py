@@ -8,8 +8,8 @@ from pathlib import Path
 from sslkit.data.datasets.folder.content_hash import file_hash
 from sslkit.data.threads import map_in_threads
 from sslkit.runs.class_names import read_added_names, read_class_names
-from sslkit.runs.correction_history import History
-from sslkit.runs.corrections import FILE, Row, read_steps
+from sslkit.runs.correction_history import read_image_corrections
+from sslkit.runs.corrections import Row
 from sslkit.runs.run import Run
 
 CORRECTION = {"move": "moved", "outlier": "outlier", "ignore": "ignored"}
@@ -31,9 +31,7 @@ class CorrectedFiles:
     """
 
     def __init__(self, run: Run, classes: int) -> None:
-        path = run.path / FILE
-        steps = read_steps(path)[0] if path.exists() else []
-        self._rows = History.of(steps).image_corrections()
+        self._rows = read_image_corrections(run)
         self._sizes = {row.bytes for row in self._rows.values()}
         names = dict(enumerate(read_class_names(run, classes) or ()))
         self.names: Mapping[int, str] = names | read_added_names(run, classes)

@@ -62,7 +62,7 @@ def run_metrics(run: Run) -> RunMetrics:
             own = metric_groups(title, result.metrics)
             for label, fraction, values in own:
                 # A new result of a group replaces all older results of that group, including baselines.
-                older = (label, f"{label} as named")
+                older = (label, f"{label} as named", f"{label} with corrections")
                 groups = {
                     group: old
                     for group, old in groups.items()

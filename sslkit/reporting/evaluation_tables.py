@@ -15,8 +15,8 @@ TRAINED = "trained"
 def metric_groups(label: str, metrics: Mapping[str, Any]) -> list[tuple[str, float, dict[str, Any]]]:
     """Split an evaluator's metrics into groups, which are rows of the tables.
 
-    The groups are the metrics with all labels, the metrics after classes with the same name are merged, and the metrics
-    with each fraction of the labels.
+    The groups are the metrics with all labels, the metrics after classes with the same name are merged, the metrics
+    with a user's corrections, and the metrics with each fraction of the labels.
 
     Args:
         label: title of the evaluator or baseline; the title of each group starts with it.
@@ -29,6 +29,8 @@ def metric_groups(label: str, metrics: Mapping[str, Any]) -> list[tuple[str, flo
     groups = [(label, 1.0, numbers)] if numbers else []
     if named := metrics.get("named"):
         groups.append((f"{label} as named", 1.0, dict(named)))
+    if corrected := metrics.get("corrected"):
+        groups.append((f"{label} with corrections", 1.0, dict(corrected)))
     fractions = metrics.get("fractions", {})
     return groups + [(f"{label} {100 * float(part):g} %", float(part), dict(own)) for part, own in fractions.items()]
 
@@ -110,8 +112,11 @@ def _protocol_parts(result: EvaluatorResult) -> list[str]:
     trainings = protocol.get("trainings")
     if isinstance(trainings, Mapping) and max(trainings.values(), default=1) > 1:
         parts.append(f"{max(trainings.values())} subsets of each fraction of the labels")
-    if corrections := protocol.get("corrections"):
-        parts.append(str(corrections))
+    corrections = protocol.get("corrections")
+    if isinstance(corrections, Mapping):
+        parts.append(f"corrections of {_count(corrections.get('images'), 'image')}")
+    if trained_with := protocol.get("trained_with_corrections"):
+        parts.append(f"trained with corrections of {_count(trained_with, 'image')}")
     return parts
 
 
@@ -176,6 +181,10 @@ def latest_results(evaluations: Iterable[EvaluationResult], run_data: str) -> di
 def format_metric(value: float | None) -> str:
     """Format a metric with three decimals. An integer has no decimals, and None becomes an empty string."""
     return "" if value is None else str(value) if isinstance(value, int) else f"{value:.3f}"
+
+
+def _count(number: object, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _words(name: str) -> str:

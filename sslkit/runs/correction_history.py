@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from sslkit.errors import RunError
-from sslkit.runs.corrections import Row, Step
+from sslkit.runs.corrections import FILE, Row, Step, read_steps
+from sslkit.runs.run import Run
 
 
 @dataclass
@@ -75,3 +76,13 @@ class History:
         """
         used = [row.number for step in self.steps for row in step if row.action in ("move", "name")]
         return max([classes - 1, *used]) + 1
+
+
+def read_image_corrections(run: Run) -> dict[str, Row]:
+    """Return the correction in effect for each corrected image of a run, keyed by content; empty without corrections.
+
+    Raises:
+        RunError: ``corrections.csv`` is damaged.
+    """
+    path = run.path / FILE
+    return History.of(read_steps(path)[0]).image_corrections() if path.exists() else {}

@@ -32,6 +32,7 @@ class _KnownMetrics(TypedDict):
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
     fractions: NotRequired[dict[Annotated[str, AfterValidator(_check_number)], _Numbers]]
     named: NotRequired[_Numbers]
+    corrected: NotRequired[_Numbers]
     curves: NotRequired[list[_Numbers]]
 
 

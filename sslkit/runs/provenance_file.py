@@ -106,3 +106,9 @@ def parent_epochs(run: Run) -> int:
     """Return the number of epochs of all runs that ``run`` continues; 0 if there is no parent run."""
     parent = read_provenance(run).get("continued_from")
     return parent["epochs"] if parent is not None else 0
+
+
+def trained_with_corrections(run: Run) -> int:
+    """Return the number of images whose corrected classes the head was trained with; 0 if there were no corrections."""
+    corrected = read_provenance(run).get("corrected_from")
+    return corrected["images"] if corrected is not None else 0

@@ -63,6 +63,9 @@ class PatternSubject:
             for seed, (name, count) in enumerate((("train", 60), ("validation", 30), ("test", 30)))
         }
 
+    def corrected_classes(self, split: str) -> None:
+        """Return None: no user corrected the classes."""
+
     def split(self, split: str) -> Split:
         """Return the images of a split."""
         self.requests[split] += 1

@@ -11,10 +11,10 @@ import torch
 from forked_cli import run_sslkit
 
 from sslkit import Run
+from sslkit.contracts.evaluator import IGNORED, OUTLIER
 from sslkit.errors import InputError, RunError
 from sslkit.evaluation.run_subject import RunSubject
 from sslkit.explore import corrected_training
-from sslkit.explore.assignment import IGNORED, OUTLIER
 from sslkit.explore.corrected_training import _targets, train_corrected
 from sslkit.explore.run_images import load_run_images
 from sslkit.explore.workbench import Workbench

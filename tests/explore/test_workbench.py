@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sslkit import Run
+from sslkit.contracts.evaluator import IGNORED, OUTLIER
 from sslkit.errors import InputError, RunError
-from sslkit.explore.assignment import IGNORED, OUTLIER
 from sslkit.explore.run_images import RunImages
 from sslkit.explore.workbench import Workbench
 from sslkit.runs.class_names import read_added_names, read_class_names

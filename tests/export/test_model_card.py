@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from evaluation_results import evaluation_result
 
 from sslkit.api import Run
 from sslkit.runs.class_names import write_class_names
+from sslkit.runs.corrections import CorrectionsLog, Row
 from sslkit.runs.evaluation_files import save_evaluation
 from sslkit.runs.weights import read_metadata
 
@@ -22,7 +24,9 @@ def test_the_card_has_classes_training_and_metrics_without_markup_or_private_pat
         protocol = {"data": "digits", "data_options": {"root": root}}
         save_evaluation(run, evaluation_result(knn={"metrics": {"top1": top1}, "protocol": protocol}))
     exported = run.export("safetensors", tmp_path / "digits.safetensors")
-    assert read_metadata(exported.file)["export"]["classes"]["names"] == list(NAMES)
+    classes = read_metadata(exported.file)["export"]["classes"]
+    assert classes["names"] == list(NAMES)
+    assert (classes["merged"], classes["corrected_images"]) == (list(range(10)), 0)
 
     card = exported.card.read_text()
     assert card.replace("\n", "").isprintable()
@@ -39,3 +43,21 @@ def test_the_card_has_classes_training_and_metrics_without_markup_or_private_pat
         heading = f"### knn on digits, not the run's own data{number}\n\n"
         assert f"{heading}|  | trained |\n| --- | --- |\n| knn top1 | {top1} |\n" in card
     assert "/home" not in card
+
+
+def test_the_card_counts_corrections_and_merged_classes(run: Run, tmp_path: Path) -> None:
+    write_class_names(run, ("cat", "dog", "cat", *[""] * 7))
+    log = CorrectionsLog(run.path)
+    log.append((Row("move", 1, "0" * 64, 64), Row("outlier", -1, "1" * 64, 64)))
+    log.close()
+    provenance = json.loads(run.provenance.read_text()) | {"corrected_from": {"run": "earlier/1", "images": 7}}
+    run.provenance.write_text(json.dumps(provenance))
+    exported = run.export("safetensors", tmp_path / "digits.safetensors")
+    classes = read_metadata(exported.file)["export"]["classes"]
+    assert classes["merged"] == [0, 1, 0, *range(3, 10)]
+    assert (classes["corrected_images"], classes["trained_with_corrections"]) == (2, 7)
+    card = exported.card.read_text()
+    assert "trained with corrections that a user made to 7 images" in card
+    assert "A user corrected the classes of 2 images, which this network was not trained with." in card
+    assert f"`sslkit train --corrections {run.name}`" in card
+    assert "so there are 9 classes" in card

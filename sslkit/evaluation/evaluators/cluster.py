@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch.nn.functional import adaptive_avg_pool2d, normalize
 
 from sslkit.contracts import options
 from sslkit.contracts.dataset import ImageStore
-from sslkit.contracts.evaluator import Evaluation, Evaluator, Subject
+from sslkit.contracts.evaluator import CorrectedClasses, Evaluation, Evaluator, Subject
 from sslkit.errors import DataError
 from sslkit.evaluation.class_groups import group_by_name, name_indices, predict_group
 from sslkit.evaluation.clustering_metrics import PROTOCOL, assignment_entropy, classes_used, cluster_scores
@@ -136,18 +136,20 @@ class Cluster(Evaluator):
         }
         if subject.discovered_names and test.logits is not None:
             metrics["named"], protocol["named"] = self._named(subject, test.logits.cpu(), labels, classes)
+        corrected = subject.corrected_classes("test")
+        if corrected is not None and corrected.images:
+            scores, protocol["corrections"] = _corrected(corrected, subject.class_names, labels, classes)
+            metrics |= {"corrected": scores} if scores else {}
         return Evaluation(metrics, protocol, baselines)
 
     def _named(self, subject: Subject, logits: Tensor, labels: Tensor, classes: int) -> tuple[dict[str, Any], str]:
         """Return the metrics after merging discovered classes with the same name, and a sentence about the metrics."""
         group, names = group_by_name(subject.discovered_names)
         assigned = predict_group(logits, subject.temperature, group)[1]
-        metrics = _scores(assigned, labels, len(names), classes)
-        del metrics["mapping"]
+        metrics = _scores_with_names(assigned, names, subject.class_names, labels, classes)
         description = f"classes with the same name are merged, which leaves {len(names)}"
-        label_of_group = name_indices(names, subject.class_names)
-        if (label_of_group >= 0).any():
-            metrics["named_acc"] = float((label_of_group[assigned] == labels).double().mean())
+        if "named_acc" in metrics:
+            label_of_group = name_indices(names, subject.class_names)
             description += (
                 f"; named_acc: accuracy of the class names as labels ({int((label_of_group >= 0).sum())} of the "
                 f"{len(names)} names are label names; images of the other classes count as wrong)"
@@ -175,6 +177,38 @@ def _describe_pixels(images: ImageStore) -> str:
     height, width = pixel_shape(images)
     shrunk = f"shrunk to {height} x {width} pixels by averaging, " if (height, width) != tuple(images.shape[1:]) else ""
     return f"{shrunk}scaled to 0..1, flattened"
+
+
+def _corrected(
+    corrected: CorrectedClasses, class_names: Sequence[str], labels: Tensor, classes: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the metrics of the test images with a user's corrections, and the numbers of corrections.
+
+    There are no metrics if the user corrected none of the test images.
+    """
+    kept = corrected.assigned >= 0
+    counts = {
+        "images": corrected.images,
+        "test_images": int(corrected.corrected.sum()),
+        "left_out": int((~kept).sum()),
+    }
+    if not counts["test_images"] or not bool(kept.any()):
+        return {}, counts
+    numbers, assigned = corrected.assigned[kept].unique(return_inverse=True)
+    names = [corrected.names.get(number, "") for number in numbers.tolist()]
+    return _scores_with_names(assigned, names, class_names, labels.cpu()[kept], classes), counts
+
+
+def _scores_with_names(
+    assigned: Tensor, names: Sequence[str], class_names: Sequence[str], labels: Tensor, classes: int
+) -> dict[str, Any]:
+    """Return the metrics of named classes; with ``named_acc`` if at least one name is the name of a label."""
+    metrics = _scores(assigned, labels, len(names), classes)
+    del metrics["mapping"]
+    label_of_class = name_indices(names, class_names)
+    if (label_of_class >= 0).any():
+        metrics["named_acc"] = float((label_of_class[assigned] == labels).double().mean())
+    return metrics
 
 
 def _scores(assigned: Tensor, labels: Tensor, clusters: int, classes: int) -> dict[str, Any]:

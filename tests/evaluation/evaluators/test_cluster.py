@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.dataset import Split
-from sslkit.contracts.evaluator import Evaluation, Features
+from sslkit.contracts.evaluator import IGNORED, OUTLIER, CorrectedClasses, Evaluation, Features
 from sslkit.data.store import TensorStore
 from sslkit.errors import DataError
 from sslkit.evaluation.evaluators import cluster
@@ -29,6 +29,7 @@ class ThreeClasses:
     class_names: tuple[str, ...] = ("a", "b", "c")
     discovered_names: tuple[str, ...] = ()
     temperature = 1.0
+    corrected: CorrectedClasses | None = None
 
     def __init__(self, logits: int | None = 3, clear: bool = False, sizes: tuple[int, int] = (90, 45)) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -51,6 +52,9 @@ class ThreeClasses:
 
     def split(self, split: str) -> Split:
         return self.splits[split]
+
+    def corrected_classes(self, split: str) -> CorrectedClasses | None:
+        return self.corrected
 
     def backbone(self) -> Backbone:
         raise AssertionError("clustering needs only features")
@@ -214,6 +218,37 @@ def test_same_named_classes_are_merged_and_names_are_scored() -> None:
     own_words = evaluate(subject)
     assert "named_acc" not in own_words.metrics["named"]
     assert own_words.protocol["named"] == "classes with the same name are merged, which leaves 3"
+
+
+def test_metrics_with_corrections_are_next_to_those_without() -> None:
+    subject = ThreeClasses()
+    output = subject.outputs["test"]
+    labels = output.labels
+    assert labels is not None
+    # The network confuses labels 0 and 1; a user moves all images of label 1 to the added class 7, and marks two.
+    subject.outputs["test"] = replace(output, logits=torch.eye(3)[torch.where(labels == 1, 0, labels)])
+    assigned = torch.where(labels == 1, 7, labels)
+    marked = (labels == 2).nonzero().flatten()[:2]
+    assigned[marked] = torch.tensor([OUTLIER, IGNORED])
+    corrected = labels == 1
+    corrected[marked] = True
+    none = torch.zeros(45, dtype=torch.bool)
+    plain = evaluate(subject)
+    subject.corrected = CorrectedClasses(assigned, torch.ones(45), corrected, {0: "a", 7: "c"}, 30)
+    result = evaluate(subject)
+    counts = labels.bincount()
+    assert result.protocol["corrections"] == {"images": 30, "test_images": int(counts[1]) + 2, "left_out": 2}
+    assert result.metrics["corrected"]["acc"] == 1.0
+    assert result.metrics["corrected"]["named_acc"] == pytest.approx(int(counts[0]) / 43), "class 7 is not label c"
+    del result.metrics["corrected"]
+    assert (result.metrics, result.baselines) == (plain.metrics, plain.baselines)
+    assert plain.metrics["acc"] < 0.8
+    subject.corrected = replace(subject.corrected, assigned=labels, corrected=none)
+    untouched = evaluate(subject)
+    assert "corrected" not in untouched.metrics, "no test image was corrected"
+    assert untouched.protocol["corrections"] == {"images": 30, "test_images": 0, "left_out": 0}
+    subject.corrected = replace(subject.corrected, images=0)
+    assert evaluate(subject) == plain, "classes were only merged"
 
 
 def test_k_means_is_fitted_on_a_random_sample() -> None:
