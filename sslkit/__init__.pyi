@@ -14,6 +14,7 @@ from sslkit.contracts.dataset import ImageStore as ImageStore
 from sslkit.contracts.dataset import Split as Split
 from sslkit.contracts.duration import Duration as Duration
 from sslkit.contracts.duration import duration_steps as duration_steps
+from sslkit.contracts.evaluator import CorrectedClasses as CorrectedClasses
 from sslkit.contracts.evaluator import Evaluation as Evaluation
 from sslkit.contracts.evaluator import Evaluator as Evaluator
 from sslkit.contracts.evaluator import Features as Features
