@@ -38,6 +38,9 @@ def test_features_and_logits_are_the_same_for_any_number_of_images(run: Run, tmp
         "head": "selfcls-mlp",
         "classifier": 0,
         "temperature": 0.1,
+        "merged": list(range(10)),
+        "corrected_images": 0,
+        "trained_with_corrections": 0,
     }
 
 
