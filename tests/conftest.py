@@ -26,6 +26,7 @@ use = "affine"
 
 [backbone]
 use = "convnet"
+width = 4
 
 [head]
 use = "selfcls-mlp"

@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 HEAVY = {
     "torch",
     "torchvision",
@@ -25,63 +23,45 @@ HEAVY = {
 SCRIPT = """
 import sys
 from sslkit.cli.__main__ import main
-sys.argv = ["sslkit", *{arguments!r}]
-try:
-    main()
-except SystemExit as stop:
-    assert not stop.code, stop.code
-print("LOADED", *sorted({{name.partition(".")[0] for name in sys.modules}}))
+for arguments in {commands!r}:
+    sys.argv = ["sslkit", *arguments]
+    try:
+        main()
+    except SystemExit as stop:
+        assert (stop.code or 0) == {exit_code}, (arguments, stop.code)
+    print("\\nLOADED", *sorted({{name.partition(".")[0] for name in sys.modules}}))
 """
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--help"],
-        ["--version"],
-        ["train", "--help"],
-        ["init", "--help"],
-        ["report", "--help"],
-        ["explore", "--help"],
-        ["doctor", "--help"],
-        ["plugins", "list"],
-        ["plugins", "list", "--json"],
-        ["runs", "list"],
-    ],
-    ids=" ".join,
-)
-def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(arguments=arguments)], capture_output=True, text=True, cwd=tmp_path
-    )
+def modules_after(commands: list[list[str]], folder: Path, exit_code: int = 0) -> tuple[list[set[str]], str]:
+    """Run commands in one new process; return the modules that are loaded after each of them, and stderr."""
+    script = SCRIPT.format(commands=commands, exit_code=exit_code)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr
-    loaded = set(done.stdout.rpartition("LOADED")[2].split())
-    assert loaded & {"sslkit", "typer"} == {"sslkit", "typer"}
-    assert not loaded & HEAVY
+    loaded = [set(line.split()[1:]) for line in done.stdout.splitlines() if line.startswith("LOADED")]
+    assert len(loaded) == len(commands)
+    return loaded, done.stderr
+
+
+def test_light_commands_import_nothing_heavy(tmp_path: Path) -> None:
+    helps = [[*command, "--help"] for command in ([], ["train"], ["init"], ["report"], ["explore"], ["doctor"])]
+    lists = [["plugins", "list"], ["plugins", "list", "--json"], ["runs", "list"]]
+    commands = [["--version"], *helps, *lists]
+    for arguments, loaded in zip(commands, modules_after(commands, tmp_path)[0], strict=True):
+        assert loaded & {"sslkit", "typer"} == {"sslkit", "typer"}
+        assert not loaded & HEAVY, arguments
 
 
 def test_matplotlib_is_imported_for_reports_only(tiny: Path) -> None:
     commands = [["train", "tiny.toml", "--dry-run"], ["doctor"], ["train", "tiny.toml"]]
-    script = "".join(SCRIPT.format(arguments=arguments) for arguments in commands)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tiny.parent)
-    assert done.returncode == 0, done.stderr
-    lists = [line.split() for line in done.stdout.splitlines() if line.startswith("LOADED")]
-    assert len(lists) == len(commands)
-    for arguments, loaded in zip(commands, lists, strict=True):
+    for arguments, loaded in zip(commands, modules_after(commands, tiny.parent)[0], strict=True):
         assert "torch" in loaded, arguments
         assert "matplotlib" not in loaded, arguments
 
 
-@pytest.mark.parametrize("command", [["train"], ["train", "--dry-run"], ["bench"], ["recipes", "check"]], ids=" ".join)
-def test_invalid_recipe_is_reported_before_heavy_imports(command: list[str], tmp_path: Path) -> None:
+def test_invalid_recipe_is_reported_before_heavy_imports(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text("[trian]\nepochs = 1\n")
-    script = SCRIPT.replace("assert not stop.code, stop.code", "assert stop.code == 2, stop.code")
-    done = subprocess.run(
-        [sys.executable, "-c", script.format(arguments=[*command, "recipe.toml"])],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "unknown section" in done.stderr, done.stderr
-    assert not set(done.stdout.rpartition("LOADED")[2].split()) & HEAVY
+    commands = [["train"], ["train", "--dry-run"], ["bench"], ["recipes", "check"]]
+    lists, err = modules_after([[*command, "recipe.toml"] for command in commands], tmp_path, exit_code=2)
+    assert err.count("unknown section") == len(commands), err
+    assert not lists[-1] & HEAVY
