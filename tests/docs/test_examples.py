@@ -30,7 +30,7 @@ def load_example(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.fixture
 def run(tiny: Path, tmp_path: Path) -> Run:
-    return train(load_recipe(tiny, ["train.epochs=1"]), tmp_path / "runs")
+    return train(load_recipe(tiny, ["backbone.width=4", "train.epochs=1"]), tmp_path / "runs")
 
 
 def test_faster_rcnn_learns_to_detect_digits_with_a_trained_backbone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
