@@ -45,14 +45,15 @@ log_every_steps = 3
 
 
 SLOW_FILES = (
-    "test_kill_storm",
+    "test_captured_recipes",
+    "test_shipped_recipes",
+    "test_scaffold",
     "test_tutorial",
     "test_examples",
-    "test_scaffold",
     "test_matches_one_process",
     "test_learns",
+    "test_startup_imports",
     "test_broken_plugins",
-    "test_shipped_recipes",
     "test_wheels",
     "test_core_components",
 )
