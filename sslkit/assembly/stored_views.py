@@ -8,8 +8,10 @@ from torch import Tensor
 from sslkit.contracts.dataset import ImageStore
 from sslkit.contracts.views import Views, move_parameters, slice_parameters
 from sslkit.data.seeds import seeded_generator
-from sslkit.features.extraction import RowBuffer, device_of, eval_mode, images_at_a_time
+from sslkit.device.transfer import to_device
+from sslkit.features.extraction import device_of, eval_mode, images_at_a_time
 from sslkit.features.frozen import FrozenBackbone
+from sslkit.features.row_buffer import RowBuffer
 from sslkit.recipe.recipe import ComponentSpec
 
 DRAWN_AT_A_TIME = 128
@@ -60,10 +62,9 @@ def _extract(frozen: FrozenBackbone, images: ImageStore, views: Views, seed: int
             drawn = views.draw(len(block), seeded_generator(seed, "stored views", int(block[0])))
             for part in torch.arange(len(block)).split(images_at_a_time(views.size)):
                 parameters = slice_parameters(drawn, int(part[0]), int(part[-1]) + 1)
-                groups = views.apply(images.gather(block[part]).to(device), move_parameters(parameters, device))
+                groups = views.apply(to_device(images.gather(block[part]), device), move_parameters(parameters, device))
                 features = [frozen.backbone(group.flatten(0, 1)).unflatten(0, group.shape[:2]) for group in groups]
                 rows.add(torch.cat(features).transpose(0, 1).float())
             if frozen.on_progress is not None:
-                frozen.on_progress(rows.filled, len(images))
-    assert rows.rows is not None
-    return rows.rows
+                frozen.on_progress(rows.added, len(images))
+    return rows.finish()

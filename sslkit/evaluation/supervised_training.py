@@ -16,6 +16,8 @@ from sslkit.contracts.preprocessing import Preprocessing
 from sslkit.contracts.schedule import cosine_decay
 from sslkit.contracts.views import move_parameters
 from sslkit.data.seeds import seeded_generator
+from sslkit.device.transfer import to_device
+from sslkit.features.row_buffer import RowBuffer
 from sslkit.optimizers.parameter_groups import parameter_groups
 from sslkit.views.crops import Crops
 from sslkit.views.preprocess import preprocess
@@ -133,20 +135,23 @@ def fit(
     for epoch in range(settings.epochs):
         order = torch.randperm(len(images), generator=seeded_generator(seed, "evaluation", epoch))
         sums = torch.zeros(2, device=device)
-        for step in range(steps):
-            batch = order[step * size : (step + 1) * size]
+        for step, batch in enumerate(order[: steps * size].split(size)):
             parameters = move_parameters(views.draw(size, seeded_generator(seed, "evaluation", epoch, step)), device)
-            (crops,) = views.apply(images.gather(batch).to(device), parameters)
-            targets = labels[batch].to(device)
-            logits = network(crops[0])
-            loss = cross_entropy(logits, targets)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            (crops,) = views.apply(to_device(images.gather(batch), device), parameters)
+            sums += train_step(network, optimizer, crops[0], to_device(labels[batch], device))
             schedule.step()
-            sums += torch.stack([loss.detach(), (logits.argmax(1) == targets).float().mean()])
         loss_sum, accuracy_sum = sums.tolist()
         yield EpochResult(loss_sum / steps, accuracy_sum / steps)
+
+
+def train_step(network: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> Tensor:
+    """Train on one batch, and return cross-entropy and accuracy ``[2]`` on the device."""
+    logits = network(images)
+    loss = cross_entropy(logits, labels)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return torch.stack([loss.detach(), (logits.argmax(1) == labels).float().mean()])
 
 
 def _groups(module: nn.Module, lr: float, weight_decay: float) -> list[dict[str, object]]:
@@ -161,9 +166,7 @@ def predict_logits(network: nn.Module, images: ImageStore, context: Context, bat
     """Return the network's logits for unaugmented images, as a tensor ``[N, K]`` on the CPU."""
     device = next(network.parameters()).device
     preprocessing = Preprocessing(context.view_size, context.mean, context.std, context.interpolation)
-    return torch.cat(
-        [
-            network(preprocess(images.gather(block).to(device), preprocessing)).cpu()
-            for block in torch.arange(len(images)).split(batch_size)
-        ]
-    )
+    logits = RowBuffer(len(images))
+    for block in torch.arange(len(images)).split(batch_size):
+        logits.add(network(preprocess(to_device(images.gather(block), device), preprocessing)))
+    return logits.finish()

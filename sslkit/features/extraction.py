@@ -12,6 +12,8 @@ from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.dataset import ImageStore
 from sslkit.contracts.head import Head
 from sslkit.contracts.preprocessing import Preprocessing
+from sslkit.device.transfer import to_device
+from sslkit.features.row_buffer import RowBuffer
 from sslkit.views.preprocess import preprocess
 
 
@@ -34,25 +36,6 @@ MAX_IMAGES = 512
 
 MAX_PIXELS = 1 << 21
 """Largest number of pixels to process at a time: 41 images of 224 pixels. More take gigabytes, and are not faster."""
-
-
-class RowBuffer:
-    """Preallocated tensor that is filled block by block, because concatenating the blocks would need twice the memory.
-
-    Attributes:
-        rows: tensor ``[count, D]`` on the CPU; None before the first block.
-    """
-
-    def __init__(self, count: int) -> None:
-        self.count, self.filled = count, 0
-        self.rows: Tensor | None = None
-
-    def add(self, block: Tensor) -> None:
-        """Copy a block ``[B, D]`` into the next free rows."""
-        if self.rows is None:
-            self.rows = torch.empty(self.count, *block.shape[1:], dtype=block.dtype)
-        self.rows[self.filled : self.filled + len(block)] = block
-        self.filled += len(block)
 
 
 def extract_features(
@@ -80,12 +63,11 @@ def extract_features(
     features = RowBuffer(len(indices))
     with eval_mode(backbone):
         for block in indices.split(images_at_a_time(preprocessing.size)):
-            batch = preprocess(images.gather(block).to(device, non_blocking=True), preprocessing)
+            batch = preprocess(to_device(images.gather(block), device), preprocessing)
             features.add(backbone(batch).float())
             if on_progress is not None:
-                on_progress(features.filled, len(indices))
-    assert features.rows is not None
-    return features.rows
+                on_progress(features.added, len(indices))
+    return features.finish()
 
 
 def images_at_a_time(size: int) -> int:
@@ -107,10 +89,11 @@ def classify_features(head: Head, features: Tensor, classifier: int, batch_size:
     """
     if not head.classifiers:
         return None
-    device = device_of(head)
+    device, logits = device_of(head), RowBuffer(len(features))
     with eval_mode(head):
-        blocks = [head(block.to(device)).logits[classifier].float().cpu() for block in features.split(batch_size)]
-    return torch.cat(blocks)
+        for block in features.split(batch_size):
+            logits.add(head(to_device(block, device)).logits[classifier].float())
+    return logits.finish()
 
 
 def device_of(module: nn.Module) -> torch.device:

@@ -57,6 +57,9 @@ class Subject:
         self.splits = {"train": greys(60, []), "validation": greys(30, []), "test": greys(COUNT, MISTAKEN)}
         self.network = Brightness()
 
+    def backbone(self) -> Backbone:
+        return self.network
+
     def split(self, name: str) -> Split:
         return self.splits[name]
 

@@ -35,6 +35,9 @@ class FeatureSubject:
         self.requests[split] += 1
         return self.parts[split]
 
+    def backbone(self) -> Backbone:
+        return SmallBackbone()
+
 
 class SmallBackbone(Backbone):
     api = 1

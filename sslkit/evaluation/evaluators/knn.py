@@ -13,6 +13,7 @@ from sslkit.contracts.evaluator import Evaluation, Evaluator, Subject
 from sslkit.evaluation.accuracy import topk_accuracy
 from sslkit.evaluation.knn_classifier import knn_scores
 from sslkit.evaluation.labels import count_classes, join_features, require_labels
+from sslkit.features.extraction import device_of
 
 
 class Knn(Evaluator):
@@ -47,16 +48,20 @@ class Knn(Evaluator):
         train_labels, test_labels = require_labels(train, "train"), require_labels(test, "test")
         validation_labels = require_labels(validation, "validation")
         classes = count_classes(subject.class_names, train_labels, validation_labels, test_labels)
-        temperature = self.options.temperature
+        temperature, device = self.options.temperature, device_of(subject.backbone())
         candidates = [k for k in self.options.neighbours if k <= len(train.features)] or [1]
         accuracy = {}
         for k in candidates if len(validation_labels) else ():
-            scores = knn_scores(train.features, train_labels, validation.features, k, temperature, classes=classes)
+            scores = knn_scores(
+                train.features, train_labels, validation.features, k, temperature, classes=classes, device=device
+            )
             accuracy[k] = topk_accuracy(scores, validation_labels)["top1"]
         chosen = max(accuracy, key=lambda k: (accuracy[k], -k)) if accuracy else min(candidates)
         bank = join_features(train, validation)
         bank_labels = require_labels(bank, "train")
-        scores = knn_scores(bank.features, bank_labels, test.features, chosen, temperature, classes=classes)
+        scores = knn_scores(
+            bank.features, bank_labels, test.features, chosen, temperature, classes=classes, device=device
+        )
         protocol = {
             "split": "test",
             "images": len(test.features),

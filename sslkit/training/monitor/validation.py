@@ -19,7 +19,7 @@ from sslkit.data.splits import evenly_spaced_indices, load_split, stratified_spl
 from sslkit.evaluation.clustering_metrics import assignment_entropy, classes_used, cluster_scores
 from sslkit.evaluation.knn_classifier import knn_accuracy
 from sslkit.evaluation.labels import count_classes
-from sslkit.features.extraction import classify_features, extract_features
+from sslkit.features.extraction import classify_features, device_of, extract_features
 
 
 class ValidationMonitor:
@@ -103,6 +103,7 @@ class ValidationMonitor:
                 queries.labels,
                 k=min(self.assembly.recipe.monitor.knn_k, len(bank.features)),
                 classes=count_classes(self.assembly.dataset.class_names, bank.labels, queries.labels),
+                device=device_of(self.assembly.method.backbone),
             )
         return metrics
 
