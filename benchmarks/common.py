@@ -50,10 +50,19 @@ def run_in_child(program: str, *arguments: object) -> Any:
     return json.loads(completed.stdout.strip().splitlines()[-1])
 
 
-def measure_interleaved(measures: Mapping[str, Callable[[], Result]], rounds: int) -> dict[str, list[Result]]:
+def measure_interleaved(
+    measures: Mapping[str, Callable[[], Result]],
+    rounds: int,
+    after_round: Callable[[dict[str, list[Result]]], None] = lambda results: None,
+) -> dict[str, list[Result]]:
     """Measure all variants once per round, and return the results of each variant in the order of the rounds.
 
     If the machine slows down for a while, all variants are affected. Each round starts with a different variant.
+
+    Args:
+        measures: mapping from the name of a variant to the function that measures it.
+        rounds: number of rounds.
+        after_round: receives the results so far, to save them in case the benchmark is stopped.
     """
     results: dict[str, list[Result]] = {name: [] for name in measures}
     names = list(measures)
@@ -64,6 +73,7 @@ def measure_interleaved(measures: Mapping[str, Callable[[], Result]], rounds: in
             results[name].append(result)
             value = f" {result:.4g}" if isinstance(result, float) else ""
             print(f"round {number + 1} of {rounds}: {name}{value}", file=sys.stderr, flush=True)
+        after_round(results)
     return results
 
 

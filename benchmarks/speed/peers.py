@@ -19,7 +19,7 @@ Each of these training loops runs in a separate process; rounds are interleaved:
 These libraries are not compared: *solo-learn* 1.0.2 needs torch 1.9.1, and no Python version supports both this torch
 and sslkit; *lightly-train* 0.18 has no SwAV; SwAV in *stable-pretraining* 0.1.8 always has a queue.
 
-Writes ``benchmarks/records/peers-STEM-CROPS.json``.
+Writes ``benchmarks/records/peers-STEM-CROPS.json`` after each round.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ import time
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from benchmarks.common import (
     describe_machine,
@@ -118,12 +119,21 @@ def main() -> None:
     if describe_machine()["device"] != "cpu" or os.cpu_count() == 1:
         names = [name for name in names if name != "processes"]
     measures = {name: partial(run_in_child, __file__, "--child", name, *settings) for name in names}
-    speeds = measure_interleaved(measures, options.rounds)
-    against = {
-        ours: {name: ratio(speeds[ours], speeds[name]) for name in PEERS if name in names}
-        for ours in OURS
-        if ours in names
-    }
+    record = name_with_device(f"peers-{options.stem}-{options.crops}")
+
+    def save(speeds: dict[str, list[float]]) -> None:
+        results = {
+            "n": len(speeds[names[0]]),
+            "seed": 0,
+            "settings": vars(options),
+            "views_per_second": speeds,
+            "over": compare(speeds),
+        }
+        if not options.no_record:
+            write_record(record, results, ("lightly", "kornia", "torchvision"))
+
+    speeds = measure_interleaved(measures, options.rounds, after_round=save)
+    against = compare(speeds)
     rows = [
         (
             name,
@@ -134,16 +144,15 @@ def main() -> None:
     ]
     columns = ("training", "views/s", *(f"{ours} is × as fast" for ours in against))
     print_table(f"resnet18, {options.stem} stem, {options.crops}", columns, rows)
-    if not options.no_record:
-        record = {
-            "n": options.rounds,
-            "seed": 0,
-            "settings": vars(options),
-            "views_per_second": speeds,
-            "over": against,
-        }
-        name = name_with_device(f"peers-{options.stem}-{options.crops}")
-        write_record(name, record, ("lightly", "kornia", "torchvision"))
+
+
+def compare(speeds: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
+    """Return the ratio of each of sslkit's trainings to each other library's; see ``benchmarks.common.ratio``."""
+    return {
+        ours: {name: ratio(speeds[ours], speeds[name]) for name in PEERS if name in speeds}
+        for ours in OURS
+        if ours in speeds
+    }
 
 
 if __name__ == "__main__":
