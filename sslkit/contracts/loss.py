@@ -176,6 +176,8 @@ class Loss(Component, nn.Module):
         On a GPU, one step of a phase is captured as a CUDA graph, which is replayed in the phase's other steps: the
         same operators with the same Python numbers. Return, for example, whether a queue is full. A value that changes
         in every step, such as a temperature in its warm-up, belongs in ``scheduled``. Default: a single phase.
+
+        With multiple processes, all steps of a phase must train the same parameters, in all processes.
         """
         return None
 

@@ -48,10 +48,6 @@ class TrainSection(Options):
     nodes: int = Field(default=1, ge=1, le=1024)
     """Number of machines; start more than one with torchrun or SLURM."""
 
-    strategy: Literal["ddp_find_unused_parameters_true", "ddp"] = "ddp_find_unused_parameters_true"
-    """Lightning's strategy for multiple processes. ``ddp`` fails if a step leaves parameters unused; with more than two
-    processes, a resumed run may differ in the last bits."""
-
     compile: bool = False
     """Compile the backbone with ``torch.compile``. Steps become faster on GPUs, but hardly on CPUs, where a C++
     compiler is needed. The first step can take minutes longer; the time is reported after the second step."""

@@ -26,6 +26,7 @@ from sslkit.training.checkpoint.checkpoint_files import AtomicCheckpointIO
 from sslkit.training.distributed import slurm
 from sslkit.training.distributed.processes import Processes
 from sslkit.training.distributed.signals import StopSignal, restored_handlers, stop_signals
+from sslkit.training.distributed.strategy import ProcessStrategy
 from sslkit.training.events import Reporter, TrainingEnded
 from sslkit.training.file_errors import file_error_message
 from sslkit.training.learner import Learner
@@ -109,7 +110,7 @@ def _trainer(
             accelerator=hardware.device,
             devices=processes.devices,
             num_nodes=assembly.recipe.train.nodes,
-            strategy=assembly.recipe.train.strategy if processes.world.size > 1 else "auto",
+            strategy=ProcessStrategy() if processes.world.size > 1 else "auto",
             precision="32-true",  # the step chooses the precision of the network
             deterministic="warn" if assembly.recipe.run.deterministic else None,
             max_epochs=-1,

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from sslkit.contracts.context import World
-
 INTEGER_DTYPES = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Mapping from size in bytes to integer dtype."""
 
@@ -25,17 +23,16 @@ class NonFiniteGuard:
     step, and a kernel on the device restores them after a failed step.
 
     Args:
-        method: the trained method, already on its device.
-        world: the processes of the training run; a failure in one process undoes the step in all processes.
+        method: the trained method, already on its device. Its gradients are means over all processes, so that a failure
+            in one process undoes the step in all processes.
 
     Attributes:
         may_sync: whether the host may read tensor values; True only on a CPU.
         failed_step: integer tensor on the device, the first failed step, counted from 1; 0 if no step failed.
     """
 
-    def __init__(self, method: nn.Module, world: World) -> None:
+    def __init__(self, method: nn.Module) -> None:
         self.method = method
-        self.world = world
         self.device = next(method.parameters()).device
         self.may_sync = self.device.type == "cpu"
         self.failed_step = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -57,14 +54,13 @@ class NonFiniteGuard:
 
     @torch.no_grad()
     def check(self, loss: Tensor, step: int | Tensor) -> None:
-        """Check the loss and the gradients after the backward pass of step ``step``, counted from 1."""
+        """Check the loss and the gradients of step ``step``, counted from 1; both are means over all processes."""
         gradients = [p.grad for p in self.method.parameters() if p.grad is not None]
         finite = loss.detach().isfinite()
         if gradients:
             finite = finite & all_finite(gradients, may_sync=self.may_sync)
-        failed = self.world.max((~finite).float()) > 0
         # In place, because a CUDA graph writes to the same memory in each step.
-        self.failed_step.copy_(torch.where((self.failed_step == 0) & failed, step, self.failed_step))
+        self.failed_step.copy_(torch.where((self.failed_step == 0) & ~finite, step, self.failed_step))
         if self.may_sync and self.failed_step:
             for parameter in self.method.parameters():
                 parameter.grad = None

@@ -9,7 +9,6 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
 
 from sslkit.assembly.assemble import Assembly
@@ -88,11 +87,6 @@ class Learner(pl.LightningModule):
     def transfer_batch_to_device(self, batch: ImageBatch, device: torch.device, dataloader_idx: int) -> ImageBatch:
         return batch  # the step copies all of its inputs together
 
-    def on_train_batch_start(self, batch: ImageBatch, batch_idx: int) -> None:
-        if isinstance(self.trainer.model, DistributedDataParallel):
-            # With manual optimization, DDP would stop copying the buffers of process 0 after the first step.
-            self.trainer.model.require_forward_param_sync = True
-
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         if self.stepper is None:
             self.stepper = self._build_stepper()
@@ -110,10 +104,7 @@ class Learner(pl.LightningModule):
         """Build the stepper. The method must be on its device, and a checkpoint must already be loaded."""
         assert self.recorder is not None
         graphs = choose_graphs(self.assembly, self.hardware.device, self.recorder.note)
-        # A captured step cannot call Lightning, which only DDP needs.
-        backward = self.manual_backward if graphs is None else Tensor.backward
-        optimizer = self.trainer.optimizers[0]
-        step = TrainingStep(self.assembly, self.hardware, optimizer, self.views, backward, self.recorder)
+        step = TrainingStep(self.assembly, self.hardware, self.trainer.optimizers[0], self.views, self.recorder)
         if graphs is not None:
             self.writer = InputWriter(self.assembly, self.device, packed=True)
         return Stepper(step, self.writer, graphs, self.recorder.note)

@@ -20,8 +20,6 @@ def quiet_lightning() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="pytorch_lightning")
-            # A loss that starts in a later epoch changes the set of used parameters.
-            warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
             yield
     finally:
         for name, level in levels.items():

@@ -51,7 +51,7 @@ def take_two_steps(learner: Learner, callback: RunCallback, images: Tensor, back
     loader = learner.assembly.loader
     loader.images, loader.stop, loader.reads_images = TensorStore(images), 2, False
     configured = learner.configure_optimizers()
-    step = TrainingStep(learner.assembly, learner.hardware, configured["optimizer"], learner.views, backward, callback)
+    step = TrainingStep(learner.assembly, learner.hardware, configured["optimizer"], learner.views, callback, backward)
     step.guard.may_sync = False
     stepper = Stepper(step, InputWriter(learner.assembly, images.device, packed=False))
     for number, batch in enumerate(loader):

@@ -84,7 +84,7 @@ def state(network: Network) -> dict[str, Tensor]:
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_non_finite_step_is_undone(name: str, failure: str, may_sync: bool) -> None:
     network, unguarded = Network(), Network()
-    guard, idle_guard = NonFiniteGuard(network, sslkit.World()), NonFiniteGuard(unguarded, sslkit.World())
+    guard, idle_guard = NonFiniteGuard(network), NonFiniteGuard(unguarded)
     guard.may_sync = may_sync
     optimizer, other = OPTIMIZERS[name](network.student.parameters()), OPTIMIZERS[name](unguarded.student.parameters())
     for number in (1, 2, 3):
@@ -120,7 +120,7 @@ def test_restoring_is_exact() -> None:
 
 def test_the_guard_never_syncs_with_an_accelerator() -> None:
     with fake_device(Network()) as (device, (network,)):
-        guard = NonFiniteGuard(network, sslkit.World())
+        guard = NonFiniteGuard(network)
         guard.before_step()
         loss = network(device.tensor(torch.zeros(4, 4))).square().mean()
         for parameter in network.student.parameters():

@@ -109,52 +109,51 @@ class SwavLoss(sslkit.Loss):
 
     @torch.no_grad()
     def _queue_logits(self, views: sslkit.ViewOutputs) -> list[Tensor | None]:
-        """Return, for each set of prototypes, the logits ``[G, Q, K]`` of this process's share of the queues.
+        """Return, for each set of prototypes, the logits ``[G, Q, K]`` of the Q rows of each of the G queues.
 
-        There are G queues, one for each global view. The rows of each queue are divided among the processes, Q rows
-        for this process. Until the queues are full, the values are None.
+        There is one queue for each global view, with the same rows in all processes. Until the queues are full, the
+        values are None.
         """
         student = views.student
         if not self._queues_are_full():
             return [None] * len(student.logits)
         if student.classify is None:
             raise sslkit.InputError("queue_size: the method does not set BranchOutputs.classify, which a queue needs")
-        # All processes have the same queue. Each uses a different part, so that sums count each embedding once.
-        shares = [queue.newest(self.queue_length)[self.world.rank :: self.world.size] for queue in self.queues]
-        by_view = [student.classify(share) for share in shares]
+        by_view = [student.classify(queue.newest(self.queue_length)) for queue in self.queues]
         return [torch.stack(logits) for logits in zip(*by_view, strict=True)]
 
     def _swapped_prediction(self, logits: Tensor, past: Tensor | None, global_views: int) -> Tensor:
         """Return the loss of a set of prototypes from logits ``[V, B, K]`` and queue logits ``past`` ``[G, Q, K]``."""
         options = self.options
-        targets = logits[:global_views] if past is None else torch.cat([logits[:global_views], past], dim=1)
-        assignments = sinkhorn(targets, options.sinkhorn_epsilon, options.sinkhorn_iterations, world=self.world)
-        assignments = assignments[:, : logits.shape[1]]
+        # Every process computes all assignments, because sums over processes would need two collectives per iteration.
+        targets = self.world.gather(logits[:global_views].detach().transpose(0, 1)).transpose(0, 1)
+        if past is not None:
+            targets = torch.cat([targets, past], dim=1)
+        start = self.world.rank * logits.shape[1]
+        assignments = sinkhorn(targets, options.sinkhorn_epsilon, options.sinkhorn_iterations)
+        assignments = assignments[:, start : start + logits.shape[1]]
         predictions = (logits / options.temperature).log_softmax(2)
         others = predictions.sum(0) - predictions[:global_views]
         return -(assignments * others).sum(2).mean() / (len(logits) - 1)
 
 
 @torch.no_grad()
-def sinkhorn(logits: Tensor, epsilon: float, iterations: int, world: sslkit.World) -> Tensor:
+def sinkhorn(logits: Tensor, epsilon: float, iterations: int) -> Tensor:
     """Assign images softly to prototypes, so that prototypes have equal shares (arXiv 2006.09882, equation 3).
 
     The Sinkhorn-Knopp iterations use logarithms, because ``exp(logits / epsilon)`` can overflow or become 0 if epsilon
     is small.
 
     Args:
-        logits: logits ``[..., B, K]`` of this process's images.
+        logits: logits ``[..., N, K]`` of all images that are assigned together.
         epsilon: smoothness, above 0; a larger value gives softer assignments.
         iterations: number of iterations, at least 1. Each normalises prototypes, then images.
-        world: the processes, whose images are assigned together.
 
     Returns:
-        Weights ``[..., B, K]``. The weights of an image sum to 1. With more iterations, the sum of the weights of a
-        prototype over all processes converges to the number of images divided by K.
+        Weights ``[..., N, K]``. The weights of an image sum to 1. With more iterations, the sum of the weights of a
+        prototype converges to N / K.
     """
     log = logits / epsilon
     for _ in range(iterations):
-        highest = world.max(log.amax(-2, keepdim=True))
-        log = log - highest - world.sum((log - highest).exp().sum(-2, keepdim=True)).log()
-        log = log.log_softmax(-1)
+        log = log.log_softmax(-2).log_softmax(-1)
     return log.exp()

@@ -100,7 +100,7 @@ def test_the_loss_is_finite_where_lightlys_is_not(epsilon: float, scale: float) 
     assert total.isfinite()
     assert gradient.isfinite().all()
     assert gradient.abs().sum() > 0
-    assignments = sinkhorn(logits, epsilon, 3, sslkit.World())
+    assignments = sinkhorn(logits, epsilon, 3)
     torch.testing.assert_close(assignments.sum(2), torch.ones(2, 32))
 
 
@@ -127,15 +127,15 @@ def test_sinkhorn_equals_optimal_transport_by_potentials(epsilon: float, prototy
         prototype_potentials = -math.log(prototypes) - logsumexp(kernel + image_potentials, axis=0, keepdims=True)
         image_potentials = -math.log(48) - logsumexp(kernel + prototype_potentials, axis=1, keepdims=True)
     expected = 48 * numpy.exp(kernel + image_potentials + prototype_potentials)
-    torch.testing.assert_close(sinkhorn(logits, epsilon, 3, sslkit.World()), torch.from_numpy(expected))
+    torch.testing.assert_close(sinkhorn(logits, epsilon, 3), torch.from_numpy(expected))
 
 
 def test_assignments_have_equal_shares() -> None:
     logits = cosines(2, 40, 8).double()
-    assignments = sinkhorn(logits, 0.05, 200, sslkit.World())
+    assignments = sinkhorn(logits, 0.05, 200)
     torch.testing.assert_close(assignments.sum(2), torch.ones(2, 40, dtype=torch.float64))
     torch.testing.assert_close(assignments.sum(1), torch.full((2, 8), 5.0, dtype=torch.float64))
-    three = sinkhorn(logits, 0.05, 3, sslkit.World())
+    three = sinkhorn(logits, 0.05, 3)
     torch.testing.assert_close(three[1], lightly_sinkhorn(logits[1]))
     assert not assignments.requires_grad
 

@@ -17,6 +17,7 @@ from sslkit.device.hardware import Hardware
 from sslkit.device.small_feature_maps import small_map_gradients
 from sslkit.training.first_batch_checks import check_heads, check_images, check_views
 from sslkit.training.guard import NonFiniteGuard
+from sslkit.training.step.gradient_average import GradientAverage
 from sslkit.training.step.inputs import StepInputs
 
 
@@ -48,10 +49,11 @@ class TrainingStep:
         hardware: device, precision and memory format.
         optimizer: the PyTorch optimizer of the method's parameters.
         views: makes the views.
-        backward: function that computes the gradients of the loss, and averages them over all processes.
         recorder: receives the losses; if None, losses are not recorded.
+        backward: computes the gradients of the loss.
 
     Attributes:
+        average: averages gradients over all processes.
         guard: undoes non-finite steps.
     """
 
@@ -61,8 +63,8 @@ class TrainingStep:
         hardware: Hardware,
         optimizer: torch.optim.Optimizer,
         views: ViewMaker,
-        backward: Callable[[Tensor], None],
         recorder: Recorder | None = None,
+        backward: Callable[[Tensor], None] = Tensor.backward,
     ) -> None:
         self.method: Method = assembly.method
         self.views = views
@@ -72,7 +74,8 @@ class TrainingStep:
         self.optimizer = optimizer
         self.backward = backward
         self.recorder = recorder
-        self.guard = NonFiniteGuard(assembly.method, assembly.context.world)
+        self.average = GradientAverage(assembly.method, assembly.context.world)
+        self.guard = NonFiniteGuard(assembly.method)
 
     def __call__(self, inputs: StepInputs, position: int) -> MethodOutput:
         """Take a step and return the method's output without its autograd graph.
@@ -87,8 +90,9 @@ class TrainingStep:
         self.backward(output.loss)
         # The autograd graph is released here, because it refers to the stream on which it was made.
         output = replace(output, loss=output.loss.detach())
+        mean_loss = self.average(output.loss, position)
         self.method.after_backward(position)
-        self.guard.check(output.loss, inputs.number)
+        self.guard.check(mean_loss, inputs.number)
         self.optimizer.step()
         if not self.guard.skips_step:
             self.method.after_step()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,16 @@ column_temperature = 0.5
 """,
 }
 
+COLLECTIVES = {
+    # Each Self-Classifier loss needs a maximum and a sum for each size of classifiers, and the gradient of the sum.
+    "selfcls": {"all_reduce": 2 * 3 + 1, "all_gather": 2},
+    "swav": {"all_reduce": 3 + 1, "all_gather": 1 + 2 * 2},  # Sinkhorn, and two queues
+    "simclr": {"all_reduce": 3 + 1, "all_gather": 3},
+    "teacher": {"all_reduce": 1 + 1},
+    "frozen": {"all_reduce": 2 * 3 + 1},
+}
+"""Number of collective operations in the last step; one ``all_reduce`` of each step averages the gradients."""
+
 CASES = [
     *(("torchrun-2", name) for name in RECIPES),
     ("torchrun-3", "swav"),
@@ -211,3 +222,10 @@ def test_processes_train_like_one_on_the_global_batch(trained: Path, launch: str
     launcher, _, count = launch.partition("-")
     launcher_name = {"torchrun": "torchrun", "slurm": "SLURM"}[launcher]
     assert record["processes"] == {"count": int(count), "nodes": 1, "launcher": launcher_name}
+
+
+@pytest.mark.parametrize(("launch", "name"), CASES)
+def test_a_step_needs_few_collectives(trained: Path, launch: str, name: str) -> None:
+    steps = json.loads((trained / launch / f"{name}-several.json").read_text())
+    assert len(steps) == 22
+    assert Counter(steps[-1]) == COLLECTIVES[name]

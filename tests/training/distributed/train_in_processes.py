@@ -6,8 +6,10 @@ A recipe's folder names the launcher and the number of processes: ``torchrun-2/s
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,12 @@ from torch.multiprocessing.spawn import start_processes
 
 from sslkit.contracts.method import Method
 from sslkit.recipe.load import load_recipe
+from sslkit.training.step.training_step import TrainingStep
 from sslkit.training.train import train
 
 AFTER_BACKWARD: Any = Method.after_backward
+TAKE_STEP: Any = TrainingStep.__call__
+COLLECTIVES = ("all_reduce", "all_gather", "broadcast")
 
 
 def save_first_gradients(folder: Path, rank: int, name: str) -> None:
@@ -34,12 +39,44 @@ def save_first_gradients(folder: Path, rank: int, name: str) -> None:
     Method.after_backward = saving_after_backward  # type: ignore[method-assign]
 
 
+def count_collectives() -> list[list[str]]:
+    """Return a list that receives, for each training step, the names of the step's collective operations."""
+    steps: list[list[str]] = []
+    is_step = [False]
+
+    def recorded(name: str) -> Callable[..., Any]:
+        function = getattr(torch.distributed, name)
+
+        def record(*args: Any, **kwargs: Any) -> Any:
+            if is_step[0]:
+                steps[-1].append(name)
+            return function(*args, **kwargs)
+
+        return record
+
+    def recorded_step(self: TrainingStep, *args: Any) -> Any:
+        steps.append([])
+        is_step[0] = True
+        output = TAKE_STEP(self, *args)
+        is_step[0] = False
+        return output
+
+    for name in COLLECTIVES:
+        setattr(torch.distributed, name, recorded(name))
+    TrainingStep.__call__ = recorded_step  # type: ignore[method-assign]
+    return steps
+
+
 def train_all(folder: Path, size: int, rank: int, name: str) -> None:
     torch.set_num_threads(1)
     save_first_gradients(folder, rank, name)
+    steps = count_collectives()
     for path in sorted(folder.glob("*.toml")):
         os.environ["RECIPE"] = path.stem
+        steps.clear()
         train(load_recipe(path, [f"train.devices={size}"]), folder / name)
+        if rank == 0:
+            (folder / f"{path.stem}-{name}.json").write_text(json.dumps(steps))
 
 
 def as_torchrun(rank: int, size: int, port: int, folder: Path) -> None:
