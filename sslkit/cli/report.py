@@ -38,7 +38,7 @@ def command(
     device: DeviceOption = "auto",
     runs: RunsOption = None,
 ) -> None:
-    """Write a report as one HTML file: training curves, discovered classes, evaluations and provenance."""
+    """Write a report as one HTML file: verdict, classes, map of the features, training curves and evaluations."""
     from sslkit.device.hardware import choose_device
     from sslkit.reporting.report_page import write_report
     from sslkit.runs.find import runs_folder
@@ -48,4 +48,5 @@ def command(
     page, notes = write_report(chosen, out, figures=figures, reference=reference, device=choose_device(device))
     for note in notes:
         print_message(f"note: {note}")
+    print_message(f"one file of {page.stat().st_size / 1e6:.1f} MB")
     print_line(str(page))

@@ -16,7 +16,8 @@ class DiscoveredClasses:
     """Assignment of N images to the K classes of a classifier.
 
     Attributes:
-        assigned: int64 tensor ``[N]``, the discovered class of each image (index of the largest logit).
+        assigned: int64 tensor ``[N]``, the discovered class of each image (index of the largest logit); negative for
+            images without a class, which a user marked as outliers or ignored.
         confidence: float64 tensor ``[N]``, the probability of this class.
         count: number of discovered classes K.
         labels: int64 tensor ``[N]`` with values from 0 to C - 1; None if there are no labels.
@@ -41,7 +42,7 @@ class DiscoveredClasses:
     @property
     def sizes(self) -> Tensor:
         """Number of images in each discovered class, int64 ``[K]``."""
-        return torch.bincount(self.assigned, minlength=self.count)
+        return torch.bincount(self.assigned[self.assigned >= 0], minlength=self.count)
 
     def members(self, index: int) -> Tensor:
         """Return the indices of the images of a discovered class, most confident first, as int64 ``[M]``."""
@@ -51,7 +52,10 @@ class DiscoveredClasses:
     @property
     def table(self) -> Tensor | None:
         """Number of images in each discovered class with each label, int64 ``[K, C]``; None if there are no labels."""
-        return None if self.labels is None else contingency(self.assigned, self.labels, self.count, self.classes)
+        kept = self.assigned >= 0
+        if self.labels is None or not bool(kept.any()):
+            return None
+        return contingency(self.assigned[kept], self.labels[kept], self.count, self.classes)
 
     def majority(self, index: int) -> tuple[int, float] | None:
         """Return a discovered class's most frequent label and its share; None if there are no labels or images."""
@@ -62,7 +66,8 @@ class DiscoveredClasses:
         return int(counts.argmax()), float(counts.max()) / len(members)
 
     def scores(self) -> dict[str, Any] | None:
-        """Return the ``cluster_scores`` of the discovered classes and the labels; None if there are no labels."""
-        if self.labels is None:
+        """Return the ``cluster_scores`` of the images with a class; None if there are no labels or no such images."""
+        kept = self.assigned >= 0
+        if self.labels is None or not bool(kept.any()):
             return None
-        return cluster_scores(self.assigned, self.labels, self.count, self.classes)
+        return cluster_scores(self.assigned[kept], self.labels[kept], self.count, self.classes)

@@ -18,10 +18,10 @@ from PIL import Image
 
 from sslkit.data.cache import cache_folder
 from sslkit.data.image_files import FORMATS, MAX_PIXELS
-from sslkit.data.orientation import transposition
 from sslkit.data.pillow_messages import quiet_pillow
 from sslkit.explore.run_images import RunImages
 from sslkit.files import open_regular_file
+from sslkit.reporting.original_images import EIGHT_BITS, decode_upright
 from sslkit.reporting.thumbnails import thumbnail
 
 THUMBNAIL_SIZE = 256
@@ -32,9 +32,6 @@ FORMAT_VERSION = 1
 
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif"}
 """Media types of the formats that browsers show."""
-
-EIGHT_BITS = frozenset({"1", "L", "P", "RGB", "RGBA", "LA", "PA", "CMYK", "YCbCr"})
-"""Pillow's modes for 8-bit images. Other images need a value range, and are shown as the run stores them."""
 
 Picture = tuple[bytes, str]
 """Bytes of a picture, and their media type."""
@@ -69,7 +66,7 @@ class Pictures:
             if cached.is_file() and (saved := cached.read_bytes()):
                 return saved, "image/webp"
             with quiet_pillow(), open_regular_file(path) as file:
-                small = _decode(file, THUMBNAIL_SIZE)
+                small = decode_upright(file, THUMBNAIL_SIZE)
         except Exception:  # Pillow's decoders raise many types for damaged files
             small = None
         if small is None:
@@ -91,7 +88,7 @@ class Pictures:
                         if image.format in MEDIA_TYPES and image.mode in EIGHT_BITS:
                             file.seek(0)
                             return file.read(), MEDIA_TYPES[image.format]
-                        decoded = _decode(file, None)
+                        decoded = decode_upright(file, None)
                         if decoded is not None:
                             return _png(decoded)
             except Exception:  # as above
@@ -121,28 +118,6 @@ def _save(path: Path, data: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _decode(file: io.BufferedReader, longest: int | None) -> Image.Image | None:
-    """Return an upright RGB or grey image, reduced to ``longest`` pixels; None if it has more than 8 bits."""
-    file.seek(0)
-    image = Image.open(file, formats=FORMATS)
-    if image.width * image.height > MAX_PIXELS or image.mode not in EIGHT_BITS:
-        return None
-    if longest:
-        image.draft(None, (2 * longest, 2 * longest))
-    image.load()
-    transpose = transposition(image)
-    flat: Image.Image = image
-    if image.has_transparency_data:
-        coloured = image.convert("RGBA")
-        flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), coloured)
-    flat = flat.convert("L" if image.mode in ("1", "L") else "RGB")
-    if transpose is not None:
-        flat = flat.transpose(transpose)
-    if longest:
-        flat.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return flat
 
 
 def _png(image: Image.Image) -> Picture:

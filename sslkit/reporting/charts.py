@@ -119,18 +119,13 @@ def confusion_matrix(table: Any, totals: Sequence[int], rows: Sequence[str], col
     return figure
 
 
-def scatter_chart(
-    points: Any, groups: Sequence[int] | None, names: Mapping[int, str]
-) -> tuple[Figure, list[list[float]]]:
+def scatter_chart(points: Any, groups: Sequence[int] | None, names: Mapping[int, str]) -> Figure:
     """Draw points with a colour and marker for each group, and the group's name at the median of its points.
 
     Args:
         points: coordinates ``[N, 2]``.
         groups: group index of each point; None if all points form one group.
         names: name of each group; groups without a name are not labelled.
-
-    Returns:
-        The figure, and ``[x, y]`` of each point as fractions of the figure's width and height, from the top left.
     """
     import numpy as np
 
@@ -152,9 +147,7 @@ def scatter_chart(
                 x, y = np.median(points[group_of == group], axis=0)
                 box = {"boxstyle": "round,pad=0.2", "facecolor": SURFACE, "edgecolor": LINE, "linewidth": 0.6}
                 axes.text(x, y, _shorten(name), ha="center", va="center", bbox=box, fontweight="bold")
-        figure.draw_without_rendering()
-        positions = axes.transData.transform(points) / figure.bbox.size
-    return figure, [[round(float(x), 4), round(1 - float(y), 4)] for x, y in positions]
+    return figure
 
 
 def _with_gaps(bars: Sequence[int]) -> list[int]:

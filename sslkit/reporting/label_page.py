@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from sslkit import __version__
 from sslkit.errors import InputError, RunError
 from sslkit.files import write_atomic
-from sslkit.reporting.encoded_split import encode_split
+from sslkit.reporting.encoding import encode_split
+from sslkit.reporting.image_plan import plan_images
 from sslkit.reporting.page_elements import FigureWriter
 from sslkit.reporting.render import render_page
-from sslkit.reporting.sections.classes import class_cards
+from sslkit.reporting.sections.classes import class_cards, shown_classes
 from sslkit.runs.class_names import read_added_names, read_class_names, write_class_names
 from sslkit.runs.run import Run
 from sslkit.trained.network import TrainedNetwork
@@ -27,22 +29,25 @@ def write_label_page(run: Run, device: str = "cpu") -> tuple[Path, tuple[str, ..
         RunError: the run has not finished, has no classifier, or its ``classes.toml`` cannot be read.
         DataError: the run's images are missing.
     """
-    encoded = encode_split(run, device)
+    encoded = replace(encode_split(run, device), corrections=None)  # names belong to the discovered classes
     if encoded.discovered is None:
         raise _no_classes(run)
-    names = read_class_names(run, encoded.discovered.count) or ("",) * encoded.discovered.count
+    count = encoded.discovered.count
+    shown = shown_classes(encoded, list(range(count)))
+    encoded = replace(encoded, plan=plan_images(encoded.originals, len(shown)))
+    names = read_class_names(run, count) or ("",) * count
     path = run.path / "label.html"
     values = {
         "title": f"Name the classes of {run.name}",
         "version": __version__,
         "run": str(run.path),
         "split": encoded.name,
-        "count": encoded.discovered.count,
+        "count": count,
         "labelled": encoded.split.labels is not None,
-        "classes": class_cards(encoded, encoded.discovered, names, FigureWriter("label")),
+        "classes": class_cards(encoded, shown, dict(enumerate(names)), FigureWriter("label")),
     }
-    write_atomic(path, render_page("label.html", "label.js", values))
-    write_class_names(run, names, read_added_names(run, encoded.discovered.count))
+    write_atomic(path, render_page("label.html", ("viewer.js", "label.js"), values))
+    write_class_names(run, names, read_added_names(run, count))
     return path, names
 
 

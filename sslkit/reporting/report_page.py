@@ -8,7 +8,8 @@ from pathlib import Path
 
 from sslkit import __version__
 from sslkit.files import write_atomic
-from sslkit.reporting.encoded_split import assigned_classes
+from sslkit.reporting.encoding import assigned_classes
+from sslkit.reporting.image_plan import IMAGE_BYTES
 from sslkit.reporting.page_elements import FigureWriter
 from sslkit.reporting.references import read_reference
 from sslkit.reporting.render import render_page
@@ -55,7 +56,8 @@ def write_report(
             folder.mkdir(parents=True, exist_ok=True)
         own = classes[index]
         others = [other[1] for other in classes if own and other and other is not own and other[0] == own[0]]
-        section = run_section(run, FigureWriter(f"r{index}", folder), published, device, others)
+        writer = FigureWriter(f"r{index}", folder)
+        section = run_section(run, writer, published, device, others, IMAGE_BYTES // len(runs))
         # Runs of different folders may have the same name.
         sections.append(section if names.count(run.name) == 1 else section | {"name": str(run.path)})
     values = {
@@ -66,5 +68,5 @@ def write_report(
         "comparison": comparison_section(runs, sections, FigureWriter("all", figures)) if several else None,
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(out, render_page("report.html", "report.js", values))
+    write_atomic(out, render_page("report.html", ("viewer.js", "map.js"), values))
     return out, tuple(f"{section['name']}: {note}" for section in sections for note in section["notes"])

@@ -1,4 +1,4 @@
-"""Thumbnails of data set images: ``data:`` URIs, sprite sheets and grids."""
+"""Thumbnails of images: ``data:`` URIs, sprite sheets and grids."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ import math
 from base64 import b64encode
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from sslkit.contracts.dataset import ImageStore
 
 THUMBNAIL_SIZE = 64
-"""Longest side of a thumbnail in pixels."""
-
-SPRITE_SIZE = 48
-"""Longest side, in pixels, of an image in a sprite sheet."""
+"""Longest side, in pixels, of an image in a grid that is saved as a file."""
 
 PNG_SIZE = 32
-"""Images whose longest side has at most this many pixels are stored as PNG; larger images as JPEG, to save space."""
+"""Images whose longest side has at most this many pixels are stored as PNG; larger images as WebP, to save space."""
 
 GAP = 2
 """Gap between the images of a grid, in pixels."""
@@ -45,25 +42,25 @@ def thumbnails(images: ImageStore, indices: Tensor, longest: int = THUMBNAIL_SIZ
     return [thumbnail(pixels, longest) for batch in indices.split(BATCH) for pixels in images.gather(batch)]
 
 
-def data_uri(image: Image.Image) -> str:
-    """Encode an image as a ``data:`` URI."""
+def data_uri(image: Image.Image, quality: int = 80) -> str:
+    """Encode an image as a ``data:`` URI. ``quality`` from 1 to 100 applies to images that are stored as WebP."""
     file = io.BytesIO()
     if max(image.size) <= PNG_SIZE:
         image.save(file, "PNG", optimize=True)
         return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
-    image.save(file, "JPEG", quality=85, optimize=True)
-    return f"data:image/jpeg;base64,{b64encode(file.getvalue()).decode()}"
+    image.save(file, "WEBP", quality=quality)
+    return f"data:image/webp;base64,{b64encode(file.getvalue()).decode()}"
 
 
-def sprite_sheet(images: ImageStore, indices: Tensor) -> tuple[Image.Image, int, tuple[int, int]]:
-    """Draw the images at int64 ``indices`` ``[B]`` without gaps on one sheet.
+def sprite_sheet(images: list[Image.Image], side: int) -> tuple[Image.Image, int]:
+    """Draw images without gaps on one sheet. Each image is cropped to its central square, ``side`` pixels wide.
 
     Returns:
-        The sheet, the number of images in a row, and ``(width, height)`` of one image.
+        The sheet, and the number of images in a row.
     """
-    columns = math.ceil(math.sqrt(len(indices)))
-    sprites = thumbnails(images, indices, SPRITE_SIZE)
-    return image_grid(sprites, columns, 0), columns, sprites[0].size
+    columns = math.ceil(math.sqrt(len(images)))
+    squares = [ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.LANCZOS) for image in images]
+    return image_grid(squares, columns, 0), columns
 
 
 def image_grid(images: list[Image.Image], columns: int, gap: int = GAP) -> Image.Image:

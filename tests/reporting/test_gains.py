@@ -39,5 +39,5 @@ def test_compare_and_headlines_show_gains(tiny: Path, tmp_path: Path) -> None:
     assert result["rows"][0]["metrics"]["cluster baseline pretrained weights acc"] == 0.5
     latest = {"cluster": ("cluster", evaluation_result(cluster=CLUSTER).evaluators["cluster"])}
     acc, nmi = headline_metrics(latest)
-    assert acc["baseline"] == "k-means on pixels: 0.125; since the start: +0.125"
-    assert nmi["baseline"] == "since the start: -0.250"
+    assert acc["lines"] == ["0.125 k-means on pixels", "+0.125 since the start"]
+    assert nmi["lines"] == ["-0.250 since the start"]

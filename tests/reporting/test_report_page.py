@@ -13,14 +13,18 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import torch
 from parsed_page import ParsedPage
 from PIL import Image
 
 from sslkit import Run
+from sslkit.data.datasets.folder.content_hash import file_hash
+from sslkit.evaluation.clustering_metrics import cluster_scores
 from sslkit.evaluation.run_subject import RunSubject
 from sslkit.reporting import page_elements
 from sslkit.reporting.report_page import write_report
 from sslkit.runs.class_names import write_class_names
+from sslkit.runs.corrections import CorrectionsLog, Row
 from sslkit.runs.evaluation_files import read_evaluations
 
 pytestmark = pytest.mark.usefixtures("shared_cache")
@@ -58,11 +62,11 @@ def test_metrics_match_the_evaluation(page: Path, labelled_run: Run) -> None:
     subject = RunSubject(labelled_run, "cpu")
     features = subject.features("test")
     assigned = features.logits.argmax(1)
-    sizes = assigned.bincount(minlength=3).tolist()
-    for number, size in enumerate(sizes):
+    shown = torch.where(assigned == 2, 0, assigned)  # class 2 has the name of class 0
+    for number, size in enumerate(shown.bincount(minlength=2).tolist()):
         assert f"{size} images ({100 * size / 24:.1f} %)" in parsed.text
         if size:
-            counts = features.labels[assigned == number].bincount(minlength=2)
+            counts = features.labels[shown == number].bincount(minlength=2)
             majority = ESCAPED_NAMES[int(counts.argmax())]
             assert f"majority label {majority}, purity {100 * int(counts.max()) / size:.1f} %" in parsed.text
     order = sorted(range(3), key=lambda number: (scored["mapping"][number] is None, scored["mapping"][number] or 0))
@@ -71,13 +75,35 @@ def test_metrics_match_the_evaluation(page: Path, labelled_run: Run) -> None:
         assert [row for row in parsed.rows if row[0] == name and row[1:] == expected], parsed.rows
 
 
+def test_the_verdict_comes_first_then_the_classes_and_the_setup_last(page: Path, labelled_run: Run) -> None:
+    ((evaluation,), _) = read_evaluations(labelled_run)
+    cluster = evaluation.evaluators["cluster"]
+    text = ParsedPage(page).text
+    titles = [
+        f"accuracy {cluster.metrics['acc']:.3f} instead of",
+        "cluster accuracy, one-to-one",
+        f"{cluster.baselines['kmeans_features'].metrics['acc']:.3f} k-means on the same features",
+        "Most confident",
+        "Confusion matrix after matching",
+        "First two principal components".lower(),
+        "similar features (cosine), nearest first",
+        "of near-duplicates",
+        "Validation metrics during training",
+        "Protocol of cluster",
+        "Complete recipe",
+        "component backbone",
+    ]
+    positions = [text.index(title) for title in titles]
+    assert positions == sorted(positions)
+
+
 def test_malicious_names_are_escaped(page: Path) -> None:
     parsed = ParsedPage(page)
     parsed.require_self_contained()
     assert not {"b", "u", "i"} & {tag for tag, _ in parsed.elements}
     assert "<i>root" in parsed.text
     assert r"Class 0: <u>n\u202eamed" in parsed.text
-    assert "the same name as class 2" in parsed.text
+    assert "merged with class 2" in parsed.text
     assert not re.search("[\x00-\x08\x0b-\x1f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]", page.read_text())
     descriptions = {attributes["alt"] for attributes in parsed.all("img")}
     assert any(
@@ -99,7 +125,7 @@ def test_the_policy_allows_only_the_pages_own_script(page: Path) -> None:
         f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
     data = json.loads(scripts["application/json"])
-    assert len(data["points"]) == len(data["texts"]) == 24
+    assert len(data["points"]) == len(data["texts"]) == 24 + 36, "test images and training images"
     assert all(0 <= x <= 1 and 0 <= y <= 1 for x, y in data["points"])
 
 
@@ -148,7 +174,8 @@ def test_the_page_of_a_run_without_labels(unlabelled_run: Run, tmp_path: Path) -
     assert "3 classes, on 24 train images, which the run was trained on" in parsed.text
     assert "majority label" not in parsed.text
     assert "≠" not in parsed.text
-    assert "Discovered classes compared with labels" not in parsed.text
+    assert "Classes compared with labels" not in parsed.text
+    assert "There are no labels, so no metric can show" in parsed.text
     for shown in ("Class sizes compared with the uniform prior", "Map of the features", "Nearest neighbours"):
         assert shown in parsed.text
     assert f"not been evaluated. To evaluate it, run sslkit eval {unlabelled_run.path} --cluster" in parsed.text
@@ -208,3 +235,28 @@ def test_classes_are_compared_with_those_of_runs_on_the_same_images(
     assert len(re.findall(r"comes back in [01] of 1 other run\b", text)) == 6
     write_report([unlabelled_run], tmp_path / "one.html")
     assert "comes back" not in ParsedPage(tmp_path / "one.html").text
+
+
+def test_the_report_shows_corrected_classes_next_to_metrics_without_corrections(
+    labelled_run: Run, tmp_path: Path
+) -> None:
+    run = Run(shutil.copytree(labelled_run.path, tmp_path / "runs" / "mine" / "1"))
+    subject = RunSubject(run, "cpu")
+    assigned, split = subject.features("test").logits.argmax(1), subject.split("test")
+    root = subject.dataset.options.root
+    contents = [(file_hash(root / file), (root / file).stat().st_size) for file in split.files[:4]]
+    log = CorrectionsLog(run.path)
+    log.append((Row("move", 5, *contents[0]), Row("outlier", -1, *contents[1]), Row("ignore", -1, *contents[2])))
+    log.close()
+    write_class_names(run, ("", "", ""), {5: "added <b>"})
+    text = ParsedPage(write_report([run], tmp_path / "page.html")[0]).text
+    assert "Class 5: added <b> 1 images (4.2 %); added by a user; " in text
+    assert "Moved here by a user, 1 in all" in text
+    assert "1 image marked as outlier by a user" in text
+    assert "1 image ignored by a user" in text
+    assert "corrections of 3 of these images by a user (3 in all)" in text
+    assert "The corrections have changed since the evaluation." in text
+    accuracy = cluster_scores(assigned, split.labels, 3, 2)["acc"]
+    assert f"The diagonal holds the correct ones: {accuracy:.3f} of all 24 " in text, "without corrections"
+    assert "Confusion matrix after matching, with corrections" in text
+    assert " of all 22 " in text

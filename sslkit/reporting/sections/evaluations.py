@@ -11,6 +11,7 @@ from sslkit.reporting.gains import gain, gain_sentences
 from sslkit.reporting.page_elements import FigureWriter, Table
 from sslkit.reporting.references import Reference
 from sslkit.reporting.sections.training_curves import evaluator_charts
+from sslkit.reporting.sections.verdict import TITLES
 from sslkit.runs.evaluation_result import EvaluatorResult
 from sslkit.runs.run import Run
 
@@ -25,20 +26,22 @@ HEADLINES = (
 """Metrics at the top of the page: evaluator, metric and label."""
 
 
-def headline_metrics(latest: Mapping[str, tuple[str, EvaluatorResult]]) -> list[dict[str, str]]:
-    """Return the label, value and baselines of each metric at the top of the page."""
+def headline_metrics(latest: Mapping[str, tuple[str, EvaluatorResult]]) -> list[dict[str, Any]]:
+    """Return the label, the value and lines with baselines and corrections of each metric at the top of the page."""
     headlines = []
     for evaluator, metric, label in HEADLINES:
         _, result = latest.get(evaluator, ("", None))
         value = result and result.metrics.get(metric)
         if result is None or not isinstance(value, float):
             continue
-        kmeans = result.baselines.get("kmeans_pixels")
-        pixels = kmeans and kmeans.metrics.get(metric)
-        baselines = [f"k-means on pixels: {pixels:.3f}"] if isinstance(pixels, float) else []
+        corrected = result.metrics.get("corrected", {}).get(metric)
+        lines = [f"{corrected:.3f} with corrections"] if isinstance(corrected, float) else []
+        for name in ("kmeans_features", "kmeans_pixels"):
+            other = result.baselines[name].metrics.get(metric) if name in result.baselines else None
+            lines += [f"{other:.3f} {TITLES[name]}"] if isinstance(other, float) else []
         change = gain(result, metric)
-        baselines += [f"since the start: {change:+.3f}"] if change is not None else []
-        headlines.append({"label": label, "value": format_metric(value), "baseline": "; ".join(baselines)})
+        lines += [f"{change:+.3f} since the start"] if change is not None else []
+        headlines.append({"label": label, "value": format_metric(value), "lines": lines})
     return headlines
 
 

@@ -1,4 +1,3 @@
-"use strict";
 // The page cannot write files, so it turns the names into the command that saves them.
 const inputs = [...document.querySelectorAll("input[data-class]")];
 const command = document.getElementById("command");

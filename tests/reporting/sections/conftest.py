@@ -13,15 +13,17 @@ from sslkit.reporting.encoded_split import EncodedSplit
 
 @pytest.fixture
 def encoded_split() -> Callable[..., EncodedSplit]:
-    """Returns a test split of black images with these features, without discovered classes."""
+    """Returns a test split of images of noise with these features, without discovered classes."""
 
     def build(
         features: torch.Tensor,
         labels: torch.Tensor | None = None,
         class_names: tuple[str, ...] = ("a", "b"),
         discovered: DiscoveredClasses | None = None,
+        image_side: int = 8,
     ) -> EncodedSplit:
-        images = TensorStore(torch.zeros(len(features), 1, 8, 8, dtype=torch.uint8))
+        shape = (len(features), 1, image_side, image_side)
+        images = TensorStore(torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0)))
         return EncodedSplit("test", Split(images, labels), features, class_names, discovered, (), 0)
 
     return build

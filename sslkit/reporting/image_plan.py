@@ -1,0 +1,60 @@
+"""Number and resolution of the images on a page, chosen so that the file can be sent by email."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sslkit.data.splits import evenly_spaced_indices
+from sslkit.reporting.original_images import OriginalImages
+from sslkit.reporting.thumbnails import data_uri
+
+IMAGE_BYTES = 6_000_000
+"""Largest total size in bytes of the images in a report, without those of the map. With the map, charts and texts, a
+report has at most 10 MB, which mail servers accept."""
+
+PLANS = ((22, 256), (22, 192), (22, 144), (11, 144), (11, 96), (6, 96), (3, 96))
+"""Images of a class, most and least confident each, and longest side of an image in pixels. The first plan within the
+limit is used. A line of the page has up to 11 images."""
+
+SAMPLES = 12
+"""Number of images from which the size of an encoded image is estimated."""
+
+OTHER_IMAGES = 308
+"""Largest number of images outside the classes: nearest neighbours, outliers and near-duplicates."""
+
+
+@dataclass(frozen=True)
+class ImagePlan:
+    """How many images a page shows, and how large they are.
+
+    Attributes:
+        per_row: number of most confident images of a class, and of least confident ones; 0 if the page shows no images.
+        longest: longest side of an image in pixels.
+    """
+
+    per_row: int
+    longest: int
+
+
+LARGEST = ImagePlan(*PLANS[0])
+"""Plan for the fewest classes."""
+
+
+def plan_images(originals: OriginalImages, classes: int, limit: int = IMAGE_BYTES) -> ImagePlan:
+    """Return the first of ``PLANS`` whose images probably have at most ``limit`` bytes; else a plan without images.
+
+    Args:
+        originals: the images.
+        classes: number of classes on the page, with two rows of images each.
+        limit: largest total size in bytes.
+    """
+    count = len(originals.images)
+    sample = evenly_spaced_indices(count, min(count, SAMPLES)).tolist()
+    bytes_of: dict[int, float] = {}
+    for per_row, longest in PLANS:
+        if longest not in bytes_of:
+            sizes = [len(data_uri(originals.load(index, longest))) for index in sample]
+            bytes_of[longest] = sum(sizes) / len(sizes)
+        if (2 * per_row * classes + OTHER_IMAGES) * bytes_of[longest] <= limit:
+            return ImagePlan(per_row, longest)
+    return ImagePlan(0, PLANS[-1][1])
