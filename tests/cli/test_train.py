@@ -47,7 +47,7 @@ def test_train_then_runs_then_eval(cli, tiny: Path, tmp_path: Path) -> None:
 
     shown = json.loads(cli("runs", "show", "tiny", "--json").stdout)
     assert shown["evaluations"] == [result]
-    table = cli("eval", run)
+    table = cli("eval", run, "--protocol-details")
     assert " cluster acc many to one  " in table.stdout
     assert "acc: one-to-one (Hungarian on K x C" in table.stdout
 
