@@ -96,14 +96,12 @@ class Run(run_folder.Run):
         on = choose_device(device)
         return write_report([self, *others], page, figures=folder, reference=published, device=on)[0]
 
-    def label(self, names: Mapping[int, str] | None = None, *, device: DeviceName = "auto") -> tuple[str, ...]:
+    def label(self, names: Mapping[int, str]) -> tuple[str, ...]:
         """Name the discovered classes; evaluations, reports and predictions use the names.
 
         Args:
             names: names, keyed by class index, such as ``{0: "cat", 3: "cat"}``. Classes with the same name are merged.
-                ``""`` removes a name; other classes keep their names. With None, sslkit writes ``label.html``, which
-                shows the images of each class, and ``classes.toml``, in which you enter the names.
-            device: ``auto``, ``cpu``, ``cuda`` or ``mps``; the device that computes features.
+                ``""`` removes a name; other classes keep their names.
 
         Returns:
             Name of each class, ``""`` for a class without a name.
@@ -111,11 +109,9 @@ class Run(run_folder.Run):
         Raises:
             RunError: the run has not finished, has no such class, or its ``classes.toml`` is not valid.
         """
-        from sslkit.reporting.label_page import name_classes, write_label_page
+        from sslkit.runs.name_classes import name_classes
 
-        if names is not None:
-            return name_classes(self, names)
-        return write_label_page(self, choose_device(device))[1]
+        return name_classes(self, names)
 
     def predict(self, images: str | Path, out: str | Path, *, device: DeviceName = "auto") -> InferenceResult:
         """Write the discovered class and the outlier score of each image file as CSV.

@@ -10,12 +10,12 @@ from torch import nn
 from sslkit.contracts.dataset import Dataset
 from sslkit.device.out_of_memory import first_line, is_out_of_memory
 from sslkit.errors import BrokenComponentError, InputError, OptionError, RecipeError, SslkitError
-from sslkit.recipe.recipe import ComponentSpec, NetworkRecipe
+from sslkit.recipe.recipe import ComponentSpec, DataRecipe
 
 Built = TypeVar("Built")
 
 
-def build_component(recipe: NetworkRecipe, spec: ComponentSpec, kind: type[Built], *arguments: Any) -> Built:
+def build_component(recipe: DataRecipe, spec: ComponentSpec, kind: type[Built], *arguments: Any) -> Built:
     """Build one component.
 
     Args:
@@ -57,6 +57,6 @@ def build_component(recipe: NetworkRecipe, spec: ComponentSpec, kind: type[Built
     return built
 
 
-def build_dataset(recipe: NetworkRecipe) -> Dataset:
+def build_dataset(recipe: DataRecipe) -> Dataset:
     """Build the data set without reading any image."""
     return build_component(recipe, recipe.data, Dataset)

@@ -25,15 +25,18 @@ def command(
 
     Corrections are saved at once, in classes.toml and corrections.csv of the run. Needs sslkit[explore].
     """
+    import os
     import threading
     import webbrowser
 
     from sslkit.components.optional_packages import import_optional
+    from sslkit.device.allocator import RETAIN_FREED_MEMORY
     from sslkit.runs.find import runs_folder
 
     for package in ("starlette", "uvicorn"):
         import_optional(package, "sslkit explore", "explore")
     chosen = find_finished(run, runs_folder(runs))
+    os.environ[RETAIN_FREED_MEMORY] = "0"  # the server waits most of the time, and should not keep memory
 
     from sslkit.explore.serve import serve
 

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from sslkit.cli import explore
 from sslkit.cli.common.console import print_json, print_line, print_table
 from sslkit.cli.common.finished_run import find_finished
-from sslkit.cli.common.options import DeviceOption, FinishedRunArgument, JsonOption, RunsOption
+from sslkit.cli.common.options import FinishedRunArgument, JsonOption, RunsOption
 
 
 def command(
@@ -22,35 +23,32 @@ def command(
             help="Name of the class with this number; repeatable. Classes with the same name count as one class.",
         ),
     ] = None,
-    device: DeviceOption = "auto",
     runs: RunsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Name the discovered classes: write label.html, which shows the classes, and classes.toml, which stores the names.
+    """Name the discovered classes in the browser, with `sslkit explore`; or with --set, without a browser.
 
-    With --set, only classes.toml is written. Reports, evaluations and predictions use the names.
+    Reports, evaluations and predictions use the names, which are saved in classes.toml of the run.
     """
     settings = dict(_parse_setting(text) for text in set_ or [])
+    if not settings:
+        if json:
+            raise typer.BadParameter("--json needs --set CLASS=NAME")
+        explore.command(run, runs=runs)
+        return
 
-    from sslkit.device.hardware import choose_device
     from sslkit.reporting.escape import escape_controls
-    from sslkit.reporting.label_page import name_classes, write_label_page
     from sslkit.runs.find import runs_folder
+    from sslkit.runs.name_classes import name_classes
 
     chosen = find_finished(run, runs_folder(runs))
-    if settings:
-        page, names = None, name_classes(chosen, settings)
-    else:
-        page, names = write_label_page(chosen, choose_device(device))
+    names = name_classes(chosen, settings)
     file = chosen.path / "classes.toml"
     if json:
-        print_json({"run": str(chosen.path), "names": names, "file": str(file), "page": page and str(page)})
+        print_json({"run": str(chosen.path), "names": names, "file": str(file)})
         return
-    if page is None or any(names):
-        print_table("", ("class", "name"), [(str(number), escape_controls(name)) for number, name in enumerate(names)])
-    if page is not None:
-        print_line(f"{page}\n  shows the classes: open it in a browser")
-    print_line(f"{file}\n  holds the names: edit it, or use --set 0=NAME")
+    print_table("", ("class", "name"), [(str(number), escape_controls(name)) for number, name in enumerate(names)])
+    print_line(f"{file}\n  holds the names")
 
 
 def _parse_setting(text: str) -> tuple[int, str]:

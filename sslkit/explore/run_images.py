@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,21 +12,13 @@ from sslkit.assembly.build_component import build_dataset
 from sslkit.contracts.dataset import Dataset, ImageStore
 from sslkit.data.datasets.image_folder import ImageFolder
 from sslkit.data.splits import load_split
-from sslkit.errors import RunError
-from sslkit.features.extraction import classify_features
-from sslkit.features.recurring_classes import recurring_classes
+from sslkit.explore.network_outputs import compute_outputs
+from sslkit.explore.progress import OnProgress
+from sslkit.recipe.load import load_data_recipe
 from sslkit.runs.run import Run
-from sslkit.trained.network import TrainedNetwork
-
-OnProgress = Callable[[str, int, int], None]
-"""Function that is called with a stage, the number of completed items and the number of all items."""
 
 SPLITS = ("train", "validation", "test", "pretrain")
 """Splits in the order in which their images are shown."""
-
-
-BLOCK = 8192
-"""Number of features that are normalised at a time."""
 
 
 @dataclass(frozen=True)
@@ -96,76 +87,45 @@ class RunImages:
 
 
 def load_run_images(run: Run, device: str, on_progress: OnProgress) -> RunImages:
-    """Load the images of all splits of a finished run, and compute their features, from the feature cache if possible.
+    """Load the images of all splits of a finished run, and compute their features, from the cache if possible.
 
     Raises:
         RunError: the run has not finished, has no classifier, or its files are damaged.
         DataError: the images are missing.
         RecipeError: the data set or the backbone is not installed or has invalid options.
     """
-    network = TrainedNetwork(run, device)
-    if network.head is None or not network.classes:
-        raise RunError(f"{run.name} has no classes to explore: its network has no classifier")
-    dataset = build_dataset(network.recipe)
+    dataset = build_dataset(load_data_recipe(run.recipe))
     names = tuple(name for name in SPLITS if name in dataset.splits)
     splits = []
     for number, name in enumerate(names):
         on_progress("reading images", number, len(names))
         splits.append(load_split(dataset, name))
-    total, before = sum(len(split.images) for split in splits), 0
-    parts = []
-    for split in splits:
-        start = before
-        network.frozen.on_progress = lambda done, _, start=start: on_progress("computing features", start + done, total)
-        parts.append(network.frozen.features(split.images))
-        before += len(split.images)
-    on_progress("assigning classes", 0, 1)
-    logits, stability = _classify(network, parts)
-    features = torch.cat(parts)
-    norms = torch.empty(total, 1)
-    for block, lengths in zip(features.split(BLOCK), norms.split(BLOCK), strict=True):
-        torch.linalg.vector_norm(block, dim=1, keepdim=True, out=lengths)
-        block /= lengths.clamp_(min=1e-12)  # in place, because the features may take half of the memory
-    labels = [split.labels if split.labels is not None else torch.full((len(split.images),), -1) for split in splits]
+    stores = tuple(split.images for split in splits)
+    outputs = compute_outputs(run, stores, device, on_progress)
+    counts = torch.tensor([len(store) for store in stores])
+    label = torch.cat(
+        [split.labels if split.labels is not None else torch.full((len(split.images),), -1) for split in splits]
+    )
     files = tuple(file for split in splits for file in split.files)
-    label = torch.cat(labels)
     label_names = dataset.class_names or tuple(map(str, range(int(label.max()) + 1)))
-    root = _root(dataset) if len(files) == total else None
+    root = _root(dataset) if len(files) == int(counts.sum()) else None
     return RunImages(
         root=root,
         files=files if root is not None else (),
         splits=names,
-        stores=tuple(split.images for split in splits),
-        split=torch.arange(len(names)).repeat_interleave(torch.tensor([len(split.images) for split in splits])),
+        stores=stores,
+        split=torch.arange(len(names)).repeat_interleave(counts),
         labels=label,
         label_names=label_names if bool((label >= 0).any()) else (),
-        features=features,
-        norms=norms,
-        logits=logits,
-        temperature=1.0 if network.temperature is None else network.temperature,
-        stability=stability,
-        notes=(*network.notes, *network.frozen.notes),
+        features=outputs.features,
+        norms=outputs.norms,
+        logits=outputs.logits,
+        temperature=outputs.temperature,
+        stability=outputs.stability,
+        notes=outputs.notes,
     )
 
 
 def _root(dataset: Dataset) -> Path | None:
     """Return the folder of a data set's files; None if it is unknown."""
     return dataset.options.root if isinstance(dataset, ImageFolder) else None
-
-
-def _classify(network: TrainedNetwork, features: list[Tensor]) -> tuple[Tensor, Tensor | None]:
-    """Return the logits ``[N, K]``, and the share of the head's other classifiers that find each class, ``[K]``."""
-    head = network.head
-    assert head is not None
-
-    def logits_of(classifier: int) -> Tensor:
-        parts = [classify_features(head, part, classifier) for part in features]
-        return torch.cat([part for part in parts if part is not None])
-
-    logits = logits_of(network.classifier)
-    others = [
-        logits_of(index).argmax(1)
-        for index, count in enumerate(head.classifiers)
-        if index != network.classifier and count == network.classes
-    ]
-    return logits, recurring_classes(logits.argmax(1), others, network.classes) if others else None

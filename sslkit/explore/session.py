@@ -5,6 +5,7 @@ torch is imported in the background, so that the page opens at once.
 
 from __future__ import annotations
 
+import gc
 import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -153,6 +154,8 @@ class Session:
         self._maps["tsne"] = tsne_map(self.loaded.bench.images.features)
 
     def _load(self) -> None:
+        # Loading makes many objects that stay. The garbage collector would search them again and again.
+        gc.disable()
         try:
             from sslkit.device.hardware import choose_device
             from sslkit.explore.pictures import Pictures
@@ -168,6 +171,9 @@ class Session:
             self.error = str(error)
         except Exception as error:  # a plugin's data set or network may raise any exception
             self.error = f"{type(error).__name__}: {error}"
+        finally:
+            gc.freeze()
+            gc.enable()
 
     def _progress(self, stage: str, done: int, total: int) -> None:
         self._stage = (stage, done, total)

@@ -54,6 +54,10 @@ class FrozenBackbone:
             self._known[id(images)] = images, self.cached(images, {}, lambda: self._extract(images))
         return self._known[id(images)][1]
 
+    def forget(self) -> None:
+        """Remove all features from memory; they stay in the cache on disk."""
+        self._known.clear()
+
     def cached(self, images: ImageStore, settings: Mapping[str, Any], compute: Callable[[], Tensor]) -> Tensor:
         """Return a tensor that depends on the backbone, the images and settings, from the cache if possible.
 

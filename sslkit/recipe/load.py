@@ -20,7 +20,7 @@ from sslkit.recipe.duration_problems import duration_problems
 from sslkit.recipe.line_numbers import KeyPath
 from sslkit.recipe.option_problems import suggestion, validate_table
 from sslkit.recipe.overrides import apply_overrides
-from sslkit.recipe.recipe import ComponentSpec, NetworkRecipe, Recipe
+from sslkit.recipe.recipe import ComponentSpec, DataRecipe, NetworkRecipe, Recipe
 from sslkit.recipe.run_name import NAME_RULE, is_run_name
 from sslkit.recipe.sections import EvaluationSection, MonitorSection, RunSection, TrainSection, Wiring
 
@@ -72,6 +72,20 @@ def check_document(document: Document, catalog: Catalog) -> Recipe:
     checker.check_references(recipe)
     checker.raise_problems()
     return recipe
+
+
+def load_data_recipe(path: Path) -> DataRecipe:
+    """Read the part of a run's recipe that describes the data set. Other components are not imported.
+
+    Args:
+        path: the resolved recipe of the run.
+
+    Raises:
+        RecipeError: the data set cannot be used.
+    """
+    document = read_document(path)
+    _, specs = _Checker(document, Catalog.scan(), ("data",)).check()
+    return DataRecipe(document, specs["data"][0])
 
 
 def load_network_recipe(path: Path, *, heads: bool = True) -> NetworkRecipe:

@@ -53,21 +53,27 @@ class ComponentSpec:
 
 
 @dataclass(frozen=True)
-class NetworkRecipe:
-    """The part of a recipe that is needed to evaluate the trained network."""
+class DataRecipe:
+    """The part of a recipe that is needed to load the images."""
 
     document: Document
-    run: RunSection
-    train: TrainSection
-    monitor: MonitorSection
-    evaluation: EvaluationSection
     data: ComponentSpec
-    backbone: ComponentSpec
-    heads: tuple[ComponentSpec, ...]
 
     def option_error(self, spec: ComponentSpec, error: OptionError) -> RecipeError:
         """Convert a component's ``OptionError`` to a ``RecipeError`` with file and line."""
         return RecipeError([self.document.problem((*spec.path, error.option), error.message)])
+
+
+@dataclass(frozen=True)
+class NetworkRecipe(DataRecipe):
+    """The part of a recipe that is needed to evaluate the trained network."""
+
+    run: RunSection
+    train: TrainSection
+    monitor: MonitorSection
+    evaluation: EvaluationSection
+    backbone: ComponentSpec
+    heads: tuple[ComponentSpec, ...]
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,9 @@ def test_tables_fit_the_terminal(root: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "sslkit.data.datasets.torchvision:FashionMnist" in invoke("plugins", "list").stdout, "whole lines for grep"
 
 
-@pytest.mark.parametrize("command", ["eval", "label", "report", "export --to safetensors --out x.safetensors"])
+@pytest.mark.parametrize(
+    "command", ["eval", "label --set 0=a", "report", "export --to safetensors --out x.safetensors"]
+)
 def test_unfinished_latest_run_is_skipped_with_a_note(root: Path, command: str) -> None:
     finished = create_finished(root, "a", "20260101-000000-aaaa")
     failed = Run.create(root, "b")

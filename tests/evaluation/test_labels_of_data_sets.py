@@ -73,7 +73,7 @@ def test_only_validation_images_have_labels(train: Train) -> None:
         evaluate(run, knn, other=("squares", data))
     page = run.report().read_text()
     assert "Confusion matrix" not in page
-    assert run.label() == ("",) * 5
+    assert run.label({}) == ("",) * 5
 
 
 def test_without_test_images_the_next_step_is_no_evaluation(train: Train, capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,7 +35,7 @@ def hold_out(scan: FolderScan, fraction: float, seed: int, duplicates: Duplicate
             f"{scan.root / scan.split_folders['test']} is the test split already. Set hold_out = 0, or move the folder."
         )
     class_of = {
-        file.path: path.parts[0] for file, path in zip(scan.files["train"], scan.paths_in_split("train"), strict=True)
+        file.path: path[0] for file, path in zip(scan.files["train"], scan.parts_in_split("train"), strict=True)
     }
     held: set[str] = set()
     for members in _members_by_class(class_of, duplicates).values():

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Literal
 
 from sslkit.data.datasets.folder.scan import FolderScan, printable
@@ -47,12 +46,12 @@ def read_labels(scan: FolderScan, mode: LabelMode) -> FolderLabels:
     classes: dict[str, list[str]] = {}
     reasons: dict[str, str] = {}
     for split in scan.files:
-        paths = scan.paths_in_split(split)
+        paths = scan.parts_in_split(split)
         reason = _why_unlabelled(scan, split, paths, mode, train_labelled="train" in classes)
         if reason:
             reasons[split] = f"unlabelled: {reason}"
         else:
-            classes[split] = [path.parts[0] for path in paths]
+            classes[split] = [path[0] for path in paths]
             reasons[split] = f"labelled: {len(set(classes[split]))} class folders"
         if split == "test" and scan.split_folders["test"] == scan.split_folders["train"]:
             reasons[split] += ", held out of the training images"
@@ -73,20 +72,20 @@ def may_be_classes(scan: FolderScan) -> bool:
     """
     if scan.split_folders != {"train": ""}:
         return False
-    paths = scan.paths_in_split("train")
-    counts = Counter(path.parts[0] for path in paths)
-    return all(len(path.parts) == 2 for path in paths) and len(counts) > 1 and min(counts.values()) > 1
+    paths = scan.parts_in_split("train")
+    counts = Counter(path[0] for path in paths)
+    return all(len(path) == 2 for path in paths) and len(counts) > 1 and min(counts.values()) > 1
 
 
 def _why_unlabelled(
-    scan: FolderScan, split: str, paths: Sequence[PurePosixPath], mode: LabelMode, train_labelled: bool
+    scan: FolderScan, split: str, paths: Sequence[Sequence[str]], mode: LabelMode, train_labelled: bool
 ) -> str:
     """Return the reason why a split has no labels; empty if its class folders give the labels.
 
     Args:
         scan: the folder.
         split: name of the split.
-        paths: paths of its images, relative to the folder of the split.
+        paths: folders and file name of each image, relative to the folder of the split.
         mode: the option ``labels`` of the data set.
         train_labelled: whether the training images have labels.
 
@@ -96,17 +95,17 @@ def _why_unlabelled(
     if mode == "none":
         return "labels = 'none'"
     if mode == "folders":
-        if loose := [str(path) for path in paths if len(path.parts) < 2]:
+        if loose := ["/".join(path) for path in paths if len(path) < 2]:
             raise DataError(
                 f"labels = 'folders', but {len(loose)} images of {scan.root / scan.split_folders[split]} are not in a "
                 f"class folder: {list_some(loose)}. Move them into class folders, or set labels = 'none'."
             )
         return ""
-    classes = {path.parts[0] for path in paths}
+    classes = {path[0] for path in paths}
     if not scan.split_folders[split]:
         hint = " (labels = 'folders' reads the sub-folders as classes)"
-        return "there are no train and test folders" + hint * any(len(path.parts) > 1 for path in paths)
-    if misplaced := sum(len(path.parts) != 2 for path in paths):
+        return "there are no train and test folders" + hint * any(len(path) > 1 for path in paths)
+    if misplaced := sum(len(path) != 2 for path in paths):
         return f"{misplaced} of {len(paths)} images are not in {scan.split_folders[split]}/<class>/<file>"
     if train_labelled:  # therefore the folders of this split are classes, even a single folder
         return ""

@@ -14,7 +14,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from sslkit.data.datasets.folder.split_folders import find_split_folders
 from sslkit.data.image_files import EXTENSIONS, TRANSIENT_ERRORS
@@ -67,10 +67,11 @@ class FolderScan:
         """Image files of all splits, concatenated."""
         return tuple(file for files in self.files.values() for file in files)
 
-    def paths_in_split(self, split: str) -> list[PurePosixPath]:
-        """Return the path of each image relative to the folder of its split."""
+    def parts_in_split(self, split: str) -> list[list[str]]:
+        """Return the path of each image relative to the folder of its split, as a list of folders and the file name."""
         folder = self.split_folders[split]
-        return [PurePosixPath(file.path).relative_to(folder) for file in self.files[split]]
+        start = len(folder) + 1 if folder else 0
+        return [file.path[start:].split("/") for file in self.files[split]]
 
 
 def printable(name: str) -> str:
