@@ -12,7 +12,7 @@ export function Train({ state }: { state: Bench }) {
   return (
     <Modal heading="Train again">
       <p>
-        Trains the head of the network again, in a new run, with {countImages(state.corrected)} corrected. Images that you moved are
+        Trains the head of the network again, in a new run, with {state.corrected} corrected {state.corrected === 1 ? "image" : "images"}. Images that you moved are
         labels, and outliers and ignored images are left out. The run that you see now does not change.
       </p>
       {running && (

@@ -31,11 +31,14 @@ def command(
 
     from sslkit.components.optional_packages import import_optional
     from sslkit.device.allocator import RETAIN_FREED_MEMORY
+    from sslkit.errors import RunError
     from sslkit.runs.find import runs_folder
 
     for package in ("starlette", "uvicorn"):
         import_optional(package, "sslkit explore", "explore")
     chosen = find_finished(run, runs_folder(runs))
+    if not chosen.heads.exists():
+        raise RunError(f"{chosen.heads} does not exist: {chosen.describe_state()}")
     os.environ[RETAIN_FREED_MEMORY] = "0"  # the server waits most of the time, and should not keep memory
 
     from sslkit.explore.serve import serve
