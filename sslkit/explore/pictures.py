@@ -8,18 +8,14 @@ browser gets the pixels that the run was trained on.
 from __future__ import annotations
 
 import io
-import os
-from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path
-from uuid import uuid4
 
 from PIL import Image
 
-from sslkit.data.cache import cache_folder
 from sslkit.data.image_files import FORMATS, MAX_PIXELS
 from sslkit.data.pillow_messages import quiet_pillow
 from sslkit.explore.run_images import RunImages
+from sslkit.explore.thumbnail_cache import ThumbnailCache
 from sslkit.files import open_regular_file
 from sslkit.reporting.original_images import EIGHT_BITS, decode_upright
 from sslkit.reporting.thumbnails import thumbnail
@@ -37,11 +33,6 @@ Picture = tuple[bytes, str]
 """Bytes of a picture, and their media type."""
 
 
-def thumbnails_folder() -> Path:
-    """Return the folder of the cached thumbnails, which may not exist yet."""
-    return cache_folder() / "thumbnails"
-
-
 class Pictures:
     """Thumbnails and full-size pictures of a run's images.
 
@@ -51,6 +42,7 @@ class Pictures:
 
     def __init__(self, images: RunImages) -> None:
         self.images = images
+        self.cache = ThumbnailCache()
         self.root = None if images.root is None else images.root.resolve()
 
     def thumbnail(self, index: int) -> Picture:
@@ -61,9 +53,8 @@ class Pictures:
         try:
             status = path.stat()
             key = f"{FORMAT_VERSION} {THUMBNAIL_SIZE} {path} {status.st_size} {status.st_mtime_ns}"
-            digest = sha256(os.fsencode(key)).hexdigest()[:32]
-            cached = thumbnails_folder() / digest[:2] / f"{digest}.webp"
-            if cached.is_file() and (saved := cached.read_bytes()):
+            saved = self.cache.read(key)
+            if saved is not None:
                 return saved, "image/webp"
             with quiet_pillow(), open_regular_file(path) as file:
                 small = decode_upright(file, THUMBNAIL_SIZE)
@@ -73,8 +64,7 @@ class Pictures:
             return self._stored(index, THUMBNAIL_SIZE)
         data = io.BytesIO()
         small.save(data, "WEBP", quality=85)
-        with suppress(OSError):  # a full or read-only disk only makes the next call slower
-            _save(cached, data.getvalue())
+        self.cache.save(key, data.getvalue())
         return data.getvalue(), "image/webp"
 
     def full(self, index: int) -> Picture:
@@ -108,16 +98,6 @@ class Pictures:
     def _stored(self, index: int, longest: int | None) -> Picture:
         pixels = self.images.pixels(index)
         return _png(thumbnail(pixels, longest or max(pixels.shape)))
-
-
-def _save(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid4().hex}")  # threads may save the same thumbnail
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _png(image: Image.Image) -> Picture:
