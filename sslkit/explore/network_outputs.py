@@ -26,8 +26,9 @@ from sslkit.device.hardware import device_name
 from sslkit.errors import ComponentError, RunError
 from sslkit.explore.progress import OnProgress
 from sslkit.features.cache import load_or_compute
-from sslkit.features.extraction import RowBuffer, classify_features
+from sslkit.features.extraction import classify_features
 from sslkit.features.recurring_classes import recurring_classes
+from sslkit.features.row_buffer import RowBuffer
 from sslkit.runs.provenance_file import read_provenance
 from sslkit.runs.run import Run
 from sslkit.trained.installed_versions import corrections_note, version_differences
@@ -106,18 +107,23 @@ def _compute(
             assert found is not None
             buffer.add(found if buffer is logits else found.argmax(1))
         norms.add(_normalise(part))
-        if len(stores) == 1:
-            features.rows = part
-        else:
+        if len(stores) > 1:
             features.add(part)
+        else:
+            only = part
         done += len(part)
         del part
     notes += network.frozen.notes
-    rows = [buffer.rows for buffer in (features, norms, logits, *assigned) if buffer.rows is not None]
-    stability = recurring_classes(rows[2].argmax(1), rows[3:], network.classes) if assigned else torch.empty(0)
+    found_logits, others = logits.finish(), [buffer.finish() for buffer in assigned]
+    stability = recurring_classes(found_logits.argmax(1), others, network.classes) if others else torch.empty(0)
     temperature = torch.tensor(1.0 if network.temperature is None else network.temperature, dtype=torch.float64)
-    values = (*rows[:3], stability, temperature)
-    return dict(zip(("features", "norms", "logits", "stability", "temperature"), values, strict=True))
+    return {
+        "features": features.finish() if len(stores) > 1 else only,
+        "norms": norms.finish(),
+        "logits": found_logits,
+        "stability": stability,
+        "temperature": temperature,
+    }
 
 
 def _normalise(features: Tensor) -> Tensor:
