@@ -1,1 +1,1 @@
-"""Comparison of runs, the HTML report, and the page for naming discovered classes."""
+"""Comparison of runs, and the HTML report."""
