@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sslkit.data.splits import evenly_spaced_indices
@@ -40,12 +41,12 @@ LARGEST = ImagePlan(*PLANS[0])
 """Plan for the fewest classes."""
 
 
-def plan_images(originals: OriginalImages, classes: int, limit: int = IMAGE_BYTES) -> ImagePlan:
+def plan_images(originals: OriginalImages, sizes: Sequence[int], limit: int = IMAGE_BYTES) -> ImagePlan:
     """Return the first of ``PLANS`` whose images probably have at most ``limit`` bytes; else a plan without images.
 
     Args:
         originals: the images.
-        classes: number of classes on the page, with two rows of images each.
+        sizes: number of images of each class on the page.
         limit: largest total size in bytes.
     """
     count = len(originals.images)
@@ -53,8 +54,9 @@ def plan_images(originals: OriginalImages, classes: int, limit: int = IMAGE_BYTE
     bytes_of: dict[int, float] = {}
     for per_row, longest in PLANS:
         if longest not in bytes_of:
-            sizes = [len(data_uri(originals.load(index, longest))) for index in sample]
-            bytes_of[longest] = sum(sizes) / len(sizes)
-        if (2 * per_row * classes + OTHER_IMAGES) * bytes_of[longest] <= limit:
+            lengths = [len(data_uri(originals.load(index, longest))) for index in sample]
+            bytes_of[longest] = sum(lengths) / len(lengths)
+        shown = sum(min(2 * per_row, size) for size in sizes) + OTHER_IMAGES
+        if shown * bytes_of[longest] <= limit:
             return ImagePlan(per_row, longest)
     return ImagePlan(0, PLANS[-1][1])

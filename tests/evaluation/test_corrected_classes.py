@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sslkit.contracts.evaluator import IGNORED, OUTLIER
 from sslkit.errors import RunError
 from sslkit.evaluation.clustering_metrics import cluster_scores
 from sslkit.evaluation.run_subject import RunSubject
+from sslkit.reporting.evaluation_tables import protocol_summary
 from sslkit.runs.class_names import write_class_names
 from sslkit.runs.corrections import FILE, CorrectionsLog, Row
 
@@ -58,8 +60,15 @@ def test_moves_marks_merges_and_undo(run: Run) -> None:
     assert merged.assigned[:4].tolist() == [2, 2, OUTLIER, IGNORED]
     assert 4 not in merged.assigned
     assert (merged.confidence >= found.confidence - 1e-9).all()
+    provenance = json.loads(run.provenance.read_text()) | {"corrected_from": {"run": "earlier/1", "images": 7}}
+    run.provenance.write_text(json.dumps(provenance))
     cluster = run.evaluate({"cluster": {"kmeans_restarts": 1}}).evaluators["cluster"]
     assert cluster.protocol["corrections"] == {"images": 5, "test_images": 4, "left_out": 2}
+    assert cluster.protocol["trained_with_corrections"] == 7
+    assert protocol_summary({"cluster": cluster}) == (
+        "cluster: 359 test images of digits, seed 7, corrections of 5 images, trained with corrections of 7 images, "
+        "baselines kmeans pixels, kmeans features"
+    )
     assert set(cluster.metrics) >= {"acc", "named", "corrected"}
     labels = subject.features("test").labels
     assert labels is not None

@@ -1,30 +1,31 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy
+import pytest
 import torch
 from PIL import Image
 
 from sslkit.data.store import TensorStore
-from sslkit.reporting.image_plan import IMAGE_BYTES, PLANS, ImagePlan, plan_images
+from sslkit.reporting import image_plan
+from sslkit.reporting.image_plan import ImagePlan
 from sslkit.reporting.original_images import OriginalImages
 
 
-def noise(count: int, side: int) -> TensorStore:
-    """Noise is the worst case for compression."""
-    generator = torch.Generator().manual_seed(0)
-    return TensorStore(torch.randint(256, (count, 3, side, side), dtype=torch.uint8, generator=generator))
-
-
-def test_more_classes_have_smaller_images_and_the_page_stays_within_the_limit() -> None:
-    originals = OriginalImages(noise(20, 256))
-    few, many = plan_images(originals, 2), plan_images(originals, 60)
-    assert PLANS.index((few.per_row, few.longest)) < PLANS.index((many.per_row, many.longest))
-    assert many.longest >= 96
-    assert plan_images(originals, 60, 1000) == ImagePlan(0, 96), "no images rather than a large file"
-    assert plan_images(OriginalImages(noise(20, 16)), 60) == ImagePlan(*PLANS[0]), "small images fit"
-    assert IMAGE_BYTES * 1.4 < 9e6, "with the map, charts and texts, a report has at most 10 MB"
+def test_many_images_are_smaller_and_then_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    # An image with a longest side of 256 pixels has 8192 bytes.
+    monkeypatch.setattr(image_plan, "data_uri", lambda image: "x" * (max(image.size) ** 2 // 8))
+    originals = OriginalImages(TensorStore(torch.zeros(20, 3, 256, 256, dtype=torch.uint8)))
+    plan = partial(image_plan.plan_images, originals)
+    assert plan([100] * 2) == ImagePlan(22, 256)
+    assert plan([100] * 12) == ImagePlan(22, 192)
+    assert plan([100] * 60) == ImagePlan(11, 144)
+    assert plan([100] * 60, 1_200_000) == ImagePlan(6, 96)
+    assert plan([1] * 60) == ImagePlan(22, 256), "small classes show few images"
+    assert plan([100] * 60, 1000) == ImagePlan(0, 96), "no images rather than a large file"
+    assert image_plan.IMAGE_BYTES * 1.4 < 9e6, "with the map, charts and texts, a report has at most 10 MB"
 
 
 def test_images_come_from_the_files_unless_these_are_missing_or_elsewhere(tmp_path: Path) -> None:

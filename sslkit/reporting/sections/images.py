@@ -59,7 +59,8 @@ def image_sections(
         names = dict(enumerate(read_class_names(run, count) or ("",) * count)) | read_added_names(run, count)
         numbers = class_numbers(encoded, names)
     shown = shown_classes(encoded, numbers) if numbers else []
-    encoded = replace(encoded, plan=plan_images(encoded.originals, len(shown), image_bytes))
+    sizes = [] if encoded.classes is None else encoded.classes.sizes[shown].tolist()
+    encoded = replace(encoded, plan=plan_images(encoded.originals, sizes, image_bytes))
     if not encoded.plan.per_row:
         section["plan_note"] = "Images are left out, so that the file stays small: write a report on fewer runs."
     if encoded.discovered is None:

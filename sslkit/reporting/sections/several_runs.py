@@ -17,7 +17,7 @@ def comparison_section(
 ) -> dict[str, Any]:
     """Return the template variables of the comparison. ``sections`` contains the template variables of each run."""
     names = [section["name"] for section in sections]
-    overview = [(section["name"], section["summary"], section["state"]) for section in sections]
+    overview = [(section["name"], section["verdict"][0], section["summary"], section["state"]) for section in sections]
     evaluated = [run for run, section in zip(runs, sections, strict=True) if section["evaluations"]]
     labels = [section["name"] for section in sections if section["evaluations"]]
     missing = [run.name for run in runs if run not in evaluated]
@@ -25,7 +25,7 @@ def comparison_section(
     metrics = list(dict.fromkeys(name for row in result["rows"] for name in row["metrics"]))
     rows = [(name, *(format_metric(row["metrics"].get(name)) for row in result["rows"])) for name in metrics]
     return {
-        "overview": Table(("run", "training", "state"), overview, left_aligned=True),
+        "overview": Table(("run", "verdict", "training", "state"), overview, left_aligned=True),
         "charts": comparison_charts({section["name"]: section["history"] for section in sections}, figures),
         "metrics": Table(("", *labels), rows) if metrics else None,
         "metrics_note": "Scores are in [0, 1]. Each run's section below has the protocols." if metrics else "",
