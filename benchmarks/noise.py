@@ -24,7 +24,7 @@ SWAV = ROOT / "recipes" / "swav.toml"
 class Noise(sslkit.Dataset):
     """Data set of unlabelled images of uniform noise."""
 
-    api = 1
+    api = 2
 
     class Options(sslkit.Options):
         images: int = Field(4096, ge=2)

@@ -14,7 +14,7 @@ _NAMES = {
     "sslkit.contracts.options": "Options NoOptions",
     "sslkit.contracts.duration": "Duration duration_steps",
     "sslkit.contracts.context": "Context World",
-    "sslkit.contracts.backbone": "Backbone Counterpart",
+    "sslkit.contracts.backbone": "Backbone Counterpart Tokens",
     "sslkit.contracts.head": "Head HeadOutput",
     "sslkit.contracts.classifiers": "ClassifierGroups",
     "sslkit.contracts.loss": "Loss LossOutput BranchOutputs ViewOutputs",

@@ -5,6 +5,7 @@ from sslkit.api import train as train
 from sslkit.components.registration import register as register
 from sslkit.contracts.backbone import Backbone as Backbone
 from sslkit.contracts.backbone import Counterpart as Counterpart
+from sslkit.contracts.backbone import Tokens as Tokens
 from sslkit.contracts.classifiers import ClassifierGroups as ClassifierGroups
 from sslkit.contracts.context import Context as Context
 from sslkit.contracts.context import World as World

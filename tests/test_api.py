@@ -21,7 +21,7 @@ def unregister_components() -> Iterator[None]:
 class MarginLoss(sslkit.Loss):
     """Loss that makes views of an image similar, with a standard deviation of at least ``margin`` in each dimension."""
 
-    api = 1
+    api = 2
     needs = frozenset({"embeddings"})
 
     class Options(sslkit.Options):

@@ -65,7 +65,7 @@ def crops() -> list[Any]:
 class TorchvisionViews(sslkit.Views):
     """View policy that makes two views of each image with torchvision, one at a time, each with its own seed."""
 
-    api = 1
+    api = 2
 
     class Options(sslkit.Options):
         operations: Literal["affine", "crops"]

@@ -70,7 +70,7 @@ use = "adamw"
 class ProjectedPixels(sslkit.Backbone):
     """Backbone whose features are a fixed random projection of the pixels."""
 
-    api = 1
+    api = 2
 
     def __init__(self, options: sslkit.Options, context: sslkit.Context) -> None:
         super().__init__(options, context)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -12,6 +12,7 @@ from sslkit.assembly.build_losses import build_loss, evaluation_head
 from sslkit.assembly.build_network import build_network
 from sslkit.assembly.initial_network import choose_preprocessing, load_initial_network
 from sslkit.assembly.initial_weights import find_weights
+from sslkit.assembly.method_needs import check_method_needs
 from sslkit.assembly.position import Position
 from sslkit.assembly.prepare_losses import prepare_losses
 from sslkit.assembly.start import Start
@@ -19,7 +20,7 @@ from sslkit.assembly.trainable import lr_scales
 from sslkit.assembly.training_inputs import OnProgress, connect_inputs
 from sslkit.contracts.context import Context, World
 from sslkit.contracts.dataset import Dataset, ImageStore, Split
-from sslkit.contracts.method import Method, Parts, WeightedLoss
+from sslkit.contracts.method import Method, Parts
 from sslkit.contracts.optimizer import Optimizer
 from sslkit.contracts.positives import Positives
 from sslkit.contracts.preprocessing import Preprocessing
@@ -157,6 +158,7 @@ def assemble(
     )
     network_context, backbone, heads = build_network(recipe, replace(context, restoring=start.restoring != "nothing"))
     context = replace(network_context, restoring=context.restoring)
+    check_method_needs(recipe, context, backbone, heads)
     weights_note = load_initial_network(recipe, start, weights, backbone, heads)
     if positives.needs_features and not weights_note:
         message = f"the positives {recipe.positives.use!r} compare features, but the weights of the backbone are random"
@@ -179,7 +181,7 @@ def assemble(
         # Random numbers in training (dropout) must differ between processes and from those of earlier runs.
         seed_global(recipe.run.seed, world.rank, start.steps_before)
     if start.parent is not None:
-        weights_note = _describe_continuation(start.parent, losses)
+        weights_note = _describe_continuation(start.parent, method)
     notes = (placement_note, *dataset.notes(), *([weights_note] if weights_note else ()), *inputs.notes)
     return Assembly(
         recipe=recipe,
@@ -201,8 +203,9 @@ def assemble(
     )
 
 
-def _describe_continuation(parent: Run, losses: Sequence[WeightedLoss]) -> str:
-    fresh = ["optimizer", "schedule", *(f"loss {loss.name!r}" for loss in losses if loss.loss.state_dict())]
+def _describe_continuation(parent: Run, method: Method) -> str:
+    losses = [f"loss {name!r}" for name, loss in method.losses.items() if loss.state_dict()]
+    fresh = ["optimizer", "schedule", *(["method"] if method.own_objective else losses)]
     transfer = f"backbone and heads are loaded, {', '.join(fresh[:-1])} and {fresh[-1]} start fresh"
     return f"continues from {parent.name}: {transfer}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sslkit.assembly.build_component import build_component
+from sslkit.assembly.method_needs import view_problem, visible_views
 from sslkit.contracts.context import Context
 from sslkit.contracts.duration import count_whole_epochs
 from sslkit.contracts.head import Head
@@ -15,11 +16,15 @@ from sslkit.recipe.recipe import ComponentSpec, Recipe
 
 
 def build_loss(recipe: Recipe, spec: ComponentSpec, heads: dict[str, Head], context: Context) -> WeightedLoss:
-    """Build a loss with a context that contains the output sizes of the head that the loss reads."""
+    """Build a loss with a context that contains the output sizes of the head and the views that the loss reads.
+
+    Raises:
+        RecipeError: the recipe does not provide what the loss reads.
+    """
+    assert issubclass(spec.component, Loss)
     head_name = spec.wiring.head or next(iter(heads), "")
     head = heads.get(head_name)
-    needs = spec.component.needs if issubclass(spec.component, Loss) else frozenset()
-    missing = ""
+    needs, missing = spec.component.needs, view_problem(spec.component, context)
     if head is None and needs & {"embeddings", "logits"}:
         missing = f"needs {' and '.join(sorted(needs - {'features', 'teacher'}))}, but the recipe has no [head]"
     elif head is not None and "logits" in needs and not head.classifiers:
@@ -33,7 +38,7 @@ def build_loss(recipe: Recipe, spec: ComponentSpec, heads: dict[str, Head], cont
         message = f"the loss {spec.use!r} {missing}"
         raise RecipeError([recipe.document.problem((*spec.path, "use"), message)])
     loss_context = replace(
-        context,
+        visible_views(spec.component, context),
         embedding_dim=head.embedding_dim if head is not None else 0,
         classifiers=tuple(head.classifiers) if head is not None else (),
     )
@@ -43,8 +48,11 @@ def build_loss(recipe: Recipe, spec: ComponentSpec, heads: dict[str, Head], cont
 
 
 def evaluation_head(recipe: Recipe, heads: dict[str, Head]) -> str:
-    """Return the name of the head for evaluation, as set in the recipe, or else the first head that a loss reads."""
-    trained = [spec.wiring.head or next(iter(heads), "") for spec in recipe.losses]
+    """Return the name of the head for evaluation, as set in the recipe, or else the first head that a loss reads.
+
+    A method with its own objective trains all heads.
+    """
+    trained = [spec.wiring.head or next(iter(heads), "") for spec in recipe.losses] or list(heads)
     name = recipe.evaluation.head or next((name for name in heads if name in trained), next(iter(heads), ""))
     if recipe.evaluation.head and name not in trained:
         message = f"no loss reads the head {name!r}, so it is not trained"

@@ -76,7 +76,7 @@ def measure_training_time(recipe: Recipe, reporter: Reporter | None = None) -> T
         recipe: a checked recipe, trained in one process.
         reporter: receives messages about the chosen hardware and warnings.
     """
-    starts = sorted({loss.wiring.start_epoch for loss in recipe.losses}, key=_position)
+    starts = sorted({loss.wiring.start_epoch for loss in recipe.losses}, key=_position) or [0]
     prepare(recipe, reporter or Reporter())  # fills the image cache
     step_seconds: dict[int | str, float] = {}
     for start in starts:

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from pydantic import ValidationError
 
 from sslkit.components.catalog import THIS_PROCESS, Entry, registered_components
-from sslkit.contracts import API, OLDEST_API
+from sslkit.contracts import API, CHANGES, OLDEST_API
 from sslkit.contracts.component import KNOWN_NEEDS, Component
 from sslkit.contracts.options import Options
 from sslkit.errors import BrokenComponentError, IncompatibleComponentError, MissingExtraError, UnknownComponentError
@@ -162,11 +162,16 @@ def _check_api(entry: Entry, api: object) -> None:
         )
     if api > API:
         raise IncompatibleComponentError(
-            f"{entry}: it needs contract version {api}, this sslkit accepts {OLDEST_API} to {API}; "
+            f"{entry}: it needs contract version {api}, this sslkit accepts {_accepted()}; "
             f"upgrade sslkit (pip install -U sslkit) or install an older {entry.distribution}"
         )
     if api < OLDEST_API:
+        changes = "; ".join(change for version, change in CHANGES.items() if version > api)
         raise IncompatibleComponentError(
-            f"{entry}: it was written for contract version {api}, this sslkit accepts {OLDEST_API} to {API}; "
-            f"upgrade {entry.distribution} (pip install -U {entry.distribution})"
+            f"{entry}: it was written for contract version {api}, this sslkit accepts {_accepted()}; "
+            f"upgrade {entry.distribution} (pip install -U {entry.distribution}). For its author: {changes}"
         )
+
+
+def _accepted() -> str:
+    return str(API) if API == OLDEST_API else f"{OLDEST_API} to {API}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -38,6 +39,24 @@ class Counterpart:
     classifier: str = ""
 
 
+BackboneAbility = Literal["feature_maps", "tokens"]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Output of a transformer for a batch of images.
+
+    Attributes:
+        features: tensor ``[B, D]``, the features of the images as in ``Backbone.forward``.
+        prefix: tensor ``[B, P, E]``, the outputs of class and register tokens; P may be 0.
+        patches: tensor ``[B, M, E]``, the outputs of the M encoded patches.
+    """
+
+    features: Tensor
+    prefix: Tensor
+    patches: Tensor
+
+
 class Backbone(Component, nn.Module):
     """Base class of backbones: networks that map images to features.
 
@@ -46,7 +65,7 @@ class Backbone(Component, nn.Module):
     Subclasses set ``feature_dim`` in ``__init__`` and implement ``forward`` and ``feature_maps``::
 
         class TinyNet(sslkit.Backbone):
-            api = 1
+            api = 2
 
             def __init__(self, options, context):
                 super().__init__(options, context)
@@ -67,6 +86,9 @@ class Backbone(Component, nn.Module):
     ratio to their parameters. If the layers depend on the context, as a stem for small images does, describe them in
     ``extra_repr``. Exported files contain the returned text.
 
+    A transformer implements ``tokens``, for masked image modelling, and adds ``"tokens"`` to ``provides``. Names of
+    parameters without weight decay, such as a class token, are returned by ``no_weight_decay``.
+
     A backbone with pretrained weights overrides ``weight_sources``, ``weights_at_hand`` and ``load_weights_from``. A
     backbone whose layers form blocks overrides ``blocks``.
 
@@ -75,9 +97,14 @@ class Backbone(Component, nn.Module):
 
     Attributes:
         feature_dim: int, length D of a feature vector.
+        provides: frozenset of the optional abilities ``"feature_maps"`` and ``"tokens"``. Methods that need an ability
+            refuse other backbones. Default: ``{"feature_maps"}``.
+        patch_size: int, side of a patch in pixels. Required if the backbone provides tokens.
     """
 
     feature_dim: int
+    provides: frozenset[BackboneAbility] = frozenset({"feature_maps"})
+    patch_size: int
 
     def __init__(self, options: Options, context: Context) -> None:
         super().__init__()
@@ -100,6 +127,35 @@ class Backbone(Component, nn.Module):
         Returns:
             Mapping from stride ``s`` to a map ``[B, C_s, ceil(H / s), ceil(W / s)]``, in increasing order of stride.
         """
+
+    def tokens(
+        self,
+        images: Tensor,
+        keep: Tensor | None = None,
+        mask: Tensor | None = None,
+        mask_token: Tensor | None = None,
+    ) -> Tokens:
+        """Encode the visible patches of images.
+
+        Patches are numbered by row, from the top left: N patches of ``patch_size`` x ``patch_size`` pixels. Class and
+        register tokens, and the positions of patches, are as in ``forward``.
+
+        Args:
+            images: normalised images ``[B, C, H, W]``.
+            keep: int64 tensor ``[B, M]``, the indices of the patches to encode; all others are left out. By default,
+                all N patches are encoded, in order.
+            mask: bool tensor ``[B, N]``. The mask token replaces the embedding of patches for which it is True. The
+                position is added afterwards.
+            mask_token: tensor ``[E]``, required with ``mask``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no tokens")
+
+    def no_weight_decay(self) -> frozenset[str]:
+        """Return names of parameters without weight decay, such as ``{"cls_token"}``, in addition to biases and norms.
+
+        Any module of a component may have such a method. Names are relative to the module. Default: empty.
+        """
+        return frozenset()
 
     @classmethod
     def weight_sources(cls, options: Options) -> Mapping[str, Preprocessing]:

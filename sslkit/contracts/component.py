@@ -10,9 +10,14 @@ from sslkit.contracts.options import NoOptions
 from sslkit.contracts.options import Options as BaseOptions
 
 LossNeed = Literal["features", "embeddings", "logits", "teacher"]
+MethodNeed = Literal["images", "tokens", "feature_maps", "fixed_size", "embeddings", "logits"]
 EvaluatorNeed = Literal["labels", "test"]
 
-KNOWN_NEEDS: Mapping[str, tuple[str, ...]] = {"loss": get_args(LossNeed), "evaluator": get_args(EvaluatorNeed)}
+KNOWN_NEEDS: Mapping[str, tuple[str, ...]] = {
+    "loss": get_args(LossNeed),
+    "method": get_args(MethodNeed),
+    "evaluator": get_args(EvaluatorNeed),
+}
 """Allowed names for each kind of component that has an attribute ``needs``."""
 
 

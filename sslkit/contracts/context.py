@@ -159,3 +159,13 @@ class Context:
     def total_steps(self) -> int:
         """Number of optimizer steps of the training run: ``steps_per_epoch * epochs``."""
         return self.steps_per_epoch * self.epochs
+
+    def own_images(self, values: Tensor) -> Tensor:
+        """Return the rows of this process's images, from a tensor ``[batch_size, ...]`` for the global batch.
+
+        Example, for random numbers that do not depend on the number of processes::
+
+            context.own_images(torch.rand(context.batch_size, generator=generator))
+        """
+        count = self.batch_size // self.world.size
+        return values[self.world.rank * count : (self.world.rank + 1) * count]

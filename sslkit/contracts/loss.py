@@ -38,6 +38,11 @@ class BranchOutputs:
     logits: tuple[tuple[Tensor, ...], ...] = ()
     classify: Callable[[Tensor], tuple[Tensor, ...]] | None = None
 
+    def first_views(self, count: int) -> BranchOutputs:
+        """Return a copy with the outputs of the first ``count`` views."""
+        logits = tuple(views[:count] for views in self.logits)
+        return replace(self, features=self.features[:count], embeddings=self.embeddings[:count], logits=logits)
+
     def widened(self) -> BranchOutputs:
         """Return a copy in which tensors with less than float32 precision are converted to float32."""
         return replace(
@@ -82,6 +87,11 @@ class ViewOutputs:
         """
         return self.branches["teacher"]
 
+    def only_global(self) -> ViewOutputs:
+        """Return a copy without the outputs of local views."""
+        branches = {name: branch.first_views(self.global_views) for name, branch in self.branches.items()}
+        return replace(self, branches=branches)
+
     def pairs(self) -> list[tuple[int, int]]:
         """Return all ordered pairs ``(i, j)`` of different views in which at least one view is global."""
         count = len(self.student.features)
@@ -118,17 +128,25 @@ class Loss(Component, nn.Module):
     Example::
 
         class Distance(sslkit.Loss):
-            api = 1
+            api = 2
             needs = frozenset({"embeddings"})
+            min_views = max_views = 2
 
             def forward(self, views):
-                first, second = views.student.embeddings[:2]
+                first, second = views.student.embeddings
                 return sslkit.LossOutput((first - second).square().sum(1).mean())
 
     Attributes:
         needs: frozenset, outputs that the loss reads: ``"features"``, ``"embeddings"``, ``"logits"``, ``"teacher"``.
             Before training, sslkit checks that the recipe provides these outputs; other names are errors. Default:
             empty.
+        min_views: int, smallest number of views of each image that the loss works with. Before training, sslkit checks
+            that the recipe makes enough views; views of positives count. Default: 1.
+        max_views: int, largest number of views that the loss works with; 2 together with ``min_views = 2`` for a loss
+            of exactly two views. Default: None, no limit.
+        min_global_views: int, smallest number of global views that the loss works with. Default: 1.
+        global_views_only: bool, whether the loss reads only global views. ``ViewOutputs``, ``context.view_count``,
+            ``min_views`` and ``max_views`` then ignore local views. Default: False.
         uses_global_batch: bool, whether multiple processes compute the same loss as one process would on the global
             batch. Set the attribute to False otherwise, for example with BatchNorm inside the loss. Default: True.
         syncs_device: bool, whether each step copies values from the device to the host, which slows training. Default:
@@ -141,6 +159,10 @@ class Loss(Component, nn.Module):
     """
 
     needs: ClassVar[frozenset[LossNeed]] = frozenset()
+    min_views: ClassVar[int] = 1
+    max_views: ClassVar[int | None] = None
+    min_global_views: ClassVar[int] = 1
+    global_views_only: ClassVar[bool] = False
     uses_global_batch: ClassVar[bool] = True
     syncs_device: ClassVar[bool] = False
     first_view_is_target: ClassVar[bool] = False
@@ -191,6 +213,8 @@ class Loss(Component, nn.Module):
 
     def __call__(self, *args: Any, **kwargs: Any) -> LossOutput:
         (views,) = args
+        if self.global_views_only:
+            views = views.only_global()
         features = views.student.features[0]
         if not views.scheduled:
             dtype = torch.float64 if features.dtype == torch.float64 else torch.float32

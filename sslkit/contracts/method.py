@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from sslkit.contracts.backbone import Backbone
-from sslkit.contracts.component import Component
+from sslkit.contracts.component import Component, MethodNeed
 from sslkit.contracts.context import Context
 from sslkit.contracts.head import Head
 from sslkit.contracts.loss import Loss
@@ -44,7 +44,7 @@ class Parts:
     Attributes:
         backbone: the backbone.
         heads: mapping from name to head.
-        losses: the losses with their settings.
+        losses: the losses with their settings; empty for a method with its own objective.
     """
 
     backbone: Backbone
@@ -99,12 +99,46 @@ class Method(Component, nn.Module):
 
     A method owns the backbone, the heads, the losses and any other module that a training step needs, such as a
     momentum teacher. Subclass ``sslkit.JointEmbedding`` to change only the branches. Subclass ``Method`` to write the
-    whole step.
+    whole step. A method with an objective of its own sets ``own_objective = True``, and recipes then have no
+    ``[[loss]]``::
+
+        class Rotation(sslkit.Method):
+            api = 2
+            own_objective = True
+            needs = frozenset({"images"})
+
+            def __init__(self, options, context, parts):
+                super().__init__(options, context, parts)
+                self.classifier = nn.Linear(context.feature_dim, 4)
+
+            def forward(self, batch):
+                turned = torch.cat([batch.views[0][0].rot90(turns, (2, 3)) for turns in range(4)])
+                target = torch.arange(4, device=turned.device).repeat_interleave(len(batch.index))
+                logits = self.classifier(self.backbone(turned))
+                return sslkit.MethodOutput(torch.nn.functional.cross_entropy(logits, target))
+
+    Draw random numbers of a step in ``scheduled``, with ``sslkit.seeded_generator`` and ``Context.own_images``, so that
+    they are the same for any number of processes and after resuming.
 
     A step must call each head at most once, with the features of all views, so that BatchNorm normalises all views
     together. ``sslkit.forward_views`` follows this rule.
 
     Attributes:
+        own_objective: bool, whether ``forward`` computes its own loss. The recipe then must not have ``[[loss]]``.
+            Default: False.
+        needs: frozenset, what the method reads. Before training, sslkit checks that the recipe provides it. Default:
+            empty.
+
+            - ``"images"``: pixels of the views, so the backbone must not be frozen.
+            - ``"tokens"``: ``Backbone.tokens``, and pixels.
+            - ``"feature_maps"``: ``Backbone.feature_maps``, and pixels.
+            - ``"fixed_size"``: all views have the size ``context.view_size``.
+            - ``"embeddings"``, ``"logits"``: outputs of the recipe's heads. Only for methods with their own objective;
+              other methods pass these outputs to losses.
+        syncs_device: bool, whether each step copies values from the device to the host, which slows training. Default:
+            False.
+        logit_temperature: float > 0, temperature of the class probabilities softmax(logits / logit_temperature), for
+            methods with their own objective that train logits. Default: 1.
         branches: frozenset of str, names of the branches in the ``ViewOutputs`` that losses receive. Default:
             ``{"student"}``.
         backbone: the ``Backbone`` that is monitored during training and saved afterwards.
@@ -118,6 +152,10 @@ class Method(Component, nn.Module):
         steps_per_epoch: int, optimizer steps in an epoch.
     """
 
+    own_objective: ClassVar[bool] = False
+    needs: ClassVar[frozenset[MethodNeed]] = frozenset()
+    syncs_device: ClassVar[bool] = False
+    logit_temperature: float = 1.0
     branches: frozenset[str] = frozenset({"student"})
 
     def __init__(self, options: Options, context: Context, parts: Parts) -> None:
@@ -135,7 +173,10 @@ class Method(Component, nn.Module):
 
     @abstractmethod
     def forward(self, batch: Batch) -> MethodOutput:
-        """Return the weighted sum of the losses in ``active_losses(batch.epoch)`` for a batch, and the terms to log."""
+        """Return the loss of a batch, and the terms to log.
+
+        The loss is the weighted sum of the losses in ``active_losses(batch.epoch)``, or the method's own objective.
+        """
 
     def active_losses(self, epoch: int) -> list[str]:
         """Return the names of the losses that are part of the total loss after ``epoch`` completed epochs."""

@@ -20,6 +20,7 @@ Stream = Literal[
     "positives",
     "stored views",
     "losses",
+    "methods",
 ]
 
 STREAMS = {name: number for number, name in enumerate(get_args(Stream), 1)}

@@ -22,7 +22,7 @@ class JointEmbedding(Method):
     To add a branch such as a teacher, subclass this class and override ``forward_branches``.
     """
 
-    api = 1
+    api = 2
 
     def forward(self, batch: Batch) -> MethodOutput:
         active = self.active_losses(batch.epoch)

@@ -28,7 +28,7 @@ class MomentumTeacher(JointEmbedding):
     et al., "Emerging Properties in Self-Supervised Vision Transformers", ICCV 2021, arXiv 2104.14294, section 3.1.
     """
 
-    api = 1
+    api = 2
     branches = frozenset({"student", "teacher"})
     rate: Tensor
     """Rate of the current step, from its batch."""

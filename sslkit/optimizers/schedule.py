@@ -83,7 +83,7 @@ class ScheduledOptimizer(Optimizer):
         OptionError: options of the schedule contradict each other.
     """
 
-    api = 1
+    api = 2
     capturable = True
     options: ScheduledOptions
 

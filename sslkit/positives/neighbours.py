@@ -24,7 +24,7 @@ class Neighbours(Positives):
     section 2.1.
     """
 
-    api = 1
+    api = 2
     needs_features = True
     count = 1
 

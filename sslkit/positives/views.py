@@ -13,7 +13,7 @@ from sslkit.contracts.positives import Positives
 class OwnViews(Positives):
     """Rule without positives: the views of an image are compared only with each other."""
 
-    api = 1
+    api = 2
 
     def draw(self, prepared: Mapping[str, Tensor], index: Tensor, generator: torch.Generator) -> Tensor:
         """Return no positives: a tensor ``[B, 0]``."""

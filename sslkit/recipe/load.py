@@ -18,6 +18,7 @@ from sslkit.errors import ComponentError, Problem, RecipeError
 from sslkit.recipe.document import COMPONENT_TABLES, Document, read_document
 from sslkit.recipe.duration_problems import duration_problems
 from sslkit.recipe.line_numbers import KeyPath
+from sslkit.recipe.objective_problems import objective_problems
 from sslkit.recipe.option_problems import suggestion, validate_table
 from sslkit.recipe.overrides import apply_overrides
 from sslkit.recipe.recipe import ComponentSpec, DataRecipe, NetworkRecipe, Recipe
@@ -163,8 +164,8 @@ class _Checker:
 
     def _tables(self, section: str) -> list[tuple[KeyPath, dict[str, Any]]]:
         value = self.document.tables.get(section, DEFAULT_TABLES.get(section))
-        if value is None and section == "head":
-            return []
+        if value is None and (section == "head" or (section == "loss" and "method" in self.document.tables)):
+            return []  # a method may have its own objective
         if value is None or value == []:
             self.add_problem((section,), "the section is missing", f'add [{section}] with use = "..."')
             return []
@@ -235,7 +236,7 @@ class _Checker:
                 f"set it to a multiple of {processes}",
             )
         self._check_head(("evaluation", "head"), recipe.evaluation.head, names)
-        self.problems += duration_problems(recipe)
+        self.problems += [*objective_problems(recipe), *duration_problems(recipe)]
 
     def _check_head(self, path: KeyPath, name: str, names: list[str]) -> None:
         if name and name not in names:

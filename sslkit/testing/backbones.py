@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import torch
 from torch import Tensor
 
 from sslkit.assembly.counterparts import feature_difference
-from sslkit.contracts.backbone import Backbone, Counterpart
+from sslkit.contracts.backbone import Backbone, BackboneAbility, Counterpart
 from sslkit.contracts.preprocessing import Preprocessing
 from sslkit.testing.base import ComponentTests, no_global_randomness, require
 from sslkit.testing.fake_device import fake_device
@@ -51,8 +51,14 @@ class BackboneTests(ComponentTests):
                 require(actual == expected, f"features of {size} images have shape {actual}, not {expected}")
                 require(bool(features.isfinite().all()), "features must be finite")
 
+    def test_provided_abilities_are_known(self) -> None:
+        unknown = sorted(set(self.build().provides) - set(get_args(BackboneAbility)))
+        require(not unknown, f"provides may contain {', '.join(get_args(BackboneAbility))}, not {', '.join(unknown)}")
+
     def test_feature_maps_have_the_size_of_their_stride(self) -> None:
         backbone = self.build().eval()
+        if "feature_maps" not in backbone.provides:
+            return
         for height, width in self.sizes:
             with torch.no_grad():
                 maps = backbone.feature_maps(self.images((height, width)))
@@ -117,7 +123,8 @@ class BackboneTests(ComponentTests):
         before = images.clone()
         with torch.no_grad():
             backbone(images)
-            backbone.feature_maps(images)
+            if "feature_maps" in backbone.provides:
+                backbone.feature_maps(images)
         require(torch.equal(images, before), "the backbone must not modify its input images")
 
     def test_eval_features_do_not_depend_on_other_images(self) -> None:
@@ -139,6 +146,59 @@ class BackboneTests(ComponentTests):
         with torch.no_grad():
             same = torch.equal(one.eval()(self.images(seed=9)), other.eval()(self.images(seed=9)))
         require(same, "after load_state_dict the backbone gives different features: keep all state in buffers")
+
+    def test_tokens_have_one_vector_for_each_patch(self) -> None:
+        backbone, images = self.build().eval(), self.images()
+        if "tokens" not in backbone.provides:
+            return
+        tokens = backbone.tokens(images)
+        count, actual = self._patches(backbone), tuple(tokens.patches.shape[:2])
+        require(actual == (4, count), f"the patches have shape {actual}, not (4, {count})")
+        require(len(tokens.prefix) == 4, "prefix must have one row for each image")
+        same = torch.allclose(tokens.features, backbone(images), atol=1e-5)
+        require(same, "the features of tokens must be those of forward")
+
+    def test_tokens_depend_only_on_kept_patches(self) -> None:
+        backbone, images = self.build().eval(), self.images()
+        if "tokens" not in backbone.provides:
+            return
+        count = self._patches(backbone)
+        order = torch.arange(count).flip(0).expand(4, -1)
+        every, flipped = backbone.tokens(images), backbone.tokens(images, keep=order)
+        require(
+            torch.allclose(every.patches.flip(1), flipped.patches, atol=1e-4), "patches must be in the order of keep"
+        )
+        first = torch.zeros(4, 1, dtype=torch.int64)
+        side, changed = backbone.patch_size, images.flip(0)
+        changed[:, :, :side, :side] = images[:, :, :side, :side]
+        one, other = backbone.tokens(images, keep=first), backbone.tokens(changed, keep=first)
+        require(one.patches.shape[1] == 1, "only the patches of keep must be encoded")
+        require(torch.allclose(one.patches, other.patches, atol=1e-5), "patches that are not in keep must not be read")
+
+    def test_mask_token_replaces_masked_patches(self) -> None:
+        backbone, images = self.build().eval(), self.images()
+        if "tokens" not in backbone.provides:
+            return
+        width, side = backbone.tokens(images).patches.shape[2], backbone.patch_size
+        token, mask = torch.randn(width).requires_grad_(), torch.ones(4, self._patches(backbone), dtype=torch.bool)
+        mask[:, 0] = False
+        changed = images.flip(0)
+        changed[:, :, :side, :side] = images[:, :, :side, :side]
+        one, other = (backbone.tokens(own, mask=mask, mask_token=token) for own in (images, changed))
+        require(torch.allclose(one.patches, other.patches, atol=1e-5), "the pixels of masked patches must not be read")
+        distinct = not torch.allclose(one.patches[:, 1], one.patches[:, 2], atol=1e-5)
+        require(distinct, "masked patches must differ by their position: add positions after the mask token")
+        one.patches.sum().backward()
+        require(token.grad is not None and bool(token.grad.any()), "a gradient must reach the mask token")
+
+    def _patches(self, backbone: Backbone) -> int:
+        height, width = self.sizes[0]
+        return (height // backbone.patch_size) * (width // backbone.patch_size)
+
+    def test_parameters_without_weight_decay_exist(self) -> None:
+        backbone = self.build()
+        unknown = sorted(set(backbone.no_weight_decay()) - dict(backbone.named_parameters()).keys())
+        require(not unknown, f"no_weight_decay names {', '.join(unknown)}, which are not parameters")
 
     def test_blocks_have_every_parameter_at_most_once(self) -> None:
         """Check that no parameter is in two blocks, because recipes freeze blocks or scale their learning rates."""

@@ -16,7 +16,7 @@ import numpy
 import torch
 
 from sslkit.contracts import API, OLDEST_API
-from sslkit.contracts.component import Component
+from sslkit.contracts.component import KNOWN_NEEDS, Component
 from sslkit.contracts.context import Context, World
 from sslkit.contracts.options import Options
 from sslkit.errors import ComponentError, InputError
@@ -70,6 +70,13 @@ def require(condition: object, message: str) -> None:
         raise AssertionError(message)
 
 
+def require_known_needs(kind: str, needs: frozenset[str]) -> None:
+    """Raise ``AssertionError`` if a component of this kind needs a name that sslkit does not know."""
+    known = KNOWN_NEEDS[kind]
+    unknown = sorted(set(needs) - set(known))
+    require(not unknown, f"needs may contain {', '.join(known)}, not {', '.join(unknown)}")
+
+
 @contextmanager
 def no_global_randomness(subject: str) -> Iterator[None]:
     """Raise ``AssertionError`` if the ``with`` block draws random numbers from a global generator or seeds one.
@@ -87,11 +94,12 @@ def no_global_randomness(subject: str) -> Iterator[None]:
 
 
 @contextmanager
-def works_or_refuses(subject: str) -> Iterator[None]:
+def works_or_refuses(subject: str, other: str = "") -> Iterator[None]:
     """Raise ``AssertionError`` unless the ``with`` block succeeds or raises ``InputError`` with a message.
 
     Args:
         subject: subject of the error message, such as "with 2 views, the loss".
+        other: another remedy for the error message.
     """
     try:
         yield
@@ -100,7 +108,7 @@ def works_or_refuses(subject: str) -> Iterator[None]:
     except InputError as error:
         require(str(error).strip(), f"{subject} raises {type(error).__name__} without a message")
     except Exception as error:
-        advice = "it must work, or raise sslkit.InputError, if possible in the constructor"
+        advice = other or "it must work, or raise sslkit.InputError, if possible in the constructor"
         raise AssertionError(f"{subject} raises {type(error).__name__}: {error}; {advice}") from error
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from sslkit.assembly.method_needs import visible_views
 from sslkit.contracts.context import Context, World
 from sslkit.contracts.loss import BranchOutputs, Loss, ViewOutputs
 from sslkit.testing.base import ComponentTests
@@ -23,9 +24,18 @@ class LossInputs(ComponentTests):
     def make_context(self, **facts: Any) -> Context:
         """Return the context of a small training run, with classifiers only if the loss reads logits.
 
-        ``facts`` replace attributes of the ``Context``, such as ``batch_size=4``.
+        There are four views, or as many as the loss allows. ``facts`` replace attributes of the ``Context``, such as
+        ``batch_size=4``.
         """
-        own = {} if "logits" in self.component.needs else {"classifiers": ()}
+        loss = self.component
+        own: dict[str, Any] = {} if "logits" in loss.needs else {"classifiers": ()}
+        global_views = max(2, loss.min_global_views, loss.min_views if loss.global_views_only else 0)
+        if loss.global_views_only and loss.max_views is not None:
+            global_views = min(global_views, loss.max_views)
+        views = max(4, loss.min_views, global_views)
+        if not loss.global_views_only and loss.max_views is not None:
+            views = min(views, loss.max_views)
+        own |= {"view_count": views, "global_view_count": min(global_views, views)}
         return super().make_context(**own | facts)
 
     def build(self, world: World | None = None, seed: int = 0, prepare: bool = True, **facts: Any) -> Loss:
@@ -38,7 +48,8 @@ class LossInputs(ComponentTests):
                 call ``prepare``.
             facts: attributes of the ``Context`` to replace; see ``make_context``.
         """
-        loss: Loss = self.make(self.make_context(world=world or World(), **facts), seed=seed)
+        context = visible_views(self.component, self.make_context(world=world or World(), **facts))
+        loss: Loss = self.make(context, seed=seed)
         if prepare and self.component.needs_initial_outputs:
             loss.prepare(self.initial_outputs(**facts))
         return loss.double()

@@ -9,16 +9,17 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sslkit.contracts.component import KNOWN_NEEDS
+from sslkit.assembly.method_needs import view_problem, visible_views
 from sslkit.contracts.loss import BranchOutputs, Loss, LossOutput, ViewOutputs
 from sslkit.contracts.schedule import as_tensors
 from sslkit.device.step_trace import PHASE_ADVICE, StepTrace, sampled_steps
 from sslkit.errors import SslkitError
-from sslkit.testing.base import no_global_randomness, require, works_or_refuses
+from sslkit.testing.base import no_global_randomness, require, require_known_needs, works_or_refuses
 from sslkit.testing.fake_device import fake_device
 from sslkit.testing.global_batches import GlobalBatchTests
 from sslkit.testing.graphs import require_every_image, require_no_kept_graph
 from sslkit.testing.loss_inputs import map_tensors, named_tensors, tensors_of
+from sslkit.testing.random_branch import RandomBranch
 
 
 class LossTests(GlobalBatchTests):
@@ -31,8 +32,7 @@ class LossTests(GlobalBatchTests):
     component: ClassVar[type[Loss]]
 
     def test_needs_are_known(self) -> None:
-        unknown = sorted(set(self.component.needs) - set(KNOWN_NEEDS["loss"]))
-        require(not unknown, f"needs may contain {', '.join(KNOWN_NEEDS['loss'])}, not {', '.join(unknown)}")
+        require_known_needs("loss", self.component.needs)
 
     def test_a_loss_that_needs_no_head_reads_only_features(self) -> None:
         """Check that a loss whose ``needs`` name neither embeddings nor logits works in a recipe without heads."""
@@ -99,7 +99,7 @@ class LossTests(GlobalBatchTests):
     def test_gradients_are_finite_and_reach_every_view(self) -> None:
         branches = self.random_branches()
         self.build()(self.view_outputs(branches)).total.backward()
-        for view, leaf in enumerate(self.leaves(branches["student"])):
+        for view, leaf in enumerate(self._leaves_of_read_views(branches["student"])):
             gradient = leaf.grad
             if view == 0 and self.component.first_view_is_target:
                 reached = gradient is not None and bool(gradient.any())
@@ -125,20 +125,31 @@ class LossTests(GlobalBatchTests):
             require_every_image(images, f"no gradient reaches view {view} of the images")
 
     def test_works_with_any_number_of_views(self) -> None:
+        """Check the loss with each number of views that its ``min_views`` and other attributes allow."""
         _, expected = self._total_and_last_gradient()
-        for views, global_views in ((2, 2), (3, 3), (6, 2)):
+        checked = 0
+        for views, global_views in ((1, 1), (2, 2), (3, 1), (3, 3), (6, 2)):
+            context = self.make_context(view_count=views, global_view_count=global_views)
+            if view_problem(self.component, context):
+                continue
+            checked += 1
             case = f"with {views} views, of which {global_views} are global,"
-            with works_or_refuses(f"{case} the loss"):
+            with works_or_refuses(f"{case} the loss", "declare the views that it reads, such as min_views = 2"):
                 total, reached = self._total_and_last_gradient(view_count=views, global_view_count=global_views)
                 require(bool(total.isfinite()), f"{case} the loss must be finite, not {total.item()}")
                 require(reached or not expected, f"{case} no gradient reaches the last view")
+        require(checked, "min_views, max_views and min_global_views must allow 1, 2, 3 or 6 views")
 
     def _total_and_last_gradient(self, **facts: Any) -> tuple[Tensor, bool]:
         branches = self.random_branches(**facts)
         total = self.build(**facts)(self.view_outputs(branches, **facts)).total
         total.backward()
-        gradient = self.leaves(branches["student"])[-1].grad
+        gradient = self._leaves_of_read_views(branches["student"], **facts)[-1].grad
         return total, gradient is not None and bool(gradient.any())
+
+    def _leaves_of_read_views(self, student: RandomBranch, **facts: Any) -> list[Tensor]:
+        """Return a leaf tensor for each view that the loss reads."""
+        return self.leaves(student)[: visible_views(self.component, self.make_context(**facts)).view_count]
 
     def test_equal_views_give_a_finite_loss_and_gradient(self) -> None:
         branches = self.random_branches(dtype=torch.float32)

@@ -9,66 +9,53 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sslkit.contracts.method import Batch, Method, MethodOutput, Parts, WeightedLoss
+from sslkit.contracts.method import Method, MethodOutput
 from sslkit.contracts.schedule import as_tensors
 from sslkit.device.step_trace import PHASE_ADVICE, StepTrace, sampled_steps
-from sslkit.testing.base import ComponentTests, no_global_randomness, require, works_or_refuses
+from sslkit.recipe.objective_problems import PIXEL_NEEDS
+from sslkit.testing.base import no_global_randomness, require, require_known_needs, works_or_refuses
 from sslkit.testing.fake_device import fake_device
 from sslkit.testing.graphs import require_every_image, require_no_kept_graph
-from sslkit.testing.method_parts import RecordingLoss, SmallBackbone, SmallHead
+from sslkit.testing.method_parts import MethodInputs, RecordingLoss, SmallBackbone, SmallTransformer
 
 
-class MethodTests(ComponentTests):
+def _refuse(images: Tensor) -> Mapping[int, Tensor]:
+    raise NotImplementedError("it has no feature maps")
+
+
+class MethodTests(MethodInputs):
     """Conformance tests for a method. Set ``component`` and, if needed, ``options``.
 
-    The tests use a small convolutional backbone, one head, and one or two losses that read embeddings and logits.
+    The tests use a small convolutional backbone, or a small transformer if the method needs tokens. Methods without
+    their own objective, and methods that need embeddings or logits, get a head; the former also get one or two losses
+    that read embeddings and logits.
     """
 
     component: ClassVar[type[Method]]
 
-    def build(self, seed: int = 0, losses: Mapping[str, tuple[float, int]] | None = None, **facts: Any) -> Method:
-        """Build the method with a small backbone, head and losses.
+    def test_needs_are_known(self) -> None:
+        require_known_needs("method", self.component.needs)
 
-        Args:
-            seed: seed of the weights.
-            losses: mapping from the name of a loss to its weight and start epoch; by default one loss, "agree".
-            facts: attributes of the context that differ from those of ``make_context``.
-        """
-        settings = losses or {"agree": (1.0, 0)}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            weighted = (
-                WeightedLoss(name, RecordingLoss(), weight, "head", start) for name, (weight, start) in settings.items()
-            )
-            parts = Parts(SmallBackbone(), {"head": SmallHead()}, tuple(weighted))
-        # As in training, only the context of a loss has the sizes of a head.
-        context = self.make_context(embedding_dim=0, classifiers=(), **facts)
-        method: Method = self.make(context, parts, seed=seed)
-        return method
+    def test_needs_name_what_the_method_reads(self) -> None:
+        """Check that the method reads only the tokens and feature maps of the backbone that it needs."""
+        backbone = self.make_backbone()
+        if "feature_maps" not in self.component.needs:
+            object.__setattr__(backbone, "feature_maps", _refuse)
+        try:
+            self.build(backbone=backbone)(self.batch())
+        except NotImplementedError as error:
+            advice = 'add "tokens" or "feature_maps" to needs if the method reads them'
+            raise AssertionError(f"{error}, because needs does not name it: {advice}") from error
 
-    def batch(self, step: int = 0, global_views: int = 2, local_views: tuple[int, ...] = (2,)) -> Batch:
-        """Return random views of eight images.
-
-        Args:
-            step: number of completed steps, which also seeds the views.
-            global_views: number of global views of each image.
-            local_views: number of local views of each image, for each group of local views.
-        """
-        context, generator = self.make_context(), torch.Generator().manual_seed(step)
-        sizes = [(global_views, 32), *((count, 16) for count in local_views)]
-        groups = tuple(torch.randn(count, 8, 3, side, side, generator=generator) for count, side in sizes)
-        return Batch(groups, global_views, torch.arange(8), step, step // context.steps_per_epoch)
-
-    def train_step(self, method: Method, step: int) -> Tensor:
-        """Take an optimizer step and return the loss before the step."""
-        optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.05)
-        optimizer.zero_grad()
-        loss: Tensor = method(self.batch(step)).loss
-        loss.backward()
-        method.after_backward(step)
-        optimizer.step()
-        method.after_step()
-        return loss.detach()
+    def test_a_method_that_needs_no_images_trains_with_features(self) -> None:
+        """Check that a method whose ``needs`` name no pixels works with the features of a frozen backbone."""
+        if self.component.needs & PIXEL_NEEDS:
+            return
+        try:
+            self.build()(self.feature_batch())
+        except Exception as error:
+            cause = f"with features [V, B, D] instead of views, the method raises {type(error).__name__}: {error}"
+            raise AssertionError(f'{cause}; add "images" to needs if it reads pixels') from error
 
     def test_loss_is_a_finite_scalar(self) -> None:
         result = self.build()(self.batch())
@@ -81,13 +68,18 @@ class MethodTests(ComponentTests):
 
     def test_backbone_and_heads_are_attributes(self) -> None:
         method = self.build()
-        require(isinstance(method.backbone, SmallBackbone), "method.backbone must be the trained backbone")
-        require(list(method.heads) == ["head"], "method.heads must map names to the heads of the recipe")
+        own = isinstance(method.backbone, (SmallBackbone, SmallTransformer))
+        require(own, "method.backbone must be the trained backbone")
+        expected = ["head"] if self.has_head else []
+        require(list(method.heads) == expected, "method.heads must map names to the heads of the recipe")
 
     def test_gradients_reach_backbone_and_head(self) -> None:
         method = self.build()
         method(self.batch()).loss.backward()
-        for part, module in (("the backbone", method.backbone), ("the head", method.heads["head"])):
+        parts: dict[str, nn.Module] = {"the backbone": method.backbone}
+        if self.has_head:
+            parts["the head"] = method.heads["head"]
+        for part, module in parts.items():
             has_gradient = any(p.grad is not None and bool(p.grad.any()) for p in module.parameters())
             require(has_gradient, f"no gradient reaches {part}")
         for name, value in method.named_parameters():
@@ -107,6 +99,8 @@ class MethodTests(ComponentTests):
 
     def test_works_with_any_number_of_views(self) -> None:
         for global_views, local_views in ((2, ()), (3, ()), (2, (4,)), (1, (1, 2))):
+            if "fixed_size" in self.component.needs and local_views:
+                continue
             count = global_views + sum(local_views)
             case = f"with {global_views} global views and {len(local_views)} groups of local views {local_views}"
             with works_or_refuses(f"{case}, the method"):
@@ -114,6 +108,8 @@ class MethodTests(ComponentTests):
                 loss = method(self.batch(0, global_views, local_views)).loss
                 loss.backward()
                 require(bool(loss.isfinite()), f"{case}, the loss must be finite, not {loss.item()}")
+                if self.component.own_objective:
+                    continue
                 recorded = method.losses["agree"]
                 assert isinstance(recorded, RecordingLoss)
                 received = len(recorded.inputs[0].student.features) if recorded.inputs else count
@@ -142,6 +138,8 @@ class MethodTests(ComponentTests):
         require_no_kept_graph("the method", step)
 
     def test_losses_receive_every_announced_branch(self) -> None:
+        if self.component.own_objective:
+            return
         method = self.build()
         method(self.batch())
         loss = method.losses["agree"]
@@ -151,6 +149,8 @@ class MethodTests(ComponentTests):
         require(actual == announced, f"losses receive the branches {actual}, but method.branches is {announced}")
 
     def test_loss_weights_are_applied(self) -> None:
+        if self.component.own_objective:
+            return
         totals = []
         for weight in (0.0, 1.0, 3.0):
             method = self.build(losses={"agree": (1.0, 0), "again": (weight, 0)})
@@ -161,6 +161,8 @@ class MethodTests(ComponentTests):
         require(proportional, f"a loss adds {once:.4g} with weight 1, but {thrice:.4g} with weight 3")
 
     def test_losses_start_at_their_start_epoch(self) -> None:
+        if self.component.own_objective:
+            return
         method = self.build(losses={"agree": (1.0, 0), "later": (1.0, 1)})
         later = method.losses["later"]
         assert isinstance(later, RecordingLoss)
@@ -171,6 +173,8 @@ class MethodTests(ComponentTests):
 
     def test_branches_can_classify_queued_embeddings(self) -> None:
         """Check that ``classify`` returns the head's logits, because losses with a queue classify old embeddings."""
+        if self.component.own_objective:
+            return
         method = self.build()
         method(self.batch())
         loss = method.losses["agree"]
@@ -187,7 +191,8 @@ class MethodTests(ComponentTests):
         """Check that a head is called once, so that its BatchNorm normalises global and local views together."""
         method = self.build()
         rows: list[int] = []
-        method.heads["head"].register_forward_hook(lambda module, inputs, output: rows.append(len(inputs[0])))
+        if self.has_head:
+            method.heads["head"].register_forward_hook(lambda module, inputs, output: rows.append(len(inputs[0])))
         method(self.batch())
         require(
             len(rows) <= 1,

@@ -158,11 +158,13 @@ def _save_network(run: Run, assembly: Assembly, selection: ClassifierSelection) 
     backbone = {"backbone": recipe.resolved()["backbone"], "feature_dim": method.backbone.feature_dim}
     save_weights(method.backbone, run.backbone, common | backbone)
     losses = [method.losses[name] for name, head in method.loss_heads.items() if head == selection.head]
+    temperatures = [loss.logit_temperature for loss in losses if "logits" in loss.needs]
+    temperatures += [method.logit_temperature] if "logits" in method.needs else []
     heads = {
         "head": selection.head,
         "classifier": selection.index,
         "classifiers": list(selection.classifiers),
-        "logit_temperature": next((loss.logit_temperature for loss in losses if "logits" in loss.needs), None),
+        "logit_temperature": next(iter(temperatures), None),
     }
     save_weights(nn.ModuleList(method.heads.values()), run.heads, common | heads)
 

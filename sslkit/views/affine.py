@@ -49,7 +49,7 @@ class Affine(Policy):
     is first resized, with antialiasing.
     """
 
-    api = 1
+    api = 2
 
     class Options(EffectOptions, AffineGeometry):
         flip_p: Probability = 0.0

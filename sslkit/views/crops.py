@@ -75,7 +75,7 @@ class Crops(Policy):
     options are for small images.
     """
 
-    api = 1
+    api = 2
 
     class Options(EffectOptions, CropGeometry):
         grayscale_p: Probability = 0.2

@@ -17,7 +17,7 @@ from sslkit.views.resize import central_square, resized_crop
 class Flip(Policy):
     """View policy: copies of the central square of each image, each randomly flipped, without random crops."""
 
-    api = 1
+    api = 2
 
     class Options(EffectOptions, GlobalViewOptions):
         jitter_p: Probability = 0.0

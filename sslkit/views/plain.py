@@ -17,7 +17,7 @@ from sslkit.views.preprocess import preprocess
 class Plain(Views):
     """View policy: one unaugmented view. Losses compare each image with its positives, such as neighbours."""
 
-    api = 1
+    api = 2
     augments = False
 
     class Options(options.Options):

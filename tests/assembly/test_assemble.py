@@ -57,7 +57,7 @@ def test_failing_constructor_names_its_distribution(tiny: Path, install) -> None
     source = """
 import sslkit
 class Bad(sslkit.Loss):
-    api = 1
+    api = 2
     forward = None
     def __init__(self, options, context):
         1 / 0
@@ -73,7 +73,7 @@ def test_a_constructor_that_refuses_the_training_is_located(tiny: Path, install)
     source = """
 import sslkit
 class Bad(sslkit.Loss):
-    api = 1
+    api = 2
     forward = None
     def __init__(self, options, context):
         raise sslkit.InputError("works for three classifiers")
@@ -88,7 +88,7 @@ def test_a_constructor_without_that_of_its_base_class_is_located(tiny: Path, ins
     source = """
 import sslkit
 class Bad(sslkit.Loss):
-    api = 1
+    api = 2
     forward = None
     def __init__(self, options, context):
         self.options = options
@@ -100,7 +100,7 @@ class Bad(sslkit.Loss):
 
 
 def test_component_too_large_for_memory_is_located(tiny: Path, install) -> None:
-    source = "import sslkit, torch\nclass Greedy(sslkit.Loss):\n    api = 1\n    forward = None\n"
+    source = "import sslkit, torch\nclass Greedy(sslkit.Loss):\n    api = 2\n    forward = None\n"
     source += "    def __init__(self, options, context):\n        torch.empty(2**60)\n"
     install("plug", "[sslkit.losses]\ngreedy = greedy_loss:Greedy\n", version="4.2", greedy_loss=source)
     tiny.write_text(tiny.read_text().replace('use = "selfcls"\n', 'use = "greedy"\n'))
@@ -114,7 +114,7 @@ def test_component_too_large_for_memory_is_located(tiny: Path, install) -> None:
 HEAD_WITHOUT_SIZE = """
 import sslkit
 class Bad(sslkit.Head):
-    api = 1
+    api = 2
     def embed(self, features):
         return features
 """

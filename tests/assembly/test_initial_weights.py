@@ -151,7 +151,7 @@ import torch, sslkit
 from sslkit.data.store import TensorStore
 class Rgb(sslkit.Dataset):
     "Random RGB images."
-    api = 1
+    api = 2
     splits = ("train",)
     def load(self, split):
         images = torch.randint(0, 256, (64, 3, 32, 32), generator=torch.Generator().manual_seed(0))

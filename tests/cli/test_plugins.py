@@ -65,7 +65,7 @@ BAD = """
 import sslkit
 class Bad(sslkit.Loss):
     '''Loss that ignores other processes and has unsaved state.'''
-    api = 1
+    api = 2
     needs = frozenset({"embeddings"})
     class Options(sslkit.Options):
         undocumented: int = 1
@@ -122,7 +122,7 @@ OTHERS = """
 import sslkit, torch
 class Data(sslkit.Dataset):
     '''Black images.'''
-    api = 1
+    api = 2
     splits = ("train",)
     @classmethod
     def check_options(cls, folder):
@@ -134,7 +134,7 @@ class Data(sslkit.Dataset):
         return RETURNED
 class Views(sslkit.Views):
     '''One view.'''
-    api = 1
+    api = 2
     def __init__(self, options, context):
         super().__init__(options, context)
         self.groups = (sslkit.ViewGroup(1, context.image_size, is_global=True),)
@@ -144,7 +144,7 @@ class Views(sslkit.Views):
         return APPLIED
 class Method(sslkit.JointEmbedding):
     '''Method without its base constructor.'''
-    api = 1
+    api = 2
     def __init__(self, options, context, parts):
         self.parts = parts
 """
@@ -187,7 +187,7 @@ REQUIRED = """
 import sslkit
 class Margin(sslkit.Loss):
     '''Mean of the embeddings above a margin.'''
-    api = 1
+    api = 2
     needs = frozenset({"embeddings"})
     class Options(sslkit.Options):
         margin: float
@@ -277,7 +277,7 @@ def test_info_describes_options_and_lists_recipes(cli, tmp_path) -> None:
     (tmp_path / "recipes" / "mine.toml").write_text('[loss]\nuse = "simclr"\n')
     (tmp_path / "recipes" / "other.toml").write_text('[[loss]]\nuse = "vicreg"\n')
     (description,) = json.loads(cli("plugins", "info", "simclr", "--json").stdout)
-    assert (description["kind"], description["distribution"], description["api"]) == ("loss", "sslkit-lightly", 1)
+    assert (description["kind"], description["distribution"], description["api"]) == ("loss", "sslkit-lightly", 2)
     assert description["file"].endswith("pairwise.py")
     (option,) = description["options"]
     assert option.pop("documentation").startswith("Temperature of the softmax over similarities")

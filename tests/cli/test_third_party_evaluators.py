@@ -22,7 +22,7 @@ import numpy, torch, sslkit
 
 class Depth(sslkit.Evaluator):
     '''Return fixed metrics.'''
-    api = 1
+    api = 2
     needs = frozenset({needs})
     class Options(sslkit.Options):
         score: float = {score}

@@ -26,7 +26,7 @@ def install_and_load(install, target: str, **modules: str):
 
 
 def test_a_valid_class_is_loaded(install) -> None:
-    assert install_and_load(install, "plug_good:Good", plug_good=GOOD.format(api=1)).__name__ == "Good"
+    assert install_and_load(install, "plug_good:Good", plug_good=GOOD.format(api=2)).__name__ == "Good"
 
 
 @pytest.mark.parametrize(
@@ -74,13 +74,14 @@ def test_a_missing_dependency_of_an_extra_names_the_extra(install, needs: str, s
     ("source", "message"),
     [
         (
-            "class Good: api = 1",
+            "class Good: api = 2",
             "class Good, which is not a subclass of sslkit.Loss; report this to the author of plug",
         ),
         ("Good = 5", "it is of type int, which is not a subclass of sslkit.Loss"),
-        (GOOD.format(api=99), "it needs contract version 99, this sslkit accepts 1 to 1; upgrade sslkit"),
-        (GOOD.format(api=0), "it was written for contract version 0, this sslkit accepts 1 to 1; upgrade plug"),
-        (GOOD.format(api="'one'"), "it does not declare its contract version; add a line `api = 1`"),
+        (GOOD.format(api=99), "it needs contract version 99, this sslkit accepts 2; upgrade sslkit"),
+        (GOOD.format(api=1), "it was written for contract version 1, this sslkit accepts 2; upgrade plug"),
+        (GOOD.format(api=1), "For its author: a loss that compares views declares min_views"),
+        (GOOD.format(api="'one'"), "it does not declare its contract version; add a line `api = 2`"),
     ],
 )
 def test_a_class_that_violates_the_contract_is_an_error(install, request, source, message) -> None:
@@ -100,14 +101,14 @@ def test_a_class_that_violates_the_contract_is_an_error(install, request, source
 )
 def test_unknown_needs_are_an_error(install, request, needs: str, message: str) -> None:
     module = f"n{abs(hash(request.node.name))}"
-    source = GOOD.format(api=1) + f"    needs = {needs}\n"
+    source = GOOD.format(api=2) + f"    needs = {needs}\n"
     with pytest.raises(IncompatibleComponentError) as error:
         install_and_load(install, f"{module}:Good", **{module: source})
     assert message in str(error.value)
 
 
 def test_unknown_needs_of_an_evaluator_are_an_error(install) -> None:
-    source = "import sslkit\nclass E(sslkit.Evaluator):\n    api = 1\n    needs = {'label'}\n    evaluate = print\n"
+    source = "import sslkit\nclass E(sslkit.Evaluator):\n    api = 2\n    needs = {'label'}\n    evaluate = print\n"
     install("plug", "[sslkit.evaluators]\nthing = n_evaluator:E\n", n_evaluator=source)
     with pytest.raises(IncompatibleComponentError, match=r"contain 'label': did you mean 'labels'\? .* labels, test"):
         load_component(Catalog.scan().find(find_kind("evaluator"), "thing"))
@@ -123,7 +124,7 @@ def test_unknown_needs_of_an_evaluator_are_an_error(install) -> None:
 def test_a_default_that_its_option_refuses_is_an_error(install, request, option: str, message: str) -> None:
     module = f"d{abs(hash(request.node.name))}"
     options = f"    class Options(sslkit.Options):\n        {option}\n        required: int\n    def"
-    source = "import pydantic" + GOOD.format(api=1).replace("    def", options)
+    source = "import pydantic" + GOOD.format(api=2).replace("    def", options)
     with pytest.raises(IncompatibleComponentError) as error:
         install_and_load(install, f"{module}:Good", **{module: source})
     assert message in str(error.value)
@@ -131,7 +132,7 @@ def test_a_default_that_its_option_refuses_is_an_error(install, request, option:
 
 
 def test_defaults_that_a_recipe_must_complete_are_no_error(install) -> None:
-    source = "import pydantic" + GOOD.format(api=1).replace(
+    source = "import pydantic" + GOOD.format(api=2).replace(
         "    def",
         """    class Options(sslkit.Options):
         required: int
@@ -148,7 +149,7 @@ def test_defaults_that_a_recipe_must_complete_are_no_error(install) -> None:
 
 
 def test_an_option_with_a_reserved_name_is_an_error(install) -> None:
-    source = GOOD.format(api=1).replace(
+    source = GOOD.format(api=2).replace(
         "    def", "    class Options(sslkit.Options):\n        weight: float = 25.0\n    def"
     )
     message = r"its option .weight. has a name that sslkit reserves .* of every loss; .* author of plug, who must"
@@ -157,7 +158,7 @@ def test_an_option_with_a_reserved_name_is_an_error(install) -> None:
 
 
 def test_a_variant_of_a_component_without_variants_is_an_error(install) -> None:
-    install("plug", "[sslkit.losses]\nthing = plug_single:Good\n", version="3.1", plug_single=GOOD.format(api=1))
+    install("plug", "[sslkit.losses]\nthing = plug_single:Good\n", version="3.1", plug_single=GOOD.format(api=2))
     with pytest.raises(UnknownComponentError) as error:
         load_component(Catalog.scan().find(find_kind("loss"), "thing:small"))
     assert str(error.value) == (

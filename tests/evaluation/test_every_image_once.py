@@ -26,7 +26,7 @@ MISTAKEN = [7, 512]
 class Brightness(Backbone):
     """Backbone whose feature is the one-hot encoding of three grey levels."""
 
-    api = 1
+    api = 2
     feature_dim = CLASSES
 
     def __init__(self) -> None:

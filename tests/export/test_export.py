@@ -126,7 +126,7 @@ def test_an_impossible_export_is_refused_with_the_possible_formats(
 class ThirdPartyBackbone(sslkit.Backbone):
     """Third-party backbone with counterparts in its own library, of which only one is equivalent."""
 
-    api = 1
+    api = 2
     feature_dim = 4
 
     def __init__(self, options: Any, context: sslkit.Context) -> None:

@@ -40,7 +40,7 @@ class FeatureSubject:
 
 
 class SmallBackbone(Backbone):
-    api = 1
+    api = 2
     feature_dim = 8
 
     def __init__(self) -> None:

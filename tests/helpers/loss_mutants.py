@@ -19,8 +19,9 @@ INPUT_MUTANTS = Mutants()
 class ValidLoss(sslkit.Loss):
     """Valid loss: distance between views plus negative entropy of the class usage over the global batch."""
 
-    api = 1
+    api = 2
     needs = frozenset({"embeddings", "logits"})
+    min_views = 2
 
     class Options(options.Options):
         weight: float = 1.0
@@ -45,8 +46,9 @@ class ValidLoss(sslkit.Loss):
 class LossWithoutState(sslkit.Loss):
     """Squared distance of consecutive views plus a random number drawn in the constructor."""
 
-    api = 1
+    api = 2
     needs = frozenset({"embeddings"})
+    min_views = 2
 
     def __init__(self, options: Any, context: sslkit.Context) -> None:
         super().__init__(options, context)
@@ -88,6 +90,27 @@ class LossThatReadsTheFirstFourViews(ValidLoss):
         logits = tuple(own[:4] for own in student.logits)
         branch = sslkit.BranchOutputs(student.features[:4], student.embeddings[:4], logits)
         return super().forward(sslkit.ViewOutputs({"student": branch}, views.global_views, views.index))
+
+
+@INPUT_MUTANTS.fails("test_works_with_any_number_of_views")
+class LossThatDoesNotDeclareItsTwoViews(ValidLoss):
+    min_views = 1
+
+
+@INPUT_MUTANTS.fails("test_works_with_any_number_of_views")
+class LossThatNoRecipeSuits(ValidLoss):
+    min_views = max_views = 4
+
+
+class ValidLossOfTwoViews(ValidLoss):
+    """Valid loss of exactly two global views."""
+
+    max_views = 2
+    global_views_only = True
+
+    def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
+        first, second = views.student.embeddings
+        return sslkit.LossOutput(super().forward(views).total + (first - second).square().sum(1).mean())
 
 
 @INPUT_MUTANTS.fails("test_equal_views_give_a_finite_loss_and_gradient")
@@ -155,7 +178,8 @@ class LossWithAMeanThatIsNotDetached(ValidLoss):
 
 @INPUT_MUTANTS.fails("test_a_loss_that_needs_no_head_reads_only_features")
 class LossThatReadsEmbeddingsWithoutNeedingThem(sslkit.Loss):
-    api = 1
+    api = 2
+    min_views = 2
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
         embeddings = views.student.embeddings

@@ -15,7 +15,7 @@ SIZES = {"train": 48, "validation": 16, "test": 24}
 class Squares(sslkit.Dataset):
     """Images with a bright square in one of four corners; the corner is the class."""
 
-    api = 1
+    api = 2
 
     class Options(options.Options):
         made: tuple[str, ...] = ("train", "test")

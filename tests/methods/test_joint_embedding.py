@@ -25,7 +25,7 @@ OPTIONS = NoOptions()
 class SumBackbone(Backbone):
     """Backbone whose two features are the sum and twice the sum of the pixels, times a trainable factor."""
 
-    api = 1
+    api = 2
     feature_dim = 2
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class SumBackbone(Backbone):
 
 
 class AddOneHead(Head):
-    api = 1
+    api = 2
     embedding_dim = 2
     classifiers = (2, 1)
 
@@ -55,7 +55,7 @@ class AddOneHead(Head):
 
 
 class RecordingLoss(Loss):
-    api = 1
+    api = 2
     received: ClassVar[list[ViewOutputs]] = []
 
     def forward(self, views: ViewOutputs) -> LossOutput:
@@ -144,7 +144,7 @@ def test_hooks_are_called_on_every_head(batch: Batch) -> None:
 class BatchNormHead(Head):
     """Head as in SwAV, DINO and Self-Classifier: BatchNorm in an MLP, then unit embeddings and prototypes."""
 
-    api = 1
+    api = 2
     embedding_dim = 3
     classifiers = (4,)
 

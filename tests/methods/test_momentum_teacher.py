@@ -22,7 +22,7 @@ OPTIONS = NoOptions()
 
 
 class LinearBackbone(Backbone):
-    api = 1
+    api = 2
     feature_dim = 4
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class LinearBackbone(Backbone):
 
 
 class UnitFactorHead(Head):
-    api = 1
+    api = 2
     embedding_dim = 4
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class UnitFactorHead(Head):
 
 
 class DistanceLoss(Loss):
-    api = 1
+    api = 2
 
     def forward(self, views: ViewOutputs) -> LossOutput:
         self.views = views

@@ -288,6 +288,22 @@ def test_a_third_party_normalisation_layer_declares_no_decay() -> None:
     assert [id(p) for p in others.parameters] == [id(layer.gamma)]
 
 
+def test_a_module_names_parameters_without_decay() -> None:
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cls_token = nn.Parameter(torch.zeros(1, 1, 4))
+            self.inner = nn.Linear(4, 4, bias=False)
+
+        def no_weight_decay(self) -> set[str]:
+            return {"cls_token", "dist_token"}  # timm also names parameters that a model does not have
+
+    layer = Tokens()
+    weights, others = parameter_groups(nn.Sequential(layer))
+    assert [id(p) for p in weights.parameters] == [id(layer.inner.weight)]
+    assert [id(p) for p in others.parameters] == [id(layer.cls_token)]
+
+
 def test_every_option_reaches_the_optimizer() -> None:
     options: dict[str, Any] = {"momentum": 0.5, "nesterov": True, "eps": 1e-3, "clip": True, "trust_coefficient": 0.02}
     assert options.items() <= make_component(Lars, **options).build(make_groups(network())).defaults.items()

@@ -17,7 +17,7 @@ MUTANTS = Mutants()
 class ValidBackbone(sslkit.Backbone):
     """Backbone with two convolutions."""
 
-    api = 1
+    api = 2
 
     def __init__(self, options: Any, context: sslkit.Context) -> None:
         super().__init__(options, context)
@@ -66,6 +66,92 @@ class ValidBackboneWithCounterparts(ValidBackbone):
     def counterparts(self) -> dict[str, sslkit.Counterpart | str]:
         own = sslkit.Counterpart(f"{__name__}.EquivalentModel", self.state_dict(), {"channels": 3}, classifier="last")
         return {"own": own, "other": "it has no such model"}
+
+
+class ValidTransformer(sslkit.Backbone):
+    """Transformer with patches of 8 x 8 pixels and one layer of attention, which has no feature maps."""
+
+    api = 2
+    feature_dim = 8
+    patch_size = 8
+    provides = frozenset({"tokens"})
+
+    def __init__(self, options: Any, context: sslkit.Context) -> None:
+        super().__init__(options, context)
+        self.embedding = nn.Conv2d(context.channels, 8, 8, 8)
+        self.positions = nn.Parameter(torch.randn(8, 8, 8))
+        self.attention = nn.MultiheadAttention(8, 1, batch_first=True)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.tokens(images).features
+
+    def tokens(
+        self,
+        images: Tensor,
+        keep: Tensor | None = None,
+        mask: Tensor | None = None,
+        mask_token: Tensor | None = None,
+    ) -> sslkit.Tokens:
+        maps = self.embedding(images)
+        positions = self.positions[:, : maps.shape[2], : maps.shape[3]].flatten(1).T
+        patches = maps.flatten(2).transpose(1, 2)
+        if mask is not None and mask_token is not None:
+            patches = torch.where(mask[..., None], mask_token.to(patches.dtype), patches)
+        patches = self.place(patches, positions)
+        if keep is not None:
+            patches = patches.gather(1, keep[..., None].expand(-1, -1, 8))
+        patches = patches + self.attention(patches, patches, patches, need_weights=False)[0]
+        return sslkit.Tokens(patches.mean(1), patches[:, :0], patches)
+
+    def place(self, patches: Tensor, positions: Tensor) -> Tensor:
+        return patches + positions
+
+    def feature_maps(self, images: Tensor) -> dict[int, Tensor]:
+        raise sslkit.InputError("it has no feature maps")
+
+    def no_weight_decay(self) -> frozenset[str]:
+        return frozenset({"positions"})
+
+
+@MUTANTS.fails("test_provided_abilities_are_known")
+class BackboneThatProvidesAnUnknownAbility(ValidBackbone):
+    provides: Any = frozenset({"feature_maps", "masks"})
+
+
+@MUTANTS.fails("test_tokens_have_one_vector_for_each_patch")
+class TransformerWithOtherFeatures(ValidTransformer):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images) + 1
+
+
+@MUTANTS.fails("test_tokens_depend_only_on_kept_patches")
+class TransformerThatIgnoresKeep(ValidTransformer):
+    def tokens(self, images: Tensor, keep: Tensor | None = None, **masking: Any) -> sslkit.Tokens:
+        return super().tokens(images, **masking)
+
+
+@MUTANTS.fails("test_tokens_depend_only_on_kept_patches")
+class TransformerThatSortsKeep(ValidTransformer):
+    def tokens(self, images: Tensor, keep: Tensor | None = None, **masking: Any) -> sslkit.Tokens:
+        return super().tokens(images, None if keep is None else keep.sort(1)[0], **masking)
+
+
+@MUTANTS.fails("test_mask_token_replaces_masked_patches")
+class TransformerThatIgnoresTheMask(ValidTransformer):
+    def tokens(self, images: Tensor, keep: Tensor | None = None, **masking: Any) -> sslkit.Tokens:
+        return super().tokens(images, keep)
+
+
+@MUTANTS.fails("test_mask_token_replaces_masked_patches")
+class TransformerWithoutPositions(ValidTransformer):
+    def place(self, patches: Tensor, positions: Tensor) -> Tensor:
+        return patches + positions.mean()
+
+
+@MUTANTS.fails("test_parameters_without_weight_decay_exist")
+class BackboneThatMisspellsAParameter(ValidBackbone):
+    def no_weight_decay(self) -> frozenset[str]:
+        return frozenset({"cls_token"})
 
 
 @MUTANTS.fails("test_features_have_the_announced_shape")
@@ -246,5 +332,6 @@ class TestMutants(MutantTests):
         ValidBackbone,
         ValidBackboneWithCounterparts,
         ValidBackboneWithDropout,
+        ValidTransformer,
     )
     mutants = MUTANTS

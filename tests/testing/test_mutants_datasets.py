@@ -17,7 +17,7 @@ MUTANTS = Mutants()
 class ValidDataset(sslkit.Dataset):
     """Valid data set of ten grey images."""
 
-    api = 1
+    api = 2
     splits = ("train", "test")
     class_names = ("dark", "bright")
     mask_names = ("out", "in")

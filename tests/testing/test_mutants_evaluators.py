@@ -16,7 +16,7 @@ MUTANTS = Mutants()
 class ValidEvaluator(sslkit.Evaluator):
     """Valid evaluator: classification by the nearest class mean."""
 
-    api = 1
+    api = 2
 
     def evaluate(self, subject: sslkit.Subject) -> sslkit.Evaluation:
         train, test = subject.features("train"), subject.features("test")

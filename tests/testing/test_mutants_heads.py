@@ -18,7 +18,7 @@ MUTANTS = Mutants()
 class ValidHead(sslkit.Head):
     """Valid head with a linear layer, BatchNorm and prototypes."""
 
-    api = 1
+    api = 2
 
     def __init__(self, options: Any, context: sslkit.Context) -> None:
         super().__init__(options, context)

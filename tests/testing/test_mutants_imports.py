@@ -17,7 +17,7 @@ from sslkit.testing import ComponentTests
 class LossInNoisyModule(sslkit.Loss):
     """Loss that claims to be defined in the module under test."""
 
-    api = 1
+    api = 2
     __module__ = "noisy_module"
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:

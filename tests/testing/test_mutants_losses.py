@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy
 import torch
-from loss_mutants import INPUT_MUTANTS, ValidLoss
+from loss_mutants import INPUT_MUTANTS, ValidLoss, ValidLossOfTwoViews
 from mutants import Mutants, MutantTests
 from torch import Tensor
 
@@ -171,5 +171,5 @@ class LossWithANumberForEachStep(ValidLoss):
 
 class TestMutants(MutantTests):
     kind = "loss"
-    valid = (ValidLoss,)
+    valid = (ValidLoss, ValidLossOfTwoViews)
     mutants = MUTANTS

@@ -18,7 +18,7 @@ MUTANTS = Mutants()
 class ValidMethod(sslkit.Method):
     """Valid method: one network encodes all views."""
 
-    api = 1
+    api = 2
 
     def forward(self, batch: sslkit.Batch) -> sslkit.MethodOutput:
         outputs = self.encode(batch)
@@ -35,6 +35,66 @@ class ValidMethod(sslkit.Method):
         embeddings, logits = result.embedding.chunk(len(features)), result.logits[0].chunk(len(features))
         branch = sslkit.BranchOutputs(tuple(features), embeddings, (logits,), head.classify)
         return sslkit.ViewOutputs({"student": branch}, batch.global_views, batch.index, batch.step, batch.epoch)
+
+
+class ValidRotation(sslkit.Method):
+    """Valid method with its own objective, which reads pixels: predicts how often each view is turned."""
+
+    api = 2
+    own_objective = True
+    needs = frozenset({"images"})
+
+    def __init__(self, options: Any, context: sslkit.Context, parts: sslkit.Parts) -> None:
+        super().__init__(options, context, parts)
+        self.classifier = nn.Linear(context.feature_dim, 4)
+
+    def forward(self, batch: sslkit.Batch) -> sslkit.MethodOutput:
+        views = batch.views[0].flatten(0, 1)
+        turned = torch.cat([views.rot90(turns, (2, 3)) for turns in range(4)])
+        target = torch.arange(4, device=turned.device).repeat_interleave(len(views))
+        return sslkit.MethodOutput(nn.functional.cross_entropy(self.classifier(self.backbone(turned)), target))
+
+
+class ValidTokenMethod(sslkit.Method):
+    """Valid method with its own objective, which reads tokens: predicts a masked patch from the visible ones."""
+
+    api = 2
+    own_objective = True
+    needs = frozenset({"tokens", "fixed_size", "logits"})
+
+    def __init__(self, options: Any, context: sslkit.Context, parts: sslkit.Parts) -> None:
+        super().__init__(options, context, parts)
+        self.context = context
+        self.mask_token = nn.Parameter(torch.zeros(context.feature_dim))
+
+    def scheduled(self, step: int) -> dict[str, Tensor]:
+        count = (self.context.view_size // self.backbone.patch_size) ** 2
+        generator = sslkit.seeded_generator(self.context.seed, "methods", step)
+        masks = torch.rand(self.context.batch_size, count, generator=generator) < 0.5
+        return {"mask": self.context.own_images(masks)}
+
+    def forward(self, batch: sslkit.Batch) -> sslkit.MethodOutput:
+        views, mask = batch.views[0], batch.scheduled["mask"].repeat(len(batch.views[0]), 1)
+        tokens = self.backbone.tokens(views.flatten(0, 1), mask=mask, mask_token=self.mask_token)
+        (logits,) = self.heads["head"](tokens.features).logits
+        return sslkit.MethodOutput(tokens.patches.square().mean() + logits.square().mean())
+
+
+@MUTANTS.fails("test_needs_are_known")
+class MethodWithAnUnknownNeed(ValidMethod):
+    needs: Any = frozenset({"pixels"})
+
+
+@MUTANTS.fails("test_needs_name_what_the_method_reads")
+class MethodThatReadsMapsWithoutNeedingThem(ValidRotation):
+    def forward(self, batch: sslkit.Batch) -> sslkit.MethodOutput:
+        (maps,) = self.backbone.feature_maps(batch.views[0].flatten(0, 1)).values()
+        return sslkit.MethodOutput(super().forward(batch).loss + maps.square().mean())
+
+
+@MUTANTS.fails("test_a_method_that_needs_no_images_trains_with_features")
+class MethodThatReadsPixelsWithoutNeedingThem(ValidRotation):
+    needs: Any = frozenset()
 
 
 @MUTANTS.fails("test_loss_is_a_finite_scalar")
@@ -192,5 +252,5 @@ class MethodWithANumberForEachStep(ValidMethod):
 
 class TestMutants(MutantTests):
     kind = "method"
-    valid = (ValidMethod,)
+    valid = (ValidMethod, ValidRotation, ValidTokenMethod)
     mutants = MUTANTS

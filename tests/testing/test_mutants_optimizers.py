@@ -16,7 +16,7 @@ MUTANTS = Mutants()
 class ValidOptimizer(sslkit.Optimizer):
     """Valid optimizer: SGD with momentum."""
 
-    api = 1
+    api = 2
 
     def build(self, groups: tuple[sslkit.ParameterGroup, ...]) -> torch.optim.Optimizer:
         return torch.optim.SGD(

@@ -20,7 +20,7 @@ CALLS = count(1)
 class ValidPositives(sslkit.Positives):
     """Two of the five images with the largest dot product."""
 
-    api = 1
+    api = 2
     needs_features = True
     count = 2
 
@@ -37,7 +37,7 @@ class ValidPositives(sslkit.Positives):
 class ValidPositivesWithoutFeatures(sslkit.Positives):
     """The next image in the training set."""
 
-    api = 1
+    api = 2
     count = 1
 
     def __init__(self, options: Any, context: sslkit.Context) -> None:

@@ -16,7 +16,7 @@ MUTANTS = Mutants()
 class ValidViews(sslkit.Views):
     """Valid view policy with random brightness."""
 
-    api = 1
+    api = 2
     groups = (sslkit.ViewGroup(2, 32, True), sslkit.ViewGroup(1, 16, False))
 
     def draw(self, n: int, generator: torch.Generator) -> sslkit.Parameters:

@@ -19,14 +19,14 @@ from sslkit.training.train import train
 BROKEN_COMPONENTS = """
 import torch, sslkit
 class TooMany(sslkit.Views):
-    api = 1
+    api = 2
     groups = (sslkit.ViewGroup(2, 8, True),)
     def draw(self, n, generator):
         return ({"x": torch.zeros(n, 2)},)
     def apply(self, images, parameters):
         return (torch.zeros(len(images), 2, 1, 8, 8),)
 class Narrow(sslkit.Head):
-    api = 1
+    api = 2
     embedding_dim = 32
     classifiers = (10,)
     def embed(self, features):
@@ -37,7 +37,7 @@ class Pair(Narrow):
     def embed(self, features):
         return features, features
 class Stops(sslkit.Loss):
-    api = 1
+    api = 2
     def forward(self, views):
         return next(iter(()))
 """

@@ -201,7 +201,7 @@ head = "swav"
 FEATURE_LOSS = """
 import sslkit
 class Spread(sslkit.Loss):
-    api = 1
+    api = 2
     needs = frozenset({"features"})
     def forward(self, views):
         return sslkit.LossOutput((views.student.features[0] - views.student.features[1]).square().mean())

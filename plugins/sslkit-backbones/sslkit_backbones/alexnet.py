@@ -31,7 +31,7 @@ class AlexNet(sslkit.Backbone):
     nearest computed row and column.
     """
 
-    api = 1
+    api = 2
     Options = StemOptions
 
     def __init__(self, options: StemOptions, context: sslkit.Context) -> None:

@@ -23,7 +23,7 @@ class ConvNet(sslkit.Backbone):
     Feature maps have strides 1, 2 and 4.
     """
 
-    api = 1
+    api = 2
 
     class Options(sslkit.Options):
         width: int = Field(32, ge=1, le=4096)

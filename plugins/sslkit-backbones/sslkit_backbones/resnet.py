@@ -21,7 +21,7 @@ class ResNet18(sslkit.Backbone):
     Feature maps have strides 2, 4, 8, 16, 32 with the ImageNet stem, and 1, 2, 4, 8 with the small stem.
     """
 
-    api = 1
+    api = 2
     Options = StemOptions
 
     def __init__(self, options: StemOptions, context: sslkit.Context) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import timm
 import torch
 from pydantic import Field, field_validator
-from timm.models import group_parameters
+from timm.models import VisionTransformer, group_parameters
 from torch import Tensor, nn
 
 import sslkit
@@ -27,13 +27,14 @@ class Timm(sslkit.Backbone):
     """timm model without its classifier; the feature is the classifier's input.
 
     Models with a fixed input size, such as vision transformers, are built for the size of the global views. Local views
-    of a different size need ``arguments = { dynamic_img_size = true }``, which not all models support.
+    of a different size need ``arguments = { dynamic_img_size = true }``, which not all models support. timm's
+    ``VisionTransformer`` models provide tokens.
 
     Raises:
         sslkit.OptionError: timm rejects the arguments, or the model cannot process views of this size.
     """
 
-    api = 1
+    api = 2
     variant_option = "model"
 
     class Options(sslkit.Options):
@@ -68,6 +69,11 @@ class Timm(sslkit.Backbone):
         self.arguments = _arguments(options, context)
         self.network = _create(options.model, self.arguments)
         self.feature_dim = self._measure_feature_dim(context)
+        has_maps = hasattr(self.network, "forward_intermediates") and hasattr(self.network, "feature_info")
+        self.provides = frozenset({"feature_maps"} if has_maps else ())
+        if isinstance(self.network, VisionTransformer):
+            self.provides |= {"tokens"}
+            self.patch_size = int(self.network.patch_embed.patch_size[0])
 
     def forward(self, images: Tensor) -> Tensor:
         """Return features ``[B, D]``."""
@@ -80,12 +86,32 @@ class Timm(sslkit.Backbone):
         Raises:
             sslkit.InputError: timm does not provide feature maps for this model.
         """
-        if not (hasattr(self.network, "forward_intermediates") and hasattr(self.network, "feature_info")):
+        if "feature_maps" not in self.provides:
             raise sslkit.InputError(f"timm has no feature maps of {type(self.network).__name__}")
         strides = [int(info["reduction"]) for info in self.network.feature_info]
         intermediates = self.network.forward_intermediates(images, intermediates_only=True)
         maps = dict(zip(strides, intermediates, strict=True))
         return {stride: maps[stride] for stride in sorted(maps)}
+
+    def tokens(
+        self,
+        images: Tensor,
+        keep: Tensor | None = None,
+        mask: Tensor | None = None,
+        mask_token: Tensor | None = None,
+    ) -> sslkit.Tokens:
+        """Encode the visible patches of images; see ``sslkit.Backbone.tokens``."""
+        network = self.network
+        patches = network.patch_embed(images)  # [B, N, E], or [B, H, W, E] with dynamic_img_size
+        if mask is not None and mask_token is not None:
+            mask = mask.view(*patches.shape[:-1], 1)
+            patches = torch.where(mask, mask_token.to(patches.dtype), patches)
+        tokens, count = network._pos_embed(patches), network.num_prefix_tokens
+        if keep is not None:
+            visible = tokens[:, count:].gather(1, keep[..., None].expand(-1, -1, tokens.shape[2]))
+            tokens = torch.cat([tokens[:, :count], visible], dim=1)
+        tokens = network.norm(network.blocks(network.norm_pre(network.patch_drop(tokens))))
+        return sslkit.Tokens(network.forward_head(tokens, pre_logits=True), tokens[:, :count], tokens[:, count:])
 
     def counterparts(self) -> dict[str, sslkit.Counterpart | str]:
         """Return the equivalent timm model for export, with the current weights."""

@@ -35,3 +35,17 @@ class TestTimm(BackboneTests):
     component = Timm
     options = {"model": "test_resnet"}
     sizes = ((64, 64), (40, 56))
+
+
+class TestTimmTransformer(BackboneTests):
+    component = Timm
+    test_import_is_fast_and_has_no_side_effects = None  # tested above
+    options = {"model": "test_vit", "arguments": {"dynamic_img_size": True, "patch_size": 8}}
+    sizes = ((32, 32), (16, 24))
+
+
+class TestTimmTransformerOfFixedSize(BackboneTests):
+    component = Timm
+    test_import_is_fast_and_has_no_side_effects = None  # tested above
+    options = {"model": "test_vit2", "arguments": {"patch_size": 8, "reg_tokens": 2}}
+    sizes = ((32, 32),)

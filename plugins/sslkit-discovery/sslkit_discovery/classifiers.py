@@ -11,20 +11,16 @@ from torch import Tensor
 import sslkit
 
 
-def check_context(name: str, context: sslkit.Context) -> None:
-    """Raise an error if images have only one view, or if a classifier has fewer than two classes.
-
-    A number that the context does not contain is not checked.
+def check_classifiers(name: str, context: sslkit.Context) -> None:
+    """Raise an error if a classifier has fewer than two classes.
 
     Args:
         name: name of the loss, for messages.
         context: context of the loss.
 
     Raises:
-        sslkit.InputError: there is only one view of each image, or a classifier has fewer than two classes.
+        sslkit.InputError: a classifier has fewer than two classes.
     """
-    if context.view_count == 1:
-        raise sslkit.InputError(f"the {name} loss compares views and needs at least two views of each image")
     if any(classes < 2 for classes in context.classifiers):
         raise sslkit.InputError(f"the {name} loss needs classifiers of at least two classes")
 

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 import sslkit
-from sslkit_discovery.classifiers import check_context
+from sslkit_discovery.classifiers import check_classifiers
 from sslkit_discovery.clean_images import Selection, clean_images
 from sslkit_discovery.co_training import co_targets, mean_over_classes, mix_with_next, mixing_weight
 from sslkit_discovery.second_classifiers import SecondClassifiers
@@ -79,8 +79,9 @@ class Ruc(sslkit.Loss):
             number of training images is not known; or there are no more than ``neighbours`` training images.
     """
 
-    api = 1
+    api = 2
     needs = frozenset({"features", "logits"})
+    min_views = 2
     needs_initial_outputs = True
 
     class Options(sslkit.Options):
@@ -121,7 +122,7 @@ class Ruc(sslkit.Loss):
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        check_context("ruc", context)
+        check_classifiers("ruc", context)
         if 0 < context.view_count <= options.weak_views:
             raise sslkit.InputError(
                 f"the ruc loss needs strong views: weak_views is {options.weak_views}, but each image has "

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 import sslkit
-from sslkit_discovery.classifiers import check_context, normalised_entropy, select
+from sslkit_discovery.classifiers import check_classifiers, normalised_entropy, select
 
 
 class Scan(sslkit.Loss):
@@ -42,11 +42,12 @@ class Scan(sslkit.Loss):
     ``ln K``.
 
     Raises:
-        sslkit.InputError: there are fewer than two views, or a classifier has fewer than two classes.
+        sslkit.InputError: a classifier has fewer than two classes.
     """
 
-    api = 1
+    api = 2
     needs = frozenset({"logits"})
+    min_views = 2
 
     class Options(sslkit.Options):
         entropy_weight: float = Field(5.0, ge=0)
@@ -57,7 +58,7 @@ class Scan(sslkit.Loss):
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        check_context("scan", context)
+        check_classifiers("scan", context)
         self.entropy_weight = options.entropy_weight
         self.logit_temperature = options.temperature
         self.world = context.world

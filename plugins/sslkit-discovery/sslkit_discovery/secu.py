@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import sslkit
 from sslkit_discovery.assignments import Assignments
-from sslkit_discovery.classifiers import check_context, select
+from sslkit_discovery.classifiers import check_classifiers, select
 
 
 class SeCu(sslkit.Loss):
@@ -52,12 +52,13 @@ class SeCu(sslkit.Loss):
       constraint is met if ``smallest_class`` is at least ``lower_bound``.
 
     Raises:
-        sslkit.InputError: there are fewer than two views; a classifier has fewer than two classes; the number of
+        sslkit.InputError: a classifier has fewer than two classes; the number of
             training images is not known; or, in the first step, the method does not set ``BranchOutputs.classify``.
     """
 
-    api = 1
+    api = 2
     needs = frozenset({"embeddings", "logits"})
+    min_views = 2
 
     class Options(sslkit.Options):
         temperature: float = Field(0.05, gt=0)
@@ -74,7 +75,7 @@ class SeCu(sslkit.Loss):
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        check_context("secu", context)
+        check_classifiers("secu", context)
         if not context.training_images:
             raise sslkit.InputError("the secu loss stores a label for each training image, but their number is 0")
         self.label_weight = options.label_weight

@@ -17,7 +17,7 @@ from torch import Tensor
 
 import sslkit
 from sslkit_discovery.class_shares import ClassShares
-from sslkit_discovery.classifiers import check_context
+from sslkit_discovery.classifiers import check_classifiers
 
 SHARE_MOMENTUM = 0.99
 """Momentum of the moving average of the class shares, which covers about 100 batches with confident images."""
@@ -57,11 +57,12 @@ class SelfLabel(sslkit.Loss):
       batches, which start at 1 / K. A value that falls towards 0 means that a class is vanishing.
 
     Raises:
-        sslkit.InputError: there are fewer than two views, or a classifier has fewer than two classes.
+        sslkit.InputError: a classifier has fewer than two classes.
     """
 
-    api = 1
+    api = 2
     needs = frozenset({"logits"})
+    min_views = 2
     first_view_is_target = True
 
     class Options(sslkit.Options):
@@ -78,7 +79,7 @@ class SelfLabel(sslkit.Loss):
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        check_context("self-label", context)
+        check_classifiers("self-label", context)
         self.threshold = options.threshold
         self.logit_temperature = options.temperature
         self.world = context.world

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import sslkit
 from sslkit_discovery.class_shares import ClassShares
-from sslkit_discovery.classifiers import check_context, normalised_entropy, select
+from sslkit_discovery.classifiers import check_classifiers, normalised_entropy, select
 
 
 class Temi(sslkit.Loss):
@@ -47,11 +47,13 @@ class Temi(sslkit.Loss):
     classifiers.
 
     Raises:
-        sslkit.InputError: there are fewer than two global views, or a classifier has fewer than two classes.
+        sslkit.InputError: a classifier has fewer than two classes.
     """
 
-    api = 1
+    api = 2
     needs = frozenset({"logits"})
+    min_views = 2
+    min_global_views = 2
 
     class Options(sslkit.Options):
         beta: float = Field(0.6, gt=0, le=1)
@@ -65,9 +67,7 @@ class Temi(sslkit.Loss):
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        check_context("temi", context)
-        if context.global_view_count == 1:
-            raise sslkit.InputError("the temi loss weights pairs of global views and needs at least two of each image")
+        check_classifiers("temi", context)
         self.beta = options.beta
         self.logit_temperature = options.temperature
         self.world = context.world

@@ -242,8 +242,6 @@ def test_a_uniform_guess_has_a_loss_of_ln_k_in_both_parts() -> None:
 
 
 def test_invalid_contexts_and_options_raise() -> None:
-    with pytest.raises(sslkit.InputError, match="secu loss compares views and needs at least two views"):
-        make_loss(4, facts={"view_count": 1})
     with pytest.raises(sslkit.InputError, match="stores a label for each training image, but their number is 0"):
         make_loss(4, facts={"training_images": 0})
     views = secu_views([draw(6, 5, seed=0)] * 2, [draw(4, 5, seed=1)], list(range(6)))

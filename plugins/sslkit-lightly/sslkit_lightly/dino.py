@@ -13,7 +13,6 @@ from torch.nn import functional
 
 import sslkit
 from sslkit_lightly.duration import Duration
-from sslkit_lightly.pairwise import require_two_views
 
 Prototypes = Annotated[int, Field(ge=1, le=10_000_000)]
 
@@ -28,7 +27,7 @@ class DinoHead(sslkit.Head):
     section 3.1 and appendix C.
     """
 
-    api = 1
+    api = 2
 
     class Options(sslkit.Options):
         classifiers: tuple[Prototypes, ...] = Field((4096,), min_length=1)
@@ -142,13 +141,11 @@ class Dino(sslkit.Loss):
     step.
 
     Source: Caron et al., ICCV 2021, arXiv 2104.14294, equations 1 to 4.
-
-    Raises:
-        sslkit.InputError: there are fewer than two views.
     """
 
-    api = 1
+    api = 2
     needs = frozenset({"logits", "teacher"})
+    min_views = 2
 
     class Options(sslkit.Options):
         temperature: float = Field(0.1, gt=0)
@@ -168,7 +165,6 @@ class Dino(sslkit.Loss):
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        require_two_views(context)
         self.options = options
         self.logit_temperature = options.temperature
         self.warmup = Duration(options.warmup, context)

@@ -8,7 +8,6 @@ from torch.linalg import svdvals
 from torch.nn.functional import normalize
 
 import sslkit
-from sslkit_lightly.pairwise import require_two_views
 
 
 class Mmcr(sslkit.Loss):
@@ -24,13 +23,11 @@ class Mmcr(sslkit.Loss):
 
     Source: Yerxa et al., "Learning Efficient Coding of Natural Images with Maximum Manifold Capacity Representations",
     NeurIPS 2023, arXiv 2303.03307.
-
-    Raises:
-        sslkit.InputError: there are fewer than two views.
     """
 
-    api = 1
+    api = 2
     needs = frozenset({"embeddings", "teacher"})
+    min_views = 2
     syncs_device = True
 
     class Options(sslkit.Options):
@@ -39,7 +36,6 @@ class Mmcr(sslkit.Loss):
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        require_two_views(context)
         self.lmda = options.lmda
         self.world = context.world
 

@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 import sslkit
-from sslkit_lightly.pairwise import require_two_views
 from sslkit_lightly.prediction import PredictionLoss
 
 
@@ -41,14 +40,12 @@ class Moco(sslkit.Loss):
 
     Sources: He et al., "Momentum Contrast for Unsupervised Visual Representation Learning", CVPR 2020, arXiv
     1911.05722, equation 1; Chen et al., "Improved Baselines with Momentum Contrastive Learning", arXiv 2003.04297.
-
-    Raises:
-        sslkit.InputError: there are fewer than two views.
         sslkit.OptionError: the queue is smaller than the global batch.
     """
 
-    api = 1
+    api = 2
     needs = frozenset({"embeddings", "teacher"})
+    min_views = 2
 
     class Options(sslkit.Options):
         temperature: float = Field(0.2, gt=0)
@@ -59,7 +56,6 @@ class Moco(sslkit.Loss):
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        require_two_views(context)
         self.temperature = options.temperature
         self.queue = random_queue(options.queue_size, context)
 

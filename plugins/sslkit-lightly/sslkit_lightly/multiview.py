@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 import sslkit
-from sslkit_lightly.pairwise import require_two_views
 
 
 class MultiViewLoss(sslkit.Loss):
@@ -22,17 +21,14 @@ class MultiViewLoss(sslkit.Loss):
 
     The invariance term is low if the views of an image have similar embeddings. The spread term is low if different
     images have different embeddings.
-
-    Raises:
-        sslkit.InputError: there are fewer than two views.
     """
 
-    api = 1
+    api = 2
     needs = frozenset({"embeddings"})
+    min_views = 2
 
     def __init__(self, options: sslkit.Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        require_two_views(context)
         self.world = context.world
 
     @abstractmethod

@@ -18,27 +18,18 @@ from torch.nn.functional import cross_entropy, normalize
 import sslkit
 
 
-def require_two_views(context: sslkit.Context) -> None:
-    """Raise ``sslkit.InputError`` if there are fewer than two views, because a loss that compares views needs two."""
-    if context.view_count == 1:
-        raise sslkit.InputError("this loss compares views and needs at least two views of each image")
-
-
 class PairwiseLoss(sslkit.Loss):
     """Base class for losses that compare two views: averages ``compare`` over pairs with at least one global view.
 
     The embeddings of all processes are gathered first, so every process computes the loss of the global batch.
-
-    Raises:
-        sslkit.InputError: there are fewer than two views.
     """
 
-    api = 1
+    api = 2
     needs = frozenset({"embeddings"})
+    min_views = 2
 
     def __init__(self, options: sslkit.Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        require_two_views(context)
         self.world = context.world
 
     @abstractmethod

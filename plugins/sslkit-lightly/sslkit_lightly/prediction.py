@@ -10,7 +10,6 @@ from pydantic import Field
 from torch import Tensor
 
 import sslkit
-from sslkit_lightly.pairwise import require_two_views
 
 
 class PredictionLoss(sslkit.Loss):
@@ -21,13 +20,11 @@ class PredictionLoss(sslkit.Loss):
 
     Attributes:
         predictor_head: lightly's class for the predictor.
-
-    Raises:
-        sslkit.InputError: there are fewer than two views.
     """
 
-    api = 1
+    api = 2
     needs = frozenset({"embeddings"})
+    min_views = 2
     uses_global_batch = False
     predictor_head: ClassVar[type[ProjectionHead]] = BYOLPredictionHead
 
@@ -37,7 +34,6 @@ class PredictionLoss(sslkit.Loss):
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        require_two_views(context)
         width = context.embedding_dim
         self.predictor = self.predictor_head(width, options.predictor_dim, width)
 

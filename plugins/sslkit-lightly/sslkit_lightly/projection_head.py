@@ -18,7 +18,7 @@ class ProjectionHead(sslkit.Head):
     layer, the head equals lightly's heads for BYOL, Barlow Twins and VICReg.
     """
 
-    api = 1
+    api = 2
 
     class Options(sslkit.Options):
         hidden_dim: int = Field(2048, ge=1, le=100_000)

@@ -51,15 +51,9 @@ class FastSiam(SimSiam):
 
     Source: Pototzky, Sultan, Schmidt-Thieme, "FastSiam: Resource-Efficient Self-supervised Learning on a Single GPU",
     GCPR 2022.
-
-    Raises:
-        sslkit.InputError: there are fewer than two global views.
     """
 
-    def __init__(self, options: SimSiam.Options, context: sslkit.Context) -> None:
-        super().__init__(options, context)
-        if context.global_view_count == 1:
-            raise sslkit.InputError("the fastsiam loss needs at least two global views, such as views.global_crops = 4")
+    min_global_views = 2
 
     def compare(self, predictions: list[Tensor], views: sslkit.ViewOutputs) -> Tensor:
         targets = torch.stack(views.student.embeddings[: views.global_views]).detach()

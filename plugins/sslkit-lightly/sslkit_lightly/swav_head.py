@@ -30,7 +30,7 @@ class SwavHead(sslkit.Head):
     divides by a small epsilon and amplifies rounding errors.
     """
 
-    api = 1
+    api = 2
 
     class Options(sslkit.Options):
         prototypes: tuple[Prototypes, ...] = Field((3000,), min_length=1)

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 import sslkit
 from sslkit_lightly.duration import Duration
-from sslkit_lightly.pairwise import require_two_views
 
 
 class SwavLoss(sslkit.Loss):
@@ -32,14 +31,12 @@ class SwavLoss(sslkit.Loss):
 
     Warns:
         UserWarning: the queue is shortened.
-
-    Raises:
-        sslkit.InputError: there are fewer than two views.
         sslkit.OptionError: the queue is smaller than the global batch, or the head has no embedding.
     """
 
-    api = 1
+    api = 2
     needs = frozenset({"logits"})
+    min_views = 2
 
     class Options(sslkit.Options):
         temperature: float = Field(0.1, gt=0)
@@ -59,7 +56,6 @@ class SwavLoss(sslkit.Loss):
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        require_two_views(context)
         self.options = options
         self.logit_temperature = options.temperature
         self.world = context.world

@@ -7,7 +7,6 @@ from lightly.loss import TiCoLoss
 from pydantic import Field
 
 import sslkit
-from sslkit_lightly.pairwise import require_two_views
 
 
 class TiCo(sslkit.Loss):
@@ -20,13 +19,11 @@ class TiCo(sslkit.Loss):
 
     Source: Zhu et al., "TiCo: Transformation Invariance and Covariance Contrast for Self-Supervised Visual
     Representation Learning", arXiv 2206.10698.
-
-    Raises:
-        sslkit.InputError: there are fewer than two views.
     """
 
-    api = 1
+    api = 2
     needs = frozenset({"embeddings", "teacher"})
+    min_views = 2
 
     class Options(sslkit.Options):
         beta: float = Field(0.9, ge=0, lt=1)
@@ -37,7 +34,6 @@ class TiCo(sslkit.Loss):
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        require_two_views(context)
         self.world = context.world
         self.loss = TiCoLoss(beta=options.beta, rho=options.rho)
         del self.loss.C  # a plain attribute in lightly, which a checkpoint would lose

@@ -12,7 +12,6 @@ from pydantic import Field
 from torch import Tensor
 
 import sslkit
-from sslkit_lightly.pairwise import require_two_views
 
 
 class WMse(sslkit.Loss):
@@ -26,15 +25,13 @@ class WMse(sslkit.Loss):
 
     Source: Ermolov et al., "Whitening for Self-Supervised Representation Learning", ICML 2021, arXiv 2007.06346,
     section 3.
-
-    Raises:
-        sslkit.InputError: there are fewer than two views.
         sslkit.OptionError: ``w_size`` does not divide the global batch, or is less than twice the embedding's
             dimension.
     """
 
-    api = 1
+    api = 2
     needs = frozenset({"embeddings"})
+    min_views = 2
     check_context: ClassVar[Mapping[str, Any]] = {"embedding_dim": 4}
 
     class Options(sslkit.Options):
@@ -53,7 +50,6 @@ class WMse(sslkit.Loss):
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        require_two_views(context)
         if context.batch_size % options.w_size:
             raise sslkit.OptionError(
                 "w_size", f"{options.w_size} must divide the batch size, which is {context.batch_size}"

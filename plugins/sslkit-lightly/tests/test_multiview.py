@@ -136,10 +136,3 @@ def test_wmse_refuses_sub_batches_that_do_not_fit() -> None:
         WMse(WMse.Options(w_size=4), CONTEXT)
     with pytest.raises(sslkit.OptionError, match="6 is less than twice the embedding's dimension 4"):
         WMse(WMse.Options(w_size=6), CONTEXT)
-
-
-@pytest.mark.parametrize("kind", [TiCo, Mmcr, EmpSsl, FroSsl, LeJepa, WMse])
-def test_a_single_view_raises(kind: type[sslkit.Loss]) -> None:
-    one_view = sslkit.Context(1, 8, (0.5,), (0.5,), 6, 1, 1, view_count=1, embedding_dim=4)
-    with pytest.raises(sslkit.InputError, match="at least two views"):
-        kind(kind.Options(), one_view)

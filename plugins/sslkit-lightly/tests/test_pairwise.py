@@ -117,13 +117,6 @@ def test_the_loss_is_symmetric_and_both_views_get_gradients(loss: type[PairwiseL
         assert gradient.abs().sum() > 0
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-def test_a_single_view_raises(loss: type[PairwiseLoss]) -> None:
-    one_view = sslkit.Context(1, 8, (0.5,), (0.5,), 6, 1, 1, view_count=1)
-    with pytest.raises(sslkit.InputError, match="at least two views"):
-        loss(loss.Options(), one_view)
-
-
 def test_the_head_has_the_configured_layers() -> None:
     torch.manual_seed(0)
     head = ProjectionHead(ProjectionHead.Options(hidden_dim=7, embedding_dim=3, layers=3), CONTEXT)

@@ -68,12 +68,3 @@ def test_fastsiam_with_two_views_equals_simsiam() -> None:
     embeddings = views(2)
     totals = [make_loss(kind)(outputs(embeddings, 2)).total for kind in (FastSiam, SimSiam)]
     torch.testing.assert_close(*totals, **CLOSE)
-
-
-def test_too_few_views_raise() -> None:
-    one_view = sslkit.Context(1, 8, (0.5,), (0.5,), 6, 1, 1, view_count=1, embedding_dim=4)
-    with pytest.raises(sslkit.InputError, match="at least two views"):
-        SimSiam(SimSiam.Options(), one_view)
-    one_global = sslkit.Context(1, 8, (0.5,), (0.5,), 6, 1, 1, view_count=3, global_view_count=1, embedding_dim=4)
-    with pytest.raises(sslkit.InputError, match="at least two global views"):
-        FastSiam(FastSiam.Options(), one_global)

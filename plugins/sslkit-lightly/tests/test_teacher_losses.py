@@ -137,13 +137,6 @@ def test_dino_never_trains_the_teacher() -> None:
     assert all(z.grad is None for z in teacher)
 
 
-@pytest.mark.parametrize("loss", [Byol, Dino])
-def test_a_single_view_raises(loss: type[Byol] | type[Dino]) -> None:
-    one_view = sslkit.Context(1, 8, (0.5,), (0.5,), 6, 1, 1, view_count=1, embedding_dim=4, classifiers=(3,))
-    with pytest.raises(sslkit.InputError, match="at least two views"):
-        loss(loss.Options(), one_view)
-
-
 def test_the_head_returns_cosines_and_can_be_copied() -> None:
     torch.manual_seed(0)
     options = DinoHead.Options(classifiers=(7, 3), hidden_dim=8, embedding_dim=4)

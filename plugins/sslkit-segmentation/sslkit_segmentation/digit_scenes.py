@@ -27,7 +27,7 @@ class DigitScenes(sslkit.Dataset):
     ``test``.
     """
 
-    api = 1
+    api = 2
 
     class Options(sslkit.Options):
         """Number, size and content of the scenes."""

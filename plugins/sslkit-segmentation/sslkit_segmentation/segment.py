@@ -63,7 +63,7 @@ class Segment(sslkit.Evaluator):
     evaluated once. Pixels without a class are ignored.
     """
 
-    api = 1
+    api = 2
     needs = frozenset()
 
     class Options(sslkit.Options):

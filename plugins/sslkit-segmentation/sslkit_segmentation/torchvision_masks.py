@@ -71,7 +71,7 @@ class PascalVoc(MaskedDataset):
     because the masks of the challenge's test images are not public.
     """
 
-    api = 1
+    api = 2
     torchvision_class = "VOCSegmentation"
 
     @property
@@ -103,7 +103,7 @@ class OxfordPets(MaskedDataset):
     Pixels at the border of a pet have no class, because the annotators assigned none.
     """
 
-    api = 1
+    api = 2
     torchvision_class = "OxfordIIITPet"
 
     @property

@@ -18,7 +18,7 @@ SMALL = DigitScenes.Options(train=64, test=16, side=32)
 class EdgeBackbone(sslkit.Backbone):
     """Backbone whose maps are the image and its local maxima, which suffice to separate digits from background."""
 
-    api = 1
+    api = 2
     feature_dim = 1
 
     def __init__(self) -> None:

@@ -31,7 +31,7 @@ class SelfClassifierHead(sslkit.Head):
     Source: arXiv 2103.10994; initialisation and gains follow the authors' published model.
     """
 
-    api = 1
+    api = 2
 
     class Options(sslkit.Options):
         classifiers: tuple[Classes, ...] = Field(min_length=1)

@@ -43,11 +43,12 @@ class SelfClassifierLoss(sslkit.Loss):
 
     Raises:
         sslkit.OptionError: the queue is smaller than the global batch, or the head has no embedding.
-        sslkit.InputError: there are fewer than two views, or a classifier has fewer than two classes.
+        sslkit.InputError: a classifier has fewer than two classes.
     """
 
-    api = 1
+    api = 2
     needs = frozenset({"logits"})
+    min_views = 2
 
     class Options(sslkit.Options):
         row_temperature: float = Field(0.1, gt=0)
@@ -61,8 +62,6 @@ class SelfClassifierLoss(sslkit.Loss):
 
     def __init__(self, options: Options, context: sslkit.Context) -> None:
         super().__init__(options, context)
-        if context.view_count == 1:
-            raise sslkit.InputError("the selfcls loss compares views and needs at least two views of each image")
         if any(classes < 2 for classes in context.classifiers):
             raise sslkit.InputError("the selfcls loss needs classifiers of at least two classes")
         self.row_temperature = self.logit_temperature = options.row_temperature

@@ -29,7 +29,7 @@ class Digits(Dataset):
     ``test`` has a fifth of each class, and does not depend on the run's seed. ``train`` has all other images.
     """
 
-    api = 1
+    api = 2
 
     class Options(BaseOptions):
         """Size of the images."""

@@ -43,7 +43,7 @@ class ImageFolder(Dataset):
     held-out test split, and ``image_files`` the conversion to uint8.
     """
 
-    api = 1
+    api = 2
 
     class Options(BaseOptions):
         """Folder to read, and format of the images."""

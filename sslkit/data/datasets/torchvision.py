@@ -134,7 +134,7 @@ class LabelledImages(TorchvisionDataset):
 class Cifar10(LabelledImages):
     """CIFAR-10: 50 000 training and 10 000 test images ``[3, 32, 32]`` in 10 classes."""
 
-    api = 1
+    api = 2
     torchvision_class = "CIFAR10"
 
     def _arrays(self, source: Any) -> tuple[np.ndarray, Any]:
@@ -144,14 +144,14 @@ class Cifar10(LabelledImages):
 class Cifar100(Cifar10):
     """CIFAR-100: 50 000 training and 10 000 test images ``[3, 32, 32]`` in 100 classes."""
 
-    api = 1
+    api = 2
     torchvision_class = "CIFAR100"
 
 
 class FashionMnist(LabelledImages):
     """Fashion-MNIST: 60 000 training and 10 000 test images ``[1, 28, 28]`` (greyscale) in 10 classes."""
 
-    api = 1
+    api = 2
     torchvision_class = "FashionMNIST"
 
     def _arrays(self, source: Any) -> tuple[np.ndarray, Any]:
@@ -161,7 +161,7 @@ class FashionMnist(LabelledImages):
 class Svhn(LabelledImages):
     """Street View House Numbers: 73 257 training and 26 032 test images ``[3, 32, 32]`` of the digits 0 to 9."""
 
-    api = 1
+    api = 2
     torchvision_class = "SVHN"
 
     @property
@@ -178,7 +178,7 @@ class Svhn(LabelledImages):
 class Stl10(LabelledImages):
     """STL-10: 5 000 training and 8 000 test images ``[3, 96, 96]`` in 10 classes, and 100 000 unlabelled images."""
 
-    api = 1
+    api = 2
 
     class Options(LabelledImages.Options):
         """Location of the files, and the images to pre-train on."""

@@ -80,7 +80,7 @@ class Cluster(Evaluator):
     k-means on features, with as many clusters as classes. Only the metrics use labels.
     """
 
-    api = 1
+    api = 2
 
     class Options(options.Options):
         kmeans_restarts: int = Field(default=10, ge=1)

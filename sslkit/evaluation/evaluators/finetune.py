@@ -37,7 +37,7 @@ class Finetune(Evaluator):
     evaluated once, after the final epoch.
     """
 
-    api = 1
+    api = 2
 
     class Options(LabelFractionOptions):
         epochs: int = Field(50, ge=1)

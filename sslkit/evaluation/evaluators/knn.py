@@ -24,7 +24,7 @@ class Knn(Evaluator):
     classified once, with neighbours from the training and validation images.
     """
 
-    api = 1
+    api = 2
 
     class Options(options.Options):
         neighbours: tuple[Annotated[int, Field(ge=1)], ...] = Field((1, 5, 10, 20, 50, 100, 200), min_length=1)

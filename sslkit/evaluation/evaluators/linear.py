@@ -30,7 +30,7 @@ class Linear(Evaluator):
     evaluated once for each fraction and seed.
     """
 
-    api = 1
+    api = 2
 
     class Options(LabelFractionOptions):
         penalties: tuple[Annotated[float, Field(gt=0)], ...] = Field((1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0), min_length=1)

@@ -50,7 +50,7 @@ class LinearSgd(Evaluator):
     evaluator ``linear`` instead finds the best linear classifier on unaugmented images, in seconds.
     """
 
-    api = 1
+    api = 2
 
     class Options(options.Options):
         epochs: int = Field(100, ge=1)

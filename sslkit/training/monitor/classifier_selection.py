@@ -53,7 +53,8 @@ class ClassifierSelection:
         """
         method = self.learner.method
         trained = {method.loss_heads[name] for name in method.active_losses(self.learner.epochs_completed)}
-        available = self.head not in trained or self.head in output.per_classifier
+        untrained = self.head not in trained and not method.own_objective
+        available = untrained or self.head in output.per_classifier
         if self.setting == "lowest-loss" and not available:
             message = f"no loss returns the loss of each classifier of the head {self.head!r}: give the index of one"
             raise RecipeError([self.learner.assembly.recipe.document.problem(("evaluation", "classifier"), message)])

@@ -74,6 +74,8 @@ def choose_graphs(assembly: Assembly, device: str, report: Callable[[str], None]
         problem = "there is more than one process"
     elif not assembly.optimizer.capturable:
         problem = f"the optimizer {assembly.recipe.optimizer.use!r} is not capturable"
+    elif assembly.method.syncs_device:
+        problem = f"the method {assembly.recipe.method.use!r} syncs the device"
     elif syncing:
         problem = f"the loss {syncing[0]!r} syncs the device"
     if problem:

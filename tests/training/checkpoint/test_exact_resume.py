@@ -30,7 +30,7 @@ import torch
 from torch import nn
 import sslkit
 class Dropping(sslkit.Head):
-    api = 1
+    api = 2
     embedding_dim = 16
     classifiers = (10,)
     def __init__(self, options, context):
@@ -42,13 +42,13 @@ class Dropping(sslkit.Head):
     def classify(self, embedding):
         return (self.classifier(embedding),)
 class Cycle(sslkit.Optimizer):
-    api = 1
+    api = 2
     def build(self, groups):
         return torch.optim.AdamW([{"params": list(group.parameters)} for group in groups], lr=1e-3)
     def schedule(self, optimizer):
         return torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=self.context.total_steps + 1)
 class Drawing(sslkit.Loss):
-    api = 1
+    api = 2
     needs = frozenset({"logits"})
     def forward(self, views):
         weight = random.random() + random.gauss(0, 1) ** 2 + numpy.random.rand() + numpy.random.randn() ** 2

@@ -252,7 +252,7 @@ CYCLE = """
 import torch
 import sslkit
 class Cycle(sslkit.Optimizer):
-    api = 1
+    api = 2
     def build(self, groups):
         return torch.optim.AdamW([{"params": list(group.parameters)} for group in groups], lr=1e-3)
     def schedule(self, optimizer):

@@ -118,7 +118,7 @@ class Failing(sslkit.Loss):
     "Raises, or is not finite, in the second process at the third step."
     class Options(sslkit.Options):
         how: str
-    api = 1
+    api = 2
     def __init__(self, options, context):
         super().__init__(options, context)
         self.world, self.how = context.world, options.how
@@ -190,7 +190,7 @@ def test_a_registered_component_that_other_processes_cannot_import_is_refused(
     tiny: Path, tmp_path: Path, empty_registry: None
 ) -> None:
     class LocalLoss(sslkit.Loss):
-        api = 1
+        api = 2
 
         def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
             return sslkit.LossOutput(views.student.features[0].square().mean())

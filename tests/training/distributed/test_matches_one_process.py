@@ -19,7 +19,7 @@ SMOOTH = """
 import torch, sslkit
 class Smooth(sslkit.Backbone):
     "Smooth, and without BatchNorm, so each image's features depend on that image alone."
-    api = 1
+    api = 2
     feature_dim = 24
     def __init__(self, options, context):
         super().__init__(options, context)

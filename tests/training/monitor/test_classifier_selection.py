@@ -39,7 +39,7 @@ def test_lowest_loss_needs_a_loss_per_classifier(tiny: Path, tmp_path: Path, ins
     source = """
 import sslkit
 class Mute(sslkit.Loss):
-    api = 1
+    api = 2
     needs = frozenset({"logits"})
     def forward(self, views):
         return sslkit.LossOutput(views.student.logits[0][0].square().mean())
