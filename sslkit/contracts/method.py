@@ -72,6 +72,16 @@ class Batch:
     epoch: int
     scheduled: Mapping[str, Tensor] = field(default_factory=dict)
 
+    @property
+    def global_groups(self) -> tuple[Tensor, ...]:
+        """The view groups without local views: one tensor ``[V, B, C, S, S]`` for each size of global views."""
+        groups, count = [], self.global_views
+        for views in self.views:
+            if count > 0:
+                groups.append(views[:count])
+                count -= len(views)
+        return tuple(groups)
+
     def scheduled_of(self, loss: str) -> dict[str, Tensor]:
         """Return the scheduled values of the loss named ``loss``."""
         prefix = f"{loss}/"

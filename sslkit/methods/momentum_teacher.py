@@ -51,7 +51,7 @@ class MomentumTeacher(JointEmbedding):
         self.rate = batch.scheduled["rate"]
         heads = {name: head for name, head in self.teacher_heads.items() if name in head_names}
         with torch.no_grad():
-            targets = forward_views(self.teacher, heads, _first_views(batch, batch.global_views))
+            targets = forward_views(self.teacher, heads, batch.global_groups)
         return {**super().forward_branches(batch, head_names), "teacher": targets}
 
     def after_step(self) -> None:
@@ -72,13 +72,3 @@ class MomentumTeacher(JointEmbedding):
     def momentum_at(self, step: int) -> float:
         """Return the teacher's momentum at step ``step``, counted from 0."""
         return 1 - (1 - self.momentum) * cosine_decay(step, self.total_steps)
-
-
-def _first_views(batch: Batch, count: int) -> list[Tensor]:
-    """Return the view groups, restricted to the first ``count`` views."""
-    groups = []
-    for views in batch.views:
-        if count > 0:
-            groups.append(views[:count])
-            count -= len(views)
-    return groups
