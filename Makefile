@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PLUGINS := plugins/sslkit-selfcls plugins/sslkit-discovery plugins/sslkit-lightly plugins/sslkit-backbones \
-    plugins/sslkit-segmentation
+    plugins/sslkit-segmentation plugins/sslkit-pretext
 EDITABLE := $(addprefix -e ,$(PLUGINS))
 # One environment, made again when any pyproject.toml changes: first what users get, then what the checks need.
 INSTALLED := $(VENV)/installed

@@ -1,4 +1,4 @@
-"""Write docs/methods.md, which lists the losses of the installed lightly and how a recipe selects each of them.
+"""Write docs/methods.md, which lists the methods of the installed lightly and how a recipe selects each of them.
 
 Run ``python docs/make_methods.py`` after adding a method to the plugin sslkit-lightly.
 """
@@ -21,8 +21,9 @@ class Method:
     Attributes:
         name: name of the method.
         classes: names of lightly's loss classes of the method; empty if lightly has only an example.
-        losses: names of the losses in sslkit; empty if sslkit does not have the method.
+        losses: names of the losses in sslkit; empty if sslkit does not have the method, or if ``method`` is set.
         recipe: name of the recipe in ``recipes/``; empty if there is none.
+        method: name of the method in sslkit, for methods with their own objective.
         note: reason why sslkit does not have the method, or a remark.
     """
 
@@ -31,9 +32,10 @@ class Method:
     losses: tuple[str, ...] = ()
     recipe: str = ""
     note: str = ""
+    method: str = ""
 
 
-MASKED = "needs a method with masked tokens"
+MASKED = "not yet: needs a method that masks tokens"
 DENSE = "needs feature maps instead of one vector for each view"
 
 METHODS = (
@@ -61,9 +63,13 @@ METHODS = (
     Method("CAPI", ("CAPILoss",), note=MASKED),
     Method("DenseCL", (), note=DENSE),
     Method("DetCon", ("DetConBLoss", "DetConSLoss"), note="needs segments of each image"),
-    Method("iBOT", ("IBOTPatchLoss", "IBOTPlusPlusPatchLoss"), note=MASKED),
-    Method("DINOv2", ("DINOLoss", "IBOTPatchLoss", "KoLeoLoss"), note=MASKED),
-    Method("I-JEPA, MAE, SimMIM, AIM", (), note=MASKED),
+    Method("iBOT", ("IBOTPatchLoss",), recipe="ibot", method="ibot"),
+    Method("iBOT++", ("IBOTPlusPlusPatchLoss",), note="not yet: iBOT with a loss on visible patches"),
+    Method("DINOv2", ("DINOLoss", "IBOTPatchLoss", "KoLeoLoss"), recipe="dinov2", method="dinov2"),
+    Method("I-JEPA", (), recipe="i-jepa", method="i-jepa"),
+    Method("MAE", (), recipe="mae", method="mae"),
+    Method("SimMIM", (), recipe="simmim", method="simmim"),
+    Method("AIM", (), note="not yet: predicts patches in order, with causal attention"),
     Method("LeWM", ("LeWMLoss",), note="a world model: needs sequences of images and actions"),
     Method("MACL", ("MACLLoss",), note="not yet: NT-Xent with an adaptive temperature"),
     Method("MSN, PMSN", ("MSNLoss", "PMSNLoss", "PMSNCustomLoss"), note=MASKED),
@@ -83,12 +89,12 @@ example, and how to select each of them in sslkit. Train a method with its recip
     sslkit train recipes/moco.toml
     sslkit train recipes/simclr.toml --set loss.use=dcl
 
-[sslkit-lightly](https://pypi.org/project/sslkit-lightly/) provides the losses. Its README lists their options, and
-their deviations from the papers and from lightly.
+[sslkit-lightly](https://pypi.org/project/sslkit-lightly/) provides the losses and methods. Its README lists their
+options, and their deviations from the papers and from lightly.
 
 <!-- Written by `python docs/make_methods.py`; edit the program instead. -->
 
-| method | class in `lightly.loss` | loss in sslkit | recipe |
+| method | class in `lightly.loss` | loss or method in sslkit | recipe |
 | --- | --- | --- | --- |
 """
 """Markdown text at the top of the page."""
@@ -110,7 +116,8 @@ def _row(method: Method) -> str:
     """Return the table row of a method."""
     recipe = f"`recipes/{method.recipe}.toml`" if method.recipe else ""
     last = "; ".join(filter(None, [recipe, method.note]))
-    return f"| {method.name} | {_code(method.classes)} | {_code(method.losses) or 'none'} | {last} |\n"
+    own = f"method `{method.method}`" if method.method else _code(method.losses)
+    return f"| {method.name} | {_code(method.classes)} | {own or 'none'} | {last} |\n"
 
 
 def _code(names: tuple[str, ...]) -> str:

@@ -30,6 +30,7 @@ _NAMES = {
     "sslkit.features.neighbours": "nearest_neighbours",
     "sslkit.contracts.method": "Method MethodOutput Batch Parts WeightedLoss",
     "sslkit.methods.joint_embedding": "JointEmbedding forward_views",
+    "sslkit.methods.momentum_teacher": "MomentumTeacher",
     "sslkit.contracts.optimizer": "Optimizer ParameterGroup",
     "sslkit.contracts.evaluator": "Evaluator Evaluation Features Subject CorrectedClasses",
     "sslkit.runs.evaluation_result": "EvaluationResult",

@@ -57,6 +57,7 @@ from sslkit.errors import TrainingError as TrainingError
 from sslkit.features.neighbours import nearest_neighbours as nearest_neighbours
 from sslkit.methods.joint_embedding import JointEmbedding as JointEmbedding
 from sslkit.methods.joint_embedding import forward_views as forward_views
+from sslkit.methods.momentum_teacher import MomentumTeacher as MomentumTeacher
 from sslkit.runs.evaluation_result import EvaluationResult as EvaluationResult
 from sslkit.trained.backbone import TrainedBackbone as TrainedBackbone
 from sslkit.trained.backbone import load_backbone as load_backbone

@@ -42,6 +42,7 @@ def test_wheels_work_in_a_clean_environment(tmp_path: Path, tiny: Path) -> None:
         "sslkit-lightly",
         "sslkit-backbones",
         "sslkit-segmentation",
+        "sslkit-pretext",
     }
     location = run(python, "-c", "import sslkit, sslkit_selfcls; print(sslkit.__file__)", cwd=tmp_path, env=environment)
     assert location.startswith(str(site))

@@ -48,8 +48,8 @@ class Tokens:
 
     Attributes:
         features: tensor ``[B, D]``, the features of the images as in ``Backbone.forward``.
-        prefix: tensor ``[B, P, E]``, the outputs of class and register tokens; P may be 0.
-        patches: tensor ``[B, M, E]``, the outputs of the M encoded patches.
+        prefix: tensor ``[B, P, D]``, the outputs of class and register tokens; P may be 0.
+        patches: tensor ``[B, M, D]``, the outputs of the M encoded patches.
     """
 
     features: Tensor
@@ -146,7 +146,7 @@ class Backbone(Component, nn.Module):
                 all N patches are encoded, in order.
             mask: bool tensor ``[B, N]``. The mask token replaces the embedding of patches for which it is True. The
                 position is added afterwards.
-            mask_token: tensor ``[E]``, required with ``mask``.
+            mask_token: tensor ``[D]``, required with ``mask``.
         """
         raise NotImplementedError(f"{type(self).__name__} has no tokens")
 

@@ -152,9 +152,10 @@ class BackboneTests(ComponentTests):
         if "tokens" not in backbone.provides:
             return
         tokens = backbone.tokens(images)
-        count, actual = self._patches(backbone), tuple(tokens.patches.shape[:2])
-        require(actual == (4, count), f"the patches have shape {actual}, not (4, {count})")
-        require(len(tokens.prefix) == 4, "prefix must have one row for each image")
+        expected, actual = (4, self._patches(backbone), backbone.feature_dim), tuple(tokens.patches.shape)
+        require(actual == expected, f"the patches have shape {actual}, not {expected}")
+        prefix = (tokens.prefix.shape[0], tokens.prefix.shape[2])
+        require(prefix == (4, backbone.feature_dim), "prefix must be a tensor [B, P, D]")
         same = torch.allclose(tokens.features, backbone(images), atol=1e-5)
         require(same, "the features of tokens must be those of forward")
 
@@ -179,8 +180,8 @@ class BackboneTests(ComponentTests):
         backbone, images = self.build().eval(), self.images()
         if "tokens" not in backbone.provides:
             return
-        width, side = backbone.tokens(images).patches.shape[2], backbone.patch_size
-        token, mask = torch.randn(width).requires_grad_(), torch.ones(4, self._patches(backbone), dtype=torch.bool)
+        side, token = backbone.patch_size, torch.randn(backbone.feature_dim).requires_grad_()
+        mask = torch.ones(4, self._patches(backbone), dtype=torch.bool)
         mask[:, 0] = False
         changed = images.flip(0)
         changed[:, :, :side, :side] = images[:, :, :side, :side]

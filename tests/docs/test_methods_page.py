@@ -36,13 +36,19 @@ def test_every_loss_of_lightly_is_listed(methods: ModuleType) -> None:
     assert listed == methods.lightly_classes()
 
 
-def test_every_loss_of_the_plugin_is_listed_with_a_recipe_that_uses_it(methods: ModuleType) -> None:
-    listed = {loss for method in methods.METHODS for loss in method.losses}
-    own = {point.name for point in entry_points(group="sslkit.losses") if point.value.startswith("sslkit_lightly.")}
-    assert listed == own
+def of_plugin(group: str) -> set[str]:
+    """Return the names of the plugin's components in an entry-point group."""
+    return {point.name for point in entry_points(group=group) if point.value.startswith("sslkit_lightly.")}
+
+
+def test_every_loss_and_method_of_the_plugin_is_listed_with_a_recipe_that_uses_it(methods: ModuleType) -> None:
+    assert {loss for method in methods.METHODS for loss in method.losses} == of_plugin("sslkit.losses")
+    assert {method.method for method in methods.METHODS if method.method} == of_plugin("sslkit.methods")
     for method in methods.METHODS:
-        assert bool(method.losses) == bool(method.recipe), method.name
-        assert method.losses or method.note, f"{method.name}: give the reason why sslkit does not have it"
+        own = [*method.losses, *([method.method] if method.method else [])]
+        assert bool(own) == bool(method.recipe), method.name
+        assert own or method.note, f"{method.name}: give the reason why sslkit does not have it"
         if method.recipe:
-            (loss,) = load_recipe(RECIPES / f"{method.recipe}.toml").resolved()["loss"]
-            assert loss["use"].removeprefix("sslkit-lightly:") == method.losses[0]
+            recipe = load_recipe(RECIPES / f"{method.recipe}.toml").resolved()
+            used = recipe["method"] if method.method else recipe["loss"][0]
+            assert used["use"].removeprefix("sslkit-lightly:") == own[0]

@@ -19,15 +19,27 @@ FROZEN = {"cpu/groups-alexnet", "gpu/groups", "pretrained", "ruc", "self-label"}
 """Recipes with a frozen backbone."""
 FROM_RUN = {"cpu/groups-alexnet": "cpu/features-alexnet", "gpu/groups": "gpu/features"}
 """Recipe whose run provides the initial weights of a recipe, keyed by the name of the latter."""
+VIT = "backbone={use='timm:vit_tiny_patch16_224', arguments={patch_size=4, embed_dim=12, depth=1, num_heads=2%s}}"
+"""Small vision transformer for views of 16 pixels."""
+ONE_SIZE = [VIT % "", "views.local_crops=0"]
+SMALL_PREDICTOR = ["method.predictor_dim=8", "method.predictor_depth=1", "method.predictor_heads=2"]
+SMALL_DECODER = ["method.decoder_dim=8", "method.decoder_depth=1", "method.decoder_heads=2"]
 SMALL_LOSS = {
+    "dinov2": [VIT % ", dynamic_img_size=true"],
     "directclr": ["loss.loss_dim=2"],
     "gpu/self-label": ["evaluation.classifier=0"],
+    "i-jepa": [*ONE_SIZE, *SMALL_PREDICTOR],
+    "ibot": [VIT % ", dynamic_img_size=true"],
+    "mae": [*ONE_SIZE, *SMALL_DECODER],
+    "simmim": ONE_SIZE,
     "w-mse": ["loss.w_size=4", "head.embedding_dim=2", "loss.eps=0.1"],  # four images may have a singular covariance
 }
-"""Settings of losses that do not fit to small backbones and batches, or that need a run to continue."""
+"""Settings of losses, methods and data that do not fit to small backbones and batches, or that need a run to
+continue."""
 NOT_CAPTURED = {"mmcr"}
 """Recipes that are never captured as a CUDA graph: their loss declares a sync."""
 GREY = {"saturation": 0, "hue": 0, "grayscale_p": 0}
+RGB = "data={use='digit-scenes', channels=3, train=200, test=8, side=32}"
 EFFECTS = {"local_crops": 1, "local_size": 8, "blur_p": 0.5, "solarise_p": 0.2}
 
 
@@ -36,8 +48,9 @@ def on_digits(name: str) -> list[str]:
     recipe = load_recipe(RECIPES / f"{name}.toml").resolved()
     if recipe["data"]["use"] == "sslkit:digits":
         return []
+    data = RGB if name == "colourisation" else "data={use='digits'}"
     own = [f"views.{option}={value}" for option, value in (GREY | EFFECTS).items() if option in recipe["views"]]
-    return ["data={use='digits'}", *own]
+    return [data, *own]
 
 
 def in_one_epoch(name: str) -> list[str]:

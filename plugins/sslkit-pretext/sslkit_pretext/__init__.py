@@ -1,0 +1,1 @@
+"""Pretext tasks, methods with their own objective: rotation, jigsaw and colourisation."""
