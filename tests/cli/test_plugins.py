@@ -17,7 +17,10 @@ OURS = {
         *("mmcr", "temi", "tico", "vicreg", "w-mse"),
     },
     "views": {"affine", "crops", "flip", "plain"},
-    "methods": {"joint-embedding", "momentum-teacher"},
+    "methods": {
+        *("joint-embedding", "momentum-teacher", "rotation", "jigsaw", "colourisation"),
+        *("mae", "simmim", "i-jepa", "ibot", "dinov2"),
+    },
     "optimizers": {"adamw", "lars", "sgd"},
     "evaluators": {"cluster", "finetune", "knn", "linear", "linear-sgd", "segment"},
 }

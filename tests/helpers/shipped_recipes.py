@@ -39,7 +39,7 @@ continue."""
 NOT_CAPTURED = {"mmcr"}
 """Recipes that are never captured as a CUDA graph: their loss declares a sync."""
 GREY = {"saturation": 0, "hue": 0, "grayscale_p": 0}
-RGB = "data={use='digit-scenes', channels=3, train=200, test=8, side=32}"
+RGB = "data={use='digit-scenes', channels=3, train=1000, test=8, side=32}"
 EFFECTS = {"local_crops": 1, "local_size": 8, "blur_p": 0.5, "solarise_p": 0.2}
 
 

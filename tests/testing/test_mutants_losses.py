@@ -96,7 +96,7 @@ class LossThatTrainsTheTeacher(ValidLoss):
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:
         result = super().forward(views)
-        pull = (views.student.embeddings[0] - views.teacher.embeddings[1]).square().sum(1).mean()
+        pull = (views.student.embeddings[0] - views.teacher.embeddings[0]).square().sum(1).mean()
         return sslkit.LossOutput(result.total + pull)
 
 

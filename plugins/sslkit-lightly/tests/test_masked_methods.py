@@ -14,8 +14,8 @@ from lightly.models.utils import get_at_index, normalize_mean_var, patchify, rep
 from torch import Tensor
 
 import sslkit
-from sslkit_backbones.timm_models import Timm
 from sslkit.testing import MethodTests
+from sslkit_backbones.timm_models import Timm
 from sslkit_lightly.masked.distillation import DinoV2, Ibot
 from sslkit_lightly.masked.ijepa import IJepa
 from sslkit_lightly.masked.masks import block_masks, context_patches, masked_first, split_patches, target_blocks

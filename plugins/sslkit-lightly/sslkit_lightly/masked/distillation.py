@@ -189,7 +189,9 @@ class Ibot(sslkit.MomentumTeacher):
         """Return the loss on patches; ``weights`` ``[V * B, M]`` are 0 for patches without a mask."""
         valid, images = (weights > 0).flatten().to(weights.dtype), len(weights)
         losses = [
-            (cross_entropy(targets(theirs, temperature, valid), ours / self.options.temperature) * weights.flatten()).sum()
+            (
+                cross_entropy(targets(theirs, temperature, valid), ours / self.options.temperature) * weights.flatten()
+            ).sum()
             / images
             for targets, theirs, ours in zip(self.patch_targets, teacher, student, strict=True)
         ]
