@@ -65,7 +65,7 @@ class MomentumTeacher(JointEmbedding):
         for head in self.teacher_heads.values():
             head.after_step()
 
-    def scheduled(self, step: int) -> Mapping[str, float]:
+    def scheduled(self, step: int) -> Mapping[str, float | Tensor]:
         """Return the rate ``1 - m`` at which the teacher follows the student."""
         return {"rate": 1 - self.momentum_at(step)}
 

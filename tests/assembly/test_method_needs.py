@@ -38,7 +38,7 @@ every_epochs = 0
 """
 
 
-class Rotation(sslkit.Method):
+class Turns(sslkit.Method):
     """Predicts how often each view is turned."""
 
     api = 2
@@ -55,14 +55,14 @@ class Rotation(sslkit.Method):
         return sslkit.MethodOutput(nn.functional.cross_entropy(self.classifier(self.backbone(turned)), target))
 
 
-class TokenRotation(Rotation):
-    """Rotation that also reads tokens of views of one size."""
+class TokenTurns(Turns):
+    """Turns that also reads tokens of views of one size."""
 
     needs = frozenset({"tokens", "fixed_size"})
 
 
-class HeadRotation(Rotation):
-    """Rotation that also reads logits."""
+class HeadTurns(Turns):
+    """Turns that also reads logits."""
 
     needs = frozenset({"images", "logits"})
 
@@ -91,7 +91,7 @@ class TwoGlobalViews(TwoViews):
 @pytest.fixture(autouse=True)
 def components() -> Iterator[None]:
     before = dict(registered_components)
-    for component in (Rotation, TokenRotation, HeadRotation):
+    for component in (Turns, TokenTurns, HeadTurns):
         sslkit.register(component.__name__.lower(), component)
     sslkit.register("two", TwoViews)
     sslkit.register("two-global", TwoGlobalViews)
@@ -112,7 +112,7 @@ def problems(tmp_path: Path, text: str, *settings: str) -> list[str]:
 
 
 def test_a_method_with_its_own_objective_trains_without_losses(tmp_path: Path) -> None:
-    assert problems(tmp_path, '[method]\nuse = "rotation"\n') == []
+    assert problems(tmp_path, '[method]\nuse = "turns"\n') == []
     run = train(load_recipe(tmp_path / "mine.toml", ["train.epochs=4", "monitor.log_every_steps=1"]), tmp_path / "runs")
     losses = [row.value for row in read_metrics(run.metrics) if row.metric == "loss"]
     assert losses[-1] < losses[0]
@@ -121,12 +121,12 @@ def test_a_method_with_its_own_objective_trains_without_losses(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('[method]\nuse = "rotation"\n[loss]\nuse = "two"\n', "loss: the method 'rotation' has its own objective"),
+        ('[method]\nuse = "turns"\n[loss]\nuse = "two"\n', "loss: the method 'turns' has its own objective"),
         (
-            '[method]\nuse = "rotation"\n[head]\nuse = "projection"\n',
-            "head: the method 'rotation' does not train",
+            '[method]\nuse = "turns"\n[head]\nuse = "projection"\n',
+            "head: the method 'turns' does not train",
         ),
-        ('[method]\nuse = "headrotation"\n', "head: the method 'headrotation' needs a head (add [head]"),
+        ('[method]\nuse = "headturns"\n', "head: the method 'headturns' needs a head (add [head]"),
         ('[method]\nuse = "joint-embedding"\n', "loss: the section is missing (add [loss]"),
         ("", "loss: the section is missing (add [loss]"),
     ],
@@ -137,28 +137,28 @@ def test_losses_and_heads_must_fit_the_method(tmp_path: Path, text: str, message
 
 
 def test_a_method_that_reads_images_refuses_a_frozen_backbone(tmp_path: Path) -> None:
-    (problem,) = problems(tmp_path, '[method]\nuse = "rotation"\n', "backbone.train=none")
-    assert "the method 'rotation' reads images" in problem
+    (problem,) = problems(tmp_path, '[method]\nuse = "turns"\n', "backbone.train=none")
+    assert "the method 'turns' reads images" in problem
     assert problem.endswith('(set train = "all")')
 
 
 def test_a_method_names_the_ability_that_the_backbone_lacks(tmp_path: Path) -> None:
-    (problem,) = problems(tmp_path, '[method]\nuse = "tokenrotation"\n')
+    (problem,) = problems(tmp_path, '[method]\nuse = "tokenturns"\n')
     line = RECIPE.splitlines().index('use = "convnet"') + 1
     assert problem.startswith(f"mine.toml:{line}: backbone.use: the backbone 'convnet' does not provide tokens, which")
-    assert "the method 'tokenrotation' reads" in problem
+    assert "the method 'tokenturns' reads" in problem
 
 
 def test_a_method_of_fixed_size_refuses_smaller_local_views(tmp_path: Path) -> None:
     settings = ["views={use='crops', saturation=0, hue=0, grayscale_p=0, local_crops=2, local_size=8}"]
     settings += ["backbone={use='timm:test_vit', arguments={dynamic_img_size=true, patch_size=4}}"]
-    (problem,) = problems(tmp_path, '[method]\nuse = "tokenrotation"\n', *settings)
+    (problem,) = problems(tmp_path, '[method]\nuse = "tokenturns"\n', *settings)
     assert "needs views of one size, but their sides are 16 and 8 pixels" in problem
 
 
 def test_a_head_without_classifiers_does_not_provide_logits(tmp_path: Path) -> None:
-    (problem,) = problems(tmp_path, '[method]\nuse = "headrotation"\n[head]\nuse = "projection"\n')
-    assert "the method 'headrotation' needs logits, but no head has classifiers" in problem
+    (problem,) = problems(tmp_path, '[method]\nuse = "headturns"\n[head]\nuse = "projection"\n')
+    assert "the method 'headturns' needs logits, but no head has classifiers" in problem
 
 
 @pytest.mark.parametrize(

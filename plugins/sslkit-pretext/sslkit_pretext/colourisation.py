@@ -78,7 +78,7 @@ class Colourisation(sslkit.Method):
         grey = ((rgb * self.grey).sum(1, keepdim=True) - self.mean) / self.std
         maps = self.backbone.feature_maps(grey)
         logits = pixel_shuffle(self.classifier(maps[max(maps)]), self.options.upsampling).float()
-        target = self.bins[cell_of(rgb_to_lab(adaptive_avg_pool2d(rgb, logits.shape[2:])))]
+        target = self.bins[cell_of(rgb_to_lab(adaptive_avg_pool2d(rgb, (logits.shape[2], logits.shape[3]))))]
         loss = (self._weights(target)[target] * cross_entropy(logits, target, reduction="none")).mean()
         accuracy = (logits.detach().argmax(1) == target).float().mean()
         return sslkit.MethodOutput(loss, {"accuracy": accuracy})

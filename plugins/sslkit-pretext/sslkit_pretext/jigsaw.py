@@ -23,8 +23,9 @@ class Jigsaw(sslkit.Method):
     """Classification of the order in which the tiles of a view are.
 
     Each view is cut into ``grid`` x ``grid`` cells. A tile is a random square of each cell, so that edges of
-    neighbouring tiles do not match. The backbone encodes each tile on its own. A network with two layers predicts from the features of all
-    tiles, in shuffled order, which of ``orders`` fixed orders was used. Only views of the largest size are used.
+    neighbouring tiles do not match. The backbone encodes each tile on its own. A network with two layers predicts from
+    the features of all tiles, in shuffled order, which of ``orders`` fixed orders was used. Only views of the largest
+    size are used.
 
     Source: Noroozi, Favaro, "Unsupervised Learning of Visual Representations by Solving Jigsaw Puzzles", ECCV 2016,
     arXiv 1603.09246, sections 3 and 4.

@@ -67,9 +67,8 @@ def test_tiles_are_cut_at_their_offset_and_normalised() -> None:
     places = [(0, 1), (1, 3), (3, 0), (4, 4)]  # row and column of the cell, plus the offset
     expected = torch.stack([image[0, :, row : row + 2, column : column + 2] for row, column in places])
     centred = expected - expected.mean((1, 2, 3), keepdim=True)
-    torch.testing.assert_close(
-        tiles[0], centred / centred.square().mean((1, 2, 3), keepdim=True).sqrt(), rtol=1e-4, atol=0
-    )
+    deviation = centred.square().mean((1, 2, 3), keepdim=True).sqrt()
+    torch.testing.assert_close(tiles[0], centred / deviation, rtol=1e-4, atol=0)
 
 
 def test_jigsaw_reads_the_features_in_the_drawn_order() -> None:

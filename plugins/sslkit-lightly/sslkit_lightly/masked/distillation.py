@@ -188,13 +188,10 @@ class Ibot(sslkit.MomentumTeacher):
     ) -> Tensor:
         """Return the loss on patches; ``weights`` ``[V * B, M]`` are 0 for patches without a mask."""
         valid, images = (weights > 0).flatten().to(weights.dtype), len(weights)
-        losses = [
-            (
-                cross_entropy(targets(theirs, temperature, valid), ours / self.options.temperature) * weights.flatten()
-            ).sum()
-            / images
-            for targets, theirs, ours in zip(self.patch_targets, teacher, student, strict=True)
-        ]
+        losses = []
+        for targets, theirs, ours in zip(self.patch_targets, teacher, student, strict=True):
+            entropies = cross_entropy(targets(theirs, temperature, valid), ours / self.options.temperature)
+            losses.append((entropies * weights.flatten()).sum() / images)
         return torch.stack(losses).mean()
 
 

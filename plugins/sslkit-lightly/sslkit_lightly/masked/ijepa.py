@@ -19,8 +19,8 @@ class IJepa(sslkit.MomentumTeacher):
     """I-JEPA: the student encodes some patches, and a predictor predicts the teacher's features of target blocks.
 
     The teacher is the moving average of the student and encodes all patches. Its features are normalised (LayerNorm
-    without parameters). The predictor is lightly's ``IJEPAPredictorTIMM``. The loss is the smooth L1 loss, averaged over
-    the patches of all target blocks.
+    without parameters). The predictor is lightly's ``IJEPAPredictorTIMM``. The loss is the smooth L1 loss, averaged
+    over the patches of all target blocks.
 
     All target blocks have the same shape, and the same number of context patches is drawn in every step, so that a step
     can be captured as a CUDA graph. In the paper, both sizes vary from step to step, and the context is a block without
@@ -67,7 +67,7 @@ class IJepa(sslkit.MomentumTeacher):
         self.kept = self.patches - options.targets * tall * wide
         if self.kept < 1:
             raise sslkit.InputError(
-                f"{self.targets} target blocks of {tall} x {wide} patches may cover all of the {side} x {side} patches: "
+                f"{self.targets} target blocks of {tall} x {wide} patches may cover all {side} x {side} patches: "
                 "use smaller patches, larger views, or a lower target_scale"
             )
         self.predictor = IJEPAPredictorTIMM(

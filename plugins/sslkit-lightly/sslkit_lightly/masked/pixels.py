@@ -129,7 +129,8 @@ class Mae(MaskedPixels):
         every = self.decoder.mask_token.to(patches.dtype).expand(len(images), self.patches, -1)
         every = every.scatter(1, visible[..., None].expand_as(patches), patches)
         decoded = self.decoder.decode(self.decoder.add_pos_embed(torch.cat([prefix, every], dim=1)))
-        return self.pixels(at_index(decoded[:, prefix.shape[1] :], masked))
+        predicted: Tensor = self.pixels(at_index(decoded[:, prefix.shape[1] :], masked))
+        return predicted
 
     def compare(self, predicted: Tensor, target: Tensor) -> Tensor:
         return (predicted - (normalize_mean_var(target) if self.normalise else target)).square().mean()
@@ -162,7 +163,8 @@ class SimMim(MaskedPixels):
         mask = torch.zeros(len(images), self.patches, dtype=torch.bool, device=images.device)
         mask = mask.scatter(1, masked, torch.ones_like(masked, dtype=torch.bool))
         tokens = self.backbone.tokens(images, mask=mask, mask_token=self.mask_token)
-        return self.pixels(at_index(tokens.patches, masked))
+        predicted: Tensor = self.pixels(at_index(tokens.patches, masked))
+        return predicted
 
     def compare(self, predicted: Tensor, target: Tensor) -> Tensor:
         return (predicted - target).abs().mean()

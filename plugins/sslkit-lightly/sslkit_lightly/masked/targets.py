@@ -94,4 +94,5 @@ def koleo(features: Tensor) -> Tensor:
         similarity = (unit @ unit.T).fill_diagonal_(FAR)
         nearest = similarity.argmax(1)
     distance = (unit - unit[nearest] + KOLEO_EPS).norm(dim=1)
-    return -(distance + KOLEO_EPS).log().mean()
+    loss: Tensor = -(distance + KOLEO_EPS).log().mean()
+    return loss
