@@ -39,12 +39,12 @@ class Example(sslkit.Loss):
 
 PLUGINS = {
     "import-error": "from os import no_such_name",
-    "slow-import": "import time; time.sleep(10)\n" + LOSS.format(api=1),
+    "slow-import": "import time; time.sleep(10)\n" + LOSS.format(api=2),
     "wrong-contract-version": LOSS.format(api=99),
     "missing-module": None,
     "endless-import": "import threading; threading.Event().wait()",
-    "prints-on-import": "print('noise')\n" + LOSS.format(api=1),
-    "huge-metadata": LOSS.format(api=1),
+    "prints-on-import": "print('noise')\n" + LOSS.format(api=2),
+    "huge-metadata": LOSS.format(api=2),
 }
 """Source code of each plugin, keyed by component name; None: the entry point names a module that does not exist."""
 

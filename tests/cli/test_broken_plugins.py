@@ -31,9 +31,9 @@ SOURCES = {
 """Source of the module, and the essential words of the error when it is used, keyed by component name."""
 
 SIDE_EFFECTS = {
-    "sleeps": "import time; time.sleep(10)\n" + GOOD.format(api=1),
-    "prints": "print('noise')\n" + GOOD.format(api=1),
-    "seeds": "import torch, random; torch.manual_seed(5); random.seed(5)\n" + GOOD.format(api=1),
+    "sleeps": "import time; time.sleep(10)\n" + GOOD.format(api=2),
+    "prints": "print('noise')\n" + GOOD.format(api=2),
+    "seeds": "import torch, random; torch.manual_seed(5); random.seed(5)\n" + GOOD.format(api=2),
 }
 """Source of modules that work, but have side effects on import."""
 
