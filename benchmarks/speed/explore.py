@@ -51,15 +51,24 @@ async () => {
     }));
     const times = [];
     send("pointerdown", 300, 1);
-    for (let step = 0; step < 60; step++) {
-        send("pointermove", 300 + 4 * step, 1);
+    for (let step = 0; step < 10; step++) {
+        send("pointermove", 300 + 20 * step, 1);
         times.push(await new Promise(requestAnimationFrame));
     }
-    send("pointerup", 540, 0);
+    send("pointerup", 500, 0);
     return times.slice(1).map((time, index) => time - times[index]);
 }
 """
-"""Drag the map for 60 frames, and return the milliseconds between frames."""
+"""Drag the map for 10 frames, and return the milliseconds between frames."""
+
+SHOWN = """
+async () => {
+    const loaded = (image) => image.complete && image.naturalWidth > 0;
+    while ([...document.querySelectorAll(".tile img")].filter(loaded).length < 20)
+        await new Promise(requestAnimationFrame);
+}
+"""
+"""Wait until 20 images of a class are shown."""
 
 
 def prepare(work: Path, folders: list[Path]) -> sslkit.Run:
@@ -116,20 +125,20 @@ def measure_page(page: Page, server: Server) -> dict[str, float]:
     """Return the seconds until the page shows a class, and the frames of a moving map."""
     page.goto(server.url)
     page.wait_for_selector(".cards li img")
-    shown = "[...document.querySelectorAll('.tile img')].filter((image) => image.complete).length >= 10"
+    largest = max(server.get("api/classes")["classes"], key=lambda card: card["size"])
     before = server.cpu_seconds()
 
     def open_class() -> None:
-        page.locator(".cards li a").nth(2).click()
-        page.wait_for_function(shown)
+        page.locator(f".cards li[data-class='{largest['number']}'] a").click()
+        page.evaluate(SHOWN)
 
     results = {"open a class in the browser": seconds_of(open_class)}
     results["CPU seconds of the server to open a class"] = server.cpu_seconds() - before
     page.goto(f"{server.url}#/map")
     page.wait_for_selector(".legend li")
     page.wait_for_timeout(2000)
-    frames = sorted(page.evaluate(DRAG))
-    return results | {"map: median frame, ms": median(frames), "map: 95 % of frames within, ms": frames[-3]}
+    frames = page.evaluate(DRAG)
+    return results | {"map: median frame without a GPU, ms": median(frames)}
 
 
 def main() -> None:
@@ -146,6 +155,7 @@ def main() -> None:
         with running(run) as server:
             seconds, cpu = time.perf_counter() - server.started, server.cpu_seconds()
             first = {"seconds": seconds, "CPU seconds": cpu, "peak memory, GB": server.memory("VmHWM")}
+            print(f"first start, which computes all features: {first}", flush=True)
     rounds: list[dict[str, float]] = []
     with sync_playwright() as playwright:
         flags = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
@@ -161,8 +171,6 @@ def main() -> None:
         browser.close()
     medians = {name: median(one[name] for one in rounds) for name in rounds[0]}
     print_table(f"{count} images", ("what", "median"), [(name, f"{value:.3f}") for name, value in medians.items()])
-    if first:
-        print(f"first start, which computes all features: {first}")
     if not options.no_record:
         results = {"images": count, "first_start": first, "median": medians, "rounds": rounds}
         write_record("explore", results, ["starlette", "uvicorn", "playwright"])

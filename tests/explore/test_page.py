@@ -244,6 +244,12 @@ def test_everything_works_with_the_keyboard(page: Page, server: Server) -> None:
         "async (image) => { await image.decode(); return image.naturalWidth; }"
     )
     assert natural == 64, "the original file"
+    page.keyboard.press("z")
+    assert (page.locator("dialog.viewer img").bounding_box() or {})["width"] == 64, "in its original size"
+    page.get_by_role("button", name="Original size").click()
+    assert (page.locator("dialog.viewer img").bounding_box() or {})["width"] > 640, "the image fills the dialog"
+    page.get_by_role("button", name="Previous image").click()
+    expect(page.locator("dialog.viewer img")).to_have_attribute("src", shown or "")
     page.keyboard.press("Escape")
     expect(page.locator("dialog")).to_have_count(0)
     page.keyboard.press("Control+z")
@@ -259,9 +265,19 @@ def test_the_map_shows_all_images_and_a_lasso_selects(page: Page, server: Server
         page.locator("#colour").select_option(colour)
         expect(page.locator(".legend li")).to_have_count(entries)
     assert page.evaluate('document.querySelector(".plot canvas").getContext("webgl2").isContextLost()') is False
-    page.get_by_role("button", name="Lasso").click()
     area = canvas.bounding_box()
     assert area
+    # At first, there is no legend, and a point at 1 is at 90 % of the way from the centre to the nearer edge.
+    legend = page.locator(".legend").bounding_box()
+    assert legend
+    scale = 0.45 * min(area["width"], area["height"] + legend["height"])
+    across, up = server.get("api/map/pca").json()["points"][:2]
+    place = (area["x"] + area["width"] / 2 + across * scale, area["y"] + area["height"] / 2 - up * scale)
+    page.mouse.move(*place)
+    expect(page.locator(".tip img")).to_be_visible()
+    page.mouse.click(*place)
+    expect(page.locator(".selection strong")).to_have_text("1 selected")
+    page.get_by_role("button", name="Lasso").click()
     corners = [(2, 2), (area["width"] - 2, 2), (area["width"] - 2, area["height"] - 2), (2, area["height"] - 2), (2, 2)]
     page.mouse.move(area["x"] + 2, area["y"] + 2)
     page.mouse.down()

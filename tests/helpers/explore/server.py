@@ -14,7 +14,7 @@ from forked_cli import start_sslkit
 
 from sslkit import Run
 
-LIMIT_S = 60
+LIMIT_S = 120
 """Time limit of a request, and of the start."""
 
 
