@@ -99,3 +99,39 @@ def test_learns(loss: str, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(RECIPE + METHODS[loss] + f'\nuse = "{loss}"\n')
     run = train(load_recipe(tmp_path / "recipe.toml"), tmp_path / "runs")
     assert accuracy(run, "trained") > accuracy(run, "random") + 0.05
+
+
+TRANSFORMER_RECIPE = """
+[train]
+epochs = 30
+batch_size = 128
+[data]
+use = "digits"
+size = 16
+[views]
+use = "affine"
+padding = "zeros"
+degrees = 10
+views = 1
+[backbone]
+use = "timm:vit_tiny_patch16_224"
+arguments = { patch_size = 4, embed_dim = 48, depth = 3, num_heads = 3 }
+[optimizer]
+use = "adamw"
+lr = 2e-3
+warmup_epochs = 2
+[monitor]
+every_epochs = 0
+[method]
+"""
+
+MASKED = {"mae": "decoder_dim = 48\ndecoder_depth = 1\ndecoder_heads = 3", "simmim": ""}
+"""Options of the methods that predict masked pixels."""
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("method", MASKED)
+def test_a_transformer_learns_from_masked_images(method: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(TRANSFORMER_RECIPE + f'use = "{method}"\n{MASKED[method]}\n')
+    run = train(load_recipe(tmp_path / "recipe.toml"), tmp_path / "runs")
+    assert accuracy(run, "trained") > accuracy(run, "random") + 0.05
