@@ -24,7 +24,7 @@ def check_method_needs(recipe: Recipe, context: Context, backbone: Backbone, hea
     """Check that backbone, heads and views provide what the method needs.
 
     Raises:
-        RecipeError: the method needs something else.
+        RecipeError: the backbone, the heads or the views lack something that the method needs.
     """
     method, name = recipe.method.component, recipe.method.entry.name
     needs = method.needs if issubclass(method, Method) else frozenset()

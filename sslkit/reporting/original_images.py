@@ -53,7 +53,10 @@ class OriginalImages:
 
 
 def decode_upright(file: BinaryIO, longest: int | None) -> Image.Image | None:
-    """Return an upright RGB or grey image, reduced to at most ``longest`` pixels; None if it has more than 8 bits."""
+    """Return an upright RGB or grey image; None if it has more than 8 bits per channel or ``MAX_PIXELS`` pixels.
+
+    The longer side is reduced to at most ``longest`` pixels; None keeps the size.
+    """
     file.seek(0)
     image = Image.open(file, formats=FORMATS)
     if image.width * image.height > MAX_PIXELS or image.mode not in EIGHT_BITS:

@@ -1,4 +1,4 @@
-"""Functions that the losses of this package share."""
+"""Functions on class logits that several losses of this package use: checks, view selection, entropy."""
 
 from __future__ import annotations
 
