@@ -37,7 +37,7 @@ class MethodTests(MethodInputs):
         require_known_needs("method", self.component.needs)
 
     def test_needs_name_what_the_method_reads(self) -> None:
-        """Check that the method reads no tokens or feature maps of the backbone unless it declares them in ``needs``."""
+        """Check that the method reads tokens and feature maps of the backbone only if ``needs`` declares them."""
         backbone = self.make_backbone()
         if "feature_maps" not in self.component.needs:
             object.__setattr__(backbone, "feature_maps", _refuse)
