@@ -105,11 +105,11 @@ class EncodedSplit:
         return ", ".join(parts)
 
     def tiles(self, indices: Sequence[int] | Tensor, differs: Sequence[bool] | None = None) -> list[dict[str, Any]]:
-        """Return the template variables of images to show on a page; none if the plan has no images.
+        """Return the template variables of images on a page; an empty list if ``plan`` shows no images.
 
         Args:
             indices: indices of the images.
-            differs: whether to mark each image as having a different label; None marks no image.
+            differs: for each image, whether to mark it as having a different label; None marks no image.
         """
         indices = torch.as_tensor(indices, dtype=torch.int64)
         if not self.plan.per_row:

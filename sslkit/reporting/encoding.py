@@ -1,4 +1,4 @@
-"""Encode the images of a run for a report: features, discovered classes, and corrections of a user."""
+"""Encode the images of a run for a report: features, discovered classes, and a user's corrections."""
 
 from __future__ import annotations
 

@@ -29,7 +29,8 @@ class ImagePlan:
     """How many images a page shows, and how large they are.
 
     Attributes:
-        per_row: number of most confident images of a class, and of least confident ones; 0 if the page shows no images.
+        per_row: number of most confident images to show of each class, and also of least confident ones; 0 shows no
+            images.
         longest: longest side of an image in pixels.
     """
 
@@ -42,7 +43,9 @@ LARGEST = ImagePlan(*PLANS[0])
 
 
 def plan_images(originals: OriginalImages, sizes: Sequence[int], limit: int = IMAGE_BYTES) -> ImagePlan:
-    """Return the first of ``PLANS`` whose images probably have at most ``limit`` bytes; else a plan without images.
+    """Return the first of ``PLANS`` whose images fit into ``limit`` bytes; a plan without images if none does.
+
+    The size of the images is estimated from ``SAMPLES`` of them.
 
     Args:
         originals: the images.

@@ -1,4 +1,4 @@
-"""Images of a data set as their files contain them, or as the data set stores them if they are not files."""
+"""Load images for a report from the original files, which are often larger than the images in the data set."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EIGHT_BITS = frozenset({"1", "L", "P", "RGB", "RGBA", "LA", "PA", "CMYK", "YCbCr
 
 @dataclass(frozen=True)
 class OriginalImages:
-    """Images of a split.
+    """Images of a split, loaded from their files if possible, else from the data set.
 
     Attributes:
         images: the images as the data set stores them.
@@ -35,7 +35,10 @@ class OriginalImages:
     root: Path | None = None
 
     def load(self, index: int, longest: int) -> Image.Image:
-        """Return an image, reduced to at most ``longest`` pixels: from its file if possible, else as it is stored."""
+        """Return an image from its file if possible, else from the data set.
+
+        The longer side is reduced to at most ``longest`` pixels.
+        """
         return self._from_file(index, longest) or thumbnail(self.images.gather(torch.tensor([index]))[0], longest)
 
     def _from_file(self, index: int, longest: int) -> Image.Image | None:

@@ -79,7 +79,9 @@ class History:
 
 
 def read_image_corrections(run: Run) -> dict[str, Row]:
-    """Return the correction in effect for each corrected image of a run, keyed by content; empty without corrections.
+    """Return the corrections of a run that are in effect, keyed by the SHA-256 of each image (``Row.content``).
+
+    The mapping is empty if the run has no corrections.
 
     Raises:
         RunError: ``corrections.csv`` is damaged.

@@ -109,6 +109,6 @@ def parent_epochs(run: Run) -> int:
 
 
 def trained_with_corrections(run: Run) -> int:
-    """Return the number of images whose corrected classes the head was trained with; 0 if there were no corrections."""
+    """Return the number of corrected images if the head was trained with a user's corrections, else 0."""
     corrected = read_provenance(run).get("corrected_from")
     return corrected["images"] if corrected is not None else 0

@@ -33,7 +33,7 @@ def save_weights(module: nn.Module, path: Path, metadata: dict[str, Any]) -> Non
 
 
 def copy_weights(source: Path, path: Path, metadata: dict[str, Any]) -> None:
-    """Write the tensors of a weights file to another file, with the format number and ``metadata``.
+    """Copy a weights file with new metadata: the format number of run folders, and ``metadata``.
 
     Raises:
         RunError: the weights file is missing or damaged.

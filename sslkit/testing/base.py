@@ -71,7 +71,7 @@ def require(condition: object, message: str) -> None:
 
 
 def require_known_needs(kind: str, needs: frozenset[str]) -> None:
-    """Raise ``AssertionError`` if a component of this kind needs a name that sslkit does not know."""
+    """Raise ``AssertionError`` if ``needs`` has a name that sslkit does not know for components of this kind."""
     known = KNOWN_NEEDS[kind]
     unknown = sorted(set(needs) - set(known))
     require(not unknown, f"needs may contain {', '.join(known)}, not {', '.join(unknown)}")
@@ -99,7 +99,7 @@ def works_or_refuses(subject: str, other: str = "") -> Iterator[None]:
 
     Args:
         subject: subject of the error message, such as "with 2 views, the loss".
-        other: another remedy for the error message.
+        other: advice at the end of the error message; empty for the general advice.
     """
     try:
         yield

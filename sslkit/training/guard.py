@@ -54,7 +54,15 @@ class NonFiniteGuard:
 
     @torch.no_grad()
     def check(self, loss: Tensor, step: int | Tensor) -> None:
-        """Check the loss and the gradients of step ``step``, counted from 1; both are means over all processes."""
+        """Set ``failed_step`` to ``step`` if no earlier step failed, and the loss or a gradient is not finite.
+
+        On a CPU, the gradients of a failed step and of every later step are deleted, so that the optimizer changes
+        nothing.
+
+        Args:
+            loss: scalar, the mean loss of all processes.
+            step: number of the step, counted from 1.
+        """
         gradients = [p.grad for p in self.method.parameters() if p.grad is not None]
         finite = loss.detach().isfinite()
         if gradients:

@@ -76,7 +76,10 @@ class Affine(Policy):
         super().__init__(options, context, options.view_groups(context))
 
     def random_geometry(self, group: ViewGroup) -> list[RandomValues]:
-        """Describe uniform random ``angle`` and ``scale`` ``[n, V]``, and ``translate`` and ``shear`` ``[n, V, 2]``."""
+        """Return the random values that ``warp_images`` needs, all of them uniform.
+
+        For n images and V views, ``angle`` and ``scale`` are ``[n, V]``; ``translate`` and ``shear`` are ``[n, V, 2]``.
+        """
         options, count = self.options, group.count
         return [
             uniform("angle", (count,), -options.degrees, options.degrees),

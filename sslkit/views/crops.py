@@ -94,7 +94,7 @@ class Crops(Policy):
     def random_geometry(self, group: ViewGroup) -> list[RandomValues]:
         """Return the random values that ``crop_boxes`` needs, for ten candidate boxes per view.
 
-        For V views, ``area`` and ``log_ratio`` are ``[n, V, 10]``; ``position`` is ``[n, V, 2]``.
+        For n images and V views, ``area`` and ``log_ratio`` are ``[n, V, 10]``; ``position`` is ``[n, V, 2]``.
         """
         options, count = self.options, group.count
         scale = options.global_scale if group.is_global else options.local_scale

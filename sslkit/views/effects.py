@@ -114,7 +114,7 @@ class Effects:
 
     @property
     def random_values(self) -> list[RandomValues]:
-        """The random values of each effect whose probability is above 0."""
+        """Descriptions of the random values to draw for ``combine``, for effects whose probability is above 0."""
         options, shape = self.options, (self.views,)
         values: list[RandomValues] = []
 

@@ -94,7 +94,10 @@ def _card(
 
 
 def marked_images(encoded: EncodedSplit) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Return a title and the template variables of the images that a user marked as outliers, and as ignored."""
+    """Return up to two groups of images: those that a user marked as outliers, and those that the user ignored.
+
+    Each group is a title with the template variables of its first images. Groups without images are left out.
+    """
     assert encoded.classes is not None
     rows = []
     for number, title in ((OUTLIER, "marked as outlier"), (IGNORED, "ignored")):

@@ -27,7 +27,11 @@ HEADLINES = (
 
 
 def headline_metrics(latest: Mapping[str, tuple[str, EvaluatorResult]]) -> list[dict[str, Any]]:
-    """Return the label, the value and lines with baselines and corrections of each metric at the top of the page."""
+    """Return the metrics for the top of the page.
+
+    Each metric has a ``label``, a ``value``, and ``lines`` to compare the value with: the metric with corrections, the
+    metric of each k-means baseline, and the gain since the start of training.
+    """
     headlines = []
     for evaluator, metric, label in HEADLINES:
         _, result = latest.get(evaluator, ("", None))

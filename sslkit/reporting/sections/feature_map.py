@@ -69,8 +69,8 @@ def feature_map(
         encoded: the images.
         names: name of each named class, keyed by number.
         figures: saves the map as a file.
-        sheet_bytes: largest size in bytes of the sheet with the images of all points. If the sheet would be larger, the
-            images become smaller, down to ``SMALLEST_SIDE``.
+        sheet_bytes: largest size in bytes of the sprite sheet with the images of all points. The images are reduced to
+            fit, but not below ``SMALLEST_SIDE``.
     """
     parts = [_Part(encoded, encoded.sample(MAX_POINTS))]
     if encoded.training_sample is not None:
@@ -115,7 +115,11 @@ def _fractions(points: Tensor) -> list[list[float]]:
 
 
 def _colours(parts: Sequence[_Part], names: Mapping[int, str]) -> list[dict[str, Any]]:
-    """Return the ways to colour the points: ``values`` has a number for each point, ``names`` a text for each group."""
+    """Return the ways to colour the points: by class, label, confidence or split.
+
+    ``values`` has a number for each point: its class, label or split, or its confidence. ``names`` has pairs of such a
+    number and its text, except for the confidence.
+    """
     first = parts[0].encoded
     colours: list[dict[str, Any]] = []
     if first.classes is not None:
@@ -154,7 +158,7 @@ def _groups(name: str, title: str, values: list[int], names: Mapping[int, str]) 
 
 
 def _sheet(parts: Sequence[_Part], limit: int) -> tuple[str, int, int]:
-    """Return the sheet with the images of all points as a ``data:`` URI, its number of columns, and its image side."""
+    """Return a sprite sheet of the images of all points: ``data:`` URI, columns, and image width in pixels."""
     images = [image for part in parts for image in _images(part)]
     side = min(SPRITE_SIDE, max(max(image.size) for image in images))
     while True:
@@ -166,7 +170,11 @@ def _sheet(parts: Sequence[_Part], limit: int) -> tuple[str, int, int]:
 
 
 def _images(part: _Part) -> list[Image.Image]:
-    """Return the images of a part, from the files only if the stored images are too small, because that is slow."""
+    """Return the images of a part.
+
+    They come from the data set, because reading files is slow; from the files only if the images in the data set are
+    smaller than ``SPRITE_SIDE``.
+    """
     store = part.encoded.split.images
     if max(store.shape[1:]) < SPRITE_SIDE and part.encoded.root is not None:
         return [part.encoded.originals.load(index, SPRITE_SIDE) for index in part.indices.tolist()]

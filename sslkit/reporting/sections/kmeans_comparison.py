@@ -1,4 +1,4 @@
-"""k-means on the features of a run, to compare the discovered classes with, if the run has not been evaluated."""
+"""Compare discovered classes with k-means on the same features, for the report of a run that was not evaluated."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def compare_with_kmeans(encoded: EncodedSplit, typical: Tensor | None) -> Evalua
         typical: features ``[M, D]`` of training images to fit k-means to; None fits k-means to the images themselves.
 
     Returns:
-        With labels, the accuracies of both as ``acc`` and ``nmi``. Without labels, ``agreement``: the share of images
-        in the same class, after the classes of both are matched one to one. None without discovered classes, or if
-        there are fewer images than classes.
+        With labels, ``acc`` and ``nmi`` of the discovered classes, and of k-means as a baseline. Without labels,
+        ``agreement``: the share of images that both put into the same class, after clusters are matched one to one
+        with classes. None without discovered classes, or if k-means has fewer images than clusters.
     """
     discovered, labels = encoded.discovered, encoded.split.labels
     if discovered is None:

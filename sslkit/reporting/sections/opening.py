@@ -61,7 +61,7 @@ def opening(
 
 
 def _corrected_since(latest: Mapping[str, tuple[str, EvaluatorResult]], encoded: EncodedSplit) -> bool:
-    """Return whether the latest evaluation of the classes has another number of corrected images than the run."""
+    """Return whether the number of corrected images has changed since the latest evaluation of the classes."""
     if "cluster" not in latest or encoded.corrections is None:
         return False
     corrections = latest["cluster"][1].protocol.get("corrections")

@@ -1,4 +1,4 @@
-"""Verdict on a run in words: which baselines it beats, by how much, and with which uncertainty."""
+"""Verdict on a run in words: which baselines it beats, by how much, and how uncertain the difference is."""
 
 from __future__ import annotations
 

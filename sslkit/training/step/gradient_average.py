@@ -15,8 +15,8 @@ from sslkit.errors import TrainingError
 class GradientAverage:
     """Replaces gradients by their means over all processes, with one collective operation per step.
 
-    Sums have the same order in every step, so that a resumed run gives the same bits. All processes must train the same
-    parameters, which may change only with the phase of the method.
+    Sums have the same order in every step, so that a resumed run has bit-identical results. All processes must
+    train the same parameters, and these can change only in a step that starts a new phase of the method.
 
     Args:
         method: the trained method.
@@ -40,7 +40,7 @@ class GradientAverage:
 
         Args:
             loss: scalar, this process's loss.
-            position: the step that losses and schedules use.
+            position: the step that losses and schedules use; see ``Position.step``.
 
         Raises:
             TrainingError: the trained parameters have changed within a phase, or differ between processes.
