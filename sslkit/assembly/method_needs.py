@@ -56,5 +56,5 @@ def view_problem(loss: type[Loss], context: Context) -> str:
 
 
 def visible_views(loss: type[Loss], context: Context) -> Context:
-    """Return the context with the number of views that the loss reads."""
+    """Return the context with ``view_count`` set to the number of views that the loss reads."""
     return replace(context, view_count=context.global_view_count) if loss.global_views_only else context

@@ -26,7 +26,7 @@ def command(
     runs: RunsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Name the discovered classes in the browser, with `sslkit explore`; or with --set, without a browser.
+    """Name the discovered classes with --set; without --set, open `sslkit explore` in the browser to name them.
 
     Reports, evaluations and predictions use the names, which are saved in classes.toml of the run.
     """

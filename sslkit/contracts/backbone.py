@@ -83,11 +83,11 @@ class Backbone(Component, nn.Module):
     sizes (local views) must also work.
 
     Set ``no_decay = True`` on custom normalisation layers. The optimizer then applies no weight decay and no trust
-    ratio to their parameters. If the layers depend on the context, as a stem for small images does, describe them in
+    ratio to their parameters. If layers depend on the context, such as a stem for small images, describe them in
     ``extra_repr``. Exported files contain the returned text.
 
-    A transformer implements ``tokens``, for masked image modelling, and adds ``"tokens"`` to ``provides``. Names of
-    parameters without weight decay, such as a class token, are returned by ``no_weight_decay``.
+    A transformer implements ``tokens``, for masked image modelling, and adds ``"tokens"`` to ``provides``. Override
+    ``no_weight_decay`` to exclude parameters such as a class token from weight decay.
 
     A backbone with pretrained weights overrides ``weight_sources``, ``weights_at_hand`` and ``load_weights_from``. A
     backbone whose layers form blocks overrides ``blocks``.
@@ -151,9 +151,10 @@ class Backbone(Component, nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no tokens")
 
     def no_weight_decay(self) -> frozenset[str]:
-        """Return names of parameters without weight decay, such as ``{"cls_token"}``, in addition to biases and norms.
+        """Return the names of parameters to exclude from weight decay, such as ``{"cls_token"}``.
 
-        Any module of a component may have such a method. Names are relative to the module. Default: empty.
+        Biases and the parameters of normalisation layers are always excluded. Any module of a component can define
+        this method. Names are relative to the module. Default: empty.
         """
         return frozenset()
 

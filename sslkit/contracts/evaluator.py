@@ -98,7 +98,9 @@ class Subject(Protocol):
         """Return the images of a split; ``train`` and ``validation`` never share images."""
 
     def corrected_classes(self, split: str) -> CorrectedClasses | None:
-        """Return the classes of a split's images as a user corrected them; None if nothing was corrected or merged.
+        """Return the classes of a split after the user's corrections; None if there are no corrections and no merges.
+
+        Also None if the network has no classifier, and for baselines.
 
         Report metrics with corrections in addition to those without, never instead of them.
         """

@@ -140,8 +140,8 @@ class Loss(Component, nn.Module):
         needs: frozenset, outputs that the loss reads: ``"features"``, ``"embeddings"``, ``"logits"``, ``"teacher"``.
             Before training, sslkit checks that the recipe provides these outputs; other names are errors. Default:
             empty.
-        min_views: int, smallest number of views of each image that the loss works with. Before training, sslkit checks
-            that the recipe makes enough views; views of positives count. Default: 1.
+        min_views: int, smallest number of views of each image that the loss works with, including the views of its
+            positives. Before training, sslkit checks that the recipe makes enough views. Default: 1.
         max_views: int, largest number of views that the loss works with; 2 together with ``min_views = 2`` for a loss
             of exactly two views. Default: None, no limit.
         min_global_views: int, smallest number of global views that the loss works with. Default: 1.
@@ -193,11 +193,12 @@ class Loss(Component, nn.Module):
         """Return the loss of a batch."""
 
     def phase(self, step: int) -> Hashable:
-        """Return the phase of training in step ``step``, a value that changes when the loss starts to work differently.
+        """Return the phase of training in step ``step``: a value that changes when the computation of the loss changes.
 
-        On a GPU, one step of a phase is captured as a CUDA graph, which is replayed in the phase's other steps: the
-        same operators with the same Python numbers. Return, for example, whether a queue is full. A value that changes
-        in every step, such as a temperature in its warm-up, belongs in ``scheduled``. Default: a single phase.
+        On a GPU, sslkit captures one step of each phase as a CUDA graph and replays the graph in the other steps of the
+        phase. Replayed steps use the operators and Python numbers of the captured step. Return, for example, whether a
+        queue is full. A value that changes in every step, such as a temperature during warm-up, belongs in
+        ``scheduled``. Default: a single phase.
 
         With multiple processes, all steps of a phase must train the same parameters, in all processes.
         """

@@ -9,7 +9,7 @@ from torch import Tensor
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """Return a tensor on ``device``. The host does not wait for a copy from the CPU to a GPU.
 
-    A copy to a GPU is asynchronous only from page-locked memory. From other memory, the host would wait until the GPU
+    For a GPU, a CPU tensor is first copied to page-locked memory. From other memory, the host would wait until the GPU
     has finished all earlier work.
     """
     if device.type == "cuda" and tensor.device.type == "cpu" and torch.cuda.is_available():

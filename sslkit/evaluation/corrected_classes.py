@@ -64,7 +64,7 @@ def apply_corrections(
 def merge_classes(logits: Tensor, temperature: float, names: Mapping[int, str]) -> tuple[Tensor, Tensor]:
     """Return the class of each image after classes with the same name are merged, and its probability.
 
-    A merged class has the smallest of its numbers and the sum of its probabilities.
+    A merged class has the smallest number of the classes with its name, and the sum of their probabilities.
 
     Args:
         logits: class logits ``[N, K]``.

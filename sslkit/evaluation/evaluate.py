@@ -59,7 +59,7 @@ def evaluate(
 
         - ``data``: name of the data set
         - ``image_size``: side of the images in pixels, after preprocessing
-        - ``seed``: seed of the run, which also draws validation images and subsets of the labels
+        - ``seed``: seed of the run, which also determines the validation images and the subsets of labels
         - ``test_data``, if the evaluator needs test images: checksum of the test images and their labels
         - ``data_options``, if the data set is not the run's own: options that differ from their defaults
         - ``head`` and ``classifier``, if the network has a classifier

@@ -118,7 +118,9 @@ class RunSubject:
         return Split(SubsetStore(train.images, indices), train.labels[indices], files=files, masks=masks)
 
     def corrected_classes(self, split: str) -> CorrectedClasses | None:
-        """Return the classes of a split's images as a user corrected them; None if nothing was corrected or merged.
+        """Return the classes of a split after the user's corrections; None if there are no corrections and no merges.
+
+        Also None if the network has no classifier, and for baselines.
 
         Raises:
             RunError: ``corrections.csv`` or ``classes.toml`` is damaged.

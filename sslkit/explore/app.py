@@ -91,7 +91,7 @@ def _get(answer: Callable[[Request], Any]) -> Endpoint:
 
 
 def _post(session: Session, name: str) -> Endpoint:
-    """Return the POST endpoint for the request ``name``; it responds with its result and all classes."""
+    """Return the POST endpoint ``name``. Its response contains the result of the request and all classes."""
     model, act = CHANGES[name]
 
     async def endpoint(request: Request) -> Response:

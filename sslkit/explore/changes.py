@@ -1,4 +1,4 @@
-"""Requests of the page that change classes or train: the JSON body of each, and the function that it calls."""
+"""POST requests of the page, such as ``move`` or ``train``: the JSON body and the function of each request."""
 
 from __future__ import annotations
 

@@ -55,7 +55,8 @@ class CorrectedRun:
         unused: number of corrected images of other splits, which were not used.
         classes: number of classes.
         followed: share of the moved images that the new head assigns to their corrected class.
-        changed: sorted int64 indices of the images of all splits whose class changed, without the moved images.
+        changed: sorted int64 indices of images of all splits for which the new head's class differs from that of the
+            old head. Moved images are not included.
         before: one-to-one accuracy of the old head on the labelled test images; None if there are none.
         after: the same accuracy for the new head.
         logits: class logits of the new head, float32 ``[N, classes]``, for the N images of all splits.
@@ -73,7 +74,7 @@ class CorrectedRun:
     logits: Tensor
 
     def summary(self) -> dict[str, Any]:
-        """Return the numbers as JSON values, with the number of changed images."""
+        """Return the numeric attributes as JSON values; ``changed`` is a number of images."""
         names = ("moved", "left_out", "unused", "classes", "followed", "before", "after")
         return {name: getattr(self, name) for name in names} | {"changed": len(self.changed)}
 
@@ -99,10 +100,10 @@ def train_corrected(run: Run, runs: Path, device: str, on_progress: OnProgress) 
 
 
 def train_head(bench: Workbench, runs: Path, device: str, on_progress: OnProgress) -> CorrectedRun:
-    """Train the head of a workbench's run again with the corrections in effect; see ``train_corrected``.
+    """Train the head of a workbench's run again with the current corrections; see ``train_corrected``.
 
-    Corrections that the user makes during the call have no effect on its result. An exception from ``on_progress``
-    ends the call; no new run exists then.
+    Corrections that the user makes during training have no effect on the result. If ``on_progress`` raises an
+    exception, no new run is created.
     """
     run, images = bench.run, bench.images
     with bench.lock:

@@ -65,7 +65,7 @@ class RunImages:
         return self.logits.shape[1]
 
     def backbone_features(self, indices: Tensor) -> Tensor:
-        """Return the features of images as the backbone computes them, float32 ``[M, D]``, for indices ``[M]``."""
+        """Return the features before L2 normalisation, float32 ``[M, D]``, of the images with indices ``[M]``."""
         return self.features[indices] * self.norms[indices]
 
     def position(self, index: int) -> tuple[int, int]:

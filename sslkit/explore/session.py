@@ -43,16 +43,18 @@ class NotLoadedError(SslkitError):
 
 
 class Session:
-    """The images of a run, loaded in a background thread.
+    """State of a running ``sslkit explore``: the run that the page shows, its images and corrections, and the training.
+
+    A background thread loads the images.
 
     Args:
         run: a finished run.
-        device: device that computes features, or ``auto``.
+        device: device that computes features and trains the head, or ``auto``.
 
     Attributes:
-        run: the run.
+        run: the run that the page shows.
         error: why loading failed; None if it has not failed.
-        training: the training with corrections.
+        training: the job that trains the head with corrections.
     """
 
     def __init__(self, run: Run, device: DeviceName) -> None:
@@ -75,7 +77,7 @@ class Session:
         self._thread.join()
 
     def close(self) -> None:
-        """End a training, and close the run's log of corrections."""
+        """Stop a running training, and close the run's log of corrections."""
         self.training.stop()
         if self._loaded is not None:
             self._loaded.bench.close()

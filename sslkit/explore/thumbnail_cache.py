@@ -1,4 +1,4 @@
-"""Thumbnails on disk, up to a total size. The thumbnails that were not used for the longest time are deleted first."""
+"""Thumbnails on disk, up to a total size. The least recently used thumbnails are deleted first."""
 
 from __future__ import annotations
 

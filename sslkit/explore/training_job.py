@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class StoppedError(Exception):
-    """The server ends while the head is trained."""
+    """Raised in the training thread when the server stops."""
 
 
 class TrainingJob:
-    """One training at a time, whose progress the page shows.
+    """Background job that trains the head of a run with corrections. Only one training runs at a time.
 
     Args:
         device: device that trains the head, or ``auto``.
@@ -38,7 +38,7 @@ class TrainingJob:
         self._thread: threading.Thread | None = None
 
     def start(self, bench: Workbench) -> None:
-        """Start to train with the corrections of a workbench.
+        """Start training with the corrections of a workbench.
 
         Raises:
             InputError: a training is running.
@@ -67,7 +67,7 @@ class TrainingJob:
         }
 
     def stop(self) -> None:
-        """End the training, and wait for its end. A training that has not written its run leaves no run folder."""
+        """Stop the training and wait until it ends. No run folder remains unless the new run is already written."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()

@@ -135,7 +135,7 @@ def load_or_compute(
         key: key of the entry, from ``cache_key``. If empty, the cache is neither read nor written.
         compute: function that returns the tensors.
         notes: list to which warnings about damaged entries or an unwritable cache are appended.
-        check: whether to compare the tensors with their checksum, for which all bytes are read. If False, only a
+        check: whether to verify the checksum of the tensors, which reads all bytes. If False, only a
             truncated entry counts as damaged, and the tensors are memory-mapped: do not change them in place.
     """
     if not key:

@@ -41,7 +41,7 @@ class RowBuffer:
         self.pending.clear()
 
     def finish(self) -> Tensor:
-        """Copy the remaining blocks, and return all rows ``[count, D]`` on the CPU. At least one block was added."""
+        """Copy the remaining blocks and return all rows ``[count, D]`` on the CPU. Requires at least one block."""
         self._copy()
         assert self.rows is not None
         return self.rows

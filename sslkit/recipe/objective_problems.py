@@ -12,7 +12,7 @@ PIXEL_NEEDS = frozenset({"images", "tokens", "feature_maps"})
 
 
 def objective_problems(recipe: Recipe) -> list[Problem]:
-    """Return a problem for each section that the method does not use, and for each section that it lacks."""
+    """Return the problems of a recipe whose losses, heads or trained backbone do not fit its method."""
     method: Any = recipe.method.component  # this module must not import torch, and so not the class Method
     name, problem = recipe.method.entry.name, recipe.document.problem
     reads_heads = bool(method.needs & {"embeddings", "logits"})

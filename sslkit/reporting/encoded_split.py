@@ -66,7 +66,7 @@ class EncodedSplit:
 
     @cached_property
     def originals(self) -> OriginalImages:
-        """The images as their files contain them."""
+        """The images of the split, read from their files where possible."""
         return OriginalImages(self.split.images, self.split.files, self.root)
 
     @cached_property

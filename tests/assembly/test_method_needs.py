@@ -39,7 +39,7 @@ every_epochs = 0
 
 
 class Turns(sslkit.Method):
-    """Predicts how often each view is turned."""
+    """Predicts by how many quarter turns each view is rotated."""
 
     api = 2
     own_objective = True

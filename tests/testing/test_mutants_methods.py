@@ -38,7 +38,7 @@ class ValidMethod(sslkit.Method):
 
 
 class ValidRotation(sslkit.Method):
-    """Valid method with its own objective, which reads pixels: predicts how often each view is turned."""
+    """Valid method with its own objective, which reads pixels: predicts the number of quarter turns of each view."""
 
     api = 2
     own_objective = True

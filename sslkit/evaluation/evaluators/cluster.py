@@ -182,9 +182,9 @@ def _describe_pixels(images: ImageStore) -> str:
 def _corrected(
     corrected: CorrectedClasses, class_names: Sequence[str], labels: Tensor, classes: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the metrics of the test images with a user's corrections, and the numbers of corrections.
+    """Return the metrics of the corrected classes of the test images, and the counts of corrected and left-out images.
 
-    There are no metrics if the user corrected none of the test images.
+    There are no metrics if the user corrected none of the test images, or if all test images are left out.
     """
     kept = corrected.assigned >= 0
     counts = {
@@ -202,7 +202,7 @@ def _corrected(
 def _scores_with_names(
     assigned: Tensor, names: Sequence[str], class_names: Sequence[str], labels: Tensor, classes: int
 ) -> dict[str, Any]:
-    """Return the metrics of named classes; with ``named_acc`` if at least one name is the name of a label."""
+    """Return the metrics of an assignment, with ``named_acc`` if at least one class has the name of a label."""
     metrics = _scores(assigned, labels, len(names), classes)
     del metrics["mapping"]
     label_of_class = name_indices(names, class_names)
