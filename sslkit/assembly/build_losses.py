@@ -1,4 +1,4 @@
-"""Build the losses of a recipe, and choose the head for evaluation among those that the losses read."""
+"""Build the losses of a recipe, and choose a trained head for evaluation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sslkit.recipe.recipe import ComponentSpec, Recipe
 
 
 def build_loss(recipe: Recipe, spec: ComponentSpec, heads: dict[str, Head], context: Context) -> WeightedLoss:
-    """Build a loss with a context that contains the output sizes of the head and the views that the loss reads.
+    """Build a loss; its context contains the output sizes of its head, and the number of views that the loss reads.
 
     Raises:
         RecipeError: the recipe does not provide what the loss reads.
@@ -48,9 +48,13 @@ def build_loss(recipe: Recipe, spec: ComponentSpec, heads: dict[str, Head], cont
 
 
 def evaluation_head(recipe: Recipe, heads: dict[str, Head]) -> str:
-    """Return the name of the head for evaluation, as set in the recipe, or else the first head that a loss reads.
+    """Return the name of the head for evaluation: ``evaluation.head`` of the recipe, or else the first trained head.
 
-    A method with its own objective trains all heads.
+    A head is trained if a loss reads its outputs, or if the recipe has no losses, because the method has its own
+    objective. Without heads, the name is empty.
+
+    Raises:
+        RecipeError: ``evaluation.head`` is not trained, or the head has no classifier ``evaluation.classifier``.
     """
     trained = [spec.wiring.head or next(iter(heads), "") for spec in recipe.losses] or list(heads)
     name = recipe.evaluation.head or next((name for name in heads if name in trained), next(iter(heads), ""))

@@ -28,8 +28,8 @@ def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item], ah
     Args:
         function: function to apply to each item.
         items: the items.
-        ahead: maximum number of results that wait for the caller; values below ``CHUNKS_AHEAD * CHUNK`` per thread are
-            raised to this number.
+        ahead: maximum number of items that the threads process in advance. Values below ``CHUNKS_AHEAD * CHUNK`` per
+            thread have no effect.
     """
     affinity = getattr(os, "sched_getaffinity", None)  # not on every platform
     workers = len(affinity(0)) if affinity else os.cpu_count() or 1

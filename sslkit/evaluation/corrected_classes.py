@@ -28,7 +28,13 @@ BLOCK = 8192
 
 
 def find_leaders(names: Mapping[int, str]) -> dict[int, int]:
-    """Return the smallest class number with the same name, keyed by the number of each named class."""
+    """Map the number of each named class to its number after classes with the same name are merged.
+
+    A merged class has the smallest number of its classes.
+
+    Args:
+        names: name of each named class, keyed by number.
+    """
     first: dict[str, int] = {}
     for number, name in sorted(names.items()):
         first.setdefault(name, number)
@@ -111,7 +117,10 @@ def correct_classes(
 
 
 def _find(rows: Mapping[str, Row], split: Split, root: Path | None) -> list[tuple[Row, list[int]]]:
-    """Return each correction with the indices of the images that have its content. Other images are not hashed."""
+    """Return each correction and the indices of its images, which are found by the hash of their content.
+
+    Corrections without an image in the split are left out. A file is hashed only if it is as large as a corrected one.
+    """
     sizes = {row.bytes for row in rows.values()}
     if not sizes:
         return []

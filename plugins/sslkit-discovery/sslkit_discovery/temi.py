@@ -32,7 +32,7 @@ class Temi(sslkit.Loss):
       with the mean over the global batch and the global views. ``m`` starts at 1 / K, and is updated before it is used.
 
     The loss of a classifier is ``-weight * pmi``, averaged over images and ordered pairs. The total is the mean over
-    classifiers, as in the paper's "TEMI" with several heads that share the weight.
+    classifiers. All classifiers use the same ``weight``, as the heads in the paper do.
 
     Deviations from the paper and the authors' code:
 

@@ -1,1 +1,1 @@
-"""Pretext tasks, methods with their own objective: rotation, jigsaw and colourisation."""
+"""Methods that train a backbone with a pretext task: rotation, jigsaw puzzles and colourisation."""

@@ -16,15 +16,17 @@ LUMINANCE = (0.299, 0.587, 0.114)
 
 
 class Colourisation(sslkit.Method):
-    """Prediction of the colour of each part of a view, from the grey view.
+    """Prediction of the colours of a view from its grey version.
 
-    The backbone reads the grey view in all three channels. A 1 x 1 convolution on the deepest feature map predicts the
-    bin of the mean colour (a and b of CIELAB, bins of 10 x 10) of each part of the view. As most colours are dull, the
-    weight of a bin is proportional to ``1 / ((1 - rebalancing) p + rebalancing / Q)``, and its mean over all colours is
-    1. p is the bin's share of all colours so far, a moving average over global batches, and Q is the number of bins.
-    Only views of the largest size are used.
+    The backbone reads the grey view in all three channels. A 1 x 1 convolution on the deepest feature map predicts
+    ``upsampling`` x ``upsampling`` colours for each position of the map: the mean colours of the cells of a grid over
+    the view. A colour is one of Q bins of 10 x 10 in a and b of CIELAB. Only views of the largest size are used.
 
-    The paper trains at a quarter of the resolution, spreads each target over five bins, and has fixed shares p from
+    The loss is a weighted cross-entropy, because most colours are dull. The weight of a bin is proportional to
+    ``1 / ((1 - rebalancing) * p + rebalancing / Q)``, where ``p`` is the share of the bin in the target colours, a
+    moving average over global batches. The mean of the weights, weighted by ``p``, is 1.
+
+    The paper trains at a quarter of the resolution, spreads each target over five bins, and computes ``p`` once, from
     ImageNet.
 
     Source: Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, arXiv 1603.08511, equations 2 to 4.

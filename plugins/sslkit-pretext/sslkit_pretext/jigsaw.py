@@ -1,4 +1,4 @@
-"""Jigsaw puzzles: predict in which order the tiles of an image are."""
+"""Jigsaw puzzles: predict the order of the shuffled tiles of an image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EPS = 1e-5
 
 
 class Jigsaw(sslkit.Method):
-    """Classification of the order in which the tiles of a view are.
+    """Classification of the order in which the tiles of a view are shuffled.
 
     Each view is cut into ``grid`` x ``grid`` cells. A tile is a random square of each cell, so that edges of
     neighbouring tiles do not match. The backbone encodes each tile on its own. A network with two layers predicts from
@@ -32,7 +32,8 @@ class Jigsaw(sslkit.Method):
 
     Raises:
         sslkit.InputError: the backbone cannot process images of the size of a tile.
-        sslkit.OptionError: there are not as many different orders, or the views are too small.
+        sslkit.OptionError: the tiles have fewer than ``orders`` different orders, or a view has fewer than ``grid``
+            pixels along a side.
     """
 
     api = 2
@@ -120,7 +121,7 @@ def cut_tiles(images: Tensor, offset: Tensor, grid: int, side: int) -> Tensor:
 
 
 def normalise(tiles: Tensor) -> Tensor:
-    """Return tiles ``[N, grid**2, C, T, T]`` with mean 0 and variance 1."""
+    """Normalise each of the tiles ``[N, grid**2, C, T, T]`` to mean 0 and variance 1."""
     variance, mean = torch.var_mean(tiles, (2, 3, 4), correction=0, keepdim=True)
     return (tiles - mean) * (variance + EPS).rsqrt()
 
@@ -128,7 +129,8 @@ def normalise(tiles: Tensor) -> Tensor:
 def distinct_orders(tiles: int, count: int, generator: torch.Generator) -> Tensor:
     """Return ``count`` orders of ``tiles`` tiles, int64 ``[count, tiles]``, that differ at many positions.
 
-    Each order is the one, among random candidates, whose smallest number of differing positions is largest.
+    The first order is random. Each further order is one of ``CANDIDATES`` random orders: the one with the largest
+    distance to the nearest earlier order. The distance is the number of positions that differ.
 
     Raises:
         sslkit.OptionError: there are fewer than ``count`` different orders.

@@ -37,21 +37,22 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
 
 
 def _cube_root(value: Tensor) -> Tensor:
-    """Return the cube root of values in [0, 1], continued by a line below (6 / 29)**3."""
+    """Return the cube root of values in [0, 1]; below (6 / 29)**3, its tangent, as CIELAB defines."""
     delta = 6 / 29
     return torch.where(value > delta**3, value.clamp(min=delta**3) ** (1 / 3), value / (3 * delta**2) + 4 / 29)
 
 
 def cell_of(lab: Tensor) -> Tensor:
-    """Return the number of the bin of each pixel's colour, int64 ``[N, H, W]``, of Lab images ``[N, 3, H, W]``."""
+    """Return the bin of each pixel of Lab images ``[N, 3, H, W]``: int64 ``[N, H, W]``, 0 to ``CELLS**2 - 1``."""
     cells = ((lab[:, 1:] + LIMIT) / BIN).long().clamp(0, CELLS - 1)
     return cells[:, 0] * CELLS + cells[:, 1]
 
 
 def visible_bins() -> Tensor:
-    """Return the number of the nearest bin with a visible colour for each bin, int64 ``[CELLS**2]``.
+    """Map each of the ``CELLS**2`` bins to the nearest visible bin; int64 ``[CELLS**2]``.
 
-    Visible bins, those that contain a colour of the RGB cube, are numbered from 0 in increasing order.
+    A bin is visible if it contains a colour of the RGB cube. The values are the numbers of visible bins, which are
+    numbered from 0 in the order of all bins.
     """
     levels = torch.linspace(0, 1, 33)
     cube = torch.stack(torch.meshgrid(levels, levels, levels, indexing="ij")).flatten(2)[None]

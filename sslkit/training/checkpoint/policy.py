@@ -48,7 +48,8 @@ class CheckpointPolicy:
         """Save a checkpoint and remove outdated checkpoints. All processes must call this method.
 
         Raises:
-            TrainingError: the first checkpoint cannot be read because of a component's state.
+            TrainingError: the first checkpoint that this process saves could not be loaded on resuming, because a
+                component's state contains values other than tensors and plain values.
         """
         if self.epoch_loss < self.best_loss:
             self.best_loss, self.best_step = self.epoch_loss, step

@@ -56,8 +56,8 @@ class CapturedStep:
     """Runs each step as a CUDA graph if possible, and as a normal step otherwise.
 
     In each phase of training, the first ``EAGER_STEPS`` steps run normally; the next step is captured, and its
-    graph is replayed until the phase ends. Both kinds of steps use the same operators, so a resumed run gives the same
-    bits.
+    graph is replayed until the phase ends. Both kinds of steps use the same operators, so a resumed run is
+    bit-identical to an uninterrupted run.
 
     Training continues without graphs if a step cannot be replayed. The reason is reported once. After ``CHECK_EVERY``
     launches, the step is captured again. Training stops with an error if its operators have changed within the phase,

@@ -29,9 +29,9 @@ class Ibot(sslkit.MomentumTeacher):
     * on patches: the student's and the teacher's output for each masked patch, averaged over the masked patches of a
       view, then over all views. This is lightly's ``IBOTPatchLoss``.
 
-    A share of the views, ``masked_views``, has masks of random blocks; their areas are evenly distributed between the
-    two values of ``mask_ratio``. The first head of the recipe reads features of images. If there is a second head, it
-    reads patches; otherwise, both share the first head.
+    The fraction ``masked_views`` of the global views has masks, which are unions of random blocks. The fractions of
+    masked patches are spread evenly between the two values of ``mask_ratio``. The first head of the recipe reads
+    features of images. A second head reads patches; without a second head, the first head reads both.
 
     Source: Zhou et al., "iBOT: Image BERT Pre-Training with Online Tokenizer", ICLR 2022, arXiv 2111.07832, equations 1
     to 3.
@@ -110,7 +110,7 @@ class Ibot(sslkit.MomentumTeacher):
         return frozenset({"mask_token"})
 
     def scheduled(self, step: int) -> Mapping[str, float | Tensor]:
-        """Return the teacher's rate and temperature, and the masks of the global views, bool ``[B, V, N]``."""
+        """Return the teacher's update rate and temperature, and the masks of the global views, bool ``[B, V, N]``."""
         context, own = self.context, self.options
         generator = sslkit.seeded_generator(context.seed, "methods", context.steps_before + step)
         count = context.batch_size * context.global_view_count
@@ -128,7 +128,7 @@ class Ibot(sslkit.MomentumTeacher):
         }
 
     def forward(self, batch: sslkit.Batch) -> sslkit.MethodOutput:
-        """Return the weighted sum of the losses on images and patches and of KoLeo, and log each of them."""
+        """Return the weighted sum of the image loss, the patch loss and the KoLeo loss, and log each of them."""
         self.rate, temperature = batch.scheduled["rate"], batch.scheduled["teacher_temperature"]
         views = torch.cat(batch.global_groups)
         count = len(views)
@@ -154,9 +154,10 @@ class Ibot(sslkit.MomentumTeacher):
     def _logits(
         self, heads: Mapping[str, sslkit.Head], features: list[Tensor], patches: Tensor
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Return the logits of all views ``[V * B, K]`` and of patches ``[V * B * M, K]``, for each classifier.
+        """Return the logits of V views ``[V * B, K]``, and of M patches of each of G global views ``[G * B * M, K]``.
 
-        A head is called once, so that BatchNorm normalises images and patches together.
+        Both tuples have one tensor for each classifier. If images and patches share a head, it is called once, so that
+        BatchNorm normalises them together.
         """
         images, rows = torch.cat(features), patches.flatten(0, 1)
         if self.image_head != self.patch_head:
@@ -169,7 +170,7 @@ class Ibot(sslkit.MomentumTeacher):
     def _image_loss(
         self, teacher: tuple[Tensor, ...], student: tuple[Tensor, ...], count: int, temperature: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
-        """Return the mean over classifiers and the loss of each; ``count`` is the number of global views."""
+        """Return the mean loss on images, and the loss of each classifier; ``count`` is the number of global views."""
         losses = []
         for targets, theirs, ours in zip(self.image_targets, teacher, student, strict=True):
             wanted = targets(theirs, temperature, torch.ones_like(theirs[:, 0])).chunk(count)
@@ -186,7 +187,7 @@ class Ibot(sslkit.MomentumTeacher):
     def _patch_loss(
         self, teacher: tuple[Tensor, ...], student: tuple[Tensor, ...], weights: Tensor, temperature: Tensor
     ) -> Tensor:
-        """Return the loss on patches; ``weights`` ``[V * B, M]`` are 0 for patches without a mask."""
+        """Return the loss on patches; ``weights`` ``[V * B, M]`` are 0 for patches that are not masked."""
         valid, images = (weights > 0).flatten().to(weights.dtype), len(weights)
         losses = []
         for targets, theirs, ours in zip(self.patch_targets, teacher, student, strict=True):
@@ -214,7 +215,7 @@ class DinoV2(Ibot):
 
 
 def _local_groups(batch: sslkit.Batch) -> list[Tensor]:
-    """Return the groups of local views."""
+    """Return the view groups without global views: one tensor ``[V, B, C, S, S]`` for each size of local views."""
     groups, left = [], batch.global_views
     for views in batch.views:
         if len(views) > left:

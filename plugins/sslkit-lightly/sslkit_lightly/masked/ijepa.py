@@ -83,7 +83,10 @@ class IJepa(sslkit.MomentumTeacher):
         return frozenset({"predictor.decoder.mask_token"})
 
     def scheduled(self, step: int) -> Mapping[str, float | Tensor]:
-        """Return the teacher's rate, the target blocks ``[B, V, targets, T]`` and the context patches ``[B, V, K]``."""
+        """Return random target blocks and context patches of each global view, and the teacher's update rate.
+
+        Both are int64 indices of patches: ``[B, V, targets, T]`` for blocks of T patches, and ``[B, V, K]``.
+        """
         context = self.context
         generator = sslkit.seeded_generator(context.seed, "methods", context.steps_before + step)
         shape = (context.batch_size, context.global_view_count)

@@ -18,7 +18,8 @@ from sslkit_lightly.masked.masks import split_patches
 class MaskedPixels(sslkit.Method):
     """Base class of methods that predict the pixels of randomly masked patches of each global view.
 
-    Local views must be as large as global views, and are not used. Every view has its own mask.
+    All views must have the same size, because the masks are made for one size. Every global view has its own mask;
+    local views are not used.
 
     Raises:
         sslkit.OptionError: no patch, or every patch, is masked.
@@ -139,8 +140,8 @@ class Mae(MaskedPixels):
 class SimMim(MaskedPixels):
     """SimMIM: a mask token replaces masked patches, and a linear layer predicts their pixels.
 
-    The loss is the mean absolute error of the masked patches. lightly masks single patches as well; the paper masks
-    squares of 32 pixels.
+    The loss is the mean absolute error of the masked patches. As in lightly, each patch is masked on its own; the
+    paper masks squares of 32 pixels.
 
     Source: Xie et al., "SimMIM: a Simple Framework for Masked Image Modeling", CVPR 2022, arXiv 2111.09886, section 3.
     """

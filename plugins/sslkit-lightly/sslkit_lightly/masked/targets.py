@@ -16,7 +16,7 @@ FAR = -2.0
 
 
 class CentredTargets(nn.Module):
-    """Softmax of the teacher's logits minus a centre, which is the moving average of the logits.
+    """Softmax of the teacher's logits, from which their moving average, the centre, is subtracted.
 
     Args:
         world: the processes of the training run.
@@ -38,7 +38,7 @@ class CentredTargets(nn.Module):
         Args:
             logits: the teacher's logits ``[M, K]``.
             temperature: scalar temperature of the softmax.
-            valid: tensor ``[M]``, 1 for rows that count for the centre, else 0.
+            valid: tensor ``[M]``, 1 for rows that update the centre, else 0.
         """
         targets = ((logits - self.center) / temperature).softmax(1)
         if self.training:
@@ -85,7 +85,7 @@ def cross_entropy(targets: Tensor, logits: Tensor) -> Tensor:
 def koleo(features: Tensor) -> Tensor:
     """Return the KoLeo loss of features ``[N, D]``: minus the mean logarithm of the distance to the nearest neighbour.
 
-    The loss equals lightly's ``KoLeoLoss``. If features spread over the unit sphere, it is low.
+    The loss equals lightly's ``KoLeoLoss``. It is low if features are spread over the unit sphere.
 
     Source: Sablayrolles et al., "Spreading vectors for similarity search", ICLR 2019, arXiv 1806.03198, equation 4.
     """
