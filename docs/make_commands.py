@@ -64,7 +64,7 @@ def _section(callback: Callable[..., Any], name: str) -> str:
         _row(parameter.name, *get_args(hints[parameter.name]), required=parameter.default is parameter.empty)
         for parameter in signature(callback).parameters.values()
     ]
-    text = " ".join((getdoc(callback) or "").split())
+    text = " ".join((getdoc(callback) or "").split()).replace("\\[", "[")  # escaped, because Typer reads markup
     table = ["| Argument or option | Value | Meaning |", "| --- | --- | --- |", *rows]
     return "\n".join([f"## `{name}`", "", text, "", *table, ""])
 

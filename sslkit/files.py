@@ -125,18 +125,19 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def require_new_file(out: Path, *others: Path) -> None:
+def require_new_file(out: Path, *others: Path, remedy: str = "delete it") -> None:
     """Raise an error if an output file already exists.
 
     Args:
         out: path from ``--out``.
         others: paths of other files to write to the same folder.
+        remedy: what to do with an existing file, for the error message.
 
     Raises:
         InputError: one of the files exists, or the folder does not exist.
     """
     for path in (out, *others):
         if path.exists():
-            raise InputError(f"{path} exists already: delete it, or choose another file with --out")
+            raise InputError(f"{path} exists already: {remedy}, or choose another file with --out")
     if not out.parent.is_dir():
         raise InputError(f"the folder {out.parent} does not exist: create it, or choose another file with --out")

@@ -177,8 +177,8 @@ class SSLClusters(ClusterMixin, _ImageEstimator):  # type: ignore[misc]  # sciki
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
         """Return the class of each image, as ``sslkit predict`` does.
 
-        Classes with the same name form a group. The result is the index of the most probable class in the group whose
-        probabilities have the largest sum.
+        Classes with the same name form a group. The result is the smallest index in the group whose probabilities have
+        the largest sum.
         """
         check_is_fitted(self)
         return self._classify(self._validate_images(X, reset=False))

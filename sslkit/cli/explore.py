@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sslkit.cli.common.console import print_line, print_message
 from sslkit.cli.common.finished_run import find_finished
 from sslkit.cli.common.options import DeviceOption, FinishedRunArgument, RunsOption
+
+if TYPE_CHECKING:
+    from sslkit.explore.session import Session
 
 
 def command(
@@ -23,7 +26,7 @@ def command(
 ) -> None:
     """See all images of a run in the browser, correct its classes and name them. Ctrl-C stops the local server.
 
-    Corrections are saved at once, in classes.toml and corrections.csv of the run. Needs sslkit[explore].
+    Corrections are saved at once, in classes.toml and corrections.csv of the run. Needs sslkit\\[explore].
     """
     import os
     import threading
@@ -49,4 +52,17 @@ def command(
         if not no_open:
             threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
 
-    serve(chosen, device, port, on_start)
+    _print_end(serve(chosen, device, port, on_start))
+
+
+def _print_end(session: Session) -> None:
+    """Print how many images are corrected in the run that was shown, and the next commands."""
+    from sslkit.cli.common.summary import print_class_commands
+
+    corrected, trained = session.corrected(), session.training.result
+    if corrected is None:  # stopped before the images were loaded
+        return
+    run = session.run if trained is None else trained.run
+    count = "1 image is" if corrected == 1 else f"{corrected} images are"
+    print_line(f"{count} corrected in {session.run.path}")
+    print_class_commands("next steps:", run, train=corrected > 0 and trained is None)

@@ -37,6 +37,7 @@ def command(
         explore.command(run, runs=runs)
         return
 
+    from sslkit.cli.common.summary import print_class_commands
     from sslkit.reporting.escape import escape_controls
     from sslkit.runs.find import runs_folder
     from sslkit.runs.name_classes import name_classes
@@ -49,6 +50,7 @@ def command(
         return
     print_table("", ("class", "name"), [(str(number), escape_controls(name)) for number, name in enumerate(names)])
     print_line(f"{file}\n  holds the names")
+    print_class_commands("next step:", chosen, train=False)
 
 
 def _parse_setting(text: str) -> tuple[int, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -111,6 +110,7 @@ def _train_corrected(spec: str, runs: Path | None, *, as_json: bool) -> None:
 
     chosen = find_finished(spec, runs_folder(runs))
 
+    from sslkit.cli.common.summary import print_class_commands
     from sslkit.device.hardware import choose_device
     from sslkit.explore.corrected_training import train_corrected
 
@@ -129,4 +129,5 @@ def _train_corrected(spec: str, runs: Path | None, *, as_json: bool) -> None:
         print_line(
             f"accuracy on test images: {result.before:.3f} without corrections, {result.after:.3f} with corrections"
         )
-    print_line(f"next step:\n  sslkit explore {shlex.quote(str(result.run.path))}")
+    print_line(f"The classes have new numbers, which differ from those of {chosen.name}.")
+    print_class_commands("next steps:", result.run, train=False, explore=True)

@@ -33,14 +33,15 @@ def predict_group(logits: Tensor, temperature: float, group: Tensor) -> tuple[Te
         group: int64 tensor ``[K]``, the group index of each class.
 
     Returns:
-        Three tensors ``[N]``: the most probable class of the predicted group, this group, and its probability (float64
-        sum over its classes).
+        Three tensors ``[N]``: the smallest class of the predicted group, this group, and its probability (float64 sum
+        over its classes).
     """
     probabilities = (logits.double() / temperature).softmax(1)
     summed = probabilities.new_zeros(len(logits), int(group.max()) + 1).index_add_(1, group, probabilities)
     confidence, predicted = summed.max(1)
-    most_probable = probabilities.where(group == predicted[:, None], -1.0).argmax(1)
-    return most_probable, predicted, confidence
+    classes = torch.arange(len(group), device=group.device)
+    smallest = group.new_zeros(summed.shape[1]).scatter_reduce_(0, group, classes, "amin", include_self=False)
+    return smallest[predicted], predicted, confidence
 
 
 def name_indices(names: Sequence[str], known: Sequence[str]) -> Tensor:

@@ -80,12 +80,9 @@ def merge_classes(logits: Tensor, temperature: float, names: Mapping[int, str]) 
     Returns:
         The classes, int64 ``[N]``, and their probabilities, float64 ``[N]``.
     """
-    classes = logits.shape[1]
-    group, _ = group_by_name([names.get(number, "") for number in range(classes)])
-    leaders = find_leaders(names)
-    numbers = torch.tensor([leaders.get(number, number) for number in range(classes)])
+    group, _ = group_by_name([names.get(number, "") for number in range(logits.shape[1])])
     parts = [predict_group(part, temperature, group) for part in logits.split(BLOCK)]
-    return numbers[torch.cat([part[0] for part in parts])], torch.cat([part[2] for part in parts])
+    return torch.cat([part[0] for part in parts]), torch.cat([part[2] for part in parts])
 
 
 def correct_classes(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -13,13 +14,21 @@ from sslkit.contracts.head import Head
 from sslkit.files import to_json, write_atomic
 from sslkit.recipe.recipe import Recipe
 from sslkit.runs.class_names import write_class_names
+from sslkit.runs.corrections import CorrectionsLog, Row
 from sslkit.runs.metrics_file import HEADER
 from sslkit.runs.run import Run
 from sslkit.runs.weights import copy_weights, read_metadata, save_weights
 
 
 def write_corrected_run(
-    run: Run, runs: Path, recipe: Recipe, head: Head, names: Sequence[str], corrections: int
+    run: Run,
+    runs: Path,
+    recipe: Recipe,
+    head: Head,
+    names: Sequence[str],
+    added: Mapping[int, str],
+    corrections: Sequence[Row],
+    corrected: int,
 ) -> Run:
     """Write a new run: the backbone of ``run``, and a head that was trained with corrections.
 
@@ -29,7 +38,9 @@ def write_corrected_run(
         recipe: recipe of the new run.
         head: the new head.
         names: name of each class of the head; empty for a class without a name.
-        corrections: number of images that the user corrected.
+        added: names of classes that only corrections have, keyed by number.
+        corrections: corrections in effect, with the class numbers of the new run; see ``translate_corrections``.
+        corrected: number of images that the user corrected.
 
     Raises:
         RunError: the run folder cannot be created, or the files of ``run`` are damaged.
@@ -37,13 +48,14 @@ def write_corrected_run(
     backbone, heads = read_metadata(run.backbone), read_metadata(run.heads)
     record = json.loads(run.provenance.read_text()) | {
         "command": sys.argv,
-        "corrected_from": {"run": run.name, "images": corrections},
+        "corrected_from": {"run": run.name, "images": corrected},
     }
     new, old = Run.create(runs, run.path.parent.name), run.status
     write_atomic(new.recipe, recipe.to_toml())
     write_atomic(new.provenance, to_json(record))
     write_atomic(new.metrics, HEADER)
-    write_class_names(new, names)
+    write_class_names(new, names, added)
+    _write_corrections(new, corrections)
     if run.typical_images.exists():
         write_atomic(new.typical_images, run.typical_images.read_bytes())
     copy_weights(run.backbone, new.backbone, backbone | {"run": new.name})
@@ -51,3 +63,39 @@ def write_corrected_run(
     save_weights(nn.ModuleList([head]), new.heads, metadata)
     new.write_status("finished", old.steps, old.steps, old.epochs, old.epochs)
     return new
+
+
+def translate_corrections(
+    rows: Iterable[Row], leaders: Mapping[int, int], kept: Sequence[int]
+) -> tuple[list[Row], dict[int, int]]:
+    """Return the corrections of a run with the class numbers of its new run, and the classes that the new run adds.
+
+    Args:
+        rows: the correction in effect of each corrected image.
+        leaders: number of the class that each merged class belongs to, keyed by class number.
+        kept: numbers of the classes of the new head, in its order.
+
+    Returns:
+        The corrections; and the new number of each class that is not in ``kept`` but has moved images, keyed by its
+        number in ``leaders``. These numbers start at ``len(kept)``.
+    """
+    position = {number: index for index, number in enumerate(kept)}
+    added: dict[int, int] = {}
+    translated = []
+    for row in rows:
+        if row.action == "move":
+            number = leaders.get(row.number, row.number)
+            if number not in position:
+                added[number] = position[number] = len(position)
+            row = replace(row, number=position[number])
+        translated.append(row)
+    return translated, added
+
+
+def _write_corrections(run: Run, rows: Sequence[Row]) -> None:
+    if rows:
+        log = CorrectionsLog(run.path)
+        try:
+            log.append(tuple(rows))
+        finally:
+            log.close()

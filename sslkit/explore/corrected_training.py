@@ -3,7 +3,9 @@
 The backbone does not change, so training needs only features and takes seconds. For training images that the user
 moved, the target is the corrected class. For the others, it is the class probabilities that the run gives them, summed
 over merged classes. Images that are outliers or ignored are left out. Images of other splits are not used, so that
-results on test images stay valid; their corrections are only counted.
+results on test images stay valid.
+
+The new run starts with the corrections of the old run, so moved images, outliers and ignored images stay what they are.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from sslkit.contracts.head import Head
 from sslkit.data.seeds import seed_global
 from sslkit.errors import InputError
 from sslkit.evaluation.clustering_metrics import cluster_scores
-from sslkit.explore.corrected_run import write_corrected_run
+from sslkit.explore.corrected_run import translate_corrections, write_corrected_run
 from sslkit.explore.network_outputs import BLOCK
 from sslkit.explore.progress import OnProgress
 from sslkit.explore.run_images import RunImages, load_run_images
@@ -112,6 +114,8 @@ def train_head(bench: Workbench, runs: Path, device: str, on_progress: OnProgres
         current, corrected, discovered = bench.current, bench.corrected, bench.discovered
         numbers, names = bench.class_numbers(), dict(bench.names)
         leaders = torch.tensor([bench.leader(number) for number in range(images.classes)])
+        rows = list(bench.history.image_corrections().values())
+        merged = {row.number: bench.leader(row.number) for row in rows}
     trained_on = images.splits.index("pretrain" if "pretrain" in images.splits else "train")
     in_training = images.split == trained_on
     used = in_training & (current >= 0)
@@ -125,7 +129,9 @@ def train_head(bench: Workbench, runs: Path, device: str, on_progress: OnProgres
     logits = _classify(head, images, on_progress)
     assigned = logits.argmax(1)
     kept_names = [names.get(number, "") for number in kept]
-    new = write_corrected_run(run, runs, recipe, head, kept_names, int(corrected.sum()))
+    corrections, added = translate_corrections(rows, merged, kept)
+    added_names = {new: names[old] for old, new in added.items() if old in names}
+    new = write_corrected_run(run, runs, recipe, head, kept_names, added_names, corrections, int(corrected.sum()))
     position = torch.full((max(kept[-1], images.classes - 1) + 1,), -1)
     position[kept] = torch.arange(len(kept))
     test = (images.split == images.splits.index("test")) & (images.labels >= 0) if "test" in images.splits else None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 
 
-def serve(run: Run, device: DeviceName, port: int, on_start: Callable[[str], None]) -> None:
+def serve(run: Run, device: DeviceName, port: int, on_start: Callable[[str], None]) -> Session:
     """Serve a run's images and classes on 127.0.0.1 until the process receives Ctrl-C or SIGTERM.
 
     Args:
@@ -28,6 +28,9 @@ def serve(run: Run, device: DeviceName, port: int, on_start: Callable[[str], Non
         device: device that computes features, or ``auto``.
         port: the port; 0 for a free port.
         on_start: called with the address of the page, which contains the secret token.
+
+    Returns:
+        The session, closed.
 
     Raises:
         InputError: the port is not free.
@@ -61,3 +64,4 @@ def serve(run: Run, device: DeviceName, port: int, on_start: Callable[[str], Non
     finally:
         session.close()
         listener.close()
+    return session

@@ -99,6 +99,10 @@ class Session:
             raise NotLoadedError(self.error or "the images are being loaded")
         return self._loaded
 
+    def corrected(self) -> int | None:
+        """Return the number of corrected images in the run that is shown; None if the images are not loaded."""
+        return None if self._loaded is None else int(self._loaded.bench.corrected.sum())
+
     def open_trained(self) -> None:
         """Show the run that was trained with corrections, instead of the run that was corrected.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sslkit.evaluation.corrected_classes import find_leaders
 from sslkit.runs.class_names import read_class_names
-from sslkit.runs.correction_history import read_image_corrections
+from sslkit.runs.correction_history import read_untrained_corrections
 from sslkit.runs.provenance_file import read_provenance, trained_with_corrections
 from sslkit.runs.run import Run
 from sslkit.trained.network import TrainedNetwork
@@ -27,8 +27,9 @@ def export_metadata(run: Run, network: TrainedNetwork) -> dict[str, Any]:
         - ``classes``, if there is a classifier: ``count``, ``names`` (null if no class has a name), ``head``,
           ``classifier`` (index in the head), ``temperature`` (probabilities are softmax(logits / temperature)),
           ``merged`` (the class number of each of the ``count`` classes after classes with the same name are merged),
-          ``corrected_images`` (number of images that a user corrected in the run; the network does not contain these
-          corrections) and ``trained_with_corrections`` (number of corrected images that the head was trained with)
+          ``corrected_images`` (number of images that a user corrected in the run after its training; the network does
+          not contain these corrections) and ``trained_with_corrections`` (number of corrected images that the head was
+          trained with)
         - ``training``: ``components``, ``images``, ``image_shape``, ``steps``, ``seed`` and ``versions``
     """
     weights = network.metadata
@@ -55,7 +56,7 @@ def export_metadata(run: Run, network: TrainedNetwork) -> dict[str, Any]:
             "classifier": network.classifier,
             "temperature": network.temperature,
             "merged": [leaders.get(number, number) for number in range(network.classes)],
-            "corrected_images": len(read_image_corrections(run)),
+            "corrected_images": len(read_untrained_corrections(run)),
             "trained_with_corrections": trained_with_corrections(run),
         }
     return metadata | {"training": _training(run, weights["step"])}

@@ -176,7 +176,7 @@ def _reasons(
     reasons = [
         f"{best.classes} classes have the highest combined score ({best.combined:.2f}); "
         f"{plausible[0]} to {plausible[-1]} are within {PLAUSIBLE} of it.",
-        "Best single scores: " + ", ".join(f"{names[name]} {choice[name]}" for name in SCORES) + ".",
+        "Each score alone prefers: " + ", ".join(f"{choice[name]} classes ({names[name]})" for name in SCORES) + ".",
         f"With {best.classes} classes, clusterings of different seeds agree with an adjusted Rand index of "
         f"{best.seed_stability:.2f}, and those of different halves of the images with {best.half_stability:.2f}.",
     ]

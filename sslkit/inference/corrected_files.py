@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sslkit.data.datasets.folder.content_hash import file_hash
 from sslkit.data.threads import map_in_threads
+from sslkit.evaluation.corrected_classes import find_leaders
 from sslkit.runs.class_names import read_added_names, read_class_names
 from sslkit.runs.correction_history import read_image_corrections
 from sslkit.runs.corrections import Row
@@ -25,6 +26,7 @@ class CorrectedFiles:
 
     Attributes:
         names: name of each named class, also of added classes, keyed by number.
+        leaders: smallest class number with the same name, keyed by the number of each named class.
 
     Raises:
         RunError: ``corrections.csv`` or ``classes.toml`` is damaged.
@@ -34,7 +36,9 @@ class CorrectedFiles:
         self._rows = read_image_corrections(run)
         self._sizes = {row.bytes for row in self._rows.values()}
         names = dict(enumerate(read_class_names(run, classes) or ()))
-        self.names: Mapping[int, str] = names | read_added_names(run, classes)
+        names |= read_added_names(run, classes)
+        self.names: Mapping[int, str] = {number: name for number, name in names.items() if name}
+        self.leaders: Mapping[int, int] = find_leaders(self.names)
 
     def __bool__(self) -> bool:
         return bool(self._rows)

@@ -17,13 +17,9 @@ from sslkit.data.datasets.folder.scan import ImageFile
 from sslkit.errors import InputError
 from sslkit.files import remove_partial_files, to_json, write_atomic
 from sslkit.inference.forward import CHUNK_SIZE, Chunk
+from sslkit.inference.output_files import job_folder
 from sslkit.locks import try_lock
 from sslkit.runs.run import Run
-
-
-def job_folder(out: Path) -> Path:
-    """Return the folder ``<out>.unfinished``, in which chunks are saved until the output file is written."""
-    return out.with_name(f"{out.name}.unfinished")
 
 
 class ResumableJob:

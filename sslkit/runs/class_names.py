@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -51,6 +52,25 @@ def read_added_names(run: Run, classes: int) -> dict[int, str]:
     """
     tables = _read(run, classes)
     return {} if tables is None else tables[1]
+
+
+def unnamed_classes(run: Run, names: Sequence[str]) -> list[str]:
+    """Return a sentence about the classes without a name, if there are any.
+
+    Args:
+        run: the run.
+        names: name of each discovered class, ``""`` for a class without a name.
+    """
+    unnamed = [number for number, name in enumerate(names) if not name]
+    if not unnamed:
+        return []
+    if len(unnamed) == len(names):
+        which = "the classes have no names"
+    elif len(unnamed) == 1:
+        which = f"class {unnamed[0]} has no name"
+    else:
+        which = f"{len(unnamed)} of {len(names)} classes have no name"
+    return [f"{which}: name them with `sslkit label {shlex.quote(str(run.path))}`"]
 
 
 def write_class_names(run: Run, names: Sequence[str], added: Mapping[int, str] | None = None) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from sslkit.errors import RunError
 from sslkit.runs.corrections import FILE, Row, Step, read_steps
+from sslkit.runs.provenance_file import trained_with_corrections
 from sslkit.runs.run import Run
 
 
@@ -88,3 +89,20 @@ def read_image_corrections(run: Run) -> dict[str, Row]:
     """
     path = run.path / FILE
     return History.of(read_steps(path)[0]).image_corrections() if path.exists() else {}
+
+
+def read_untrained_corrections(run: Run) -> dict[str, Row]:
+    """Return the corrections in effect that the run's head was not trained with, keyed by content.
+
+    The first step of a run that was trained with corrections holds a copy of these corrections.
+
+    Raises:
+        RunError: ``corrections.csv`` or ``provenance.json`` is damaged.
+    """
+    path = run.path / FILE
+    if not path.exists():
+        return {}
+    steps = read_steps(path)[0]
+    trained = set(steps[0]) if steps and trained_with_corrections(run) else set()
+    corrections = History.of(steps).image_corrections()
+    return {content: row for content, row in corrections.items() if row not in trained}

@@ -51,9 +51,11 @@ def version_differences(run: Run) -> tuple[str, ...]:
 
 
 def corrections_note(run: Run) -> tuple[str, ...]:
-    """Return a sentence if the head was trained with corrections of a user; else nothing."""
+    """Return a sentence if the head was trained with corrections; else nothing."""
     source = read_provenance(run).get("corrected_from")
     if source is None:
         return ()
     count = "1 image" if source["images"] == 1 else f"{source['images']} images"
-    return (f"a user corrected the classes of {count} of {source['run']}, and the head was trained with them",)
+    return (
+        f"the head was trained with the corrections of {source['run']} ({count}); class numbers of the two runs differ",
+    )

@@ -47,7 +47,7 @@ def train_steps(reporter: Reporter, clock: list[float], step: int, seconds: floa
     reporter.on_event(StepEnded(progress))
 
 
-def test_a_pipe_gets_one_plain_line_per_epoch(clock: list[float]) -> None:
+def test_a_pipe_gets_plain_lines_of_epochs(clock: list[float]) -> None:
     out = io.StringIO()
     reporter = console_reporter(Console(file=out, width=40))
     assert type(reporter) is LineReporter
@@ -60,8 +60,20 @@ def test_a_pipe_gets_one_plain_line_per_epoch(clock: list[float]) -> None:
     assert out.getvalue().splitlines() == [
         "data: 5 images [of] 1x8x8",
         "training: 4 epochs, 40 steps, from step 10",
-        "epoch 2/4  loss 1.250 (ln K 2.303)  acc 0.500  knn 0.875  classes used 9  512 images/s  waiting 3%  left 40 s",
+        "epoch 2/4  loss 1.250 (guess 2.303)  acc 0.500  knn 0.875  classes used 9  512 images/s  "
+        "waiting for data 3%  left 40 s",
     ]
+
+
+def test_a_pipe_gets_at_most_one_line_every_ten_seconds(clock: list[float]) -> None:
+    out = io.StringIO()
+    reporter = LineReporter(Console(file=out))
+    reporter.on_event(TrainingStarted(Progress(0, 300, 0, 30, 10)))
+    for epoch in range(1, 31):
+        clock[0] += 1.0
+        reporter.on_event(EpochEnded(Progress(10 * epoch, 300, epoch, 30, 10), METRICS))
+    epochs = [line.split()[1] for line in out.getvalue().splitlines()[1:]]
+    assert epochs == ["1/30", "11/30", "21/30", "30/30"]
 
 
 def test_remaining_time_is_steady_despite_slow_steps(clock: list[float]) -> None:
@@ -109,7 +121,7 @@ def test_a_terminal_gets_bars_and_the_latest_metrics() -> None:
     assert lines[1].startswith("steps  ━━━━━━━")
     assert " 3/10 " in lines[1]
     assert lines[1].endswith("   700 images/s, waiting  50%")
-    assert lines[2] == "loss 1.500 (ln K 2.303)  acc 0.500  knn 0.875  classes used 9"
+    assert lines[2] == "loss 1.500 (guess 2.303)  acc 0.500  knn 0.875  classes used 9"
 
 
 def test_the_last_step_of_an_epoch_fills_the_bar() -> None:

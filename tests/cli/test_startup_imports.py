@@ -59,6 +59,14 @@ def test_matplotlib_is_imported_for_reports_only(tiny: Path) -> None:
         assert "matplotlib" not in loaded, arguments
 
 
+def test_an_existing_table_is_reported_before_heavy_imports(tmp_path: Path) -> None:
+    (tmp_path / "out.csv").write_text("mine")
+    commands = [[command, "latest", "pictures", "--out", "out.csv"] for command in ("predict", "embed")]
+    lists, err = modules_after(commands, tmp_path, exit_code=2)
+    assert err.count("out.csv exists already: overwrite it with --force, or choose another file") == 2, err
+    assert not lists[-1] & HEAVY
+
+
 def test_invalid_recipe_is_reported_before_heavy_imports(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text("[trian]\nepochs = 1\n")
     commands = [["train"], ["train", "--dry-run"], ["bench"], ["recipes", "check"]]

@@ -98,7 +98,7 @@ class Screen:
             screen = pyte.Screen(self.width, 200)
             pyte.Stream(screen).feed(text.replace("\n", "\r\n"))
             text = "\n".join(screen.display)
-        text = re.sub(r" {3,}\d+(?= images/s)", " #", re.sub(r"waiting +\d+%", "waiting #%", text))
+        text = re.sub(r" {3,}\d+(?= images/s)", " #", re.sub(r"(waiting|for data) +\d+%", r"\1 #%", text))
         text = re.sub(r"\d+(?= images/s)", "#", text)
         text = re.sub(r"\d:\d\d:\d\d|-:--:--", "#:##:##", re.sub(r"left \d+ s", "left # s", text))
         text = re.sub(r"\d+\.\d{3}\b", "#.###", text)

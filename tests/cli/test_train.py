@@ -24,7 +24,16 @@ def test_train_then_runs_then_eval(cli, tiny: Path, tmp_path: Path) -> None:
     assert lines[0].startswith("device: cpu, ")
     assert "data: 1438 images of 1x8x8 (0 MB), resident in memory" in lines
     assert lines[-1].startswith("epoch 2/2  loss ")
-    for word in ("(ln K 2.303)", "acc 0.", "nmi 0.", "knn 0.", "classes used ", "images/s", "waiting 0%", "left 0 s"):
+    for word in (
+        "(guess 2.303)",
+        "acc 0.",
+        "nmi 0.",
+        "knn 0.",
+        "classes used ",
+        "images/s",
+        "waiting for data 0%",
+        "left 0 s",
+    ):
         assert word in lines[-1]
 
     (listed,) = json.loads(cli("runs", "list", "--json").stdout)

@@ -79,7 +79,7 @@ def test_only_validation_images_have_labels(train: Train) -> None:
 def test_without_test_images_the_next_step_is_no_evaluation(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     print_finished_run(train(made=["train"], labelled=["train"]))
     printed = capsys.readouterr().out
-    assert "sslkit label " in printed
+    assert "sslkit explore " in printed
     assert "sslkit eval" not in printed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from sslkit.explore.corrected_training import _targets, train_corrected
 from sslkit.explore.run_images import load_run_images
 from sslkit.explore.workbench import Workbench
 from sslkit.runs.class_names import read_class_names
+from sslkit.runs.correction_history import read_untrained_corrections
 
 
 def ignore_progress(stage: str, done: int, total: int) -> None:
@@ -47,28 +49,41 @@ def test_the_new_run_has_the_corrected_classes(run: Run, tmp_path: Path, monkeyp
     bench.mark([0], OUTLIER)
     bench.mark([1], IGNORED)
     bench.move([45], 0)  # a test image
+    bench.move([50], None, "rare")  # the class has no training images, so the head does not learn it
+    bench.rename(1, "dark")
+    bench.rename(0, "dark")
     with pytest.raises(RunError, match="another `sslkit explore` has opened"):
         train_corrected(run, tmp_path / "runs", "cpu", ignore_progress)
     bench.close()
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     result = train_corrected(run, tmp_path / "runs", "cpu", ignore_progress)
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
-    assert (result.moved, result.left_out, result.unused) == (8, 2, 1)
+    assert (result.moved, result.left_out, result.unused) == (8, 2, 2)
     assert result.followed == 1
     assert result.before is not None
     assert result.after is not None
     names = read_class_names(result.run, result.classes)
     assert names is not None
     assert names[-1] == "bright"
+    assert names.count("dark") == 1
     subject = RunSubject(result.run, "cpu")
     logits = subject.features("train").logits
     assert logits is not None
     assert logits.shape[1] == result.classes
-    assert any("a user corrected the classes of 11 images of mine/1" in note for note in subject.notes)
+    assert any("trained with the corrections of mine/1 (12 images)" in note for note in subject.notes)
     assert (tmp_path / "runs" / "latest").resolve() == result.run.path.resolve()
+    # The new run keeps the corrections, with its own class numbers; names must not merge its classes again.
+    again = Workbench(result.run, replace(images, logits=result.logits, stability=None))
+    again.close()
+    assert again.current[bright[:8]].tolist() == [names.index("bright")] * 8
+    assert again.current[[0, 1, 45]].tolist() == [OUTLIER, IGNORED, names.index("dark")]
+    assert again.current[50] == result.classes
+    assert again.names[result.classes] == "rare"
+    assert again.corrected.sum() == 12
+    assert read_untrained_corrections(result.run) == {}
     report = Run(result.run.path).report(device="cpu")
     assert "bright" in report.read_text()
-    assert "a user corrected the classes of 11 images" in report.read_text()
+    assert "trained with the corrections of mine/1 (12 images)" in report.read_text()
 
 
 def test_a_run_without_corrections_is_refused(run: Run, tmp_path: Path) -> None:
@@ -86,6 +101,9 @@ def test_the_command_prints_both_accuracies(run: Run, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "2 moved training images were labels" in done.stdout
     assert "without corrections, " in done.stdout
+    assert "The classes have new numbers, which differ from those of mine/1." in done.stdout
+    *_, explore, predict = done.stdout.splitlines()
+    assert (explore.split()[1], predict.split()[1]) == ("explore", "predict")
     done = run_sslkit(["train", "--corrections", str(run.path), "--json"], environment, tmp_path)
     assert json.loads(done.stdout)["moved"] == 2
     done = run_sslkit(["train", "recipe.toml", "--corrections", str(run.path)], environment, tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import signal
 import socket
 import threading
@@ -216,12 +217,21 @@ def test_killing_the_server_loses_no_saved_correction(start: Callable[[Run], Ser
     assert again.post("undo", {}).status_code == 200
 
 
-def test_corrections_survive_a_new_start_and_ctrl_c_ends_the_server(start: Callable[[Run], Server], run: Run) -> None:
+def test_corrections_survive_a_new_start_and_ctrl_c_ends_the_server(
+    start: Callable[[Run], Server], run: Run, tmp_path: Path
+) -> None:
     first = start(run)
     assert first.post("name", {"number": 2, "name": "<script>alert(1)</script>"}).status_code == 200
     moved = first.post("move", {"images": [0, 1, 2], "number": None, "name": "new"}).json()
     assert moved["result"] == {"number": 3}
     assert first.signal(signal.SIGINT) == 0
+    root = tomllib.loads(run.recipe.read_text())["data"]["root"]
+    assert (tmp_path / "server0" / "out").read_text().splitlines()[1:] == [
+        f"3 images are corrected in {run.path}",
+        "next steps:",
+        f"  sslkit train --corrections {run.path}",
+        f"  sslkit predict {run.path} {shlex.quote(root)} --out classes.csv",
+    ]
     assert not list(run.path.glob(".*.part"))
     second = start(run)
     state = second.get("api/classes").json()

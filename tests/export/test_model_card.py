@@ -48,6 +48,7 @@ def test_the_card_has_classes_training_and_metrics_without_markup_or_private_pat
 def test_the_card_counts_corrections_and_merged_classes(run: Run, tmp_path: Path) -> None:
     write_class_names(run, ("cat", "dog", "cat", *[""] * 7))
     log = CorrectionsLog(run.path)
+    log.append((Row("move", 2, "2" * 64, 64), Row("outlier", -1, "3" * 64, 64)))  # copied when the head was trained
     log.append((Row("move", 1, "0" * 64, 64), Row("outlier", -1, "1" * 64, 64)))
     log.close()
     provenance = json.loads(run.provenance.read_text()) | {"corrected_from": {"run": "earlier/1", "images": 7}}

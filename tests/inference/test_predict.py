@@ -45,7 +45,7 @@ def test_classes_are_those_of_evaluation_and_equal_names_merge_them(run: Run, di
     probabilities = (logits[:60].double() / 0.1).softmax(1)
     result = run.predict(digits, tmp_path / "plain.csv", device="cpu")
     assert (result.images, result.broken, result.broken_file) == (60, 0, None)
-    assert result.notes == ("the classes have no names: name them with `sslkit label`",)
+    assert result.notes == (f"the classes have no names: name them with `sslkit label {run.path}`",)
     plain = read_rows(tmp_path / "plain.csv")
     assert list(plain[0]) == ["class", "name", "confidence", "outlier_score", "file"]
     assert [row["file"] for row in plain[:2]] == ["train/0/000.png", "train/0/001.png"]
@@ -56,15 +56,13 @@ def test_classes_are_those_of_evaluation_and_equal_names_merge_them(run: Run, di
 
     # Classes 0 to 4 have the same name, class 5 has a different name, all others have none.
     write_class_names(run, ["low"] * 5 + ["five", "", "", "", ""])
-    assert run.predict(digits, tmp_path / "named.csv", device="cpu").notes == ()
+    notes = run.predict(digits, tmp_path / "named.csv", device="cpu").notes
+    assert notes == (f"4 of 10 classes have no name: name them with `sslkit label {run.path}`",)
     named = read_rows(tmp_path / "named.csv")
     merged = torch.cat([probabilities[:, :5].sum(1, keepdim=True), probabilities[:, 5:]], 1)
     numpy.testing.assert_allclose([float(row["confidence"]) for row in named], merged.max(1).values, atol=2e-6)
     assert [row["name"] for row in named] == [["low", "five", "", "", "", ""][group] for group in merged.argmax(1)]
-    classes = [
-        int(probabilities[index, :5].argmax()) if group == 0 else group + 4
-        for index, group in enumerate(merged.argmax(1))
-    ]
+    classes = [0 if group == 0 else group + 4 for group in merged.argmax(1)]
     assert [int(row["class"]) for row in named] == classes
     assert not list(tmp_path.glob("*.unfinished"))
 
@@ -74,7 +72,7 @@ def test_classes_are_those_of_evaluation_and_equal_names_merge_them(run: Run, di
     with safe_open(run.heads, framework="pt") as stored:
         weights = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a dict
     save_file(weights, run.heads, {"sslkit": json.dumps(metadata)})
-    (note,) = run.predict(digits, tmp_path / "no-temperature.csv", device="cpu").notes
+    *_, note = run.predict(digits, tmp_path / "no-temperature.csv", device="cpu").notes
     assert "defines no temperature for logits: confidence is computed with temperature 1" in note
     write_class_names(run, [""] * 10)
     run.predict(digits, tmp_path / "unnamed.csv", device="cpu")
@@ -185,13 +183,16 @@ def test_unusable_images_and_files_are_refused(
     with pytest.raises(sslkit.InputError, match=r"the folder .*nowhere does not exist: create it"):
         predict(run, digits, tmp_path / "nowhere" / "classes.csv")
     out.write_text("mine")
-    with pytest.raises(sslkit.InputError, match=r"classes\.csv exists already: delete it, or choose another file"):
+    with pytest.raises(sslkit.InputError, match=r"classes\.csv exists already: overwrite it with --force, or choose"):
         predict(run, digits, out)
     assert out.read_text() == "mine"
     other = tmp_path / "other.csv"
     other.with_name("other.csv.broken.csv").write_text("mine")
     with pytest.raises(sslkit.InputError, match=r"other\.csv\.broken\.csv exists already"):
         predict(run, digits, other)
+    assert predict(run, digits, other, overwrite=True).broken_file is None
+    assert len(read_rows(other)) == 60
+    assert not other.with_name("other.csv.broken.csv").exists()
 
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(sslkit.InputError, match=r"Parquet needs pyarrow.*pip install 'sslkit\[parquet\]'"):

@@ -21,7 +21,9 @@ RequiredRunArgument = Annotated[
 
 ImagesArgument = Annotated[Path, typer.Argument(help="A folder of images, searched recursively, or one image.")]
 
-OutOption = Annotated[Path, typer.Option("--out", metavar="FILE", help="Table to write; the file must not exist yet.")]
+OutOption = Annotated[Path, typer.Option("--out", metavar="FILE", help="Table to write.")]
+
+ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite an existing table.")]
 
 
 @contextmanager

@@ -64,7 +64,8 @@ def print_sweep(sweep: ClassCountProposal, file: Path) -> None:
         for scores in sorted(best, key=lambda scores: scores.classes)
     ]
     columns = ("classes", "combined score", "silhouette", "stability over seeds", "stability over halves")
-    print_table("number of classes, from features without labels", columns, rows)
+    shown = f": {len(rows)} of {len(sweep.candidates)} candidates" if len(rows) < len(sweep.candidates) else ""
+    print_table(f"number of classes, from features without labels{shown}", columns, rows)
     for reason in sweep.reasons:
         print_line(reason)
     if not sweep.clear:

@@ -32,6 +32,12 @@ SHOWN_METRICS = ("loss", "acc", "nmi", "knn", "classes_used", "entropy")
 FEATURE_LINE_SECONDS = 10.0
 """Minimum time in seconds between two lines about computed features."""
 
+EPOCH_LINE_SECONDS = 10.0
+"""Minimum time in seconds between two lines about epochs."""
+
+LABELS = {"classes_used": "classes used", "entropy": "class entropy"}
+"""Text for a metric, if it differs from the metric's name."""
+
 NARROW = 80
 """Terminal width in characters below which the throughput has its own line."""
 
@@ -47,7 +53,7 @@ def console_reporter(console: Console) -> Reporter:
 
 
 def format_metrics(metrics: Mapping[str, float]) -> str:
-    """Format metrics as ``loss 1.234 (ln K 2.303)  acc 0.912 ...``; metrics outside ``SHOWN_METRICS`` are left out."""
+    """Format metrics as ``loss 1.234 (guess 2.303)  acc 0.912 ...``, without those not in ``SHOWN_METRICS``."""
     short = {name.rpartition("/")[2]: value for name, value in metrics.items()}
     if "epoch_loss" in short:
         short["loss"] = short.pop("epoch_loss")
@@ -55,18 +61,22 @@ def format_metrics(metrics: Mapping[str, float]) -> str:
     for name in SHOWN_METRICS:
         if name not in short:
             continue
-        text = f"{name.replace('_', ' ')} {short[name]:.0f}" if name == "classes_used" else f"{name} {short[name]:.3f}"
-        parts.append(f"{text} (ln K {short['ln_k']:.3f})" if name == "loss" and "ln_k" in short else text)
+        text = f"{LABELS.get(name, name)} {short[name]:.{0 if name == 'classes_used' else 3}f}"
+        parts.append(f"{text} (guess {short['ln_k']:.3f})" if name == "loss" and "ln_k" in short else text)
     return "  ".join(parts)
 
 
 class LineReporter(Reporter):
-    """Reporter that prints notes and one plain line per epoch."""
+    """Reporter that prints notes and a plain line per epoch, but at most one every ``EPOCH_LINE_SECONDS``.
+
+    The lines of the first and the last epoch are always printed.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.remaining = RemainingTime()
         self.feature_lines = _FeatureLines()
+        self.epoch_line = float("-inf")
 
     def on_event(self, event: Event) -> None:
         match event:
@@ -77,6 +87,7 @@ class LineReporter(Reporter):
                     self.note(f"features: {images} of {total} images{self.feature_lines.left}")
             case TrainingStarted(progress):
                 self.remaining.start()
+                self.epoch_line = float("-inf")
                 self.note(f"training: {progress.epochs} epochs, {progress.steps} steps, from step {progress.step}")
             case EpochEnded(progress, metrics):
                 self.remaining.end_epoch()
@@ -85,9 +96,13 @@ class LineReporter(Reporter):
                 self.remaining.end_step()
 
     def _print_epoch(self, progress: Progress, metrics: Mapping[str, float]) -> None:
+        now = time.monotonic()
+        if now - self.epoch_line < EPOCH_LINE_SECONDS and progress.epoch < progress.epochs:
+            return
+        self.epoch_line = now
         seconds = self.remaining.estimate(progress.steps - progress.step, progress.epochs - progress.epoch)
         left = "" if seconds is None else f"  left {seconds:.0f} s"
-        speed = f"{progress.images_per_second:.0f} images/s  waiting {progress.data_wait:.0%}"
+        speed = f"{progress.images_per_second:.0f} images/s  waiting for data {progress.data_wait:.0%}"
         self.note(f"epoch {progress.epoch}/{progress.epochs}  {format_metrics(metrics)}  {speed}{left}")
 
 

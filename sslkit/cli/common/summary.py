@@ -1,8 +1,9 @@
-"""Print the outcome of a training run and the next commands."""
+"""Print the outcome of a command on a run, and the next commands."""
 
 from __future__ import annotations
 
 import shlex
+import tomllib
 from collections.abc import Mapping, Sequence
 
 from sslkit.cli.common.console import print_line, print_text, stdout_console
@@ -34,13 +35,30 @@ def _next_commands(run: Run, latest: Mapping[str, float]) -> list[str]:
     record = read_provenance(run)
     can_evaluate = "test" in record.get("splits", ()) and (bool(record["class_names"]) or "monitor/knn" in latest)
     has_classifiers = bool(read_head_metadata(run.heads).get("classifiers"))
-    commands = {
-        (True, True): [f"eval {_quote(run)} --cluster"],
-        (True, False): [f"eval {_quote(run)} --linear --knn"],
-        (False, True): [f"label {_quote(run)}"],
-        (False, False): [],
-    }
-    return [*commands[can_evaluate, has_classifiers], f"report {_quote(run)}"]
+    evaluation = [f"eval {_quote(run)} --{'cluster' if has_classifiers else 'linear --knn'}"] * can_evaluate
+    classes = [f"explore {_quote(run)}", *_predict_commands(run)] * has_classifiers
+    return [*evaluation, *classes, f"report {_quote(run)}"]
+
+
+def print_class_commands(text: str, run: Run, *, train: bool, explore: bool = False) -> None:
+    """Print next commands for the classes of a run.
+
+    Args:
+        text: line above the commands.
+        run: the run.
+        train: whether to suggest training with the corrections of the run.
+        explore: whether to suggest ``sslkit explore``.
+    """
+    commands = [*[f"explore {_quote(run)}"] * explore, *[f"train --corrections {_quote(run)}"] * train]
+    _print_commands(text, [*commands, *(_predict_commands(run) or [f"report {_quote(run)}"])])
+
+
+def _predict_commands(run: Run) -> list[str]:
+    """Return the command that writes the classes of the run's images; nothing if the images are not in a folder."""
+    data = tomllib.loads(run.recipe.read_text(encoding="utf-8")).get("data", {})
+    if data.get("use", "").rpartition(":")[2] != "image-folder" or "root" not in data:
+        return []
+    return [f"predict {_quote(run)} {shlex.quote(data['root'])} --out classes.csv"]
 
 
 def _quote(run: Run) -> str:
