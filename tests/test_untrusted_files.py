@@ -24,7 +24,8 @@ from sslkit.errors import RecipeError, RunError
 from sslkit.recipe.load import load_recipe
 from sslkit.runs.find import find_run
 from sslkit.runs.run import Run
-from sslkit.runs.weights import load_weights, read_metadata
+from sslkit.runs.weights import load_weights
+from sslkit.runs.weights_header import read_metadata
 from sslkit.trained.backbone import load_backbone
 from sslkit.training.checkpoint.checkpoint_files import load_checkpoint
 from sslkit.training.train import train

@@ -17,7 +17,7 @@ from sslkit.contracts.preprocessing import Preprocessing
 from sslkit.errors import InputError, RecipeError, SslkitError
 from sslkit.recipe.recipe import NetworkRecipe
 from sslkit.runs.find import find_finished_run, runs_folder
-from sslkit.runs.weights import KEY
+from sslkit.runs.weights_header import KEY
 from sslkit.runs.weights_metadata import preprocessing_from_metadata, read_backbone_metadata
 
 FILE_SUFFIXES = (".safetensors", ".pth", ".pt")

@@ -17,7 +17,8 @@ from sslkit.runs.class_names import write_class_names
 from sslkit.runs.corrections import CorrectionsLog, Row
 from sslkit.runs.metrics_file import HEADER
 from sslkit.runs.run import Run
-from sslkit.runs.weights import copy_weights, read_metadata, save_weights
+from sslkit.runs.weights import copy_weights, save_weights
+from sslkit.runs.weights_header import read_metadata
 
 
 def write_corrected_run(

@@ -16,7 +16,7 @@ from sslkit.contracts.backbone import Counterpart
 from sslkit.errors import IncompatibleComponentError, InputError, SslkitError
 from sslkit.export.onnx import to_onnx
 from sslkit.runs.json_records import RUN_FORMAT
-from sslkit.runs.weights import KEY
+from sslkit.runs.weights_header import KEY
 from sslkit.trained.network import TrainedNetwork
 
 FORMATS = ("safetensors", "onnx")

@@ -15,11 +15,8 @@ from torch import Tensor, nn
 
 from sslkit.errors import RunError
 from sslkit.files import open_regular_file, write_atomic
-from sslkit.runs.json_records import RUN_FORMAT, require_run_format
-from sslkit.runs.run import Run
-
-KEY = "sslkit"
-"""Key of the JSON metadata in the safetensors header."""
+from sslkit.runs.json_records import RUN_FORMAT
+from sslkit.runs.weights_header import KEY
 
 
 def save_weights(module: nn.Module, path: Path, metadata: dict[str, Any]) -> None:
@@ -89,25 +86,3 @@ def count_values(path: Path) -> int:
             return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - not a dict
     except (OSError, SafetensorError) as error:
         raise RunError(f"the weights {path} cannot be read: {error}") from error
-
-
-def read_metadata(path: Path) -> dict[str, Any]:
-    """Return the metadata of a weights file.
-
-    Raises:
-        RunError: the file is missing or damaged, or has a different format version.
-    """
-    try:
-        open_regular_file(path).close()
-        with safe_open(path, framework="pt") as file:
-            metadata: dict[str, Any] = json.loads(file.metadata()[KEY])
-        if not isinstance(metadata, dict):
-            raise TypeError("its metadata are not a JSON object")
-    except FileNotFoundError:
-        run = Run(path.parent)
-        reason = f": {run.describe_state()}" if (run.path / "status.json").exists() else ""
-        raise RunError(f"{path} does not exist{reason}") from None
-    except (OSError, SafetensorError, TypeError, KeyError, ValueError, RecursionError) as error:
-        raise RunError(f"the weights {path} cannot be read: {error}") from error
-    require_run_format(metadata, path)
-    return metadata

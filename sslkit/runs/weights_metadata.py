@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any, NotRequired
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from sslkit.contracts.context import Context
 from sslkit.contracts.preprocessing import Interpolation, Preprocessing
 from sslkit.runs.json_records import Count, FiniteNumber, PositiveNumber, Size, SizeOrNone, invalid_record, validate
-from sslkit.runs.weights import read_metadata
+from sslkit.runs.weights_header import read_metadata
+
+if TYPE_CHECKING:
+    from sslkit.contracts.context import Context
 
 
 class ContextMetadata(TypedDict):
@@ -126,5 +128,7 @@ def context_from_metadata(metadata: ContextMetadata, *, restoring: bool) -> Cont
         metadata: context from the metadata of the weights.
         restoring: whether saved weights will be loaded into the components that are built with the ``Context``.
     """
+    from sslkit.contracts.context import Context  # imports torch, which `sslkit label --set` does not need
+
     tuples: dict[str, Any] = {key: tuple(metadata[key]) for key in ("mean", "std", "classifiers")}
     return Context(**{**metadata, **tuples, "restoring": restoring})

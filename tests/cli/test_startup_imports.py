@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,13 @@ def test_light_commands_import_nothing_heavy(tmp_path: Path) -> None:
     for arguments, loaded in zip(commands, modules_after(commands, tmp_path)[0], strict=True):
         assert loaded & {"sslkit", "typer"} == {"sslkit", "typer"}
         assert not loaded & HEAVY, arguments
+
+
+def test_naming_classes_needs_no_torch(finished_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(finished_run, tmp_path / "runs" / "mine" / "1"))
+    (loaded,), _ = modules_after([["label", str(run), "--set", "0=zero"]], tmp_path)
+    assert "torch" not in loaded
+    assert '0 = "zero"' in (run / "classes.toml").read_text()
 
 
 def test_matplotlib_is_imported_for_reports_only(tiny: Path) -> None:

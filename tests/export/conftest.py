@@ -11,7 +11,8 @@ import tomli_w
 from torch import nn
 
 from sslkit.api import Run
-from sslkit.runs.weights import read_metadata, save_weights
+from sslkit.runs.weights import save_weights
+from sslkit.runs.weights_header import read_metadata
 from sslkit.trained.network import TrainedNetwork
 
 

@@ -15,7 +15,7 @@ from torch import nn
 import sslkit
 from sslkit.api import Run
 from sslkit.components.catalog import registered_components
-from sslkit.runs.weights import read_metadata
+from sslkit.runs.weights_header import read_metadata
 
 WithBackbone = Callable[..., Run]
 

@@ -9,7 +9,7 @@ from sslkit.api import Run
 from sslkit.runs.class_names import write_class_names
 from sslkit.runs.corrections import CorrectionsLog, Row
 from sslkit.runs.evaluation_files import save_evaluation
-from sslkit.runs.weights import read_metadata
+from sslkit.runs.weights_header import read_metadata
 
 NAMES = ("cat", "<b>&`*x*`", "two\nlines", "\x1b[31mred", "\u202egnp.exe", "", "", "", "", "dog")
 """Class names that would be Markdown, HTML or terminal codes if they were not escaped."""

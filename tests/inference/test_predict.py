@@ -34,7 +34,7 @@ from sslkit.inference import predict as predict_module
 from sslkit.inference.predict import embed, predict
 from sslkit.recipe.load import load_recipe
 from sslkit.runs.class_names import write_class_names
-from sslkit.runs.weights import read_metadata
+from sslkit.runs.weights_header import read_metadata
 from sslkit.trained.network import TrainedNetwork
 from sslkit.training.train import train
 

@@ -28,7 +28,7 @@ from sslkit.inference import resumable_job
 from sslkit.inference.forward import Chunk
 from sslkit.inference.predict import embed, predict
 from sslkit.inference.resumable_job import ResumableJob
-from sslkit.runs.weights import read_metadata
+from sslkit.runs.weights_header import read_metadata
 from sslkit.trained.network import TrainedNetwork
 
 

@@ -30,7 +30,7 @@ from sslkit.runs.evaluation_files import read_evaluations
 from sslkit.runs.loggers_file import read_logger_progress
 from sslkit.runs.metrics_file import read_metrics
 from sslkit.runs.provenance_file import read_provenance
-from sslkit.runs.weights import KEY, read_metadata
+from sslkit.runs.weights_header import KEY, read_metadata
 from sslkit.trained.backbone import load_backbone
 from sslkit_backbones.convnet import ConvNet
 

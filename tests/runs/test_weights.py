@@ -10,7 +10,8 @@ from torch import nn
 
 from sslkit.errors import RunError
 from sslkit.runs.json_records import RUN_FORMAT
-from sslkit.runs.weights import KEY, load_weights, read_metadata, save_weights
+from sslkit.runs.weights import load_weights, save_weights
+from sslkit.runs.weights_header import KEY, read_metadata
 
 
 def test_weights_and_metadata_survive_saving_and_loading(tmp_path: Path) -> None:

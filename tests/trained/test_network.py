@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from sslkit.evaluation.run_subject import RunSubject
 from sslkit.runs.run import Run
-from sslkit.runs.weights import read_metadata
+from sslkit.runs.weights_header import read_metadata
 from sslkit.trained.network import TrainedNetwork
 
 

@@ -19,7 +19,8 @@ from sslkit.device.hardware import choose_hardware
 from sslkit.errors import RecipeError, RunError
 from sslkit.recipe.load import load_recipe
 from sslkit.runs.provenance_file import read_provenance
-from sslkit.runs.weights import hash_state, read_metadata
+from sslkit.runs.weights import hash_state
+from sslkit.runs.weights_header import read_metadata
 from sslkit.trained.backbone import load_backbone
 from sslkit.training.learner import Learner
 from sslkit.training.train import resume, train

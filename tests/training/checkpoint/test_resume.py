@@ -13,7 +13,7 @@ from recording_reporter import RecordingReporter
 from sslkit.contracts.context import Context
 from sslkit.data.loader import Loader
 from sslkit.recipe.load import load_recipe
-from sslkit.runs.weights import read_metadata
+from sslkit.runs.weights_header import read_metadata
 from sslkit.training import train as training
 from sslkit.training.checkpoint.checkpoint_files import list_checkpoints
 from sslkit.training.events import TrainingStarted

@@ -13,7 +13,7 @@ from equal_runs import metric_rows
 from sslkit.contracts.loss import LossOutput, ViewOutputs
 from sslkit.errors import RecipeError
 from sslkit.recipe.load import load_recipe
-from sslkit.runs.weights import read_metadata
+from sslkit.runs.weights_header import read_metadata
 from sslkit.training.train import train
 from sslkit_selfcls.loss import SelfClassifierLoss
 
