@@ -35,10 +35,12 @@ def test_the_command_keeps_the_names_that_it_does_not_set(run: Run) -> None:
 
     (run.path / "classes.toml").write_text('[names]\n0 = "cat"\n[added]\n4 = "owl"\n')
     assert run.label({1: " cat\n"}) == ("cat", "cat", "")
+    (run.path / "recipe.toml").write_text('[data]\nuse = "image-folder"\nroot = "my pictures"\n')
     code, out, err = invoke("--set", "1=", "--set", "2=[red]\x1b[31mdog = wolf")
     assert code == 0, err
     assert read_class_names(run, 3) == ("cat", "", "[red]\x1b[31mdog = wolf")
     assert r"[red]\x1b[31mdog = wolf" in out
+    assert out.endswith(f"next step:\n  sslkit predict {run.path} 'my pictures' --out classes.csv\n")
     assert '4 = "owl"' in (run.path / "classes.toml").read_text()
     assert json.loads(invoke("--set", "1=hen", "--json")[1])["names"] == ["cat", "hen", "[red]\x1b[31mdog = wolf"]
     code, _, err = invoke("--set", "3=bird")

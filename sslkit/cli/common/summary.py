@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from sslkit.cli.common.console import print_line, print_text, stdout_console
 from sslkit.cli.common.progress import format_metrics
+from sslkit.files import read_regular_file
 from sslkit.runs.metrics_file import read_metrics
 from sslkit.runs.provenance_file import read_provenance
 from sslkit.runs.run import Run
@@ -55,10 +56,12 @@ def print_class_commands(text: str, run: Run, *, train: bool, explore: bool = Fa
 
 def _predict_commands(run: Run) -> list[str]:
     """Return the command that writes the classes of the run's images; nothing if the images are not in a folder."""
-    data = tomllib.loads(run.recipe.read_text(encoding="utf-8")).get("data", {})
-    if data.get("use", "").rpartition(":")[2] != "image-folder" or "root" not in data:
+    try:
+        data = tomllib.loads(read_regular_file(run.recipe))["data"]
+        folder = data["root"] if data["use"].rpartition(":")[2] == "image-folder" else None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # only a suggestion; other commands report it
         return []
-    return [f"predict {_quote(run)} {shlex.quote(data['root'])} --out classes.csv"]
+    return [f"predict {_quote(run)} {shlex.quote(folder)} --out classes.csv"] if isinstance(folder, str) else []
 
 
 def _quote(run: Run) -> str:
