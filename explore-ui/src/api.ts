@@ -30,6 +30,7 @@ export interface Bench {
   labels: string[];
   files: boolean;
   notes: string[];
+  predict: string;
 }
 
 export interface Detail {
@@ -63,6 +64,7 @@ export interface MapData {
 
 export interface Trained {
   run: string;
+  predict: string;
   classes: number;
   moved: number;
   left_out: number;
@@ -147,7 +149,7 @@ export const api = {
   move: (images: number[], number: number | null, name = "") => post<{ number: number }>("move", { images, number, name }),
   mark: (images: number[], number: number | null) => post<null>("mark", { images, number }),
   name: (number: number, name: string) => post<null>("name", { number, name }),
-  merge: (numbers: number[]) => post<{ number: number }>("merge", { numbers }),
+  merge: (numbers: number[], name: string) => post<{ number: number }>("merge", { numbers, name }),
   preview: (number: number, parts: number) =>
     post<{ parts: number[][]; version: number }>("preview", { number, parts }),
   split: (number: number, parts: number, version: number) => post<null>("split", { number, parts, version }),

@@ -3,6 +3,7 @@ import { useEffect } from "preact/hooks";
 import { Classes } from "./classes";
 import { Dialogs } from "./dialogs";
 import { Gallery } from "./gallery";
+import { useKeys } from "./keys";
 import { SelectionBar } from "./selection-bar";
 import { actions, bench, dialog, failure, message, route, status, viewed } from "./state";
 import { Toolbar } from "./toolbar";
@@ -11,35 +12,27 @@ import { Viewer } from "./viewer";
 
 const FeatureMap = lazy(() => import("./feature-map").then((module) => module.FeatureMap));
 
-export const typing = (event: KeyboardEvent) =>
-  event.target instanceof HTMLElement && event.target.matches("input, select, textarea");
-
 export function App() {
-  useEffect(() => {
-    const onKey = (event: KeyboardEvent) => {
-      const control = event.ctrlKey || event.metaKey;
-      if (typing(event) || dialog.value) return;
-      if (control && event.key.toLowerCase() === "z") {
+  useKeys((event) => {
+    const control = event.ctrlKey || event.metaKey;
+    if (control && event.key.toLowerCase() === "z") {
+      event.preventDefault();
+      void (event.shiftKey ? actions.redo() : actions.undo());
+    } else if (control && event.key.toLowerCase() === "y") {
+      event.preventDefault();
+      void actions.redo();
+    } else if (event.key === "?") {
+      dialog.value = "help";
+    } else if (event.key === "t" && !control && bench.value?.undo) {
+      dialog.value = "train";
+    } else if (event.key === "/") {
+      const search = document.querySelector<HTMLInputElement>("#search");
+      if (search) {
         event.preventDefault();
-        void (event.shiftKey ? actions.redo() : actions.undo());
-      } else if (control && event.key.toLowerCase() === "y") {
-        event.preventDefault();
-        void actions.redo();
-      } else if (event.key === "?") {
-        dialog.value = "help";
-      } else if (event.key === "t" && !control && bench.value?.undo) {
-        dialog.value = "train";
-      } else if (event.key === "/") {
-        const search = document.querySelector<HTMLInputElement>("#search");
-        if (search) {
-          event.preventDefault();
-          search.focus();
-        }
+        search.focus();
       }
-    };
-    addEventListener("keydown", onKey);
-    return () => removeEventListener("keydown", onKey);
-  }, []);
+    }
+  });
   useEffect(() => {
     if (!message.value) return;
     const timer = setTimeout(() => (message.value = ""), 4000);
@@ -110,12 +103,15 @@ function Header() {
           Redo
         </button>
         <button
-          class={state.undo ? "primary" : ""}
+          class={state.undo && state.corrected ? "primary" : ""}
           onClick={() => (dialog.value = "train")}
           disabled={!state.undo}
-          title="Train the head again with the corrections (t)"
+          title="Train the classifier again with the corrections (t)"
         >
           {training.value?.state === "running" ? "Training…" : "Train again"}
+        </button>
+        <button onClick={() => (dialog.value = "export")} title="Write the classes of image files to a CSV file">
+          Export
         </button>
         <button onClick={() => (dialog.value = "help")} aria-label="Help" title="Help (?)">
           ?

@@ -1,6 +1,10 @@
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { api, thumbnail, type Bench } from "./api";
+import { Title } from "./classes";
+import { Export } from "./export";
+import { Help } from "./help";
+import { Merge, Name } from "./names";
 import { actions, countImages, dialog, openClass, selected, text, title } from "./state";
 import { Train } from "./train";
 
@@ -12,10 +16,14 @@ export function Dialogs({ state }: { state: Bench }) {
       return <Move state={state} />;
     case "name":
       return <Name />;
+    case "merge":
+      return <Merge state={state} />;
     case "split":
       return <Split state={state} />;
     case "train":
       return <Train state={state} />;
+    case "export":
+      return <Export state={state} />;
     default:
       return null;
   }
@@ -23,7 +31,7 @@ export function Dialogs({ state }: { state: Bench }) {
 
 export function Modal({ heading, children }: { heading: string; children: ComponentChildren }) {
   const element = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const before = document.activeElement as HTMLElement | null;
     element.current?.showModal();
     element.current?.querySelector<HTMLElement>("input, select")?.focus();
@@ -45,7 +53,9 @@ function Move({ state }: { state: Bench }) {
   const indices = [...selected.value];
   const known = state.classes.filter((card) => card.number >= 0);
   const found = known.filter((card) => `${card.number} ${title(card.number)}`.toLowerCase().includes(filter.toLowerCase()));
-  const exact = known.find((card) => title(card.number).toLowerCase() === filter.trim().toLowerCase());
+  const name = filter.trim();
+  const exact = known.find((card) => title(card.number).toLowerCase() === name.toLowerCase());
+  const target = exact ?? (found.length === 1 && name ? found[0] : undefined);
   const move = async (number: number | null, name = "") => {
     if (await actions.move(indices, number, name)) dialog.value = null;
   };
@@ -54,18 +64,22 @@ function Move({ state }: { state: Bench }) {
       <form
         onSubmit={(event) => {
           event.preventDefault();
-          const only = exact ?? (found.length === 1 && filter ? found[0] : undefined);
-          if (only) void move(only.number);
-          else if (filter.trim()) void move(null, filter.trim());
+          if (target) void move(target.number);
+          else if (name) void move(null, name);
         }}
       >
         <label>
           Class, or the name of a new class{" "}
           <input id="target" value={filter} autocomplete="off" maxLength={200} onInput={(event) => setFilter(event.currentTarget.value)} />
         </label>
-        {!exact && (
-          <button type="button" class="primary" onClick={() => void move(null, filter.trim())}>
-            {filter.trim() ? `New class “${filter.trim()}”` : "New class"}
+        {name && (
+          <button class="primary" title="Enter">
+            {target ? `Move to ${title(target.number)}` : `New class “${name}”`}
+          </button>
+        )}
+        {!exact && (!name || target) && (
+          <button type="button" onClick={() => void move(null, name)}>
+            {name ? `New class “${name}”` : "New class"}
           </button>
         )}
       </form>
@@ -75,35 +89,12 @@ function Move({ state }: { state: Bench }) {
             <button onClick={() => void move(card.number)} data-class={card.number}>
               {card.covers[0] !== undefined && <img src={thumbnail(card.covers[0])} alt="" />}
               <span>
-                {title(card.number)} <small>{card.size}</small>
+                <Title card={card} /> <small>({countImages(card.size)})</small>
               </span>
             </button>
           </li>
         ))}
       </ul>
-    </Modal>
-  );
-}
-
-function Name() {
-  const card = openClass.value;
-  const [name, setName] = useState(card?.name ?? "");
-  if (!card) return null;
-  return (
-    <Modal heading={`Name ${title(card.number)}`}>
-      <form
-        onSubmit={async (event) => {
-          event.preventDefault();
-          const number = card.number;
-          if (await actions.name(number, name.trim())) dialog.value = null;
-        }}
-      >
-        <label>
-          Name <input id="name" value={name} maxLength={200} autocomplete="off" onInput={(event) => setName(event.currentTarget.value)} />
-        </label>
-        <button class="primary">Save</button>
-      </form>
-      <p class="note">Classes with the same name are one class. An empty name removes the name.</p>
     </Modal>
   );
 }
@@ -158,43 +149,6 @@ function Split({ state }: { state: Bench }) {
       >
         Split
       </button>
-    </Modal>
-  );
-}
-
-const KEYS: [string, string][] = [
-  ["← → ↑ ↓", "move between images or classes; with Shift, select a range"],
-  ["Space", "select or unselect the image"],
-  ["Ctrl + A, Escape", "select all images, clear the selection"],
-  ["Enter", "show the original image; ← and → show its neighbours, Escape closes it"],
-  ["0 … 9", "move the selected images to the class with this number; on the page of all classes, open it"],
-  ["m", "move the selected images to any class or a new class"],
-  ["o, i, r", "mark as outlier, ignore, remove corrections"],
-  ["l", "more images like this"],
-  ["n, s", "name the class, split the class"],
-  ["Ctrl + Z, Ctrl + Shift + Z", "undo, redo"],
-  ["t", "train again with the corrections"],
-  ["/", "search by file name"],
-  ["?", "this help"],
-];
-
-function Help() {
-  return (
-    <Modal heading="Help">
-      <p>
-        Click an image to select it, with Shift for a range, with Ctrl for more than one, or drag a rectangle. A double click shows
-        the original. Every correction is saved at once, in <code>corrections.csv</code> and <code>classes.toml</code> of the run.
-      </p>
-      <table>
-        <tbody>
-          {KEYS.map(([keys, meaning]) => (
-            <tr>
-              <th scope="row">{keys}</th>
-              <td>{meaning}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
     </Modal>
   );
 }

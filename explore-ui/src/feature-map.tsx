@@ -3,9 +3,9 @@ import { ScatterplotLayer } from "@deck.gl/layers";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { api, thumbnail, type Bench, type MapData } from "./api";
 import { colours, inside, type Colouring, type Point } from "./map-colours";
-import { actions, describe, details, dialog, failure, selected, text, title } from "./state";
-import { describeImage } from "./gallery";
-import { IGNORED, OUTLIER } from "./api";
+import { describe, details, failure, selected, text, title } from "./state";
+import { describeImage } from "./caption";
+import { correctByKey, useKeys } from "./keys";
 
 const MAX_TSNE = 10_000;
 
@@ -113,25 +113,21 @@ export function FeatureMap({ state }: { state: Bench }) {
     const area = (event.currentTarget as Element).getBoundingClientRect();
     return [event.clientX - area.left, event.clientY - area.top];
   };
-  const onKey = (event: KeyboardEvent) => {
-    if (event.ctrlKey || event.metaKey || event.target instanceof HTMLSelectElement) return;
-    const indices = [...selected.value];
+  useKeys((event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "Escape") {
       selected.value = new Set();
       setPath([]);
       setLasso(false);
     } else if (event.key === "a") {
       setLasso(!lasso);
-    } else if (indices.length && event.key === "m") {
-      event.preventDefault();
-      dialog.value = "move";
-    } else if (indices.length && event.key === "o") void actions.mark(indices, OUTLIER);
-    else if (indices.length && event.key === "i") void actions.mark(indices, IGNORED);
-    else if (indices.length && event.key === "r") void actions.mark(indices, null);
-  };
+    } else {
+      correctByKey(event, [...selected.value]);
+    }
+  });
   const detail = hovered && details.value.get(hovered.index);
   return (
-    <section class="map" aria-label="Map of the features" onKeyDown={onKey}>
+    <section class="map" aria-label="Map of the features">
       <div class="filters">
         <label>
           Map{" "}

@@ -1,8 +1,10 @@
 // Grid of images. Only the rows near the visible part are in the document, so 100 000 images scroll smoothly.
 
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { IGNORED, OUTLIER, thumbnail, type Detail } from "./api";
-import { actions, bench, describe, details, dialog, images, openClass, query, route, selected, title, viewed } from "./state";
+import { thumbnail } from "./api";
+import { Caption, describeImage } from "./caption";
+import { correctByKey, pressesControl, useKeys } from "./keys";
+import { describe, details, dialog, images, nameClass, openClass, query, route, selected, viewed } from "./state";
 
 const GAP = 8;
 const CAPTION = 40;
@@ -90,8 +92,8 @@ export function Gallery() {
     else anchor.current = next;
   };
 
-  const onKey = (event: KeyboardEvent) => {
-    if (!list.length || event.target !== scroller.current) return;
+  useKeys((event) => {
+    if (viewed.value !== null || pressesControl(event)) return;
     const page = Math.max(1, Math.floor(height / row)) * columns;
     const steps: Record<string, number> = {
       ArrowRight: 1,
@@ -104,49 +106,43 @@ export function Gallery() {
       End: list.length,
     };
     const step = steps[event.key];
-    const here = list[cursor]!;
-    const indices = selected.value.size ? [...selected.value] : [here];
+    const here = list[cursor];
+    // The cursor is only visible while the gallery has the focus.
+    const focused = document.activeElement === scroller.current;
+    const atCursor = focused && here !== undefined;
+    const indices = selected.value.size ? [...selected.value] : atCursor ? [here] : [];
+    const card = openClass.value;
     const control = event.ctrlKey || event.metaKey;
     const handled = () => event.preventDefault();
     if (step !== undefined) {
       handled();
-      go(cursor + step, event.shiftKey);
+      scroller.current!.focus();
+      go(focused ? cursor + step : cursor, event.shiftKey);
     } else if (control && event.key.toLowerCase() === "a") {
       handled();
       selected.value = new Set(list);
     } else if (control || event.altKey) {
       return;
-    } else if (event.key === " ") {
+    } else if (event.key === " " && atCursor) {
       handled();
       select(cursor, "toggle");
-    } else if (event.key === "Enter") {
+    } else if (event.key === "Enter" && atCursor) {
       handled();
       viewed.value = here;
     } else if (event.key === "Escape") {
       selected.value = new Set();
-    } else if (/^[0-9]$/.test(event.key)) {
-      const number = Number(event.key);
-      if (bench.value?.classes.some((card) => card.number === number)) void actions.move(indices, number);
-    } else if (event.key === "m") {
+    } else if (event.key === "l" && indices.length) {
+      location.hash = `#/like/${atCursor ? here : indices[0]}`;
+    } else if (event.key === "n" && card && card.number >= 0) {
       handled();
-      selected.value = new Set(indices);
-      dialog.value = "move";
-    } else if (event.key === "o") {
-      void actions.mark(indices, OUTLIER);
-    } else if (event.key === "i") {
-      void actions.mark(indices, IGNORED);
-    } else if (event.key === "r") {
-      void actions.mark(indices, null);
-    } else if (event.key === "l") {
-      location.hash = `#/like/${here}`;
-    } else if (event.key === "n" && openClass.value && openClass.value.number >= 0) {
-      handled();
-      dialog.value = "name";
-    } else if (event.key === "s" && openClass.value && openClass.value.number >= 0) {
+      nameClass(card);
+    } else if (event.key === "s" && card && card.number >= 0 && card.size > 1) {
       handled();
       dialog.value = "split";
+    } else {
+      correctByKey(event, indices);
     }
-  };
+  });
 
   // A press with the mouse selects an image; dragging selects all images that touch the rectangle.
   const onPress = (event: PointerEvent) => {
@@ -218,7 +214,6 @@ export function Gallery() {
         aria-activedescendant={list.length ? `image-${cursor}` : undefined}
         tabIndex={0}
         onScroll={(event) => setScrolled(event.currentTarget.scrollTop)}
-        onKeyDown={onKey}
         onPointerDown={onPress}
       >
         <div class="canvas" role="presentation" style={{ height: `${rows * row + GAP}px` }}>
@@ -266,29 +261,4 @@ export function Gallery() {
       </div>
     </>
   );
-}
-
-function Caption({ detail }: { detail: Detail }) {
-  const name = detail.file.split("/").at(-1);
-  const inClass = openClass.value?.number === detail.class;
-  return (
-    <>
-      <span class="file" title={detail.file}>
-        {name}
-      </span>
-      <span class="numbers">
-        {detail.corrected && <b title="corrected">✓ </b>}
-        {detail.confidence.toFixed(2)}
-        {!inClass && ` · ${title(detail.class)}`}
-        {detail.label !== null && ` · ${detail.label}`}
-      </span>
-    </>
-  );
-}
-
-export function describeImage(detail: Detail): string {
-  const parts = [detail.file, title(detail.class), `confidence ${detail.confidence.toFixed(2)}`];
-  if (detail.label !== null) parts.push(`label ${detail.label}`);
-  if (detail.corrected) parts.push("corrected");
-  return parts.join(", ");
 }

@@ -11,14 +11,14 @@ export function SelectionBar() {
       <button class="primary" onClick={() => (dialog.value = "move")} title="Move to a class (m)">
         Move…
       </button>
-      <button onClick={() => void actions.mark(indices, OUTLIER)} title="Mark as outlier (o)">
+      <button onClick={() => void actions.mark(indices, OUTLIER)} title="Take the images out of their class: they belong to no class (o)">
         Outlier
       </button>
-      <button onClick={() => void actions.mark(indices, IGNORED)} title="Ignore (i)">
+      <button onClick={() => void actions.mark(indices, IGNORED)} title="Take the images out of their class for another reason, such as duplicates (i)">
         Ignore
       </button>
-      <button onClick={() => void actions.mark(indices, null)} title="Remove corrections (r)">
-        Restore
+      <button onClick={() => void actions.mark(indices, null)} title="Give the images the class back that the network found (r)">
+        Remove corrections
       </button>
       {indices.length === 1 && (
         <button onClick={() => (location.hash = `#/like/${first}`)} title="More images like this (l)">

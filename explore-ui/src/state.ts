@@ -8,7 +8,7 @@ export type Route =
   | { view: "map" }
   | { view: "images"; number: number | null; like: number | null; chosen: boolean };
 
-export type Dialog = "help" | "move" | "name" | "split" | "train" | null;
+export type Dialog = "help" | "move" | "name" | "merge" | "split" | "train" | "export" | null;
 
 const DEFAULTS: Query = {
   number: null,
@@ -35,6 +35,7 @@ export const checkedClasses = signal<ReadonlySet<number>>(new Set());
 export const chosen = signal<number[]>([]);
 export const viewed = signal<number | null>(null);
 export const dialog = signal<Dialog>(null);
+export const named = signal<ClassCard | null>(null); // the class of the dialog "name"
 export const message = signal("");
 export const failure = signal("");
 
@@ -43,6 +44,11 @@ export const openClass = computed<ClassCard | null>(() => {
   if (current.view !== "images" || current.number === null) return null;
   return bench.value?.classes.find((card) => card.number === current.number) ?? null;
 });
+
+export function nameClass(card: ClassCard): void {
+  named.value = card;
+  dialog.value = "name";
+}
 
 export function title(number: number): string {
   if (number === OUTLIER) return "Outliers";
@@ -161,17 +167,21 @@ export async function change(action: Promise<{ result: unknown; state: Bench }>,
 
 export const countImages = (number: number) => (number === 1 ? "1 image" : `${number} images`);
 
+const marked = (count: number, number: number | null) => {
+  if (number === OUTLIER) return count === 1 ? "marked as outlier" : "marked as outliers";
+  return number === IGNORED ? "ignored" : "without corrections";
+};
+
 export const actions = {
   move: (indices: number[], number: number | null, name = "") =>
     change(api.move(indices, number, name), `${countImages(indices.length)} moved to ${number === null ? name || "a new class" : title(number)}`),
   mark: (indices: number[], number: number | null) =>
-    change(
-      api.mark(indices, number),
-      `${countImages(indices.length)} ${number === OUTLIER ? "marked as outliers" : number === IGNORED ? "ignored" : "without corrections"}`,
-    ),
+    change(api.mark(indices, number), `${countImages(indices.length)} ${marked(indices.length, number)}`),
   name: (number: number, name: string) => change(api.name(number, name), name ? `named ${name}` : "name removed"),
-  merge: async (numbers: number[]) => {
-    if (await change(api.merge(numbers), `${numbers.length} classes merged`)) checkedClasses.value = new Set();
+  merge: async (numbers: number[], name: string) => {
+    const done = await change(api.merge(numbers, name), `${numbers.length} classes merged as ${name}`);
+    if (done) checkedClasses.value = new Set();
+    return done;
   },
   split: (number: number, parts: number, version: number) =>
     change(api.split(number, parts, version), `split into ${parts} classes`),

@@ -1,7 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import type { Bench, Sort } from "./api";
-import { facts } from "./classes";
-import { actions, chosen, countImages, dialog, images, listing, openClass, query, route, title } from "./state";
+import { Facts, Title } from "./classes";
+import { actions, chosen, countImages, dialog, images, listing, nameClass, openClass, query, route, title } from "./state";
 
 const SORTS: [Sort, boolean, string][] = [
   ["confidence", true, "most confident first"],
@@ -39,11 +39,15 @@ export function Toolbar({ state }: { state: Bench }) {
         <a href="#/" class="back" aria-label="Back to all classes">
           ←
         </a>
-        <h2>{heading}</h2>
-        {card && <span class="facts">{facts(card).join(" · ")}</span>}
+        <h2>{card ? <Title card={card} /> : heading}</h2>
+        {card && (
+          <span class="facts">
+            <Facts card={card} />
+          </span>
+        )}
         {card && card.number >= 0 && (
           <span class="buttons">
-            <button onClick={() => (dialog.value = "name")} title="Name the class (n)">
+            <button onClick={() => nameClass(card)} title="Name the class (n)">
               Name
             </button>
             <button onClick={() => (dialog.value = "split")} disabled={card.size < 2} title="Split the class (s)">

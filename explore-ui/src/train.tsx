@@ -1,6 +1,7 @@
 import { useEffect } from "preact/hooks";
 import type { Bench, Trained } from "./api";
 import { Modal } from "./dialogs";
+import { Command } from "./export";
 import { countImages } from "./state";
 import { followTraining, openTrained, train, trained, training } from "./training";
 
@@ -9,12 +10,22 @@ export function Train({ state }: { state: Bench }) {
   const now = training.value;
   const result = trained();
   const running = now?.state === "running";
+  const left = state.classes.filter((card) => card.number < 0).reduce((sum, card) => sum + card.size, 0);
+  const moved = state.corrected - left;
   return (
     <Modal heading="Train again">
       <p>
-        Trains the head of the network again, in a new run, with {state.corrected} corrected {state.corrected === 1 ? "image" : "images"}. Images that you moved are
-        labels, and outliers and ignored images are left out. The run that you see now does not change.
+        Trains the classifier of the network again, in a new run. The run that you see now does not change. The rest of the network
+        stays as it is, so training usually takes seconds.
       </p>
+      <ul class="uses">
+        <li>{moved ? `${countImages(moved)} that you moved: the new ${moved === 1 ? "class is its label" : "classes are their labels"}.` : "You moved no images."}</li>
+        {left > 0 && <li>{countImages(left)} marked as outlier or ignored: left out of training.</li>}
+        <li>
+          Merged classes become one class, and the new run keeps all names. <code>sslkit predict</code> uses names and merges even
+          without training.
+        </li>
+      </ul>
       {running && (
         <label class="progress">
           {now.stage}
@@ -30,9 +41,7 @@ export function Train({ state }: { state: Bench }) {
         </button>
         {result && !running && (
           <>
-            <button disabled={!result.changed} onClick={() => void openTrained(result.images)}>
-              Show changed images
-            </button>
+            {result.changed > 0 && <button onClick={() => void openTrained(result.images)}>Show changed images</button>}
             <button class="primary" onClick={() => void openTrained(null)}>
               Show the new run
             </button>
@@ -71,12 +80,24 @@ function Result({ result, state }: { result: Trained; state: Bench }) {
           )}
         </tbody>
       </table>
-      <p>
-        {countImages(result.moved)} moved by you: the new head agrees for {Math.round(100 * result.followed)} %.{" "}
-        {countImages(result.changed)} without a correction {result.changed === 1 ? "is" : "are"} in another class now.
-        {result.left_out > 0 && ` ${countImages(result.left_out)} left out.`}
-        {result.unused > 0 && ` ${countImages(result.unused)} of other splits corrected, but not used for training.`}
-      </p>
+      <ul class="uses">
+        {result.moved > 0 && (
+          <li>
+            The new network puts {Math.round(result.followed * result.moved)} of {countImages(result.moved)} that you moved into the
+            class that you chose.
+          </li>
+        )}
+        <li>
+          {result.changed
+            ? `${result.changed === 1 ? "1 other image has" : `${result.changed} other images have`} another class now.`
+            : "No other image has another class now."}
+        </li>
+        <li>The classes of the new run have new numbers. Compare both runs by the names of the classes.</li>
+        {result.left_out > 0 && <li>{countImages(result.left_out)} left out of training.</li>}
+        {result.unused > 0 && <li>{countImages(result.unused)} of other splits corrected, but not used for training.</li>}
+      </ul>
+      <p>Next: write the classes of the image files in a folder to a CSV file. Replace IMAGES by the folder.</p>
+      <Command text={result.predict} />
     </>
   );
 }

@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { original } from "./api";
-import { describeImage } from "./gallery";
+import { describeImage } from "./caption";
 import { describe, details, images, selected, title, viewed } from "./state";
 
 // Shows the original file. A click switches between the whole image and its original size.

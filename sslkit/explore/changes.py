@@ -48,9 +48,10 @@ class Rename(Change):
 
 
 class Merge(Change):
-    """Merge classes."""
+    """Merge classes under one name."""
 
     numbers: Annotated[list[int], Field(min_length=2, max_length=10_000)]
+    name: Name
 
 
 class Preview(Change):
@@ -83,7 +84,7 @@ CHANGES: Mapping[str, tuple[type[Change], Action]] = {
     "move": (Move, _change(lambda bench, body: {"number": bench.move(body.images, body.number, body.name)})),
     "mark": (Mark, _change(lambda bench, body: bench.mark(body.images, body.number))),
     "name": (Rename, _change(lambda bench, body: bench.rename(body.number, body.name))),
-    "merge": (Merge, _change(lambda bench, body: {"number": bench.merge(body.numbers)})),
+    "merge": (Merge, _change(lambda bench, body: {"number": bench.merge(body.numbers, body.name)})),
     "preview": (Preview, _change(_preview)),
     "split": (Split, _change(lambda bench, body: bench.split(body.number, body.parts, body.version))),
     "undo": (Change, _change(lambda bench, _: bench.undo())),

@@ -198,7 +198,7 @@ def _fit(
     head.train()
     for step in range(STEPS):
         if step % 10 == 0:
-            on_progress("training the head", step, STEPS)
+            on_progress("training the classifier", step, STEPS)
         # A fixed batch size, because BatchNorm refuses a batch of one image.
         batch = used[torch.randint(len(used), (BATCH_SIZE,), generator=generator)]
         logits = head(images.backbone_features(batch).to(device)).logits[0] / images.temperature

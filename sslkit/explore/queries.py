@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from threading import Lock
 from typing import Any
@@ -18,6 +19,7 @@ from sslkit.explore.workbench import Workbench
 from sslkit.features.outliers import outlier_scores
 from sslkit.features.typical_images import MAX_IMAGES as MAX_REFERENCES
 from sslkit.reporting.escape import escape_controls
+from sslkit.runs.run import Run
 
 COVERS = 4
 """Number of images on the card of a class."""
@@ -59,6 +61,7 @@ class Queries:
                 "labels": [escape_controls(name) for name in images.label_names],
                 "files": bool(images.files),
                 "notes": list(images.notes),
+                "predict": predict_command(bench.run),
             }
 
     def _card(self, number: int) -> dict[str, Any]:
@@ -172,6 +175,11 @@ class Queries:
         order = torch.empty(len(names), dtype=torch.int64)
         order[torch.tensor(sorted(range(len(names)), key=names.__getitem__))] = torch.arange(len(names))
         return order
+
+
+def predict_command(run: Run) -> str:
+    """Return the shell command that writes the classes of the image files in a folder IMAGES."""
+    return f"sslkit predict {shlex.quote(str(run.path))} IMAGES --out classes.csv"
 
 
 def _outlier_scores(images: RunImages) -> Tensor:

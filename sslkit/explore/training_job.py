@@ -45,7 +45,7 @@ class TrainingJob:
         """
         with self._lock:
             if self._thread is not None and self._thread.is_alive():
-                raise InputError("the head is being trained: wait until the training has finished")
+                raise InputError("a training is running: wait until it has finished")
             self.result, self._error, self._stage = None, None, ("preparing", 0, 1)
             self._thread = threading.Thread(target=self._train, args=[bench], name="explore-train", daemon=True)
             self._thread.start()
@@ -61,9 +61,7 @@ class TrainingJob:
             "done": done,
             "total": total,
             "error": error,
-            "result": None
-            if result is None
-            else result.summary() | {"run": result.run.name, "images": result.changed.tolist()},
+            "result": None if result is None else _describe(result),
         }
 
     def stop(self) -> None:
@@ -88,3 +86,11 @@ class TrainingJob:
         self._stage = (stage, done, total)
         if self._stop.is_set():
             raise StoppedError("the server ends")
+
+
+def _describe(result: CorrectedRun) -> dict[str, Any]:
+    """Return a new run as JSON values."""
+    from sslkit.explore.queries import predict_command
+
+    facts = {"run": result.run.name, "images": result.changed.tolist(), "predict": predict_command(result.run)}
+    return result.summary() | facts

@@ -115,14 +115,15 @@ class Workbench:
             same = [other for other in self.names if self.leader(other) == self.leader(number)]
             self._save(self._name_rows(same or [number], name))
 
-    def merge(self, numbers: Sequence[int]) -> int:
-        """Merge classes: all get the name of the first class, or ``class N`` if it has no name.
+    def merge(self, numbers: Sequence[int], name: str) -> int:
+        """Merge classes: all get the same name. Another class with this name is merged, too.
 
         Returns:
             The number of the merged class.
 
         Raises:
-            InputError: there is no such class, or there are fewer than two classes.
+            InputError: there is no such class, there are fewer than two classes, or the name is empty
+                or cannot be saved.
             RunError: the corrections cannot be written.
         """
         with self.lock:
@@ -130,7 +131,8 @@ class Workbench:
                 self._check_class(number)
             if len(set(numbers)) < 2:
                 raise InputError("choose at least two classes to merge")
-            name = self.names.get(numbers[0], "") or self._free_name(numbers[0])
+            if not name.strip():
+                raise InputError("choose a name for the merged class")
             merged = {self.leader(number) for number in numbers}
             members = [other for other in {*self.names, *numbers} if self.leader(other) in merged]
             self._save(self._name_rows(sorted(members), name))
@@ -242,9 +244,3 @@ class Workbench:
     def _check_class(self, number: int) -> None:
         if number not in self.class_numbers():
             raise InputError(f"there is no class {number}")
-
-    def _free_name(self, number: int) -> str:
-        name = f"class {number}"
-        while name in self.names.values():
-            name += "'"
-        return name

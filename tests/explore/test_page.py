@@ -189,7 +189,7 @@ def test_classes_are_named_merged_split_and_separated(page: Page, server: Server
     page.get_by_role("button", name="Name").click()
     page.locator("#name").fill("animals")
     page.keyboard.press("Enter")
-    expect(page.locator(".toolbar h2")).to_have_text("animals")
+    expect(page.locator(".toolbar h2")).to_have_text(f"{first} animals")
     assert (read_class_names(server.run, 3) or ())[first] == "animals"
     page.get_by_role("button", name="Split").click()
     page.locator("#parts").fill("3")
@@ -205,7 +205,10 @@ def test_classes_are_named_merged_split_and_separated(page: Page, server: Server
     page.get_by_role("link", name="Back to all classes").click()
     for number in (first, other):
         page.locator(f".cards li[data-class='{number}'] input").check()
-    page.get_by_role("button", name="Merge 2 classes").click()
+    expect(page.get_by_role("button", name="Merge…")).to_be_in_viewport()
+    page.get_by_role("button", name="Merge…").click()
+    expect(page.locator("#name")).to_have_value("animals")
+    page.keyboard.press("Enter")
     expect(page.locator(".cards li")).to_have_count(2)
     names = read_class_names(server.run, 3) or ()
     assert names[first] == names[other] == "animals"
@@ -213,6 +216,80 @@ def test_classes_are_named_merged_split_and_separated(page: Page, server: Server
     page.get_by_role("button", name="Separate merged classes").click()
     page.get_by_role("link", name="Back to all classes").click()
     expect(page.locator(".cards li")).to_have_count(3)
+
+
+def test_a_merge_of_classes_without_a_name_asks_for_one(page: Page, server: Server) -> None:
+    page.set_viewport_size({"width": 500, "height": 500})
+    boxes = page.locator(".cards input")
+    boxes.nth(0).check()
+    expect(page.get_by_role("button", name="Merge…")).to_be_disabled()
+    boxes.nth(2).check()
+    expect(page.get_by_role("button", name="Merge…")).to_be_in_viewport()
+    page.get_by_role("button", name="Merge…").click()
+    expect(page.locator("#name")).to_have_value("")
+    expect(page.locator("dialog button.primary")).to_be_disabled()
+    page.locator("#name").fill("pair")
+    page.keyboard.press("Enter")
+    expect(page.locator(".cards li strong").nth(0)).to_have_text("0 pair")
+    assert read_class_names(server.run, 3) == ("pair", "", "pair")
+
+
+def test_keys_work_without_the_focus(page: Page, server: Server) -> None:
+    first, other = largest(server)
+    page.locator("h1").click()
+    page.keyboard.press(str(first))
+    expect(page.locator(".found")).to_have_text(f"{size(server, first)} images")
+    page.keyboard.press("o")
+    expect(page.locator(".message")).to_have_text("no image is selected")
+    page.keyboard.press("s")
+    expect(page.locator("dialog h2")).to_have_text(f"Split Class {first}")
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_have_count(0)
+    page.keyboard.press("n")
+    page.locator("#name").fill("spots")
+    page.keyboard.press("Enter")
+    expect(page.locator(".toolbar h2")).to_have_text(f"{first} spots")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".gallery")).to_be_focused()
+    page.keyboard.press("Space")
+    expect(page.locator(".tile.selected")).to_have_attribute("data-position", "0")
+    page.get_by_role("link", name="Back to all classes").click()
+    page.keyboard.press("ArrowDown")
+    expect(page.locator(".cards a").nth(0)).to_be_focused()
+    page.keyboard.press("n")
+    expect(page.locator("dialog h2")).to_have_text(re.compile("^Name "))
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_have_count(0)
+    page.get_by_role("button", name=f"Name Class {other}").click()
+    page.locator("#name").fill("lines")
+    page.keyboard.press("Enter")
+    page.get_by_text("lines").click()
+    expect(page.locator(".toolbar h2")).to_have_text(f"{other} lines")
+
+
+def test_enter_in_the_move_dialog_does_what_its_first_button_says(page: Page, server: Server) -> None:
+    first, other = largest(server)
+    assert server.post("name", {"number": other, "name": "spots"}).status_code == 200
+    page.reload()
+    open_class(page, first)
+    before = size(server, other)
+    tiles(page).nth(0).click()
+    page.keyboard.press("m")
+    expect(page.locator(f".targets button[data-class='{other}'] .number")).to_have_text(str(other))
+    page.locator("#target").fill("spo")
+    expect(page.locator("dialog button.primary")).to_have_text("Move to spots")
+    expect(page.get_by_role("button", name="New class “spo”")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page.locator(".message")).to_have_text("1 image moved to spots")
+    assert size(server, other) == before + 1
+    tiles(page).nth(0).click()
+    page.keyboard.press("m")
+    page.locator("#target").fill("rings")
+    expect(page.locator("dialog button.primary")).to_have_text("New class “rings”")
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_have_count(0)
+    page.keyboard.press("o")
+    expect(page.locator(".message")).to_have_text("1 image marked as outlier")
 
 
 def test_everything_works_with_the_keyboard(page: Page, server: Server) -> None:
@@ -308,6 +385,11 @@ def test_the_page_has_no_serious_accessibility_problem_and_fits_a_phone(page: Pa
     expect(page.locator("dialog")).to_be_visible()
     check("help")
     page.keyboard.press("Escape")
+    page.get_by_role("button", name="Export").click()
+    check("export")
+    page.keyboard.press("Escape")
+    page.locator(".cards input").nth(0).check()
+    check("selected classes")
     page.goto(f"{server.url}#/class/{first}")
     tiles(page).nth(0).click()
     expect(page.locator(".tile .file")).not_to_have_count(0)
@@ -356,7 +438,9 @@ def test_the_head_is_trained_again_and_the_new_run_is_shown(
         expect(page.locator("dialog tbody tr").nth(1)).to_have_text(
             f"Accuracy on test images{result['before']:.3f}{result['after']:.3f}"
         )
-        expect(page.locator("dialog")).to_contain_text("10 images moved by you: the new head agrees for 100 %")
+        expect(page.locator("dialog")).to_contain_text("puts 10 of 10 images that you moved into the class")
+        command = f"sslkit predict {run.path.parent / result['run'].split('/')[1]} IMAGES --out classes.csv"
+        expect(page.locator("dialog code").last).to_have_text(command)
         page.get_by_role("button", name="Show changed images").click()
         expect(page.locator(".found")).to_have_text(re.compile(f"^{result['changed']} images?$"))
         expect(page.locator("h1")).to_have_text(result["run"])

@@ -73,17 +73,17 @@ def test_identical_files_are_corrected_together(tmp_path: Path) -> None:
 
 def test_a_merge_names_the_classes_and_undo_separates_them(bench: Workbench) -> None:
     bench.rename(2, "cat")
-    assert bench.merge([1, 2]) == 1
-    assert read_class_names(bench.run, 3) == ("", "class 1", "class 1")
+    assert bench.merge([1, 2], " pet ") == 1
+    assert read_class_names(bench.run, 3) == ("", "pet", "pet")
     assert bench.class_numbers() == [0, 1]
     assert set(bench.current.tolist()) == {0, 1}
     bench.undo()
     assert read_class_names(bench.run, 3) == ("", "", "cat")
     assert bench.current.tolist() == [index % 3 for index in range(COUNT)]
     bench.redo()
-    assert read_class_names(bench.run, 3) == ("", "class 1", "class 1")
+    assert read_class_names(bench.run, 3) == ("", "pet", "pet")
     with pytest.raises(InputError, match="there is no class 2"):
-        bench.merge([0, 2])
+        bench.merge([0, 2], "pet")
 
 
 def test_an_added_class_has_a_name_in_classes_toml(bench: Workbench) -> None:
@@ -119,7 +119,8 @@ def test_a_split_moves_all_but_the_largest_part(tmp_path: Path) -> None:
         (lambda bench: bench.move([], 1), "nothing is selected"),
         (lambda bench: bench.mark([0], 5), "cannot be marked with 5"),
         (lambda bench: bench.rename(0, "\udc80"), "not valid UTF-8"),
-        (lambda bench: bench.merge([1, 1]), "choose at least two classes"),
+        (lambda bench: bench.merge([1, 1], "cat"), "choose at least two classes"),
+        (lambda bench: bench.merge([0, 1], " "), "choose a name for the merged class"),
     ],
 )
 def test_what_is_impossible_is_refused_and_changes_nothing(
@@ -186,7 +187,7 @@ def test_undo_restores_classes_and_names_after_any_actions(
                 elif action == "name":
                     bench.rename(first, second)
                 elif action == "merge":
-                    bench.merge([first, second])
+                    bench.merge([first, second], "cat")
                 else:
                     bench.move([first], None, "new")
             except InputError:
