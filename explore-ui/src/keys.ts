@@ -1,6 +1,6 @@
 // Keyboard shortcuts: they work wherever the focus is, except in fields for text and choices, and in dialogs.
 
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { IGNORED, OUTLIER } from "./api";
 import { actions, bench, dialog, message, selected } from "./state";
 
@@ -9,7 +9,7 @@ const FIELDS = "input:not([type=checkbox]), select, textarea";
 export function useKeys(handle: (event: KeyboardEvent) => void): void {
   const latest = useRef(handle);
   latest.current = handle;
-  useEffect(() => {
+  useLayoutEffect(() => {
     const onKey = (event: KeyboardEvent) => {
       if (dialog.value || (event.target instanceof Element && event.target.matches(FIELDS))) return;
       latest.current(event);

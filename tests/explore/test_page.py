@@ -254,6 +254,7 @@ def test_keys_work_without_the_focus(page: Page, server: Server) -> None:
     page.keyboard.press("Space")
     expect(page.locator(".tile.selected")).to_have_attribute("data-position", "0")
     page.get_by_role("link", name="Back to all classes").click()
+    expect(page.locator(".cards li")).to_have_count(3)
     page.keyboard.press("ArrowDown")
     expect(page.locator(".cards a").nth(0)).to_be_focused()
     page.keyboard.press("n")
@@ -263,7 +264,7 @@ def test_keys_work_without_the_focus(page: Page, server: Server) -> None:
     page.get_by_role("button", name=f"Name Class {other}").click()
     page.locator("#name").fill("lines")
     page.keyboard.press("Enter")
-    page.get_by_text("lines").click()
+    page.locator(".cards strong").get_by_text("lines").click()
     expect(page.locator(".toolbar h2")).to_have_text(f"{other} lines")
 
 
