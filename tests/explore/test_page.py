@@ -445,10 +445,10 @@ def test_the_head_is_trained_again_and_the_new_run_is_shown(
         page.get_by_role("button", name="Show changed images").click()
         expect(page.locator(".found")).to_have_text(re.compile(f"^{result['changed']} images?$"))
         expect(page.locator("h1")).to_have_text(result["run"])
-        # The new run has the names, and no corrections yet. Another tab, which shows the old run, cannot change it.
+        # The new run has the names, and the corrections as one step. Another tab with the old run cannot change it.
         state = server.get("api/classes").json()
         assert state["run"] == result["run"]
-        assert (state["corrected"], state["undo"]) == (0, 0)
+        assert (state["corrected"], state["undo"]) == (10, 1)
         assert "bright" in [card["name"] for card in state["classes"]]
         answer = server.post("move", {"images": [0], "number": 0})
         assert (answer.status_code, answer.json()["error"]) == (
