@@ -38,8 +38,9 @@ class InitialWeights:
     """Weights that a backbone starts from.
 
     Attributes:
-        source: the value of ``weights``; for a run or a file, the path of the weights file.
-        preprocessing: preprocessing that the weights were trained with; None if it is unknown.
+        source: the value of ``[backbone] weights`` in the recipe. If the value names a run or a file, ``source`` is the
+            path of the weights file.
+        preprocessing: preprocessing that the weights were trained with, or None if it is unknown.
     """
 
     source: str

@@ -44,6 +44,10 @@ class MeasurementComplete(BaseException):
 def bench(recipe: Recipe, rounds: int, seconds: float, reporter: Reporter | None = None) -> dict[str, Any]:
     """Measure the speed of training and of each stage, and compare the speeds.
 
+    A stage is a training step with some of its parts. The stages in ``STAGES`` start with the backbone alone, then add
+    heads and losses, then views, then data. Complete training adds logging. The backbone and each addition are the
+    parts of a step.
+
     Args:
         recipe: a checked recipe, trained in one process, without validation metrics or checkpoints.
         rounds: number of measurements of training and of each stage; results are medians.

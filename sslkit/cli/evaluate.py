@@ -42,7 +42,7 @@ def command(
         typer.Option("--cluster", help="Clustering accuracy on the test images, compared with k-means (the default)."),
     ] = False,
     linear: Annotated[
-        bool, typer.Option("--linear", help="Linear probe: train the best linear classifier on frozen features.")
+        bool, typer.Option("--linear", help="Linear probe: fit a linear classifier to convergence on frozen features.")
     ] = False,
     knn: Annotated[bool, typer.Option("--knn", help="k-nearest-neighbour classification of frozen features.")] = False,
     finetune: Annotated[bool, typer.Option("--finetune", help="Fine-tune the whole network on labels.")] = False,

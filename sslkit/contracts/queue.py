@@ -74,7 +74,12 @@ class Queue(nn.Module):
         self.pushed += count
 
     def _slots(self, start: Tensor, count: int) -> Tensor:
-        """Return the slots of ``count`` rows, int64 ``[count]``; ``start`` is the first row's number, a tensor."""
+        """Return the slots of ``count`` consecutively pushed rows, int64 ``[count]``.
+
+        Args:
+            start: int64 scalar tensor, number of rows that were pushed before the first of these rows.
+            count: number of rows.
+        """
         # On the device, because a CUDA graph would reuse the slots of one step in all steps.
         return (start + torch.arange(count, device=start.device)) % len(self.index)
 

@@ -99,7 +99,7 @@ def evaluate(
 
 
 def _common_protocol(subject: RunSubject, evaluator: Evaluator, other: tuple[str, Dataset] | None) -> dict[str, Any]:
-    """Return the part of the protocol that sslkit adds for every evaluator; see ``evaluate``."""
+    """Return the keys that sslkit adds to the protocol of each evaluator; ``evaluate`` lists them."""
     network = subject.network
     protocol: dict[str, Any] = {"data": subject.data_name, "image_size": network.metadata["image_size"]}
     protocol["seed"] = subject.seed

@@ -68,7 +68,10 @@ class ThumbnailCache:
             threading.Thread(target=self.trim, name="explore-trim", daemon=True).start()
 
     def trim(self) -> None:
-        """Delete unfinished files of killed processes, and the least recently used thumbnails above the limit."""
+        """Delete unfinished files of killed processes, and limit the total size of the thumbnails.
+
+        The least recently used thumbnails are deleted until the total size is at most ``limit``.
+        """
         found: list[tuple[float, int, Path]] = []
         for path in thumbnails_folder().rglob("*"):
             with suppress(OSError):

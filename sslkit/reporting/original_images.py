@@ -56,9 +56,12 @@ class OriginalImages:
 
 
 def decode_upright(file: BinaryIO, longest: int | None) -> Image.Image | None:
-    """Return an upright RGB or grey image; None if it has more than 8 bits per channel or ``MAX_PIXELS`` pixels.
+    """Return an upright RGB or grey image.
 
     The longer side is reduced to at most ``longest`` pixels; None keeps the size.
+
+    Returns:
+        The image, or None if it has more than 8 bits per channel or more than ``MAX_PIXELS`` pixels.
     """
     file.seek(0)
     image = Image.open(file, formats=FORMATS)

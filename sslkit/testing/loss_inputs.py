@@ -44,8 +44,8 @@ class LossInputs(ComponentTests):
         Args:
             world: the simulated processes; None means one process.
             seed: seed of the loss's initial weights.
-            prepare: whether to call the loss's ``prepare`` if the loss needs initial outputs. A resumed run does not
-                call ``prepare``.
+            prepare: whether to call ``prepare`` with random outputs if the loss sets ``needs_initial_outputs``. Pass
+                False to build a loss like that of a resumed run, which restores a checkpoint instead.
             facts: attributes of the ``Context`` to replace; see ``make_context``.
         """
         context = visible_views(self.component, self.make_context(world=world or World(), **facts))

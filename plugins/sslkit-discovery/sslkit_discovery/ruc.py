@@ -65,9 +65,11 @@ class Ruc(sslkit.Loss):
       image is not its own neighbour;
     * ``temperature``: the paper uses plain logits, but the logits of sslkit's heads are cosines.
 
-    ``LossOutput.per_classifier`` is the cross-entropy of the head's ``p`` with its target on all images and weak views,
-    without Mixup. It is averaged over the images whose targets have the same most probable class, and then over
-    classes. A class without images in the batch counts as ``ln K``, so ``lowest-loss`` avoids collapsed classifiers.
+    ``LossOutput.per_classifier`` is the cross-entropy of the head's ``p`` with its target, without Mixup. The class of
+    an image is the most probable class of its target. The cross-entropy is averaged over weak views, then over the
+    images of each class, and then over the K classes. A class without images in the batch counts as ``ln K``, the loss
+    of a uniform guess. ``[evaluation] classifier = "lowest-loss"``, which selects by this value, therefore avoids
+    classifiers that put all images into one class.
 
     Terms, each averaged over classifiers: ``refinement``, ``guessing`` and ``smoothing``, averaged over both networks;
     ``clean``, the fraction of the training images that are clean; ``agreement``, the fraction of the batch for which

@@ -44,8 +44,9 @@ class SelfLabel(sslkit.Loss):
     * a batch without confident images has a loss of 0; the authors' code raises an error;
     * ``temperature``: the paper uses plain logits, but the logits of sslkit's heads are cosines.
 
-    ``LossOutput.per_classifier`` counts each of the K classes that has no confident images as ``ln K``. Selection by
-    ``lowest-loss`` therefore avoids classifiers that put all images into one class, or that are never confident.
+    ``LossOutput.per_classifier`` counts each of the K classes that has no confident images as ``ln K``, the loss of a
+    uniform guess. ``[evaluation] classifier = "lowest-loss"``, which selects by this value, therefore avoids
+    classifiers that put all images into one class, or that are never confident.
 
     Terms, each averaged over classifiers; unless stated otherwise, they are 0 if no image is confident:
 

@@ -63,7 +63,10 @@ class WMse(sslkit.Loss):
         self.seed, self.steps_before, self.batch_size = context.seed, context.steps_before, context.batch_size
 
     def scheduled(self, step: int) -> Mapping[str, Tensor]:
-        """Return the random orders ``[w_iter, N]`` in which the images of the global batch form sub-batches."""
+        """Return ``orders``, int64 ``[w_iter, N]``: a random order of the N images of the global batch for each split.
+
+        Each group of ``w_size`` consecutive images in an order is a sub-batch.
+        """
         generator = sslkit.seeded_generator(self.seed, "losses", self.steps_before + step)
         orders = [torch.randperm(self.batch_size, generator=generator) for _ in range(self.options.w_iter)]
         return {"orders": torch.stack(orders)}

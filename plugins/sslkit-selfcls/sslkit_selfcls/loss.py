@@ -38,6 +38,9 @@ class SelfClassifierLoss(sslkit.Loss):
     ordered pairs of views i, j with at least one global view. The loss is 0 if predictions are certain and images are
     evenly distributed over classes, and ``ln C`` if all images have the same prediction.
 
+    With ``queue_size`` above 0, a queue stores the embeddings of the first view from past batches. When the queue is
+    full, the most similar embedding in it of another image replaces the first view; see ``NeighbourQueue``.
+
     The term ``class_balance`` is the entropy of the mean prediction divided by ``ln C``, averaged over views and
     classifiers. It is 1 if all classes are used equally, and 0 if a single class is used.
 
@@ -92,10 +95,10 @@ class SelfClassifierLoss(sslkit.Loss):
         )
 
     def _compare(self, logits: Tensor, global_views: int, pairs: int) -> tuple[Tensor, Tensor]:
-        """Return the loss and the term ``class_balance``, both ``[R]``, of R classifiers with C classes.
+        """Return the loss and the term ``class_balance`` of each classifier, both ``[R]``.
 
         Args:
-            logits: logits ``[R, V, B, C]``.
+            logits: logits ``[R, V, B, C]`` of R classifiers with C classes, for V views of B images.
             global_views: number of global views.
             pairs: number of ordered pairs of views with at least one global view.
         """

@@ -47,7 +47,7 @@ class LinearSgd(Evaluator):
 
     All settings are fixed; validation images are only used for the curves. Optimizer, learning rate and crops follow
     the linear evaluation of the authors of Self-Classifier, with the learning rate scaled to batches of 64 images. The
-    evaluator ``linear`` instead finds the best linear classifier on unaugmented images, in seconds.
+    evaluator ``linear`` instead fits a linear classifier to convergence on unaugmented images, in seconds.
     """
 
     api = 2

@@ -1,4 +1,4 @@
-"""Nearest neighbours: query images with the images whose features are most similar."""
+"""Report section "nearest neighbours": each query image next to the images with the most similar features."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def choose_graphs(assembly: Assembly, device: str, report: Callable[[str], None]
     Args:
         assembly: the assembled recipe.
         device: the training device.
-        report: receives the reason. Nothing is reported on other devices than CUDA or with ``train.capture = "off"``.
+        report: receives the reason. It is not called if the device is not CUDA, or with ``train.capture = "off"``.
     """
     if assembly.recipe.train.capture == "off" or device != "cuda":
         return None

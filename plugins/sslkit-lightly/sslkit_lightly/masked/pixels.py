@@ -48,7 +48,12 @@ class MaskedPixels(sslkit.Method):
             raise sslkit.OptionError("mask_ratio", f"no patch, or all of the {self.patches} patches, would be masked")
 
     def scheduled(self, step: int) -> Mapping[str, Tensor]:
-        """Return the visible patches ``[B, V, K]`` and the masked patches ``[B, V, N - K]`` of each view."""
+        """Return the indices of the visible and of the masked patches of each global view.
+
+        Returns:
+            ``visible``, int64 ``[B, V, K]``, and ``masked``, int64 ``[B, V, M]``: K visible and M masked patches in
+            each of the V global views of this process's B images.
+        """
         context = self.context
         generator = sslkit.seeded_generator(context.seed, "methods", context.steps_before + step)
         shape = (context.batch_size, context.global_view_count)
@@ -70,9 +75,9 @@ class MaskedPixels(sslkit.Method):
         """Return the predicted pixels ``[N, M, C * patch_size**2]`` of the masked patches.
 
         Args:
-            images: tensor ``[N, C, S, S]``.
-            visible: int64 tensor ``[N, K]``, indices of the visible patches.
-            masked: int64 tensor ``[N, M]``, indices of the masked patches.
+            images: tensor ``[N, C, S, S]``, the global views of a batch; N is the number of images times views.
+            visible: int64 tensor ``[N, K]``, indices of the K visible patches of each view.
+            masked: int64 tensor ``[N, M]``, indices of the M masked patches of each view.
         """
 
     @abstractmethod

@@ -141,10 +141,11 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
 
 
 def _auto_size(scan: FolderScan) -> tuple[int, int]:
-    """Return the size ``(H, W)`` of the stored images: the images' own size if all sizes are equal, else a square.
+    """Return the size ``(H, W)`` of the stored images.
 
-    The side of the square is the median shorter side of the images, at most ``MAX_AUTO_SIDE``. If all images have
-    the same size, but a longer shorter side, they are also stored as squares.
+    If all images have the same size, and their shorter side is at most ``MAX_AUTO_SIDE``, the size does not change.
+    Otherwise, images are stored as squares. The side is the median shorter side of the images, at most
+    ``MAX_AUTO_SIDE``.
     """
     paths = [image.path for image in scan.all_files]
     results = dict(zip(paths, read_in_threads(lambda path: read_image_size(scan.root / path), paths), strict=True))
