@@ -62,7 +62,7 @@ class Problem:
 
     Attributes:
         message: what is wrong and what is allowed.
-        key: dotted path of the key, such as ``loss.row_temperature``; empty if the problem concerns the whole file.
+        key: dotted path of the key, such as ``loss.row_temperature``, or ``""`` if the problem concerns the whole file.
         source: the file, or the ``--set`` option, that contains the key.
         line: 1-based line in the file; 0 if there is no line.
         hint: how to solve the problem, such as the likely spelling.

@@ -157,7 +157,7 @@ class SSLClusters(ClusterMixin, _ImageEstimator):  # type: ignore[misc]  # sciki
 
     Attributes:
         labels_: class of each image that was passed to ``fit``.
-        names_: name of each class, from the run's ``classes.toml``; None if there is no such file.
+        names_: name of each class, from the run's ``classes.toml``, or None if there is no such file.
 
     Raises:
         sslkit.InputError: the run has no classifier.

@@ -49,7 +49,7 @@ class Assembly:
         views: the augmentation policy.
         method: the method, which owns all trained modules.
         optimizer: the optimizer.
-        head: name of the head for monitoring and evaluation; empty if there are no heads.
+        head: name of the head for monitoring and evaluation, or ``""`` if there are no heads.
         notes: sentences about the data and the weights, to print for the user.
         start: the weights or the checkpoint that training starts from.
         position: position at which training starts. In a resumed run, this is the checkpoint's position, converted to

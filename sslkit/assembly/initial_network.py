@@ -30,7 +30,7 @@ def choose_preprocessing(images: ImageStore, given: Preprocessing | None) -> Pre
 
     Args:
         images: the training images.
-        given: the preprocessing that the weights were trained with; None if it is unknown.
+        given: the preprocessing that the weights were trained with, or None if it is unknown.
     """
     channels = images.shape[0]
     if given is None:
@@ -48,7 +48,7 @@ def load_initial_network(
     """Load the weights that training starts from, and freeze the parts that are not trained.
 
     Returns:
-        A sentence about the weights; empty for random weights.
+        A sentence about the weights, or ``""`` for random weights.
 
     Raises:
         RecipeError: the weights that the recipe names cannot be used, or ``train`` of ``[backbone]`` does not fit the

@@ -59,7 +59,7 @@ class InitialWeights:
 
 
 def find_weights(recipe: NetworkRecipe) -> InitialWeights | None:
-    """Return the initial weights that the recipe names, without reading them; None for random weights.
+    """Return the initial weights that the recipe names, without reading them, or None for random weights.
 
     Raises:
         RecipeError: the named weights do not exist.
@@ -90,7 +90,7 @@ def find_weights(recipe: NetworkRecipe) -> InitialWeights | None:
 
 
 def _stored_preprocessing(path: Path) -> Preprocessing | None:
-    """Return the preprocessing in a weights file that a run or ``sslkit export`` wrote; None for other files."""
+    """Return the preprocessing in a weights file that a run or ``sslkit export`` wrote, or None for other files."""
     if path.suffix != ".safetensors":
         return None
     try:

@@ -42,7 +42,7 @@ def check_method_needs(recipe: Recipe, context: Context, backbone: Backbone, hea
 
 
 def view_problem(loss: type[Loss], context: Context) -> str:
-    """Return why a loss cannot read the views of the context, such as "needs at least 2 views"; empty if it can."""
+    """Return why a loss cannot read the views of the context, such as "needs at least 2 views", or ``""`` if it can."""
     context = visible_views(loss, context)
     kind = "global views" if loss.global_views_only else "views"
     count, least, most = context.view_count, loss.min_views, loss.max_views

@@ -37,13 +37,13 @@ class Start:
         restoring: which saved state is loaded into the components after they are built; see ``Restoring``.
         steps_before: optimizer steps of the earlier runs that this run continues.
         epochs_before: epochs of the earlier runs.
-        position: position of the checkpoint to resume from; None if there is no checkpoint.
-        parent: finished run whose backbone and heads are loaded; None if there is no parent.
-        preprocessing: preprocessing of the images that the checkpoint or the parent was trained with; None if
+        position: position of the checkpoint to resume from, or None if there is no checkpoint.
+        parent: finished run whose backbone and heads are loaded, or None if there is no parent.
+        preprocessing: preprocessing of the images that the checkpoint or the parent was trained with, or None if
             there is neither.
         backbone: state dict of the backbone in the checkpoint, with which the features of a frozen backbone are
-            computed; None if there is no checkpoint.
-        positives: saved state of the rule that chooses positives; None if there is no checkpoint.
+            computed, or None if there is no checkpoint.
+        positives: saved state of the rule that chooses positives, or None if there is no checkpoint.
     """
 
     restoring: Restoring = "nothing"

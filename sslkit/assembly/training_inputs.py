@@ -31,10 +31,10 @@ class TrainingInputs:
     """Inputs of training in addition to the images.
 
     Attributes:
-        frozen: the frozen backbone, which computes the features of a set of images once; None if the backbone is
+        frozen: the frozen backbone, which computes the features of a set of images once, or None if the backbone is
             trained.
         positives: result of ``Positives.prepare``; saved in checkpoints.
-        features: features ``[N, D]`` of the unaugmented training images, on the CPU; None if nothing needs them.
+        features: features ``[N, D]`` of the unaugmented training images, on the CPU, or None if nothing needs them.
         notes: sentences about the features and their cache, to print for the user.
     """
 
@@ -68,7 +68,7 @@ def connect_inputs(
         backbone: the backbone with its initial weights.
         device: device that computes features.
         losses_need_features: whether losses need the features of the unaugmented training images.
-        saved: state of the rule that chooses positives, from a checkpoint; None if there is no checkpoint.
+        saved: state of the rule that chooses positives, from a checkpoint, or None if there is no checkpoint.
         on_progress: called while features are computed, with the number of processed images and the total number of
             images.
 

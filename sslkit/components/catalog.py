@@ -41,7 +41,7 @@ class Entry:
         distribution: name of the distribution that offers the component.
         version: version of that distribution.
         target: ``module:Class``.
-        variant: variant of the component, from ``use = "name:variant"``; empty if there is none.
+        variant: variant of the component, from ``use = "name:variant"``, or ``""`` if there is none.
     """
 
     kind: Kind

@@ -111,7 +111,7 @@ def _import(entry: Entry) -> Any:
 
 
 def _extra(package: str, distribution: str) -> str:
-    """Return the extra of ``distribution`` that installs ``package``; empty if no extra does."""
+    """Return the extra of ``distribution`` that installs ``package``, or ``""`` if no extra does."""
     with suppress(PackageNotFoundError, InvalidRequirement):
         for requirement in map(Requirement, requires(distribution) or ()):
             extra = EXTRA.search(str(requirement.marker))

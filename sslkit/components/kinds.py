@@ -15,7 +15,7 @@ class Kind:
     Attributes:
         singular: name of a single component, such as ``loss``.
         plural: name of the kind, such as ``losses``; the entry-point group is ``sslkit.<plural>``.
-        section: recipe section of the component; empty for evaluators, because recipes do not name evaluators.
+        section: recipe section of the component, or ``""`` for evaluators, because recipes do not name evaluators.
         base: ``module:Class`` that components of the kind inherit from.
         reserved: keys of the recipe table that sslkit itself reads, in addition to ``use``. Options must not have
             such names.

@@ -42,9 +42,9 @@ class Split:
 
     Attributes:
         images: the images.
-        labels: int64 tensor ``[N]``, the class of each image; None if there are no labels.
-        files: file name of each image; empty if the images are not files.
-        masks: uint8 tensor ``[N, H, W]``, the class of each pixel, or ``IGNORE_INDEX``; None if there are no masks.
+        labels: int64 tensor ``[N]``, the class of each image, or None if there are no labels.
+        files: file name of each image, or an empty tuple if the images are not files.
+        masks: uint8 tensor ``[N, H, W]``, the class or ``IGNORE_INDEX`` of each pixel, or None if there are no masks.
 
     Raises:
         IncompatibleComponentError: the images are not an ``ImageStore``, labels or masks are not a tensor, or their
@@ -97,12 +97,12 @@ class Dataset(Component, ABC):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Class names, in order of label; empty if there are no labels."""
+        """Class names, in order of label, or an empty tuple if there are no labels."""
         return ()
 
     @property
     def mask_names(self) -> tuple[str, ...]:
-        """Names of the pixel classes, in order of mask value; empty if there are no masks."""
+        """Names of the pixel classes, in order of mask value, or an empty tuple if there are no masks."""
         return ()
 
     @abstractmethod

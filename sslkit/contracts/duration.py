@@ -34,7 +34,7 @@ class PartOfTraining:
 
 
 def percentage(value: object) -> Fraction | None:
-    """Return a percentage such as ``"40%"`` as a fraction in [0, 1]; None for other values."""
+    """Return a percentage such as ``"40%"`` as a fraction in [0, 1], or None for other values."""
     match = _PERCENTAGE.fullmatch(value) if isinstance(value, str) else None
     fraction = Fraction(match[1]) / 100 if match else None
     return fraction if fraction is not None and fraction <= 1 else None

@@ -22,8 +22,8 @@ class Features:
 
     Attributes:
         features: float32 tensor ``[N, D]``.
-        labels: int64 tensor ``[N]``; None if there are no labels.
-        logits: tensor ``[N, K]``, output of the run's selected classifier; None if there is no classifier.
+        labels: int64 tensor ``[N]``, or None if there are no labels.
+        logits: tensor ``[N, K]``, output of the run's selected classifier, or None if there is no classifier.
     """
 
     features: Tensor
@@ -65,11 +65,11 @@ class Subject(Protocol):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Class names, in order of label; empty if there are no labels."""
+        """Class names, in order of label, or an empty tuple if there are no labels."""
 
     @property
     def mask_names(self) -> tuple[str, ...]:
-        """Names of the pixel classes, in order of mask value; empty if there are no masks."""
+        """Names of the pixel classes, in order of mask value, or an empty tuple if there are no masks."""
 
     @property
     def discovered_names(self) -> tuple[str, ...]:

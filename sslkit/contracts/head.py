@@ -20,7 +20,7 @@ class HeadOutput:
 
     Attributes:
         embedding: tensor ``[B, E]``; L2-normalised if the head has classifiers.
-        logits: tuple of tensors ``[B, K]``, one for each classifier; empty if there are none.
+        logits: tuple of tensors ``[B, K]``, one for each classifier, or an empty tuple if there are none.
     """
 
     embedding: Tensor

@@ -44,7 +44,7 @@ class Parts:
     Attributes:
         backbone: the backbone.
         heads: mapping from name to head.
-        losses: the losses with their settings; empty for a method with its own objective.
+        losses: the losses with their settings, or an empty tuple for a method with its own objective.
     """
 
     backbone: Backbone

@@ -71,7 +71,7 @@ class DecodedImage:
         pixels: uint8 ``[C, H, W]``.
         conversions: conversions to report to the user, such as ``RGBA`` or ``EXIF orientation``.
         resized: whether the image was resized.
-        extent: value range of an image with more than 8 bits; None for an 8-bit image.
+        extent: value range of an image with more than 8 bits, or None for an 8-bit image.
     """
 
     pixels: NDArray[np.uint8]

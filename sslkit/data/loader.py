@@ -22,10 +22,10 @@ class ImageBatch(NamedTuple):
 
     Attributes:
         indices: int64 ``[B]`` on the CPU, indices of the images in the store.
-        positives: int64 ``[B, P]`` on the CPU, indices of the P positives of each image; None without positives.
+        positives: int64 ``[B, P]`` on the CPU, indices of the P positives of each image, or None without positives.
         images: uint8 ``[B, C, H, W]``; with a frozen backbone, features ``[B, V, D]`` of V views. None if the training
             step reads the images itself.
-        positive_images: like ``images``, but ``[B, P, ...]``; None without positives or ``images``.
+        positive_images: like ``images``, but ``[B, P, ...]``, or None without positives or ``images``.
     """
 
     indices: Tensor
@@ -76,7 +76,7 @@ class Loader:
         started: whether iteration has started.
         wait_seconds: total time spent waiting for batches, in seconds.
         prefetch: whether a background thread fetches ``PREFETCH_BATCHES`` batches in advance.
-        draw_positives: function that draws the positives of a global batch; None if there are none.
+        draw_positives: function that draws the positives of a global batch, or None if there are none.
         reads_images: whether batches contain images. False if the images are on the training device, where the training
             step reads them.
 

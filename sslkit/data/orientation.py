@@ -30,7 +30,7 @@ _PNG_METADATA = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
 
 
 def transposition(image: Image.Image) -> Image.Transpose | None:
-    """Return the transposition that makes a loaded image upright; None if it is upright.
+    """Return the transposition that makes a loaded image upright, or None if it is upright.
 
     The result is always None for TIFF, because Pillow makes these images upright when it loads them.
     """

@@ -23,7 +23,7 @@ class TensorStore:
 
     Args:
         images: uint8 ``[N, C, H, W]``.
-        content_id: text that identifies these images; empty if unknown.
+        content_id: text that identifies these images, or ``""`` if unknown.
 
     Attributes:
         shape: ``(C, H, W)`` of every image.
@@ -62,7 +62,7 @@ class MappedStore:
         path: file that contains a uint8 array ``[M, C, H, W]``.
         start: index of the store's first image in the file.
         count: number of images; None means all images to the end of the file.
-        file_id: text that identifies the content of the file; empty if unknown.
+        file_id: text that identifies the content of the file, or ``""`` if unknown.
 
     Raises:
         OSError, ValueError: the file is missing or truncated, or does not contain such an array.

@@ -96,7 +96,7 @@ class Scaled:
 
 
 def raw_mode(image: Image.Image) -> str:
-    """Return Pillow's raw mode for an image that is not loaded yet, such as ``RGB;16B``; empty if unknown."""
+    """Return Pillow's raw mode for an image that is not loaded yet, such as ``RGB;16B``, or ``""`` if unknown."""
     tiles = getattr(image, "tile", [])
     arguments = tiles[0].args if tiles else None
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
@@ -138,7 +138,7 @@ def rescale(pixels: NDArray[np.uint8], extent: Extent, scaling: ValueRange) -> N
 
 
 def suggest_range(extents: Sequence[Extent]) -> ValueRange | None:
-    """Return a value range that fits all images; None if the images do not need one.
+    """Return a value range that fits all images, or None if the images do not need one.
 
     The images need no value range if their values are within the default range of their data type and use more than
     half of it, or if all values are equal. The result is also None if there are no images or if integers are mixed with

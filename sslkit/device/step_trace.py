@@ -51,8 +51,8 @@ class StepTrace(TorchDispatchMode):
 
     Attributes:
         operations: the recorded operations.
-        host_access: a phrase about the first exchange of values between host and device; empty if there is none.
-        change: a phrase about the first difference from the earlier step; empty if there is none.
+        host_access: a phrase about the first exchange of values between host and device, or ``""`` if there is none.
+        change: a phrase about the first difference from the earlier step, or ``""`` if there is none.
 
     Raises:
         NotRepeatableError: with ``raises``, the step cannot be replayed.
@@ -68,7 +68,7 @@ class StepTrace(TorchDispatchMode):
 
     @property
     def problem(self) -> str:
-        """A phrase that describes why the step cannot be replayed; empty if it can."""
+        """A phrase that describes why the step cannot be replayed, or ``""`` if it can."""
         return self.host_access or self.change
 
     @classmethod

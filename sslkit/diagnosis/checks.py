@@ -17,7 +17,7 @@ class CheckResult:
         status: ``ok``, ``info`` (an optional part is not installed), ``warning`` (works, but could be better) or
             ``error``.
         text: what the check found.
-        advice: recommended action; empty if there is nothing to do.
+        advice: recommended action, or ``""`` if there is nothing to do.
     """
 
     name: str

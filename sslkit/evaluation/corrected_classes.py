@@ -88,7 +88,7 @@ def merge_classes(logits: Tensor, temperature: float, names: Mapping[int, str]) 
 def correct_classes(
     run: Run, dataset: Dataset, split: Split, logits: Tensor, temperature: float
 ) -> CorrectedClasses | None:
-    """Return the classes of a split after a user's corrections; None if there are no corrections and no merges.
+    """Return the classes of a split after a user's corrections, or None if there are no corrections and no merges.
 
     Args:
         run: the run, with its ``corrections.csv`` and ``classes.toml``.

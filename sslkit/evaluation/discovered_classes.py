@@ -20,7 +20,7 @@ class DiscoveredClasses:
             images without a class, which a user marked as outliers or ignored.
         confidence: float64 tensor ``[N]``, the probability of this class.
         count: number of discovered classes K.
-        labels: int64 tensor ``[N]`` with values from 0 to C - 1; None if there are no labels.
+        labels: int64 tensor ``[N]`` with values from 0 to C - 1, or None if there are no labels.
         classes: number of label classes C; 0 if there are no labels.
     """
 
@@ -58,7 +58,7 @@ class DiscoveredClasses:
         return contingency(self.assigned[kept], self.labels[kept], self.count, self.classes)
 
     def majority(self, index: int) -> tuple[int, float] | None:
-        """Return a discovered class's most frequent label and its share; None if there are no labels or images."""
+        """Return a discovered class's most frequent label and its share, or None if there are no labels or images."""
         members = self.members(index)
         if self.labels is None or not len(members):
             return None

@@ -60,7 +60,7 @@ class RunSubject:
 
     @property
     def mask_names(self) -> tuple[str, ...]:
-        """Names of the pixel classes, in order of mask value; empty if there are no masks."""
+        """Names of the pixel classes, in order of mask value, or an empty tuple if there are no masks."""
         return self.dataset.mask_names
 
     @property

@@ -38,7 +38,7 @@ def write_corrected_run(
         runs: folder of all runs.
         recipe: recipe of the new run.
         head: the new head.
-        names: name of each class of the head; empty for a class without a name.
+        names: name of each class of the head, ``""`` for a class without a name.
         added: names of classes that only corrections have, keyed by number.
         corrections: corrections in effect, with the class numbers of the new run; see ``translate_corrections``.
         corrected: number of images that the user corrected.

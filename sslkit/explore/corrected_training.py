@@ -59,7 +59,7 @@ class CorrectedRun:
         followed: share of the moved images that the new head assigns to their corrected class.
         changed: sorted int64 indices of images of all splits for which the new head's class differs from that of the
             old head. Moved images are not included.
-        before: one-to-one accuracy of the old head on the labelled test images; None if there are none.
+        before: one-to-one accuracy of the old head on the labelled test images, or None if there are none.
         after: the same accuracy for the new head.
         logits: class logits of the new head, float32 ``[N, classes]``, for the N images of all splits.
     """
@@ -225,7 +225,7 @@ def _classify(head: Head, images: RunImages, on_progress: OnProgress) -> Tensor:
 
 
 def _accuracy(assigned: Tensor, labels: Tensor, test: Tensor | None, label_count: int) -> float | None:
-    """Return the one-to-one accuracy on the test images; None if there are no labelled test images."""
+    """Return the one-to-one accuracy on the test images, or None if there are no labelled test images."""
     if test is None or not bool(test.any()):
         return None
     numbers, index = assigned[test].unique(return_inverse=True)

@@ -86,7 +86,7 @@ class Pictures:
         return self._stored(index, None)
 
     def _path(self, index: int) -> Path | None:
-        """Return an image's path, with symbolic links resolved; None if it is not a file in the folder of images."""
+        """Return an image's path, with symbolic links resolved, or None if it is not a file in the folder of images."""
         if self.root is None:
             return None
         try:

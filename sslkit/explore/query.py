@@ -13,17 +13,17 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     number: int | None = None
-    """Class, or -1 for outliers and -2 for ignored images; None for all images."""
+    """Class, -1 for outliers, -2 for ignored images, or None for all images."""
     sort: Literal["confidence", "similarity", "outlier", "file", "date"] = "confidence"
     """Value that determines the order. ``similarity`` is the similarity to the mean feature of the listed images."""
     descending: bool = True
     """Whether the largest value is first."""
     split: str = ""
-    """Name of the split; empty for all."""
+    """Name of the split, or ``""`` for all."""
     label: int | None = None
-    """Index of the label; None for all."""
+    """Index of the label, or None for all."""
     corrected: bool | None = None
-    """Whether the image has a correction; None for all."""
+    """Whether the image has a correction, or None for all."""
     text: Annotated[str, Field(max_length=500)] = ""
     """Text that the file name contains, ignoring case."""
     low: float = 0.0

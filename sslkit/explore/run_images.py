@@ -26,13 +26,13 @@ class RunImages:
     """The N images of all splits of a run.
 
     Attributes:
-        root: folder of the image files; None if the images are not files.
-        files: path of each image relative to ``root``; empty if the images are not files.
+        root: folder of the image files, or None if the images are not files.
+        files: path of each image relative to ``root``, or an empty tuple if the images are not files.
         splits: name of each split.
         stores: images of each split.
         split: int64 ``[N]``, index of each image's split.
         labels: int64 ``[N]``, -1 for images without a label.
-        label_names: names of the labels; empty if no image has a label.
+        label_names: names of the labels, or an empty tuple if no image has a label.
         features: L2-normalised features, float32 ``[N, D]``.
         norms: L2 norms of the features before the normalisation, float32 ``[N, 1]``.
         logits: class logits, float32 ``[N, K]``.
@@ -127,5 +127,5 @@ def load_run_images(run: Run, device: str, on_progress: OnProgress) -> RunImages
 
 
 def _root(dataset: Dataset) -> Path | None:
-    """Return the folder of a data set's files; None if it is unknown."""
+    """Return the folder of a data set's files, or None if it is unknown."""
     return dataset.options.root if isinstance(dataset, ImageFolder) else None

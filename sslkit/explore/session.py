@@ -53,7 +53,7 @@ class Session:
 
     Attributes:
         run: the run that the page shows.
-        error: why loading failed; None if it has not failed.
+        error: why loading failed, or None if it has not failed.
         training: the job that trains the head with corrections.
     """
 
@@ -100,7 +100,7 @@ class Session:
         return self._loaded
 
     def corrected(self) -> int | None:
-        """Return the number of corrected images in the run that is shown; None if the images are not loaded."""
+        """Return the number of corrected images in the run that is shown, or None if the images are not loaded."""
         return None if self._loaded is None else int(self._loaded.bench.corrected.sum())
 
     def open_trained(self) -> None:
@@ -127,7 +127,7 @@ class Session:
         before.bench.close()
 
     def map(self, method: str) -> Tensor | None:
-        """Return the map ``[N, 2]`` of all images; None while a background thread computes it.
+        """Return the map ``[N, 2]`` of all images, or None while a background thread computes it.
 
         Args:
             method: ``pca`` or ``tsne``.

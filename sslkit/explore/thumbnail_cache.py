@@ -40,7 +40,7 @@ class ThumbnailCache:
         self._lock = threading.Lock()
 
     def read(self, key: str) -> bytes | None:
-        """Return the thumbnail with a key; None if there is none."""
+        """Return the thumbnail with a key, or None if there is none."""
         path = _path(key)
         try:
             data = path.read_bytes()

@@ -25,7 +25,7 @@ class TrainingJob:
         device: device that trains the head, or ``auto``.
 
     Attributes:
-        result: the new run of the latest training; None if none has finished.
+        result: the new run of the latest training, or None if none has finished.
     """
 
     def __init__(self, device: DeviceName) -> None:

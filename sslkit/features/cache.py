@@ -89,7 +89,7 @@ def _hash_value(digest: Any, value: object) -> None:
 
 
 def _source_files(module: nn.Module) -> list[Path] | None:
-    """Return the source files of the packages whose classes a network uses; None if a class has no source file.
+    """Return the source files of the packages whose classes a network uses, or None if a class has no source file.
 
     Installed ``RELEASED_LIBRARIES`` are left out.
     """

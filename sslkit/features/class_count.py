@@ -94,7 +94,7 @@ def propose_class_count(
 
     Args:
         features: tensor ``[N, D]``, features of training images.
-        candidates: numbers of classes to compare, each at least 2; None for ``default_candidates``.
+        candidates: numbers of classes to compare, each at least 2, or None for ``default_candidates``.
         seed: seed for the sample, the halves and k-means.
         max_images: maximum number of images to use; if there are more, a random sample of this size is used.
 

@@ -52,7 +52,7 @@ def extract_features(
         backbone: the backbone, which runs in eval mode, on its own device, in float32.
         images: the images.
         preprocessing: preparation of the images.
-        indices: int64 tensor ``[M]`` with the indices of the images to use; None for all images.
+        indices: int64 tensor ``[M]`` with the indices of the images to use, or None for all images.
         on_progress: called after each batch with the number of processed images and the number of all images.
 
     Returns:
@@ -85,7 +85,7 @@ def classify_features(head: Head, features: Tensor, classifier: int, batch_size:
         batch_size: number of features to process at a time.
 
     Returns:
-        float32 tensor ``[N, K]`` on the CPU; None if the head has no classifiers.
+        float32 tensor ``[N, K]`` on the CPU, or None if the head has no classifiers.
     """
     if not head.classifiers:
         return None

@@ -32,7 +32,7 @@ def save_typical_images(features: Tensor, path: Path) -> None:
 
 
 def load_typical_images(path: Path, feature_dim: int) -> Tensor | None:
-    """Return the float32 features ``[M, feature_dim]`` that ``save_typical_images`` wrote; None if there is no file.
+    """Return the float32 features ``[M, feature_dim]`` that ``save_typical_images`` wrote, or None if there is no file.
 
     Raises:
         RunError: the file is damaged, or belongs to another network.

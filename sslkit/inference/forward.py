@@ -92,7 +92,7 @@ def compute_chunks(
         root: folder of the files.
         files: the files.
         output: ``features`` or ``logits``.
-        scorer: computes outlier scores; None if the run has no features of training images.
+        scorer: computes outlier scores, or None if the run has no features of training images.
         on_progress: called after each batch with the number of completed files.
     """
     channels, size = stored_image_size(run)

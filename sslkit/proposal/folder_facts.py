@@ -18,7 +18,7 @@ class FolderFacts:
         side: median shorter side in pixels.
         one_size: whether all images have the same size.
         colour: whether more than 1 % of the images show colour.
-        background: grey level of the plain background that nearly all images share; None if there is none.
+        background: grey level of the plain background that nearly all images share, or None if there is none.
         classes: number of classes; 0 if unknown.
         broken: share of unreadable files, in [0, 1].
         has_gpu: whether a GPU is available.

@@ -36,7 +36,7 @@ EPOCHS = (10, 1000)
 
 
 def use_pretrained(facts: FolderFacts, weights: PretrainedWeights | None) -> PretrainedWeights | None:
-    """Return the weights if the recipe should start from them; None to train from scratch.
+    """Return the weights if the recipe should start from them, or None to train from scratch.
 
     The weights were trained on photographs and do not suit plain symbols: k-means on handwritten digits is less
     accurate with these features than with pixels.

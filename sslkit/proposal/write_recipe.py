@@ -33,9 +33,9 @@ def propose_recipe(
     Args:
         root: the folder.
         facts: facts about the folder.
-        weights: the pretrained weights that the recipe starts from; None to train from scratch.
+        weights: the pretrained weights that the recipe starts from, or None to train from scratch.
         epochs: the number of epochs; if None, the rules choose it.
-        sweep: result of ``--classes auto``, which proposes a number of classes; None without this option.
+        sweep: result of ``--classes auto``, which proposes a number of classes, or None without this option.
 
     Raises:
         InputError: there are too few images, or TOML cannot contain the folder's path.

@@ -59,7 +59,7 @@ def class_size_chart(counts: Sequence[int], majority: Sequence[int] | None, name
 
     Args:
         counts: number of images in each class.
-        majority: number of images in each class that have the class's majority label; None if there are no labels.
+        majority: number of images in each class that have the class's majority label, or None if there are no labels.
         names: names of the classes.
     """
     count = len(counts)
@@ -124,7 +124,7 @@ def scatter_chart(points: Any, groups: Sequence[int] | None, names: Mapping[int,
 
     Args:
         points: coordinates ``[N, 2]``.
-        groups: group index of each point; None if all points form one group.
+        groups: group index of each point, or None if all points form one group.
         names: name of each group; groups without a name are not labelled.
     """
     import numpy as np

@@ -40,11 +40,11 @@ class EncodedSplit:
         split: images, with labels if the data set has labels.
         features: ``[N, D]`` float32.
         class_names: names of the labels, in label order.
-        discovered: discovered classes; None if the run has no classifier.
-        corrections: classes after corrections and merges by a user; None if there are none.
+        discovered: discovered classes, or None if the run has no classifier.
+        corrections: classes after corrections and merges by a user, or None if there are none.
         plan: number and size of the images on the page.
-        root: folder of the image files; None if the images are not files.
-        training_sample: some training images, to compare with on the map; None if the page shows training images.
+        root: folder of the image files, or None if the images are not files.
+        training_sample: some training images, to compare with on the map, or None if the page shows training images.
         notes: sentences about installed versions that differ from the versions used for training.
         seed: seed of the run.
         other_classifiers: classes that the evaluated head's other classifiers give the images: an int64 tensor ``[N]``

@@ -53,7 +53,7 @@ def _encode(subject: RunSubject, name: str, split: Split, features: Tensor) -> E
 
 
 def _training_sample(subject: RunSubject) -> EncodedSplit | None:
-    """Return some training images with their features; None if the data set has no training images."""
+    """Return some training images with their features, or None if the data set has no training images."""
     if "train" not in subject.dataset.splits:
         return None
     split, network = subject.split("train"), subject.network
@@ -85,7 +85,7 @@ def _other_classifiers(subject: RunSubject, features: Tensor) -> tuple[Tensor, .
 
 
 def assigned_classes(run: Run, device: str) -> tuple[str, Tensor] | None:
-    """Return a checksum of the images that a report shows, and the class of each; None if the run has no classes."""
+    """Return a checksum of the images that a report shows, and the class of each, or None if the run has no classes."""
     try:
         subject = RunSubject(run, device)
         name = "test" if "test" in subject.dataset.splits else "train"

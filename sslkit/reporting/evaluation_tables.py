@@ -147,7 +147,7 @@ def evaluator_title(name: str, protocol: Mapping[str, Any], run_data: str) -> st
     Args:
         name: name of the evaluator.
         protocol: protocol of the evaluator.
-        run_data: name of the run's data set; empty if unknown.
+        run_data: name of the run's data set, or ``""`` if unknown.
     """
     name = name.removeprefix("sslkit:")
     data, options = str(protocol.get("data", "")), protocol.get("data_options")
@@ -166,7 +166,7 @@ def latest_results(evaluations: Iterable[EvaluationResult], run_data: str) -> di
 
     Args:
         evaluations: evaluations of one run, oldest first.
-        run_data: name of the run's data set; empty if unknown.
+        run_data: name of the run's data set, or ``""`` if unknown.
 
     Returns:
         The name and the result of each evaluator, keyed by ``evaluator_title``.

@@ -12,7 +12,7 @@ METRICS = ("acc", "nmi", "top1", "miou")
 
 
 def gain(result: EvaluatorResult, metric: str) -> float | None:
-    """Return how much training changed a metric; None if the metric is missing before or after training."""
+    """Return how much training changed a metric, or None if the metric is missing before or after training."""
     baseline = result.baselines.get(PRETRAINED_WEIGHTS)
     values = result.metrics.get(metric), baseline and baseline.metrics.get(metric)
     return values[0] - values[1] if isinstance(values[0], float) and isinstance(values[1], float) else None

@@ -26,8 +26,8 @@ class OriginalImages:
 
     Attributes:
         images: the images as the data set stores them.
-        files: path of each image relative to ``root``; empty if the images are not files.
-        root: folder of the files; None if the images are not files. Files outside this folder are not read.
+        files: path of each image relative to ``root``, or an empty tuple if the images are not files.
+        root: folder of the files, or None if the images are not files. Files outside this folder are not read.
     """
 
     images: ImageStore

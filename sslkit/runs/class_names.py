@@ -27,7 +27,7 @@ HEADER = """\
 
 
 def read_class_names(run: Run, classes: int) -> tuple[str, ...] | None:
-    """Return the name of each discovered class, ``""`` for a class without a name; None if there is no file.
+    """Return the name of each discovered class, ``""`` for a class without a name, or None if there is no file.
 
     Args:
         run: the run.
@@ -82,7 +82,7 @@ def write_class_names(run: Run, names: Sequence[str], added: Mapping[int, str] |
 
 
 def _read(run: Run, classes: int) -> tuple[dict[int, str], dict[int, str]] | None:
-    """Return the names of discovered and of added classes, keyed by number; None if there is no file."""
+    """Return the names of discovered and of added classes, keyed by number, or None if there is no file."""
     path = run.path / FILE
     try:
         text = read_regular_file(path)

@@ -46,7 +46,7 @@ class BaselineResult:
 
     Attributes:
         metrics: metrics, keyed by name.
-        protocol: protocol of the baseline; empty if the evaluator's protocol also describes the baseline.
+        protocol: protocol of the baseline, or an empty mapping if the evaluator's protocol also describes the baseline.
     """
 
     metrics: Metrics

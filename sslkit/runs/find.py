@@ -48,7 +48,7 @@ def find_finished_run(spec: str | None, root: Path) -> tuple[Run, str]:
         root: the folder of all runs.
 
     Returns:
-        The run, and a sentence about a newer run that is skipped; empty if no run is skipped.
+        The run, and a sentence about a newer run that is skipped, or ``""`` if no run is skipped.
 
     Raises:
         RunError: no run matches, or more than one run matches and none of them is finished.

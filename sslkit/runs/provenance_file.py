@@ -71,7 +71,7 @@ class Provenance(TypedDict):
         splits: names of the data set's splits.
         training_images: number of training images.
         image_shape: ``[channels, H, W]`` of the stored images.
-        class_names: names of the data set's labels; empty if there are none.
+        class_names: names of the data set's labels, or an empty list if there are none.
         images_sha256: checksum of the training images; needed only to resume.
         initial_backbone_sha256: checksum of the backbone's weights before training.
         hardware: device, precision and memory format.

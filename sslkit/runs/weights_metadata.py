@@ -71,10 +71,10 @@ class HeadMetadata(TypedDict):
     """Metadata of ``heads.safetensors``.
 
     Attributes:
-        head: name of the head that evaluation uses; empty if there are no heads.
+        head: name of the head that evaluation uses, or ``""`` if there are no heads.
         classifier: index of the classifier that evaluation uses.
         classifiers: number of classes in each classifier of this head.
-        logit_temperature: temperature in softmax(logits / temperature); None if the loss defines no temperature.
+        logit_temperature: temperature in softmax(logits / temperature), or None if the loss defines no temperature.
     """
 
     head: str

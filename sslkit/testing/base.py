@@ -99,7 +99,7 @@ def works_or_refuses(subject: str, other: str = "") -> Iterator[None]:
 
     Args:
         subject: subject of the error message, such as "with 2 views, the loss".
-        other: advice at the end of the error message; empty for the general advice.
+        other: advice at the end of the error message, or ``""`` for the general advice.
     """
     try:
         yield

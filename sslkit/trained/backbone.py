@@ -42,8 +42,8 @@ def load_backbone(run: str | Path | None = None, runs: str | Path | None = None)
     """Return the backbone of a finished run, or of a file written by ``sslkit export --to safetensors``.
 
     Args:
-        run: a run folder, ``NAME/ID``, ``NAME`` or ``ID``, or an exported file; None for the newest finished run.
-        runs: the folder of all runs; None for the default folder of the command line.
+        run: a run folder, ``NAME/ID``, ``NAME``, ``ID``, an exported file, or None for the newest finished run.
+        runs: the folder of all runs, or None for the default folder of the command line.
 
     Raises:
         RunError: the run does not exist, has not finished, or its files are damaged.

@@ -47,11 +47,11 @@ class TrainedNetwork:
         backbone: the backbone.
         preprocessing: preparation of images for the backbone.
         frozen: the ``FrozenBackbone``, which computes features and caches them.
-        head: the head; None if the run or the weights have no head, or the head is not installed.
-        head_name: name of the head; empty if there is none.
+        head: the head, or None if the run or the weights have no head, or the head is not installed.
+        head_name: name of the head, or ``""`` if there is none.
         classifier: index of the head's classifier that evaluation uses.
         classes: number of classes of this classifier; 0 if there is none.
-        temperature: temperature of the class probabilities softmax(logits / temperature); None if the loss defines
+        temperature: temperature of the class probabilities softmax(logits / temperature), or None if the loss defines
             none.
         origin: where the weights come from, if they are those that training started from; else empty.
 

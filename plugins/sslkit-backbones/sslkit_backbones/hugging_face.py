@@ -23,7 +23,7 @@ def offline_if_unreachable() -> Iterator[str]:
     """Use only cached files inside the ``with`` block if the hub cannot be reached.
 
     Yields:
-        The reason why the hub is not used; empty if the hub is used.
+        The reason why the hub is not used, or ``""`` if the hub is used.
     """
     reason = "" if constants.HF_HUB_OFFLINE else _failure()
     before = constants.HF_HUB_OFFLINE
@@ -38,7 +38,7 @@ def in_hub_cache(config: Any) -> bool:
     """Return whether the hub's cache on this machine has the weights of a timm model.
 
     Args:
-        config: timm's configuration of the pretrained weights; None if timm has none.
+        config: timm's configuration of the pretrained weights, or None if timm has none.
     """
     repository = getattr(config, "hf_hub_id", None)
     if not repository:
@@ -50,7 +50,7 @@ def in_hub_cache(config: Any) -> bool:
 
 
 def _failure() -> str:
-    """Return why the hub cannot be reached; empty if it can."""
+    """Return why the hub cannot be reached, or ``""`` if it can."""
     try:
         urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=TIMEOUT).close()
     except urllib.error.HTTPError:

@@ -45,7 +45,7 @@ def choose_stem(options: StemOptions, context: sslkit.Context) -> Stem:
 
 
 def stem_mismatch(stem: Stem, channels: int, *, rgb_only: bool = True) -> str:
-    """Return why the backbone's weights do not fit torchvision's or timm's model; empty if they fit.
+    """Return why the backbone's weights do not fit torchvision's or timm's model, or ``""`` if they fit.
 
     Args:
         stem: the stem of the backbone.

@@ -31,7 +31,7 @@ class ClassShares(nn.Module):
 
         Args:
             batch: tensor ``[R, K]``, the shares in the global batch.
-            valid: bool tensor ``[R]``, classifiers whose shares are updated; None for all.
+            valid: bool tensor ``[R]``, classifiers whose shares are updated, or None for all.
         """
         shares = self.get_buffer(f"shares_{batch.shape[1]}")
         if self.training:

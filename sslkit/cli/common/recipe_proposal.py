@@ -26,9 +26,9 @@ class Proposal:
 
     Attributes:
         recipe: the recipe as TOML text.
-        weights: the pretrained weights; None if the recipe trains from scratch.
-        estimate: estimated time for features and training; None if there are no pretrained weights.
-        sweep: the proposed number of classes; None if numbers of classes were not compared.
+        weights: the pretrained weights, or None if the recipe trains from scratch.
+        estimate: estimated time for features and training, or None if there are no pretrained weights.
+        sweep: the proposed number of classes, or None if numbers of classes were not compared.
         not_counted: why numbers of classes could not be compared; empty otherwise.
         usual_epochs: usual number of epochs; ``init`` prints a note if ``--minutes`` allows fewer.
         length: with ``--minutes``, the measured times and the number of epochs that fit; else None.
@@ -69,11 +69,11 @@ def propose(
     Args:
         folder: folder of the images.
         facts: facts about the folder.
-        weights: the pretrained weights; None to train from scratch.
+        weights: the pretrained weights, or None to train from scratch.
         files: the training images.
         device: device to train on.
         must_count: whether to compare numbers of classes even if this takes a long time.
-        minutes: time limit for training, in minutes; None for the usual number of epochs.
+        minutes: time limit for training, in minutes, or None for the usual number of epochs.
 
     Raises:
         InputError: there are too few images, or, with ``must_count``, the number of classes cannot be found.

@@ -60,7 +60,7 @@ class RemainingTime:
             self.window_steps *= 2
 
     def estimate(self, steps: int, epochs: int) -> float | None:
-        """Return the estimated remaining time in seconds; None before the second step.
+        """Return the estimated remaining time in seconds, or None before the second step.
 
         Args:
             steps: number of remaining steps.

@@ -120,7 +120,7 @@ def _classes_note(encoded: EncodedSplit, count: int, shown: int) -> str:
 
 
 def _corrections_note(encoded: EncodedSplit) -> str:
-    """Return the report's note on a user's corrections and merges of classes; empty if there are none."""
+    """Return the report's note on a user's corrections and merges of classes, or ``""`` if there are none."""
     if encoded.corrections is None:
         return ""
     own, every = int(encoded.corrections.corrected.sum()), encoded.corrections.images

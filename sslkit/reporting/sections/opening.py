@@ -25,7 +25,7 @@ def opening(
     Args:
         run: the run.
         latest: latest result of each evaluator, from ``latest_results``.
-        encoded: the images of the report; None if they cannot be shown.
+        encoded: the images of the report, or None if they cannot be shown.
         typical: features ``[M, D]`` of training images, to fit k-means to.
     """
     results, measured = dict(latest), None

@@ -26,7 +26,7 @@ MAX_COPIES = 8
 
 
 def unusual_images(encoded: EncodedSplit, references: Tensor | None) -> dict[str, Any] | None:
-    """Return the template variables of outliers and near-duplicates; None if they cannot be found.
+    """Return the template variables of outliers and near-duplicates, or None if they cannot be found.
 
     Args:
         encoded: the images.

@@ -52,7 +52,7 @@ def margin(first: float, second: float, count: int) -> float:
 
 @dataclass(frozen=True)
 class _Comparison:
-    """Accuracy compared with that of a baseline. ``half`` is the margin; None if the number of images is unknown."""
+    """Accuracy compared with that of a baseline. ``half`` is the margin, or None if the number of images is unknown."""
 
     baseline: str
     value: float
@@ -79,7 +79,7 @@ def verdict(latest: Mapping[str, tuple[str, EvaluatorResult]], encoded: EncodedS
 
     Args:
         latest: latest result of each evaluator, from ``latest_results``.
-        encoded: the images of the report; None if they cannot be shown.
+        encoded: the images of the report, or None if they cannot be shown.
     """
     sentences: list[str] = []
     images: list[str] = []

@@ -21,7 +21,7 @@ ALLOWED_NAMES = re.compile(r"torch\._utils _rebuild_tensor_v2|collections Ordere
 
 
 def find_unsafe_content(path: Path) -> str:
-    """Return why a file is unsafe to read as a checkpoint; empty if it is safe.
+    """Return why a file is unsafe to read as a checkpoint, or ``""`` if it is safe.
 
     Raises:
         OSError: the file cannot be opened.

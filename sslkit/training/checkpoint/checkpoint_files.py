@@ -39,7 +39,7 @@ class Checkpoint:
     path: Path
 
     def damage(self) -> str:
-        """Return why the checkpoint cannot be used, as a clause that starts with "it"; empty if it is valid."""
+        """Return why the checkpoint cannot be used, as a clause that starts with "it", or ``""`` if it is valid."""
         try:
             with open_regular_file(self.path) as file:
                 matches = hashlib.file_digest(file, "sha256").hexdigest().startswith(self.checksum)

@@ -22,7 +22,7 @@ EXTERNAL_LAUNCHERS: dict[type[ClusterEnvironment], str] = {
 
 
 def cluster_environment() -> ClusterEnvironment | None:
-    """Return the environment of the launcher that started this process; None if there is none."""
+    """Return the environment of the launcher that started this process, or None if there is none."""
     with warnings.catch_warnings(action="ignore"):  # Lightning warns if srun is installed but was not used
         for kind in EXTERNAL_LAUNCHERS:
             if kind.detect():

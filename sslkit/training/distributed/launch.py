@@ -187,7 +187,7 @@ class _Launch:
                 process.terminate()
 
     def _error(self, killed: set[int]) -> BaseException | None:
-        """Return the error that made training fail; None if all processes succeeded.
+        """Return the error that made training fail, or None if all processes succeeded.
 
         A process that died without a message takes precedence, because it can cause errors in other processes.
         """

@@ -23,7 +23,7 @@ TIMEOUT_SIGNAL = signal.SIGUSR1
 
 
 def job_id() -> str:
-    """Return the id of this SLURM job, with the task id of an array job; empty outside batch jobs."""
+    """Return the id of this SLURM job, with the task id of an array job, or ``""`` outside batch jobs."""
     if not SLURMEnvironment.detect():
         return ""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
@@ -42,7 +42,7 @@ def requeue() -> str:
 
 
 def requeued_run(runs: Path, recipe: str) -> Run | None:
-    """Return the run that this job started with ``recipe`` before it was requeued; None if there is none."""
+    """Return the run that this job started with ``recipe`` before it was requeued, or None if there is none."""
     if not job_id() or os.environ.get("SLURM_RESTART_COUNT", "0") in ("", "0"):
         return None
     for run in reversed(list(all_runs(runs))):

@@ -14,7 +14,7 @@ class ClassifierSelection:
     """Selection of a classifier by the recipe's ``evaluation.classifier``.
 
     Attributes:
-        head: name of the head for evaluation; empty if there are no heads.
+        head: name of the head for evaluation, or ``""`` if there are no heads.
         classifiers: number of classes of each classifier of this head.
         losses: mapping from head name to a tensor with one value per classifier, the classifier's losses summed over
             the latest complete epoch.

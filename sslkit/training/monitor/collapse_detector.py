@@ -78,7 +78,7 @@ class CollapseDetector:
         Args:
             metrics: metrics at the end of an epoch. The detector reads ``view_contrast``, ``feature_std``,
                 ``effective_rank`` and ``view_entropy``.
-            loss: mean loss of the classifier over the epoch; None if the recipe's losses do not report it.
+            loss: mean loss of the classifier over the epoch, or None if the recipe's losses do not report it.
             classes: number of classes K of the classifier; 0 if there is no classifier.
             step: number of optimizer steps taken.
             last: whether this is the final measurement of the run.

@@ -26,7 +26,7 @@ def divergence_error(
         step: the first step with a non-finite value, counted from 1.
         checkpoint_step: step of the newest checkpoint; 0 if there is none.
         names: names of the loss and its terms.
-        losses: values of the loss and its terms in this step; empty if unknown.
+        losses: values of the loss and its terms in this step, or an empty sequence if unknown.
     """
     epoch, batch = divmod(step - 1 - assembly.context.step_offset, assembly.context.steps_per_epoch)
     size = assembly.context.batch_size
@@ -47,7 +47,7 @@ def divergence_error(
 
 
 def losses_of_step(pending: Sequence[Tensor], last: int, step: int) -> list[float]:
-    """Return the losses of ``step`` in ``pending``; empty if they are not in it.
+    """Return the losses of ``step`` in ``pending``, or an empty list if they are not in it.
 
     ``pending`` has a tensor of losses for each of the latest steps, up to step ``last``.
     """

@@ -69,8 +69,8 @@ class CapturedStep:
         report: receives a sentence about the first graph, or the reason why there is none.
 
     Attributes:
-        recording: the captured step of the current phase; None while steps run normally.
-        problem: why the step cannot be captured; empty if it can.
+        recording: the captured step of the current phase, or None while steps run normally.
+        problem: why the step cannot be captured, or ``""`` if it can.
     """
 
     def __init__(self, step: Step, graphs: Graphs, report: Callable[[str], None]) -> None:

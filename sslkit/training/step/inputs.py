@@ -24,9 +24,9 @@ class StepInputs:
 
     Attributes:
         index: int64 ``[B]``, indices of this process's B images.
-        positives: int64 ``[B, P]``, indices of the P positives of each image; None without positives.
-        images: images or features ``[B, ...]``; None if the step reads them by ``index``.
-        positive_images: like ``images``, but ``[B, P, ...]``; None without positives or ``images``.
+        positives: int64 ``[B, P]``, indices of the P positives of each image, or None without positives.
+        images: images or features ``[B, ...]``, or None if the step reads them by ``index``.
+        positive_images: like ``images``, but ``[B, P, ...]``, or None without positives or ``images``.
         parameters: view parameters of the images, then of the first positive of each image, and so on. Empty with a
             frozen backbone.
         number: int64 scalar, number of this optimizer step, counted from 1.
@@ -55,7 +55,7 @@ class InputWriter:
         packed: whether to copy all inputs into one buffer; None means on a GPU only.
 
     Attributes:
-        buffer: the packed inputs; None before the first step, or if inputs are not packed.
+        buffer: the packed inputs, or None before the first step, or if inputs are not packed.
     """
 
     def __init__(self, assembly: Assembly, device: torch.device, packed: bool | None = None) -> None:

@@ -26,7 +26,7 @@ class FolderLabels:
     """Labels of each split.
 
     Attributes:
-        class_names: sorted class names; empty if no split has labels.
+        class_names: sorted class names, or an empty tuple if no split has labels.
         by_split: class index of each image, keyed by split; contains only splits with labels.
         reasons: why each split has labels or has none, keyed by split.
     """
@@ -80,7 +80,7 @@ def may_be_classes(scan: FolderScan) -> bool:
 def _why_unlabelled(
     scan: FolderScan, split: str, paths: Sequence[Sequence[str]], mode: LabelMode, train_labelled: bool
 ) -> str:
-    """Return the reason why a split has no labels; empty if its class folders give the labels.
+    """Return the reason why a split has no labels, or ``""`` if its class folders give the labels.
 
     Args:
         scan: the folder.

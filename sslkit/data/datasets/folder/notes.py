@@ -19,7 +19,7 @@ MAX_GROUPS = 3
 
 
 def describe_broken(index: DecodedIndex, total: int, limit: float) -> list[str]:
-    """Return lines about the broken files among ``total`` files; empty if no file is broken.
+    """Return lines about the broken files among ``total`` files, or an empty list if no file is broken.
 
     ``limit`` is the value of the option ``broken_limit``.
     """

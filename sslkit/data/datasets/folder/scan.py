@@ -148,7 +148,7 @@ def _no_images(folder: Path, ignored: Mapping[str, int]) -> DataError:
 
 
 def describe_ignored(ignored: Mapping[str, int]) -> str:
-    """Return text with the number of ignored files of each kind; empty if no file is ignored."""
+    """Return text with the number of ignored files of each kind, or ``""`` if no file is ignored."""
     counts = []
     for kind, count in sorted(ignored.items()):
         name = UNREADABLE_EXTENSIONS.get(kind)
