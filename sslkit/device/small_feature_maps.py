@@ -118,12 +118,12 @@ class _Convolution(torch.autograd.Function):
 
 
 def _weight_gradient(input: Tensor, gradient: Tensor, shape: torch.Size, stride: Pair, padding: Pair) -> Tensor:
-    """Return the gradient of weights of ``shape`` ``[O, C, K, L]``, with channels last in memory.
+    """Return the gradient of a convolution's weights, with channels last in memory.
 
     Args:
         input: input of the convolution, ``[B, C, H, W]``.
-        gradient: gradient of the output, ``[B, O, rows, columns]``.
-        shape: shape of the weights.
+        gradient: gradient of the output with O channels, ``[B, O, rows, columns]``.
+        shape: shape of the weights: O, C, and height and width of the kernel.
         stride: stride of rows and of columns.
         padding: padding of rows and of columns.
     """

@@ -88,7 +88,7 @@ def train_corrected(run: Run, runs: Path, device: str, on_progress: OnProgress) 
         run: the run, corrected with ``sslkit explore``.
         runs: folder of all runs.
         device: device that computes features and trains the head.
-        on_progress: called with a stage, the number of completed items and the number of all items.
+        on_progress: called with the name of the current work, and the numbers of completed and of all items.
 
     Raises:
         InputError: the run has no corrections, more than one head, or fewer than two classes with training images.

@@ -5,4 +5,5 @@ from __future__ import annotations
 from collections.abc import Callable
 
 OnProgress = Callable[[str, int, int], None]
-"""Function that is called with a stage, the number of completed items and the number of all items."""
+"""Function that is called with the name of the current work, such as ``"reading images"``, and the numbers of completed
+and of all items."""

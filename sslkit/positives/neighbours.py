@@ -62,7 +62,11 @@ class Neighbours(Positives):
         return {"neighbours": index.gather(1, order).int(), "count": valid.sum(1).int()}
 
     def draw(self, prepared: Mapping[str, Tensor], index: Tensor, generator: torch.Generator) -> Tensor:
-        """Return one neighbour ``[B, 1]`` of each image."""
+        """Return the index of a random valid neighbour of each image, or of the image itself if it has none.
+
+        Returns:
+            int64 tensor ``[B, 1]``.
+        """
         count = prepared["count"][index].long()
         drawn = (torch.rand(len(index), generator=generator) * count).long().minimum(count - 1).clamp(min=0)
         chosen = prepared["neighbours"][index, drawn].long()

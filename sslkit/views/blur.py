@@ -25,7 +25,10 @@ def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
 
 
 def _blur_matrices(sigma: Tensor, size: int) -> Tensor:
-    """Return blur matrices ``[N, S, S]``. Row i holds the weight of each original pixel in blurred pixel i."""
+    """Return a blur matrix ``[size, size]`` for each of the N values of ``sigma``, as a tensor ``[N, size, size]``.
+
+    Row i holds the weight of each original pixel in blurred pixel i.
+    """
     distance = torch.arange(size, device=sigma.device)
     # A sigma of 1e-3 gives exactly 1 at distance 0 and exactly 0 elsewhere.
     ratio = distance / sigma.clamp(min=1e-3).unsqueeze(-1)

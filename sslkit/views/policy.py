@@ -93,10 +93,16 @@ class Policy(Views):
 
     @abstractmethod
     def warp_images(self, images: Tensor, group: ViewGroup, parameters: Mapping[str, Tensor]) -> Tensor:
-        """Return views ``[V, B, C, S, S]`` without effects, of float images ``[B, C, H, W]`` with values in [0, 1]."""
+        """Return the group's V views of S x S pixels, without effects, as a tensor ``[V, B, C, S, S]``.
+
+        Args:
+            images: float tensor ``[B, C, H, W]`` with values in [0, 1].
+            group: the group of views.
+            parameters: the drawn random values of the group.
+        """
 
     def apply(self, images: Tensor, parameters: Parameters) -> tuple[Tensor, ...]:
-        """Return a float32 tensor of normalised views ``[V, B, C, S, S]`` for each group.
+        """Return, for each group, its V normalised views of S x S pixels as a float32 tensor ``[V, B, C, S, S]``.
 
         Views are computed in float32 even under autocast, without gradients and without a device sync.
         """

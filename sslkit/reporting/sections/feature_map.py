@@ -170,10 +170,10 @@ def _sheet(parts: Sequence[_Part], limit: int) -> tuple[str, int, int]:
 
 
 def _images(part: _Part) -> list[Image.Image]:
-    """Return the images of a part.
+    """Return the images of a part of the map: the shown split, or the sample of training images.
 
-    They come from the data set, because reading files is slow; from the files only if the images in the data set are
-    smaller than ``SPRITE_SIDE``.
+    Images come from the data set, because reading files is slow. They come from the files only if the images in the
+    data set are smaller than ``SPRITE_SIDE``.
     """
     store = part.encoded.split.images
     if max(store.shape[1:]) < SPRITE_SIDE and part.encoded.root is not None:

@@ -70,7 +70,7 @@ def masked_first(mask: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """Return the masked patches of each image in a tensor of fixed shape.
 
     Args:
-        mask: bool tensor ``[N, P]``; at most ``most`` patches of an image are masked.
+        mask: bool tensor ``[N, P]``, True for the masked ones of the P patches of N images; at most ``most`` per image.
         most: number of columns of the result.
 
     Returns:
