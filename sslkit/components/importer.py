@@ -70,7 +70,7 @@ def load_component(entry: Entry) -> type[Component]:
 
 
 def variant_options(entry: Entry, component: type[Component]) -> dict[str, str]:
-    """Return the option that ``use = "name:variant"`` sets, with its value; empty if there is no variant."""
+    """Return the option and value that ``use = "name:variant"`` sets, or an empty mapping without a variant."""
     return {component.variant_option: entry.variant} if entry.variant else {}
 
 

@@ -73,7 +73,7 @@ class Subject(Protocol):
 
     @property
     def discovered_names(self) -> tuple[str, ...]:
-        """Name that the user gave to each discovered class, ``""`` for unnamed ones; empty if no class has a name."""
+        """User's name of each discovered class (``""`` without a name), or an empty tuple if no class has a name."""
 
     @property
     def temperature(self) -> float:
@@ -98,7 +98,7 @@ class Subject(Protocol):
         """Return the images of a split; ``train`` and ``validation`` never share images."""
 
     def corrected_classes(self, split: str) -> CorrectedClasses | None:
-        """Return the classes of a split after the user's corrections; None if there are no corrections and no merges.
+        """Return a split's classes after the user's corrections, or None if there are no corrections and no merges.
 
         Also None if the network has no classifier, and for baselines.
 

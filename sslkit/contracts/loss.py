@@ -28,7 +28,7 @@ class BranchOutputs:
     Attributes:
         features: tuple of tensors ``[B, D]``, one for each view that the branch encodes, global views first.
         embeddings: tuple of tensors ``[B, E]``, one for each view, or an empty tuple if there is no head.
-        logits: one tuple for each classifier, with a tensor ``[B, K]`` for each view; empty if there are none.
+        logits: tuple for each classifier with a tensor ``[B, K]`` for each view, or an empty tuple without classifiers.
         classify: function that returns the logits of each classifier for embeddings ``[M, E]``, for example from a
             queue. Methods set ``classify`` to ``head.classify``. None if there is no head.
     """

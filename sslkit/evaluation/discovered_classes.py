@@ -51,7 +51,7 @@ class DiscoveredClasses:
 
     @property
     def table(self) -> Tensor | None:
-        """Number of images in each discovered class with each label, int64 ``[K, C]``; None if there are no labels."""
+        """Number of images in each discovered class with each label, int64 ``[K, C]``, or None without labels."""
         kept = self.assigned >= 0
         if self.labels is None or not bool(kept.any()):
             return None
@@ -66,7 +66,7 @@ class DiscoveredClasses:
         return int(counts.argmax()), float(counts.max()) / len(members)
 
     def scores(self) -> dict[str, Any] | None:
-        """Return the ``cluster_scores`` of the images with a class; None if there are no labels or no such images."""
+        """Return the ``cluster_scores`` of images with a class, or None if there are no labels or no such images."""
         kept = self.assigned >= 0
         if self.labels is None or not bool(kept.any()):
             return None

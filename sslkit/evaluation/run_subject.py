@@ -65,7 +65,7 @@ class RunSubject:
 
     @property
     def discovered_names(self) -> tuple[str, ...]:
-        """Name that the user gave to each discovered class, ``""`` for unnamed ones; empty if no class has a name.
+        """User's name of each discovered class (``""`` without a name), or an empty tuple if no class has a name.
 
         Raises:
             RunError: ``classes.toml`` is damaged.
@@ -118,7 +118,7 @@ class RunSubject:
         return Split(SubsetStore(train.images, indices), train.labels[indices], files=files, masks=masks)
 
     def corrected_classes(self, split: str) -> CorrectedClasses | None:
-        """Return the classes of a split after the user's corrections; None if there are no corrections and no merges.
+        """Return a split's classes after the user's corrections, or None if there are no corrections and no merges.
 
         Also None if the network has no classifier, and for baselines.
 

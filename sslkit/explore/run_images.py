@@ -37,8 +37,8 @@ class RunImages:
         norms: L2 norms of the features before the normalisation, float32 ``[N, 1]``.
         logits: class logits, float32 ``[N, K]``.
         temperature: temperature of the class probabilities softmax(logits / temperature).
-        stability: float32 ``[K]``, share of the head's other classifiers that also find the class; None if there are no
-            other classifiers.
+        stability: float32 ``[K]``, share of the head's other classifiers that also find the class, or None if there
+            are no other classifiers.
         notes: sentences about the network and the data, for the user.
     """
 

@@ -72,7 +72,7 @@ def to_onnx(network: TrainedNetwork, images: Tensor, properties: dict[str, str])
 
 @torch.no_grad()
 def _difference(outputs: OnnxOutputs, content: bytes, images: Tensor) -> str:
-    """Return how onnxruntime's outputs differ from the network's, for a batch and one image; empty if they agree."""
+    """Return how onnxruntime differs from the network for a batch and for one image, or ``""`` if they agree."""
     import onnxruntime
 
     session: Any = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])

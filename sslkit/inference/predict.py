@@ -44,7 +44,7 @@ class InferenceResult:
         file: the output table, with one row for each readable image.
         images: number of rows of the output table.
         broken: number of unreadable files.
-        broken_file: table of the unreadable files, ``<out>.broken.csv`` (file, reason); None if all files are readable.
+        broken_file: table of unreadable files, ``<out>.broken.csv`` (file, reason), or None if all files are readable.
         examples: a path and a reason for each of the first few unreadable files.
         notes: sentences to print for the user.
     """

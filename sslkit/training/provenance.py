@@ -115,7 +115,7 @@ def _cpu_name() -> str:
 
 
 def _commit(folder: Path) -> str | None:
-    """Return the git commit of ``folder``, with ``+`` if there are uncommitted changes; None outside a repository."""
+    """Return the git commit of ``folder``, with ``+`` for uncommitted changes, or None outside a repository."""
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         return commit + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")

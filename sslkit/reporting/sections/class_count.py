@@ -26,7 +26,7 @@ SCORES = {
 
 
 def class_count(run: Run, notes: list[str]) -> dict[str, Any] | None:
-    """Return template variables for the scores of class counts; None without scores. A note reports a damaged file."""
+    """Return template variables for scores of class counts, or None without scores. A note reports a damaged file."""
     if not run.class_count.exists():
         return None
     try:
