@@ -38,6 +38,8 @@ OWN = {
     "vicreg": [*NARROW, "optimizer.lr=1e-4"],  # its usual rate diverges with this small backbone
     "self-label": ["loss.threshold=0.2"],  # untrained classifiers are never confident
     "gpu/self-label": ["loss.threshold=0.2"],
+    "colourisation": ["data.train=1347"],  # as many steps as with digits
+    "i-jepa": ["views.size=16"],  # 4 x 4 patches, for four target blocks
     "ruc": ["loss.selection='confidence'", "loss.threshold=0.2"],
 }
 NOTE = "train.capture: a CUDA graph replays the step; it takes 0 MB of GPU memory"
