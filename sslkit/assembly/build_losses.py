@@ -19,7 +19,7 @@ def build_loss(recipe: Recipe, spec: ComponentSpec, heads: dict[str, Head], cont
     """Build a loss; its context contains the output sizes of its head, and the number of views that the loss reads.
 
     Raises:
-        RecipeError: the recipe does not provide what the loss reads.
+        RecipeError: the recipe lacks a head, classifiers, views or a teacher that the loss needs.
     """
     assert issubclass(spec.component, Loss)
     head_name = spec.wiring.head or next(iter(heads), "")

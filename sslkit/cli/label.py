@@ -28,7 +28,7 @@ def command(
 ) -> None:
     """Name the discovered classes with --set; without --set, open `sslkit explore` in the browser to name them.
 
-    Reports, evaluations and predictions use the names, which are saved in classes.toml of the run.
+    Reports, evaluations and predictions use the names, which are saved in the run's classes.toml.
     """
     settings = dict(_parse_setting(text) for text in set_ or [])
     if not settings:

@@ -42,8 +42,9 @@ class NotRepeatableError(AssertionError):
 class StepTrace(TorchDispatchMode):
     """Context manager that records the operators of a step, and finds what a CUDA graph could not replay.
 
-    A graph replays the operators of one step with the same numbers. The step must therefore not copy between host and
-    device, and it must run the same operators with the same numbers as an earlier step of the same phase.
+    A graph replays the operators of one step with the same Python arguments; only the contents of tensors may change.
+    The step must therefore not copy between host and device, and it must run the same operators with the same Python
+    arguments as an earlier step of the same phase, such as the steps in which a queue is full.
 
     Args:
         expected: the operations of an earlier step; if None, the step is only recorded.

@@ -34,7 +34,10 @@ class DiscoveredClasses:
     def from_logits(
         cls, logits: Tensor, labels: Tensor | None = None, classes: int = 0, temperature: float = 1.0
     ) -> DiscoveredClasses:
-        """Return the classes of images with logits ``[N, K]``; probabilities are softmax(logits / temperature)."""
+        """Return the classes of images with logits ``[N, K]``; probabilities are softmax(logits / temperature).
+
+        If true ``labels`` ``[N]`` are given, ``classes`` is their number of classes.
+        """
         confidence = (logits.double() / temperature).softmax(dim=1).max(dim=1).values
         count = classes if labels is not None else 0
         return cls(logits.argmax(dim=1), confidence, logits.shape[1], labels, count)

@@ -58,7 +58,7 @@ class Workbench:
         self._update()
 
     def leader(self, number: int) -> int:
-        """Return the number of the class that ``number`` belongs to: the smallest with the same name."""
+        """Return the smallest number of the classes with the same name as class ``number``; they count as one class."""
         return self._leaders.get(number, number)
 
     def class_numbers(self) -> list[int]:

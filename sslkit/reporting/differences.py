@@ -31,7 +31,7 @@ def protocol_differences(name: str, protocols: Protocols, first: str, first_prot
 def published_differences(
     name: str, settings: Mapping[str, Any], protocols: Protocols, rows: Sequence[Row], reference: Reference
 ) -> list[str]:
-    """Return the differences between the run ``name`` and published rows: first settings, then protocols.
+    """Return how the run ``name`` differs from published results, first in settings, then in evaluation protocols.
 
     Only values that the publication states are compared.
     """

@@ -20,7 +20,7 @@ from sslkit.runs.weights_header import KEY
 
 
 def save_weights(module: nn.Module, path: Path, metadata: dict[str, Any]) -> None:
-    """Write a module's parameters and buffers to a safetensors file, with the format number and ``metadata``."""
+    """Write a module's parameters and buffers to a safetensors file, with ``metadata`` and a format version."""
     # Tensors are copied, because a module may share a tensor under two names, which safetensors rejects.
     state = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)

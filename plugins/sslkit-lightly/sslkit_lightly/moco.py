@@ -40,6 +40,8 @@ class Moco(sslkit.Loss):
 
     Sources: He et al., "Momentum Contrast for Unsupervised Visual Representation Learning", CVPR 2020, arXiv
     1911.05722, equation 1; Chen et al., "Improved Baselines with Momentum Contrastive Learning", arXiv 2003.04297.
+
+    Raises:
         sslkit.OptionError: the queue is smaller than the global batch.
     """
 

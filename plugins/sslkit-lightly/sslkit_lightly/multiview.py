@@ -113,7 +113,7 @@ class SigRegAlongDirections(SIGReg):  # type: ignore[misc]  # lightly has no typ
     """
 
     def forward(self, embeddings: Tensor, directions: Tensor) -> Tensor:
-        """Return the loss of embeddings ``[V, N, E]``."""
+        """Return the loss of embeddings ``[V, N, E]`` of V views of N images, for directions ``[E, num_vectors]``."""
         self.directions = directions
         result: Tensor = super().forward(embeddings)
         return result

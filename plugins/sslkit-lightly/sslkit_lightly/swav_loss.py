@@ -31,6 +31,8 @@ class SwavLoss(sslkit.Loss):
 
     Warns:
         UserWarning: the queue is shortened.
+
+    Raises:
         sslkit.OptionError: the queue is smaller than the global batch, or the head has no embedding.
     """
 

@@ -25,6 +25,8 @@ class WMse(sslkit.Loss):
 
     Source: Ermolov et al., "Whitening for Self-Supervised Representation Learning", ICML 2021, arXiv 2007.06346,
     section 3.
+
+    Raises:
         sslkit.OptionError: ``w_size`` does not divide the global batch, or is less than twice the embedding's
             dimension.
     """

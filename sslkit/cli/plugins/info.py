@@ -125,7 +125,7 @@ def _type(annotation: Any) -> str:
 
 
 def _recipes(entry: Entry) -> list[str]:
-    """Return the recipes in the folder ``recipes`` that use the component."""
+    """Return the recipes that use the component, from the folder ``recipes`` of the current directory."""
     import tomllib
 
     recipes = []

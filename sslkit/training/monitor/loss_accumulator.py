@@ -57,7 +57,7 @@ class LossAccumulator:
 
         Args:
             output: output of the method.
-            row: int64 tensor ``[1]`` with the value of ``count``.
+            row: row of the buffer to write, equal to ``count``; int64 ``[1]``, so that a CUDA graph can replay a step.
         """
         loss = output.loss.detach()
         # A term may be a tensor on the CPU.
