@@ -77,6 +77,15 @@ def _flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def find_inside(folder: Path, file: str) -> Path | None:
+    """Return the path of ``file`` with symbolic links resolved, or None if it is missing or not in ``folder``."""
+    try:
+        path = (folder / file).resolve(strict=True)
+        return path if path.is_relative_to(folder.resolve()) else None
+    except (OSError, RuntimeError, ValueError):
+        return None
+
+
 def open_regular_file(path: Path) -> BufferedReader:
     """Open a file for reading, unless it is a pipe or a device, which could block forever.
 

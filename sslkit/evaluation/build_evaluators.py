@@ -80,7 +80,7 @@ def _with_result_name(setting: str, entries: Mapping[str, Entry]) -> str:
 
     Options are keyed by result name. If the setting fits no evaluator or more than one, it is returned unchanged.
     """
-    asked, rest = re.fullmatch(r"([^.=]*)(.*)", setting, flags=re.DOTALL).groups()  # type: ignore[union-attr]
+    asked, rest = re.fullmatch(r"([^.=]*)(.*)", setting, flags=re.DOTALL).groups()  # type: ignore[union-attr]  # always matches
     meant = [name for name, entry in entries.items() if asked.strip() in (name, entry.name, entry.qualified)]
     return meant[0] + rest if len(meant) == 1 else setting
 

@@ -16,7 +16,7 @@ from sslkit.data.image_files import FORMATS, MAX_PIXELS
 from sslkit.data.pillow_messages import quiet_pillow
 from sslkit.explore.run_images import RunImages
 from sslkit.explore.thumbnail_cache import ThumbnailCache
-from sslkit.files import open_regular_file
+from sslkit.files import find_inside, open_regular_file
 from sslkit.reporting.original_images import EIGHT_BITS, decode_upright
 from sslkit.reporting.thumbnails import thumbnail
 
@@ -43,7 +43,6 @@ class Pictures:
     def __init__(self, images: RunImages) -> None:
         self.images = images
         self.cache = ThumbnailCache()
-        self.root = None if images.root is None else images.root.resolve()
 
     def thumbnail(self, index: int) -> Picture:
         """Return a thumbnail of an image. Thumbnails of files are cached on disk."""
@@ -87,13 +86,8 @@ class Pictures:
 
     def _path(self, index: int) -> Path | None:
         """Return an image's path, with symbolic links resolved, or None if it is not a file in the folder of images."""
-        if self.root is None:
-            return None
-        try:
-            path = (self.root / self.images.files[index]).resolve(strict=True)
-        except (OSError, RuntimeError, ValueError):
-            return None
-        return path if path.is_relative_to(self.root) else None
+        root = self.images.root
+        return None if root is None else find_inside(root, self.images.files[index])
 
     def _stored(self, index: int, longest: int | None) -> Picture:
         pixels = self.images.pixels(index)

@@ -13,7 +13,7 @@ from sslkit.contracts.dataset import ImageStore
 from sslkit.data.image_files import FORMATS, MAX_PIXELS
 from sslkit.data.orientation import transposition
 from sslkit.data.pillow_messages import quiet_pillow
-from sslkit.files import open_regular_file
+from sslkit.files import find_inside, open_regular_file
 from sslkit.reporting.thumbnails import thumbnail
 
 EIGHT_BITS = frozenset({"1", "L", "P", "RGB", "RGBA", "LA", "PA", "CMYK", "YCbCr"})
@@ -44,11 +44,10 @@ class OriginalImages:
     def _from_file(self, index: int, longest: int) -> Image.Image | None:
         if self.root is None or not self.files:
             return None
+        path = find_inside(self.root, self.files[index])
+        if path is None:
+            return None
         try:
-            root = self.root.resolve()
-            path = (root / self.files[index]).resolve(strict=True)
-            if not path.is_relative_to(root):
-                return None
             with quiet_pillow(), open_regular_file(path) as file:
                 return decode_upright(file, longest)
         except Exception:  # Pillow's decoders raise many types for damaged files

@@ -29,7 +29,7 @@ PRETRAINED_WEIGHTS = "pretrained_weights"
 
 
 class _KnownMetrics(TypedDict):
-    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # read by Pydantic
     fractions: NotRequired[dict[Annotated[str, AfterValidator(_check_number)], _Numbers]]
     named: NotRequired[_Numbers]
     corrected: NotRequired[_Numbers]
