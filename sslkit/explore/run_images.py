@@ -12,7 +12,7 @@ from sslkit.assembly.build_component import build_dataset
 from sslkit.contracts.dataset import Dataset, ImageStore
 from sslkit.data.datasets.image_folder import ImageFolder
 from sslkit.data.splits import load_split
-from sslkit.explore.network_outputs import compute_outputs
+from sslkit.explore.network_outputs import NetworkOutputs, compute_outputs
 from sslkit.explore.progress import OnProgress
 from sslkit.recipe.load import load_data_recipe
 from sslkit.runs.run import Run
@@ -22,8 +22,8 @@ SPLITS = ("train", "validation", "test", "pretrain")
 
 
 @dataclass(frozen=True)
-class RunImages:
-    """The N images of all splits of a run.
+class RunImages(NetworkOutputs):
+    """The N images of all splits of a run, and the network's outputs for them.
 
     Attributes:
         root: folder of the image files, or None if the images are not files.
@@ -33,13 +33,6 @@ class RunImages:
         split: int64 ``[N]``, index of each image's split.
         labels: int64 ``[N]``, -1 for images without a label.
         label_names: names of the labels, or an empty tuple if no image has a label.
-        features: L2-normalised features, float32 ``[N, D]``.
-        norms: L2 norms of the features before the normalisation, float32 ``[N, 1]``.
-        logits: class logits, float32 ``[N, K]``.
-        temperature: temperature of the class probabilities softmax(logits / temperature).
-        stability: float32 ``[K]``, share of the head's other classifiers that also find the class, or None if there
-            are no other classifiers.
-        notes: sentences about the network and the data, for the user.
     """
 
     root: Path | None
@@ -49,12 +42,6 @@ class RunImages:
     split: Tensor
     labels: Tensor
     label_names: tuple[str, ...]
-    features: Tensor
-    norms: Tensor
-    logits: Tensor
-    temperature: float
-    stability: Tensor | None
-    notes: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.split)
@@ -117,12 +104,7 @@ def load_run_images(run: Run, device: str, on_progress: OnProgress) -> RunImages
         split=torch.arange(len(names)).repeat_interleave(counts),
         labels=label,
         label_names=label_names if bool((label >= 0).any()) else (),
-        features=outputs.features,
-        norms=outputs.norms,
-        logits=outputs.logits,
-        temperature=outputs.temperature,
-        stability=outputs.stability,
-        notes=outputs.notes,
+        **vars(outputs),
     )
 
 
