@@ -109,7 +109,10 @@ def read_image_size(path: Path) -> tuple[int, int]:
 
 
 def read_in_threads(read: Callable[[Item], Result], items: Sequence[Item], ahead: int = 0) -> Iterator[Result | str]:
-    """Yield ``read(item)`` for each item in order, or the reason if its image is unreadable; see ``map_in_threads``."""
+    """Yield ``read(item)`` for each item in order, or the reason why its image is unreadable.
+
+    ``read`` runs in background threads; ``map_in_threads`` describes ``ahead``.
+    """
 
     def result_or_reason(item: Item) -> Result | str:
         try:
@@ -226,9 +229,9 @@ def _flatten(image: Image.Image, mode: str, *, opaque: bool) -> Image.Image:
 
 
 def _additional_channels(image: Image.Image) -> tuple[bool, bool]:
-    """Return whether Pillow's alpha channel is not transparency, and whether any channel must be ignored.
+    """Return two flags of a TIFF: Pillow's alpha channel is not transparency; at least one channel is ignored.
 
-    Both values are False for formats other than TIFF.
+    Both flags are False for other formats.
     """
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return False, False

@@ -25,7 +25,8 @@ class ImageBatch(NamedTuple):
         positives: int64 ``[B, P]`` on the CPU, indices of the P positives of each image, or None without positives.
         images: uint8 ``[B, C, H, W]``; with a frozen backbone, features ``[B, V, D]`` of V views. None if the training
             step reads the images itself.
-        positive_images: like ``images``, but ``[B, P, ...]``, or None without positives or ``images``.
+        positive_images: ``[B, P, ...]``, the positives in the format of ``images``; None if ``positives`` or ``images``
+            is None.
     """
 
     indices: Tensor
@@ -72,7 +73,8 @@ class Loader:
     Attributes:
         start: first step.
         stop: step after the final step.
-        step_offset: number of optimizer steps minus number of loader steps, for messages.
+        step_offset: number of optimizer steps minus number of loader steps, to name optimizer steps in messages. The
+            numbers differ if the run was resumed with a different batch size or number of images.
         started: whether iteration has started.
         wait_seconds: total time spent waiting for batches, in seconds.
         prefetch: whether a background thread fetches ``PREFETCH_BATCHES`` batches in advance.

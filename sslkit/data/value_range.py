@@ -61,7 +61,7 @@ class Extent:
 
     @property
     def fits_type(self) -> bool:
-        """Whether the values can be read without a value range."""
+        """Whether the values are in the default range: 0 to 65535 for integers, 0 to 1 for floats."""
         return self.low >= 0 and self.high <= TOP[self.kind]
 
     @property
@@ -96,7 +96,7 @@ class Scaled:
 
 
 def raw_mode(image: Image.Image) -> str:
-    """Return Pillow's raw mode for an image that is not loaded yet, such as ``RGB;16B``, or ``""`` if unknown."""
+    """Return Pillow's raw mode, such as ``RGB;16B``, of an image that is not loaded yet; ``""`` if it is unknown."""
     tiles = getattr(image, "tile", [])
     arguments = tiles[0].args if tiles else None
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
@@ -133,7 +133,7 @@ def scale_to_8_bits(image: Image.Image, raw: str, file: IO[bytes] | None, scalin
 
 
 def rescale(pixels: NDArray[np.uint8], extent: Extent, scaling: ValueRange) -> NDArray[np.uint8]:
-    """Convert 8-bit pixels from the value range ``extent`` to the value range ``scaling``."""
+    """Return 8-bit pixels whose 0 and 255 are the ends of ``scaling`` instead of the ends of ``extent``."""
     return _scale(extent.low + pixels.astype(np.float64) * ((extent.high - extent.low) / 255), extent, scaling)
 
 

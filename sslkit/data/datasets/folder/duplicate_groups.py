@@ -21,13 +21,13 @@ def group_by_digest(paths: Sequence[str], digests: Iterable[str]) -> DuplicateGr
 
 
 def across_splits(groups: DuplicateGroups, scan: FolderScan) -> DuplicateGroups:
-    """Return the groups of duplicates that are in more than one split; they make results on these splits too good."""
+    """Return the groups with files in more than one split, which make results on these splits too optimistic."""
     split = {file.path: name for name, files in scan.files.items() for file in files}
     return tuple(group for group in groups if len({split[path] for path in group}) > 1)
 
 
 def across_classes(groups: DuplicateGroups, scan: FolderScan, labels: FolderLabels) -> DuplicateGroups:
-    """Return the groups of duplicates that are in more than one class, and so have contradictory labels."""
+    """Return the groups with files in more than one class, which therefore have contradictory labels."""
     label = {
         file.path: number
         for name, numbers in labels.by_split.items()

@@ -1,8 +1,8 @@
 """Test split that is held out from the class folders of the training images.
 
 The same fraction of each class is held out. Identical files stay together. Identical files in more than one class stay
-in the training split. The choice depends only on paths and seed, so adding an image moves few other images to another
-split.
+in the training split. Images are chosen by a hash of path and seed, so adding an image moves few other images to
+another split.
 """
 
 from __future__ import annotations

@@ -37,7 +37,12 @@ class FolderLabels:
 
 
 def read_labels(scan: FolderScan, mode: LabelMode) -> FolderLabels:
-    """Read the labels of every split. ``mode`` is the option ``labels`` of the data set.
+    """Read the labels of every split from the names of its class folders.
+
+    Args:
+        scan: the folder.
+        mode: the option ``labels`` of the data set: ``folders`` always reads class folders, ``none`` never does, and
+            ``auto`` does if the layout of the split is unambiguous.
 
     Raises:
         DataError: the mode is ``folders`` and an image is not in a class folder, or a split has classes that the

@@ -1,4 +1,4 @@
-"""Sentences about how an image folder was read. Training prints them at the start."""
+"""Notes on how an image folder was read, which training prints at the start."""
 
 from __future__ import annotations
 

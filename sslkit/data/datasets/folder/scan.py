@@ -182,7 +182,11 @@ class _Walk:
         self.links: list[tuple[str, Path]] = []
 
     def read(self, folder: Path, real: Path, prefix: str) -> None:
-        """Read a folder; ``real`` is its path without symbolic links, ``prefix`` its path below the root."""
+        """Collect the images of a folder and its sub-folders in ``files``.
+
+        ``real`` is the path of the folder without symbolic links. ``prefix`` is its path relative to the root, with a
+        final slash, or ``""`` for the root.
+        """
         with os.scandir(folder) as entries:
             for entry in entries:
                 suffix = _extension(entry.name)

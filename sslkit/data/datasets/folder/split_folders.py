@@ -2,8 +2,9 @@
 
 Capitals, digits, separators and words such as ``set`` or ``images`` are ignored: ``Train``, ``training_set`` and
 ``train2017`` all mean ``train``. A folder with such a name can also be a class, such as the vehicle "train". Therefore,
-only a folder with the exact name ``train`` is always a split. A folder with any other of these names, such as ``Train``
-or ``test``, is a split if there is no other folder, or if there is a second split.
+only a folder with the exact name ``train`` is always a split. Any other training folder, such as ``Train``, is a split
+only if there is no other folder, or if there is a validation or test folder. Validation and test folders without a
+training folder are an error, except ``valid`` and ``dev``, which may be classes.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class FolderSurvey:
         converted: number of images that are not plain RGB, keyed by kind of conversion.
         colour_share: share of the images that contain any colour, in [0, 1].
         background_level: grey level (0 to 255) at the edges of nearly all images, or None if the level differs.
-        extents: value range of the images with more than 8 bits, for each kind of value.
+        extents: smallest and largest value of the images with more than 8 bits, separately for integers and floats.
         exact_duplicates: groups of identical files among all files.
         near_duplicates: groups of images that look the same but differ in bytes, among the opened files.
     """
