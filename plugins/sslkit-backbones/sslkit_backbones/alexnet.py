@@ -77,11 +77,11 @@ class AlexNet(sslkit.Backbone):
         }
 
     def blocks(self) -> list[list[nn.Parameter]]:
-        """Return the parameters of each of the five convolutions."""
+        """Return the parameters of each block, for freezing and ``layer_decay``: the five convolutions."""
         return [list(layer.parameters()) for layer in self.features if isinstance(layer, nn.Conv2d)]
 
     def counterparts(self) -> dict[str, sslkit.Counterpart | str]:
-        """Return the equivalent torchvision model, or the reason why there is none; timm has no AlexNet."""
+        """Return the equivalent torchvision model for export, or the reason why there is none; timm has no AlexNet."""
         reason = stem_mismatch(self.stem, self.channels)
         if not reason and self.view_size < self.min_size:
             reason = f"torchvision's AlexNet needs images of at least {self.min_size} pixels, not {self.view_size}"

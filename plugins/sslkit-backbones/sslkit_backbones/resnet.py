@@ -53,12 +53,12 @@ class ResNet18(sslkit.Backbone):
         return dict(self._stages(images))
 
     def blocks(self) -> list[list[nn.Parameter]]:
-        """Return the parameters of each block: the stem and the four stages."""
+        """Return the parameters of each block, for freezing and ``layer_decay``: the stem and the four stages."""
         stem = [*self.conv1.parameters(), *self.bn1.parameters()]
         return [stem, *(list(layer.parameters()) for layer in (self.layer1, self.layer2, self.layer3, self.layer4))]
 
     def counterparts(self) -> dict[str, sslkit.Counterpart | str]:
-        """Return the equivalent torchvision and timm models, or the reason why there is none."""
+        """Return the equivalent torchvision and timm models for export, or the reason why there is none."""
         channels, state = self.conv1.in_channels, self.state_dict()
         model = {"model_name": "resnet18", "num_classes": 0, "in_chans": channels}
         return {

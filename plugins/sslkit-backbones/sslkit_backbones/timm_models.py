@@ -31,7 +31,8 @@ class Timm(sslkit.Backbone):
     ``VisionTransformer`` models provide tokens.
 
     Raises:
-        sslkit.OptionError: timm rejects the arguments, or the model cannot process views of this size.
+        sslkit.OptionError: timm rejects the arguments, the model cannot process the size of a view, or the model's
+            output is not a vector.
     """
 
     api = 2

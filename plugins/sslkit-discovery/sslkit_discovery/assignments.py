@@ -44,12 +44,20 @@ class Assignments(StoredLabels):
 
     @torch.no_grad()
     def assign(self, logits: Tensor) -> Tensor:
-        """Return the class ``[R, B]`` of each image from logits ``[R, B, K]``."""
+        """Return the class ``[R, B]`` with the largest ``logit + dual`` for each image, from logits ``[R, B, K]``."""
         return (logits + self.duals[:, None].to(logits.dtype)).argmax(2)
 
     @torch.no_grad()
     def update(self, labels: Tensor, index: Tensor) -> tuple[Tensor, int]:
-        """Store labels as ``StoredLabels.update`` does, and update the dual variables."""
+        """Store the labels of the global batch, and update the dual variables from its class sizes.
+
+        Args:
+            labels: int64 tensor ``[R, B]``, the labels of this process's images.
+            index: int64 tensor ``[B]``, the index of each image in the training set.
+
+        Returns:
+            The number of images ``[R, K]`` of each class in the global batch, and the size of the global batch.
+        """
         new, images = super().update(labels, index)
         goal = self.lower_bound / self.duals.shape[1]
         # The dual of a lower bound is at least 0. For equal sizes, the bound is an equation, and its dual is free.

@@ -16,7 +16,7 @@ Selection = Literal["confidence", "neighbours", "hybrid"]
 def clean_images(
     logits: Tensor, features: Tensor, selection: Selection, threshold: float, neighbours: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the predicted class of each image, and whether the image is clean: whether the class is probably right.
+    """Return the predicted class of each image, and whether the image is clean: the class is probably right.
 
     Source: arXiv 2012.11150, section 3.1.
 
@@ -24,8 +24,8 @@ def clean_images(
         logits: tensor ``[R, N, K]``, logits of R classifiers divided by the temperature.
         features: tensor ``[N, D]``, used to find the nearest neighbours of each image.
         selection: when an image is clean. ``"confidence"``: the probability of its predicted class is at least
-            ``threshold``; ``"neighbours"``: no other class is predicted for more of the image's nearest neighbours;
-            ``"hybrid"``: both.
+            ``threshold``; ``"neighbours"``: its predicted class is the most frequent prediction for its nearest
+            neighbours, or tied for the most frequent; ``"hybrid"``: both.
         threshold: smallest probability of the predicted class of a clean image.
         neighbours: number of nearest neighbours by cosine similarity, not counting the image itself.
 

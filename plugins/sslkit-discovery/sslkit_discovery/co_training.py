@@ -13,11 +13,12 @@ import sslkit
 
 @torch.no_grad()
 def co_targets(p: Tensor, onehot: Tensor, sharpening: float) -> Tensor:
-    """Return the targets ``[2, R, B, K]`` of two networks with R classifiers each.
+    """Return the target class probabilities ``[2, R, B, K]`` of two co-trained networks with R classifiers each.
 
-    The target of a clean image is ``(1 - w) * onehot + w * q``, where ``q`` is the prediction of the other network for
-    the first view, and ``w = (max(q) - 1 / K) / (1 - 1 / K)``. The target of an unclean image is the mean of ``p`` over
-    networks and views. Targets are sharpened: ``t^(1 / sharpening)``, divided by the sum over classes.
+    An image is clean if its label is probably right; see ``clean_images``. The target of a clean image is
+    ``(1 - w) * onehot + w * q``, where ``q`` is the prediction of the other network for the first view, and
+    ``w = (max(q) - 1 / K) / (1 - 1 / K)``. The target of an unclean image is the mean of ``p`` over networks and views.
+    Targets are sharpened: ``t^(1 / sharpening)``, divided by the sum over classes.
 
     Args:
         p: predictions ``[2, R, M, B, K]`` of both networks for M views.

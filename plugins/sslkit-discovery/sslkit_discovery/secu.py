@@ -131,18 +131,24 @@ class SeCu(sslkit.Loss):
         )
 
     def _centres(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Return the term ``centres`` ``[R]`` from logits ``[R, V, B, K]`` and current classes ``[R, B]``."""
+        """Return the loss term ``centres`` ``[R]``, the cross-entropy of each view with the image's current class.
+
+        Args:
+            logits: tensor ``[R, V, B, K]`` of R classifiers for V views, computed from detached embeddings.
+            label: int64 tensor ``[R, B]``, the current class of each image.
+        """
         chosen = label[:, None, :, None].expand(-1, logits.shape[1], -1, 1)
         positive = logits.gather(3, chosen)
         scaled = logits.detach().scatter(3, chosen, positive) / self.logit_temperature
         return -scaled.log_softmax(3).gather(3, chosen).mean((1, 2, 3))
 
     def _prediction(self, logits: Tensor, last: Tensor, global_views: int) -> Tensor:
-        """Return the cross-entropy ``[R]`` of each view's prediction with its soft labels.
+        """Return the loss term ``prediction`` ``[R]``: the cross-entropy of each view with soft labels of other views.
 
         Args:
             logits: tensor ``[R, V, B, K]`` of R classifiers for V views.
-            last: int64 tensor ``[R, B]``, the class of each image in the previous epoch.
+            last: int64 tensor ``[R, B]``, the class of each image in the previous epoch, or its current
+                class if there is no previous one.
             global_views: number of global views, which come first.
         """
         log_p = (logits / self.logit_temperature).log_softmax(3)

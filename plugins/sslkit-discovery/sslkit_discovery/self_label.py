@@ -99,10 +99,14 @@ class SelfLabel(sslkit.Loss):
         )
 
     def _classify(self, logits: Tensor) -> tuple[Tensor, ...]:
-        """Return the loss, the loss for classifier selection and the terms, each ``[R]`` for R classifiers.
+        """Return the loss and its terms for classifiers with the same number of classes.
 
         Args:
-            logits: tensor ``[R, V, B, K]``, the logits of all views.
+            logits: tensor ``[R, V, B, K]``, the logits of R classifiers for all views.
+
+        Returns:
+            Tensors ``[R]``: the loss, the value by which a classifier is selected for evaluation, and the terms
+            ``confident``, ``classes_present``, ``agreement`` and ``smallest_class``.
         """
         classes = logits.shape[3]
         log_p = (logits / self.logit_temperature).log_softmax(3)

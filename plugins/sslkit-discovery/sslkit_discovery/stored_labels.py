@@ -78,7 +78,7 @@ class StoredLabels(nn.Module):
         return self.sizes.amin(1) * self.sizes.shape[1] / self.sizes.sum(1).clamp_min(1)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
-        """Load the state. If the number of training images has changed, discard the labels, as indices differ."""
+        """Load the state; discard its labels if the number of training images changed, because indices then differ."""
         saved = state_dict.get(f"{prefix}labels")
         if saved is not None and saved.shape != self.labels.shape:
             fresh = {"labels": torch.full_like(self.labels, -1), "sizes": torch.zeros_like(self.sizes)}

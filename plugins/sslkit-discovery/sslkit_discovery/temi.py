@@ -38,7 +38,7 @@ class Temi(sslkit.Loss):
 
     * the student replaces a missing teacher, so that the loss works with every method. The replacement is safe for
       good, frozen features. When training from scratch, all images can move from class to class together, faster than
-      ``m`` follows;
+      ``m`` adapts;
     * teacher and student have the same temperature, as in the authors' settings (0.1);
     * ``m`` is at least the smallest positive normal number of the data type, because the ``m`` of a class without
       images decays to 0.
