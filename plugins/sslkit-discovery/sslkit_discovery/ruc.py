@@ -192,7 +192,7 @@ class Ruc(sslkit.Loss):
     def _co_train(
         self, logits: Tensor, stored: StoredLabels, index: Tensor, unclean_weight: Tensor, mixing: Tensor | None
     ) -> list[Tensor]:
-        """Return the loss and its terms; in training, also mark images as clean if both networks agree confidently.
+        """Return the loss, the value for classifier selection and terms, all ``[R]``; in training, update the labels.
 
         Args:
             logits: tensor ``[2, R, V, B, K]``, the logits of both networks.
@@ -200,11 +200,6 @@ class Ruc(sslkit.Loss):
             index: int64 tensor ``[B]``, the index of each image in the training set.
             unclean_weight: weight of ``guessing``.
             mixing: weight of the image itself in Mixup; None means no Mixup.
-
-        Returns:
-            Tensors ``[R]`` for R classifiers: the loss, the value by which a classifier is selected for evaluation,
-            and the terms in the order ``refinement``, ``guessing``, ``smoothing``, ``agreement``, ``clean``,
-            ``smallest_class``.
         """
         options, classes = self.options, logits.shape[4]
         logits = logits / self.logit_temperature
