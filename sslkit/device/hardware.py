@@ -75,10 +75,10 @@ def choose_device(device: DeviceName) -> str:
 
 
 def device_name(device: str) -> str:
-    """Return the name of a device in cache keys and evaluation results.
+    """Return the name that identifies a device in cache keys and evaluation results.
 
-    For a CUDA GPU, the name is its model, because results differ slightly between models. For other devices, the name
-    is ``device``.
+    For a CUDA GPU, this name is the GPU model, because results differ slightly between models. For other devices, it is
+    ``device`` itself.
     """
     return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device
 

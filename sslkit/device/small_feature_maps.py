@@ -88,7 +88,7 @@ def _pair(value: Any) -> Pair:
 
 
 class _Convolution(torch.autograd.Function):
-    """``conv2d`` without dilation or groups, with the faster weight gradient."""
+    """``conv2d`` without dilation or groups; its backward pass computes the weight gradient with matrix products."""
 
     generate_vmap_rule = True
 

@@ -44,7 +44,8 @@ class StepTrace(TorchDispatchMode):
 
     A graph replays the operators of one step with the same Python arguments; only the contents of tensors may change.
     The step must therefore not copy between host and device, and it must run the same operators with the same Python
-    arguments as an earlier step of the same phase, such as the steps in which a queue is full.
+    arguments as an earlier step of the same phase. A phase is a part of the training, such as the steps in which a
+    queue is full.
 
     Args:
         expected: the operations of an earlier step; if None, the step is only recorded.
@@ -90,7 +91,11 @@ class StepTrace(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
     def end(self) -> None:
-        """After the step, compare its number of operators with that of the earlier step."""
+        """After the step, record in ``change`` whether its number of operators differs from the earlier step's.
+
+        Raises:
+            NotRepeatableError: with ``raises``, the numbers differ.
+        """
         if self.expected is not None and len(self.operations) != len(self.expected) and not self.change:
             self.change = f"the step has {len(self.operations)} operators, but the step before {len(self.expected)}"
             if self.raises:
@@ -137,7 +142,7 @@ def _describe(value: Any) -> Iterator[str]:
 
 
 def _calling_component() -> str:
-    """Return the class of the component whose method runs the current operator, or else "the step"."""
+    """Return, for messages, the class name of the component that runs the current operator, or "the step" if none."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         owner = frame.f_locals.get("self")

@@ -47,8 +47,8 @@ os._exit(0)
 def check_plugins() -> Iterator[CheckResult]:
     """Report components that cannot be imported, and problems with installed distributions.
 
-    Such problems are malformed metadata, and distributions that ``SSLKIT_PLUGINS`` hides or that it names although they
-    have no component.
+    Such problems are malformed metadata, distributions that the variable ``SSLKIT_PLUGINS`` hides, and names in this
+    variable for which no component is installed.
     """
     catalog = Catalog.scan()
     for name, reason in catalog.unreadable:

@@ -33,8 +33,8 @@ def predict_group(logits: Tensor, temperature: float, group: Tensor) -> tuple[Te
         group: int64 tensor ``[K]``, the group index of each class.
 
     Returns:
-        Three tensors ``[N]``: the smallest class of the predicted group, this group, and its probability (float64 sum
-        over its classes).
+        Three tensors ``[N]``: the smallest class index in the predicted group, the index of this group, and its
+        probability (float64, summed over the classes of the group).
     """
     probabilities = (logits.double() / temperature).softmax(1)
     summed = probabilities.new_zeros(len(logits), int(group.max()) + 1).index_add_(1, group, probabilities)
@@ -45,6 +45,6 @@ def predict_group(logits: Tensor, temperature: float, group: Tensor) -> tuple[Te
 
 
 def name_indices(names: Sequence[str], known: Sequence[str]) -> Tensor:
-    """Return the index of each name in ``known``, as an int64 tensor; -1 for unknown and empty names."""
+    """Return, for each of ``names``, its index in ``known`` (int64 tensor); -1 for unknown and empty names."""
     indices = {name: index for index, name in enumerate(known)}
     return torch.tensor([indices.get(name, -1) if name else -1 for name in names], dtype=torch.int64)

@@ -28,9 +28,9 @@ BLOCK = 8192
 
 
 def find_leaders(names: Mapping[int, str]) -> dict[int, int]:
-    """Map the number of each named class to its number after classes with the same name are merged.
+    """Map the number of each named class to the smallest number among the classes with the same name.
 
-    A merged class has the smallest number of its classes.
+    This smallest number is the number of the merged class.
 
     Args:
         names: name of each named class, keyed by number.
@@ -70,7 +70,7 @@ def apply_corrections(
 def merge_classes(logits: Tensor, temperature: float, names: Mapping[int, str]) -> tuple[Tensor, Tensor]:
     """Return the class of each image after classes with the same name are merged, and its probability.
 
-    A merged class has the smallest number of the classes with its name, and the sum of their probabilities.
+    A merged class gets the smallest of its classes' numbers, and the sum of their probabilities.
 
     Args:
         logits: class logits ``[N, K]``.
@@ -116,7 +116,7 @@ def correct_classes(
 def _find(rows: Mapping[str, Row], split: Split, root: Path | None) -> list[tuple[Row, list[int]]]:
     """Return each correction and the indices of its images, which are found by the hash of their content.
 
-    Corrections without an image in the split are left out. A file is hashed only if it is as large as a corrected one.
+    Corrections without an image in the split are left out. Only files with the size of a corrected file are hashed.
     """
     sizes = {row.bytes for row in rows.values()}
     if not sizes:

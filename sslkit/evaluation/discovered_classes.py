@@ -36,7 +36,7 @@ class DiscoveredClasses:
     ) -> DiscoveredClasses:
         """Return the classes of images with logits ``[N, K]``; probabilities are softmax(logits / temperature).
 
-        If true ``labels`` ``[N]`` are given, ``classes`` is their number of classes.
+        ``classes`` is the number of label classes; it is ignored without ``labels`` ``[N]``.
         """
         confidence = (logits.double() / temperature).softmax(dim=1).max(dim=1).values
         count = classes if labels is not None else 0

@@ -36,7 +36,7 @@ class LabelFractionOptions(options.Options):
     def seeds_of(self, fraction: float, first: int) -> range:
         """Return the seeds of the random subsets with this fraction of the labels: consecutive numbers from ``first``.
 
-        There are ``seeds`` of them. The fraction 1 has a single subset, and therefore a single seed.
+        The option ``seeds`` is their number. Fraction 1 has a single subset, and therefore a single seed.
         """
         return range(first, first + (self.seeds if fraction < 1 else 1))
 
@@ -49,7 +49,7 @@ def same_labels(labels_used: Mapping[str, int]) -> dict[str, dict[str, str]]:
     """Return the protocol entry ``same_labels_as``, or an empty mapping if all fractions use different labels.
 
     With few images, different fractions can have the same subset, because sizes are rounded and each class keeps at
-    least one image. The subsets of one seed are nested, so that two subsets of equal size contain the same images.
+    least one image. The subsets of one seed are nested, so two subsets of equal size contain the same images.
 
     Args:
         labels_used: mapping from fraction to number of labels.

@@ -202,7 +202,11 @@ def _corrected(
 def _scores_with_names(
     assigned: Tensor, names: Sequence[str], class_names: Sequence[str], labels: Tensor, classes: int
 ) -> dict[str, Any]:
-    """Return the metrics of an assignment, with ``named_acc`` if at least one class has the name of a label."""
+    """Return the metrics of an assignment of images to named classes.
+
+    ``named_acc`` is the share of images whose class has the name of their label. It is missing if no class has the name
+    of a label.
+    """
     metrics = _scores(assigned, labels, len(names), classes)
     del metrics["mapping"]
     label_of_class = name_indices(names, class_names)
