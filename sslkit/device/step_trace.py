@@ -91,7 +91,7 @@ class StepTrace(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
     def end(self) -> None:
-        """After the step, describe it in ``change`` if it has more or fewer operators than the earlier step.
+        """After the step, set ``change`` if the step had more or fewer operators than the earlier step.
 
         Raises:
             NotRepeatableError: with ``raises``, the numbers differ.

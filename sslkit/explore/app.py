@@ -32,7 +32,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def build_app(session: Session, token: str, port: int) -> Guard:
-    """Return the application for a session. It answers only requests with the token in the path."""
+    """Return the web application for a session. The application answers only requests with the token in the path."""
     return Guard(Starlette(routes=[*_routes(session)]), token, port)
 
 

@@ -26,7 +26,7 @@ Name = Annotated[str, Field(max_length=200)]
 
 
 class Move(Change):
-    """Move images to the class ``number``; None adds a class called ``name``."""
+    """Body of the request to move images to the class ``number``, or to a new class ``name`` if ``number`` is None."""
 
     images: Images
     number: int | None
@@ -34,35 +34,35 @@ class Move(Change):
 
 
 class Mark(Change):
-    """Mark images; see ``Workbench.mark``."""
+    """Body of the request to mark images as outliers or ignored; ``Workbench.mark`` describes ``number``."""
 
     images: Images
     number: int | None
 
 
 class Rename(Change):
-    """Name a class."""
+    """Body of the request to name a class."""
 
     number: int
     name: Name
 
 
 class Merge(Change):
-    """Merge classes under one name."""
+    """Body of the request to merge classes under one name."""
 
     numbers: Annotated[list[int], Field(min_length=2, max_length=10_000)]
     name: Name
 
 
 class Preview(Change):
-    """Preview the split of a class."""
+    """Body of the request to show how a class would be split into ``parts`` classes."""
 
     number: int
     parts: Annotated[int, Field(ge=2, le=20)]
 
 
 class Split(Preview):
-    """Split a class as shown in the preview."""
+    """Body of the request to split a class as shown in the preview."""
 
     version: int
 

@@ -34,12 +34,12 @@ def write_corrected_run(
     """Write a new run: the backbone of ``run``, and a head that was trained with corrections.
 
     Args:
-        run: the corrected run.
+        run: the old run, which the user corrected.
         runs: folder of all runs.
         recipe: recipe of the new run.
         head: the new head.
         names: name of each class of the head, ``""`` for a class without a name.
-        added: names of classes that only corrections have, keyed by number.
+        added: names of classes that have corrected images but no output of the new head, keyed by class number.
         corrections: corrections in effect, with the class numbers of the new run; see ``translate_corrections``.
         corrected: number of images that the user corrected.
 
@@ -69,7 +69,7 @@ def write_corrected_run(
 def translate_corrections(
     rows: Iterable[Row], leaders: Mapping[int, int], kept: Sequence[int]
 ) -> tuple[list[Row], dict[int, int]]:
-    """Return the corrections of a run with the class numbers of its new run, and the classes that the new run adds.
+    """Return a run's corrections with the class numbers of the new run, and the classes that the new head lacks.
 
     Args:
         rows: the correction in effect of each corrected image.
@@ -78,7 +78,7 @@ def translate_corrections(
 
     Returns:
         The corrections; and the new number of each class that is not in ``kept`` but has moved images, keyed by its
-        number in ``leaders``. These numbers start at ``len(kept)``.
+        old number (after merging). The new numbers start at ``len(kept)``.
     """
     position = {number: index for index, number in enumerate(kept)}
     added: dict[int, int] = {}

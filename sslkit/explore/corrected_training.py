@@ -1,11 +1,12 @@
 """Train the head of a run again, with a user's corrections as labels, in a new run.
 
 The backbone does not change, so training needs only features and takes seconds. For training images that the user
-moved, the target is the corrected class. For the others, it is the class probabilities that the run gives them, summed
-over merged classes. Images that are outliers or ignored are left out. Images of other splits are not used, so that
-results on test images stay valid.
+moved, the target is the corrected class. For other training images, the targets are the class probabilities in the old
+run, summed over merged classes. Images that are outliers or ignored are left out. Images of other splits are not used,
+so that results on test images stay valid.
 
-The new run starts with the corrections of the old run, so moved images, outliers and ignored images stay what they are.
+The new run starts with the corrections of the old run: moved images keep their corrected class, and outliers and
+ignored images keep their mark.
 """
 
 from __future__ import annotations
@@ -48,14 +49,14 @@ CORRECTED_WEIGHT = 10.0
 
 @dataclass(frozen=True)
 class CorrectedRun:
-    """A run whose head was trained with corrections.
+    """Result of training the head of a run again with corrections.
 
     Attributes:
         run: the new run.
         moved: number of training images whose corrected class was used as a label.
         left_out: number of training images that were left out as outliers or ignored.
         unused: number of corrected images of other splits, which were not used.
-        classes: number of classes.
+        classes: number of classes of the new head.
         followed: share of the moved images that the new head assigns to their corrected class.
         changed: sorted int64 indices of images of all splits for which the new head's class differs from that of the
             old head. Moved images are not included.
@@ -76,7 +77,7 @@ class CorrectedRun:
     logits: Tensor
 
     def summary(self) -> dict[str, Any]:
-        """Return the numeric attributes as JSON values; ``changed`` is a number of images."""
+        """Return the numeric attributes as JSON values; ``changed`` becomes the number of changed images."""
         names = ("moved", "left_out", "unused", "classes", "followed", "before", "after")
         return {name: getattr(self, name) for name in names} | {"changed": len(self.changed)}
 
@@ -152,7 +153,11 @@ def train_head(bench: Workbench, runs: Path, device: str, on_progress: OnProgres
 def _targets(
     logits: Tensor, temperature: float, leaders: Tensor, current: Tensor, moved: Tensor, kept: list[int]
 ) -> Tensor:
-    """Return target probabilities ``[N, len(kept)]``: one-hot for moved images, else those of the run."""
+    """Return target probabilities ``[N, len(kept)]`` for training the new head.
+
+    They are one-hot for moved images. For other images, they are the old head's probabilities, summed over merged
+    classes and normalised over the classes ``kept``.
+    """
     size = max(int(leaders.max()), kept[-1]) + 1
     column = torch.full((size,), -1)
     column[kept] = torch.arange(len(kept))

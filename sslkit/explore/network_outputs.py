@@ -1,4 +1,4 @@
-"""Features and logits of a run's images, saved in the feature cache so that later starts do not build the network.
+"""Features and logits of a run's images, cached so that ``sslkit explore`` opens a run again without the network.
 
 Importing and building a backbone takes seconds, and so does hashing all pixels for the feature cache. The key of the
 saved outputs therefore contains only time stamps of the run's files and of the components' source files, and the

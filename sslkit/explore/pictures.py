@@ -1,8 +1,8 @@
 """Pictures for the browser: thumbnails, and images at their full size.
 
-A file is read only if its path, with symbolic links resolved, is in the folder of the images, and only as an image:
-the browser gets the bytes of a file only if Pillow identifies a format that browsers show. For any other file, the
-browser gets the pixels that the run was trained on.
+A file is read only if its path, with symbolic links resolved, is in the folder of the images. The browser gets the
+file's bytes only if Pillow identifies a format that browsers show; images in other formats are converted to PNG. If a
+file cannot be read as an image, the browser gets the pixels that the run was trained on.
 """
 
 from __future__ import annotations

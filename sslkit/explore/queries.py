@@ -178,7 +178,7 @@ class Queries:
 
 
 def predict_command(run: Run) -> str:
-    """Return the shell command that writes the classes of the image files in a folder IMAGES."""
+    """Return a shell command to show to the user, which writes the classes of the image files in a folder IMAGES."""
     return f"sslkit predict {shlex.quote(str(run.path))} IMAGES --out classes.csv"
 
 

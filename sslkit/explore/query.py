@@ -1,4 +1,4 @@
-"""Which images the page lists, and in which order."""
+"""Query that selects the images that the page lists, and their order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Query(BaseModel):
-    """Query string of ``api/images``: which images to list, and in which order."""
+    """Query string of ``api/images``: filters that select the images to list, and their order."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

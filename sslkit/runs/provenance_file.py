@@ -76,7 +76,7 @@ class Provenance(TypedDict):
         initial_backbone_sha256: checksum of the backbone's weights before training.
         hardware: device, precision and memory format.
         continued_from: parent run, if there is one.
-        corrected_from: corrected run, if the head was trained with corrections.
+        corrected_from: run whose corrections the head was trained with, if there is one.
     """
 
     seed: int
