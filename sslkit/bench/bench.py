@@ -1,4 +1,4 @@
-"""Compare the training speed of a recipe with that of its backbone alone, and measure the cost of every other part.
+"""Compare the training speed of a recipe with that of its backbone alone, and measure what each part of a step costs.
 
 The ceiling is the speed of the backbone's forward pass, backward pass and optimizer step on precomputed views, in the
 precision and memory format of training. ``bench`` compares the ceiling with complete training steps, which include

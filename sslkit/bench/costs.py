@@ -23,7 +23,7 @@ NEAR_CEILING = 0.9
 
 
 def costs(times: dict[str, list[float]]) -> dict[str, float]:
-    """Return the seconds that each part adds to a step, as the median over rounds; negative times become 0.
+    """Return the seconds that each part adds to a step, as the median over rounds; 0 if noise makes it negative.
 
     Args:
         times: seconds per step in each round, keyed by stage; the key of complete training is ``end_to_end``.
@@ -41,8 +41,8 @@ def shares(cost: dict[str, float], step: float) -> dict[str, float]:
 
     Args:
         cost: mapping from part to seconds per step.
-        step: seconds per step of training. If the sum of the costs is larger than ``step``, because parts are measured
-            separately, fractions are relative to this sum.
+        step: seconds per step of training. Parts are measured separately, so the sum of their costs can be larger than
+            ``step``; fractions are then relative to the sum.
     """
     total = max(step, sum(cost.values()))
     return {part: seconds / total for part, seconds in cost.items()}

@@ -1,4 +1,4 @@
-"""Stages of ``sslkit bench``: training steps with some parts, from the backbone alone to all parts except Lightning."""
+"""Stages that ``sslkit bench`` times: a training step of the backbone alone, to which each later stage adds a part."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ losses, then views, then data."""
 class StageStep:
     """The part of a training step that a stage runs, as a function of tensors on the device.
 
-    With a frozen backbone, the stage ``backbone`` runs the heads and the losses.
+    A frozen backbone has nothing to train, so the stage ``backbone`` then runs the heads and the losses instead.
 
     Args:
         stage: name of the stage.
@@ -50,7 +50,7 @@ class StageStep:
         self.views = views
 
     def __call__(self, inputs: StepInputs, position: int) -> MethodOutput:
-        """Take a step; see ``TrainingStep``."""
+        """Run the stage's part of a step and return the loss; ``position`` is the number of completed steps."""
         method, hardware, context = self.method, self.learner.hardware, self.learner.assembly.context
         self.optimizer.zero_grad()
         views = self.learner.views(inputs) if self.makes_views else self.views
@@ -74,7 +74,8 @@ class StageRunner:
     """Runner that takes single steps of any stage on a copy of the assembly's network.
 
     Each stage counts its steps from 0. Frozen prototypes and losses with a start epoch therefore start to train after
-    the same number of steps as in training. On a CUDA GPU, the steps of a stage are captured like those of training.
+    the same number of steps as in training. If training runs its steps as
+    CUDA graphs, the stages do as well, so that the times are comparable.
     """
 
     def __init__(self, assembly: Assembly, hardware: Hardware) -> None:
@@ -103,9 +104,10 @@ class StageRunner:
         return self.learner.writer.write(batch, position, scheduled=values)
 
     def start(self, stage: str) -> None:
-        """Choose the stage of the next steps. With graphs, take steps until one is captured.
+        """Choose the stage of the next steps.
 
-        The graph of the previous stage is freed first.
+        If steps run as CUDA graphs, free the graph of the previous stage, and take steps until a graph is captured. The
+        time of the capture is then not part of the measured times.
         """
         self.stage = stage
         step = StageStep(stage, self.learner, self.optimizer, self.views)

@@ -70,7 +70,7 @@ class TrainingTime:
 
 
 def measure_training_time(recipe: Recipe, reporter: Reporter | None = None) -> TrainingTime:
-    """Measure how long metrics and training steps take; measure the steps again after each loss starts.
+    """Measure how long training steps and metrics take; time the steps once for each ``start_epoch`` of a loss.
 
     Args:
         recipe: a checked recipe, trained in one process.
@@ -96,7 +96,11 @@ def _position(start: int | str) -> int:
 
 
 def _with_losses_until(recipe: Recipe, start: int | str) -> Recipe:
-    """Return the recipe in which losses that start after ``start`` never start, and all others start at epoch 0."""
+    """Return a copy of the recipe that trains the losses active after ``start``, from epoch 0.
+
+    Losses that start after ``start`` never start. The steps after ``start``, a ``start_epoch`` in the recipe, can thus
+    be timed without training until then.
+    """
 
     def begin(own: int | str) -> int:
         return 0 if _position(own) <= _position(start) else MANY_EPOCHS - 1

@@ -25,7 +25,7 @@ def command(
     runs: RunsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write the discovered class of each image, with its name, confidence and outlier score, as CSV.
+    """Write the discovered class of each image, with the class name, confidence and outlier score, as CSV.
 
     After an interruption, run the same command again to resume.
     """

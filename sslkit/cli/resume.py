@@ -14,7 +14,7 @@ from sslkit.cli.train import print_outcome
 
 
 class AllowedChange(StrEnum):
-    """Kinds of changes that ``--allow`` accepts."""
+    """Kinds of changes since the run was stopped that ``sslkit resume --allow`` accepts."""
 
     RECIPE = "recipe"
     DATA = "data"

@@ -105,7 +105,7 @@ def print_outcome(run: Run, *, as_json: bool) -> None:
 
 
 def _train_corrected(spec: str, runs: Path | None, *, as_json: bool) -> None:
-    """Train the head of a run with corrections, and print the classes and accuracies before and after."""
+    """Train the head of a run again with the user's corrections, and print how classes and accuracy changed."""
     from sslkit.runs.find import runs_folder
 
     chosen = find_finished(spec, runs_folder(runs))

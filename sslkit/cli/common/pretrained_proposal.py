@@ -51,7 +51,7 @@ def sweep_class_counts(recipe: Recipe, device: str) -> ClassCountProposal:
 
 
 def print_sweep(sweep: ClassCountProposal, file: Path) -> None:
-    """Print the best candidates with their scores, the reasons for the proposal, and the ``file`` with all scores."""
+    """Print the best numbers of classes with their scores, why one is proposed, and the ``file`` with all scores."""
     best = sorted(sweep.candidates, key=lambda scores: -scores.combined)[:SHOWN_CANDIDATES]
     rows = [
         (

@@ -53,7 +53,10 @@ def console_reporter(console: Console) -> Reporter:
 
 
 def format_metrics(metrics: Mapping[str, float]) -> str:
-    """Format metrics as ``loss 1.234 (guess 2.303)  acc 0.912 ...``, without those not in ``SHOWN_METRICS``."""
+    """Format the metrics in ``SHOWN_METRICS`` as ``loss 1.234 (guess 2.303)  acc 0.912 ...``; leave out other metrics.
+
+    ``guess`` is ln K, the loss of a uniform guess over K classes.
+    """
     short = {name.rpartition("/")[2]: value for name, value in metrics.items()}
     if "epoch_loss" in short:
         short["loss"] = short.pop("epoch_loss")
@@ -67,9 +70,10 @@ def format_metrics(metrics: Mapping[str, float]) -> str:
 
 
 class LineReporter(Reporter):
-    """Reporter that prints notes and a plain line per epoch, but at most one every ``EPOCH_LINE_SECONDS``.
+    """Reporter that prints notes and a plain line per epoch, for a pipe or a file.
 
-    The lines of the first and the last epoch are always printed.
+    The line of an epoch that ends less than ``EPOCH_LINE_SECONDS`` after the previous line is left out. The line of the
+    last epoch is always printed.
     """
 
     def __init__(self, console: Console) -> None:
@@ -115,7 +119,10 @@ class _FeatureLines:
         self.left = ""
 
     def is_due(self, images: int, total: int) -> bool:
-        """Return whether to print a line after ``images`` of ``total`` images; if so, set ``left`` to the time left."""
+        """Return whether to print a progress line after ``images`` of ``total`` images.
+
+        If so, also set the attribute ``left`` to the text of the estimated remaining time, or to ``""`` at the end.
+        """
         now = time.monotonic()
         if self.started is None:
             self.started = self.printed = now
@@ -160,7 +167,7 @@ class TerminalReporter(Reporter):
                 self.bars.stop()
 
     def _show_features(self, images: int, total: int) -> None:
-        """Show a progress bar until the features of all images are computed."""
+        """Set the progress bar of the features to ``images`` of ``total``; show or stop the bar if necessary."""
         if self.features is None:
             columns = (TextColumn("features"), full_width_bar(), MofNCompleteColumn(), TimeRemainingColumn())
             self.features = RichProgress(*columns, console=self.console, expand=True)

@@ -64,7 +64,10 @@ def propose(
     must_count: bool,
     minutes: float | None,
 ) -> Proposal:
-    """Propose a recipe and, if necessary, estimate its training time and propose the number of classes.
+    """Propose a recipe for a folder of images.
+
+    With pretrained weights, also estimate the training time. If the number of classes is unknown and the features can
+    be computed in a short time, also propose the number of classes.
 
     Args:
         folder: folder of the images.
@@ -72,7 +75,7 @@ def propose(
         weights: the pretrained weights, or None to train from scratch.
         files: the training images.
         device: device to train on.
-        must_count: whether to compare numbers of classes even if this takes a long time.
+        must_count: whether to propose the number of classes in any case, even if this takes a long time.
         minutes: time limit for training, in minutes, or None for the usual number of epochs.
 
     Raises:

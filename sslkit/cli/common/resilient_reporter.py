@@ -12,7 +12,7 @@ from sslkit.training.events import Event, Reporter
 
 
 def stderr_reporter() -> Reporter:
-    """Return a reporter that writes to standard error until a write fails."""
+    """Return a reporter that shows progress on standard error, and discards all events after a failed write."""
     console = _Console(stderr=True, highlight=False)
     return ResilientReporter(console_reporter(console), console)
 
@@ -25,6 +25,8 @@ class _Console(Console):
 
 class ResilientReporter(Reporter):
     """Reporter that forwards events to a second reporter. After a failed write, events are discarded.
+
+    A failed write, such as on a closed terminal, thus does not stop training.
 
     Args:
         target: the reporter that receives the events.

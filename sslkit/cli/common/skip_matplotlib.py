@@ -18,7 +18,7 @@ def skip_matplotlib() -> None:
 
 
 class _Finder:
-    """Import finder that loads ``MODULE`` as if matplotlib were not installed."""
+    """Import finder that loads torchmetrics' module ``MODULE`` as if matplotlib were not installed."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None

@@ -30,10 +30,12 @@ def command(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Import components, check their contracts, and run conformance tests with the options that check_options returns.
+    """Import components, check their contracts, and run their conformance tests.
 
-    A component is "not checked" if at least half of its tests were skipped, because the component has required options,
-    rejects the options of the check, or has slow tests and no check_options.
+    The tests use the options that the component's method check_options returns, or its default options.
+
+    A component is "not checked" if at least half of its tests were skipped. Tests are skipped if the component rejects
+    these options, or has no check_options although it has slow tests or required options.
 
     Exit code: 0 if every component passed, 1 if any failed, 3 if none failed and at least one was not checked.
     """

@@ -102,7 +102,7 @@ def _check_variant(entry: Entry, component: type[Component], variant: dict[str, 
 
 
 def _needs(entry: Entry, component: Any) -> dict[str, list[str]]:
-    """Return the component's attribute ``needs``, and all names that it may contain; empty for kinds without it."""
+    """Return a component's ``needs`` (what it reads), and all allowed names; empty for kinds without ``needs``."""
     from sslkit.contracts.component import KNOWN_NEEDS
 
     known = KNOWN_NEEDS.get(entry.kind.singular)
