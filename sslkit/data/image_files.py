@@ -124,7 +124,7 @@ def read_in_threads(read: Callable[[Item], Result], items: Sequence[Item], ahead
 
 
 def unreachable_error(path: Path, error: OSError) -> DataError:
-    """Return the error for a file that cannot be read now, although the file may be valid."""
+    """Return the error for a possibly valid file that cannot be read now, for example because a disk fails."""
     return DataError(f"{path} cannot be read now: {error.strerror}. Try again; if it fails again, remove the file.")
 
 

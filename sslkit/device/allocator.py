@@ -30,7 +30,7 @@ def retain_freed_memory(device: str) -> None:
     request.
 
     Nothing changes unless ``SSLKIT_RETAIN_FREED_MEMORY`` is 1, the C library is glibc, and no environment variable sets
-    its thresholds.
+    the allocator's thresholds.
     """
     if device != "cpu" or sys.platform != "linux" or os.environ.get(RETAIN_FREED_MEMORY) != "1":
         return

@@ -22,9 +22,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def out_of_memory_error(document: Document, path: KeyPath, what: str, error: BaseException) -> RecipeError:
-    """Return an error reporting that ``what`` (such as "a step") needs too much memory.
+    """Return a ``RecipeError`` reporting that ``what`` (such as "a step") needs too much memory.
 
-    The error names the line of the key ``path``. ``error`` is the out-of-memory error.
+    The message names the recipe's line with the key ``path``, and quotes the caught out-of-memory exception ``error``.
     """
     message = f"{what} needs more memory than is available ({first_line(error)})"
     return RecipeError([document.problem(path, message, "make it smaller")])
@@ -48,5 +48,5 @@ def explain_out_of_memory(document: Document, path: KeyPath, what: str) -> Itera
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an exception's message, without torch's C++ stack trace; if empty, the class name."""
+    """Return the first line of an exception's message, without torch's C++ stack trace, or its class name if empty."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__

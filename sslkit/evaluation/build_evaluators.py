@@ -66,8 +66,8 @@ def _result_name(entry: Entry, requested: Collection[Entry], catalog: Catalog) -
     """Return the name under which the results of an evaluator are saved.
 
     The name is qualified with its distribution if another requested evaluator has the same name. The name of a plugin's
-    evaluator is also qualified if another installed evaluator has the same name, so that later results do not replace
-    earlier ones.
+    evaluator is also qualified if another installed evaluator has the same name, so that later results of one
+    evaluator do not replace those of the other.
     """
     same = requested if entry.distribution == CORE else {*requested, *catalog.of_kind(entry.kind)}
     ambiguous = any(other.name == entry.name and other.distribution != entry.distribution for other in same)

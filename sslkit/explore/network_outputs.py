@@ -136,7 +136,7 @@ def _normalise(features: Tensor) -> Tensor:
 
 
 def _key(run: Run, stores: Sequence[ImageStore], device: str) -> str:
-    """Return the key of the saved outputs, or ``""`` if a component has no source files, so that nothing is saved."""
+    """Return the key of the saved outputs, or ``""`` (do not save them) if a component's source files are missing."""
     record, catalog = read_provenance(run), Catalog.scan()
     stamps: list[object] = [_stamp(path) for path in (run.recipe, run.backbone, run.heads)]
     packages = {"sslkit"}

@@ -1,8 +1,8 @@
 """Data sets that torchvision downloads, verifies and parses.
 
 torchvision checks the published checksum of each download. For CIFAR, STL-10 and SVHN, torchvision checks the files
-every time it reads them. The files are in the folder ``datasets`` of the cache, or in ``root``. ``root`` may be a
-folder that torchvision has filled.
+every time it reads them. The files are in the folder ``datasets`` of the cache, or in ``root``. ``root`` can be a
+folder into which torchvision has already downloaded the files.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class TorchvisionDataset(Dataset):
     """Base class of data sets that wrap a class of ``torchvision.datasets``.
 
     A subclass sets ``torchvision_class`` and implements ``split_arguments``, which returns the constructor's arguments
-    for a split, and ``load``, which uses the object that ``open_split`` returns.
+    for a split, and ``load``, which reads images and labels from the object that ``open_split`` returns.
     """
 
     class Options(BaseOptions):
@@ -103,7 +103,7 @@ class TorchvisionDataset(Dataset):
         return True
 
     def _open_existing(self, factory: Callable[..., Any]) -> Any:
-        """Return the torchvision data set that ``factory`` builds if all files of the data set exist, else None."""
+        """Return the result of ``factory``, a torchvision data set, or None if some of its files do not exist."""
         try:
             source = factory(download=False)
             return source if self.is_complete(source) else None

@@ -184,7 +184,8 @@ def _corrected(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the metrics of the corrected classes of the test images, and the counts of corrected and left-out images.
 
-    There are no metrics if the user corrected none of the test images, or if all test images are left out.
+    Outliers and ignored images are left out. There are no metrics if the user corrected none of the test images, or if
+    all test images are left out.
     """
     kept = corrected.assigned >= 0
     counts = {

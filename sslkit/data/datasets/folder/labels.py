@@ -71,9 +71,9 @@ def read_labels(scan: FolderScan, mode: LabelMode) -> FolderLabels:
 
 
 def may_be_classes(scan: FolderScan) -> bool:
-    """Return whether a folder without splits has the layout ``<class>/<file>``.
+    """Return whether the sub-folders of a folder without splits look like classes.
 
-    Each class must have at least two images.
+    The layout must be ``<class>/<file>``, with at least two classes of at least two images each.
     """
     if scan.split_folders != {"train": ""}:
         return False
