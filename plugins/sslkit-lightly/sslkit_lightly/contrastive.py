@@ -1,4 +1,4 @@
-"""Contrastive losses that differ from NT-Xent in their denominator, temperature or input."""
+"""Contrastive losses that differ from NT-Xent in the denominator, in the weights of positive pairs, or in the input."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class DinoHead(sslkit.Head):
             )
 
     def phase(self, step: int) -> Hashable:
-        """Return whether prototypes are frozen."""
+        """Return the phase of training in step ``step``: whether prototypes are frozen."""
         return not self.freezing.is_over(step)
 
     def after_backward(self, step: int) -> None:

@@ -29,8 +29,8 @@ class Duration:
     def ramp(self, step: int) -> float:
         """Return the value, in step ``step``, of a linear increase from 0 to 1 over the duration.
 
-        The value is constant within an epoch: with n epochs, the values are ``linspace(0, 1, n)``, then 1. For a
-        duration in steps, or of less than an epoch, the value changes in each of n steps instead.
+        The values are ``linspace(0, 1, n)``, then 1. A duration of n epochs has one value per epoch. A duration in
+        steps, or of less than an epoch, has one value per step.
         """
         position, count = step + self.offset, float(self.steps)
         if not self.in_steps and self.steps >= self.steps_per_epoch:

@@ -75,7 +75,7 @@ class SwavHead(sslkit.Head):
             return tuple(self.prototypes(embedding.to(self.prototypes.heads[0].weight.dtype)))
 
     def phase(self, step: int) -> Hashable:
-        """Return whether prototypes are frozen."""
+        """Return the phase of training in step ``step``: whether prototypes are frozen."""
         return not self.freezing.is_over(step)
 
     def after_backward(self, step: int) -> None:

@@ -85,7 +85,7 @@ class SwavLoss(sslkit.Loss):
             )
 
     def phase(self, step: int) -> Hashable:
-        """Return whether embeddings are queued, and whether the queues are full."""
+        """Return the phase of training in step ``step``: whether embeddings are queued, and whether queues are full."""
         return self.queue_delay.is_over(step), self._queues_are_full()
 
     def _queues_are_full(self) -> bool:

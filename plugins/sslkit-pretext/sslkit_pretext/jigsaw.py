@@ -77,7 +77,12 @@ class Jigsaw(sslkit.Method):
         )
 
     def scheduled(self, step: int) -> Mapping[str, Tensor]:
-        """Return the index of the order of each view, int64 ``[B, V]``, and the tiles' positions in their cells."""
+        """Return the order of the tiles of each view, and the position of each tile in its cell.
+
+        Returns:
+            ``order``, int64 ``[B, V]``, the index of an order; ``offset``, int64 ``[B, V, grid**2, 2]``, row and column
+            of the tile in its cell, in pixels. V is the number of global views.
+        """
         context = self.context
         generator = sslkit.seeded_generator(context.seed, "methods", context.steps_before + step, 1)
         shape = (context.batch_size, context.global_view_count)

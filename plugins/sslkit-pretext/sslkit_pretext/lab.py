@@ -1,4 +1,4 @@
-"""Conversion of RGB images to the CIELAB colour space, and bins of its colours."""
+"""Conversion of RGB images to the CIELAB colour space, and bins of CIELAB colours."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
 
 
 def _cube_root(value: Tensor) -> Tensor:
-    """Return the cube root of values in [0, 1]; below (6 / 29)**3, its tangent, as CIELAB defines."""
+    """Return the cube root of values in [0, 1]; below (6 / 29)**3, return its tangent at this value, as in CIELAB."""
     delta = 6 / 29
     return torch.where(value > delta**3, value.clamp(min=delta**3) ** (1 / 3), value / (3 * delta**2) + 4 / 29)
 

@@ -1,4 +1,4 @@
-"""Try a backbone with images of a given size before training."""
+"""Check before training that a backbone can process images of a given size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ Result = TypeVar("Result")
 def try_backbone(
     name: str, backbone: sslkit.Backbone, run: Callable[[Tensor], Result], channels: int, side: int
 ) -> Result:
-    """Return the result of ``run`` for one black image, with the backbone in eval mode.
+    """Check that a backbone can process images of a size, and return the result of ``run`` for one black image.
+
+    The backbone is in eval mode during the call.
 
     Args:
         name: name of the method, for messages.

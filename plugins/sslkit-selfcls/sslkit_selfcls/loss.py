@@ -39,7 +39,8 @@ class SelfClassifierLoss(sslkit.Loss):
     evenly distributed over classes, and ``ln C`` if all images have the same prediction.
 
     With ``queue_size`` above 0, a queue stores the embeddings of the first view from past batches. When the queue is
-    full, the most similar embedding in it of another image replaces the first view; see ``NeighbourQueue``.
+    full, the embedding of the first view is replaced by the most similar queued embedding of another image; see
+    ``NeighbourQueue``.
 
     The term ``class_balance`` is the entropy of the mean prediction divided by ``ln C``, averaged over views and
     classifiers. It is 1 if all classes are used equally, and 0 if a single class is used.
@@ -73,7 +74,7 @@ class SelfClassifierLoss(sslkit.Loss):
         self.queue = NeighbourQueue(options.queue_size, context) if options.queue_size else None
 
     def phase(self, step: int) -> Hashable:
-        """Return whether nearest neighbours from the queue replace the first view."""
+        """Return the phase of training in step ``step``: whether nearest neighbours replace the first view."""
         return self.queue is not None and self.queue.queue.full
 
     def forward(self, views: sslkit.ViewOutputs) -> sslkit.LossOutput:

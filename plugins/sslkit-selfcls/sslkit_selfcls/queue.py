@@ -34,7 +34,7 @@ class NeighbourQueue(nn.Module):
         self.queue = sslkit.Queue(size, (context.embedding_dim,), context.world)
 
     def substitute(self, views: sslkit.ViewOutputs) -> tuple[Tensor, ...]:
-        """Return each classifier's logits ``[B, K]`` for the first view or, with a full queue, its nearest neighbours.
+        """Return each classifier's logits ``[B, K]`` of the first view, or of its neighbours if the queue is full.
 
         In training, the embeddings of the first view are then added to the queue.
         """

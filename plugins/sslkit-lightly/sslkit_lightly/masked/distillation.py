@@ -106,11 +106,14 @@ class Ibot(sslkit.MomentumTeacher):
         )
 
     def no_weight_decay(self) -> frozenset[str]:
-        """Return the name of the mask token."""
+        """Return the name of the mask token, which gets no weight decay."""
         return frozenset({"mask_token"})
 
     def scheduled(self, step: int) -> Mapping[str, float | Tensor]:
-        """Return the teacher's update rate and temperature, and the masks of the global views, bool ``[B, V, N]``."""
+        """Return the teacher's update rate and temperature, and the masks of the N patches of each global view.
+
+        Masks are a bool tensor ``[B, V, N]`` for V global views of B images; True for masked patches.
+        """
         context, own = self.context, self.options
         generator = sslkit.seeded_generator(context.seed, "methods", context.steps_before + step)
         count = context.batch_size * context.global_view_count
@@ -187,7 +190,10 @@ class Ibot(sslkit.MomentumTeacher):
     def _patch_loss(
         self, teacher: tuple[Tensor, ...], student: tuple[Tensor, ...], weights: Tensor, temperature: Tensor
     ) -> Tensor:
-        """Return the loss on patches; ``weights`` ``[V * B, M]`` are 0 for patches that are not masked."""
+        """Return the loss on masked patches, averaged over classifiers.
+
+        ``weights`` ``[G * B, M]`` has the weight of M patches of each of the G global views; 0 if not masked.
+        """
         valid, images = (weights > 0).flatten().to(weights.dtype), len(weights)
         losses = []
         for targets, theirs, ours in zip(self.patch_targets, teacher, student, strict=True):
@@ -199,7 +205,7 @@ class Ibot(sslkit.MomentumTeacher):
 class DinoV2(Ibot):
     """DINOv2: iBOT with Sinkhorn targets and the KoLeo loss.
 
-    Recipes usually have a second head, which reads patches.
+    Recipes usually have two heads: the first reads features of images, and the second reads patches.
 
     Source: Oquab et al., "DINOv2: Learning Robust Visual Features without Supervision", TMLR 2024, arXiv 2304.07193,
     section 4.

@@ -79,13 +79,14 @@ class IJepa(sslkit.MomentumTeacher):
         )
 
     def no_weight_decay(self) -> frozenset[str]:
-        """Return the name of the predictor's mask token."""
+        """Return the name of the predictor's mask token, which gets no weight decay."""
         return frozenset({"predictor.decoder.mask_token"})
 
     def scheduled(self, step: int) -> Mapping[str, float | Tensor]:
         """Return random target blocks and context patches of each global view, and the teacher's update rate.
 
-        Both are int64 indices of patches: ``[B, V, targets, T]`` for blocks of T patches, and ``[B, V, K]``.
+        Blocks and context are int64 indices of patches: ``targets`` ``[B, V, targets, T]``, blocks of T patches for
+        each of V global views of B images, and ``kept`` ``[B, V, K]``, the K context patches of each view.
         """
         context = self.context
         generator = sslkit.seeded_generator(context.seed, "methods", context.steps_before + step)

@@ -18,8 +18,8 @@ from sslkit_lightly.masked.masks import split_patches
 class MaskedPixels(sslkit.Method):
     """Base class of methods that predict the pixels of randomly masked patches of each global view.
 
-    All views must have the same size, because the masks are made for one size. Every global view has its own mask;
-    local views are not used.
+    All views of the recipe must have the same size, because all masks cover the same grid of patches. Every global
+    view has its own mask; local views of this size are not used.
 
     Raises:
         sslkit.OptionError: no patch, or every patch, is masked.
@@ -125,7 +125,7 @@ class Mae(MaskedPixels):
         self.pixels = nn.Linear(width, context.channels * self.patch_size**2)
 
     def no_weight_decay(self) -> frozenset[str]:
-        """Return the name of the decoder's mask token."""
+        """Return the name of the decoder's mask token, which gets no weight decay."""
         return frozenset({"decoder.mask_token"})
 
     def predict(self, images: Tensor, visible: Tensor, masked: Tensor) -> Tensor:
@@ -162,7 +162,7 @@ class SimMim(MaskedPixels):
         self.pixels = nn.Linear(context.feature_dim, context.channels * self.patch_size**2)
 
     def no_weight_decay(self) -> frozenset[str]:
-        """Return the name of the mask token."""
+        """Return the name of the mask token, which gets no weight decay."""
         return frozenset({"mask_token"})
 
     def predict(self, images: Tensor, visible: Tensor, masked: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ FAR = -2.0
 
 
 class CentredTargets(nn.Module):
-    """Softmax of the teacher's logits, from which their moving average, the centre, is subtracted.
+    """Target probabilities: the softmax of the teacher's logits minus the centre, a moving average of the logits.
 
     Args:
         world: the processes of the training run.
