@@ -127,8 +127,8 @@ class LeJepa(MultiViewLoss):
 
     The loss is ``lambda_param SIGReg + (1 - lambda_param) invariance``, as in lightly's ``LeJEPALoss``. SIGReg compares
     projections of the embeddings onto random directions with a standard normal distribution. ``invariance`` is the mean
-    squared difference between each view's embedding and the mean embedding of the image's global views. Local views are optional,
-    unlike in lightly. Every step uses new directions, which are the same in all processes.
+    squared difference between each view's embedding and the mean embedding of the image's global views. Local
+    views are optional, unlike in lightly. Every step uses new directions, which are the same in all processes.
 
     Source: Balestriero, LeCun, "LeJEPA", arXiv 2511.08544.
     """
