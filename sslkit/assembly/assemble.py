@@ -84,10 +84,10 @@ class Assembly:
 
     @property
     def epoch_scale(self) -> float:
-        """Number of completed steps in the current epoch, divided by that number in the checkpoint.
+        """Factor for loss sums of the current epoch if resuming has changed the number of steps per epoch.
 
-        Sums over the current epoch are multiplied by this factor if the number of steps per epoch changes on resuming.
-        The factor is 1 if there is no checkpoint or no completed step.
+        The factor is the number of completed steps in the epoch, converted to the new steps per epoch, divided by the
+        number in the checkpoint. The factor is 1 without a checkpoint, or if the checkpoint is at the start of an epoch.
         """
         before = self.start.position.epoch_step if self.start.position is not None else 0
         return self.position.epoch_step / before if before else 1.0

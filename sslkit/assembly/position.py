@@ -37,7 +37,7 @@ class Position:
 
     @property
     def offset(self) -> int:
-        """Steps taken, minus trained epochs times ``steps_per_epoch``; 0 until the steps per epoch change."""
+        """Difference ``taken - step``, to convert ``step`` to optimizer steps; 0 until the steps per epoch change."""
         return self.taken - self.step
 
     @property

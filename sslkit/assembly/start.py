@@ -40,9 +40,9 @@ class Start:
         position: position of the checkpoint to resume from, or None if there is no checkpoint.
         parent: finished run whose backbone and heads are loaded, or None if there is no parent.
         preprocessing: preprocessing of the images that the checkpoint or the parent was trained with, or None if
-            there is neither.
-        backbone: state dict of the backbone in the checkpoint, with which the features of a frozen backbone are
-            computed, or None if there is no checkpoint.
+            there is neither a checkpoint nor a parent.
+        backbone: the backbone's state dict in the checkpoint, which computes the features if the backbone is frozen,
+            or None if there is no checkpoint.
         positives: saved state of the rule that chooses positives, or None if there is no checkpoint.
     """
 
