@@ -87,7 +87,7 @@ class Assembly:
         """Factor for loss sums of the current epoch if resuming has changed the number of steps per epoch.
 
         The factor is the number of completed steps in the epoch, converted to the new steps per epoch, divided by the
-        number in the checkpoint. The factor is 1 without a checkpoint, or if the checkpoint is at the start of an epoch.
+        number in the checkpoint. The factor is 1 without a checkpoint, or with one at the start of an epoch.
         """
         before = self.start.position.epoch_step if self.start.position is not None else 0
         return self.position.epoch_step / before if before else 1.0
