@@ -13,9 +13,9 @@ class Kind:
     """A kind of component, such as losses or backbones.
 
     Attributes:
-        singular: name of a single component, such as ``loss``.
-        plural: name of the kind, such as ``losses``; the entry-point group is ``sslkit.<plural>``.
-        section: recipe section of the component, or ``""`` for evaluators, because recipes do not name evaluators.
+        singular: name of the kind in the singular, such as ``loss``.
+        plural: name of the kind in the plural, such as ``losses``; the entry-point group is ``sslkit.<plural>``.
+        section: recipe section that names the component, or ``""`` for evaluators, which recipes do not name.
         base: ``module:Class`` that components of the kind inherit from.
         reserved: keys of the recipe table that sslkit itself reads, in addition to ``use``. Options must not have
             such names.

@@ -92,8 +92,8 @@ class Backbone(Component, nn.Module):
     A backbone with pretrained weights overrides ``weight_sources``, ``weights_at_hand`` and ``load_weights_from``. A
     backbone whose layers form blocks overrides ``blocks``.
 
-    With a frozen backbone (``train = "none"``), training uses features that are computed once. If a backbone
-    is then called with features ``[B, D]`` instead of images, sslkit returns them without calling ``forward``.
+    With a frozen backbone (``train = "none"``), training uses features that are computed once. If a backbone is called
+    with such features ``[B, D]`` instead of images, the call returns the features unchanged, without ``forward``.
 
     Attributes:
         feature_dim: int, length D of a feature vector.
@@ -135,7 +135,7 @@ class Backbone(Component, nn.Module):
         mask: Tensor | None = None,
         mask_token: Tensor | None = None,
     ) -> Tokens:
-        """Encode the visible patches of images.
+        """Encode the visible patches of images, for masked image modelling.
 
         Patches are numbered by row, from the top left: N patches of ``patch_size`` x ``patch_size`` pixels. Class and
         register tokens, and the positions of patches, are as in ``forward``.
@@ -144,8 +144,8 @@ class Backbone(Component, nn.Module):
             images: normalised images ``[B, C, H, W]``.
             keep: int64 tensor ``[B, M]``, the indices of the patches to encode; all others are left out. By default,
                 all N patches are encoded, in order.
-            mask: bool tensor ``[B, N]``. The mask token replaces the embedding of patches for which it is True. The
-                position is added afterwards.
+            mask: bool tensor ``[B, N]``. Where ``mask`` is True, the mask token replaces the patch embedding. Position
+                embeddings are added afterwards.
             mask_token: tensor ``[D]``, required with ``mask``.
         """
         raise NotImplementedError(f"{type(self).__name__} has no tokens")

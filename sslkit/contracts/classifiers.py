@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 class ClassifierGroups:
-    """Groups of classifiers with the same number of classes.
+    """Groups of classifiers with the same number of classes, so that a loss can compute a whole group at once.
 
-    Example: the mean loss over all classifiers, where ``compare`` maps the logits ``[R, V, B, K]`` of a group of R
-    classifiers to losses ``[R]``::
+    Example: the mean loss over all classifiers, where ``compare`` maps the logits ``[R, V, B, K]`` of a group (R
+    classifiers, V views, B images, K classes) to losses ``[R]``::
 
         groups = sslkit.ClassifierGroups(context.classifiers)
         losses = [compare(logits) for logits in groups.stack(views.student.logits)]
@@ -35,7 +35,7 @@ class ClassifierGroups:
         self.sizes = list(groups)
 
     def stack(self, logits: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-        """Return the logits ``[R, V, B, K]`` of each group of R classifiers.
+        """Return a tensor ``[R, V, B, K]`` for each group: the logits of its R classifiers for V views of B images.
 
         Args:
             logits: for each classifier, a tensor ``[B, K]`` for each of the V views, as in ``BranchOutputs.logits``.

@@ -53,7 +53,10 @@ class Head(Component, nn.Module):
         """Return the embeddings ``[B, E]`` of features ``[B, D]``."""
 
     def classify(self, embedding: Tensor) -> tuple[Tensor, ...]:
-        """Return the logits ``[B, K]`` of each classifier for embeddings ``[B, E]``, which may come from a queue."""
+        """Return the logits ``[B, K]`` of each classifier for embeddings ``[B, E]``. Default: there are no classifiers.
+
+        A loss can also call this method with embeddings of earlier batches, such as those in a queue.
+        """
         return ()
 
     def forward(self, features: Tensor) -> HeadOutput:
@@ -67,9 +70,10 @@ class Head(Component, nn.Module):
         return HeadOutput(embedding, self.classify(embedding))
 
     def phase(self, step: int) -> Hashable:
-        """Return the phase of training in step ``step``, such as whether prototypes are frozen; see ``Loss.phase``.
+        """Return the phase of training in step ``step``: a value that changes when the computation of the head changes.
 
-        Default: a single phase.
+        Return, for example, whether prototypes are frozen. On a GPU, sslkit captures a CUDA graph in each phase; see
+        ``Loss.phase``. Default: a single phase.
         """
         return None
 

@@ -28,9 +28,9 @@ class BranchOutputs:
     Attributes:
         features: tuple of tensors ``[B, D]``, one for each view that the branch encodes, global views first.
         embeddings: tuple of tensors ``[B, E]``, one for each view, or an empty tuple if there is no head.
-        logits: tuple for each classifier with a tensor ``[B, K]`` for each view, or an empty tuple without classifiers.
-        classify: function that returns the logits of each classifier for embeddings ``[M, E]``, for example from a
-            queue. Methods set ``classify`` to ``head.classify``. None if there is no head.
+        logits: for each classifier, a tuple with a tensor ``[B, K]`` for each view; empty if there are no classifiers.
+        classify: function that maps M embeddings ``[M, E]``, such as those in a queue, to the logits ``[M, K]`` of
+            each classifier. Methods set ``classify`` to ``head.classify``. None if there is no head.
     """
 
     features: tuple[Tensor, ...]
@@ -44,7 +44,7 @@ class BranchOutputs:
         return replace(self, features=self.features[:count], embeddings=self.embeddings[:count], logits=logits)
 
     def widened(self) -> BranchOutputs:
-        """Return a copy in which tensors with less than float32 precision are converted to float32."""
+        """Return a copy for computing losses: float16 and bfloat16 tensors are converted to float32."""
         return replace(
             self,
             features=tuple(map(_wide, self.features)),
@@ -98,7 +98,7 @@ class ViewOutputs:
         return [(i, j) for i in range(count) for j in range(count) if i != j and min(i, j) < self.global_views]
 
     def widened(self) -> ViewOutputs:
-        """Return a copy in which tensors with less than float32 precision are converted to float32."""
+        """Return a copy for computing losses: float16 and bfloat16 tensors are converted to float32."""
         return replace(self, branches={name: branch.widened() for name, branch in self.branches.items()})
 
 
@@ -142,8 +142,8 @@ class Loss(Component, nn.Module):
             empty.
         min_views: int, smallest number of views of each image that the loss works with, including the views of its
             positives. Before training, sslkit checks that the recipe makes enough views. Default: 1.
-        max_views: int, largest number of views that the loss works with; 2 together with ``min_views = 2`` for a loss
-            of exactly two views. Default: None, no limit.
+        max_views: int, largest number of views that the loss works with. A loss of exactly two views sets both
+            ``min_views`` and ``max_views`` to 2. Default: None, no limit.
         min_global_views: int, smallest number of global views that the loss works with. Default: 1.
         global_views_only: bool, whether the loss reads only global views. ``ViewOutputs``, ``context.view_count``,
             ``min_views`` and ``max_views`` then ignore local views. Default: False.
@@ -205,10 +205,11 @@ class Loss(Component, nn.Module):
         return None
 
     def scheduled(self, step: int) -> Mapping[str, float | Tensor]:
-        """Return the values in step ``step`` that change between steps, such as a temperature or random directions.
+        """Return the values for step ``step`` that change in every step, such as a temperature.
 
-        Values are numbers, or tensors on the CPU. ``ViewOutputs.scheduled`` has them as tensors on the device. Names,
-        shapes and dtypes must be the same in all steps. Default: none.
+        Values are numbers, or tensors on the CPU, such as random directions. ``forward`` reads the values from
+        ``views.scheduled``, as tensors on the device, because a CUDA graph would reuse the numbers of the captured
+        step. Names, shapes and dtypes must be the same in all steps. Default: none.
         """
         return {}
 

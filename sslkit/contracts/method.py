@@ -74,7 +74,7 @@ class Batch:
 
     @property
     def global_groups(self) -> tuple[Tensor, ...]:
-        """The view groups without local views: one tensor ``[V, B, C, S, S]`` for each size of global views."""
+        """The global views, without local views: one tensor ``[V, B, C, S, S]`` for each size S."""
         groups, count = [], self.global_views
         for views in self.views:
             if count > 0:
@@ -136,8 +136,8 @@ class Method(Component, nn.Module):
     Attributes:
         own_objective: bool, whether ``forward`` computes its own loss. The recipe then must not have ``[[loss]]``.
             Default: False.
-        needs: frozenset, what the method reads. Before training, sslkit checks that the recipe provides it. Default:
-            empty.
+        needs: frozenset, names of what the method reads. Before training, sslkit checks that the recipe provides all of
+            them. Default: empty.
 
             - ``"images"``: pixels of the views, so the backbone must not be frozen.
             - ``"tokens"``: ``Backbone.tokens``, and pixels.
@@ -202,22 +202,23 @@ class Method(Component, nn.Module):
     def phase(self, step: int) -> Hashable:
         """Return the phase of training in step ``step``; see ``Loss.phase``.
 
-        The default changes when a loss starts, and with the phases of the heads and of the losses that have started. If
-        your method has phases of its own, return them together with ``super().phase(step)``.
+        The default value changes when a loss starts, and when the phase of a head or of a started loss changes. If your
+        method has phases of its own, return them together with ``super().phase(step)``.
         """
         active = self.active_losses(step // self.steps_per_epoch)
         heads = tuple(head.phase(step) for head in self.heads.values())
         return tuple(active), heads, tuple(self.losses[name].phase(step) for name in active)
 
     def scheduled(self, step: int) -> Mapping[str, float | Tensor]:
-        """Return the method's own values in step ``step`` that change from step to step, such as a teacher's momentum.
+        """Return the method's values for step ``step`` that change in every step, such as a teacher's momentum.
 
-        ``Batch.scheduled`` has them as tensors on the device; see ``Loss.scheduled``. Default: none.
+        ``forward`` reads the values from ``batch.scheduled``, as tensors on the device; see ``Loss.scheduled``.
+        Default: none.
         """
         return {}
 
     def all_scheduled(self, step: int) -> dict[str, float | Tensor]:
-        """Return the scheduled values of the method, and those of each loss with the prefix ``<loss>/``."""
+        """Return the scheduled values of the method and of all losses; names of a loss start with ``<loss>/``."""
         values = dict(self.scheduled(step))
         for name, loss in self.losses.items():
             values |= {f"{name}/{key}": value for key, value in loss.scheduled(step).items()}

@@ -37,9 +37,9 @@ class Optimizer(Component, ABC):
     After each optimizer step, sslkit calls the schedule's ``step`` once.
 
     Attributes:
-        capturable: bool, whether a step of the PyTorch optimizer can be captured as a CUDA graph: with parameters on
-            CUDA, ``lr`` of each parameter group may be replaced by a scalar tensor on the device, and a step neither
-            syncs the device nor uses other Python numbers that change between steps. PyTorch's Adam optimizers need
+        capturable: bool, whether a step of the PyTorch optimizer can be captured as a CUDA graph. The optimizer must
+            then work if ``lr`` of each parameter group is a scalar tensor on the GPU. A step must not sync the device,
+            and must not use other Python numbers that change between steps. PyTorch's Adam optimizers need
             ``capturable=True``. If False, training on a GPU is slower. Default: False.
         options: the validated options.
         context: the ``Context`` of the training run, with facts such as ``context.total_steps``.

@@ -28,7 +28,8 @@ class Queue(nn.Module):
         rows: float32 tensor ``[size, *shape]``; 0 in unused slots.
         index: int64 tensor ``[size]``, the index of each row's image in the training set; -1 in unused slots.
         pushed: int, number of rows pushed so far, including rows that were replaced.
-        end: int64 scalar tensor, the value of ``pushed`` on the device, from which the slots are computed.
+        end: int64 scalar tensor on the device, equal to ``pushed``. A replayed CUDA graph needs this tensor to
+            find the next slots.
     """
 
     rows: Tensor

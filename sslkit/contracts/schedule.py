@@ -17,7 +17,7 @@ def cosine_decay(step: float, total: float = 1.0) -> float:
 def as_tensors(
     values: Mapping[str, float | Tensor], device: torch.device, dtype: torch.dtype = torch.float32
 ) -> dict[str, Tensor]:
-    """Return the values as tensors on ``device``: numbers as scalar tensors, and floating-point values in ``dtype``."""
+    """Return the values as tensors on ``device``; numbers and floating-point tensors are converted to ``dtype``."""
     return {name: _as_tensor(value, dtype).to(device, non_blocking=True) for name, value in values.items()}
 
 

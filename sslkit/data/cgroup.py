@@ -14,7 +14,7 @@ def cgroup_memory(own: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys
     Parent groups have their own limits; the lowest limit is returned.
 
     Args:
-        own: file that lists the cgroups of this process, with a line ``ID:CONTROLLERS:PATH`` for each.
+        own: file that lists the cgroups of this process, one per line as ``ID:CONTROLLERS:PATH``.
         root: folder where the kernel mounts the cgroup files.
 
     Returns:

@@ -26,7 +26,7 @@ MAX_VALUE = 16
 class Digits(Dataset):
     """1797 grey images ``[1, size, size]`` of handwritten digits; pixel values 0 to 16 are scaled to 0 to 255.
 
-    ``test`` has a fifth of each class, and does not depend on the run's seed. ``train`` has all other images.
+    The split ``test`` has the same fifth of each class in every run. ``train`` has all other images.
     """
 
     api = 2

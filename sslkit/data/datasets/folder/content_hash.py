@@ -44,7 +44,8 @@ def read_content(scan: FolderScan, records: Path) -> FolderContent:
     """Return the hash and the duplicates of an image folder, and cache both in the folder ``records``.
 
     Raises:
-        DataError: a file cannot be read now, or files were added, removed or changed during the call.
+        DataError: files were added, removed or changed during the call, or a file cannot be read because of a problem
+            with the disk, network or machine.
     """
     files = scan.all_files
     stamps = [[file.path, *file.stamp] for file in files]
@@ -77,7 +78,7 @@ def file_hash(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, or ``unreadable:`` and the error number if access is denied.
 
     Raises:
-        DataError: the file cannot be read now, because of a problem with the disk, network or machine.
+        DataError: the file cannot be read because of a problem with the disk, network or machine.
     """
     try:
         with open_regular_file(path) as file:

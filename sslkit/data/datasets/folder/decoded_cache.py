@@ -2,8 +2,8 @@
 
 An entry has ``images.npy`` (uint8 ``[N, C, H, W]``, in the order of the files) and ``index.json``. Pixels are written
 while threads decode further images, so memory use does not depend on the number of images. The index lists broken
-files. The data set decides whether there are too many broken files, so changing ``broken_limit`` does not repeat
-the decoding.
+files. The data set decides whether there are too many broken files, so changing its option ``broken_limit``
+does not repeat the decoding.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class DecodedIndex:
         broken: reason for each broken file, keyed by path. All other files are in ``images.npy``, in order.
         converted: number of images for each kind of conversion.
         resized: number of images that were resized.
-        values: arguments of each ``Extent`` (a range of pixel values) in ``extents``.
+        values: attributes of each ``Extent`` (range of pixel values) in ``extents``: kind, low, high, number of images.
     """
 
     broken: dict[str, str]
@@ -58,7 +58,7 @@ class DecodedIndex:
 
     @property
     def extents(self) -> tuple[Extent, ...]:
-        """Ranges of the pixel values of images with more than 8 bits: at most one for integers and one for floats."""
+        """Ranges of pixel values of images with more than 8 bits: at most one for integer and one for float pixels."""
         return tuple(Extent(*values) for values in self.values)
 
 

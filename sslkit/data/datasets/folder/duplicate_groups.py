@@ -1,4 +1,4 @@
-"""Groups of identical files, and selection of those that span multiple splits or classes."""
+"""Groups of identical files, and selection of the groups that span multiple splits or classes."""
 
 from __future__ import annotations
 
