@@ -131,11 +131,11 @@ class StageRunner:
         self.run(inputs, position)
 
     def synchronize(self) -> None:
-        """Wait until the device has finished all operations."""
+        """Wait until the device has finished all operations, so that measured times include them."""
         synchronize(self.device)
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a device has finished all operations."""
+    """Wait until a device has finished all operations, so that measured times include them."""
     if device.type != "cpu":
         torch.get_device_module(device).synchronize()

@@ -132,7 +132,7 @@ class Catalog:
             name: ``name``, ``distribution:name``, or ``name:variant`` for a family of components.
 
         Raises:
-            UnknownComponentError: no installed distribution that is visible (see ``PLUGINS_VARIABLE``) offers it.
+            UnknownComponentError: no installed distribution offers the component, or ``SSLKIT_PLUGINS`` hides it.
             AmbiguousComponentError: more than one distribution offers such a component.
         """
         matches = _matching(self.of_kind(kind), name)

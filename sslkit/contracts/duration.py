@@ -27,7 +27,7 @@ class PartOfTraining:
     """Marker in the type of an option: the option is a duration that must not exceed the length of the training run.
 
     Attributes:
-        must_end: whether the duration must be shorter than the training run.
+        must_end: whether the duration must end before training ends, so that an equal length is an error.
     """
 
     must_end: bool = False
@@ -97,7 +97,7 @@ def count_epochs(value: float | str, epochs: int) -> float | Fraction:
 
 
 def parse_duration(value: str) -> tuple[Fraction, str]:
-    """Return the number and unit (``epochs``, ``steps``, ``minutes`` or ``%``) of a duration; ``"10%"`` gives 0.1."""
+    """Return the number and unit (``epochs``, ``steps``, ``minutes`` or ``%``) of a duration; 0.1 and ``%`` for 10 %."""
     share = percentage(value)
     if share is not None:
         return share, "%"

@@ -34,12 +34,12 @@ class ViewGroup:
 
 
 def slice_parameters(parameters: Parameters, start: int, stop: int) -> Parameters:
-    """Return the view parameters of images ``start`` to ``stop`` (exclusive) of a batch."""
+    """Return the augmentation parameters of the images ``start`` to ``stop`` (exclusive) of a batch."""
     return tuple({name: value[start:stop] for name, value in group.items()} for group in parameters)
 
 
 def move_parameters(parameters: Parameters, device: torch.device) -> Parameters:
-    """Return a copy of the view parameters on ``device``; the copy to a GPU is asynchronous."""
+    """Return a copy of augmentation parameters on ``device``; the copy to a GPU is asynchronous."""
     return tuple({name: value.to(device, non_blocking=True) for name, value in group.items()} for group in parameters)
 
 

@@ -1,7 +1,7 @@
 """Content of an image folder: a hash that identifies its cache entries, and groups of identical files.
 
-The hash covers the bytes of each image and its path below the root. A copied, moved or touched folder keeps its hash. A
-changed, added or renamed file changes the hash.
+The hash covers the bytes of each image and its path below the root. A folder keeps its hash when the folder is copied
+or moved, or when only time stamps change. A changed, added or renamed file changes the hash.
 
 Hashing reads every byte. The hash is cached, and is reused as long as location, paths, sizes and time stamps stay the
 same. The time stamps include the status-change time, which copy tools cannot restore.
