@@ -97,7 +97,7 @@ def count_epochs(value: float | str, epochs: int) -> float | Fraction:
 
 
 def parse_duration(value: str) -> tuple[Fraction, str]:
-    """Return the number and unit (``epochs``, ``steps``, ``minutes`` or ``%``) of a duration; 0.1 and ``%`` for 10 %."""
+    """Return number and unit (``epochs``, ``steps``, ``minutes`` or ``%``) of a duration: 0.1 and ``%`` for 10 %."""
     share = percentage(value)
     if share is not None:
         return share, "%"
