@@ -18,8 +18,9 @@ seconds."""
 def try_lock(file: TextIO) -> bool:
     """Try to lock a file exclusively until the file is closed; return whether this succeeds.
 
-    ``is_locked`` in another process briefly holds a shared lock, which makes the attempt fail. If a shared lock is
-    possible, no process holds an exclusive lock, so the attempt is repeated.
+    An attempt also fails while another process calls ``is_locked``, which briefly holds a shared lock. To distinguish
+    this case, the function tries to get a shared lock. If this succeeds, no process holds an exclusive lock, and the
+    function tries again.
 
     Raises:
         OSError: the file system does not support locks.

@@ -23,12 +23,12 @@ DAY_S = 24 * 3600
 
 
 def thumbnails_folder() -> Path:
-    """Return the folder of the thumbnails, which may not exist yet."""
+    """Return the path of the thumbnail folder. ``ThumbnailCache.save`` creates the folder if needed."""
     return cache_folder() / "thumbnails"
 
 
 class ThumbnailCache:
-    """Thumbnails of all runs. Threads and processes may read and save the same thumbnail at the same time.
+    """Cache of the thumbnails of all runs on disk. Threads and processes can safely use the cache at the same time.
 
     Args:
         limit: largest total size in bytes.
@@ -51,7 +51,7 @@ class ThumbnailCache:
         return data or None
 
     def save(self, key: str, data: bytes) -> None:
-        """Save a thumbnail, unless the disk is full or read-only: then it is made again when it is needed."""
+        """Save a thumbnail. If the disk is full or read-only, the thumbnail is not saved; make it again later."""
         path = _path(key)
         temporary = path.with_name(f".{uuid4().hex}")
         with suppress(OSError):

@@ -38,7 +38,7 @@ class TrainingJob:
         self._thread: threading.Thread | None = None
 
     def start(self, bench: Workbench) -> None:
-        """Start training with the corrections of a workbench.
+        """Start training with the corrections of a workbench, in a background thread.
 
         Raises:
             InputError: a training is running.
@@ -51,7 +51,7 @@ class TrainingJob:
             self._thread.start()
 
     def status(self) -> dict[str, Any]:
-        """Return the progress or the result, as JSON values."""
+        """Return the state and progress of the training, and its result or error, as JSON values."""
         result, error = self.result, self._error
         running = result is None and error is None and self._thread is not None
         stage, done, total = self._stage
@@ -89,7 +89,7 @@ class TrainingJob:
 
 
 def _describe(result: CorrectedRun) -> dict[str, Any]:
-    """Return a new run as JSON values."""
+    """Return what the page shows about the new run, such as its name and the images that changed class."""
     from sslkit.explore.queries import predict_command
 
     facts = {"run": result.run.name, "images": result.changed.tolist(), "predict": predict_command(result.run)}

@@ -22,8 +22,8 @@ class Workbench:
     """The images of a run and the corrections of a user.
 
     Discovered classes have the numbers 0 to K - 1, and added classes larger numbers. Classes with the same name are
-    one class, whose number is the smallest of theirs. A name is written to ``classes.toml`` before its step is appended
-    to ``corrections.csv``, so names in ``classes.toml`` are never older than the log.
+    one class, whose number is the smallest of theirs. The name of a class is first written to ``classes.toml`` and
+    then logged in ``corrections.csv``. Names in ``classes.toml`` are therefore never older than the log.
 
     Args:
         run: the run.
@@ -72,10 +72,12 @@ class Workbench:
         return (self.current == number).nonzero().flatten()
 
     def move(self, indices: Sequence[int], number: int | None, name: str = "") -> int:
-        """Move images to the class ``number``; None adds a class called ``name``, which may be ``""``.
+        """Move images to the class ``number``, or if ``number`` is None, to a new class.
+
+        The new class gets the name ``name``, or no name if ``name`` is ``""``.
 
         Returns:
-            The number of the class.
+            The number of the class that now contains the images.
 
         Raises:
             InputError: there is no such image or class, or the name cannot be saved.
@@ -92,7 +94,7 @@ class Workbench:
             return self.leader(number)
 
     def mark(self, indices: Sequence[int], number: int | None) -> None:
-        """Mark images as ``OUTLIER`` or ``IGNORED``; None removes all their corrections.
+        """Mark images as ``OUTLIER`` or ``IGNORED``; if ``number`` is None, remove all corrections of these images.
 
         Raises:
             InputError: there is no such image or mark.
@@ -104,7 +106,7 @@ class Workbench:
             self._save(self._image_rows(indices, "restore" if number is None else MARKS[number]))
 
     def rename(self, number: int, name: str) -> None:
-        """Name a class; ``""`` removes the name. A name that another class has merges the two classes.
+        """Name a class; ``""`` removes the name. If another class has the same name, the two classes are merged.
 
         Raises:
             InputError: there is no such class, or the name cannot be saved.
@@ -139,7 +141,10 @@ class Workbench:
             return self.leader(numbers[0])
 
     def preview_split(self, number: int, parts: int) -> list[list[int]]:
-        """Return the images of a class in ``parts`` clusters, found by k-means on features, largest cluster first.
+        """Divide a class into ``parts`` clusters by k-means on features, without changing the class.
+
+        Returns:
+            The image indices of each cluster, largest cluster first.
 
         Raises:
             InputError: there is no such class, or it has fewer images than clusters.
@@ -177,11 +182,11 @@ class Workbench:
             self._save([row for at, part in enumerate(groups) for row in self._image_rows(part, "move", added + at)])
 
     def undo(self) -> None:
-        """Undo the newest step in effect; do nothing if there is none."""
+        """Undo the newest correction that is not undone yet; do nothing if there is none."""
         self._revert("undo")
 
     def redo(self) -> None:
-        """Redo the newest undone step; do nothing if there is none."""
+        """Redo the correction that was undone last; do nothing if there is none."""
         self._revert("redo")
 
     def close(self) -> None:
@@ -214,7 +219,7 @@ class Workbench:
         self._update()
 
     def _update(self) -> None:
-        """Recompute the classes of all images."""
+        """Recompute the classes of all images from the network's outputs, the class names and the corrections."""
         self._leaders = find_leaders(self.names)
         names = tuple(self.names.get(number, "") for number in range(self.images.classes))
         if names != self._grouped or not self.version:

@@ -73,7 +73,10 @@ class ClassCountProposal:
 
 
 def default_candidates(images: int) -> list[int]:
-    """Return the numbers 2 to 12, then numbers in steps of about 15 %, up to ``images / 20`` and at most 100."""
+    """Return the numbers of classes to compare for a number of images.
+
+    These are 2 to 12, then numbers in steps of about 15 %, up to ``images / 20`` and at most 100.
+    """
     largest = max(2, min(MAX_CLASSES, images // IMAGES_PER_CLASS))
     candidates = list(range(2, min(12, largest) + 1))
     while candidates[-1] < largest:

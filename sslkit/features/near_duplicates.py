@@ -38,11 +38,12 @@ def near_duplicates(
     """Return the pairs of images that connect each group of near-duplicates.
 
     The distance between two images is 1 minus their cosine similarity. Two images are near-duplicates if their distance
-    is at most ``threshold * sqrt(r_i * r_j)``. Here ``r_i`` is the distance from image i to its 10th neighbour, but at
-    least half the median of these distances, because many copies of an image would otherwise hide each other. The rule
-    therefore has the same meaning for every network, and for dense and sparse classes. Near-duplicates of
-    near-duplicates belong to the same group. A group of n images is reported as the n - 1 most similar pairs that
-    connect it (a maximum spanning tree). Reporting all pairs would give millions of pairs for a folder of black images.
+    is at most ``threshold * sqrt(r_i * r_j)``. Here ``r_i`` is the distance from image i to its 10th neighbour, so that
+    the rule has the same meaning for every network, and for dense and sparse classes. ``r_i`` is at least half the
+    median of these distances, because an image with 10 or more copies would otherwise have an ``r_i`` near 0, and its
+    copies would not be found. Near-duplicates of near-duplicates belong to the same group. A group of n images is
+    reported as the n - 1 most similar pairs that connect it (a maximum spanning tree). Reporting all pairs would give
+    millions of pairs for a folder of black images.
 
     Args:
         features: tensor ``[N, D]``.

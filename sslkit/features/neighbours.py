@@ -159,7 +159,7 @@ def quantise(similarity: Tensor) -> Tensor:
 
 
 def pair_similarity(queries: Tensor, bank: Tensor, index: Tensor) -> Tensor:
-    """Return the cosine similarities ``[B, k]`` of pairs as float32, computed in float64.
+    """Return the cosine similarities of each query and k images of the bank, float32 ``[B, k]``, computed in float64.
 
     Args:
         queries: features ``[B, D]``.

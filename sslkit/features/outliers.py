@@ -28,8 +28,8 @@ def outlier_scores(
     Args:
         features: tensor ``[N, D]``.
         k: number of neighbours; if there are fewer other images, all of them are used.
-        references: tensor ``[M, D]``, features of typical images, such as the training images, for scores of new
-            images. If None, the images of ``features`` are compared with each other.
+        references: tensor ``[M, D]``, features of typical images, such as the training images, with which new images
+            are compared. If None, the images of ``features`` are compared with each other.
         chunk: number of images to process at a time; see ``nearest_neighbours``.
 
     Returns:

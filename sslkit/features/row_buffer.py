@@ -25,7 +25,7 @@ class RowBuffer:
         self.pending: list[Tensor] = []
 
     def add(self, block: Tensor) -> None:
-        """Append a block ``[B, D]``. Blocks on a GPU stay there until they are ``MAX_PENDING_BYTES`` large."""
+        """Append a block ``[B, D]``. Blocks stay on a GPU until their total size reaches ``MAX_PENDING_BYTES``."""
         if self.rows is None:
             self.rows = torch.empty(self.count, *block.shape[1:], dtype=block.dtype)
         self.pending.append(block)

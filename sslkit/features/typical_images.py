@@ -21,7 +21,7 @@ REMEDY = "delete the file to continue without outlier scores"
 
 
 def sample_indices(count: int) -> Tensor:
-    """Return the int64 indices of ``MAX_IMAGES`` of ``count`` images, evenly spaced, or of all if there are fewer."""
+    """Return the indices of a sample of ``count`` images: at most ``MAX_IMAGES``, evenly spaced, as an int64 tensor."""
     return evenly_spaced_indices(count, min(count, MAX_IMAGES))
 
 

@@ -18,7 +18,7 @@ CORRECTION = {"move": "moved", "outlier": "outlier", "ignore": "ignored"}
 
 
 class CorrectedFiles:
-    """Corrections of a run, found by the content of files.
+    """Corrections of a run, looked up by the content of an image file, so that renamed files are recognised.
 
     Args:
         run: the run.
@@ -44,7 +44,10 @@ class CorrectedFiles:
         return bool(self._rows)
 
     def find(self, root: Path, files: Sequence[str]) -> list[Row | None]:
-        """Return the correction of each file, None for files without one. Only files of a corrected size are read."""
+        """Return the correction of each file, or None for a file that was not corrected.
+
+        A file is read and hashed only if its size is that of a corrected file.
+        """
 
         def find_one(file: str) -> Row | None:
             path = root / file

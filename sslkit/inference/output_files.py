@@ -18,7 +18,7 @@ def broken_file(out: Path) -> Path:
 
 
 def require_new_outputs(out: Path) -> None:
-    """Raise an error if an output file already exists.
+    """Raise an error if an output file of ``predict`` or ``embed`` already exists.
 
     Raises:
         InputError: one of the files exists, or the folder does not exist.
