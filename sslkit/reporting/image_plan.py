@@ -29,8 +29,8 @@ class ImagePlan:
     """How many images a page shows, and how large they are.
 
     Attributes:
-        per_row: number of most confident images to show of each class, and also of least confident ones; 0 shows no
-            images.
+        per_row: for each class, largest number of most confident images, and largest number of least confident
+            images; 0 shows no images.
         longest: longest side of an image in pixels.
     """
 

@@ -55,7 +55,7 @@ class OriginalImages:
 
 
 def decode_upright(file: BinaryIO, longest: int | None) -> Image.Image | None:
-    """Return an upright RGB or grey image.
+    """Decode an image file as an RGB or grey image, turned upright according to its EXIF orientation.
 
     The longer side is reduced to at most ``longest`` pixels; None keeps the size.
 

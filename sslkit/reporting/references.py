@@ -63,7 +63,7 @@ class Reference(Options):
     """Published rows."""
 
     def settings_of(self, row: Row) -> dict[str, Value]:
-        """Return all settings of a row, keyed by ``section.option``."""
+        """Return the settings that all rows share, updated with those of ``row``, keyed by ``section.option``."""
         sections = dict.fromkeys([*self.settings, *row.settings])
         return {
             f"{section}.{option}": value

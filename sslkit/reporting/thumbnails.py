@@ -64,7 +64,7 @@ def sprite_sheet(images: list[Image.Image], side: int) -> tuple[Image.Image, int
 
 
 def image_grid(images: list[Image.Image], columns: int, gap: int = GAP) -> Image.Image:
-    """Draw images of equal size, ``columns`` in a row and ``gap`` pixels apart, on a white background."""
+    """Draw images of equal size on a white background, with ``columns`` images per row and gaps of ``gap`` pixels."""
     width, height = images[0].size
     rows = math.ceil(len(images) / columns)
     size = columns * (width + gap) - gap, rows * (height + gap) - gap

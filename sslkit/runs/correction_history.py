@@ -13,7 +13,7 @@ from sslkit.runs.run import Run
 
 @dataclass
 class History:
-    """Which steps of a log are in effect, and which are undone.
+    """Steps in a log of corrections: which steps are in effect, and which are undone.
 
     Attributes:
         steps: all steps, oldest first.
@@ -27,10 +27,11 @@ class History:
 
     @classmethod
     def of(cls, steps: Iterable[Step]) -> History:
-        """Return the history after all steps of a log.
+        """Return the history of a log of corrections with these steps, oldest first.
 
         Raises:
-            RunError: a step undoes or redoes a step other than the last in ``done`` or ``undone``.
+            RunError: a step undoes a step that is not the last in ``done``, or redoes a step that is not the last in
+                ``undone``.
         """
         history = cls()
         for step in steps:
@@ -38,10 +39,11 @@ class History:
         return history
 
     def add(self, step: Step) -> None:
-        """Add a step that was saved in the log.
+        """Add a step that was saved in the log of corrections.
 
         Raises:
-            RunError: the step undoes or redoes a step other than the last in ``done`` or ``undone``.
+            RunError: the step undoes a step that is not the last in ``done``, or redoes a step that is not the last in
+                ``undone``.
         """
         action, number = step[0].action, step[0].number
         if action in ("undo", "redo"):
@@ -70,7 +72,7 @@ class History:
         return corrections
 
     def next_class(self, classes: int) -> int:
-        """Return the number of the next added class. Numbers from undone steps are not used again.
+        """Return the number for the next class that a user adds. Numbers from undone steps are not used again.
 
         Args:
             classes: number of discovered classes.
@@ -94,7 +96,7 @@ def read_image_corrections(run: Run) -> dict[str, Row]:
 def read_untrained_corrections(run: Run) -> dict[str, Row]:
     """Return the corrections in effect that the run's head was not trained with, keyed by content.
 
-    The first step of a run that was trained with corrections holds a copy of these corrections.
+    If the head was trained with corrections, the first step in ``corrections.csv`` contains those corrections.
 
     Raises:
         RunError: ``corrections.csv`` or ``provenance.json`` is damaged.

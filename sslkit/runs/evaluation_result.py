@@ -94,7 +94,7 @@ class EvaluationResult:
         """Build a result from the value that ``to_json`` returned.
 
         Raises:
-            ValueError: the format version differs.
+            ValueError: the format version is not ``EVALUATION_FORMAT``.
             pydantic.ValidationError: a value is wrong or missing.
         """
         if isinstance(tree, Mapping) and tree.get("format") != EVALUATION_FORMAT:

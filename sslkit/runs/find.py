@@ -44,11 +44,12 @@ def find_finished_run(spec: str | None, root: Path) -> tuple[Run, str]:
     """Return the finished run that ``spec`` names.
 
     Args:
-        spec: as for ``find_run``. If ``spec`` matches more than one run, the newest finished run is returned.
+        spec: as for ``find_run``. If ``spec`` matches more than one run, the newest finished run is returned; if it
+            matches only one run, this run is returned even if it has not finished.
         root: the folder of all runs.
 
     Returns:
-        The run, and a sentence about a newer run that is skipped, or ``""`` if no run is skipped.
+        The run, and a sentence about a newer run that is skipped because it has not finished, or ``""``.
 
     Raises:
         RunError: no run matches, or more than one run matches and none of them is finished.
@@ -70,7 +71,7 @@ def find_unfinished_run(spec: str | None, root: Path) -> Run:
 
     Args:
         spec: as for ``find_run``. If ``spec`` matches more than one run, the newest run that can be resumed is
-            returned.
+            returned; if it matches only one run, this run is returned in any state.
         root: the folder of all runs.
 
     Raises:
@@ -92,7 +93,11 @@ def _means_any(spec: str | None) -> bool:
 
 
 def _matching_runs(spec: str | None, root: Path) -> list[Run]:
-    """Return all runs that ``spec`` matches, oldest first; the list is never empty."""
+    """Return all runs that ``spec`` matches, oldest first.
+
+    Raises:
+        RunError: no run matches.
+    """
     if spec and (Path(spec) / "status.json").is_file():
         return [Run(Path(spec).resolve())]
     runs = list(all_runs(root))

@@ -25,7 +25,7 @@ Record = TypeVar("Record")
 
 
 def require_run_format(record: dict[str, Any], path: Path) -> None:
-    """Raise an error if a file has a different format version.
+    """Raise an error unless a file has the format version that this version of sslkit reads.
 
     Args:
         record: content of ``status.json``, or metadata of a weights file.

@@ -162,9 +162,9 @@ class MetricsTail:
 
 
 def _parse_rows(path: Path, lines: str, *, has_header: bool) -> Iterator[MetricsRow]:
-    """Parse ``lines``, complete lines of the ``metrics.csv`` at ``path``, and yield their rows.
+    """Yield the rows in ``lines``, which contains only complete lines of the ``metrics.csv`` at ``path``.
 
-    With ``has_header``, the first line is the header.
+    If ``has_header`` is true, the first line is the header.
 
     Raises:
         RunError: the lines are damaged.

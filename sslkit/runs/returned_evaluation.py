@@ -15,7 +15,8 @@ from sslkit.runs.evaluation_result import EvaluatorResult
 def evaluator_result(evaluation: object, protocol: Mapping[str, Any]) -> EvaluatorResult:
     """Convert the value that an evaluator returned to a result that can be saved.
 
-    The protocol of the result contains the entries of ``protocol``, then those of the evaluator.
+    The protocol of the result contains the entries of ``protocol`` and of the protocol that the evaluator returned. If
+    both have a key, the evaluator's value is used.
 
     Raises:
         ValueError: ``evaluation`` is not an ``Evaluation``, or JSON cannot contain a value; the message gives the key.

@@ -75,7 +75,7 @@ def _unusable(path: Path, error: Exception) -> RunError:
 
 
 def count_values(path: Path) -> int:
-    """Return the number of values in a weights file; only the header is read.
+    """Return the total number of elements of all tensors in a weights file; only the header is read.
 
     Raises:
         RunError: the file is missing or damaged.

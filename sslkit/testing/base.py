@@ -99,7 +99,7 @@ def works_or_refuses(subject: str, other: str = "") -> Iterator[None]:
 
     Args:
         subject: subject of the error message, such as "with 2 views, the loss".
-        other: advice at the end of the error message, or ``""`` for the general advice.
+        other: advice at the end of the error message; ``""`` means the advice to work or raise ``InputError``.
     """
     try:
         yield
@@ -200,7 +200,10 @@ class ComponentTests:
         require((self.component.__doc__ or "").strip(), f"{self.component.__name__} needs a docstring")
 
     def test_constructor_neither_seeds_nor_draws_except_for_initial_weights(self) -> None:
-        """Check that only initial weights come from torch's global generator, because later components draw from it."""
+        """Check that the constructor draws only initial weights from torch's global generator.
+
+        Any other draw would change the initial weights of components that are built later.
+        """
         self._seed_offset = 3_141_592_653  # an unlikely seed for a component
         with no_global_randomness("the constructor"):
             built = self.build()

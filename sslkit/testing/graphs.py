@@ -61,7 +61,7 @@ def require_no_kept_graph(subject: str, step: Callable[[Callable[[Tensor], Tenso
 def require_every_image(reached: Sequence[bool], message: str) -> None:
     """Raise ``AssertionError`` with ``message`` and the indices of images that no gradient reaches.
 
-    Return without an error if no gradient reaches any image, because another test reports that.
+    Return without an error if no gradient reaches any image, because another test reports this case.
 
     Args:
         reached: whether a gradient reaches each image.

@@ -226,7 +226,7 @@ class LossTests(GlobalBatchTests):
                 require(total.device.type == "cuda", "the loss must be on the device of its inputs")
 
     def test_steps_of_a_phase_run_the_same_operators(self) -> None:
-        """Check that a CUDA graph of one step could be replayed for every step of its phase."""
+        """Check that all steps with equal ``phase(step)`` run the same operators, as a replayed CUDA graph requires."""
         traces: dict[Any, StepTrace] = {}
         for step in sampled_steps(self.make_context().total_steps):
             loss, outputs = self.build(), self.view_outputs(self.random_branches(), step)

@@ -26,9 +26,9 @@ def _refuse(images: Tensor) -> Mapping[int, Tensor]:
 class MethodTests(MethodInputs):
     """Conformance tests for a method. Set ``component`` and, if needed, ``options``.
 
-    The tests use a small convolutional backbone, or a small transformer if the method needs tokens. Methods without
-    their own objective, and methods that need embeddings or logits, get a head; the former also get one or two losses
-    that read embeddings and logits.
+    The tests use a small convolutional backbone, or a small transformer if the method needs tokens. A method that needs
+    embeddings or logits gets a head. A method without its own objective gets a head, and one or two losses that read
+    embeddings and logits.
     """
 
     component: ClassVar[type[Method]]
@@ -221,7 +221,7 @@ class MethodTests(MethodInputs):
             require(same, "after load_state_dict the method trains differently: keep all state in buffers")
 
     def test_steps_of_a_phase_run_the_same_operators(self) -> None:
-        """Check that a CUDA graph of one step could be replayed for every step of its phase."""
+        """Check that all steps with equal ``phase(step)`` run the same operators, as a replayed CUDA graph requires."""
         traces: dict[Any, StepTrace] = {}
         for step in sampled_steps(self.make_context().total_steps):
             method, batch = self.build(), self.batch(step)

@@ -138,7 +138,7 @@ class OptimizerTests(ComponentTests):
         require(losses[0] == losses[1], "after load_state_dict the optimizer trains differently")
 
     def test_a_capturable_optimizer_accepts_a_tensor_as_learning_rate(self) -> None:
-        """Check that ``step`` does not read a tensor ``lr`` on the host, because a captured step could not."""
+        """Check that ``step`` does not read a tensor ``lr`` on the host, because a CUDA graph cannot capture that."""
         if not self.component.capturable:
             return
         (layer, optimizer, _), (other_layer, other_optimizer, _) = self.build(), self.build()

@@ -44,7 +44,7 @@ class PositivesTests(ComponentTests):
         return torch.randint(self.images, (48,), generator=torch.Generator().manual_seed(1))
 
     def draw(self, positives: Positives, prepared: Prepared, seed: int = 0) -> Tensor:
-        """Draw the positives of the batch."""
+        """Draw the positives of the images in ``index()``, with a generator seeded with ``seed``."""
         return positives.draw(prepared, self.index(), torch.Generator().manual_seed(seed))
 
     def test_count_is_declared(self) -> None:
@@ -84,7 +84,7 @@ class PositivesTests(ComponentTests):
         require(same, "equal generators must give equal positives: a resumed run draws them again")
 
     def test_draws_depend_on_the_prepared_values_only(self) -> None:
-        """Check that a new component draws the same positives without a call to ``prepare``, as in a resumed run."""
+        """Check that ``draw`` uses only the prepared values, because a resumed run does not call ``prepare``."""
         positives = self.build()
         prepared = positives.prepare(self.features())
         expected = self.draw(positives, prepared)

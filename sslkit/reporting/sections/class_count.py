@@ -26,7 +26,10 @@ SCORES = {
 
 
 def class_count(run: Run, notes: list[str]) -> dict[str, Any] | None:
-    """Return template variables for scores of class counts, or None without scores. A note reports a damaged file."""
+    """Return the template variables of the scores that ``init --classes auto`` gave to each number of classes.
+
+    Return None if the run has no such scores. If their file is damaged, return None and append the reason to ``notes``.
+    """
     if not run.class_count.exists():
         return None
     try:

@@ -117,8 +117,8 @@ def _fractions(points: Tensor) -> list[list[float]]:
 def _colours(parts: Sequence[_Part], names: Mapping[int, str]) -> list[dict[str, Any]]:
     """Return the ways to colour the points: by class, label, confidence or split.
 
-    ``values`` has a number for each point: its class, label or split, or its confidence. ``names`` has pairs of such a
-    number and its text, except for the confidence.
+    ``values`` has a number for each point: its class, label or split, or its confidence. ``names`` has a pair (number,
+    text) for each class, label or split; the colours by confidence have no ``names``.
     """
     first = parts[0].encoded
     colours: list[dict[str, Any]] = []

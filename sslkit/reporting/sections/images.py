@@ -39,7 +39,7 @@ def image_sections(
         encoded: the images; None leaves all sections out.
         typical: features ``[M, D]`` of training images, to find outliers.
         figures: converts and saves the figures.
-        other_runs: for each other run, an int64 tensor ``[N]`` with its classes of the same images.
+        other_runs: an int64 tensor ``[N]`` for each other run: the class that this other run assigns to each image.
         image_bytes: largest total size in bytes of the images.
 
     Raises:

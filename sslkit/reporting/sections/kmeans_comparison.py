@@ -26,8 +26,8 @@ def compare_with_kmeans(encoded: EncodedSplit, typical: Tensor | None) -> Evalua
 
     Returns:
         With labels, ``acc`` and ``nmi`` of the discovered classes, and of k-means as a baseline. Without labels,
-        ``agreement``: the share of images that both put into the same class, after clusters are matched one to one
-        with classes. None without discovered classes, or if k-means has fewer images than clusters.
+        ``agreement``: the share of images that k-means and the run put into the same class, after clusters are
+        matched one to one with classes. None without discovered classes, or if k-means has fewer images than clusters.
     """
     discovered, labels = encoded.discovered, encoded.split.labels
     if discovered is None:

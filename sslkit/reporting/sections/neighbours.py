@@ -18,7 +18,7 @@ def neighbours(encoded: EncodedSplit) -> list[tuple[dict[str, Any], list[dict[st
 
 
 def neighbours_note(encoded: EncodedSplit) -> str:
-    """Return the text that explains the nearest neighbours on the page."""
+    """Return the explanation that the page shows above the nearest neighbours."""
     marked = "; ≠ marks images with a different label" if encoded.split.labels is not None else ""
     return (
         f"Each row shows one {encoded.name} image in a frame, then the {encoded.name} images with the most similar "

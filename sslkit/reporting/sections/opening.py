@@ -20,7 +20,7 @@ def opening(
 ) -> dict[str, Any]:
     """Return the template variables ``verdict`` (sentences) and ``headlines``.
 
-    If the run has not been evaluated with ``cluster``, its classes are compared with k-means on the same features here.
+    If the run has not been evaluated with ``cluster``, compare its classes with k-means on the same features.
 
     Args:
         run: the run.

@@ -9,7 +9,10 @@ from sslkit.reporting.evaluation_tables import flatten, format_value
 
 
 def provenance_rows(provenance: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the name and the value of every entry of ``provenance.json``, which may be untrusted."""
+    """Return the name and the value of every entry of ``provenance.json``.
+
+    The file may be untrusted, so values of unexpected types raise no error.
+    """
     rest = dict(provenance)
     rows = []
     if isinstance(command := rest.pop("command", None), list):

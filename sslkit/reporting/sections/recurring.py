@@ -14,11 +14,13 @@ RECURS = 0.5
 
 
 def recurrence(encoded: EncodedSplit, other_runs: Sequence[Tensor]) -> tuple[list[str], str]:
-    """Return a text per class about how often it recurs, and a summary; both are empty if nothing can be compared.
+    """Return a text for each class, about how many other classifiers and runs also find the class, and a summary text.
+
+    Texts and summary are empty if there are no classes, other classifiers or other runs.
 
     Args:
-        encoded: the images, with the classes of the other classifiers.
-        other_runs: for each other run, an int64 tensor ``[N]`` with its classes of the same images.
+        encoded: the images, with the classes that the run's classifiers assign to them.
+        other_runs: an int64 tensor ``[N]`` for each other run: the class that this other run assigns to each image.
     """
     others = [*encoded.other_classifiers, *other_runs]
     if encoded.discovered is None or not others:

@@ -51,7 +51,7 @@ def run_section(
         figures: converts and saves the figures.
         reference: published results to show next to the run's evaluations.
         device: device that computes features.
-        other_runs: for each other run, an int64 tensor ``[N]`` with its classes of the same images.
+        other_runs: an int64 tensor ``[N]`` for each other run: the class that this other run assigns to each image.
         image_bytes: largest total size in bytes of the images.
 
     Raises:

@@ -128,7 +128,10 @@ def _title(baseline: str) -> str:
 
 
 def _spread(encoded: EncodedSplit | None) -> str:
-    """Return a sentence with the accuracies of the classifiers that evaluation does not use, if there are any."""
+    """Return a sentence with the accuracies of the run's other classifiers, which evaluation does not use.
+
+    The sentence is empty if there are no labels or no other classifiers.
+    """
     if encoded is None or encoded.split.labels is None or not encoded.other_classifiers or encoded.discovered is None:
         return ""
     count, labels = encoded.discovered.count, encoded.split.labels
