@@ -74,6 +74,6 @@ class FigureWriter:
         return Chart(title, description, Markup(inline_svg(figure, f"{self.prefix}-{name}")), caption)
 
     def grid(self, name: str, images: ImageStore, indices: Tensor, columns: int = 10) -> None:
-        """If ``folder`` is set, save a grid ``<name>.png`` of the images at ``indices``, ``columns`` of them per row."""
+        """If ``folder`` is set, save a grid ``<name>.png`` of the images at ``indices``, ``columns`` per row."""
         if self.folder is not None and len(indices):
             image_grid(thumbnails(images, indices), columns).save(self.folder / f"{name}.png")

@@ -94,7 +94,7 @@ class BackboneTests(ComponentTests):
         require_no_kept_graph("the backbone", step)
 
     def test_channels_last_images_give_the_same_features(self) -> None:
-        """Check that channels-last images, as training uses on CPU and GPU, give the same features as contiguous images."""
+        """Check that channels-last images, which training uses, give the same features as contiguous images."""
         backbone, other = (self.build().train() for _ in range(2))
         other.to(memory_format=torch.channels_last)
         try:
