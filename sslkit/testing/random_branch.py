@@ -47,27 +47,27 @@ class RandomBranch:
 
 
 def reverse_images(branches: dict[str, RandomBranch]) -> None:
-    """Reverse the order of the images in all branches, in place."""
+    """Reverse the order of the images in all branches, to test that a loss does not depend on this order."""
     for branch in branches.values():
         for views in (branch.features, branch.embeddings):
             views[:] = [view.flip(0) for view in views]
 
 
 def reverse_first_views(branches: dict[str, RandomBranch], count: int) -> None:
-    """Reverse the order of the first ``count`` views in all branches, in place."""
+    """Reverse the order of the first ``count`` views in all branches, to test that a loss does not depend on it."""
     for branch in branches.values():
         for views in (branch.features, branch.embeddings):
             views[:count] = views[:count][::-1]
 
 
 def reverse_classes(branches: dict[str, RandomBranch]) -> None:
-    """Reverse the order of the classes in all branches, in place."""
+    """Reverse the order of the classes in all branches, to test that a loss does not depend on this order."""
     for branch in branches.values():
         branch.prototypes = [prototypes.flip(0) for prototypes in branch.prototypes]
 
 
 def rotate_embeddings(branches: dict[str, RandomBranch]) -> None:
-    """Apply the same rotation to all embeddings and prototypes."""
+    """Rotate all embeddings and prototypes by one matrix, to test that a loss does not depend on rotations."""
     for branch in branches.values():
         size = branch.embeddings[0].shape[1]
         generator = torch.Generator().manual_seed(0)

@@ -15,7 +15,7 @@ from sslkit.testing.fake_device import fake_device
 
 
 class ViewsTests(ComponentTests):
-    """Conformance tests for a view policy. Set ``component`` and, if needed, ``options``.
+    """Conformance tests for a view policy. In a subclass, set ``component`` and, if needed, ``options``.
 
     Attributes:
         channels: int, number of channels of the test images.
@@ -81,7 +81,7 @@ class ViewsTests(ComponentTests):
             views.apply(images, self.draw(views))
 
     def test_views_do_not_depend_on_other_images(self) -> None:
-        """Check that part of a batch gives the same views as the whole batch, because processes compute only parts."""
+        """Check that an image has the same views in any batch, because each process computes only part of the batch."""
         views = self.build()
         drawn = self.draw(views)
         full, part = views.apply(self.images(), drawn), views.apply(self.images()[2:5], slice_parameters(drawn, 2, 5))

@@ -12,9 +12,10 @@ from sslkit.runs.run import Run
 
 
 def load_trained_recipe(run: Run) -> tuple[NetworkRecipe, tuple[str, ...]]:
-    """Return the recipe of a run's network, and sentences about components whose version differs from the run's.
+    """Return the recipe of a run's network, and sentences for the user about differences from the training run.
 
-    If a head is not installed, the returned recipe has no heads, and only features can be evaluated.
+    The sentences are those of ``version_differences`` and ``corrections_note``. If a head is not installed, the recipe
+    is returned without heads, so only features can be evaluated, and another sentence reports this.
 
     Raises:
         RecipeError: the data set or the backbone is not installed or has invalid options.
@@ -51,7 +52,10 @@ def version_differences(run: Run) -> tuple[str, ...]:
 
 
 def corrections_note(run: Run) -> tuple[str, ...]:
-    """Return a sentence if the head was trained with corrections; else nothing."""
+    """Return a sentence for the user if the head was trained with a user's corrections of another run's classes.
+
+    Without such corrections, the tuple is empty.
+    """
     source = read_provenance(run).get("corrected_from")
     if source is None:
         return ()

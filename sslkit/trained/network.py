@@ -101,6 +101,6 @@ class TrainedNetwork:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Versions and options of the backbone and the head, on which outputs depend in addition to the weights."""
+        """Versions and options of the backbone and the head. Predictions are resumed only if these are unchanged."""
         heads = [head.identity for head in self.recipe.heads if head.name == self.head_name]
         return {"backbone": self.recipe.backbone.identity, "head": heads[0] if heads else None}

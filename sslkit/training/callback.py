@@ -28,12 +28,12 @@ from sslkit.training.status import StatusWriter
 
 
 class RunCallback(pl.Callback):
-    """Lightning callback that writes metrics, checkpoints and status, measures the network and stops training.
+    """Lightning callback that computes and writes metrics, writes checkpoints and status, and stops training.
 
     Args:
         run: the run.
         learner: the Lightning module that is trained.
-        processes: the processes of the training run; only the main process writes and measures.
+        processes: the processes of the training run; only the main process writes files and evaluates the network.
         monitor: measures validation metrics.
         reporter: receives progress events.
         stop_signal: receives the signals that stop training.
@@ -116,7 +116,7 @@ class RunCallback(pl.Callback):
             self._check_restored(int(trainer.global_step))
 
     def _check_restored(self, step: int) -> None:
-        """Raise an error if Lightning restored the wrong step: its versions may differ in the layout of checkpoints."""
+        """Raise a ``RunError`` if Lightning restored the wrong step, for example because its version has changed."""
         if step != self.assembly.position.taken:
             raise RunError(
                 f"{self.run.name} cannot be resumed: Lightning restored step {step} from a checkpoint of step "

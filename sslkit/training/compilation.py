@@ -31,7 +31,7 @@ class CompiledBackbones:
         self.step_times: list[float] = []
 
     def step_ended(self) -> str:
-        """Measure the compile time; after the second step, return a sentence about it, else "".
+        """Record the time of a step; after the second step, return a sentence about the compile time, else "".
 
         The compile time is the difference between the durations of the first and the second step. Call this method when
         training starts and after each step.

@@ -35,7 +35,7 @@ def refuse_changes(
     now: Mapping[str, Any],
     allow: Collection[Change],
 ) -> tuple[list[str], list[str]]:
-    """Compare recipe, data, processes and precision with those of the run.
+    """Refuse to resume a run if its recipe, data, processes or precision have changed, unless the user allows it.
 
     Args:
         run: the run to resume.
@@ -45,8 +45,8 @@ def refuse_changes(
         allow: kinds of changes that the user allows.
 
     Returns:
-        The changes that the user allowed, and notes about changes that may change rounding errors and need no
-        permission, such as library versions. Each difference is one sentence.
+        Two lists with one sentence for each change: the changes that the user allowed; and changes that need no
+        permission, such as library versions, but can change rounding errors.
 
     Raises:
         RunError: there is a change that the user does not allow, or the checkpoint does not fit the network.

@@ -86,7 +86,8 @@ class CheckpointPolicy:
     def link(self, step: int) -> list[Checkpoint]:
         """Point the links ``last.ckpt`` and ``best.ckpt`` to valid checkpoints, and return the checkpoints to keep.
 
-        If two checkpoints have the same step, the older file is damaged and is not kept.
+        Two checkpoints have the same step if training was repeated because the older file is damaged. The older file is
+        not kept.
         """
         by_step = {checkpoint.step: checkpoint for checkpoint in sorted(list_checkpoints(self.folder), key=_written_at)}
         steps = [number for number in sorted(by_step) if number <= step]

@@ -127,7 +127,7 @@ _Checkpoint.__pydantic_config__ = ConfigDict(strict=True, arbitrary_types_allowe
 
 
 def find_schema_error(checkpoint: Any) -> str:
-    """Return which required keys a checkpoint lacks, its first invalid value, or ``""`` if it is valid."""
+    """Return which required keys a checkpoint lacks, else its first invalid value, else ``""``."""
     try:
         TypeAdapter(_Checkpoint).validate_python(checkpoint)
     except ValidationError as error:

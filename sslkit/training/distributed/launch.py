@@ -75,7 +75,7 @@ def launch(function: Callable[..., Result], recipe: Recipe, reporter: Reporter, 
 
 
 def _registered(recipe: Recipe) -> dict[str, bytes]:
-    """Return the pickled classes of the recipe's components that this process registered, keyed by name."""
+    """Return the recipe's components that this process registered, pickled for new processes, keyed by name."""
     registered = {}
     for entry in (spec.entry for spec in recipe.components if spec.entry.distribution == THIS_PROCESS):
         try:

@@ -42,7 +42,7 @@ def detect_lost_process() -> Iterator[None]:
 
 
 class Processes:
-    """The processes of a training run, as one of them sees them. This base class is for a run with a single process.
+    """Communication of this process with the others of its training run. This base class is for a single process.
 
     Values are exchanged through CPU memory, so that no method waits for a GPU.
 

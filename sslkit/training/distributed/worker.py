@@ -129,7 +129,8 @@ def not_importable_error(name: str, error: Exception) -> InputError:
 def _picklable(error: BaseException) -> BaseException:
     """Return ``error`` or, if it cannot be pickled, a ``RuntimeError`` whose message is the traceback of ``error``.
 
-    The traceback of an unexpected exception is added as a note, because pickling drops it.
+    Pickling drops the traceback. The traceback is therefore added as a note, except for errors that the user can fix
+    (``SslkitError``, ``OSError``) and Ctrl-C.
     """
     if not isinstance(error, (SslkitError, OSError, KeyboardInterrupt)):
         error.add_note("".join(traceback.format_exception(error)))
