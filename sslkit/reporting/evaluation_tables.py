@@ -70,15 +70,15 @@ def metrics_table(results: Mapping[str, EvaluatorResult]) -> tuple[list[str], li
 
 
 def baseline_title(name: str) -> str:
-    """Return the column title of a baseline; never ``TRAINED``, which is the title of the trained network."""
+    """Return the column title of a baseline, which always differs from ``TRAINED``, the trained network's title."""
     words = _words(name)
     return f"baseline {words}" if words == TRAINED else words
 
 
 def full_protocol(result: EvaluatorResult) -> dict[str, Any]:
-    """Return an evaluator's protocol.
+    """Return an evaluator's protocol, and the entries in which the protocol of each baseline differs from it.
 
-    The result also contains the entries that differ in each baseline's protocol, under the baseline's title.
+    The entries of a baseline are in a dict under the baseline's title.
     """
     protocol = dict(result.protocol)
     for name, baseline in result.baselines.items():
@@ -123,7 +123,8 @@ def _protocol_parts(result: EvaluatorResult) -> list[str]:
 def flatten(tree: Mapping[str, Any], separator: str = " ", prefix: str = "") -> list[tuple[str, Any]]:
     """Return the path and the value of each entry of a nested table.
 
-    A path is ``prefix``, followed by the keys that lead to the value, joined by ``separator``.
+    A path is ``prefix``, followed by the keys that lead to the value, joined by ``separator``:
+    ``{"knn": {"k": 20}}`` becomes ``[("knn k", 20)]``.
     """
     values: list[tuple[str, Any]] = []
     for key, value in tree.items():

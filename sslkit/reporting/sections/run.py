@@ -128,8 +128,8 @@ def _encode(run: Run, state: str, device: str, notes: list[str]) -> tuple[Encode
 def _typical_images(run: Run, encoded: EncodedSplit, notes: list[str]) -> Tensor | None:
     """Return features of training images to compare test images with, to find outliers and to fit k-means.
 
-    Return None if the page shows training images, or if the run has no such features. If their file is damaged, the
-    result is None as well, and a note is added.
+    Return None if the page shows training images, or if the run has no such features. If the file with the features is
+    damaged, return None and append the reason to ``notes``.
     """
     if encoded.name == "train":
         return None

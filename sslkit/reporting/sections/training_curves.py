@@ -70,7 +70,10 @@ def run_charts(history: Mapping[str, Points], figures: FigureWriter) -> tuple[li
 
 
 def comparison_charts(histories: Mapping[str, Mapping[str, Points]], figures: FigureWriter) -> list[Chart]:
-    """Return a chart for each metric of ``METRICS`` that at least one run has. ``histories`` is keyed by run name."""
+    """Return charts that compare runs: one for each metric of ``METRICS`` that at least one run has.
+
+    ``histories`` contains the metrics of each run, keyed by run name. ``loss`` and ``time/data_wait`` get no chart.
+    """
     charts = []
     for name in METRICS:
         curves = [Curve(run, *history[name]) for run, history in histories.items() if name in history]
