@@ -54,7 +54,10 @@ class MomentumSgd(torch.optim.Optimizer):
         return loss
 
     def direction(self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
-        """Return the direction that momentum averages: each gradient plus weight decay."""
+        """Return what is added to the momentum buffer of each parameter: the gradient plus weight decay.
+
+        A subclass overrides this method to change the update, as ``LarsSgd`` does.
+        """
         decay = group["weight_decay"]
         return list(torch._foreach_add(gradients, parameters, alpha=decay)) if decay else gradients
 

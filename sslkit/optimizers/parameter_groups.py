@@ -39,7 +39,10 @@ def parameter_groups(module: nn.Module, lr_scales: Mapping[str, float] | None = 
 
 
 def _named_without_decay(layer: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters that the layer's method ``no_weight_decay`` names; timm also names absent parameters."""
+    """Return the parameters that the layer's method ``no_weight_decay`` names; none without this method.
+
+    Names without a parameter are ignored, because timm's models name parameters that they may lack.
+    """
     declared: object = getattr(layer, "no_weight_decay", None)
     names = declared() if callable(declared) else ()
     parameters = dict(layer.named_parameters()) if names else {}

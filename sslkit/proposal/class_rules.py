@@ -37,9 +37,10 @@ def classes(facts: FolderFacts) -> Choice:
 
 
 def classifiers(facts: FolderFacts) -> Choice:
-    """Choose the numbers of classes of the classifiers that discover the classes: ``RESTARTS`` times the same number.
+    """Choose ``RESTARTS`` classifiers that discover the classes, all with the same number of classes.
 
-    All classifiers are trained, and evaluation uses the one with the lowest loss.
+    All classifiers are trained, and evaluation uses the classifier with the lowest loss. The value of the choice is a
+    list with the number of classes of each classifier.
     """
     restarts = f"{RESTARTS} classifiers are trained, and the classifier with the lowest loss is used."
     count = classes(facts)

@@ -45,7 +45,7 @@ def use_pretrained(facts: FolderFacts, weights: PretrainedWeights | None) -> Pre
 
 
 def view_size(facts: FolderFacts, weights: PretrainedWeights) -> Choice:
-    """Choose the size of the views: the size that the weights were trained with, or less for small images."""
+    """Choose the size of the views: the size that the weights were trained with, or a smaller size for small images."""
     own = weights.preprocessing.size
     if facts.side <= SMALL_SIDE and own > ENLARGED_SIDE:
         return Choice(
@@ -57,7 +57,7 @@ def view_size(facts: FolderFacts, weights: PretrainedWeights) -> Choice:
 
 
 def stored_size(facts: FolderFacts, weights: PretrainedWeights) -> Choice:
-    """Choose the size of the stored images: that of the views, or the images' own size if it is smaller."""
+    """Choose the size of the stored images: the size of the views, or the images' own size if that is smaller."""
     if facts.side < rules.MIN_SIDE:
         return rules.stored_size(facts)
     side = min(facts.side, view_size(facts, weights).value)
@@ -67,7 +67,7 @@ def stored_size(facts: FolderFacts, weights: PretrainedWeights) -> Choice:
 
 
 def views(facts: FolderFacts, weights: PretrainedWeights) -> dict[str, Choice]:
-    """Choose views without augmentation."""
+    """Choose views without augmentation, so that the features of the images need to be computed only once."""
     return {
         "use": Choice("plain", "No augmentation: similar images take its place, and features are computed only once."),
         "size": view_size(facts, weights),

@@ -93,7 +93,7 @@ def stored_size(facts: FolderFacts) -> Choice:
 
 
 def own_size_reason(facts: FolderFacts) -> str:
-    """Return the reason for storing images at their own size."""
+    """Return the recipe comment for a stored size that equals the images' own size."""
     if facts.one_size and facts.square:
         return "The images' own size in pixels."
     if facts.one_size:

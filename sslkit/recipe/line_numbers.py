@@ -45,7 +45,10 @@ class _Scanner:
         return self.lines
 
     def _absolute(self, key: KeyPath) -> KeyPath:
-        """Return a header's key, with the index of the current element inserted after each array of tables."""
+        """Return a header's key path, with the index of the current element after the name of each array of tables.
+
+        For example, after the second ``[[loss]]``, the header ``[loss.options]`` has the key path ``loss.1.options``.
+        """
         path: KeyPath = ()
         for depth, part in enumerate(key):
             path = (*path, part)

@@ -76,7 +76,7 @@ def check_document(document: Document, catalog: Catalog) -> Recipe:
 
 
 def load_data_recipe(path: Path) -> DataRecipe:
-    """Read the part of a run's recipe that describes the data set. Other components are not imported.
+    """Read the part of a run's recipe that describes the data set. Only the data set's component is imported.
 
     Args:
         path: the resolved recipe of the run.
@@ -90,7 +90,9 @@ def load_data_recipe(path: Path) -> DataRecipe:
 
 
 def load_network_recipe(path: Path, *, heads: bool = True) -> NetworkRecipe:
-    """Read the part of a run's recipe that evaluation needs. Other components need not be installed.
+    """Read the part of a run's recipe that evaluation needs: data set, backbone and heads.
+
+    Other components, such as losses, need not be installed.
 
     Args:
         path: the resolved recipe of the run.
