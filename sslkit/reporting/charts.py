@@ -20,7 +20,10 @@ LEGEND_LENGTH = 60
 
 
 class Curve(NamedTuple):
-    """A curve of a line chart. A faint curve is drawn thin and has no legend entry."""
+    """A curve of a line chart.
+
+    A faint curve, such as the noisy loss of single steps, is drawn thin and has no legend entry.
+    """
 
     name: str
     x: Sequence[float]

@@ -27,13 +27,14 @@ class RunMetrics:
 
     Attributes:
         name: name of the run.
-        settings: recipe of the run. ``train.epochs`` includes the epochs of all runs that this run continues.
-            ``continued_from.epochs`` contains only the epochs of the continued runs.
+        settings: recipe of the run. ``train.epochs`` is the number of epochs of this run and of the earlier runs that
+            it continues; ``continued_from.epochs`` is the number of epochs of the earlier runs alone.
         metrics: latest value of each metric, such as ``cluster acc``, ``linear 10 % top1``, ``linear on svhn top1`` or
             ``cluster baseline kmeans pixels acc``.
         protocols: protocol of each metric group. The name of a group is a metric's name without the last word.
         gains: sentences that compare the metrics with those of the weights that training started from.
-        notes: sentences about files that are left out, with the reason.
+        notes: warnings about damaged evaluation files, which are ignored, and a warning if it is unknown whether the
+            run continues another run.
     """
 
     name: str
@@ -95,8 +96,8 @@ def compare(runs: Sequence[Run], reference: Reference | None = None) -> dict[str
 
     Returns:
         ``{"rows": [{"label", "metrics"}], "gains": [sentence], "differences": [sentence], "notes": [sentence],
-        "reference": {"source", "protocol"}}``. Gains compare a run with the weights that it started from. Notes name
-        the evaluation files that are left out. The key ``reference`` exists only if the argument is given.
+        "reference": {"source", "protocol"}}``. Gains compare a run with the weights that it started from. Notes are
+        those of ``RunMetrics``. The key ``reference`` exists only if the argument is given.
 
     Raises:
         RunError: a run has not been evaluated, or its recipe cannot be read.
@@ -123,9 +124,10 @@ def compare(runs: Sequence[Run], reference: Reference | None = None) -> dict[str
 
 
 def _protocol_at(protocol: Mapping[str, Any], fraction: float) -> dict[str, Any]:
-    """Return the protocol for one fraction of the labels.
+    """Return the protocol of an evaluation with one fraction of the labels.
 
-    In a value that maps fractions to values, only the value of this fraction is kept.
+    If a setting of the protocol has a value for each fraction, such as ``{"0.1": 3, "1": 5}``, the result contains only
+    the value for ``fraction``.
     """
     return {
         key: value.get(f"{fraction:g}", value) if isinstance(value, Mapping) else value
