@@ -41,7 +41,8 @@ def dry_run(recipe: Recipe, reporter: Reporter, parent: Run | None = None) -> di
         - ``modules``: number of parameters of each component; ``method`` counts the remaining parameters, such as a
           teacher's
         - ``loss``: loss of the first batch
-        - ``memory_bytes``: peak of one forward and backward pass; on a CPU, peak of the process
+        - ``memory_bytes``: on a GPU, peak memory of one forward and backward pass; on a CPU, peak memory of the whole
+          process
     """
     return launch(_dry_run, keep_classifier(recipe, parent), reporter, parent)
 

@@ -19,7 +19,7 @@ WRITE_ONLY = (*DISK_FULL, errno.EROFS)
 
 @contextmanager
 def explain_file_errors(run: Run, step: int) -> Iterator[None]:
-    """Convert an ``OSError`` in the ``with`` block to a ``TrainingError`` whose text is ``file_error_message``."""
+    """Convert an ``OSError`` in the ``with`` block to a ``TrainingError`` with the text of ``file_error_message``."""
     try:
         yield
     except OSError as error:

@@ -128,7 +128,7 @@ def _trainer(
 
 
 def _record_third_party_callbacks(trainer: pl.Trainer, own: RunCallback, run: Run, reporter: Reporter) -> None:
-    """Record and report callbacks that other installed packages add to every Lightning Trainer."""
+    """Record and report callbacks that other packages add to every Lightning Trainer, as they may change results."""
     callbacks: list[pl.Callback] = [callback for callback in getattr(trainer, "callbacks", []) if callback is not own]
     names = [f"{type(callback).__module__}.{type(callback).__qualname__}" for callback in callbacks]
     if own.processes.is_main:
@@ -170,7 +170,7 @@ def _save_network(run: Run, assembly: Assembly, selection: ClassifierSelection) 
 
 
 def _save_typical_images(run: Run, assembly: Assembly) -> None:
-    """Save the features of sampled training images, to find outliers when the training images are not available.
+    """Save the features of sampled training images, from which predictions and reports compute outlier scores.
 
     Computing these features takes at most about a sixth of an epoch, without gradients and with one view of each image.
     """

@@ -123,7 +123,7 @@ def _stacked_finite(values: Iterable[Tensor]) -> Tensor:
 
 
 def as_integers(tensor: Tensor) -> Tensor:
-    """Return a view of a tensor as integers of the same size in bytes."""
+    """Return a view of a tensor with an integer dtype of the same size, in which NaN is an ordinary integer."""
     return tensor.view(INTEGER_DTYPES[tensor.element_size()])
 
 

@@ -57,12 +57,12 @@ class Learner(pl.LightningModule):
 
     @cached_property
     def writer(self) -> InputWriter:
-        """Writer of the inputs; first used when the module is on its device."""
+        """Writer of the inputs, created on first use, when the module is on the training device."""
         return InputWriter(self.assembly, self.device)
 
     @property
     def position(self) -> int:
-        """Trained epochs times the current steps per epoch, as in ``Position.step``; used by schedules and losses."""
+        """Step for schedules and losses: trained epochs times the current steps per epoch; see ``Position.step``."""
         return int(self.global_step) - self.assembly.context.step_offset
 
     @property
@@ -147,7 +147,7 @@ class Learner(pl.LightningModule):
 
 
 def count_step(trainer: pl.Trainer) -> None:
-    """Count an optimizer step, because a captured step does not call ``LightningOptimizer.step``, which counts it."""
+    """Add 1 to Lightning's step count, because a training step does not call ``LightningOptimizer.step``."""
     progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
     progress.increment_ready()
     progress.increment_completed()

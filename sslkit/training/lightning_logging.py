@@ -13,7 +13,7 @@ LOGGERS = ("pytorch_lightning", "lightning_fabric")
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Hide Lightning's messages below level ERROR, which warn about settings that sslkit chooses intentionally."""
+    """Hide Lightning's warnings and log messages below ERROR: they concern settings that sslkit intends."""
     levels = {name: logging.getLogger(name).level for name in LOGGERS}
     for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -86,8 +86,8 @@ def record_resumed(
     Args:
         run: the run.
         now: the current ``provenance``, which replaces the recorded entries except ``START_KEYS``.
-        saved: position of the checkpoint; its ``epochs`` and ``steps_per_epoch`` are those from before resuming.
-        position: the same position; its ``epochs`` and ``steps_per_epoch`` are the current ones.
+        saved: position of the checkpoint, with the ``epochs`` and ``steps_per_epoch`` from before resuming.
+        position: the same position, with the current ``epochs`` and ``steps_per_epoch``.
         changed: sentences about differences between ``now`` and the recorded provenance.
     """
     record = json.loads(run.provenance.read_text())
@@ -105,7 +105,7 @@ def record_resumed(
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of ``LIBRARIES``."""
+    """Return the installed version of each distribution in ``LIBRARIES``."""
     return {name: metadata.version(name) for name in LIBRARIES}
 
 

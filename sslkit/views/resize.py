@@ -61,7 +61,11 @@ def _central_box(height: int, width: int, ratio: tuple[float, float]) -> tuple[f
 
 
 def central_square(reference: Tensor, height: int, width: int) -> Tensor:
-    """Return the box of the largest central square, once for each element of ``reference`` ``[...]``: ``[..., 4]``."""
+    """Return the box of an image's largest central square, repeated for each element of ``reference`` ``[...]``.
+
+    Returns:
+        Tensor ``[..., 4]``: top, left, height and width in pixels.
+    """
     side = min(height, width)
     box = ((height - side) // 2, (width - side) // 2, side, side)
     return torch.stack([torch.full_like(reference, value) for value in box], -1)

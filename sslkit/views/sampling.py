@@ -61,7 +61,9 @@ def draw_together(values: Sequence[RandomValues], n: int, generator: torch.Gener
 
 
 def _new_constants(values: tuple[RandomValues, ...], n: int, device: torch.device) -> tuple[Tensor, ...]:
-    """Return scale, shift and threshold of each random number; numbers that belong to no event have threshold 0."""
+    """Return tensors scale, shift and threshold for uniform numbers u: a value is ``scale * u + shift``, an event is
+    ``u < threshold``.
+    """
 
     def for_each_number(each: RandomValues, by_view: Sequence[float]) -> Tensor:
         numbers = torch.tensor(by_view, dtype=torch.float32).repeat_interleave(prod(each.shape[1:])).repeat(n)

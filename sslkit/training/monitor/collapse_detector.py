@@ -38,10 +38,10 @@ IMMEDIATE = frozenset({"views", "stuck"})
 
 
 class CollapseDetector:
-    """Detector that compares successive measurements, without labels.
+    """Detector of symptoms of collapse in the metrics and the loss after each epoch, without labels.
 
-    In the first epochs, a healthy run may also have symptoms of collapse. A symptom is therefore reported only in one
-    of these cases:
+    In the first epochs, a healthy run may also have symptoms of collapse. A symptom that is not in ``IMMEDIATE`` is
+    therefore reported only in one of these cases:
 
     - the previous measurement also had a symptom,
     - the measurement has at least two symptoms and is not the first,

@@ -69,5 +69,5 @@ class EpochMetrics:
         return self.detector.update(metrics, loss, classes, step=step, last=step == self.last_step)
 
     def _uncompiled(self) -> AbstractContextManager[None]:
-        """Return a context manager in which backbones run uncompiled, because new shapes require recompilation."""
+        """Return a context manager in which backbones run uncompiled, as each new batch shape would be compiled."""
         return self.compiled.disabled() if self.compiled is not None else nullcontext()

@@ -16,7 +16,7 @@ MAX_ROWS = 1024
 class LossAccumulator:
     """Losses since the latest logged step, and sums of losses since the start of the epoch.
 
-    ``add`` writes only to tensors that stay the same from step to step, so that a CUDA graph can replay it.
+    ``add`` writes to the same memory in every step, so that a CUDA graph can replay it.
 
     Args:
         log_every_steps: usual number of steps between two calls of ``take_mean``.
@@ -24,8 +24,8 @@ class LossAccumulator:
     Attributes:
         names: names of the loss and its terms, in the order of the values in a row.
         count: number of steps whose losses are in ``rows``.
-        rows: tensor ``[R, len(names)]``, room for R steps, one row for each step.
-        full: list of tensors ``[n, len(names)]``, the rows of earlier steps since the latest logged step.
+        rows: tensor ``[R, len(names)]``, one row for each of up to R steps; the first ``count`` rows are filled.
+        full: list of tensors ``[n, len(names)]``, copies of earlier ``rows`` since the latest logged step.
         epoch_loss: scalar tensor, sum of the losses since the start of the epoch.
         classifier_loss: mapping from head name to a tensor with one value per classifier, the classifier's losses
             summed since the start of the epoch.
@@ -73,7 +73,7 @@ class LossAccumulator:
             self.classifier_loss[head] += torch.stack(losses)
 
     def step_taken(self) -> None:
-        """Count the row that the latest step has added."""
+        """Increase ``count`` after a step. When ``rows`` is full, append a copy to ``full`` and restart at row 0."""
         self.count += 1
         if self.count == self.capacity:
             self.full.append(self.rows.clone())

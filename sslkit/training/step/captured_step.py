@@ -25,7 +25,7 @@ CHECK_EVERY = 1000
 
 
 class Step(Protocol):
-    """Interface of ``TrainingStep``: a function of tensors on the device that trains a method."""
+    """Interface of ``TrainingStep``, which trains ``method`` on one batch of tensors on the device."""
 
     method: Method
     optimizer: torch.optim.Optimizer
@@ -60,8 +60,8 @@ class CapturedStep:
     bit-identical to an uninterrupted run.
 
     Training continues without graphs if a step cannot be replayed. The reason is reported once. After ``CHECK_EVERY``
-    launches, the step is captured again. Training stops with an error if its operators have changed within the phase,
-    because the graph may have replayed outdated operators.
+    launches, the step is captured again. If the step's operators have changed within the phase, training stops with an
+    error, because the graph may have replayed outdated operators.
 
     Args:
         step: the training step.
@@ -171,7 +171,12 @@ def _outdated_error(captured: int, position: int, change: str) -> TrainingError:
 
 @contextmanager
 def device_rates(optimizer: torch.optim.Optimizer, scheduled: Mapping[str, Tensor]) -> Iterator[None]:
-    """Within the ``with`` block, replace the learning rate of each parameter group with its tensor on the device."""
+    """Give the optimizer learning rates on the device in the ``with`` block, so that a graph reads the current rates.
+
+    Args:
+        optimizer: the optimizer.
+        scheduled: tensors of the scheduled values, keyed by name; see ``StepInputs.scheduled``.
+    """
     rates = [group["lr"] for group in optimizer.param_groups]
     for name, group in zip(learning_rates(optimizer), optimizer.param_groups, strict=True):
         group["lr"] = scheduled[name]
@@ -183,12 +188,12 @@ def device_rates(optimizer: torch.optim.Optimizer, scheduled: Mapping[str, Tenso
 
 
 def learning_rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
-    """Return the learning rate of each parameter group, keyed by its name among the scheduled values."""
+    """Return the learning rate of each parameter group, keyed by its name in ``StepInputs.scheduled``."""
     return {f"learning rate {number}": float(group["lr"]) for number, group in enumerate(optimizer.param_groups)}
 
 
 def _addresses(module: nn.Module) -> dict[str, int]:
-    """Return the memory address of every tensor that is an attribute of a module or its sub-modules."""
+    """Return the memory address of every tensor attribute of a module and its sub-modules, to detect new tensors."""
     return {
         f"{type(owner).__qualname__}.{name} of {prefix!r}": value.data_ptr()
         for prefix, owner in module.named_modules()

@@ -15,7 +15,7 @@ class Graphs(Protocol):
     """Interface of ``CudaGraphs``, which tests replace with an implementation for the CPU."""
 
     def eager(self) -> AbstractContextManager[None]:
-        """Return a context manager for work that is not captured."""
+        """Return a context manager for steps without capture, which must run on the stream of later captures."""
 
     def capture(self, function: Callable[[], Result]) -> tuple[Callable[[], None], Result]:
         """Return a function that replays the work of ``function`` on the device, and the result of ``function``.

@@ -120,7 +120,7 @@ class InputWriter:
 def _as_inputs(
     tensors: Mapping[str, Tensor], parameters: tuple[Parameters, ...], scheduled: Iterable[str]
 ) -> StepInputs:
-    """Return ``tensors`` as step inputs; of ``parameters``, only the structure and names are used."""
+    """Return ``tensors`` as ``StepInputs``, with view parameters nested and named as in ``parameters``."""
     return StepInputs(
         index=tensors["indices"],
         positives=tensors.get("positives"),

@@ -41,7 +41,10 @@ class PackedBuffer:
         self.next = 0
 
     def write(self, values: Mapping[str, Tensor]) -> None:
-        """Write values, with the names, shapes and dtypes of ``like``; values that are on the device stay there."""
+        """Copy values to ``tensors``: values on the CPU together in one copy, and values on the device on the device.
+
+        Names, shapes and dtypes must be those of ``like``.
+        """
         number, self.next = self.next, (self.next + 1) % len(self.host_buffers)
         if self.copied:
             self.copied[number].synchronize()  # returns at once, unless the host is HOST_BUFFERS steps ahead
@@ -64,7 +67,7 @@ def _aligned(size: int) -> int:
 
 
 def _views(buffer: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a tensor in ``buffer`` for each tensor of ``like``, with its shape and dtype."""
+    """Return a view of a part of ``buffer`` for each tensor of ``like``, with the same name, shape and dtype."""
     views, start = {}, 0
     for name, tensor in like.items():
         views[name] = buffer[start : start + tensor.nbytes].view(tensor.dtype).view(tensor.shape)
