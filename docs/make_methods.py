@@ -83,7 +83,7 @@ METHODS = (
 HEAD = """\
 # Methods
 
-This page lists the methods of [lightly](https://docs.lightly.ai/self-supervised-learning/) 1.6 that have a loss or an
+This page lists the methods for which [lightly](https://docs.lightly.ai/self-supervised-learning/) 1.6 has a loss or an
 example, and how to select each of them in sslkit. Train a method with its recipe, or name its loss in a recipe:
 
     sslkit train recipes/moco.toml

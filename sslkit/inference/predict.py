@@ -173,7 +173,7 @@ def embed(
 
 
 def _correct(cells: tuple[Any, ...], row: Row | None, corrected: CorrectedFiles) -> tuple[Any, ...]:
-    """Return a row of the table with the column ``correction``."""
+    """Apply a user's correction to a table row, if there is one, and insert the cell of the column ``correction``."""
     *values, score, file = cells
     if row is not None and row.action == "move":
         number = corrected.leaders.get(row.number, row.number)

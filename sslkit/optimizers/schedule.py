@@ -37,7 +37,8 @@ class ScheduledOptions(Options):
 class Schedule(LRScheduler):
     """Linear warm-up, then a half cosine (Loshchilov & Hutter, ICLR 2017, eq. 5, one cycle) or a constant rate.
 
-    The learning rate depends only on the step. A run that is resumed with more epochs follows the longer cosine.
+    The learning rate depends only on the step. If a run is resumed with more epochs, the
+    learning rate jumps to the value that the longer cosine has at this step.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, options: ScheduledOptions, context: Context) -> None:

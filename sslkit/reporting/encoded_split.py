@@ -44,7 +44,8 @@ class EncodedSplit:
         corrections: classes after corrections and merges by a user, or None if there are none.
         plan: number and size of the images on the page.
         root: folder of the image files, or None if the images are not files.
-        training_sample: some training images, to compare with on the map, or None if the page shows training images.
+        training_sample: some training images, drawn on the map together with the test images. None if this split is
+            the training split, or if the data set has no training images.
         notes: sentences about installed versions that differ from the versions used for training.
         seed: seed of the run.
         other_classifiers: classes that the evaluated head's other classifiers give the images: an int64 tensor ``[N]``
@@ -105,7 +106,7 @@ class EncodedSplit:
         return ", ".join(parts)
 
     def tiles(self, indices: Sequence[int] | Tensor, differs: Sequence[bool] | None = None) -> list[dict[str, Any]]:
-        """Return the template variables of images on a page; an empty list if ``plan`` shows no images.
+        """Return, for each image, the variables of its tile in the page's template; empty if ``plan`` shows no images.
 
         Args:
             indices: indices of the images.
