@@ -17,7 +17,7 @@ def load_starting_weights(run: Run, recipe: NetworkRecipe, backbone: Backbone) -
 
     Args:
         run: a finished run.
-        recipe: its recipe.
+        recipe: the part of the run's recipe that describes the network.
         backbone: the backbone to load the weights into, on the CPU.
 
     Returns:

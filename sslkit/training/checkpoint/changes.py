@@ -130,7 +130,7 @@ def _subset(record: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]
 
 
 def _versions(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return the recorded versions of libraries and of distributions that provide components."""
+    """Return the versions in a provenance record: of libraries, and of distributions that provide components."""
     distributions = {item["distribution"]: item["version"] for item in record["components"].values()}
     return distributions | dict(record["versions"])
 

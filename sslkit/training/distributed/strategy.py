@@ -1,4 +1,4 @@
-"""Lightning's strategy for multiple processes, without its exchange of gradients and buffers."""
+"""Lightning strategy for multiple processes that leaves the exchange of gradients to the training step."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def run_worker(rank: int, port: int, task: bytes, pipes: list[Connection]) -> No
 
 
 def _stop_without_parent() -> None:
-    """Send SIGTERM to this process when the parent ends. If training has started, it stops after the current step."""
+    """Wait until the parent ends, then send SIGTERM to this process, which stops training after the current step."""
     parent = parent_process()
     assert parent is not None
     parent.join()
