@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,7 @@ class Server:
             return json.loads(answer.read())["result"]
 
     def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return _cpu_seconds(Path(f"/proc/{self.process.pid}"))
 
     def memory(self, key: str) -> float:
         """Return ``VmHWM`` (peak) or ``VmRSS`` in GB."""
@@ -63,3 +62,25 @@ def running(run: sslkit.Run) -> Iterator[Server]:
     finally:
         process.send_signal(signal.SIGINT)
         process.wait()
+
+
+def cpu_seconds_of_descendants() -> float:
+    """Return the CPU seconds of all running processes that this process started, and of those that these started."""
+    children: dict[int, list[Path]] = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it ended
+            children.setdefault(int(_fields(process)[1]), []).append(process)
+    found = children.get(os.getpid(), [])
+    for process in found:
+        found += children.get(int(process.name), [])
+    return sum(map(_cpu_seconds, found))
+
+
+def _cpu_seconds(process: Path) -> float:
+    fields = _fields(process)
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _fields(process: Path) -> list[str]:
+    """Return the fields of ``/proc/PID/stat`` after the name of the program."""
+    return (process / "stat").read_text().rpartition(")")[2].split()

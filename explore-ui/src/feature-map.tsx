@@ -1,23 +1,30 @@
-import { Deck, OrthographicView, type OrthographicViewState } from "@deck.gl/core";
-import { ScatterplotLayer } from "@deck.gl/layers";
+import { select } from "d3-selection";
+import { zoom, type ZoomBehavior } from "d3-zoom";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { api, thumbnail, type Bench, type MapData } from "./api";
 import { colours, inside, type Colouring, type Point } from "./map-colours";
 import { describe, details, failure, selected, text, title } from "./state";
 import { describeImage } from "./caption";
 import { correctByKey, useKeys } from "./keys";
+import { Scatter } from "./scatter";
 
 const MAX_TSNE = 10_000;
+const MAX_ZOOM = 4_000;
+const TIP_WIDTH = 165; // in CSS pixels, as in style.css
+const TIP_HEIGHT = 230;
+const ZOOM_STEP = 1.5; // by a key
+const STEPS: Record<string, Point> = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] };
 
 export function FeatureMap({ state }: { state: Bench }) {
   const canvas = useRef<HTMLCanvasElement>(null);
-  const deck = useRef<Deck<OrthographicView> | null>(null);
+  const scatter = useRef<Scatter | null>(null);
+  const mover = useRef<ZoomBehavior<HTMLCanvasElement, unknown> | null>(null);
   const [method, setMethod] = useState("pca");
   const [data, setData] = useState<MapData | null>(null);
   const [colouring, setColouring] = useState<Colouring>("class");
   const [lasso, setLasso] = useState(false);
   const [path, setPath] = useState<Point[]>([]);
-  const [hovered, setHovered] = useState<{ index: number; x: number; y: number } | null>(null);
+  const [hovered, setHovered] = useState(-1);
 
   useEffect(() => {
     let wanted = true;
@@ -41,77 +48,72 @@ export function FeatureMap({ state }: { state: Bench }) {
 
   useEffect(() => {
     const element = canvas.current!;
-    const { clientWidth, clientHeight } = element;
-    deck.current = new Deck({
-      canvas: element,
-      views: new OrthographicView({ flipY: false }),
-      initialViewState: {
-        target: [0, 0, 0],
-        zoom: Math.log2((0.9 * Math.min(clientWidth, clientHeight)) / 2),
-        minZoom: 4,
-        maxZoom: 20,
-      } as OrthographicViewState,
-      controller: { keyboard: true, inertia: false },
-      getCursor: ({ isDragging }) => (isDragging ? "grabbing" : "default"),
-      onError: (error) => void (failure.value = text(error)),
-      onHover: ({ index, x, y }) => setHovered(index >= 0 ? { index, x, y } : null),
-      onClick: ({ index }, event) => {
-        if (index < 0) return;
-        const source = event.srcEvent as MouseEvent;
-        const next = new Set(source.shiftKey || source.ctrlKey ? selected.value : []);
-        if (!next.delete(index)) next.add(index);
-        selected.value = next;
-      },
-    });
-    return () => deck.current?.finalize();
+    const drawing = (scatter.current = new Scatter(element));
+    const redraw = () => drawing.redraw();
+    mover.current = zoom<HTMLCanvasElement, unknown>()
+      .scaleExtent([0.5, MAX_ZOOM])
+      .clickDistance(4)
+      .on("start", () => setHovered(-1))
+      .on("zoom", ({ transform }) => {
+        drawing.view = transform;
+        redraw();
+      });
+    select(element).call(mover.current);
+    const resized = new ResizeObserver(redraw);
+    resized.observe(element);
+    const dark = matchMedia("(prefers-color-scheme: dark)");
+    dark.addEventListener("change", redraw);
+    return () => {
+      drawing.stop();
+      resized.disconnect();
+      dark.removeEventListener("change", redraw);
+    };
   }, []);
 
   const chosen = selected.value;
   useEffect(() => {
     if (!legend || !count) return;
-    const fill = new Uint8Array(legend.rgba);
-    if (chosen.size) {
-      for (let index = 0; index < count; index++) fill[4 * index + 3] = chosen.has(index) ? 255 : 60;
-    }
-    const radius = count > 20_000 ? 2 : count > 3_000 ? 3 : 5;
-    deck.current?.setProps({
-      layers: [
-        new ScatterplotLayer({
-          id: "images",
-          data: {
-            length: count,
-            attributes: { getPosition: { value: positions, size: 2 }, getFillColor: { value: fill, size: 4, normalized: true } },
-          },
-          getRadius: radius,
-          radiusUnits: "pixels",
-          pickable: true,
-          autoHighlight: true,
-          highlightColor: [255, 200, 0, 255],
-        }),
-      ],
-    });
+    const mask = chosen.size ? new Uint8Array(count) : null;
+    chosen.forEach((index) => (mask![index] = 1));
+    scatter.current!.cloud = { positions, colours: legend.packed, chosen: mask };
+    scatter.current!.redraw();
   }, [legend, positions, chosen]);
 
   useEffect(() => {
-    if (hovered) void describe([hovered.index]);
-  }, [hovered?.index, state.version]);
+    if (hovered >= 0) void describe([hovered]);
+  }, [hovered, state.version]);
 
   const finish = () => {
-    const viewport = deck.current?.getViewports()[0];
-    if (viewport && path.length > 2) {
+    if (path.length > 2) {
       const found = new Set<number>();
       for (let index = 0; index < count; index++) {
-        const [x, y] = viewport.project([positions[2 * index]!, positions[2 * index + 1]!, 0]);
-        if (inside([x!, y!], path)) found.add(index);
+        if (inside(scatter.current!.project(index), path)) found.add(index);
       }
       selected.value = found;
     }
     setPath([]);
     setLasso(false);
   };
-  const point = (event: PointerEvent): Point => {
+  const point = (event: MouseEvent): Point => {
     const area = (event.currentTarget as Element).getBoundingClientRect();
     return [event.clientX - area.left, event.clientY - area.top];
+  };
+  const choose = (event: MouseEvent) => {
+    const index = scatter.current!.nearest(...point(event));
+    if (index < 0) return;
+    const next = new Set(event.shiftKey || event.ctrlKey ? selected.value : []);
+    if (!next.delete(index)) next.add(index);
+    selected.value = next;
+  };
+  const move = (event: KeyboardEvent) => {
+    const target = select(canvas.current!);
+    const [x, y] = STEPS[event.key] ?? [0, 0];
+    if (x || y) {
+      event.preventDefault();
+      mover.current!.translateBy(target, x / scatter.current!.view.k, y / scatter.current!.view.k);
+    } else if (event.key === "+" || event.key === "=" || event.key === "-") {
+      mover.current!.scaleBy(target, event.key === "-" ? 1 / ZOOM_STEP : ZOOM_STEP);
+    }
   };
   useKeys((event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -125,7 +127,9 @@ export function FeatureMap({ state }: { state: Bench }) {
       correctByKey(event, [...selected.value]);
     }
   });
-  const detail = hovered && details.value.get(hovered.index);
+  const detail = details.value.get(hovered);
+  const [x, y] = hovered >= 0 ? scatter.current!.project(hovered) : [0, 0];
+  const { clientWidth: width = 0, clientHeight: height = 0 } = canvas.current ?? {};
   return (
     <section class="map" aria-label="Map of the features">
       <div class="filters">
@@ -153,7 +157,16 @@ export function FeatureMap({ state }: { state: Bench }) {
         <p class="note">Scroll to zoom, drag to move, click to select. Arrow keys move the map, + and − zoom.</p>
       </div>
       <div class="plot">
-        <canvas ref={canvas} tabIndex={0} role="img" aria-label={`Map of ${count} images; the page of all images lists them`} />
+        <canvas
+          ref={canvas}
+          tabIndex={0}
+          role="img"
+          aria-label={`Map of ${count} images; the page of all images lists them`}
+          onPointerMove={(event) => event.buttons || setHovered(scatter.current!.nearest(...point(event)))}
+          onPointerLeave={() => setHovered(-1)}
+          onClick={choose}
+          onKeyDown={move}
+        />
         {lasso && (
           <svg
             class="lasso"
@@ -168,11 +181,14 @@ export function FeatureMap({ state }: { state: Bench }) {
             <polygon points={path.map((one) => one.join(",")).join(" ")} />
           </svg>
         )}
-        {hovered && (
-          <div class="tip" style={{ left: `${hovered.x + 14}px`, top: `${Math.max(0, hovered.y - 60)}px` }}>
-            <img src={thumbnail(hovered.index)} alt="" />
-            <span>{detail ? describeImage(detail) : ""}</span>
-          </div>
+        {hovered >= 0 && (
+          <>
+            <i class="ring" style={{ left: `${x}px`, top: `${y}px` }} />
+            <div class="tip" style={{ left: `${x + 14 + TIP_WIDTH < width ? x + 14 : x - 14 - TIP_WIDTH}px`, top: `${Math.max(0, Math.min(y - 60, height - TIP_HEIGHT))}px` }}>
+              <img src={thumbnail(hovered)} alt="" />
+              <span>{detail ? describeImage(detail) : ""}</span>
+            </div>
+          </>
         )}
         {!data && <p class="empty" role="status">computing the map…</p>}
       </div>

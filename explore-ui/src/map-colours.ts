@@ -6,7 +6,6 @@ export type Colouring = "class" | "label" | "confidence" | "split";
 export type Point = [number, number];
 
 const MAX_ENTRIES = 24;
-const ALPHA = 210;
 const GREY: [number, number, number] = [140, 140, 140];
 
 // Colours with the golden angle between their hues: neighbouring numbers differ most.
@@ -29,20 +28,25 @@ function ramp(value: number): [number, number, number] {
 
 const css = ([r, g, b]: [number, number, number]) => `rgb(${r}, ${g}, ${b})`;
 
+// Returns the colours as 0xAABBGGRR, and the entries of the legend.
 export function colours(
   data: MapData,
   state: Bench,
   colouring: Colouring,
   title: (number: number) => string,
-): { rgba: Uint8Array; entries: [string, string][] } {
-  const count = data.classes.length;
-  const rgba = new Uint8Array(4 * count);
+): { packed: Uint32Array; entries: [string, string][] } {
   const source = { class: data.classes, label: data.labels, split: data.splits, confidence: data.confidence }[colouring];
   const colour = (value: number) => (colouring === "confidence" ? ramp(value) : value < 0 ? GREY : hue(value));
-  for (let index = 0; index < count; index++) {
-    rgba.set(colour(source[index]!), 4 * index);
-    rgba[4 * index + 3] = ALPHA;
-  }
+  const known = new Map<number, number>();
+  const packed = Uint32Array.from(source, (value) => {
+    const rounded = colouring === "confidence" ? Math.round(256 * value) / 256 : value;
+    let found = known.get(rounded);
+    if (found === undefined) {
+      const [r, g, b] = colour(rounded);
+      known.set(rounded, (found = (0xff000000 | (b << 16) | (g << 8) | r) >>> 0));
+    }
+    return found;
+  });
   const names: [string, number][] =
     colouring === "class"
       ? state.classes.map((card) => [title(card.number), card.number])
@@ -53,7 +57,7 @@ export function colours(
           : [0, 0.25, 0.5, 0.75, 1].map((value) => [value.toFixed(2), value]);
   const entries = names.slice(0, MAX_ENTRIES).map(([name, value]): [string, string] => [name, css(colour(value))]);
   if (names.length > MAX_ENTRIES) entries.push([`and ${names.length - MAX_ENTRIES} more`, "transparent"]);
-  return { rgba, entries };
+  return { packed, entries };
 }
 
 // Even-odd rule.
