@@ -23,10 +23,13 @@ NEAR_CEILING = 0.9
 
 
 def costs(times: dict[str, list[float]]) -> dict[str, float]:
-    """Return the seconds that each part adds to a step, as the median over rounds; 0 if noise makes it negative.
+    """Return the seconds that each part of a training step takes: medians over rounds, or 0 if a median is negative.
+
+    ``model`` is the time of the first stage, the backbone alone. The cost of any other part is the time of the stage
+    that adds the part, minus the time of the stage before. Each round of measurements times all stages once.
 
     Args:
-        times: seconds per step in each round, keyed by stage; the key of complete training is ``end_to_end``.
+        times: seconds per step in each round, keyed by stage (see ``STAGES``) or ``end_to_end`` for complete training.
     """
     parts = zip(("heads and losses", "views", "data", "logging"), STAGES, (*STAGES[1:], END_TO_END), strict=True)
     added = {

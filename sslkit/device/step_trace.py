@@ -94,7 +94,7 @@ class StepTrace(TorchDispatchMode):
         """After the step, set ``change`` if the step had more or fewer operators than the earlier step.
 
         Raises:
-            NotRepeatableError: with ``raises``, the numbers differ.
+            NotRepeatableError: with ``raises``, the number of operators differs.
         """
         if self.expected is not None and len(self.operations) != len(self.expected) and not self.change:
             self.change = f"the step has {len(self.operations)} operators, but the step before {len(self.expected)}"

@@ -119,7 +119,7 @@ def _classifier(weights: Tensor, features: Tensor) -> LinearClassifier:
 class _Objective:
     """Objective of the logistic regression: returns loss and gradient to scipy, computed on the device of the features.
 
-    Scipy's variables are ``weights @ root``, so that the curvature of the loss is similar in all directions. ``root``
+    Scipy optimises the elements of ``weights @ root``, so that the curvature of the loss is similar in all directions. ``root``
     is the Cholesky factor of a ``[D + 1, D + 1]`` matrix that approximates each class's Hessian at ``start``: the
     second moment of the features and a constant 1, with each image weighted by the uncertainty of its class, plus the
     penalty.
@@ -147,12 +147,12 @@ class _Objective:
         self.root = torch.linalg.cholesky(curvature)
 
     def variables(self, weights: Tensor) -> numpy.ndarray:
-        """Convert weights and biases ``[K, D + 1]`` to scipy's variables."""
+        """Convert weights and biases ``[K, D + 1]`` to the vector that scipy optimises."""
         flat: numpy.ndarray = (weights @ self.root).numpy().ravel()
         return flat
 
     def weights(self, variables: numpy.ndarray) -> Tensor:
-        """Convert scipy's variables to weights and biases ``[K, D + 1]``."""
+        """Convert the vector that scipy optimises to weights and biases ``[K, D + 1]``."""
         rows = torch.from_numpy(variables).view(self.classes, -1)
         weights: Tensor = torch.linalg.solve_triangular(self.root, rows, upper=False, left=False)
         return weights

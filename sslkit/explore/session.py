@@ -73,7 +73,7 @@ class Session:
         self._thread.start()
 
     def wait(self) -> None:
-        """Wait until the images are loaded, or cannot be loaded."""
+        """Wait until loading the images has succeeded or failed."""
         self._thread.join()
 
     def close(self) -> None:

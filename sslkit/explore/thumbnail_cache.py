@@ -51,7 +51,7 @@ class ThumbnailCache:
         return data or None
 
     def save(self, key: str, data: bytes) -> None:
-        """Save a thumbnail. If the disk is full or read-only, the thumbnail is not saved; make it again later."""
+        """Save a thumbnail. If this fails, for example because the disk is full, raise no error."""
         path = _path(key)
         temporary = path.with_name(f".{uuid4().hex}")
         with suppress(OSError):

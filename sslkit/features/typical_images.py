@@ -26,7 +26,7 @@ def sample_indices(count: int) -> Tensor:
 
 
 def save_typical_images(features: Tensor, path: Path) -> None:
-    """Divide features ``[M, D]`` by their lengths, and write them to a file as float16."""
+    """Save features ``[M, D]`` of sampled training images, divided by their lengths, as float16."""
     rows = unit_rows(features.float()).half().contiguous()
     write_atomic(path, save({"features": rows}, metadata={"sslkit": json.dumps({"format": 1})}))
 

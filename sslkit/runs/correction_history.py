@@ -57,7 +57,7 @@ class History:
         self.steps.append(step)
 
     def rows(self) -> Iterator[Row]:
-        """Yield the rows of all steps in effect, oldest first."""
+        """Yield the rows of the log for all steps that are not undone, oldest first."""
         for number in self.done:
             yield from self.steps[number]
 

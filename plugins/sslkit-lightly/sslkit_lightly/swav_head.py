@@ -24,9 +24,9 @@ Prototypes = Annotated[int, Field(ge=2, le=10_000_000)]
 class SwavHead(sslkit.Head):
     """MLP head that maps features ``[B, D]`` to unit embeddings ``[B, E]`` and cosines ``[B, K]`` with prototypes.
 
-    Prototypes are normalised to length 1 at the start and after every step. By default, the cosines have no bias. While
-    prototypes are frozen, their gradients are set to None after each backward pass, so that optimizers do not change
-    them. Under autocast, embeddings are normalised and compared in the precision of the parameters, because Sinkhorn
+    Prototypes are normalised to length 1 at the start and after every step. With ``bias``, a trained bias is added to
+    the cosines. While prototypes are frozen, their gradients are set to None after each backward pass, so that
+    optimizers do not change them. Under autocast, embeddings are normalised and compared in the precision of the parameters, because Sinkhorn
     divides by a small epsilon and amplifies rounding errors.
     """
 

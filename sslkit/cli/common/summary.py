@@ -1,4 +1,4 @@
-"""Print the outcome of a command on a run, and the next commands."""
+"""Print the outcome of a command on a run, and suggest the next commands."""
 
 from __future__ import annotations
 

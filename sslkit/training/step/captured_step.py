@@ -21,7 +21,7 @@ EAGER_STEPS = 3
 """Number of steps of a phase that run without a graph: the first creates buffers, and the other two are compared."""
 
 CHECK_EVERY = 1000
-"""Number of launches of a graph after which the step is captured again, to check that its operators are unchanged."""
+"""Number of replays of a graph after which the step is captured again, to check that its operators are unchanged."""
 
 
 class Step(Protocol):
@@ -60,7 +60,7 @@ class CapturedStep:
     bit-identical to an uninterrupted run.
 
     Training continues without graphs if a step cannot be replayed. The reason is reported once. After ``CHECK_EVERY``
-    launches, the step is captured again. If the step's operators have changed within the phase, training stops with an
+    replays, the step is captured again. If the step's operators have changed within the phase, training stops with an
     error, because the graph may have replayed outdated operators.
 
     Args:
