@@ -26,8 +26,8 @@ class SwavHead(sslkit.Head):
 
     Prototypes are normalised to length 1 at the start and after every step. With ``bias``, a trained bias is added to
     the cosines. While prototypes are frozen, their gradients are set to None after each backward pass, so that
-    optimizers do not change them. Under autocast, embeddings are normalised and compared in the precision of the parameters, because Sinkhorn
-    divides by a small epsilon and amplifies rounding errors.
+    optimizers do not change them. Under autocast, embeddings are normalised and compared in the precision of the
+    parameters, because Sinkhorn divides by a small epsilon and amplifies rounding errors.
     """
 
     api = 2
