@@ -99,10 +99,10 @@ def without_end(recipe: Recipe) -> Recipe:
 
 
 class _Measurement(Reporter):
-    """Reporter that times training steps and ``STAGES`` in rounds, and stops training after the final round.
+    """Reporter that times complete training steps and each stage in rounds, and stops training after the final round.
 
-    A round first times some steps of normal training. Before training continues, the reporter then times each stage
-    for the same number of steps.
+    A round first times some steps of normal training. Before training continues, the reporter then times the same
+    number of steps of each stage in ``STAGES``.
     """
 
     def __init__(self, stages: StageRunner, rounds: int, seconds: float) -> None:

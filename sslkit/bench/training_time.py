@@ -70,7 +70,10 @@ class TrainingTime:
 
 
 def measure_training_time(recipe: Recipe, reporter: Reporter | None = None) -> TrainingTime:
-    """Measure how long training steps and metrics take; time the steps once for each ``start_epoch`` of a loss.
+    """Measure how long training steps and metrics take.
+
+    The duration of a step changes when a loss starts. Steps are therefore timed separately for each ``start_epoch`` in
+    the recipe, with the losses that have started by then.
 
     Args:
         recipe: a checked recipe, trained in one process.

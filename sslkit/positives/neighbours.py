@@ -44,9 +44,11 @@ class Neighbours(Positives):
     def prepare(self, features: Tensor) -> dict[str, Tensor]:
         """Return the neighbours of each image, computed once for the whole training run.
 
+        A neighbour is valid if the options ``mutual`` and ``exclude_similarity`` allow it as a positive.
+
         Returns:
-            ``neighbours``: int32 indices ``[N, k]``, valid neighbours first. ``count``: int32 number of valid
-            neighbours of each image ``[N]``.
+            ``neighbours``: int32 indices ``[N, k]``, valid neighbours first. ``count``: int32 ``[N]``, number of valid
+            neighbours of each image.
 
         Raises:
             InputError: there are k images or fewer.

@@ -68,7 +68,7 @@ def pretrained_tables(
         facts: facts about the folder.
         weights: the weights.
         epochs: the number of epochs; if None, the rules choose it.
-        sweep: result of ``--classes auto``, which proposes a number of classes, or None without this option.
+        sweep: the proposed number of classes, or None if numbers of classes were not compared.
     """
     train = {
         "epochs": epochs or pretrained_rules.epochs(facts),

@@ -35,7 +35,7 @@ def propose_recipe(
         facts: facts about the folder.
         weights: the pretrained weights that the recipe starts from, or None to train from scratch.
         epochs: the number of epochs; if None, the rules choose it.
-        sweep: result of ``--classes auto``, which proposes a number of classes, or None without this option.
+        sweep: the proposed number of classes, or None if numbers of classes were not compared.
 
     Raises:
         InputError: there are too few images, or TOML cannot contain the folder's path.

@@ -1,4 +1,4 @@
-"""Check that a recipe has the losses, the heads and the trained backbone that its method expects."""
+"""Check that a recipe's losses and heads fit its method, and that a method that reads images trains the backbone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PIXEL_NEEDS = frozenset({"images", "tokens", "feature_maps"})
 
 
 def objective_problems(recipe: Recipe) -> list[Problem]:
-    """Return the problems of a recipe whose losses, heads or trained backbone do not fit its method."""
+    """Return the problems of a recipe whose losses, heads or frozen backbone do not fit its method."""
     method: Any = recipe.method.component  # this module must not import torch, and so not the class Method
     name, problem = recipe.method.entry.name, recipe.document.problem
     reads_heads = bool(method.needs & {"embeddings", "logits"})

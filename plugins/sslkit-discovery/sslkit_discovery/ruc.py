@@ -166,7 +166,7 @@ class Ruc(sslkit.Loss):
             )
 
     def scheduled(self, step: int) -> Mapping[str, float]:
-        """Return the weight of ``guessing`` and, with Mixup, the weight of the image itself."""
+        """Return the weight of the loss of unclean images and, with Mixup, the weight of the image itself."""
         options = self.options
         values = {"unclean_weight": options.unclean_weight * max(FIRST_RAMP, step / self.total_steps)}
         if options.mixup:
@@ -192,13 +192,15 @@ class Ruc(sslkit.Loss):
     def _co_train(
         self, logits: Tensor, stored: StoredLabels, index: Tensor, unclean_weight: Tensor, mixing: Tensor | None
     ) -> list[Tensor]:
-        """Return the loss, the value for classifier selection and terms, all ``[R]``; in training, update the labels.
+        """Return the loss, the value for classifier selection, and the values of the terms, each ``[R]``.
+
+        In training, also store the labels of images that become clean.
 
         Args:
             logits: tensor ``[2, R, V, B, K]``, the logits of both networks.
             stored: labels of the clean images.
             index: int64 tensor ``[B]``, the index of each image in the training set.
-            unclean_weight: weight of ``guessing``.
+            unclean_weight: weight of the loss of unclean images, which is the term ``guessing``.
             mixing: weight of the image itself in Mixup; None means no Mixup.
         """
         options, classes = self.options, logits.shape[4]

@@ -40,7 +40,7 @@ def image_sections(
         typical: features ``[M, D]`` of training images, to find outliers.
         figures: converts and saves the figures.
         other_runs: an int64 tensor ``[N]`` for each other run: the class that this other run assigns to each image.
-        image_bytes: largest total size in bytes of the images.
+        image_bytes: largest total size in bytes of the run's images on the page, not counting the map.
 
     Raises:
         RunError: the class names are damaged.

@@ -52,7 +52,7 @@ def run_section(
         reference: published results to show next to the run's evaluations.
         device: device that computes features.
         other_runs: an int64 tensor ``[N]`` for each other run: the class that this other run assigns to each image.
-        image_bytes: largest total size in bytes of the images.
+        image_bytes: largest total size in bytes of the run's images on the page, not counting the map.
 
     Raises:
         RunError: the run's status, metrics, class names or corrections are damaged.

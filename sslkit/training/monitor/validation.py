@@ -46,9 +46,10 @@ class ValidationMonitor:
         self.bank, self.queries, self.query_split = self._split(self.labelled)
 
     def _split(self, train: Split | None) -> tuple[Tensor, Tensor, Split | None]:
-        """Return the indices of the training images that kNN searches, those of the queries, and the queries' split.
+        """Return the indices of the training images that kNN searches, the indices of the queries, and their split.
 
-        The queries' split is None if the queries are unlabelled training images.
+        If the training images have no labels, kNN searches no images. If there are no labelled validation images
+        either, the queries are training images, and the split is None.
         """
         settings, context = self.assembly.recipe.monitor, self.assembly.context
         if train is None or train.labels is None:
