@@ -48,7 +48,7 @@ class MethodTests(MethodInputs):
             raise AssertionError(f"{error}, because needs does not name it: {advice}") from error
 
     def test_a_method_that_needs_no_images_trains_with_features(self) -> None:
-        """Check that a method works with a frozen backbone's features, unless ``needs`` declares that it reads pixels."""
+        """Check that a method works with features instead of views, unless ``needs`` declares that it reads pixels."""
         if self.component.needs & PIXEL_NEEDS:
             return
         try:
