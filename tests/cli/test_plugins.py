@@ -19,7 +19,7 @@ OURS = {
     "views": {"affine", "crops", "flip", "plain"},
     "methods": {
         *("joint-embedding", "momentum-teacher", "rotation", "jigsaw", "colourisation"),
-        *("mae", "simmim", "i-jepa", "ibot", "dinov2"),
+        *("mae", "simmim", "i-jepa", "ibot", "dinov2", "msn", "pmsn"),
     },
     "optimizers": {"adamw", "lars", "sgd"},
     "evaluators": {"cluster", "finetune", "knn", "linear", "linear-sgd", "segment"},

@@ -31,6 +31,7 @@ SMALL_LOSS = {
     "i-jepa": [*ONE_SIZE, *SMALL_PREDICTOR],
     "ibot": [VIT % ", dynamic_img_size=true"],
     "mae": [*ONE_SIZE, *SMALL_DECODER],
+    "msn": [VIT % ", dynamic_img_size=true"],
     "simmim": ONE_SIZE,
     "w-mse": ["loss.w_size=4", "head.embedding_dim=2", "loss.eps=0.1"],  # four images may have a singular covariance
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sslkit.testing import MethodTests
 from sslkit_lightly.masked.distillation import DinoV2, Ibot
 from sslkit_lightly.masked.ijepa import IJepa
+from sslkit_lightly.masked.msn import Msn, Pmsn
 from sslkit_lightly.masked.pixels import Mae, SimMim
 
 
@@ -32,5 +33,17 @@ class TestIbot(MethodTests):
 
 class TestDinoV2(MethodTests):
     component = DinoV2
+    test_import_is_fast_and_has_no_side_effects = None  # tested above
+    options = {"momentum": 0.9}
+
+
+class TestMsn(MethodTests):
+    component = Msn
+    test_import_is_fast_and_has_no_side_effects = None  # tested above
+    options = {"momentum": 0.9}
+
+
+class TestPmsn(MethodTests):
+    component = Pmsn
     test_import_is_fast_and_has_no_side_effects = None  # tested above
     options = {"momentum": 0.9}
