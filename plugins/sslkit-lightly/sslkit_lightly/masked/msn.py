@@ -59,13 +59,13 @@ class Msn(sslkit.MomentumTeacher):
         if len(self.heads) != 1 or not all(head.classifiers for head in self.heads.values()):
             raise sslkit.InputError("this method reads one head with classifiers: use a head such as dino")
         self.head_name = next(iter(self.heads))
-        self.patches = (context.view_size // self.backbone.patch_size) ** 2
+        self.patches = (max(context.view_size, *context.view_sizes) // self.backbone.patch_size) ** 2
         self.sinkhorn = SinkhornTargets(context.world, options.sinkhorn_iterations)
 
     def scheduled(self, step: int) -> Mapping[str, float | Tensor]:
-        """Return the teacher's update rate, and random numbers ``[B, A, N]`` for N patches of each of A anchors.
+        """Return the teacher's update rate, and a random number for each patch of each anchor, ``[B, A, N]``.
 
-        The student encodes the patches with the largest numbers.
+        N is the number of patches of the largest view. The student encodes the patches with the largest numbers.
         """
         context = self.context
         generator = sslkit.seeded_generator(context.seed, "methods", context.steps_before + step)
