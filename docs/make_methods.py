@@ -70,7 +70,7 @@ METHODS = (
     Method("MAE", (), recipe="mae", method="mae"),
     Method("SimMIM", (), recipe="simmim", method="simmim"),
     Method("MSN", ("MSNLoss",), recipe="msn", method="msn"),
-    Method("PMSN", ("PMSNLoss", "PMSNCustomLoss"), recipe="msn", method="pmsn", note="power laws only"),
+    Method("PMSN", ("PMSNLoss", "PMSNCustomLoss"), recipe="pmsn", method="pmsn", note="power laws only"),
     Method("AIM", (), note="not yet: predicts patches in order, with causal attention"),
     Method("LeWM", ("LeWMLoss",), note="a world model: needs sequences of images and actions"),
     Method("MACL", ("MACLLoss",), note="not yet: NT-Xent with an adaptive temperature"),

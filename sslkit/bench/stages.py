@@ -71,7 +71,7 @@ class StageStep:
 
 
 class StageRunner:
-    """Runner that takes single steps of any stage on a copy of the assembly's network.
+    """Runner that takes partial training steps (stages, such as the backbone alone) on a copy of the network.
 
     Each stage counts its steps from 0. Frozen prototypes and losses with a start epoch therefore start to train after
     the same number of steps as in training. If training runs its steps as

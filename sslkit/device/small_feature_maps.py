@@ -29,7 +29,7 @@ def max_output_pixels(channels: int) -> int:
 
 
 def small_map_gradients(device: str) -> AbstractContextManager[Any]:
-    """Return a context manager for forward passes in training: ``SmallFeatureMaps`` on ``cpu``, else a null context."""
+    """Return a context manager in which training on small feature maps is faster on a CPU."""
     return SmallFeatureMaps() if device == "cpu" else nullcontext()
 
 

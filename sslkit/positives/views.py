@@ -1,4 +1,4 @@
-"""Rule without positives: an image is compared only with its own views."""
+"""Rule for training without other images as positives: views of an image are compared only with each other."""
 
 from __future__ import annotations
 

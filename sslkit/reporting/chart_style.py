@@ -104,7 +104,7 @@ def _css_colour(colour: str) -> str:
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> None:
-    """Write a figure as ``<name>.svg`` and ``<name>.png`` with a white background."""
+    """Write a figure with a white background to the files ``<name>.svg`` and ``<name>.png``."""
     with matplotlib_style(name):
         figure.savefig(folder / f"{name}.svg", facecolor="white", metadata={"Date": None})
         figure.savefig(folder / f"{name}.png", facecolor="white", dpi=200)

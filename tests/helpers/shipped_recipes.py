@@ -32,6 +32,7 @@ SMALL_LOSS = {
     "ibot": [VIT % ", dynamic_img_size=true"],
     "mae": [*ONE_SIZE, *SMALL_DECODER],
     "msn": [VIT % ", dynamic_img_size=true"],
+    "pmsn": [VIT % ", dynamic_img_size=true"],
     "simmim": ONE_SIZE,
     "w-mse": ["loss.w_size=4", "head.embedding_dim=2", "loss.eps=0.1"],  # four images may have a singular covariance
 }

@@ -33,6 +33,8 @@ OWN = {
     "adapt": NARROW,
     "dino": [*NARROW, "head.classifiers=[64]"],
     "lejepa": [*NARROW, "loss.sigreg_num_vectors=64"],
+    "msn": [*NARROW, "head.classifiers=[64]"],
+    "pmsn": [*NARROW, "head.classifiers=[64]"],
     "nnclr": [*NARROW, "loss.predictor_dim=64", "loss.queue_size=1024"],
     "emp-ssl": [*NARROW, "views.global_crops=4"],
     "vicreg": [*NARROW, "optimizer.lr=1e-4"],  # its usual rate diverges with this small backbone

@@ -1,4 +1,4 @@
-"""Classes of a run that its other classifiers and other runs find as well."""
+"""Report section on recurring classes: those that more than one classifier or run finds in the same images."""
 
 from __future__ import annotations
 

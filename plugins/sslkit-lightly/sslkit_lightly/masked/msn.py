@@ -59,7 +59,7 @@ class Msn(sslkit.MomentumTeacher):
         if len(self.heads) != 1 or not all(head.classifiers for head in self.heads.values()):
             raise sslkit.InputError("this method reads one head with classifiers: use a head such as dino")
         self.head_name = next(iter(self.heads))
-        self.patches = (max(context.view_size, *context.view_sizes) // self.backbone.patch_size) ** 2
+        self.patches = (max((context.view_size, *context.view_sizes)) // self.backbone.patch_size) ** 2
         self.sinkhorn = SinkhornTargets(context.world, options.sinkhorn_iterations)
 
     def scheduled(self, step: int) -> Mapping[str, float | Tensor]:
