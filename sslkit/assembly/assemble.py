@@ -84,10 +84,10 @@ class Assembly:
 
     @property
     def epoch_scale(self) -> float:
-        """Factor for loss sums of the current epoch if resuming has changed the number of steps per epoch.
+        """Factor by which to multiply the loss sums of the current epoch if the steps per epoch changed on resuming.
 
-        The factor is the number of completed steps in the epoch, converted to the new steps per epoch, divided by the
-        number in the checkpoint. The factor is 1 without a checkpoint, or with one at the start of an epoch.
+        For example, the factor is 0.5 if an epoch had 100 steps and now has 50: 40 completed steps then count as 20.
+        The factor is 1 without a checkpoint, or with a checkpoint at the start of an epoch.
         """
         before = self.start.position.epoch_step if self.start.position is not None else 0
         return self.position.epoch_step / before if before else 1.0

@@ -99,10 +99,9 @@ def _position(start: int | str) -> int:
 
 
 def _with_losses_until(recipe: Recipe, start: int | str) -> Recipe:
-    """Return a copy of the recipe that trains the losses active after ``start``, from epoch 0.
+    """Return a copy of the recipe in which losses that start by epoch ``start`` start at 0, and others not at all.
 
-    Losses that start after ``start`` never start. The steps after ``start``, a ``start_epoch`` in the recipe, can thus
-    be timed without training until then.
+    Steps with these losses can then be timed without training until ``start``, the ``start_epoch`` of a loss.
     """
 
     def begin(own: int | str) -> int:

@@ -56,7 +56,7 @@ def command(
 
 
 def _print_end(session: Session) -> None:
-    """Print how many images are corrected in the run that was shown, and the next commands."""
+    """Print how many images are corrected in the run that was shown, and suggest the next commands."""
     from sslkit.cli.common.summary import print_class_commands
 
     corrected, trained = session.corrected(), session.training.result

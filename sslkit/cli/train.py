@@ -82,7 +82,7 @@ def command(
 
 
 def print_outcome(run: Run, *, as_json: bool) -> None:
-    """Print the outcome of a training run and the next commands. Only the main process prints.
+    """Print the outcome of a training run, and suggest the next commands. Only the main process prints.
 
     Raises:
         typer.Exit: training was interrupted; the exit code is 130.

@@ -36,7 +36,7 @@ class LabelFractionOptions(options.Options):
     def seeds_of(self, fraction: float, first: int) -> range:
         """Return the seeds of the random subsets with this fraction of the labels: consecutive numbers from ``first``.
 
-        The option ``seeds`` is their number. Fraction 1 has a single subset, and therefore a single seed.
+        The option ``seeds`` sets the number of subsets. Fraction 1 has a single subset, and therefore a single seed.
         """
         return range(first, first + (self.seeds if fraction < 1 else 1))
 

@@ -48,7 +48,7 @@ class SelfLabel(sslkit.Loss):
     uniform guess. ``[evaluation] classifier = "lowest-loss"``, which selects by this value, therefore avoids
     classifiers that put all images into one class, or that are never confident.
 
-    Terms, each averaged over classifiers; unless stated otherwise, they are 0 if no image is confident:
+    Terms, each averaged over classifiers; the first three are 0 if no image is confident:
 
     * ``confident``: fraction of the images in the global batch that have a pseudo-label;
     * ``classes_present``: fraction of the classes that have confident images in the global batch;

@@ -118,7 +118,7 @@ def _colours(parts: Sequence[_Part], names: Mapping[int, str]) -> list[dict[str,
     """Return the ways to colour the points: by class, label, confidence or split.
 
     ``values`` has a number for each point: its class, label or split, or its confidence. ``names`` has a pair (number,
-    text) for each class, label or split; the colours by confidence have no ``names``.
+    text) for each class, label or split; it is missing for the confidence.
     """
     first = parts[0].encoded
     colours: list[dict[str, Any]] = []
