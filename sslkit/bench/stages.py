@@ -74,8 +74,8 @@ class StageRunner:
     """Runner that takes partial training steps (stages, such as the backbone alone) on a copy of the network.
 
     Each stage counts its steps from 0. Frozen prototypes and losses with a start epoch therefore start to train after
-    the same number of steps as in training. If training runs its steps as
-    CUDA graphs, the stages do as well, so that the times are comparable.
+    the same number of steps as in training. If training runs its steps as CUDA graphs, the stages do as well, so that
+    the times are comparable.
     """
 
     def __init__(self, assembly: Assembly, hardware: Hardware) -> None:

@@ -43,7 +43,10 @@ class Queries:
         self._lower: list[str] = []
 
     def classes(self) -> dict[str, Any]:
-        """Return the state of the workbench as JSON values: all classes, undo and redo, and facts about the run."""
+        """Return the state of the workbench as JSON values.
+
+        The state contains all classes, how many changes can be undone and redone, and facts about the run.
+        """
         bench, images = self.bench, self.bench.images
         with bench.lock:
             classes = [self._card(number) for number in bench.class_numbers()]

@@ -71,7 +71,7 @@ def predict(
     The columns are ``class``, ``name``, ``confidence``, ``outlier_score`` and ``file``. If a user corrected images of
     the run, there is also a column ``correction``: ``moved``, ``outlier`` or ``ignored`` for files with the content of
     a corrected image. The class of a moved image is that of the correction, and its confidence is empty. Outliers and
-    ignored images have no class, name and confidence.
+    ignored images have no class, name or confidence.
 
     The outlier score compares the features with those of up to 4096 training images (see ``outlier_scores``): 0 is
     typical, and 3.5 or more is an outlier. The score is empty if the run has no

@@ -1,4 +1,4 @@
-"""Rule for training without other images as positives: views of an image are compared only with each other."""
+"""Rule that chooses no other images as positives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sslkit.contracts.positives import Positives
 
 
 class OwnViews(Positives):
-    """Rule without positives: the views of an image are compared only with each other."""
+    """Rule that chooses no other images as positives, so losses receive only the views of the image itself."""
 
     api = 2
 

@@ -99,7 +99,8 @@ def works_or_refuses(subject: str, other: str = "") -> Iterator[None]:
 
     Args:
         subject: subject of the error message, such as "with 2 views, the loss".
-        other: advice at the end of the error message; ``""`` means the advice to work or raise ``InputError``.
+        other: advice at the end of the error message; if empty, the message says that the component must work or
+            raise ``InputError``.
     """
     try:
         yield

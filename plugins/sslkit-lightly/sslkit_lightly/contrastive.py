@@ -1,4 +1,4 @@
-"""Contrastive losses that differ from NT-Xent in the denominator, in the weights of positive pairs, or in the input."""
+"""Variants of the NT-Xent loss: DCL, DCLW (weighted positive pairs) and DirectCLR (features instead of embeddings)."""
 
 from __future__ import annotations
 

@@ -158,7 +158,10 @@ def _groups(name: str, title: str, values: list[int], names: Mapping[int, str]) 
 
 
 def _sheet(parts: Sequence[_Part], limit: int) -> tuple[str, int, int]:
-    """Return a sprite sheet of the images of all points: ``data:`` URI, columns, and image width in pixels."""
+    """Return a sprite sheet of the images of all points, its number of columns, and the side of an image in pixels.
+
+    The sheet is a ``data:`` URI of at most ``limit`` characters, unless images of ``SMALLEST_SIDE`` pixels need more.
+    """
     images = [image for part in parts for image in _images(part)]
     side = min(SPRITE_SIDE, max(max(image.size) for image in images))
     while True:
