@@ -41,8 +41,8 @@ class Start:
         parent: finished run whose backbone and heads are loaded, or None if there is no parent.
         preprocessing: preprocessing of the images that the checkpoint or the parent was trained with, or None if
             there is neither a checkpoint nor a parent.
-        backbone: the backbone's state dict in the checkpoint, which computes the features if the backbone is frozen,
-            or None if there is no checkpoint.
+        backbone: the backbone's state dict in the checkpoint, or None if there is no checkpoint. A frozen backbone
+            loads it before features are computed.
         positives: saved state of the rule that chooses positives, or None if there is no checkpoint.
     """
 

@@ -171,7 +171,8 @@ class Workbench:
             version: ``version`` at the time of the preview.
 
         Raises:
-            InputError: the classes changed after the preview, or as for ``preview_split``.
+            InputError: the classes changed after the preview, there is no such class, or it has fewer images than
+                ``parts``.
             RunError: the corrections cannot be written.
         """
         with self.lock:

@@ -93,7 +93,7 @@ def stored_size(facts: FolderFacts) -> Choice:
 
 
 def own_size_reason(facts: FolderFacts) -> str:
-    """Return the recipe comment that explains a stored size that is the images' own shorter side."""
+    """Return the recipe comment for a stored size that equals the images' own shorter side."""
     if facts.one_size and facts.square:
         return "The images' own size in pixels."
     if facts.one_size:

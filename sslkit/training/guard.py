@@ -141,7 +141,7 @@ def restore_unless(flag: Tensor, live: Sequence[Tensor], backup: Sequence[Tensor
 
 
 def group_by_dtype(first: Iterable[Tensor], second: Iterable[Tensor]) -> Iterable[tuple[list[Tensor], list[Tensor]]]:
-    """Group pairs of tensors by the dtype of the first, because ``torch._foreach`` is fast only for one dtype."""
+    """Group pairs of tensors by the dtype of the first, because ``torch._foreach`` is slow for mixed dtypes."""
     groups = defaultdict[torch.dtype, tuple[list[Tensor], list[Tensor]]](lambda: ([], []))
     for one, other in zip(first, second, strict=True):
         ones, others = groups[one.dtype]

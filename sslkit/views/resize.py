@@ -102,8 +102,8 @@ def resize_weights(
     """Return a weight tensor ``[..., target, source]`` that resizes one axis to ``target`` pixels.
 
     Args:
-        start: tensor ``[...]``, start of the box along the axis in pixels.
-        length: tensor ``[...]``, length of the box in pixels.
+        start: tensor ``[...]``, start of the crop box along the axis, in pixels of the image.
+        length: tensor ``[...]``, length of the crop box, in pixels of the image.
         mirror: tensor ``[...]``, 1 to mirror the axis, else 0.
         source: number of pixels of the image.
         target: number of pixels of the view.

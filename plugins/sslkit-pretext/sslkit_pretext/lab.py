@@ -51,8 +51,8 @@ def cell_of(lab: Tensor) -> Tensor:
 def visible_bins() -> Tensor:
     """Map each of the ``CELLS**2`` bins to the nearest visible bin; int64 ``[CELLS**2]``.
 
-    A bin is visible if it contains a colour of the RGB cube. The values are the numbers of visible bins, which are
-    numbered from 0 in the order of all bins.
+    A bin is visible if it contains a colour of the RGB cube. Visible bins are numbered from 0, in the order of all
+    bins. The values of the tensor are these numbers.
     """
     levels = torch.linspace(0, 1, 33)
     cube = torch.stack(torch.meshgrid(levels, levels, levels, indexing="ij")).flatten(2)[None]

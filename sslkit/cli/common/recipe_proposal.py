@@ -43,7 +43,7 @@ class Proposal:
     length: tuple[TrainingTime, Choice] | None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the measurements as values that JSON can store."""
+        """Return the weights, estimated times, epochs and number of classes, where known, as JSON values."""
         values = dict[str, Any]()
         if self.weights is not None and self.estimate is not None:
             weights = {"backbone": self.weights.backbone, "source": self.weights.source}
