@@ -76,9 +76,13 @@ def _result_name(entry: Entry, requested: Collection[Entry], catalog: Catalog) -
 
 
 def _with_result_name(setting: str, entries: Mapping[str, Entry]) -> str:
-    """Return a setting, such as ``linear.seeds=3``, with the evaluator's name replaced by its result name.
+    """Return a setting, such as ``linear.seeds=3``, with the evaluator's name replaced by its key in ``entries``.
 
-    Options are keyed by result name. If the setting fits no evaluator or more than one, it is returned unchanged.
+    If the setting fits no evaluator or more than one, it is returned unchanged.
+
+    Args:
+        setting: a string ``evaluator.option=value``.
+        entries: the requested evaluators, keyed by the name under which their results are saved.
     """
     asked, rest = re.fullmatch(r"([^.=]*)(.*)", setting, flags=re.DOTALL).groups()  # type: ignore[union-attr]  # always matches
     meant = [name for name, entry in entries.items() if asked.strip() in (name, entry.name, entry.qualified)]

@@ -62,7 +62,7 @@ class Workbench:
         return self._leaders.get(number, number)
 
     def class_numbers(self) -> list[int]:
-        """Return the sorted numbers of all classes, without those that have the same name as a smaller number."""
+        """Return the sorted numbers of all classes; for classes with the same name, only the smallest number."""
         added = {row.number for row in self.history.rows() if row.action in ("move", "name")}
         known = {*range(self.images.classes), *added, *self.names}
         return sorted({self.leader(number) for number in known})
@@ -72,7 +72,7 @@ class Workbench:
         return (self.current == number).nonzero().flatten()
 
     def move(self, indices: Sequence[int], number: int | None, name: str = "") -> int:
-        """Move images to the class ``number``, or if ``number`` is None, to a new class.
+        """Move images to the class ``number`` or, if ``number`` is None, to a new class.
 
         The new class gets the name ``name``, or no name if ``name`` is ``""``.
 

@@ -39,8 +39,8 @@ def evaluator_table(name: str, result: EvaluatorResult) -> tuple[list[str], list
     """Tabulate the metrics of the evaluator ``name``, with a column for each metric.
 
     Returns:
-        The names of the metrics, and the rows: one for each of the metric groups of the run and of each baseline. A row
-        is a title and a text for each metric. The text of a missing metric is empty.
+        The names of the metrics, and the rows: one for each group of metrics (see ``metric_groups``) of the run and of
+        each baseline. A row is a title and a text for each metric. The text of a missing metric is empty.
     """
     groups = metric_groups(name, result.metrics)
     for baseline, other in result.baselines.items():

@@ -35,7 +35,7 @@ class LossTests(GlobalBatchTests):
         require_known_needs("loss", self.component.needs)
 
     def test_a_loss_that_needs_no_head_reads_only_features(self) -> None:
-        """Check that a loss whose ``needs`` name neither embeddings nor logits works in a recipe without heads."""
+        """Check that a loss works without a head, unless ``needs`` contains embeddings or logits."""
         if self.component.needs & {"embeddings", "logits"}:
             return
         facts: dict[str, Any] = {"embedding_dim": 0, "classifiers": ()}

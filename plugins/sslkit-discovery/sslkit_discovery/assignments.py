@@ -44,7 +44,11 @@ class Assignments(StoredLabels):
 
     @torch.no_grad()
     def assign(self, logits: Tensor) -> Tensor:
-        """Return the class ``[R, B]`` with the largest ``logit + dual`` for each image, from logits ``[R, B, K]``."""
+        """Return the class of each image, int64 ``[R, B]``: the class with the largest sum of logit and dual variable.
+
+        Args:
+            logits: tensor ``[R, B, K]``.
+        """
         return (logits + self.duals[:, None].to(logits.dtype)).argmax(2)
 
     @torch.no_grad()

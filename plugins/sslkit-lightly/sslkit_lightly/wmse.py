@@ -65,9 +65,9 @@ class WMse(sslkit.Loss):
         self.seed, self.steps_before, self.batch_size = context.seed, context.steps_before, context.batch_size
 
     def scheduled(self, step: int) -> Mapping[str, Tensor]:
-        """Return ``orders``, int64 ``[w_iter, N]``: a random order of the N images of the global batch for each split.
+        """Return ``orders``, int64 ``[w_iter, N]``: ``w_iter`` random orders of the N images of the global batch.
 
-        Each group of ``w_size`` consecutive images in an order is a sub-batch.
+        Each order splits the batch into sub-batches of ``w_size`` consecutive images.
         """
         generator = sslkit.seeded_generator(self.seed, "losses", self.steps_before + step)
         orders = [torch.randperm(self.batch_size, generator=generator) for _ in range(self.options.w_iter)]

@@ -80,8 +80,8 @@ class Jigsaw(sslkit.Method):
         """Return the order of the tiles of each view, and the position of each tile in its cell.
 
         Returns:
-            ``order``, int64 ``[B, V]``, the index of an order; ``offset``, int64 ``[B, V, grid**2, 2]``, row and column
-            of the tile in its cell, in pixels. V is the number of global views.
+            ``order``, int64 ``[B, V]``, index of one of the fixed orders, from 0 to ``orders`` - 1; ``offset``, int64
+            ``[B, V, grid**2, 2]``, row and column of the tile in its cell, in pixels. V is the number of global views.
         """
         context = self.context
         generator = sslkit.seeded_generator(context.seed, "methods", context.steps_before + step, 1)

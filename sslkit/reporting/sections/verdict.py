@@ -52,7 +52,14 @@ def margin(first: float, second: float, count: int) -> float:
 
 @dataclass(frozen=True)
 class _Comparison:
-    """Accuracy compared with that of a baseline. ``half`` is the margin, or None if the number of images is unknown."""
+    """Accuracy of a run compared with that of a baseline.
+
+    Attributes:
+        baseline: name of the baseline.
+        value: accuracy of the run.
+        other: accuracy of the baseline.
+        half: half the width of the confidence interval of the difference, or None if the number of images is unknown.
+    """
 
     baseline: str
     value: float

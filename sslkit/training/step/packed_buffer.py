@@ -41,7 +41,7 @@ class PackedBuffer:
         self.next = 0
 
     def write(self, values: Mapping[str, Tensor]) -> None:
-        """Copy values to ``tensors``: values on the CPU together in one copy, and values on the device on the device.
+        """Copy values to ``tensors``: all values on the CPU in one copy, and each value on the device separately.
 
         Names, shapes and dtypes must be those of ``like``.
         """
