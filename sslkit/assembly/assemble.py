@@ -117,7 +117,7 @@ def assemble(
     world, start = world or World(), start or Start()
     dataset = build_dataset(recipe)
     with explain_out_of_memory(recipe.document, ("data",), "the data set"):
-        images, placement_note = place_images(_training_images(dataset), device, world.size // recipe.train.nodes)
+        images, placement_note = place_images(training_images(dataset), device, world.size // recipe.train.nodes)
     loader = _build_loader(recipe, images, world, start.epochs_before)
     position = (start.position or Position(0, 0, 1, 1)).resize(loader.steps_per_epoch, recipe.train.epochs)
     if problems := duration_problems(recipe, position.steps if position.taken <= position.steps else 0):
@@ -210,7 +210,7 @@ def _describe_continuation(parent: Run, method: Method) -> str:
     return f"continues from {parent.name}: {transfer}"
 
 
-def _training_images(dataset: Dataset) -> ImageStore:
+def training_images(dataset: Dataset) -> ImageStore:
     """Return the images of the ``pretrain`` split if the data set has one, else those of ``train``."""
     name = "pretrain" if "pretrain" in dataset.splits else "train"
     split = dataset.load(name)
@@ -222,9 +222,12 @@ def _training_images(dataset: Dataset) -> ImageStore:
 
 
 def _build_loader(recipe: Recipe, images: ImageStore, world: World, epochs_before: int) -> Loader:
+    train = recipe.train
+    steps = None if train.steps_per_epoch == "auto" else train.steps_per_epoch
     try:
-        return Loader(images, recipe.train.batch_size, recipe.run.seed, world.rank, world.size, epochs_before)
+        return Loader(images, train.batch_size, recipe.run.seed, world.rank, world.size, epochs_before, steps)
     except DataError as error:
         if len(images) < 2:
             raise
-        raise RecipeError([recipe.document.problem(("train", "batch_size"), str(error))]) from error
+        key = "steps_per_epoch" if steps is not None and steps * train.batch_size > len(images) else "batch_size"
+        raise RecipeError([recipe.document.problem(("train", key), str(error))]) from error

@@ -79,6 +79,38 @@ def measure_training_time(recipe: Recipe, reporter: Reporter | None = None) -> T
         recipe: a checked recipe, trained in one process.
         reporter: receives messages about the chosen hardware and warnings.
     """
+    steps = measure_steps(recipe, reporter)
+    epoch_seconds, validation_seconds = _measure_metrics(replace(steps.assembly, recipe=recipe), steps.hardware)
+    steps_per_epoch = steps.assembly.context.steps_per_epoch
+    return TrainingTime(
+        recipe, steps_per_epoch, steps.step_seconds, epoch_seconds, validation_seconds, steps.start_seconds
+    )
+
+
+@dataclass(frozen=True)
+class MeasuredSteps:
+    """Measured times of the training steps of a recipe.
+
+    Attributes:
+        step_seconds: as for ``TrainingTime``.
+        start_seconds: as for ``TrainingTime``.
+        assembly: the assembled recipe, which was trained for the measurement.
+        hardware: device and precision of the measurement.
+    """
+
+    step_seconds: dict[int | str, float]
+    start_seconds: float
+    assembly: Assembly
+    hardware: Hardware
+
+
+def measure_steps(recipe: Recipe, reporter: Reporter | None = None) -> MeasuredSteps:
+    """Measure how long training steps take, again after each loss starts.
+
+    Args:
+        recipe: a checked recipe, trained in one process.
+        reporter: receives messages about the chosen hardware and warnings.
+    """
     starts = sorted({loss.wiring.start_epoch for loss in recipe.losses}, key=_position) or [0]
     prepare(recipe, reporter or Reporter())  # fills the image cache
     step_seconds: dict[int | str, float] = {}
@@ -89,9 +121,7 @@ def measure_training_time(recipe: Recipe, reporter: Reporter | None = None) -> T
         steps = _StepTimes(hardware)
         train_until_complete(assembly, hardware, processes, steps)
         step_seconds[start] = median(steps.windows)
-    epoch_seconds, validation_seconds = _measure_metrics(replace(assembly, recipe=recipe), hardware)
-    steps_per_epoch = assembly.context.steps_per_epoch
-    return TrainingTime(recipe, steps_per_epoch, step_seconds, epoch_seconds, validation_seconds, start_seconds)
+    return MeasuredSteps(step_seconds, start_seconds, assembly, hardware)
 
 
 def _position(start: int | str) -> int:

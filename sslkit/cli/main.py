@@ -20,6 +20,7 @@ from sslkit.cli import (
     export,
     init,
     label,
+    methods,
     plugins,
     predict,
     recipes,
@@ -86,6 +87,7 @@ app.command("label")(label.command)
 app.command("export")(export.command)
 app.command("doctor")(doctor.command)
 app.command("bench")(bench.command)
+app.add_typer(methods.app, name="methods")
 app.add_typer(cache.app, name="cache")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(recipes.app, name="recipes")

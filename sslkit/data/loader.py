@@ -57,10 +57,11 @@ DrawPositives = Callable[[Tensor, torch.Generator], Tensor]
 class Loader:
     """Iterable over the batches of the steps ``start`` to ``stop`` - 1.
 
-    A batch depends on seed and step alone, so resuming needs only the step. Each epoch is a permutation of all images,
-    cut into global batches. The last images of an epoch are left out if they do not fill a batch. Each global batch is
+    A batch depends on seed and step alone, so resuming needs only the step. Each pass is a permutation of all images,
+    cut into global batches. The last images of a pass are left out if they do not fill a batch. Each global batch is
     cut into equal parts, one per process. A run that continues a parent run also counts the parent's epochs, so the
-    batches of the two runs differ. The order of an epoch does not depend on the batch size.
+    batches of the two runs differ. The order of a pass does not depend on the batch size. An epoch is a pass, or a
+    number of steps that is smaller than a pass.
 
     Args:
         images: training images, or their features.
@@ -69,6 +70,7 @@ class Loader:
         rank: rank of this process.
         processes: number of processes.
         epochs_before: number of epochs of the runs that this run continues.
+        steps_per_epoch: number of steps in an epoch; None means those of a pass over all images.
 
     Attributes:
         start: first step.
@@ -76,6 +78,8 @@ class Loader:
         step_offset: number of optimizer steps minus number of loader steps, to name optimizer steps in messages. The
             numbers differ if the run was resumed with a different batch size or number of images.
         started: whether iteration has started.
+        steps_per_pass: number of full batches in a pass over all images.
+        steps_per_epoch: number of steps in an epoch.
         wait_seconds: total time spent waiting for batches, in seconds.
         prefetch: whether a background thread fetches ``PREFETCH_BATCHES`` batches in advance.
         draw_positives: function that draws the positives of a global batch, or None if there are none.
@@ -83,8 +87,8 @@ class Loader:
             step reads them.
 
     Raises:
-        DataError: there are fewer than two images or too few for one batch, or the batch cannot be divided equally
-            among the processes.
+        DataError: there are fewer than two images or too few for one batch, the batch cannot be divided equally among
+            the processes, or an epoch has more steps than a pass.
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class Loader:
         rank: int = 0,
         processes: int = 1,
         epochs_before: int = 0,
+        steps_per_epoch: int | None = None,
     ) -> None:
         if len(images) < 2:
             raise DataError(
@@ -109,6 +114,13 @@ class Loader:
             raise DataError(
                 f"a batch of {batch_size} images cannot be shared equally by {processes} processes: "
                 f"set train.batch_size to a multiple of {processes}"
+            )
+        self.steps_per_pass = len(images) // batch_size
+        self.steps_per_epoch = steps_per_epoch or self.steps_per_pass
+        if self.steps_per_epoch > self.steps_per_pass:
+            raise DataError(
+                f"{len(images)} training images have {self.steps_per_pass} batches of {batch_size}, fewer than the "
+                f"{steps_per_epoch} steps of an epoch: set train.steps_per_epoch to at most {self.steps_per_pass}"
             )
         self.images = images
         self.batch_size = batch_size
@@ -125,14 +137,9 @@ class Loader:
         self.reads_images = True
         self.draw_positives: DrawPositives | None = None
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Number of full batches in one epoch."""
-        return len(self.images) // self.batch_size
-
-    def order(self, epoch: int) -> Tensor:
-        """Return the int64 permutation of all images in one epoch."""
-        stream = seeded_generator(self.seed, "order", self.epochs_before + epoch)
+    def order(self, number: int) -> Tensor:
+        """Return the int64 permutation of all images in pass ``number``, counted from 0."""
+        stream = seeded_generator(self.seed, "order", self.epochs_before + number)
         return torch.randperm(len(self.images), generator=stream)
 
     def __iter__(self) -> Iterator[ImageBatch]:
@@ -147,12 +154,12 @@ class Loader:
             yield batch
 
     def _batches(self) -> Iterator[ImageBatch]:
-        order, epoch = torch.empty(0, dtype=torch.int64), -1
+        order, number = torch.empty(0, dtype=torch.int64), -1
         for step in range(self.start, self.stop):
-            if step // self.steps_per_epoch != epoch:
-                epoch = step // self.steps_per_epoch
-                order = self.order(epoch)
-            first = (step % self.steps_per_epoch) * self.batch_size
+            if step // self.steps_per_pass != number:
+                number = step // self.steps_per_pass
+                order = self.order(number)
+            first = (step % self.steps_per_pass) * self.batch_size
             of_all_processes = order[first : first + self.batch_size]
             own = slice(self.rank * self.local_batch_size, (self.rank + 1) * self.local_batch_size)
             indices, positives = of_all_processes[own], None

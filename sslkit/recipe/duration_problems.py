@@ -21,7 +21,7 @@ def duration_problems(recipe: Recipe, steps: int = 0) -> list[Problem]:
         steps: number of optimizer steps of the training run. 0 means unknown; durations in steps are then not checked.
     """
     problems = []
-    for path, value, part in _durations(recipe):
+    for path, value, part in durations(recipe):
         number, unit = parse_duration(value) if isinstance(value, str) else (Fraction(value), "epochs")
         length = {"%": 1, "epochs": recipe.train.epochs, "steps": steps}[unit]
         if not length or number < length or (number == length and not part.must_end):
@@ -34,7 +34,8 @@ def duration_problems(recipe: Recipe, steps: int = 0) -> list[Problem]:
     return problems
 
 
-def _durations(recipe: Recipe) -> Iterator[tuple[KeyPath, int | float | str, PartOfTraining]]:
+def durations(recipe: Recipe) -> Iterator[tuple[KeyPath, int | float | str, PartOfTraining]]:
+    """Yield the key path, the value and the kind of each option that is a duration, including defaults."""
     for spec in recipe.components:
         options: Options
         for options in (spec.wiring, spec.options):

@@ -30,7 +30,11 @@ class TrainSection(Options):
     """``[train]``: duration, batch size, hardware and checkpoints."""
 
     epochs: int = Field(ge=1, le=MAX_EPOCHS)
-    """Number of passes over the training images."""
+    """Number of epochs; an epoch is a pass over the training images unless ``steps_per_epoch`` is set."""
+
+    steps_per_epoch: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Number of optimizer steps in an epoch, at most those of a pass over the training images. ``auto``: a pass. A
+    smaller number allows trainings that end within a pass; each pass still reads each image once."""
 
     batch_size: int = Field(ge=2, le=10_000_000)
     """Number of images in an optimizer step over all processes; a multiple of the number of processes."""

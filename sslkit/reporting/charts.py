@@ -31,8 +31,10 @@ class Curve(NamedTuple):
     faint: bool = False
 
 
-def line_chart(curves: Sequence[Curve], unit: str, levels: Mapping[str, float] | None = None) -> Figure:
-    """Draw curves over epochs, with a horizontal line at each named level. ``unit`` is the label of the y-axis."""
+def line_chart(
+    curves: Sequence[Curve], unit: str, levels: Mapping[str, float] | None = None, x_label: str = "epoch"
+) -> Figure:
+    """Draw curves, with a horizontal line at each named level. ``unit`` is the label of the y-axis."""
     columns = 3 if sum(len(curve.name) for curve in curves if not curve.faint) < LEGEND_LENGTH else 1
     with new_figure(4.4, 2.5 if columns > 1 else 2.3 + 0.16 * len(curves)) as (figure, axes):
         style = 0
@@ -49,7 +51,7 @@ def line_chart(curves: Sequence[Curve], unit: str, levels: Mapping[str, float] |
         for name, level in (levels or {}).items():
             axes.axhline(level, color=MUTED, linestyle=DASHES[2], linewidth=1)
             axes.annotate(name, (1, level), (0, 2), ("axes fraction", "data"), "offset points", ha="right", color=MUTED)
-        axes.set_xlabel("epoch")
+        axes.set_xlabel(x_label)
         axes.set_ylabel(unit)
         axes.margins(x=0.01)
         if style > 1:

@@ -110,3 +110,12 @@ def test_an_error_in_the_background_is_raised_at_its_batch() -> None:
         next(iterator)
     with pytest.raises(DataError, match="the images of step 4 cannot be read: the disk is gone"):
         next(iterator)
+
+
+def test_short_epochs_read_the_same_batches_as_epochs_of_a_pass() -> None:
+    loader = Loader(store(23), 5, 0, steps_per_epoch=3)
+    loader.stop = 8
+    assert loader.steps_per_epoch == 3
+    assert [batch.indices.tolist() for batch in loader] == [batch.indices.tolist() for batch in batches(23, 5)]
+    with pytest.raises(DataError, match=r"4 batches of 5, fewer than the 5 steps of an epoch: set .* to at most 4"):
+        Loader(store(23), 5, 0, steps_per_epoch=5)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from typer import Context
 
 
@@ -17,9 +15,17 @@ def runs(context: Context, incomplete: str) -> list[str]:
 
 def recipes(incomplete: str) -> list[str]:
     """Return paths of recipes, in the working directory and its folder ``recipes``, that start with ``incomplete``."""
-    paths = [*Path().glob("*.toml"), *Path("recipes").rglob("*.toml")]
-    recipes = [path for path in sorted(paths) if "references" not in path.parts]  # published results are not recipes
-    return [str(path) for path in recipes if str(path).startswith(incomplete)]
+    from sslkit.recipe.find import all_recipes
+
+    return [str(path) for path in all_recipes() if str(path).startswith(incomplete)]
+
+
+def methods(incomplete: str) -> list[str]:
+    """Return names of recipes, after the comma-separated names that ``incomplete`` already has."""
+    from sslkit.recipe.find import all_recipes, recipe_name
+
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in map(recipe_name, all_recipes()) if name.startswith(last)]
 
 
 def components(incomplete: str) -> list[str]:

@@ -28,9 +28,11 @@ def divergence_error(
         names: names of the loss and its terms.
         losses: values of the loss and its terms in this step, or an empty sequence if unknown.
     """
-    epoch, batch = divmod(step - 1 - assembly.context.step_offset, assembly.context.steps_per_epoch)
+    position, loader = step - 1 - assembly.context.step_offset, assembly.loader
+    epoch, batch = divmod(position, loader.steps_per_epoch)
+    number, first = divmod(position, loader.steps_per_pass)
     size = assembly.context.batch_size
-    images = assembly.loader.order(epoch)[batch * size : (batch + 1) * size].tolist()
+    images = loader.order(number)[first * size : (first + 1) * size].tolist()
     shown = ", ".join(map(str, images[:SHOWN_IMAGES])) + (", ..." if size > SHOWN_IMAGES else "")
     causes = [f"{name} is {value}" for name, value in zip(names, losses, strict=False) if not math.isfinite(value)]
     saved = (
