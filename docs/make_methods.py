@@ -90,6 +90,8 @@ example, and how to select each of them in sslkit. Train a method with its recip
     sslkit train recipes/moco.toml
     sslkit train recipes/simclr.toml --set loss.use=dcl
 
+To find the best method for your images and your machine, [compare methods](compare-methods.md).
+
 [sslkit-lightly](https://pypi.org/project/sslkit-lightly/) provides the losses and methods. Its README lists their
 options, and their deviations from the papers and from lightly.
 

@@ -34,12 +34,11 @@ def command(json: JsonOption = False) -> None:
     if not rows:
         print_message("there are no recipes here: change to a folder with recipes/, or name recipes by their paths")
         return
-    columns = ("name", "method", "losses", "backbone", "data", "not installed")
-    keys = ("name", "method", "losses", "backbone", "data", "missing")
-    shown = [tuple(", ".join(row[key]) if isinstance(row[key], list) else row[key] for key in keys) for row in rows]
-    if not any(row["missing"] for row in rows):
-        columns, shown = columns[:-1], [row[:-1] for row in shown]
-    print_table("", columns, shown, optional=2)
+    columns = {"name": "name", "method": "method", "losses": "losses", "backbone": "backbone", "data": "data"}
+    if any(row["missing"] for row in rows):
+        columns["missing"] = "not installed"
+    shown = [[", ".join(row[key]) if isinstance(row[key], list) else row[key] for key in columns] for row in rows]
+    print_table("", list(columns.values()), shown, optional=2)
 
 
 def _describe(tables: dict[str, Any], catalog: Any) -> dict[str, Any]:
