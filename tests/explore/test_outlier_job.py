@@ -35,7 +35,9 @@ def test_other_requests_are_answered_while_images_are_compared(
 ) -> None:
     go_on, calls = threading.Event(), []
 
-    def scores(features: Tensor, *, references: Tensor | None, on_progress: Callable[[int, int], None]) -> Tensor:
+    def scores(
+        features: Tensor, *, references: Tensor | None, chunk: int, on_progress: Callable[[int, int], None]
+    ) -> Tensor:
         on_progress(3, COUNT)
         calls.append(references)
         go_on.wait(60)
