@@ -45,6 +45,10 @@ export interface Detail {
   outlier: number | null;
 }
 
+// Images in the order of a query, with the details of the first ones. There are no images while the server compares all
+// images for the outlier scores; progress is in [0, 1].
+export type Listing = { images: number[]; details: Detail[] } | { images: null; progress: number };
+
 export interface Status {
   state: "loading" | "ready" | "failed";
   stage: string;
@@ -144,7 +148,7 @@ export const api = {
     for (const [key, value] of Object.entries(query)) {
       if (value !== null && value !== "") parameters.set(key, String(value));
     }
-    return get<{ images: number[] }>(`api/images?${parameters}`);
+    return get<Listing>(`api/images?${parameters}`);
   },
   move: (images: number[], number: number | null, name = "") => post<{ number: number }>("move", { images, number, name }),
   mark: (images: number[], number: number | null) => post<null>("mark", { images, number }),

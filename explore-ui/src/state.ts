@@ -29,6 +29,7 @@ export const route = signal<Route>({ view: "classes" });
 export const query = signal<Query>(DEFAULTS);
 export const images = signal<number[]>([]);
 export const listing = signal(false);
+export const comparing = signal<number | null>(null); // share of the images that are compared for the outlier scores
 export const details = signal<ReadonlyMap<number, Detail>>(new Map());
 export const selected = signal<ReadonlySet<number>>(new Set());
 export const checkedClasses = signal<ReadonlySet<number>>(new Set());
@@ -71,17 +72,26 @@ function parseHash(): Route {
 function follow(): void {
   batch(() => {
     const next = parseHash();
+    if (next.view !== "classes") stopCovers();
     route.value = next;
     viewed.value = null;
     dialog.value = null;
     if (next.view === "images") {
       selected.value = new Set();
+      images.value = []; // not those of the view before, whose thumbnails would be loaded first
       const sort = next.like === null ? "confidence" : "similarity";
       query.value = { ...DEFAULTS, number: next.number, like: next.like, sort };
     } else if (next.view === "classes") {
       selected.value = new Set();
     }
   });
+}
+
+// The browser goes on loading covers that are no longer in the document, before the thumbnails of a class.
+function stopCovers(): void {
+  for (const cover of document.querySelectorAll<HTMLImageElement>(".cards img")) {
+    if (!cover.complete) cover.removeAttribute("src");
+  }
 }
 
 export async function start(): Promise<void> {
@@ -112,20 +122,42 @@ let requested = 0;
 async function list(): Promise<void> {
   const current = route.value;
   if (current.view !== "images") return;
+  const ticket = ++requested;
+  listing.value = !current.chosen;
+  comparing.value = null;
   if (current.chosen) {
     images.value = chosen.value;
     return;
   }
-  const ticket = ++requested;
-  listing.value = true;
   try {
-    const found = await api.images(query.value);
-    if (ticket === requested) images.value = found.images;
+    for (;;) {
+      const version = bench.value?.version;
+      const found = await api.images(query.value);
+      if (ticket !== requested) return;
+      if (found.images) {
+        batch(() => {
+          if (version === bench.value?.version) remember(found.details);
+          images.value = found.images;
+        });
+        return;
+      }
+      batch(() => {
+        images.value = [];
+        comparing.value = found.progress;
+      });
+    }
   } catch (error) {
     if (ticket === requested) failure.value = text(error);
   } finally {
-    if (ticket === requested) listing.value = false;
+    if (ticket === requested) {
+      listing.value = false;
+      comparing.value = null;
+    }
   }
+}
+
+function remember(found: Detail[]): void {
+  details.value = new Map([...details.value, ...found.map((one): [number, Detail] => [one.index, one])]);
 }
 
 const waiting = new Set<number>();
@@ -137,9 +169,7 @@ export async function describe(wanted: number[]): Promise<void> {
   const version = bench.value?.version;
   try {
     const found = await api.details(missing);
-    if (version === bench.value?.version) {
-      details.value = new Map([...details.value, ...found.map((one): [number, Detail] => [one.index, one])]);
-    }
+    if (version === bench.value?.version) remember(found);
   } catch (error) {
     failure.value = text(error);
   } finally {

@@ -28,6 +28,9 @@ PICTURE_CACHE = {"cache-control": "private, max-age=3600"}
 MAX_DETAILS = 500
 """Maximum number of images that one request can describe."""
 
+FIRST_DETAILS = 100
+"""Number of images that a list describes, so that the page needs no second request for those that it shows first."""
+
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -126,7 +129,11 @@ def _picture(session: Session, *, full: bool) -> Endpoint:
 
 
 def _list_images(session: Session, request: Request) -> dict[str, Any]:
-    return {"images": session.loaded.queries.images(Query.model_validate(dict(request.query_params)))}
+    queries = session.loaded.queries
+    found = queries.images(Query.model_validate(dict(request.query_params)))
+    if found is None:
+        return {"images": None, "progress": queries.outliers.progress}
+    return {"images": found, "details": queries.details(found[:FIRST_DETAILS])}
 
 
 def _details(session: Session, request: Request) -> list[dict[str, Any]]:

@@ -24,8 +24,7 @@ from sslkit.data.seeds import seed_global
 from sslkit.errors import InputError
 from sslkit.evaluation.clustering_metrics import cluster_scores
 from sslkit.explore.corrected_run import translate_corrections, write_corrected_run
-from sslkit.explore.network_outputs import BLOCK
-from sslkit.explore.progress import OnProgress
+from sslkit.explore.network_outputs import BLOCK, OnProgress
 from sslkit.explore.run_images import RunImages, load_run_images
 from sslkit.explore.workbench import Workbench
 from sslkit.features.extraction import classify_features, device_of

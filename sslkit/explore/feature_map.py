@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sslkit.data.splits import evenly_spaced_indices
+from sslkit.features.similarity import mean_feature
 
 FITTED = 20_000
 """Maximum number of features to which the principal components are fitted."""
@@ -19,13 +20,19 @@ MAX_TSNE = 10_000
 
 def pca_map(features: Tensor) -> Tensor:
     """Project features ``[N, D]`` to float32 ``[N, 2]``: their first two principal components, scaled to [-1, 1]."""
-    from sklearn.decomposition import PCA
-
     if min(features.shape) < 2:
         return torch.zeros(len(features), 2)
-    sample = features[evenly_spaced_indices(len(features), min(FITTED, len(features)))]
-    fitted = PCA(2, svd_solver="covariance_eigh").fit(sample.numpy())
-    return _scaled(torch.cat([torch.from_numpy(fitted.transform(part.numpy())) for part in features.split(BLOCK)]))
+    fitted = evenly_spaced_indices(len(features), min(FITTED, len(features)))
+    mean = mean_feature(features, fitted)
+    # Not scikit-learn, whose import takes longer than the computation.
+    covariance = torch.zeros(len(mean), len(mean))
+    for block in fitted.split(BLOCK):
+        centred = features[block] - mean
+        covariance.addmm_(centred.T, centred)
+    components = torch.linalg.eigh(covariance.double()).eigenvectors[:, -2:].flip(1).float()
+    # The sign of an eigenvector is arbitrary: the largest value is positive.
+    components *= components.gather(0, components.abs().argmax(0, keepdim=True)).sign()
+    return _scaled(torch.cat([part @ components for part in features.split(BLOCK)]))
 
 
 def tsne_map(features: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -24,7 +24,6 @@ from sslkit.contracts.dataset import ImageStore
 from sslkit.data.checksum import checksum
 from sslkit.device.hardware import device_name
 from sslkit.errors import ComponentError, RunError
-from sslkit.explore.progress import OnProgress
 from sslkit.features.cache import load_or_compute
 from sslkit.features.extraction import classify_features
 from sslkit.features.recurring_classes import recurring_classes
@@ -38,6 +37,10 @@ OUTPUTS_FORMAT = 1
 
 BLOCK = 8192
 """Number of features that are normalised at a time."""
+
+OnProgress = Callable[[str, int, int], None]
+"""Function that is called with the name of the current work, such as ``"reading images"``, and the numbers of completed
+and of all items."""
 
 
 @dataclass(frozen=True)

@@ -11,22 +11,17 @@ import torch
 from torch import Tensor
 
 from sslkit.contracts.evaluator import IGNORED, OUTLIER
-from sslkit.data.splits import evenly_spaced_indices
 from sslkit.errors import InputError
+from sslkit.explore.outlier_job import OutlierJob
 from sslkit.explore.query import Query
 from sslkit.explore.run_images import RunImages
 from sslkit.explore.workbench import Workbench
-from sslkit.features.outliers import outlier_scores
-from sslkit.features.typical_images import MAX_IMAGES as MAX_REFERENCES
+from sslkit.features.similarity import mean_feature, similarities
 from sslkit.reporting.escape import escape_controls
 from sslkit.runs.run import Run
 
 COVERS = 4
 """Number of images on the card of a class."""
-
-MAX_COMPARED = 20_000
-"""Maximum number of images that are compared with each other for outlier scores. If there are more, all images are
-compared with evenly spaced images."""
 
 
 class Queries:
@@ -34,10 +29,12 @@ class Queries:
 
     Args:
         bench: the workbench.
+        outliers: outlier scores of the images, or None to create them.
     """
 
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, bench: Workbench, outliers: OutlierJob | None = None) -> None:
         self.bench = bench
+        self.outliers = outliers or OutlierJob(bench.images.features)
         self._once = Lock()
         self._columns: dict[str, Tensor] = {}
         self._lower: list[str] = []
@@ -89,11 +86,13 @@ class Queries:
             "covers": members[confidence.topk(min(COVERS, len(members))).indices].tolist(),
         }
 
-    def images(self, query: Query) -> list[int]:
+    def images(self, query: Query) -> list[int] | None:
         """Return the indices of the images that match the query, in the order that it asks for.
 
+        The result is None while the outlier scores, by which the images are sorted, are computed.
+
         Raises:
-            InputError: there is no such split or image.
+            InputError: there is no such split or image, or the features are not finite.
         """
         bench, images = self.bench, self.bench.images
         with bench.lock:
@@ -117,7 +116,7 @@ class Queries:
             names = self._names()
             found = torch.tensor([index for index in found.tolist() if text in names[index]], dtype=torch.int64)
         values = self._values(query, found, confidence)
-        return [] if not len(found) else found[values.argsort(descending=query.descending, stable=True)].tolist()
+        return None if values is None else found[values.argsort(descending=query.descending, stable=True)].tolist()
 
     def details(self, indices: list[int]) -> list[dict[str, Any]]:
         """Return what the page shows about each image, as JSON values.
@@ -128,7 +127,7 @@ class Queries:
         bench, images = self.bench, self.bench.images
         if any(not 0 <= index < len(images) for index in indices):
             raise InputError(f"images have the numbers 0 to {len(images) - 1}")
-        outlier = self._columns.get("outlier")
+        outlier = self.outliers.scores
         with bench.lock:
             labels = [int(images.labels[index]) for index in indices]
             return [
@@ -146,18 +145,18 @@ class Queries:
                 for index, label in zip(indices, labels, strict=True)
             ]
 
-    def _values(self, query: Query, found: Tensor, confidence: Tensor) -> Tensor:
-        """Return the values ``[M]`` by which the M found images are sorted."""
+    def _values(self, query: Query, found: Tensor, confidence: Tensor) -> Tensor | None:
+        """Return the values ``[M]`` by which the M found images are sorted, or None while they are computed."""
         features = self.bench.images.features
         if query.like is not None:
-            return features[found] @ features[query.like]
+            return similarities(features, found, features[query.like])
         if query.sort == "confidence":
             return confidence[found]
         if query.sort == "similarity":
-            members = features[found]
-            return members @ members.mean(dim=0)
+            return similarities(features, found, mean_feature(features, found))
         if query.sort == "outlier":
-            return self._column("outlier", lambda: _outlier_scores(self.bench.images))[found]
+            scores = self.outliers.start()
+            return None if scores is None else scores[found]
         if query.sort == "date":
             return self._column("date", lambda: _dates(self.bench.images))[found]
         return self._column("file", self._file_order)[found]
@@ -183,16 +182,6 @@ class Queries:
 def predict_command(run: Run) -> str:
     """Return a shell command to show to the user, which writes the classes of the image files in a folder IMAGES."""
     return f"sslkit predict {shlex.quote(str(run.path))} IMAGES --out classes.csv"
-
-
-def _outlier_scores(images: RunImages) -> Tensor:
-    features = images.features
-    if len(features) < 2:
-        return torch.zeros(len(features))
-    if len(features) <= MAX_COMPARED:
-        return outlier_scores(features)
-    references = features[evenly_spaced_indices(len(features), MAX_REFERENCES)]
-    return outlier_scores(features, references=references)
 
 
 def _dates(images: RunImages) -> Tensor:

@@ -12,8 +12,7 @@ from sslkit.assembly.build_component import build_dataset
 from sslkit.contracts.dataset import Dataset, ImageStore
 from sslkit.data.datasets.image_folder import ImageFolder
 from sslkit.data.splits import load_split
-from sslkit.explore.network_outputs import NetworkOutputs, compute_outputs
-from sslkit.explore.progress import OnProgress
+from sslkit.explore.network_outputs import NetworkOutputs, OnProgress, compute_outputs
 from sslkit.recipe.load import load_data_recipe
 from sslkit.runs.run import Run
 

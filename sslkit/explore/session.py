@@ -122,7 +122,7 @@ class Session:
             notes = (*version_differences(trained.run), *corrections_note(trained.run))
             images = replace(before.bench.images, logits=trained.logits, stability=None, notes=notes)
             bench = Workbench(trained.run, images)
-            self._loaded = Loaded(bench, Queries(bench), before.pictures)
+            self._loaded = Loaded(bench, Queries(bench, before.queries.outliers), before.pictures)
             self.run = trained.run
         before.bench.close()
 

@@ -11,7 +11,7 @@ from sslkit.errors import InputError
 from sslkit.evaluation.corrected_classes import MARKS, apply_corrections, find_leaders, merge_classes
 from sslkit.explore.contents import Contents
 from sslkit.explore.run_images import RunImages
-from sslkit.features.kmeans import fit_centres, nearest_centre
+from sslkit.features.kmeans import cluster_rows
 from sslkit.runs.class_names import read_added_names, read_class_names, write_class_names
 from sslkit.runs.correction_history import History
 from sslkit.runs.corrections import Action, CorrectionsLog, Row
@@ -156,8 +156,7 @@ class Workbench:
             return self._previewed[1]
         if not 2 <= parts <= len(members):
             raise InputError(f"a class of {len(members)} images cannot be split into {parts} parts")
-        features = self.images.features[members]
-        clusters = nearest_centre(features, fit_centres(features, parts, seed=0, restarts=3))
+        clusters = cluster_rows(self.images.features, members, parts, seed=0, restarts=3)
         found = [members[clusters == part].tolist() for part in range(parts)]
         self._previewed = key, sorted((part for part in found if part), key=len, reverse=True)
         return self._previewed[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from torch.linalg import vector_norm
@@ -88,6 +90,24 @@ def nearest_neighbours(
     Raises:
         InputError: there are fewer than k other images, or the features are not finite or have the wrong shape.
     """
+    queries, bank = check_search(features, references, k)
+    found = []
+    for part, similarity in similarity_blocks(queries, bank, exclude_self=references is None, chunk=chunk):
+        if exclude_similarity is not None:
+            similarity.masked_fill_(similarity >= exclude_similarity - ROUNDING, -torch.inf)
+        found.append(_best(part, bank, similarity, k))
+    return torch.cat([index for index, _ in found]), torch.cat([similarity for _, similarity in found])
+
+
+def check_search(features: Tensor, references: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
+    """Check the arguments of ``nearest_neighbours``.
+
+    Returns:
+        The features and the features to search, in float32. The squares of the latter are neither infinite nor 0.
+
+    Raises:
+        InputError: there are fewer than k other images, or the features are not finite or have the wrong shape.
+    """
     if k < 1:
         raise InputError(f"the number of neighbours must be at least 1, not {k}")
     queries = check_features(features)
@@ -100,21 +120,38 @@ def nearest_neighbours(
     largest = vector_norm(bank, torch.inf, dim=1)
     if largest.max() > LARGEST_VALUE or (largest > 0).logical_and(largest < 1 / LARGEST_VALUE).any():
         bank = unit_rows(bank)
-    # Dividing similarities instead of features saves a copy of all features.
+    return queries, bank
+
+
+def inverse_lengths(bank: Tensor) -> Tensor:
+    """Return the factors ``[M]`` that divide the rows of ``bank`` by their lengths; 0 for rows of zeros."""
     lengths = vector_norm(bank, dim=1)
-    scale = torch.where(lengths > 0, 1 / lengths, 0)
+    return torch.where(lengths > 0, 1 / lengths, 0)
+
+
+def similarity_blocks(
+    queries: Tensor, bank: Tensor, *, exclude_self: bool, chunk: int | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield blocks: unit features ``[B, D]``, and their float32 similarities ``[B, M]`` to the rows of ``bank``.
+
+    Similarities have rounding errors. The next block overwrites them.
+
+    Args:
+        queries: features ``[N, D]``.
+        bank: features ``[M, D]``, from ``check_search``.
+        exclude_self: whether the queries are the bank; the similarity of an image to itself is then -inf.
+        chunk: number of images to process at a time; by default, at most ``MAX_SIMILARITIES`` are in memory.
+    """
+    # Dividing similarities instead of features saves a copy of all features.
+    scale = inverse_lengths(bank)
     rows = chunk or max(1, MAX_SIMILARITIES // len(bank))
     buffer = bank.new_empty(min(rows, len(queries)), len(bank))  # allocated once, because freed memory fragments
-    found = []
     for start in range(0, len(queries), rows):
-        part = queries[start : start + rows]
-        similarity = torch.mm(unit_rows(part), bank.T, out=buffer[: len(part)]).mul_(scale)
-        if exclude_similarity is not None:
-            similarity.masked_fill_(similarity >= exclude_similarity - ROUNDING, -torch.inf)
-        if references is None:
+        part = unit_rows(queries[start : start + rows])
+        similarity = torch.mm(part, bank.T, out=buffer[: len(part)]).mul_(scale)
+        if exclude_self:
             similarity.diagonal(start).fill_(-torch.inf)
-        found.append(_best(part, bank, similarity, k))
-    return torch.cat([index for index, _ in found]), torch.cat([similarity for _, similarity in found])
+        yield part, similarity
 
 
 def _best(queries: Tensor, bank: Tensor, similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
-from sslkit.features.neighbours import nearest_neighbours
+from sslkit.features.neighbours import check_search, inverse_lengths, similarity_blocks
 
 NEIGHBOURS = 20
 """Default number of neighbours. With fewer, scores are noisy; with more, all images of a small class are outliers."""
@@ -15,7 +18,12 @@ OUTLIER_SCORE = 3.5
 
 
 def outlier_scores(
-    features: Tensor, k: int = NEIGHBOURS, *, references: Tensor | None = None, chunk: int | None = None
+    features: Tensor,
+    k: int = NEIGHBOURS,
+    *,
+    references: Tensor | None = None,
+    chunk: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """Return how unusual each image is, as a robust z-score.
 
@@ -31,6 +39,8 @@ def outlier_scores(
         references: tensor ``[M, D]``, features of typical images, such as the training images, with which new images
             are compared. If None, the images of ``features`` are compared with each other.
         chunk: number of images to process at a time; see ``nearest_neighbours``.
+        on_progress: called after each chunk of ``features`` with the number of processed images and the number of all
+            images.
 
     Returns:
         float32 tensor ``[N]``; all zeros if all distances are equal.
@@ -39,8 +49,8 @@ def outlier_scores(
         InputError: there are fewer than two reference images, or the features are not finite or have the wrong shape.
     """
     if references is not None:
-        return OutlierScorer(references, k, chunk=chunk).score(features)
-    distances = _distances(features, min(k, max(1, len(features) - 1)), None, chunk)
+        return OutlierScorer(references, k, chunk=chunk).score(features, on_progress)
+    distances = _distances(features, min(k, max(1, len(features) - 1)), None, chunk, on_progress)
     median, scale = _median_and_scale(distances)
     return ((distances - median) / scale).float()
 
@@ -62,11 +72,11 @@ class OutlierScorer:
         typical = _distances(references, min(k, max(1, len(references) - 1)), None, chunk)
         self.median, self.scale = _median_and_scale(typical)
 
-    def score(self, features: Tensor) -> Tensor:
-        """Return the scores of features ``[N, D]``, float32 ``[N]``."""
+    def score(self, features: Tensor, on_progress: Callable[[int, int], None] | None = None) -> Tensor:
+        """Return the scores of features ``[N, D]``, float32 ``[N]``. See ``outlier_scores`` for ``on_progress``."""
         if not len(features):
             return torch.empty(0)
-        distances = _distances(features, min(self.k, len(self.references)), self.references, self.chunk)
+        distances = _distances(features, min(self.k, len(self.references)), self.references, self.chunk, on_progress)
         return ((distances - self.median) / self.scale).float()
 
 
@@ -74,10 +84,29 @@ MIN_SCALE = 1e-6
 """Lower limit of the standard deviation of distances, the rounding error of float32 similarities."""
 
 
-def _distances(features: Tensor, k: int, references: Tensor | None, chunk: int | None) -> Tensor:
-    """Return 1 minus the mean cosine similarity to the k nearest neighbours, as a float64 tensor ``[N]``."""
-    _, similarity = nearest_neighbours(features, k, references=references, chunk=chunk)
-    return 1 - similarity.double().mean(dim=1)
+def _distances(
+    features: Tensor,
+    k: int,
+    references: Tensor | None,
+    chunk: int | None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Return 1 minus the mean cosine similarity to the k nearest neighbours, as a float64 tensor ``[N]``.
+
+    The mean similarity is the product with the mean of the neighbours. It does not depend on the precision of the
+    matrix product that finds the neighbours, and computing it is faster than the similarity of each neighbour.
+    """
+    queries, bank = check_search(features, references, k)
+    scale, found, done = inverse_lengths(bank), [], 0
+    for part, similarity in similarity_blocks(queries, bank, exclude_self=references is None, chunk=chunk):
+        # Sorted, so that rounding errors of the sum do not depend on the other images of the block.
+        nearest = similarity.topk(k, dim=1, sorted=False).indices.sort(dim=1).values
+        total = embedding_bag(nearest, bank, mode="sum", per_sample_weights=scale[nearest])
+        found.append(1 - (total.double() * part.double()).sum(dim=1) / k)
+        done += len(part)
+        if on_progress is not None:
+            on_progress(done, len(queries))
+    return torch.cat(found)
 
 
 def _median_and_scale(distances: Tensor) -> tuple[Tensor, Tensor]:

@@ -181,6 +181,29 @@ def test_images_are_searched_sorted_and_filtered(page: Page, server: Server) -> 
     expect(page.locator(".found")).not_to_have_text("52 images")
 
 
+def test_a_class_is_shown_with_one_request_and_without_waiting_for_covers(page: Page, server: Server) -> None:
+    holding, held, failed, requested = [True], [], [], []
+    page.on("request", lambda one: requested.append(one.url.removeprefix(server.url)))
+    page.on("requestfailed", lambda one: failed.append(one.url))
+    page.route("**/thumbnail/*", lambda route: held.append(route.request.url) if holding else route.continue_())
+    page.reload()
+    expect(page.locator(".cards li")).to_have_count(3)
+    page.wait_for_function("document.querySelectorAll('.cards img').length >= 4")
+    covers = page.locator(".cards img").count()
+    while len(held) < covers:
+        page.wait_for_timeout(10)
+    holding.clear()
+    requested.clear()
+    count = open_class(page, largest(server)[0])
+    page.wait_for_function(
+        f"[...document.querySelectorAll('.tile img')].filter((one) => one.naturalWidth).length == {count}"
+    )
+    assert sorted(failed) == sorted(held), "the covers that were being loaded"
+    queries = [path.split("?")[0] for path in requested if path.startswith("api/")]
+    assert queries == ["api/images"]
+    expect(page.locator(".tile .file")).to_have_count(count)
+
+
 def test_classes_are_named_merged_split_and_separated(page: Page, server: Server) -> None:
     first, other = largest(server)
     count = open_class(page, first)

@@ -135,9 +135,11 @@ def test_hostile_names_are_shown_as_text(server: Server) -> None:
 
 
 def test_lists_are_filtered_and_sorted(server: Server) -> None:
-    everything = server.get("api/images").json()["images"]
+    listing = server.get("api/images").json()
+    everything = listing["images"]
     assert sorted(everything) == list(range(52))
     details = server.get("api/details", images=",".join(map(str, everything))).json()
+    assert listing["details"] == details, "of the first 100 images"
     confidence = [one["confidence"] for one in details]
     assert confidence == sorted(confidence, reverse=True)
     test = server.get("api/images", split="test", label=1).json()["images"]

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sslkit.features.kmeans import fit_centres, nearest_centre
+from sslkit.features import kmeans
+from sslkit.features.kmeans import cluster_rows, fit_centres, nearest_centre
 
 
 def blobs(count: int = 200, groups: int = 4, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -60,3 +61,16 @@ def test_nearest_centre_is_the_nearest(block: int) -> None:
 def test_fewer_points_than_clusters_are_refused() -> None:
     with pytest.raises(ValueError, match="n_samples"):
         fit_centres(torch.randn(3, 2), 4, seed=0)
+
+
+def test_rows_are_clustered_with_the_centres_of_some_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kmeans, "MAX_FITTED", 20)
+    points, labels = blobs()
+    indices = torch.arange(3, len(points))
+    fitted: list[int] = []
+    monkeypatch.setattr(kmeans, "fit_centres", lambda rows, *rest: fitted.append(len(rows)) or fit_centres(rows, *rest))
+    clusters = cluster_rows(points, indices, 4, seed=0)
+    assert fitted == [20]
+    for label in range(4):
+        assert len(clusters[labels[indices] == label].unique()) == 1
+    assert len(clusters.unique()) == 4

@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from largest_tensor import LargestTensor
 from torch import Tensor
 from torch.nn.functional import normalize
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from sslkit.errors import InputError
 from sslkit.features.neighbours import mutual, nearest_neighbours
@@ -105,19 +105,6 @@ def test_references_are_searched_without_skipping() -> None:
 def test_zeros_have_no_similar_image() -> None:
     _, similarity = nearest_neighbours(torch.zeros(4, 3), 2)
     assert torch.equal(similarity, torch.zeros(4, 2))
-
-
-class LargestTensor(TorchDispatchMode):
-    """Largest number of values of a tensor that an operation returns."""
-
-    largest: int = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        result = func(*args, **(kwargs or {}))
-        for tensor in result if isinstance(result, tuple | list) else (result,):
-            if isinstance(tensor, Tensor):
-                self.largest = max(self.largest, tensor.numel())
-        return result
 
 
 @pytest.mark.parametrize("features", [random(2000, 4), torch.ones(2000, 4)])

@@ -36,6 +36,29 @@ def test_the_score_is_the_robust_z_score_of_the_distance() -> None:
     torch.testing.assert_close(scores, ((distances - median) / deviation).float(), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("chunk", [7, None])
+@pytest.mark.parametrize("searched", [None, 30])
+def test_distances_are_exact(chunk: int | None, searched: int | None) -> None:
+    features = cone(60) * torch.logspace(-3, 3, 60)[:, None]
+    references = None if searched is None else features[:searched]
+    unit = features.double() / features.double().norm(dim=1, keepdim=True)
+    similarity = unit @ unit[:searched].T
+    if searched is None:
+        similarity.fill_diagonal_(-torch.inf)
+    distances = 1 - similarity.topk(5, dim=1).values.mean(1)
+    progress: list[tuple[int, int]] = []
+    scores = outlier_scores(
+        features, 5, references=references, chunk=chunk, on_progress=lambda *counts: progress.append(counts)
+    )
+    # A score is a linear function of the distance, with a positive slope.
+    slope = (scores.max() - scores.min()) / (distances.max() - distances.min())
+    torch.testing.assert_close(
+        scores.double(), (slope * (distances - distances.min()) + scores.min()), atol=1e-4, rtol=0
+    )
+    assert slope > 1
+    assert progress == [(min(start + (chunk or 60), 60), 60) for start in range(0, 60, chunk or 60)]
+
+
 def test_the_unit_does_not_depend_on_scale_and_order() -> None:
     features = cone(100)
     scores = outlier_scores(features)
