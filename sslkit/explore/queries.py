@@ -19,6 +19,7 @@ from sslkit.explore.workbench import Workbench
 from sslkit.features.outliers import outlier_scores
 from sslkit.features.typical_images import MAX_IMAGES as MAX_REFERENCES
 from sslkit.reporting.escape import escape_controls
+from sslkit.runs.provenance_file import trained_with_corrections
 from sslkit.runs.run import Run
 
 COVERS = 4
@@ -41,6 +42,7 @@ class Queries:
         self._once = Lock()
         self._columns: dict[str, Tensor] = {}
         self._lower: list[str] = []
+        self._trained_steps = [0] if trained_with_corrections(bench.run) else []  # the first step has them
 
     def classes(self) -> dict[str, Any]:
         """Return the state of the workbench as JSON values.
@@ -59,6 +61,7 @@ class Queries:
                 "missing": bench.missing,
                 "undo": len(bench.history.done),
                 "redo": len(bench.history.undone),
+                "untrained": bench.history.done != self._trained_steps,
                 "classes": classes,
                 "splits": list(images.splits),
                 "labels": [escape_controls(name) for name in images.label_names],
