@@ -25,6 +25,7 @@ export interface Bench {
   missing: number;
   undo: number;
   redo: number;
+  untrained: boolean; // whether there are corrections that the classifier was not trained with
   classes: ClassCard[];
   splits: string[];
   labels: string[];
@@ -141,6 +142,7 @@ export const api = {
     return state;
   },
   training: () => get<Training>("api/training"),
+  estimate: () => get<number | null>("api/estimate"),
   details: (images: number[]) => get<Detail[]>(`api/details?images=${images.join(",")}`),
   map: (method: string) => get<MapData>(`api/map/${method}`),
   images: (query: Query) => {

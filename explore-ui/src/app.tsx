@@ -103,7 +103,7 @@ function Header() {
           Redo
         </button>
         <button
-          class={state.undo && state.corrected ? "primary" : ""}
+          class={state.untrained && state.corrected ? "primary" : ""}
           onClick={() => (dialog.value = "train")}
           disabled={!state.undo}
           title="Train the classifier again with the corrections (t)"

@@ -140,15 +140,17 @@ function Split({ state }: { state: Bench }) {
           </div>
         </div>
       ))}
-      <button
-        class="primary"
-        disabled={!preview}
-        onClick={async () => {
-          if (preview && (await actions.split(card.number, parts, preview.version))) dialog.value = null;
-        }}
-      >
-        Split
-      </button>
+      <div class="buttons end">
+        <button
+          class="primary"
+          disabled={!preview}
+          onClick={async () => {
+            if (preview && (await actions.split(card.number, parts, preview.version))) dialog.value = null;
+          }}
+        >
+          Split
+        </button>
+      </div>
     </Modal>
   );
 }

@@ -1,12 +1,16 @@
-import { useEffect } from "preact/hooks";
-import type { Bench, Trained } from "./api";
+import { useEffect, useState } from "preact/hooks";
+import { api, type Bench, type Trained } from "./api";
 import { Modal } from "./dialogs";
-import { Command } from "./export";
-import { countImages } from "./state";
-import { followTraining, openTrained, train, trained, training } from "./training";
+import { Command, Unnamed } from "./export";
+import { countImages, failure, text } from "./state";
+import { duration, followTraining, openTrained, secondsLeft, train, trained, training } from "./training";
 
 export function Train({ state }: { state: Bench }) {
-  useEffect(() => void followTraining(), []);
+  const [estimate, setEstimate] = useState<number | null>(null);
+  useEffect(() => {
+    void followTraining();
+    api.estimate().then(setEstimate, (error: unknown) => (failure.value = text(error)));
+  }, []);
   const now = training.value;
   const result = trained();
   const running = now?.state === "running";
@@ -16,7 +20,7 @@ export function Train({ state }: { state: Bench }) {
     <Modal heading="Train again">
       <p>
         Trains the classifier of the network again, in a new run. The run that you see now does not change. The rest of the network
-        stays as it is, so training usually takes seconds.
+        stays as it is, so training {estimate === null ? "usually takes seconds" : `takes about ${duration(estimate)}`}.
       </p>
       <ul class="uses">
         <li>{moved ? `${countImages(moved)} that you moved: the new ${moved === 1 ? "class is its label" : "classes are their labels"}.` : "You moved no images."}</li>
@@ -30,6 +34,7 @@ export function Train({ state }: { state: Bench }) {
         <label class="progress">
           {now.stage}
           {now.total > 1 && `: ${now.done} of ${now.total}`}
+          {secondsLeft.value !== null && `, about ${duration(secondsLeft.value)} left`}
           <progress max={now.total} value={now.total > 1 ? now.done : undefined} />
         </label>
       )}
@@ -97,6 +102,7 @@ function Result({ result, state }: { result: Trained; state: Bench }) {
         {result.unused > 0 && <li>{countImages(result.unused)} of other splits corrected, but not used for training.</li>}
       </ul>
       <p>Next: write the classes of the image files in a folder to a CSV file. Replace IMAGES by the folder.</p>
+      <Unnamed state={state} />
       <Command text={result.predict} />
     </>
   );

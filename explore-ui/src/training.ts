@@ -9,6 +9,21 @@ const INTERVAL = 300; // milliseconds between two requests for the progress
 export const training = signal<Training | null>(null);
 
 let polling = false;
+let first: { stage: string; done: number; time: number } | null = null;
+
+// Seconds until the current stage ends, from the speed since it was first seen; null if that is unknown.
+export const secondsLeft = signal<number | null>(null);
+
+function measure({ stage, done, total }: Training): void {
+  const time = performance.now() / 1000;
+  if (first?.stage !== stage) first = { stage, done, time };
+  const steps = done - first.done;
+  secondsLeft.value = steps > 0 && time - first.time > 2 ? ((time - first.time) / steps) * (total - done) : null;
+}
+
+export function duration(seconds: number): string {
+  return seconds < 90 ? `${Math.max(1, Math.round(seconds))} s` : `${Math.round(seconds / 60)} min`;
+}
 
 export async function followTraining(): Promise<void> {
   if (polling) return;
@@ -16,6 +31,7 @@ export async function followTraining(): Promise<void> {
   try {
     for (;;) {
       training.value = await api.training();
+      measure(training.value);
       if (training.value.state !== "running") break;
       await new Promise((resolve) => setTimeout(resolve, INTERVAL));
     }

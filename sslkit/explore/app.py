@@ -56,6 +56,7 @@ def _routes(session: Session) -> list[Route]:
         Route("/assets/{name}", static),
         Route("/api/status", status),
         Route("/api/training", _get(lambda _: session.training.status())),
+        Route("/api/estimate", _get(lambda _: session.training.estimate(session.loaded.bench))),
         Route("/api/classes", _get(lambda _: session.loaded.queries.classes())),
         Route("/api/images", _get(lambda request: _list_images(session, request))),
         Route("/api/details", _get(lambda request: _details(session, request))),

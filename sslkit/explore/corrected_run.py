@@ -1,14 +1,15 @@
-"""Write the folder of a run whose head was trained with corrections."""
+"""A run whose head was trained with corrections, and its folder."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from sslkit.contracts.head import Head
 from sslkit.files import to_json, write_atomic
@@ -19,6 +20,41 @@ from sslkit.runs.metrics_file import HEADER
 from sslkit.runs.run import Run
 from sslkit.runs.weights import copy_weights, save_weights
 from sslkit.runs.weights_header import read_metadata
+
+
+@dataclass(frozen=True)
+class CorrectedRun:
+    """Result of training the head of a run again with corrections.
+
+    Attributes:
+        run: the new run.
+        moved: number of training images whose corrected class was used as a label.
+        left_out: number of training images that were left out as outliers or ignored.
+        unused: number of corrected images of other splits, which were not used.
+        classes: number of classes of the new head.
+        followed: share of the moved images that the new head assigns to their corrected class.
+        changed: sorted int64 indices of images of all splits for which the new head's class differs from that of the
+            old head. Moved images are not included.
+        before: one-to-one accuracy of the old head on the labelled test images, or None if there are none.
+        after: the same accuracy for the new head.
+        logits: class logits of the new head, float32 ``[N, classes]``, for the N images of all splits.
+    """
+
+    run: Run
+    moved: int
+    left_out: int
+    unused: int
+    classes: int
+    followed: float
+    changed: Tensor
+    before: float | None
+    after: float | None
+    logits: Tensor
+
+    def summary(self) -> dict[str, Any]:
+        """Return the numeric attributes as JSON values; ``changed`` becomes the number of changed images."""
+        names = ("moved", "left_out", "unused", "classes", "followed", "before", "after")
+        return {name: getattr(self, name) for name in names} | {"changed": len(self.changed)}
 
 
 def write_corrected_run(

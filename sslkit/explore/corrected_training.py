@@ -11,9 +11,10 @@ ignored images keep their mark.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import time
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ from sslkit.contracts.head import Head
 from sslkit.data.seeds import seed_global
 from sslkit.errors import InputError
 from sslkit.evaluation.clustering_metrics import cluster_scores
-from sslkit.explore.corrected_run import translate_corrections, write_corrected_run
+from sslkit.explore.corrected_run import CorrectedRun, translate_corrections, write_corrected_run
 from sslkit.explore.network_outputs import BLOCK, OnProgress
 from sslkit.explore.run_images import RunImages, load_run_images
 from sslkit.explore.workbench import Workbench
@@ -36,6 +37,9 @@ from sslkit.runs.weights_metadata import context_from_metadata, read_backbone_me
 STEPS = 500
 """Number of optimizer steps."""
 
+MEASURED_STEPS = 5
+"""Number of steps from whose time the duration of training is estimated."""
+
 BATCH_SIZE = 512
 """Number of images in a step."""
 
@@ -44,41 +48,6 @@ LEARNING_RATE = 1e-3
 
 CORRECTED_WEIGHT = 10.0
 """Weight of a moved image in the loss, compared with an image that the user did not correct."""
-
-
-@dataclass(frozen=True)
-class CorrectedRun:
-    """Result of training the head of a run again with corrections.
-
-    Attributes:
-        run: the new run.
-        moved: number of training images whose corrected class was used as a label.
-        left_out: number of training images that were left out as outliers or ignored.
-        unused: number of corrected images of other splits, which were not used.
-        classes: number of classes of the new head.
-        followed: share of the moved images that the new head assigns to their corrected class.
-        changed: sorted int64 indices of images of all splits for which the new head's class differs from that of the
-            old head. Moved images are not included.
-        before: one-to-one accuracy of the old head on the labelled test images, or None if there are none.
-        after: the same accuracy for the new head.
-        logits: class logits of the new head, float32 ``[N, classes]``, for the N images of all splits.
-    """
-
-    run: Run
-    moved: int
-    left_out: int
-    unused: int
-    classes: int
-    followed: float
-    changed: Tensor
-    before: float | None
-    after: float | None
-    logits: Tensor
-
-    def summary(self) -> dict[str, Any]:
-        """Return the numeric attributes as JSON values; ``changed`` becomes the number of changed images."""
-        names = ("moved", "left_out", "unused", "classes", "followed", "before", "after")
-        return {name: getattr(self, name) for name in names} | {"changed": len(self.changed)}
 
 
 def train_corrected(run: Run, runs: Path, device: str, on_progress: OnProgress) -> CorrectedRun:
@@ -125,7 +94,7 @@ def train_head(bench: Workbench, runs: Path, device: str, on_progress: OnProgres
     moved = corrected & used
     targets = _targets(images.logits, images.temperature, leaders, current, moved, kept)
     recipe, head = _build_head(run, len(kept), device)
-    _fit(head, images, used.nonzero().flatten(), targets, torch.where(moved, CORRECTED_WEIGHT, 1.0), on_progress)
+    _fit(head, images, used.nonzero().flatten(), targets, torch.where(moved, CORRECTED_WEIGHT, 1.0), on_progress, STEPS)
     logits = _classify(head, images, on_progress)
     assigned = logits.argmax(1)
     kept_names = [names.get(number, "") for number in kept]
@@ -147,6 +116,23 @@ def train_head(bench: Workbench, runs: Path, device: str, on_progress: OnProgres
         after=_accuracy(assigned, images.labels, test, len(images.label_names)),
         logits=logits,
     )
+
+
+def estimate_seconds(bench: Workbench, device: str) -> float:
+    """Return the estimated seconds of ``train_head``, from the time of a few steps with a head that is not saved.
+
+    Raises:
+        InputError: the run has more than one head.
+    """
+    images = bench.images
+    head = _build_head(bench.run, images.classes, device)[1]
+    data = images, torch.arange(len(images)), images.logits.softmax(1), torch.ones(len(images))
+    _fit(deepcopy(head), *data, lambda *_: None, 1)  # the first step allocates memory
+    started = time.perf_counter()
+    _fit(head, *data, lambda *_: None, MEASURED_STEPS)
+    float(next(head.parameters()).sum())  # waits for the device
+    assigning = len(images) / BATCH_SIZE / 3  # a forward pass takes about a third of a step
+    return (time.perf_counter() - started) / MEASURED_STEPS * (STEPS + assigning)
 
 
 def _targets(
@@ -183,7 +169,13 @@ def _build_head(run: Run, classes: int, device: str) -> tuple[Recipe, Head]:
 
 
 def _fit(
-    head: Head, images: RunImages, used: Tensor, targets: Tensor, weights: Tensor, on_progress: OnProgress
+    head: Head,
+    images: RunImages,
+    used: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    on_progress: OnProgress,
+    steps: int,
 ) -> None:
     """Minimise the weighted cross-entropy of the head's class probabilities with the targets ``[N, K]``.
 
@@ -194,15 +186,16 @@ def _fit(
         targets: target probabilities ``[N, K]``.
         weights: weight of each image in the loss, ``[N]``.
         on_progress: called every 10 steps.
+        steps: number of steps.
     """
     device = device_of(head)
     optimizer = torch.optim.AdamW(head.parameters(), LEARNING_RATE, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     generator = torch.Generator().manual_seed(0)
     head.train()
-    for step in range(STEPS):
+    for step in range(steps):
         if step % 10 == 0:
-            on_progress("training the classifier", step, STEPS)
+            on_progress("training the classifier", step, steps)
         # A fixed batch size, because BatchNorm refuses a batch of one image.
         batch = used[torch.randint(len(used), (BATCH_SIZE,), generator=generator)]
         logits = head(images.backbone_features(batch).to(device)).logits[0] / images.temperature

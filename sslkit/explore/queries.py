@@ -18,6 +18,7 @@ from sslkit.explore.run_images import RunImages
 from sslkit.explore.workbench import Workbench
 from sslkit.features.similarity import mean_feature, similarities
 from sslkit.reporting.escape import escape_controls
+from sslkit.runs.provenance_file import trained_with_corrections
 from sslkit.runs.run import Run
 
 COVERS = 4
@@ -38,6 +39,7 @@ class Queries:
         self._once = Lock()
         self._columns: dict[str, Tensor] = {}
         self._lower: list[str] = []
+        self._trained_steps = [0] if trained_with_corrections(bench.run) else []  # the first step has them
 
     def classes(self) -> dict[str, Any]:
         """Return the state of the workbench as JSON values.
@@ -56,6 +58,7 @@ class Queries:
                 "missing": bench.missing,
                 "undo": len(bench.history.done),
                 "redo": len(bench.history.undone),
+                "untrained": bench.history.done != self._trained_steps,
                 "classes": classes,
                 "splits": list(images.splits),
                 "labels": [escape_controls(name) for name in images.label_names],

@@ -10,7 +10,7 @@ from sslkit.errors import InputError, SslkitError
 
 if TYPE_CHECKING:
     from sslkit.device.hardware import DeviceName
-    from sslkit.explore.corrected_training import CorrectedRun
+    from sslkit.explore.corrected_run import CorrectedRun
     from sslkit.explore.workbench import Workbench
 
 
@@ -49,6 +49,20 @@ class TrainingJob:
             self.result, self._error, self._stage = None, None, ("preparing", 0, 1)
             self._thread = threading.Thread(target=self._train, args=[bench], name="explore-train", daemon=True)
             self._thread.start()
+
+    def estimate(self, bench: Workbench) -> float | None:
+        """Return the estimated seconds of a training, or None if one is running.
+
+        Raises:
+            InputError: the run has more than one head.
+        """
+        from sslkit.device.hardware import choose_device
+        from sslkit.explore.corrected_training import estimate_seconds
+
+        with self._lock:
+            if self._thread is not None and self._thread.is_alive():
+                return None
+            return estimate_seconds(bench, choose_device(self.device))
 
     def status(self) -> dict[str, Any]:
         """Return the state and progress of the training, and its result or error, as JSON values."""

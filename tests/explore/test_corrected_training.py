@@ -16,7 +16,7 @@ from sslkit.contracts.evaluator import IGNORED, OUTLIER
 from sslkit.errors import InputError, RunError
 from sslkit.evaluation.run_subject import RunSubject
 from sslkit.explore import corrected_training
-from sslkit.explore.corrected_training import _targets, train_corrected
+from sslkit.explore.corrected_training import _targets, estimate_seconds, train_corrected
 from sslkit.explore.run_images import load_run_images
 from sslkit.explore.workbench import Workbench
 from sslkit.runs.class_names import read_class_names
@@ -109,3 +109,14 @@ def test_the_command_prints_both_accuracies(run: Run, tmp_path: Path) -> None:
     done = run_sslkit(["train", "recipe.toml", "--corrections", str(run.path)], environment, tmp_path)
     assert done.returncode == 2
     assert "takes no other arguments" in done.stderr
+
+
+def test_the_estimate_is_the_time_of_a_few_steps_times_their_number(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = load_run_images(run, "cpu", ignore_progress)
+    bench = Workbench(run, images)
+    monkeypatch.setattr(corrected_training, "MEASURED_STEPS", 2)
+    times = iter([100.0, 103.0])
+    monkeypatch.setattr(corrected_training.time, "perf_counter", lambda: next(times))
+    steps = corrected_training.STEPS + len(images) / corrected_training.BATCH_SIZE / 3
+    assert estimate_seconds(bench, "cpu") == pytest.approx(3 / 2 * steps)
+    bench.close()

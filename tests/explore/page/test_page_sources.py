@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 UI = ROOT / "explore-ui"
 PAGE = ROOT / "sslkit" / "explore" / "page"
 
