@@ -86,7 +86,9 @@ class Formula:
             for view in embeddings:
                 for row, image in zip(view, index, strict=True):
                     z = row / row.square().sum().sqrt()
-                    exponentials = [torch.exp(z @ torch.tensor(p, dtype=torch.float64) / self.temperature) for p in prototypes]
+                    exponentials = [
+                        torch.exp(z @ torch.tensor(p, dtype=torch.float64) / self.temperature) for p in prototypes
+                    ]
                     losses.append(-torch.log(exponentials[labels[image]] / sum(exponentials)) / len(self.sets))
         for view, memory in zip(embeddings, self.memory, strict=False):
             for row, image in zip(view.tolist(), index, strict=True):

@@ -45,7 +45,7 @@ def make_views(
 
 
 def sinkhorn(embeddings: numpy.ndarray, weight: numpy.ndarray, temperature: float, sharpness: float) -> list[int]:
-    """Return the labels of the authors' algorithm (equation 7), which scales the rows and columns of ``p ** lambda``."""
+    """Return the labels of the authors' algorithm, which scales the rows and columns of ``p ** lambda``."""
     p = numpy.exp(embeddings @ weight.T / temperature)
     powers = (p / p.sum(1, keepdims=True)) ** sharpness  # [N, K]
     images, classes = powers.shape
@@ -108,8 +108,7 @@ def test_equals_the_formula_over_steps(
         ]
         assert output.terms["agreement"].item() == pytest.approx(sum(hits) / len(hits))
         smallest = [
-            min(label.count(k) for k in range(size)) * size / IMAGES
-            for label, size in zip(labels, sizes, strict=True)
+            min(label.count(k) for k in range(size)) * size / IMAGES for label, size in zip(labels, sizes, strict=True)
         ]
         assert output.terms["smallest_class"].item() == pytest.approx(sum(smallest) / len(smallest))
         memory[index] = embeddings[0].detach().numpy()
