@@ -34,7 +34,7 @@ SMALL_LOSS = {
     "mae": [*ONE_SIZE, *SMALL_DECODER],
     "msn": [VIT % ", dynamic_img_size=true"],
     "pmsn": [VIT % ", dynamic_img_size=true"],
-    "sela": ["head.prototypes=[8]", "loss.sinkhorn_iterations=5", "loss.assignments=2"],
+    "sela": ["head.prototypes=[8]", "loss.sinkhorn_iterations=5", "loss.assignments=1"],
     "simmim": ONE_SIZE,
     "w-mse": ["loss.w_size=4", "head.embedding_dim=2", "loss.eps=0.1"],  # four images may have a singular covariance
 }
