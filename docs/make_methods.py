@@ -1,10 +1,11 @@
-"""Write docs/methods.md, which lists the methods of the installed lightly and how a recipe selects each of them.
+"""Write docs/methods.md, which lists the methods of the installed lightly and of sslkit's plugins, and their recipes.
 
-Run ``python docs/make_methods.py`` after adding a method to the plugin sslkit-lightly.
+Run ``python docs/make_methods.py`` after adding a method to a plugin.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,6 @@ class Method:
     method: str = ""
 
 
-MASKED = "not yet: needs a method that masks tokens"
 DENSE = "needs feature maps instead of one vector for each view"
 
 METHODS = (
@@ -60,7 +60,7 @@ METHODS = (
     Method("DirectCLR", ("DirectCLRLoss",), ("directclr",), "directclr"),
     Method("LeJEPA", ("LeJEPALoss", "SIGReg"), ("lejepa",), "lejepa"),
     Method("W-MSE", ("WMSELoss", "Whitening2d"), ("w-mse",), "w-mse"),
-    Method("CAPI", ("CAPILoss",), note=MASKED),
+    Method("CAPI", ("CAPILoss",), note="not yet: a teacher clusters patches online, and a predictor predicts the clusters"),
     Method("DenseCL", (), note=DENSE),
     Method("DetCon", ("DetConBLoss", "DetConSLoss"), note="needs segments of each image"),
     Method("iBOT", ("IBOTPatchLoss",), recipe="ibot", method="ibot"),
@@ -80,6 +80,20 @@ METHODS = (
     Method("VICRegL", ("VICRegLLoss",), note=DENSE),
     Method("VISReg", ("VISRegLoss",), note="not yet: LeJEPA with a different regulariser"),
 )
+
+OTHERS = (
+    Method("Self-Classifier", (), ("selfcls",), "selfcls"),
+    Method("DeepCluster v2", (), ("deepcluster-v2",), "deepcluster-v2"),
+    Method("SeLa", (), ("sela",), "sela"),
+    Method("SCAN", (), ("scan", "self-label"), note="`recipes/self-label.toml` for the second stage"),
+    Method("TEMI", (), ("temi",)),
+    Method("SeCu", (), ("secu",)),
+    Method("RUC", (), ("ruc",), "ruc"),
+    Method("Rotation", recipe="rotation", method="rotation"),
+    Method("Jigsaw", recipe="jigsaw", method="jigsaw"),
+    Method("Colourisation", recipe="colourisation", method="colourisation"),
+)
+"""Methods of sslkit-selfcls, sslkit-discovery and sslkit-pretext."""
 
 HEAD = """\
 # Methods
@@ -102,6 +116,17 @@ options, and their deviations from the papers and from lightly.
 """
 """Markdown text at the top of the page."""
 
+OTHERS_HEAD = """\
+
+## Methods that lightly does not have
+
+`sslkit plugins info NAME` prints the options of each loss and method.
+
+| method | loss or method in sslkit | recipe |
+| --- | --- | --- |
+"""
+"""Markdown text between the two tables."""
+
 
 def lightly_classes() -> set[str]:
     """Return the names of the loss modules that the installed lightly exports."""
@@ -112,15 +137,21 @@ def lightly_classes() -> set[str]:
 
 def page() -> str:
     """Return the complete page as Markdown text."""
-    return HEAD + "".join(_row(method) for method in METHODS)
+    rows = [(method.name, _code(method.classes), *_selection(method)) for method in METHODS]
+    others = [(method.name, *_selection(method)) for method in OTHERS]
+    return HEAD + _table(rows) + OTHERS_HEAD + _table(others)
 
 
-def _row(method: Method) -> str:
-    """Return the table row of a method."""
+def _selection(method: Method) -> tuple[str, str]:
+    """Return the last two cells of a method's row: its name in a recipe, and a recipe or a remark."""
     recipe = f"`recipes/{method.recipe}.toml`" if method.recipe else ""
-    last = "; ".join(filter(None, [recipe, method.note]))
     own = f"method `{method.method}`" if method.method else _code(method.losses)
-    return f"| {method.name} | {_code(method.classes)} | {own or 'none'} | {last} |\n"
+    return own or "none", "; ".join(filter(None, [recipe, method.note]))
+
+
+def _table(rows: Iterable[tuple[str, ...]]) -> str:
+    """Return the rows of a table as Markdown text."""
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _code(names: tuple[str, ...]) -> str:

@@ -14,7 +14,7 @@ OURS = {
     "losses": {
         *("barlow-twins", "byol", "dcl", "dclw", "dino", "directclr", "emp-ssl", "fastsiam", "frossl", "lejepa"),
         *("moco", "moco-v3", "nnclr", "ruc", "scan", "secu", "self-label", "selfcls", "simclr", "simsiam", "swav"),
-        *("mmcr", "temi", "tico", "vicreg", "w-mse"),
+        *("deepcluster-v2", "mmcr", "sela", "temi", "tico", "vicreg", "w-mse"),
     },
     "views": {"affine", "crops", "flip", "plain"},
     "methods": {

@@ -36,19 +36,26 @@ def test_every_loss_of_lightly_is_listed(methods: ModuleType) -> None:
     assert listed == methods.lightly_classes()
 
 
-def of_plugin(group: str) -> set[str]:
-    """Return the names of the plugin's components in an entry-point group."""
-    return {point.name for point in entry_points(group=group) if point.value.startswith("sslkit_lightly.")}
+OTHER_PLUGINS = ("sslkit_selfcls.", "sslkit_discovery.", "sslkit_pretext.")
 
 
-def test_every_loss_and_method_of_the_plugin_is_listed_with_a_recipe_that_uses_it(methods: ModuleType) -> None:
-    assert {loss for method in methods.METHODS for loss in method.losses} == of_plugin("sslkit.losses")
-    assert {method.method for method in methods.METHODS if method.method} == of_plugin("sslkit.methods")
-    for method in methods.METHODS:
+def of_plugins(group: str, *packages: str) -> set[str]:
+    """Return the names of the packages' components in an entry-point group."""
+    return {point.name for point in entry_points(group=group) if point.value.startswith(packages)}
+
+
+@pytest.mark.parametrize(("table", "packages"), [("METHODS", ("sslkit_lightly.",)), ("OTHERS", OTHER_PLUGINS)])
+def test_every_loss_and_method_of_the_plugins_is_listed_with_a_recipe_that_uses_it(
+    methods: ModuleType, table: str, packages: tuple[str, ...]
+) -> None:
+    rows = getattr(methods, table)
+    assert {loss for method in rows for loss in method.losses} == of_plugins("sslkit.losses", *packages)
+    assert {method.method for method in rows if method.method} == of_plugins("sslkit.methods", *packages)
+    for method in rows:
         own = [*method.losses, *([method.method] if method.method else [])]
-        assert bool(own) == bool(method.recipe), method.name
+        assert table == "OTHERS" or bool(own) == bool(method.recipe), method.name
         assert own or method.note, f"{method.name}: give the reason why sslkit does not have it"
         if method.recipe:
             recipe = load_recipe(RECIPES / f"{method.recipe}.toml").resolved()
             used = recipe["method"] if method.method else recipe["loss"][0]
-            assert used["use"].removeprefix("sslkit-lightly:") == own[0]
+            assert used["use"].partition(":")[2] == own[0]

@@ -20,7 +20,7 @@ def test_the_map_shows_the_first_two_principal_components(monkeypatch: pytest.Mo
     assert points.abs().max() == 1
     torch.testing.assert_close(points.amax(0), -points.amin(0))
     fitted = PCA(2, svd_solver="covariance_eigh").fit(features[evenly_spaced_indices(80, 40)])
-    expected = torch.from_numpy(fitted.transform(features))
+    expected = torch.from_numpy(fitted.transform(features)).float()
     middle = (expected.amax(0) + expected.amin(0)) / 2
     torch.testing.assert_close(points, (expected - middle) / (expected - middle).abs().max(), atol=1e-4, rtol=0)
     torch.testing.assert_close(pca_map(features[:, :1]), torch.zeros(80, 2))

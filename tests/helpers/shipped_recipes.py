@@ -22,6 +22,7 @@ ONE_SIZE = [VIT % "", "views.local_crops=0"]
 SMALL_PREDICTOR = ["method.predictor_dim=8", "method.predictor_depth=1", "method.predictor_heads=2"]
 SMALL_DECODER = ["method.decoder_dim=8", "method.decoder_depth=1", "method.decoder_heads=2"]
 SMALL_LOSS = {
+    "deepcluster-v2": ["loss.prototypes=[3, 3]"],
     "dinov2": [VIT % ", dynamic_img_size=true"],
     "directclr": ["loss.loss_dim=2"],
     "gpu/self-label": ["evaluation.classifier=0"],
@@ -30,6 +31,7 @@ SMALL_LOSS = {
     "mae": [*ONE_SIZE, *SMALL_DECODER],
     "msn": [VIT % ", dynamic_img_size=true"],
     "pmsn": [VIT % ", dynamic_img_size=true"],
+    "sela": ["head.prototypes=[8]", "loss.sinkhorn_iterations=5", "loss.assignments=1"],
     "simmim": ONE_SIZE,
     "w-mse": ["loss.w_size=4", "head.embedding_dim=2", "loss.eps=0.1"],  # four images may have a singular covariance
 }

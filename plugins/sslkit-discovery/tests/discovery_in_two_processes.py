@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import two_processes
 from torch.nn.functional import normalize
 
 import sslkit
+from sslkit_discovery.offline_clustering.deepcluster_v2 import DeepClusterV2
+from sslkit_discovery.offline_clustering.sela import SeLa
 from sslkit_discovery.ruc import Ruc
 from sslkit_discovery.scan import Scan
 from sslkit_discovery.secu import SeCu
@@ -14,7 +18,9 @@ from sslkit_discovery.self_label import SelfLabel
 from sslkit_discovery.temi import Temi
 
 IMAGES, TRAINING_IMAGES, VIEWS, GLOBAL, SIZES = 8, 12, 3, 2, (3, 5, 3)
-LOSSES: dict[str, tuple[type[sslkit.Loss], dict[str, float]]] = {
+LOSSES: dict[str, tuple[type[sslkit.Loss], dict[str, Any]]] = {
+    "deepcluster-v2": (DeepClusterV2, {"prototypes": (3, 4)}),
+    "sela": (SeLa, {"sharpness": 2.0, "sinkhorn_iterations": 50}),
     "ruc": (Ruc, {"threshold": 0.5, "neighbours": 4, "promotion_threshold": 0.3, "temperature": 0.3}),
     "scan": (Scan, {}),
     "temi": (Temi, {}),
@@ -52,7 +58,8 @@ def compute(world: sslkit.World, start: int, stop: int) -> dict[str, torch.Tenso
             index = (torch.arange(IMAGES) + 4 * step)[start:stop] % TRAINING_IMAGES
             output = loss(sslkit.ViewOutputs({"student": branch}, GLOBAL, index, step))
             parameters = dict(loss.named_parameters())
-            *own, inner = torch.autograd.grad(output.total, [*weights, *parameters.values(), embeddings])
+            leaves = [*weights, *parameters.values(), embeddings]
+            *own, inner = torch.autograd.grad(output.total, leaves, allow_unused=True, materialize_grads=True)
             mean = {"total": output.total.detach(), **output.terms}
             mean |= {f"classifier {number}": value for number, value in enumerate(output.per_classifier)}
             mean["gradient"] = torch.cat([gradient.flatten() for gradient in own])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from forked_imports import ForkedImport
 
 from sslkit.testing import LossTests
+from sslkit_discovery.offline_clustering.deepcluster_v2 import DeepClusterV2
+from sslkit_discovery.offline_clustering.sela import SeLa
 from sslkit_discovery.ruc import Ruc
 from sslkit_discovery.scan import Scan
 from sslkit_discovery.secu import SeCu
@@ -41,3 +43,17 @@ class TestRuc(LossTests):
     test_import_is_fast_and_has_no_side_effects = None  # tested above
     options = {"selection": "confidence", "threshold": 0.0, "mixup": 0.0}  # Mixup mixes each image with the next one
     invariances = frozenset({"images", "rotation"})
+
+
+class TestDeepClusterV2(LossTests):
+    component = DeepClusterV2
+    test_import_is_fast_and_has_no_side_effects = None  # tested above
+    options = {"prototypes": [5, 4, 3]}
+    invariances = frozenset({"images", "scale"})
+
+
+class TestSeLa(LossTests):
+    component = SeLa
+    test_import_is_fast_and_has_no_side_effects = None  # tested above
+    options = {"assignments": 2, "sinkhorn_iterations": 5}
+    invariances = frozenset({"images", "classes"})

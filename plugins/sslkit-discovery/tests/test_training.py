@@ -51,15 +51,23 @@ TERMS = {
     "temi": {"weight", "class_balance"},
     "secu": {"prediction", "centres", "changed", "smallest_class"},
     "self-label": {"confident", "classes_present", "agreement", "smallest_class"},
+    "deepcluster-v2": {"used_prototypes", "largest_cluster"},
+    "sela": {"changed", "agreement", "smallest_class"},
     "ruc": {"refinement", "guessing", "smoothing", "agreement", "clean", "smallest_class"},
+}
+
+OPTIONS = {
+    "ruc": 'selection = "neighbours"',  # untrained classifiers are never confident
+    "deepcluster-v2": "prototypes = [12, 10]",
+    "sela": "assignments = 3\nsinkhorn_iterations = 10",
 }
 
 
 def write(folder: Path, loss: str) -> Path:
     path = folder / f"{loss}.toml"
-    # Untrained classifiers are never confident.
-    options = 'selection = "neighbours"' if loss == "ruc" else ""
-    path.write_text(RECIPE.format(loss=loss, options=options))
+    text = RECIPE.format(loss=loss, options=OPTIONS.get(loss, ""))
+    # This loss has prototypes of its own, and does not return the loss of each classifier.
+    path.write_text(text.replace('"lowest-loss"', "0") if loss == "deepcluster-v2" else text)
     return path
 
 

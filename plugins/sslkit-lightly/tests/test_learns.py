@@ -5,13 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from few_label_accuracy import accuracy
 
-from sslkit.data.label_subsets import nested_subsets
-from sslkit.evaluation.knn_classifier import knn_accuracy
-from sslkit.evaluation.run_subject import RunSubject
 from sslkit.recipe.load import load_recipe
-from sslkit.runs.run import Run
-from sslkit.trained.network import NetworkWeights
 from sslkit.training.train import train
 
 RECIPE = """
@@ -76,20 +72,6 @@ METHODS = {
 
 FAST = {"swav", "simclr", "barlow-twins", "vicreg", "byol", "dino"}
 """Losses of which every test run trains a network; `make soak` trains one for each of the others."""
-
-
-def accuracy(run: Run, weights: NetworkWeights) -> float:
-    """Return the mean accuracy of a nearest-neighbour classifier with 2 % of the labels, over five subsets."""
-    subject = RunSubject(run, "cpu", weights=weights)
-    train_set, test_set = subject.features("train"), subject.features("test")
-    assert train_set.labels is not None
-    assert test_set.labels is not None
-    accuracies = []
-    for seed in range(5):
-        subset = nested_subsets(train_set.labels, [0.02], seed)[0.02]
-        bank = train_set.features[subset], train_set.labels[subset]
-        accuracies.append(knn_accuracy(*bank, test_set.features, test_set.labels, 1, classes=10))
-    return sum(accuracies) / 5
 
 
 @pytest.mark.parametrize(

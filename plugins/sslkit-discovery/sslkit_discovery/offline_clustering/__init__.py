@@ -1,0 +1,1 @@
+"""Losses that assign all training images to clusters between training steps (offline clustering)."""
