@@ -60,7 +60,7 @@ METHODS = (
     Method("DirectCLR", ("DirectCLRLoss",), ("directclr",), "directclr"),
     Method("LeJEPA", ("LeJEPALoss", "SIGReg"), ("lejepa",), "lejepa"),
     Method("W-MSE", ("WMSELoss", "Whitening2d"), ("w-mse",), "w-mse"),
-    Method("CAPI", ("CAPILoss",), note="not yet: a teacher clusters patches online, and a predictor predicts the clusters"),
+    Method("CAPI", ("CAPILoss",), note="not yet: predicts clusters of the patches of a teacher"),
     Method("DenseCL", (), note=DENSE),
     Method("DetCon", ("DetConBLoss", "DetConSLoss"), note="needs segments of each image"),
     Method("iBOT", ("IBOTPatchLoss",), recipe="ibot", method="ibot"),
