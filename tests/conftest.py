@@ -26,6 +26,7 @@ use = "affine"
 
 [backbone]
 use = "convnet"
+width = 8
 
 [head]
 use = "selfcls-mlp"

@@ -65,9 +65,14 @@ def test_every_kind_passes_ruff_and_mypy(distributions: dict[str, Path]) -> None
 
 COMMANDS = """
 import importlib, json, sys
+import pytest
 from sslkit.cli.__main__ import main
 from sslkit.testing.base import no_global_randomness
-modules, commands = map(json.loads, sys.argv[1:])
+modules, tests, commands = map(json.loads, sys.argv[1:])
+if pytest.main(tests):
+    sys.exit("the tests fail")
+for module in [module for module in sys.modules if module.startswith("sslkit_my_")]:
+    del sys.modules[module]
 with no_global_randomness("the import of a module"):
     for module in modules:
         importlib.import_module(module)
@@ -79,7 +84,7 @@ for arguments in commands:
         if stop.code:
             raise
 """
-"""Program that imports modules and runs commands. One process imports torch once."""
+"""Program that runs tests, imports modules and runs commands. One process imports torch once."""
 
 
 def test_every_kind_is_built_installed_tested_and_trained_in_a_clean_environment(
@@ -97,11 +102,10 @@ def test_every_kind_is_built_installed_tested_and_trained_in_a_clean_environment
 
     own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SSLKIT", "PYTEST"))}
     environment = own | {"OMP_NUM_THREADS": "1", "SSLKIT_RUNS": str(tmp_path / "runs")}
-    tests = [folder / "tests" for folder in distributions.values()]
+    tests = [str(folder / "tests") for folder in distributions.values()]
+    options = ["-q", "--import-mode=importlib", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
     # Each import test imports torch in a new process, and all kinds import the same libraries.
-    options = ("-q", "--import-mode=importlib", "-p", "no:cacheprovider", "--rootdir", tmp_path)
-    selected = ("-k", "test_loss or not test_import_is_fast_and_has_no_side_effects")
-    run(python, "-m", "pytest", *options, *selected, *tests, cwd=tmp_path, env=environment)
+    options += ["-k", "test_loss or not test_import_is_fast_and_has_no_side_effects"]
 
     recipes = [folder / "recipes" / f"my-{kind}.toml" for kind, folder in distributions.items()]
     modules = [f"{package_of(folder)}.{kind}" for kind, folder in distributions.items()]
@@ -112,7 +116,7 @@ def test_every_kind_is_built_installed_tested_and_trained_in_a_clean_environment
         ["eval", "--use", "my-evaluator", "--json"],
         ["plugins", "check", *names],
     ]
-    program = (python, "-c", COMMANDS, json.dumps(modules), json.dumps(commands))
+    program = (python, "-c", COMMANDS, *map(json.dumps, (modules, [*options, *tests], commands)))
     out = run(*program, cwd=tmp_path, env=environment)
     assert '"my-evaluator"' in out
     listed = run(command, "plugins", "list", "--json", cwd=tmp_path, env=environment)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
 from sslkit.recipe.load import load_recipe
@@ -13,8 +12,6 @@ SHIPPED = sorted(
     for path in RECIPES.rglob("*.toml")
     if "references" not in path.parts  # published results, not recipes
 )
-EXTENDING = {name for name in SHIPPED if "extends" in tomllib.loads((RECIPES / f"{name}.toml").read_text())}
-"""Recipes that extend another recipe."""
 FROZEN = {"cpu/groups-alexnet", "gpu/groups", "pretrained", "ruc", "self-label"}
 """Recipes with a frozen backbone."""
 FROM_RUN = {"cpu/groups-alexnet": "cpu/features-alexnet", "gpu/groups": "gpu/features"}
@@ -38,6 +35,18 @@ SMALL_LOSS = {
 }
 """Settings of losses, methods and data that do not fit to small backbones and batches, or that need a run to
 continue."""
+NARROW = ["head.hidden_dim=64", "head.embedding_dim=64"]
+NARROW_PREDICTOR = [*NARROW, "loss.predictor_dim=64"]
+NARROW_DINO = [*NARROW, "head.classifiers=[64]"]
+NARROW_HEAD = {
+    **dict.fromkeys(["adapt", "barlow-twins", "emp-ssl", "fastsiam", "frossl", "moco", "simsiam", "tico"], NARROW),
+    **dict.fromkeys(["byol", "moco-v3", "nnclr"], NARROW_PREDICTOR),
+    **dict.fromkeys(["dino", "ibot", "msn", "pmsn"], NARROW_DINO),
+    "dinov2": [setting.replace("head", f"head.{name}") for name in ("images", "patches") for setting in NARROW_DINO],
+    "lejepa": [*NARROW, "loss.sigreg_num_vectors=64"],
+    "vicreg": NARROW,
+}
+"""Settings for narrow layers of recipes whose head or loss has wide layers."""
 NOT_CAPTURED = {"mmcr"}
 """Recipes that are never captured as a CUDA graph: their loss declares a sync."""
 GREY = {"saturation": 0, "hue": 0, "grayscale_p": 0}

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import pytest
-from forked_cli import run_script
+from forked_imports import run_python
 
 import sslkit
 from sslkit.testing import ComponentTests
@@ -37,16 +34,8 @@ MESSAGES = {
 
 
 @pytest.fixture(autouse=True)
-def forked_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run ``python -c`` in forked processes, which do not import torch again."""
-
-    def run(command: list[str], timeout: float, **options: bool) -> CompletedProcess[str]:
-        assert command[:2] == [sys.executable, "-c"]
-        script = tmp_path / "script.py"
-        script.write_text(command[2])
-        return run_script([str(script), *command[3:]], os.environ, tmp_path, timeout)
-
-    monkeypatch.setattr("subprocess.run", run)
+def forked_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subprocess.run", run_python)
 
 
 LIBRARY = """

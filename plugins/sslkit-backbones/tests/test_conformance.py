@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from forked_imports import ForkedImport
+
 from sslkit.testing import BackboneTests
 from sslkit_backbones.alexnet import AlexNet
 from sslkit_backbones.convnet import ConvNet
@@ -9,7 +11,7 @@ from sslkit_backbones.resnet import ResNet18
 from sslkit_backbones.timm_models import Timm
 
 
-class TestResNet18(BackboneTests):
+class TestResNet18(ForkedImport, BackboneTests):
     component = ResNet18
     options = {"stem": "small"}
 
@@ -31,7 +33,7 @@ class TestConvNet(BackboneTests):
     options = {"width": 4}
 
 
-class TestTimm(BackboneTests):
+class TestTimm(ForkedImport, BackboneTests):
     component = Timm
     options = {"model": "test_resnet"}
     sizes = ((64, 64), (40, 56))

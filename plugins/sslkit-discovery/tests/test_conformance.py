@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from forked_imports import ForkedImport
+
 from sslkit.testing import LossTests
 from sslkit_discovery.ruc import Ruc
 from sslkit_discovery.scan import Scan
@@ -10,7 +12,7 @@ from sslkit_discovery.self_label import SelfLabel
 from sslkit_discovery.temi import Temi
 
 
-class TestScan(LossTests):
+class TestScan(ForkedImport, LossTests):
     component = Scan
     invariances = frozenset({"images", "global views", "classes", "rotation"})
 

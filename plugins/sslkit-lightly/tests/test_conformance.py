@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from forked_imports import ForkedImport
+
 from sslkit.testing import HeadTests, LossTests
 from sslkit_lightly.byol import Byol
 from sslkit_lightly.contrastive import Dcl, Dclw, DirectClr
@@ -19,7 +21,7 @@ from sslkit_lightly.tico import TiCo
 from sslkit_lightly.wmse import WMse
 
 
-class TestSwavLoss(LossTests):
+class TestSwavLoss(ForkedImport, LossTests):
     component = SwavLoss
     options = {"queue_size": 16}
     invariances = frozenset({"global views", "classes", "rotation"})

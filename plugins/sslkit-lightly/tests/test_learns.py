@@ -97,7 +97,8 @@ def accuracy(run: Run, weights: NetworkWeights) -> float:
 )
 def test_learns(loss: str, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(RECIPE + METHODS[loss] + f'\nuse = "{loss}"\n')
-    run = train(load_recipe(tmp_path / "recipe.toml"), tmp_path / "runs")
+    settings = ["train.epochs=8"] if loss in FAST else []
+    run = train(load_recipe(tmp_path / "recipe.toml", settings), tmp_path / "runs")
     assert accuracy(run, "trained") > accuracy(run, "random") + 0.05
 
 

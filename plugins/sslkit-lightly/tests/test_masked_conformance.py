@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from forked_imports import ForkedImport
+
 from sslkit.testing import MethodTests
 from sslkit_lightly.masked.distillation import DinoV2, Ibot
 from sslkit_lightly.masked.ijepa import IJepa
@@ -9,7 +11,7 @@ from sslkit_lightly.masked.msn import Msn, Pmsn
 from sslkit_lightly.masked.pixels import Mae, SimMim
 
 
-class TestMae(MethodTests):
+class TestMae(ForkedImport, MethodTests):
     component = Mae
     options = {"decoder_dim": 8, "decoder_depth": 1, "decoder_heads": 2}
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from forked_imports import ForkedImport
+
 from sslkit.testing import MethodTests
 from sslkit_pretext.colourisation import Colourisation
 from sslkit_pretext.jigsaw import Jigsaw
 from sslkit_pretext.rotation import Rotation
 
 
-class TestRotation(MethodTests):
+class TestRotation(ForkedImport, MethodTests):
     component = Rotation
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from forked_imports import ForkedImport
+
 from sslkit.testing import DatasetTests, EvaluatorTests
 from sslkit_segmentation.digit_scenes import DigitScenes
 from sslkit_segmentation.segment import Segment
 
 
-class TestDigitScenes(DatasetTests):
+class TestDigitScenes(ForkedImport, DatasetTests):
     component = DigitScenes
     options = {"train": 8, "test": 3}
 
 
-class TestSegment(EvaluatorTests):
+class TestSegment(ForkedImport, EvaluatorTests):
     component = Segment
-    test_import_is_quiet_and_quick = None  # already run for DigitScenes
     options = {"epochs": 1}

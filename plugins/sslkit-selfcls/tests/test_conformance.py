@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from forked_imports import ForkedImport
+
 from sslkit.testing import HeadTests, LossTests
 from sslkit_selfcls.head import SelfClassifierHead
 from sslkit_selfcls.loss import SelfClassifierLoss
 
 
-class TestLoss(LossTests):
+class TestLoss(ForkedImport, LossTests):
     component = SelfClassifierLoss
     invariances = frozenset({"images", "global views", "classes", "rotation"})
 
