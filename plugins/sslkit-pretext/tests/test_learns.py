@@ -39,8 +39,8 @@ JIGSAW = "[method]\ngrid = 2\ntile_scale = 1.0\norders = 24\nhidden_dim = 128"
 
 METHODS = {
     "rotation": (12, f'{AFFINE}[data]\nuse = "rgb-digits"\n[method]'),
-    "jigsaw": (30, f'{UNCHANGED}[data]\nuse = "sequences"\nsize = 8\n{JIGSAW}'),
-    "colourisation": (12, f'{AFFINE}[data]\nuse = "coloured-digits"\n[method]'),
+    "jigsaw": (15, f'{UNCHANGED}[data]\nuse = "sequences"\nsize = 8\n{JIGSAW}'),
+    "colourisation": (12, f'{AFFINE}[data]\nuse = "coloured-digits"\nsize = 8\n[method]'),
 }
 """Epochs; views, data and options of each method."""
 
@@ -99,7 +99,7 @@ def data() -> Iterator[None]:
 
 def accuracy(method: str, backbone: sslkit.Backbone, preprocessing: sslkit.Preprocessing) -> float:
     """Return the accuracy of a nearest-neighbour classifier with 2 % of the labels of grey digits, over ten subsets."""
-    digits = RgbDigits(Digits.Options(size=8 if method == "jigsaw" else 16))
+    digits = RgbDigits(Digits.Options(size=16 if method == "rotation" else 8))
     mean, std = (torch.tensor(own)[:, None, None] for own in (preprocessing.mean, preprocessing.std))
     features, labels = [], []
     for name in ("train", "test"):
