@@ -26,7 +26,6 @@ use = "affine"
 
 [backbone]
 use = "convnet"
-width = 8
 
 [head]
 use = "selfcls-mlp"

@@ -32,7 +32,7 @@ def hostile_run(tiny_recipe_text: str, tmp_path_factory: pytest.TempPathFactory)
                 Image.fromarray(pixels).save(root / split / name / FILE_NAME.format(number))
     (folder / "recipe.toml").write_text(tiny_recipe_text)
     data = f"data={{use='image-folder', root={json.dumps(str(root))}, channels=1, size=8}}"
-    settings = [data, "train.batch_size=8", "head.classifiers=[3, 3]", "backbone.width=32"]
+    settings = [data, "train.batch_size=8", "head.classifiers=[3, 3]"]
     return sslkit.train(folder / "recipe.toml", settings=settings, runs=folder / "runs")
 
 

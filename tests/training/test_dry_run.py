@@ -63,11 +63,11 @@ def test_parameters_of_the_method_alone_are_counted(tiny: Path) -> None:
 
 def test_a_dry_run_starts_from_the_weights_of_a_finished_run(tiny: Path, finished_run: Path) -> None:
     reporter = RecordingReporter()
-    recipe = load_recipe(tiny, ["backbone.width=8"])
+    recipe = load_recipe(tiny, ["backbone.width=32"])
     fresh, continued = (dry_run(recipe, reporter, parent) for parent in (None, Run(finished_run)))
     assert continued["loss"] < fresh["loss"] - 0.01
     assert continued["modules"] == fresh["modules"]
     (note,) = (note for note in reporter.notes if note.startswith("continues from "))
     assert "backbone and heads are loaded" in note
     with pytest.raises(RunError, match="cannot be used"):
-        dry_run(load_recipe(tiny, ["backbone.width=16"]), reporter, Run(finished_run))
+        dry_run(load_recipe(tiny, ["backbone.width=8"]), reporter, Run(finished_run))

@@ -52,7 +52,7 @@ CASES = {
 @pytest.fixture(scope="module")
 def frozen(finished_run: Path) -> list[str]:
     """Settings of a frozen backbone with the weights of a finished run."""
-    return ["backbone.width=8", f"backbone.weights='run:{finished_run}'", "backbone.train='none'"]
+    return ["backbone.width=32", f"backbone.weights='run:{finished_run}'", "backbone.train='none'"]
 
 
 def record_images(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -109,8 +109,8 @@ def test_features_are_computed_once_and_cached(
     assert sum(passes) == rows
     assert events[-1].images == events[-1].total == 1438
     views, text = {"neighbours": (1, "1 view"), "stored views": (2, "2 views")}[case]
-    size = 1438 * views * 32 * 4 / 1e6
-    assert f"frozen backbone: features of 1438 images, {text} of 32 values ({size:.0f} MB)" in reporter.notes
+    size = 1438 * views * 128 * 4 / 1e6
+    assert f"frozen backbone: features of 1438 images, {text} of 128 values ({size:.0f} MB)" in reporter.notes
 
     passes.clear()
     again = train(load_recipe(tiny, [*frozen, *CASES[case], "train.epochs=1"]), tmp_path / "runs")
@@ -154,7 +154,7 @@ def test_stored_views_are_those_of_the_policy(tiny: Path, frozen: list[str]) -> 
     assembly = assemble(load_recipe(tiny, [*frozen, LOCAL_CROPS]))
     store, views, images = assembly.loader.images, assembly.views, assembly.images
     assert isinstance(store, FeatureStore)
-    assert store.rows.shape == (len(images), 3, 32)
+    assert store.rows.shape == (len(images), 3, 128)
     drawn = views.draw(128, seeded_generator(7, "stored views", 128))
     groups = views.apply(images.gather(torch.arange(128, 256)), move_parameters(drawn, "cpu"))
     assert [group.shape[3] for group in groups] == [8, 6]
@@ -173,7 +173,7 @@ def test_the_step_reads_the_features_of_the_images_and_their_positives(tiny: Pat
     rows = assembly.loader.images.rows
     batch = next(iter(assembly.loader))
     groups = Learner(assembly, choose_hardware("cpu", "float32")).make_views(batch, 0)
-    assert [tuple(group.shape) for group in groups] == [(4, 256, 32), (2, 256, 32)]
+    assert [tuple(group.shape) for group in groups] == [(4, 256, 128), (2, 256, 128)]
     assert torch.equal(groups[0][:2].transpose(0, 1), rows[batch.indices][:, :2])
     assert torch.equal(groups[1][0], rows[batch.indices][:, 2])
     neighbours, features = assembly.positives["neighbours"], rows
@@ -281,7 +281,7 @@ def test_features_that_are_all_the_same_are_reported(tiny: Path, tmp_path: Path,
     constant["layers.4.1.weight"].zero_()
     constant["layers.4.1.bias"].fill_(1)
     save_file(constant, tmp_path / "constant.safetensors")
-    settings = [f"backbone={{use='convnet', width=8, weights='{tmp_path}/constant.safetensors', train='none'}}"]
+    settings = [f"backbone={{use='convnet', weights='{tmp_path}/constant.safetensors', train='none'}}"]
     reporter = RecordingReporter()
     train(load_recipe(tiny, [*settings, "monitor.collapse='warn'"]), tmp_path / "runs", reporter)
     assert any("features of different images are the same" in note for note in reporter.notes)
@@ -289,8 +289,8 @@ def test_features_that_are_all_the_same_are_reported(tiny: Path, tmp_path: Path,
 
 def test_a_dry_run(tiny: Path, frozen: list[str]) -> None:
     result = dry_run(load_recipe(tiny, [*frozen, *NEIGHBOURS]), Reporter())
-    assert result["views"] == [[2, 256, 32]]
-    assert result["outputs"]["features"] == [512, 32]
+    assert result["views"] == [[2, 256, 128]]
+    assert result["outputs"]["features"] == [512, 128]
     assert math.isfinite(result["loss"])
 
 
@@ -302,7 +302,7 @@ def test_a_benchmark(tiny: Path, frozen: list[str]) -> None:
 
 def test_a_run_continues_a_frozen_run(tiny: Path, tmp_path: Path, frozen: list[str]) -> None:
     parent = train(load_recipe(tiny, [*frozen, *NEIGHBOURS]), tmp_path / "runs")
-    settings = [*NEIGHBOURS, "backbone={use='convnet', width=8, train='none'}", "train.epochs=1", "optimizer.lr=1e-12"]
+    settings = [*NEIGHBOURS, "backbone={use='convnet', train='none'}", "train.epochs=1", "optimizer.lr=1e-12"]
     reporter = RecordingReporter()
     child = train(load_recipe(tiny, settings), tmp_path / "runs", reporter, parent=parent)
     assert list(differences(load_file(child.backbone), load_file(parent.backbone))) == []
@@ -317,7 +317,7 @@ def test_a_run_continues_a_frozen_run(tiny: Path, tmp_path: Path, frozen: list[s
 
 def test_a_frozen_run_continues_with_the_backbone_trained(tiny: Path, tmp_path: Path, frozen: list[str]) -> None:
     parent = train(load_recipe(tiny, [*frozen, *NEIGHBOURS]), tmp_path / "runs")
-    recipe = load_recipe(tiny, ["backbone={use='convnet', width=8, train='last 1 block'}"])
+    recipe = load_recipe(tiny, ["backbone={use='convnet', train='last 1 block'}"])
     child = train(recipe, tmp_path / "runs", parent=parent)
     before, after = load_file(parent.backbone), load_file(child.backbone)
     assert {name.split(".")[1] for name in before if not torch.equal(before[name], after[name])} == {"4"}

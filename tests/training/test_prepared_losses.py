@@ -55,7 +55,7 @@ def registered() -> None:
 def test_a_loss_receives_the_outputs_of_the_weights_that_the_run_starts_from(
     settings: list[str], tiny: Path, finished_run: Path
 ) -> None:
-    recipe = load_recipe(tiny, ["loss.use=prepared", "backbone.width=8", *settings])
+    recipe = load_recipe(tiny, ["loss.use=prepared", "backbone.width=32", *settings])
     assembly = assemble(recipe, start=start_after(Run(finished_run)))
     (outputs,) = PreparedLoss.received
     (features,), (embeddings,), ((logits,),) = outputs.features, outputs.embeddings, outputs.logits
@@ -76,7 +76,7 @@ def test_a_resumed_run_loads_what_the_loss_has_prepared(
     tiny: Path, tmp_path: Path, finished_run: Path, stop_at
 ) -> None:
     recipe, parent = (
-        load_recipe(tiny, ["loss.use=prepared", "backbone.width=8", 'train.checkpoint_every="3 steps"']),
+        load_recipe(tiny, ["loss.use=prepared", "backbone.width=32", 'train.checkpoint_every="3 steps"']),
         Run(finished_run),
     )
     uninterrupted = train(recipe, tmp_path / "uninterrupted", parent=parent)

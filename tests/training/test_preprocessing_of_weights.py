@@ -135,7 +135,7 @@ def test_a_resume_does_not_need_the_source_of_the_weights(
 ) -> None:
     weights = tmp_path / "w.safetensors"
     shutil.copy(finished_run / "backbone.safetensors", weights)
-    recipe = load_recipe(tiny, [f"backbone={{use='convnet', width=8, weights='{weights}'}}", "data.size=16"])
+    recipe = load_recipe(tiny, [f"backbone={{use='convnet', weights='{weights}'}}", "data.size=16"])
     uninterrupted = train(recipe, tmp_path / "uninterrupted")
     assert TrainedNetwork(uninterrupted, "cpu").preprocessing.size == 8
     run = train(recipe, tmp_path / "runs", stop_at([7]))

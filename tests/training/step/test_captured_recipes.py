@@ -46,7 +46,7 @@ def test_a_captured_run_needs_one_copy_and_one_launch_per_step(
 ) -> None:
     settings = [*SMALL, *in_one_epoch(name), *OWN.get(name, []), *SMALL_LOSS.get(name, []), *NARROW_HEAD.get(name, [])]
     if name in FROZEN:
-        weights = f"backbone={{use='convnet', width=8, weights='run:{finished_run}', train='none'}}"
+        weights = f"backbone={{use='convnet', width=32, weights='run:{finished_run}', train='none'}}"
         settings += [weights, *SMALL_FROZEN]
     recipe = load_recipe(RECIPES / f"{name}.toml", settings)
     launches, host_work = [0], []
