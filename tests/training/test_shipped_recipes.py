@@ -23,7 +23,7 @@ from sslkit.training.train import train
 NEGATIVE = {"dcl", "emp-ssl", "fastsiam", "frossl", "mmcr", "simsiam"}
 """Recipes whose loss can be negative."""
 OWN_BACKBONE = {
-    *("gpu/selfcls-resnet18", "paper/selfcls-alexnet", "paper/selfcls-resnet18-1-hidden", "paper/swav-augmentation-1"),
+    *("paper/selfcls-alexnet", "paper/selfcls-resnet18-1-hidden", "paper/swav-augmentation-1"),
     *("adapt", "pretrained", "ruc", "self-label", "simclr"),
     *(name for name in SHIPPED if name.startswith("cpu/")),
 }
