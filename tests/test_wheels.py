@@ -13,6 +13,18 @@ ROOT = Path(__file__).parents[1]
 DISTRIBUTIONS = [ROOT, *sorted((ROOT / "plugins").iterdir())]
 
 
+TRAIN_AND_EVALUATE = """
+import sys
+import sslkit, sslkit_selfcls
+from sslkit.cli.__main__ import main
+print(sslkit.__file__)
+sslkit.train(sys.argv[1])
+sys.argv = ["sslkit", "eval", "--cluster", "--json"]
+main()
+"""
+"""Program that trains and evaluates in one process, to import torch once."""
+
+
 def run(*command: str | Path, **options: object) -> str:
     """Run a command and return its standard output."""
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, **options)
@@ -44,8 +56,7 @@ def test_wheels_work_in_a_clean_environment(tmp_path: Path, tiny: Path) -> None:
         "sslkit-segmentation",
         "sslkit-pretext",
     }
-    location = run(python, "-c", "import sslkit, sslkit_selfcls; print(sslkit.__file__)", cwd=tmp_path, env=environment)
+    done = run(python, "-c", TRAIN_AND_EVALUATE, tiny, cwd=tmp_path, env=environment)
+    location, _, result = done.partition("\n")
     assert location.startswith(str(site))
-    run(command, "train", tiny, "--json", cwd=tmp_path, env=environment)
-    result = json.loads(run(command, "eval", "--cluster", "--json", cwd=tmp_path, env=environment))
-    assert 0 < result["evaluators"]["cluster"]["metrics"]["acc"] <= 1
+    assert 0 < json.loads(result)["evaluators"]["cluster"]["metrics"]["acc"] <= 1

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from sslkit.contracts.context import World
 from sslkit.testing.base import require
-from sslkit.testing.loss_inputs import LossInputs
-from sslkit.testing.random_branch import (
+from sslkit.testing.loss_inputs import (
+    LossInputs,
     RandomBranch,
     reverse_classes,
     reverse_first_views,

@@ -18,8 +18,7 @@ from sslkit.testing.base import no_global_randomness, require, require_known_nee
 from sslkit.testing.fake_device import fake_device
 from sslkit.testing.global_batches import GlobalBatchTests
 from sslkit.testing.graphs import require_every_image, require_no_kept_graph
-from sslkit.testing.loss_inputs import map_tensors, named_tensors, tensors_of
-from sslkit.testing.random_branch import RandomBranch
+from sslkit.testing.loss_inputs import RandomBranch, map_tensors, named_tensors, tensors_of
 
 
 class LossTests(GlobalBatchTests):

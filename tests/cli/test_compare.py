@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from evaluated_runs import CLUSTER, create_evaluated_run
+from evaluation_results import CLUSTER, create_evaluated_run
 
 REFERENCE = Path(__file__).parents[2] / "recipes" / "paper" / "references" / "report-a.toml"
 

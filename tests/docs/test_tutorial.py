@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
-from forked_cli import run_sslkit
+from forked_cli import run_script, run_sslkit
 
 from sslkit.components.kinds import find_kind
 from sslkit.scaffold import write_distribution
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "plugins" / "tutorial.md"
+PYTEST = str(Path(pytest.__file__).with_name("__main__.py"))
 CHANGED_LINE = "sslkit_coding_rate/loss.py, the line"
 
 NUMBER = re.compile(r"-?\d+\.\d+")
@@ -43,11 +43,10 @@ def test_tutorial_works_as_printed(blocks: dict[str, str], tmp_path: Path, insta
         "OMP_NUM_THREADS": "1",
     }
 
-    def run_tests() -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    def run_tests(*arguments: str) -> CompletedProcess[str]:
+        return run_script([PYTEST, "-q", "-p", "no:cacheprovider", *arguments], environment, folder)
 
-    done = run_tests()
+    done = run_tests("-k", "not import")
     assert re.findall(r"^FAILED \S+::(\w+)", done.stdout, re.MULTILINE) == [
         "test_several_processes_give_the_loss_of_the_global_batch"
     ]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from equal_runs import metric_rows
-from square_images import Squares, squares
+from evaluation_subjects import Squares, squares
 
 import sslkit
 from sslkit.cli.common.summary import print_finished_run

@@ -1,19 +1,21 @@
-"""Runs (subjects) to test evaluators with; ``requests`` counts how often each split was requested."""
+"""Runs (subjects) and a data set to test evaluators with; ``requests`` counts how often each split was requested."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
 
+from sslkit.contracts import options
 from sslkit.contracts.backbone import Backbone
 from sslkit.contracts.context import Context
-from sslkit.contracts.dataset import Split
+from sslkit.contracts.dataset import Dataset, Split
 from sslkit.contracts.evaluator import Features
 from sslkit.contracts.options import NoOptions
 from sslkit.data.store import TensorStore
+from sslkit.errors import DataError
 
 
 class FeatureSubject:
@@ -87,3 +89,45 @@ class SquareSubject:
 
     def backbone(self) -> Backbone:
         return self.network
+
+
+SIZES = {"train": 48, "validation": 16, "test": 24}
+
+
+class Squares(Dataset):
+    """Images with a bright square in one of four corners; the corner is the class."""
+
+    api = 2
+
+    class Options(options.Options):
+        made: tuple[str, ...] = ("train", "test")
+        """Names of the splits of the data set."""
+        labelled: tuple[str, ...] = ("train", "test")
+        """Names of the splits with labels."""
+        classes: dict[str, int] = {}
+        """Number of classes of each split; 4 for missing splits."""
+        first: int = 0
+        """Smallest label."""
+
+    options: Options
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return self.options.made
+
+    def load(self, split: str) -> Split:
+        if split not in self.splits:
+            raise DataError(f"there is no split {split!r}")
+        generator = torch.Generator().manual_seed(list(SIZES).index(split))
+        corners = torch.arange(SIZES[split]) % self.options.classes.get(split, 4)
+        images = torch.randint(0, 100, (len(corners), 1, 8, 8), generator=generator)
+        for image, corner in zip(images, corners.tolist(), strict=True):
+            row, column = divmod(corner, 2)
+            image[0, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] += 150
+        labels = corners + self.options.first if split in self.options.labelled else None
+        return Split(TensorStore(images.to(torch.uint8)), labels)
+
+
+def squares(made: Collection[str], labelled: Collection[str]) -> Squares:
+    """Return the data set with these splits, of which some have labels."""
+    return Squares(Squares.Options(made=tuple(made), labelled=tuple(labelled)))

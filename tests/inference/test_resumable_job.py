@@ -8,8 +8,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from csv_tables import read_rows
+from forked_cli import run_script
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -144,7 +143,9 @@ predict(Run(run), images, out, on_progress=lambda done, total: done == 40 and os
 
 def test_killed_process_loses_at_most_one_chunk(run: Run, digits: Path, tmp_path: Path, small_chunks: None) -> None:
     out = tmp_path / "classes.csv"
-    killed = subprocess.run([sys.executable, "-c", KILLED_CALL, run.path, digits, out], capture_output=True)
+    (tmp_path / "killed.py").write_text(KILLED_CALL)
+    arguments = [str(path) for path in (tmp_path / "killed.py", run.path, digits, out)]
+    killed = run_script(arguments, os.environ, tmp_path)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not out.exists()
     assert "continued after 32 of 60 files" in predict(run, digits, out).notes

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from evaluated_runs import CLUSTER, create_evaluated_run
-from evaluation_results import evaluation_json
+from evaluation_results import CLUSTER, create_evaluated_run, evaluation_json
 
 from sslkit.errors import RunError
 from sslkit.reporting.compare import compare, run_metrics

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evaluated_runs import create_evaluated_run
-from evaluation_results import evaluation_json, evaluation_result
+from evaluation_results import create_evaluated_run, evaluation_json, evaluation_result
 
 from sslkit.reporting.compare import compare
 from sslkit.reporting.gains import gain, gain_sentences

@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from evaluated_runs import PROVENANCE, create_evaluated_run
-from evaluation_results import evaluation_json
+from evaluation_results import PROVENANCE, create_evaluated_run, evaluation_json
 
 from sslkit.errors import RecipeError
 from sslkit.reporting.compare import compare

@@ -40,7 +40,7 @@ def build(
     [
         ("test_resnet", 96, {2: 32, 4: 32, 8: 48, 16: 192, 32: 96}),
         ("test_vit", 64, {16: 64}),
-        ("vgg11", 4096, {1: 64, 2: 128, 4: 256, 8: 512, 16: 512, 32: 512}),
+        ("mobilenetv3_small_050", 1024, {2: 16, 4: 8, 8: 16, 16: 24, 32: 288}),
     ],
 )
 def test_features_equal_timms_and_maps_have_their_strides(model: str, dim: int, channels: dict[int, int]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from square_images import squares
+from evaluation_subjects import squares
 
 import sslkit
 from sslkit.errors import DataError, IncompatibleComponentError

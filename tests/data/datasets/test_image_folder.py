@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from forked_cli import run_script
 from PIL import Image
 from pydantic import ValidationError
 
@@ -305,17 +305,18 @@ print(int(dataset.load("train").images.to("cpu").images.sum(dtype=int)))
 def test_two_processes_build_one_entry_at_once(labelled_folder: Path, cache: Path, tmp_path: Path) -> None:
     go = tmp_path / "go"
     ready = [tmp_path / f"ready{number}" for number in range(2)]
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", BUILD_SCRIPT, one, go, labelled_folder], stdout=subprocess.PIPE, text=True
-        )
-        for one in ready
-    ]
-    while not all(file.exists() for file in ready):
-        assert all(process.poll() is None for process in started)
-        time.sleep(0.05)
-    go.touch()
-    outputs = [process.communicate(timeout=60)[0].split() for process in started]
+    script = tmp_path / "build.py"
+    script.write_text(BUILD_SCRIPT)
+    with ThreadPoolExecutor() as threads:
+        started = [
+            threads.submit(run_script, [str(path) for path in (script, one, go, labelled_folder)], os.environ, tmp_path)
+            for one in ready
+        ]
+        while not all(file.exists() for file in ready):
+            assert not any(process.done() for process in started)
+            time.sleep(0.05)
+        go.touch()
+        outputs = [process.result().stdout.split() for process in started]
     total = int(image_folder(labelled_folder).load("train").images.to("cpu").images.sum(dtype=torch.int64))
     assert outputs == [["built", str(total)]] * 2
     assert len(list(cache.glob("image-folder/*/images.npy"))) == 1

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 import pickle
 import runpy
-import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -16,6 +17,7 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
+from forked_cli import run_script
 from scipy.io import savemat
 from torchvision import datasets
 
@@ -223,12 +225,15 @@ assert (root / "mask").exists()
 
 
 def test_one_of_two_processes_downloads_and_the_other_waits(tmp_path: Path) -> None:
-    first = subprocess.Popen([sys.executable, "-c", DOWNLOADER, tmp_path])
-    while not (tmp_path / "image").exists():
-        assert first.poll() is None
-        time.sleep(0.05)
-    second = subprocess.run([sys.executable, "-c", DOWNLOADER, tmp_path, "second"], capture_output=True, text=True)
-    assert (second.returncode, first.wait()) == (0, 0), second.stderr
+    script = tmp_path / "downloader.py"
+    script.write_text(DOWNLOADER)
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(run_script, [str(script), str(tmp_path)], os.environ, tmp_path)
+        while not (tmp_path / "image").exists():
+            assert not first.done()
+            time.sleep(0.05)
+        second = run_script([str(script), str(tmp_path), "second"], os.environ, tmp_path)
+    assert (second.returncode, first.result().returncode) == (0, 0), second.stderr
     assert (tmp_path / "mask").read_text() == "downloaded "
     assert "another process is downloading SlowDownload" in second.stderr
 
