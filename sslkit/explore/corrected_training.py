@@ -119,7 +119,7 @@ def train_head(bench: Workbench, runs: Path, device: str, on_progress: OnProgres
 
 
 def estimate_seconds(bench: Workbench, device: str) -> float:
-    """Return the estimated seconds of ``train_head``, from the time of a few steps with a head that is not saved.
+    """Return the estimated duration of ``train_head`` in seconds, from a few steps with a head that is not saved.
 
     Raises:
         InputError: the run has more than one head.

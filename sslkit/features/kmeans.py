@@ -45,9 +45,9 @@ def nearest_centre(features: Tensor, centres: Tensor, block: int = 8192) -> Tens
 
 
 def cluster_rows(features: Tensor, indices: Tensor, k: int, seed: int, restarts: int = 10) -> Tensor:
-    """Return the cluster of each of the features ``[N, D]`` with the indices ``[M]``, as int64 ``[M]``.
+    """Cluster the rows ``indices`` ``[M]`` of features ``[N, D]``, and return the cluster of each, int64 ``[M]``.
 
-    Centres are fitted to at most ``MAX_FITTED`` evenly spaced features; see ``fit_centres``.
+    Centres are fitted to at most ``MAX_FITTED`` of these rows, evenly spaced; see ``fit_centres``.
     """
     fitted = indices[evenly_spaced_indices(len(indices), min(MAX_FITTED, len(indices)))]
     centres = fit_centres(features[fitted], k, seed, restarts)

@@ -179,7 +179,7 @@ def _run_json(run: RunResult) -> dict[str, Any]:
 
 
 def sort_methods(methods: Sequence[MethodResult]) -> tuple[MethodResult, ...]:
-    """Return the methods, the best linear probe first. Methods without a result are last, in their own order."""
+    """Return the methods, the best linear probe first. Methods without a result are last, in the given order."""
 
     def key(method: MethodResult) -> float:
         summary = method.accuracies.get("linear_top1")

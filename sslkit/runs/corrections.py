@@ -122,7 +122,7 @@ class CorrectionsLog:
 
 
 def read_steps(path: Path) -> tuple[list[Step], int]:
-    """Return the complete steps of a log, and the length in bytes of the part of the file that contains them.
+    """Return the completely written steps of a log of corrections, and their length in the file in bytes.
 
     Raises:
         RunError: the file cannot be read or is damaged; the message gives the line.

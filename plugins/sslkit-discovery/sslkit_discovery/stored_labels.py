@@ -74,7 +74,7 @@ class StoredLabels(nn.Module):
         return (labels[:, :, None] == classes).sum(1)
 
     def smallest_class(self) -> Tensor:
-        """Return the smallest class size divided by the mean class size, ``[R]``; 0 if no image has a label."""
+        """Return each classifier's smallest class size divided by its mean class size, ``[R]``; 0 without labels."""
         return self.sizes.amin(1) * self.sizes.shape[1] / self.sizes.sum(1).clamp_min(1)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:

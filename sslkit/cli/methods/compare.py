@@ -67,7 +67,7 @@ def command(
     runs: RunsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Train methods on one data set with equal time or equal views, and compare their accuracies.
+    """Train methods on one data set, each for the same time or number of views, and compare their accuracies.
 
     All methods share data, backbone, image size, batch size and the --set options. Each training run is an ordinary run
     in the runs folder. After an interruption, the same command continues.

@@ -35,7 +35,7 @@ def command(
     The tests use the options that the component's method check_options returns, or its default options.
 
     A component is "not checked" if at least half of its tests were skipped. Tests are skipped if the component rejects
-    these options, or has no check_options although it has slow tests or required options.
+    the options of the tests, or has no check_options although it has slow tests or required options.
 
     Exit code: 0 if every component passed, 1 if any failed, 3 if none failed and at least one was not checked.
     """

@@ -29,8 +29,8 @@ HEADLINES = (
 def headline_metrics(latest: Mapping[str, tuple[str, EvaluatorResult]]) -> list[dict[str, Any]]:
     """Return the metrics for the top of the page.
 
-    Each metric has a ``label``, a ``value``, and ``lines`` to compare the value with: the metric with corrections, the
-    metric of each k-means baseline, and the gain since the start of training.
+    Each metric has a ``label``, a ``value``, and ``lines`` of text below the value: the same metric with the user's
+    corrections, the metric of each k-means baseline, and the gain since the start of training.
     """
     headlines = []
     for evaluator, metric, label in HEADLINES:
