@@ -1,4 +1,4 @@
-"""One browser, and one server with the run ``hostile_run``, for all tests of the page in this folder.
+"""A browser, and a server with the run ``hostile_run``, for all tests of a file in this folder.
 
 After each test, all its corrections are undone.
 """
@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from sslkit import Run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip(f"none of {', '.join(browser.COMMANDS)} is installed")
@@ -27,7 +27,7 @@ def chromium() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def started(hostile_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("page")
     shutil.copytree(hostile_run.path, folder / "runs" / "mine" / "1")

@@ -132,16 +132,16 @@ def test_a_class_is_shown_with_one_request_and_without_waiting_for_covers(page: 
     page.route("**/thumbnail/*", lambda route: held.append(route.request.url) if holding else route.continue_())
     page.reload()
     expect(page.locator(".cards li")).to_have_count(3)
-    page.wait_for_function("document.querySelectorAll('.cards img').length >= 4")
-    covers = page.locator(".cards img").count()
+    while (covers := page.locator(".cards img").count()) < 4:
+        page.wait_for_timeout(10)
     while len(held) < covers:
         page.wait_for_timeout(10)
     holding.clear()
     requested.clear()
     count = open_class(page, largest(server)[0])
-    page.wait_for_function(
-        f"[...document.querySelectorAll('.tile img')].filter((one) => one.naturalWidth).length == {count}"
-    )
+    shown = "[...document.querySelectorAll('.tile img')].filter((one) => one.naturalWidth).length"
+    while page.evaluate(shown) < count:
+        page.wait_for_timeout(10)
     assert sorted(failed) == sorted(held), "the covers that were being loaded"
     queries = [path.split("?")[0] for path in requested if path.startswith("api/")]
     assert queries == ["api/images"]
