@@ -137,6 +137,7 @@ def test_a_class_is_shown_with_one_request_and_without_waiting_for_covers(page: 
     while len(held) < covers:
         page.wait_for_timeout(10)
     holding.clear()
+    failed.clear()  # by reloading
     requested.clear()
     count = open_class(page, largest(server)[0])
     shown = "[...document.querySelectorAll('.tile img')].filter((one) => one.naturalWidth).length"
