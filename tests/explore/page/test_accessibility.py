@@ -45,6 +45,7 @@ def test_the_page_has_no_serious_accessibility_problem_and_fits_a_phone(page: Pa
         expect(page.locator(ready).first).to_be_visible()
         check(f"dialog of {key}")
         page.keyboard.press("Escape")
+        expect(page.locator("dialog")).to_have_count(0)
     page.keyboard.press("Enter")
     expect(page.locator("dialog.viewer")).to_be_visible()
     check("viewer")
