@@ -40,6 +40,7 @@ def test_the_page_has_no_serious_accessibility_problem_and_fits_a_phone(page: Pa
     page.keyboard.press("m")
     check("move")
     page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_have_count(0)
     for key, ready in (("n", "#name"), ("s", ".part"), ("t", "dialog .primary")):
         page.keyboard.press(key)
         expect(page.locator(ready).first).to_be_visible()
@@ -50,6 +51,7 @@ def test_the_page_has_no_serious_accessibility_problem_and_fits_a_phone(page: Pa
     expect(page.locator("dialog.viewer")).to_be_visible()
     check("viewer")
     page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_have_count(0)
     page.goto(f"{server.url}#/map")
     expect(page.locator(".legend li")).to_have_count(3)
     check("map")
@@ -60,6 +62,7 @@ def test_the_page_has_no_serious_accessibility_problem_and_fits_a_phone(page: Pa
             page.wait_for_timeout(100)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, (view, width)
     page.goto(f"{server.url}#/class/{first}")
+    expect(tiles(page).nth(0)).to_be_visible()
     for key, ready in (("n", "#name"), ("s", ".part"), ("t", "dialog .primary"), ("m", ".targets")):
         if key == "m":
             tiles(page).nth(0).click()
@@ -70,3 +73,4 @@ def test_the_page_has_no_serious_accessibility_problem_and_fits_a_phone(page: Pa
             expect(page.locator("dialog .primary")).to_have_text(f"Move to {long}")
         assert page.evaluate("document.querySelector('dialog').scrollWidth") <= 390, key
         page.keyboard.press("Escape")
+        expect(page.locator("dialog")).to_have_count(0)
