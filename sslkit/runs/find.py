@@ -21,7 +21,14 @@ def runs_folder(folder: Path | None = None) -> Path:
 def all_runs(root: Path) -> Iterator[Run]:
     """Yield every run in a folder of runs, oldest first."""
     folders = [path.parent for path in root.glob("*/*/status.json") if path.parent.parent.name != LATEST]
-    yield from (Run(path) for path in sorted(folders, key=lambda path: path.name))
+    yield from (Run(path) for path in sorted(folders, key=_creation_order))
+
+
+def _creation_order(folder: Path) -> tuple[str, int, str]:
+    """Return a key that sorts run folders by creation time, also those of the same second."""
+    recipe = folder / "recipe.toml"
+    second = folder.name.rpartition("-")[0]
+    return second, recipe.stat().st_mtime_ns if recipe.is_file() else 0, folder.name
 
 
 def find_run(spec: str | None, root: Path) -> Run:
