@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import option_parser, run_sslkit, write_record
+from sslkit.method_comparison.curves import step_clock
 from sslkit.runs.evaluation_files import read_evaluations
 from sslkit.runs.metrics_file import read_metrics
 from sslkit.runs.run import Run
@@ -61,14 +62,11 @@ def evaluate(run: str, recipe: dict[str, Any], *, few_labels: bool) -> list[dict
 def read_curves(run: Run, batch_size: int) -> tuple[dict[str, list[tuple[float, float]]], float]:
     """Return the values of each metric as (epoch, value) pairs, and the total time of the steps in minutes."""
     curves: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    previous_step, seconds = 0, 0.0
-    for row in read_metrics(run.metrics):
+    rows = list(read_metrics(run.metrics))
+    for row in rows:
         if row.metric == "epoch_loss" or row.metric.startswith("monitor/"):
             curves[row.metric].append((row.epoch, row.value))
-        elif row.metric == "time/images_per_second":
-            seconds += (row.step - previous_step) * batch_size / row.value
-            previous_step = row.step
-    return dict(curves), seconds / 60
+    return dict(curves), step_clock(rows, batch_size)[-1][1]
 
 
 def public_command(arguments: list[str]) -> str:

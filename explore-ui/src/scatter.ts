@@ -1,5 +1,4 @@
-// Draws many points on a canvas with the CPU. Without a GPU, this takes a third of the time of WebGL, and with one it is
-// fast enough.
+// Draws many points on a canvas with the CPU. Without a GPU, this takes less time than WebGL.
 
 export interface Cloud {
   positions: Float32Array; // x and y of each point, in [-1, 1]

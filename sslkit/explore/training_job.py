@@ -62,7 +62,7 @@ class TrainingJob:
         with self._lock:
             if self._thread is not None and self._thread.is_alive():
                 return None
-            return estimate_seconds(bench, choose_device(self.device))
+        return estimate_seconds(bench, choose_device(self.device))
 
     def status(self) -> dict[str, Any]:
         """Return the state and progress of the training, and its result or error, as JSON values."""

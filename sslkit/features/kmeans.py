@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sslkit.data.splits import evenly_spaced_indices
+from sslkit.features.similarity import BLOCK
 
 MAX_FITTED = 20_000
 """Maximum number of features to which ``cluster_rows`` fits centres: k-means copies them, 200 MB with 1280 values."""
@@ -51,4 +52,4 @@ def cluster_rows(features: Tensor, indices: Tensor, k: int, seed: int, restarts:
     """
     fitted = indices[evenly_spaced_indices(len(indices), min(MAX_FITTED, len(indices)))]
     centres = fit_centres(features[fitted], k, seed, restarts)
-    return torch.cat([nearest_centre(features[block], centres) for block in indices.split(8192)])
+    return torch.cat([nearest_centre(features[block], centres) for block in indices.split(BLOCK)])

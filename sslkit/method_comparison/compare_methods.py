@@ -199,7 +199,7 @@ def _finish(
     folder = request.folder
     files = {"json": str(folder / "comparison.json"), "csv": str(folder / "comparison.csv")}
     files |= save_chart(ranked, request.budget, folder)
-    comparison = Comparison(ranked, _protocol(request, ranked, data), verdict(ranked, data.test_images), files)
+    comparison = Comparison(ranked, _protocol(request, methods, ranked, data), verdict(ranked, data.test_images), files)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / "comparison.json", to_json(comparison.to_json()))
     write_atomic(folder / "comparison.csv", to_csv(ranked))
@@ -221,9 +221,11 @@ def _hardware(run: Run) -> dict[str, Any]:
     return dict(read_provenance(run)["hardware"])
 
 
-def _protocol(request: Request, methods: Sequence[MethodResult], data: ComparisonData) -> dict[str, Any]:
-    accuracies = [accuracies for method in methods for accuracies in method.measured]
-    hardware = [dict(run.hardware) for method in methods for run in method.runs if run.hardware]
+def _protocol(
+    request: Request, methods: Sequence[_Method], results: Sequence[MethodResult], data: ComparisonData
+) -> dict[str, Any]:
+    accuracies = [accuracies for result in results for accuracies in result.measured]
+    hardware = [dict(run.hardware) for result in results for run in result.runs if run.hardware]
     return {
         "budget": {request.budget.unit: request.budget.amount},
         "data": dict(request.shared.data),
@@ -231,7 +233,7 @@ def _protocol(request: Request, methods: Sequence[MethodResult], data: Compariso
         "image_shape": data.shape,
         "test_images": data.test_images,
         "backbone": dict(request.shared.backbone),
-        "batch_size": next((m.plan.batch_size for m in methods if m.plan is not None), request.shared.batch_size),
+        "batch_size": next(m.recipe.train.batch_size for m in methods if m.recipe is not None),
         "settings": list(request.shared.settings),
         "seeds": list(request.seeds),
         "evaluators": list(EVALUATORS),

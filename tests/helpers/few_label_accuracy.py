@@ -1,4 +1,4 @@
-"""Accuracy of a run's features with few labels, which shows whether training improved the features."""
+"""A short training on digits, and the accuracy of its features with few labels, which shows whether they improved."""
 
 from __future__ import annotations
 
@@ -7,6 +7,29 @@ from sslkit.evaluation.knn_classifier import knn_accuracy
 from sslkit.evaluation.run_subject import RunSubject
 from sslkit.runs.run import Run
 from sslkit.trained.network import NetworkWeights
+
+RECIPE = """
+[train]
+epochs = 12
+batch_size = 128
+[data]
+use = "digits"
+size = 8
+[views]
+use = "affine"
+padding = "zeros"
+degrees = 20
+[backbone]
+use = "convnet"
+width = 16
+[optimizer]
+use = "adamw"
+lr = 2e-3
+warmup_epochs = 1
+[monitor]
+every_epochs = 0
+"""
+"""Recipe without head, loss and method."""
 
 
 def accuracy(run: Run, weights: NetworkWeights) -> float:

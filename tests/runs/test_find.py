@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,17 @@ def test_run_is_found_by_folder_name_id_or_as_the_latest(tmp_path: Path) -> None
         assert find_run(spec, tmp_path).path == first.path
     assert find_unfinished_run(None, tmp_path).path == first.path
     assert [run.path for run in all_runs(tmp_path)] == [first.path, second.path]
+
+
+def test_runs_of_the_same_second_are_sorted_by_creation(tmp_path: Path) -> None:
+    for suffix, created in (("aaaa", 3), ("bbbb", 1), ("cccc", 2)):
+        run = Run.create(tmp_path, "a")
+        run.write_status("finished", 10, 10, 2, 2)
+        run = Run(run.path.rename(run.path.with_name(f"20260101-000001-{suffix}")))
+        run.recipe.write_text("")
+        os.utime(run.recipe, (created, created))
+    assert [run.path.name[-4:] for run in all_runs(tmp_path)] == ["bbbb", "cccc", "aaaa"]
+    assert find_finished_run("a", tmp_path)[0].path.name.endswith("aaaa")
 
 
 def test_latest_means_the_newest_finished_run_and_newer_ones_are_named(tmp_path: Path) -> None:

@@ -5,32 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from few_label_accuracy import accuracy
+from few_label_accuracy import RECIPE, accuracy
 
 from sslkit.recipe.load import load_recipe
 from sslkit.training.train import train
-
-RECIPE = """
-[train]
-epochs = 12
-batch_size = 128
-[data]
-use = "digits"
-size = 8
-[views]
-use = "affine"
-padding = "zeros"
-degrees = 20
-[backbone]
-use = "convnet"
-width = 16
-[optimizer]
-use = "adamw"
-lr = 2e-3
-warmup_epochs = 1
-[monitor]
-every_epochs = 0
-"""
 
 PROJECTION = """
 [head]

@@ -45,8 +45,8 @@ def _row(method: MethodResult) -> tuple[str, ...]:
     classes = cells.get("classes_acc", "")
     plan = method.plan
     assert plan is not None
-    minutes = "" if method.minutes is None else f"{method.minutes:.1f}"
-    planned = "" if plan.minutes is None else f" of {plan.minutes:.1f}"
+    minutes = "" if method.minutes is None else f"{method.minutes:.3g}"
+    planned = "" if plan.minutes is None else f" of {plan.minutes:.3g}"
     return (
         method.name + ("" if method.state == "finished" else f" ({method.state})"),
         *(cells.get(name, "") for name in ("linear_top1", "knn_top1", "kmeans_acc")),

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 import sslkit
+from sslkit_discovery.offline_clustering.label_cross_entropy import label_cross_entropy
 from sslkit_discovery.offline_clustering.spherical_kmeans import spherical_kmeans
 from sslkit_discovery.offline_clustering.stored_embeddings import StoredEmbeddings
 from sslkit_discovery.stored_labels import StoredLabels
@@ -116,7 +117,9 @@ class DeepClusterV2(sslkit.Loss):
             assert isinstance(labels, StoredLabels)
             if self.training and self.phase(views.step):
                 self._cluster(number, labels, views.scheduled[f"start_{number}"])
-            losses.append(self._cross_entropy(embeddings, number, labels.stored(views.index)[0]))
+            logits = embeddings @ self.get_buffer(f"prototypes_{number}").to(embeddings.dtype).T
+            label = labels.stored(views.index)
+            losses.append(label_cross_entropy(logits[None] / self.options.temperature, label, self.world)[0])
             used.append((labels.sizes > 0).to(embeddings.dtype).mean())
             largest.append((labels.sizes.amax() / labels.labels.shape[1]).to(embeddings.dtype))
         if self.training:
@@ -131,13 +134,3 @@ class DeepClusterV2(sslkit.Loss):
         centroids, nearest = spherical_kmeans(rows, rows[start], self.options.kmeans_iterations)
         self.get_buffer(f"prototypes_{number}").copy_(centroids)
         labels.set_all(torch.where(rows.any(1), nearest, -1)[None])
-
-    def _cross_entropy(self, embeddings: Tensor, number: int, label: Tensor) -> Tensor:
-        """Return the mean cross-entropy of embeddings ``[V, B, E]`` with labels ``[B]``; the label -1 is left out."""
-        prototypes = self.get_buffer(f"prototypes_{number}").to(embeddings.dtype)
-        log_p = (embeddings @ prototypes.T / self.options.temperature).log_softmax(2)
-        known = (label >= 0).to(embeddings.dtype)
-        # sslkit averages over processes; the factor makes this a sum.
-        weights = known / self.world.sum(known.sum()).clamp_min(1) * self.world.size
-        chosen = label.clamp_min(0)[None, :, None].expand(len(embeddings), -1, 1)
-        return -(weights * log_p.gather(2, chosen)[:, :, 0].mean(0)).sum()

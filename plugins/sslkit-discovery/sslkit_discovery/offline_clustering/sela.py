@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import sslkit
 from sslkit_discovery.classifiers import check_classifiers
 from sslkit_discovery.offline_clustering.equal_partition import equal_partition
+from sslkit_discovery.offline_clustering.label_cross_entropy import label_cross_entropy
 from sslkit_discovery.offline_clustering.stored_embeddings import StoredEmbeddings
 from sslkit_discovery.stored_labels import StoredLabels
 
@@ -45,8 +46,8 @@ class SeLa(sslkit.Loss):
     ``smallest_class``, the size of the smallest class divided by the mean size N / K.
 
     Raises:
-        sslkit.InputError: a classifier has fewer than two classes; the number of
-            training images is not known; or, in the first step, the method does not set ``BranchOutputs.classify``.
+        sslkit.InputError: a classifier has fewer than two classes; the number of training images is not known; or, in
+            the first step, the method does not set ``BranchOutputs.classify``.
     """
 
     api = 2
@@ -106,7 +107,7 @@ class SeLa(sslkit.Loss):
         for logits, labels in zip(self.groups.stack(views.student.logits), self.labels, strict=True):
             assert isinstance(labels, StoredLabels)
             label = labels.stored(views.index)
-            losses.append(self._cross_entropy(logits, label))
+            losses.append(label_cross_entropy(logits / self.logit_temperature, label, self.world))
             agreements.append((logits[:, 0].argmax(2) == label).to(logits.dtype).mean(1))
             smallest.append(labels.smallest_class().to(logits.dtype))
         if self.training:
@@ -136,12 +137,3 @@ class SeLa(sslkit.Loss):
             label = torch.where(rows.any(1), new, -1)
             self.changed[number] = (label != stored.labels).to(self.changed.dtype).mean()
             stored.set_all(label)
-
-    def _cross_entropy(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Return the mean cross-entropy ``[R]`` of logits ``[R, V, B, K]`` with labels ``[R, B]``, without label -1."""
-        known = (label >= 0).to(logits.dtype)
-        # sslkit averages over processes; the factor makes this a sum.
-        weights = known / self.world.sum(known.sum(1))[:, None].clamp_min(1) * self.world.size
-        log_p = (logits / self.logit_temperature).log_softmax(3)
-        chosen = label.clamp_min(0)[:, None, :, None].expand(-1, logits.shape[1], -1, 1)
-        return -(weights * log_p.gather(3, chosen)[..., 0].mean(1)).sum(1)
