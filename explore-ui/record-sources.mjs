@@ -4,7 +4,8 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 const files = ["index.html", "package.json", "package-lock.json", "tsconfig.json", "vite.config.ts"];
-files.push(...readdirSync("src").map((name) => join("src", name)));
+const sources = readdirSync("src", { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+files.push(...sources.map((entry) => join(entry.parentPath, entry.name)));
 const digest = createHash("sha256");
 for (const file of files.sort()) {
   digest.update(`${file}\n`);

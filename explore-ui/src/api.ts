@@ -1,4 +1,4 @@
-// Typed client of the server in sslkit/explore/app.py. All addresses are relative, so they contain the secret token.
+// Typed client of the server in sslkit/explore/server/app.py. All addresses are relative, so they contain the secret token.
 
 export const OUTLIER = -1;
 export const IGNORED = -2;

@@ -1,16 +1,16 @@
 import { lazy, Suspense } from "preact/compat";
 import { useEffect } from "preact/hooks";
 import { Classes } from "./classes";
-import { Dialogs } from "./dialogs";
-import { Gallery } from "./gallery";
+import { Dialogs } from "./dialogs/dialogs";
+import { Gallery } from "./gallery/gallery";
 import { useKeys } from "./keys";
-import { SelectionBar } from "./selection-bar";
+import { SelectionBar } from "./gallery/selection-bar";
 import { actions, bench, dialog, failure, message, route, status, viewed } from "./state";
-import { Toolbar } from "./toolbar";
+import { Toolbar } from "./gallery/toolbar";
 import { followTraining, training } from "./training";
 import { Viewer } from "./viewer";
 
-const FeatureMap = lazy(() => import("./feature-map").then((module) => module.FeatureMap));
+const FeatureMap = lazy(() => import("./map/feature-map").then((module) => module.FeatureMap));
 
 export function App() {
   useKeys((event) => {

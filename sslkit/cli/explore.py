@@ -44,7 +44,7 @@ def command(
         raise RunError(f"{chosen.heads} does not exist: {chosen.describe_state()}")
     os.environ[RETAIN_FREED_MEMORY] = "0"  # the server waits most of the time, and should not keep memory
 
-    from sslkit.explore.serve import serve
+    from sslkit.explore.server.serve import serve
 
     def on_start(address: str) -> None:
         print_line(address)

@@ -124,8 +124,7 @@ class Workbench:
             The number of the merged class.
 
         Raises:
-            InputError: there is no such class, there are fewer than two classes, or the name is empty
-                or cannot be saved.
+            InputError: there is no such class, fewer than two classes are given, or the name cannot be saved.
             RunError: the corrections cannot be written.
         """
         with self.lock:

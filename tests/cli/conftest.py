@@ -6,7 +6,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
-from forked_cli import run_sslkit
+from processes.forked_cli import run_sslkit
 
 Cli = Callable[..., CompletedProcess[str]]
 

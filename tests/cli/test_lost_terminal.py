@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from forked_cli import start_sslkit
+from processes.forked_cli import start_sslkit
 from rich.console import Console
 
 from sslkit.cli.common.progress import LineReporter, console_reporter

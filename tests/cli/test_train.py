@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forked_cli import start_sslkit
 from PIL import Image
+from processes.forked_cli import start_sslkit
 from safetensors.torch import load_file
 
 

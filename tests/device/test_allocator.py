@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from forked_cli import run_script
+from processes.forked_cli import run_script
 
 from sslkit.device.allocator import LARGE_BLOCK, MALLOC_VARIABLES, RETAIN_FREED_MEMORY
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
-from forked_cli import run_script, run_sslkit
+from processes.forked_cli import run_script, run_sslkit
 
 from sslkit.components.kinds import find_kind
 from sslkit.scaffold import write_distribution

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from sslkit.cli.main import app
 from sslkit.errors import InputError, RunError
-from sslkit.explore.serve import serve
+from sslkit.explore.server.serve import serve
 from sslkit.explore.session import Session
 from sslkit.runs.corrections import CorrectionsLog
 from sslkit.runs.run import Run

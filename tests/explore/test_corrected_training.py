@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from forked_cli import run_sslkit
+from processes.forked_cli import run_sslkit
 
 from sslkit import Run
 from sslkit.contracts.evaluator import IGNORED, OUTLIER

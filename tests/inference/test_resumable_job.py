@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import torch
 from csv_tables import read_rows
-from forked_cli import run_script
 from PIL import Image
+from processes.forked_cli import run_script
 from safetensors.torch import load_file, save_file
 
 from sslkit.api import Run

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 from equal_runs import assert_equal_runs
-from forked_cli import run_sslkit, start_sslkit
+from processes.forked_cli import run_sslkit, start_sslkit
 from safetensors.torch import load_file
 
 from sslkit.runs.run import Run

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from forked_cli import run_script
+from processes.forked_cli import run_script
 
 from sslkit.data.datasets.digits import Digits
 from sslkit.evaluation.evaluators.cluster import Cluster

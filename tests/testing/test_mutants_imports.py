@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from forked_imports import run_python
+from processes.forked_imports import run_python
 
 import sslkit
 from sslkit.testing import ComponentTests

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from forked_imports import ForkedImport
+from processes.forked_imports import ForkedImport
 
 from sslkit.testing import BackboneTests
 from sslkit_backbones.alexnet import AlexNet

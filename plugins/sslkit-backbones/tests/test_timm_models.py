@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from forked_cli import run_script
+from processes.forked_cli import run_script
 from pydantic import ValidationError
 
 import sslkit

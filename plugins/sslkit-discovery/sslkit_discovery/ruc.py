@@ -61,8 +61,7 @@ class Ruc(sslkit.Loss):
     * the confidence ``w`` in ``co_targets`` is that of the same step. The authors use that of the previous epoch,
       scaled to [0, 1] over all images, and 0 in the first epoch;
     * an image becomes clean if both networks are confident. In the authors' code, one network is enough;
-    * nearest neighbours are found in backbone features; the authors train features with SimCLR for this purpose. An
-      image is not its own neighbour;
+    * nearest neighbours, without the image itself, are found in backbone features instead of SimCLR features;
     * ``temperature``: the paper uses plain logits, but the logits of sslkit's heads are cosines.
 
     ``LossOutput.per_classifier`` is the cross-entropy of the head's ``p`` with its target, without Mixup. The class of
@@ -132,8 +131,7 @@ class Ruc(sslkit.Loss):
             )
         if not context.training_images:
             raise sslkit.InputError("the ruc loss stores a label for each training image, but their number is 0")
-        self.options = options
-        self.logit_temperature = options.temperature
+        self.options, self.logit_temperature = options, options.temperature
         self.total_steps = context.total_steps
         self.seed, self.steps_before = context.seed, context.steps_before
         self.world = context.world

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import two_processes
+from processes import two_processes
 from torch.nn.functional import normalize
 
 import sslkit

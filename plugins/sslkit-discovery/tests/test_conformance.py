@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from forked_imports import ForkedImport
+from processes.forked_imports import ForkedImport
 
 from sslkit.testing import LossTests
 from sslkit_discovery.offline_clustering.deepcluster_v2 import DeepClusterV2

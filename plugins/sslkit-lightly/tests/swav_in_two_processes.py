@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-import two_processes
+from processes import two_processes
 
 import sslkit
 from sslkit_lightly.swav_loss import SwavLoss

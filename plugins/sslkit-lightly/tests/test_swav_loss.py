@@ -10,10 +10,10 @@ import pytest
 import torch
 from lightly.loss.swav_loss import SwaVLoss as LightlySwaVLoss
 from lightly.loss.swav_loss import sinkhorn as lightly_sinkhorn
+from processes.two_processes import run_script
 from scipy.special import logsumexp
 from torch import Tensor
 from torch.nn import functional
-from two_processes import run_script
 
 import sslkit
 from sslkit_lightly.dino import Dino

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from two_processes import run_script
+from processes.two_processes import run_script
 
 
 def test_two_processes_equal_one(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from forked_cli import run_script
 from PIL import Image
+from processes.forked_cli import run_script
 from pydantic import ValidationError
 
 from sslkit.data import cache as cache_module

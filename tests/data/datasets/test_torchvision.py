@@ -17,7 +17,7 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
-from forked_cli import run_script
+from processes.forked_cli import run_script
 from scipy.io import savemat
 from torchvision import datasets
 

@@ -12,9 +12,9 @@ PAGE = ROOT / "sslkit" / "explore" / "page"
 
 def test_the_built_page_is_up_to_date() -> None:
     fixed = ["index.html", "package.json", "package-lock.json", "tsconfig.json", "vite.config.ts"]
-    names = [*fixed, *(f"src/{path.name}" for path in (UI / "src").iterdir())]
+    sources = [path.relative_to(UI).as_posix() for path in (UI / "src").rglob("*") if path.is_file()]
     digest = hashlib.sha256()
-    for name in sorted(names):
+    for name in sorted([*fixed, *sources]):
         digest.update(f"{name}\n".encode())
         digest.update((UI / name).read_bytes())
     assert (PAGE / "sources.sha256").read_text().strip() == digest.hexdigest(), (

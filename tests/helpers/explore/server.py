@@ -10,7 +10,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import httpx
-from forked_cli import start_sslkit
+from processes.forked_cli import start_sslkit
 
 from sslkit import Run
 

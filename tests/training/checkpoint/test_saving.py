@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from equal_runs import assert_equal_runs
-from forked_cli import PROCESSES
+from processes.forked_cli import PROCESSES
 from recording_reporter import RecordingReporter
 from torch.optim.optimizer import register_optimizer_step_post_hook
 

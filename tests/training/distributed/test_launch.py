@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 from equal_runs import metric_rows
-from forked_cli import start_sslkit
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
+from processes.forked_cli import start_sslkit
 from recording_reporter import RecordingReporter
 from safetensors.torch import load_file
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from forked_cli import run_script
+from processes.forked_cli import run_script
 from safetensors.torch import load_file
 
 from sslkit.runs.metrics_file import read_metrics

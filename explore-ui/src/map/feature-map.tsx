@@ -1,11 +1,11 @@
 import { select } from "d3-selection";
 import { zoom, type ZoomBehavior } from "d3-zoom";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { api, thumbnail, type Bench, type MapData } from "./api";
+import { api, thumbnail, type Bench, type MapData } from "../api";
 import { colours, inside, type Colouring, type Point } from "./map-colours";
-import { describe, details, failure, selected, text, title } from "./state";
-import { describeImage } from "./caption";
-import { correctByKey, useKeys } from "./keys";
+import { describe, details, failure, selected, text, title } from "../state";
+import { describeImage } from "../caption";
+import { correctByKey, useKeys } from "../keys";
 import { Scatter } from "./scatter";
 
 const MAX_TSNE = 10_000;

@@ -1,6 +1,6 @@
 // Colours of the points on the map, and the test whether a point is inside a lasso.
 
-import type { Bench, MapData } from "./api";
+import type { Bench, MapData } from "../api";
 
 export type Colouring = "class" | "label" | "confidence" | "split";
 export type Point = [number, number];

@@ -10,7 +10,8 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
-from forked_cli import run_script
+
+from processes.forked_cli import run_script
 
 
 def run_python(command: list[str], timeout: float, **options: bool) -> CompletedProcess[str]:

@@ -1,9 +1,9 @@
 // Dialogs that name a class and merge classes.
 
 import { useState } from "preact/hooks";
-import type { Bench } from "./api";
+import type { Bench } from "../api";
 import { Modal } from "./dialogs";
-import { actions, checkedClasses, dialog, named, title } from "./state";
+import { actions, checkedClasses, dialog, named, title } from "../state";
 
 export function Name() {
   const card = named.value;

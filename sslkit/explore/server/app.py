@@ -14,9 +14,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sslkit.errors import InputError, RunError, SslkitError
-from sslkit.explore.changes import CHANGES
 from sslkit.explore.query import Query
-from sslkit.explore.security import Guard
+from sslkit.explore.server.changes import CHANGES
+from sslkit.explore.server.security import Guard
 from sslkit.explore.session import NotLoadedError, Session
 
 MEDIA_TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}

@@ -3,7 +3,7 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { startSelecting, type Box, type Selecting } from "./gallery-drag";
 import { useGalleryKeys } from "./gallery-keys";
-import { comparing, describe, details, images, listing, query, route, selected } from "./state";
+import { comparing, describe, details, images, listing, query, route, selected } from "../state";
 import { Tile } from "./tile";
 
 const GAP = 8;

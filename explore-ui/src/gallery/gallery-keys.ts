@@ -1,8 +1,8 @@
 // Keyboard shortcuts of the gallery.
 
 import type { RefObject } from "preact";
-import { correctByKey, pressesControl, useKeys } from "./keys";
-import { dialog, images, nameClass, openClass, selected, viewed } from "./state";
+import { correctByKey, pressesControl, useKeys } from "../keys";
+import { dialog, images, nameClass, openClass, selected, viewed } from "../state";
 
 interface Actions {
   scroller: RefObject<HTMLDivElement | null>;

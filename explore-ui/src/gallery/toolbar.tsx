@@ -1,7 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
-import type { Bench, Sort } from "./api";
-import { Facts, Title } from "./classes";
-import { actions, chosen, countImages, dialog, images, listing, nameClass, openClass, query, route, title } from "./state";
+import type { Bench, Sort } from "../api";
+import { Facts, Title } from "../classes";
+import { actions, chosen, countImages, dialog, images, listing, nameClass, openClass, query, route, title } from "../state";
 
 const SORTS: [Sort, boolean, string][] = [
   ["confidence", true, "most confident first"],

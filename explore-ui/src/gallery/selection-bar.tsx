@@ -1,5 +1,5 @@
-import { IGNORED, OUTLIER } from "./api";
-import { actions, chosen, dialog, route, selected } from "./state";
+import { IGNORED, OUTLIER } from "../api";
+import { actions, chosen, dialog, route, selected } from "../state";
 
 export function SelectionBar() {
   const indices = [...selected.value];

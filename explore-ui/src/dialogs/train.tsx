@@ -1,9 +1,9 @@
 import { useEffect, useState } from "preact/hooks";
-import { api, type Bench, type Trained } from "./api";
+import { api, type Bench, type Trained } from "../api";
 import { Modal } from "./dialogs";
 import { Command, Unnamed } from "./export";
-import { countImages, failure, text } from "./state";
-import { duration, followTraining, openTrained, secondsLeft, train, trained, training } from "./training";
+import { countImages, failure, text } from "../state";
+import { duration, followTraining, openTrained, secondsLeft, train, trained, training } from "../training";
 
 export function Train({ state }: { state: Bench }) {
   const [estimate, setEstimate] = useState<number | null>(null);

@@ -1,7 +1,7 @@
 // The command that writes the classes to a CSV file: in the dialog "Export", and after a training.
 
 import { useState } from "preact/hooks";
-import type { Bench } from "./api";
+import type { Bench } from "../api";
 import { Modal } from "./dialogs";
 
 export function Command({ text }: { text: string }) {

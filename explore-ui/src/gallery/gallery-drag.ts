@@ -1,7 +1,7 @@
 // A press with the mouse selects an image; dragging selects all images that touch the rectangle.
 
 import type { RefObject } from "preact";
-import { selected } from "./state";
+import { selected } from "../state";
 
 const DRAG = 6; // pixels after which a press becomes a selection rectangle
 

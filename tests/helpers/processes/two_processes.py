@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import forked_cli
 import torch
 import torch.distributed
 import torch.multiprocessing
 
 import sslkit
+from processes import forked_cli
 from sslkit.contracts.context import DistributedWorld
 
 Results = dict[str, torch.Tensor]

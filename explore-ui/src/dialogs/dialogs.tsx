@@ -1,11 +1,11 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { api, thumbnail, type Bench } from "./api";
-import { Title } from "./classes";
+import { api, thumbnail, type Bench } from "../api";
+import { Title } from "../classes";
 import { Export } from "./export";
 import { Help } from "./help";
 import { Merge, Name } from "./names";
-import { actions, countImages, dialog, openClass, selected, text, title } from "./state";
+import { actions, countImages, dialog, openClass, selected, text, title } from "../state";
 import { Train } from "./train";
 
 export function Dialogs({ state }: { state: Bench }) {

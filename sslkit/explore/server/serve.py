@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from sslkit.errors import InputError
-from sslkit.explore.app import build_app
+from sslkit.explore.server.app import build_app
 from sslkit.explore.session import Session
 from sslkit.runs.run import Run
 

@@ -1,9 +1,9 @@
 // An image of the gallery, with its caption.
 
 import { useLayoutEffect, useRef } from "preact/hooks";
-import { thumbnail } from "./api";
-import { Caption, describeImage } from "./caption";
-import { details, images, selected, viewed } from "./state";
+import { thumbnail } from "../api";
+import { Caption, describeImage } from "../caption";
+import { details, images, selected, viewed } from "../state";
 
 interface Place {
   left: number;

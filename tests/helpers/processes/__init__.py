@@ -1,0 +1,1 @@
+"""Run parts of a test in other processes."""
