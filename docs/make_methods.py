@@ -106,8 +106,8 @@ example, and how to select each of them in sslkit. Train a method with its recip
 
 To find the best method for your images and your machine, [compare methods](compare-methods.md).
 
-[sslkit-lightly](https://pypi.org/project/sslkit-lightly/) provides the losses and methods. Its README lists their
-options, and their deviations from the papers and from lightly.
+[sslkit-lightly](https://pypi.org/project/sslkit-lightly/) provides the losses and methods in this table. Its README
+lists their options, and their deviations from the papers and from lightly.
 
 <!-- Written by `python docs/make_methods.py`; edit the program instead. -->
 

@@ -26,7 +26,7 @@ def command(
 ) -> None:
     """See all images of a run in the browser, correct its classes and name them. Ctrl-C stops the local server.
 
-    Corrections are saved at once, in classes.toml and corrections.csv of the run. Needs sslkit\\[explore].
+    Each correction is saved immediately, in classes.toml and corrections.csv of the run. Needs sslkit\\[explore].
     """
     import os
     import threading

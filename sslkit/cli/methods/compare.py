@@ -70,7 +70,7 @@ def command(
     """Train methods on one data set, each for the same time or number of views, and compare their accuracies.
 
     All methods share data, backbone, image size, batch size and the --set options. Each training run is an ordinary run
-    in the runs folder. After an interruption, the same command continues.
+    in the runs folder. After an interruption, run the same command again to resume.
 
     Exit code: 0 if every method has a result, 1 if any failed.
     """

@@ -9,7 +9,7 @@ from sslkit.cli.common.options import JsonOption
 
 
 def command(json: JsonOption = False) -> None:
-    """List the recipes in the working directory and its folder recipes, with their methods and losses.
+    """List the recipes in the working directory and in its folder `recipes`, with their methods and losses.
 
     `sslkit methods compare` accepts the names in the first column.
     """

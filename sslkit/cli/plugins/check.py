@@ -35,7 +35,8 @@ def command(
     The tests use the options that the component's method check_options returns, or its default options.
 
     A component is "not checked" if at least half of its tests were skipped. Tests are skipped if the component rejects
-    the options of the tests, or has no check_options although it has slow tests or required options.
+    the options, context or data of a test. Without check_options, slow tests are skipped; if an option has no default,
+    nearly all tests are skipped.
 
     Exit code: 0 if every component passed, 1 if any failed, 3 if none failed and at least one was not checked.
     """

@@ -23,7 +23,7 @@ def command(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Create a distribution with a working component, its tests, a recipe, and packaging files."""
+    """Create a package with a working component, its tests, a recipe, and packaging files."""
     from sslkit.components.kinds import find_kind
     from sslkit.scaffold import write_distribution
 
