@@ -77,7 +77,7 @@ class AlexNet(sslkit.Backbone):
         }
 
     def blocks(self) -> list[list[nn.Parameter]]:
-        """Return the parameters of each block, for freezing and ``layer_decay``: the five convolutions."""
+        """Return the parameters of the five convolutions, which are the blocks for freezing and ``layer_decay``."""
         return [list(layer.parameters()) for layer in self.features if isinstance(layer, nn.Conv2d)]
 
     def counterparts(self) -> dict[str, sslkit.Counterpart | str]:

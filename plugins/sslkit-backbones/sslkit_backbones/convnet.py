@@ -52,7 +52,7 @@ class ConvNet(sslkit.Backbone):
         return dict(self._stages(images))
 
     def blocks(self) -> list[list[nn.Parameter]]:
-        """Return the parameters of each block, for freezing and ``layer_decay``: the five layers."""
+        """Return the parameters of the five layers, which are the blocks for freezing and ``layer_decay``."""
         return [list(layer.parameters()) for layer in self.layers]
 
     def _stages(self, images: Tensor) -> Iterator[tuple[int, Tensor]]:

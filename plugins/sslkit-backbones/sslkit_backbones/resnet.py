@@ -53,7 +53,7 @@ class ResNet18(sslkit.Backbone):
         return dict(self._stages(images))
 
     def blocks(self) -> list[list[nn.Parameter]]:
-        """Return the parameters of each block, for freezing and ``layer_decay``: the stem and the four stages."""
+        """Return the parameters of the stem and the four stages, the blocks for freezing and ``layer_decay``."""
         stem = [*self.conv1.parameters(), *self.bn1.parameters()]
         return [stem, *(list(layer.parameters()) for layer in (self.layer1, self.layer2, self.layer3, self.layer4))]
 

@@ -27,8 +27,8 @@ class Timm(sslkit.Backbone):
     """timm model without its classifier; the feature is the classifier's input.
 
     Models with a fixed input size, such as vision transformers, are built for the size of the global views. Local views
-    of a different size need ``arguments = { dynamic_img_size = true }``, which not all models support. timm's
-    ``VisionTransformer`` models provide tokens.
+    of a different size need ``arguments = { dynamic_img_size = true }``, which not all models support. Only
+    timm's ``VisionTransformer`` models support ``tokens``, which methods that mask patches need, such as MAE.
 
     Raises:
         sslkit.OptionError: timm rejects the arguments, the model cannot process the size of a view, or the model's

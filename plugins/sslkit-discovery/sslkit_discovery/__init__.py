@@ -1,1 +1,1 @@
-"""Losses that discover classes in good features: SCAN, TEMI, SeCu, self-labelling and RUC."""
+"""Losses that discover classes, given features that are already good: SCAN, TEMI, SeCu, self-labelling and RUC."""

@@ -11,8 +11,8 @@ import sslkit
 class ClassShares(nn.Module):
     """Moving average over batches of the share of images in each of K classes; the average starts at 1 / K.
 
-    The buffer ``shares_K`` ``[R, K]`` belongs to the R classifiers with K classes. If all processes update with the
-    same values, the shares are the same in all processes.
+    For each number of classes K, the buffer ``shares_{K}`` ``[R, K]`` contains the shares of the R classifiers with K
+    classes. If all processes update with the same values, the shares are the same in all processes.
 
     Args:
         groups: the head's classifiers, grouped by number of classes.

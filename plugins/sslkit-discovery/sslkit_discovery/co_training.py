@@ -46,7 +46,7 @@ def mix_with_next(tensor: Tensor, weight: Tensor | None, world: sslkit.World) ->
 
     Args:
         tensor: tensor ``[B, ...]`` of this process's images.
-        weight: scalar tensor, weight of the image itself; None does not mix.
+        weight: scalar tensor, weight of the image itself; None means no mixing.
         world: the processes of the training run.
     """
     if weight is None:

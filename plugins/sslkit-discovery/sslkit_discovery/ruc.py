@@ -164,7 +164,7 @@ class Ruc(sslkit.Loss):
             )
 
     def scheduled(self, step: int) -> Mapping[str, float]:
-        """Return the weight of the loss of unclean images and, with Mixup, the weight of the image itself."""
+        """Return the weight of the loss of unclean images and, with Mixup, an image's own weight in the mixture."""
         options = self.options
         values = {"unclean_weight": options.unclean_weight * max(FIRST_RAMP, step / self.total_steps)}
         if options.mixup:

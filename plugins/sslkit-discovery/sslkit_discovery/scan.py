@@ -30,8 +30,9 @@ class Scan(sslkit.Loss):
 
     Deviations from the paper and the authors' code:
 
-    * ``m`` averages the global views instead of the first view, so that the order of the views does not matter;
-    * ``m`` averages the global batch of all processes;
+    * ``m`` is a mean over all global views, not over the first view only, so that the order of the views does not
+      matter;
+    * ``m`` is a mean over the global batch of all processes;
     * the logarithms are not clamped: the authors clamp ``m`` at 1e-8, and the logarithm in the consistency term at
       -100, where the gradient is 0;
     * classifiers are averaged instead of summed, so that the best learning rate does not depend on the number of

@@ -17,8 +17,9 @@ from sslkit_discovery.classifiers import check_classifiers, select
 class SeCu(sslkit.Loss):
     """Stable cluster discrimination with a size constraint.
 
-    ``z_i`` are the logits of view i. In each step, an image gets the class ``y`` with the largest sum of ``dual`` (see
-    ``Assignments``) and the mean of ``z_i`` over the global views. The loss of a classifier is the sum of
+    ``z_i`` are the logits of view i. In each step, an image gets the class ``y`` with the largest ``logit + dual``,
+    where ``logit`` is the mean of ``z_i`` over the global views; for ``dual``, see ``Assignments``. The loss of a
+    classifier is the sum of
 
     * ``centres``: the cross-entropy between ``softmax(z_i / temperature)`` and ``y``, averaged over images and views.
       This term trains only the classifier, and only through the logit of class ``y``; the other logits are constants
@@ -47,7 +48,7 @@ class SeCu(sslkit.Loss):
     Terms, each averaged over classifiers:
 
     * ``prediction`` and ``centres``: the two parts of the loss;
-    * ``changed``: the fraction of the batch whose class differs from the stored class;
+    * ``changed``: the fraction of the batch whose class differs from that of the previous epoch; 1 in the first epoch;
     * ``smallest_class``: the size of the smallest class among the stored labels, divided by the mean size N / K. The
       constraint is met if ``smallest_class`` is at least ``lower_bound``.
 

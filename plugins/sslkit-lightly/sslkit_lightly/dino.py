@@ -102,7 +102,7 @@ class CentredCrossEntropy(nn.Module):
         world: the processes of the training run.
         prototypes: number of prototypes K.
         student_temperature: temperature of the student's softmax.
-        momentum: momentum of the moving average that is the centre.
+        momentum: momentum of the centre, which is a moving average.
     """
 
     center: Tensor

@@ -29,8 +29,8 @@ class Duration:
     def ramp(self, step: int) -> float:
         """Return the value, in step ``step``, of a linear increase from 0 to 1 over the duration.
 
-        The values are ``linspace(0, 1, n)``, then 1. A duration of n epochs has one value per epoch. A duration in
-        steps, or of less than an epoch, has one value per step.
+        The values are ``linspace(0, 1, n)``, then 1. They change once per epoch, and n is the number of epochs. For a
+        duration in steps, or of less than an epoch, they change once per step, and n is the number of steps.
         """
         position, count = step + self.offset, float(self.steps)
         if not self.in_steps and self.steps >= self.steps_per_epoch:

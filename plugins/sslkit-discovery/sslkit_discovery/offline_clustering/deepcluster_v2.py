@@ -1,4 +1,4 @@
-"""The DeepCluster v2 loss: each view predicts the image's cluster among the embeddings of the previous epoch.
+"""The DeepCluster v2 loss: each view predicts its image's k-means cluster, from the embeddings of the previous epoch.
 
 Source: Caron et al., "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments", NeurIPS 2020, arXiv
 2006.09882, appendix, and the authors' published code.
@@ -32,8 +32,8 @@ class DeepClusterV2(sslkit.Loss):
 
     The loss stores the embeddings of the first two global views of each training image. At the start of every epoch,
     spherical k-means clusters the stored embeddings once for each set of prototypes. The sets use the stored views in
-    turn. Each k-means starts from random stored embeddings. The centroids become the prototypes, and the
-    image's cluster its label for the epoch. Gradients do not train prototypes.
+    turn. Each k-means starts from random stored embeddings. The centroids become the prototypes, and the cluster of an
+    image is its label for the epoch. Gradients do not train prototypes.
 
     The loss of a set is the cross-entropy between the label and ``softmax(cosines with the prototypes / temperature)``,
     averaged over images and over all views. The total is the mean over sets. Embeddings are normalised to length 1.
@@ -46,7 +46,7 @@ class DeepClusterV2(sslkit.Loss):
     * a set with K prototypes is a buffer of the loss, not a layer of the head.
 
     Terms, each averaged over sets: ``used_prototypes``, the fraction of the prototypes to which images are assigned;
-    ``largest_cluster``, the fraction of the images in the largest cluster. A value near 1 of the latter means collapse.
+    ``largest_cluster``, the fraction of the images in the largest cluster. A ``largest_cluster`` near 1 means collapse.
 
     Raises:
         sslkit.InputError: the number of training images is not known.
@@ -95,7 +95,7 @@ class DeepClusterV2(sslkit.Loss):
         self.embeddings.set_all(normalize(outputs.embeddings[0]))
 
     def phase(self, step: int) -> Hashable:
-        """Return whether the step starts with k-means: the first step of each epoch."""
+        """Return whether the step starts with k-means, as the first step of each epoch does."""
         return step % self.steps_per_epoch == 0
 
     def scheduled(self, step: int) -> Mapping[str, Tensor]:
@@ -129,7 +129,10 @@ class DeepClusterV2(sslkit.Loss):
 
     @torch.no_grad()
     def _cluster(self, number: int, labels: StoredLabels, start: Tensor) -> None:
-        """Set the prototypes and labels of set ``number`` with k-means, which starts from the images ``start`` [K]."""
+        """Run k-means for the prototypes with index ``number``, and store the centroids and the images' clusters.
+
+        The initial centroids are the embeddings of the images with the indices ``start`` ``[K]``.
+        """
         rows = self.embeddings.rows[number % len(self.embeddings.rows)]
         centroids, nearest = spherical_kmeans(rows, rows[start], self.options.kmeans_iterations)
         self.get_buffer(f"prototypes_{number}").copy_(centroids)

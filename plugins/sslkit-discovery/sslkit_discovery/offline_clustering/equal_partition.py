@@ -40,7 +40,7 @@ def equal_partition(
     """
 
     def scores() -> Iterator[list[Tensor]]:
-        """Yield ``log P``, up to ``log a``, as a tensor ``[R, M, K]`` for each group, for M images at a time."""
+        """Yield ``log(P[n, k] / a[n])`` as a tensor ``[R, M, K]`` for each group, for M images at a time."""
         for block in embeddings.split(ROWS_AT_A_TIME):
             by_group = groups.stack([(logits,) for logits in classify(block)])
             yield [logits[:, 0] * factor + b[:, None] for logits, b in zip(by_group, log_b, strict=True)]

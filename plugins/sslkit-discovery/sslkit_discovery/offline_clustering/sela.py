@@ -26,16 +26,16 @@ class SeLa(sslkit.Loss):
     The loss stores the embedding of the first view of each training image. In ``assignments`` steps of the training,
     each classifier of the head labels all images: the labels maximise ``log p`` of the stored embeddings, while all
     classes have nearly the same size; see ``equal_partition``. ``p`` is ``softmax(logits / temperature)``. Between
-    these steps, labels are fixed. Step i of the n assignments is at the fraction ``(i / n)^2`` of the training, as in
-    the authors' code, so that early labels change more often; i is 0 to n - 1.
+    these steps, labels are fixed. Assignment i of n, counted from 0, is at the fraction ``(i / n)^2`` of the training,
+    as in the authors' code, so that labels change more often at the start.
 
     The loss of a classifier is the cross-entropy between ``p`` and the label, averaged over images and views. The total
     is the mean over classifiers.
 
     Deviations from the paper and the authors' code:
 
-    * assignments use the embeddings from each image's latest batch, and those of the unaugmented images before its
-      first batch. The authors encode all images again for each assignment;
+    * assignments use the embedding of each image from its latest batch or, before its first batch, the embedding of the
+      unaugmented image. The authors encode all images again for each assignment;
     * the number of Sinkhorn iterations is fixed; the authors iterate until the weights change little, which a GPU can
       only check with a device sync;
     * ``temperature``: the paper uses plain logits, but the logits of sslkit's heads are cosines;

@@ -192,7 +192,7 @@ class Ibot(sslkit.MomentumTeacher):
     ) -> Tensor:
         """Return the loss on masked patches, averaged over classifiers.
 
-        ``weights`` ``[G * B, M]`` has the weight of M patches of each of the G global views; 0 if not masked.
+        ``weights`` ``[G * B, M]`` are the weights of M patches of each global view; 0 for patches that are not masked.
         """
         valid, images = (weights > 0).flatten().to(weights.dtype), len(weights)
         losses = []
