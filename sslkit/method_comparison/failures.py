@@ -1,4 +1,4 @@
-"""Reasons of failed methods, in one line."""
+"""Reasons why methods failed, each in one line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sslkit.files import write_atomic
 
 
 def describe_failure(error: Exception) -> str:
-    """Return the reason of a failure in one line."""
+    """Return the reason for a failure in one line."""
     if isinstance(error, RecipeError):
         return "; ".join(map(str, error.problems))
     text = str(error) if isinstance(error, SslkitError) else f"{type(error).__name__}: {error}"
@@ -20,7 +20,10 @@ def describe_failure(error: Exception) -> str:
 
 
 def failure_reason(error: Exception, folder: Path, method: str) -> str:
-    """Return the reason of a failure; for an unexpected exception, also write its traceback and name the file."""
+    """Return the reason for a failure in one line.
+
+    For an unexpected exception, also write its traceback to a file in ``folder``; the reason then contains the path.
+    """
     reason = describe_failure(error)
     if isinstance(error, SslkitError):
         return reason

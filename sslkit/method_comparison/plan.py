@@ -69,7 +69,7 @@ class Plan:
 
 
 class Plans:
-    """Plans of a comparison, saved in its folder so that a later call trains the same number of steps.
+    """Plans of a comparison, saved in its folder so that repeating the comparison trains the same number of steps.
 
     Args:
         folder: folder of the comparison.

@@ -26,7 +26,7 @@ class RunResult:
         seed: seed of the run.
         run: path of the run folder, or ``""`` if there is none.
         state: ``finished``, ``collapsed`` (trained to the end, but with symptoms of collapse), or ``failed``.
-        reason: reason of a failure or a collapse.
+        reason: reason for a failure or a collapse.
         history: time and validation accuracy during training, or None if the run failed.
         accuracies: accuracies on the test images, or None if the run failed.
         hardware: device, precision and threads of training.
@@ -63,13 +63,13 @@ class MethodResult:
 
     @property
     def state(self) -> State:
-        """The worst state of the runs."""
+        """``failed`` if a run failed, else ``collapsed`` if a run collapsed, else ``finished``."""
         states = {run.state for run in self.runs}
         return "failed" if "failed" in states else "collapsed" if "collapsed" in states else "finished"
 
     @property
     def reason(self) -> str:
-        """The reasons of failures and collapses, with the seed if there is more than one run."""
+        """The reasons for failures and collapses, with the seeds unless all runs have the same reason."""
         reasons: dict[str, list[int]] = {}
         for run in self.runs:
             if run.reason:
@@ -80,7 +80,7 @@ class MethodResult:
 
     @property
     def measured(self) -> list[Accuracies]:
-        """Accuracies of the runs that have them."""
+        """Accuracies of all runs that did not fail."""
         return [run.accuracies for run in self.runs if run.accuracies is not None]
 
     @property
@@ -95,7 +95,7 @@ class MethodResult:
 
     @property
     def minutes(self) -> float | None:
-        """Mean minutes of training steps over the seeds, or None if no run has finished."""
+        """Minutes spent on training steps, averaged over the seeds; None if all runs failed."""
         minutes = [run.history.minutes for run in self.runs if run.history is not None]
         return sum(minutes) / len(minutes) if minutes else None
 
@@ -134,7 +134,7 @@ class Comparison:
     """Result of a comparison.
 
     Attributes:
-        methods: results of the methods, the best linear probe first and failed methods last.
+        methods: results of the methods, best first by accuracy of the linear probe; methods without a result last.
         protocol: every setting that the results depend on.
         verdict: sentences about the best method.
         files: path of each written file, keyed by ``json``, ``csv``, ``png`` and ``svg``.
@@ -179,7 +179,10 @@ def _run_json(run: RunResult) -> dict[str, Any]:
 
 
 def sort_methods(methods: Sequence[MethodResult]) -> tuple[MethodResult, ...]:
-    """Return the methods, the best linear probe first. Methods without a result are last, in the given order."""
+    """Sort methods by the accuracy of the linear probe, best first.
+
+    Methods without a result are last, in the given order.
+    """
 
     def key(method: MethodResult) -> float:
         summary = method.accuracies.get("linear_top1")

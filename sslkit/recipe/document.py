@@ -147,9 +147,17 @@ def _error(path: Path, message: str, line: int = 0, key: str = "", hint: str = "
 
 
 def _merge(base: Document, over: Document, old: dict[str, Any], new: Mapping[str, Any], path: KeyPath = ()) -> None:
-    """Merge the table ``new`` of ``over`` into the table ``old`` of ``base``; both tables are at ``path``.
+    """Merge a table of a recipe into the same table of the recipe that it extends.
 
-    Tables are merged. Arrays, other values, and tables with a different ``use`` replace those of ``base``.
+    Nested tables are merged as well, except the table of a component whose ``use`` changes. Such a table, an array or
+    any other value replaces the old value.
+
+    Args:
+        base: the recipe that is extended; it is changed.
+        over: the recipe that extends ``base``.
+        old: the table in ``base``.
+        new: the table in ``over``.
+        path: key path of both tables.
     """
     for key, value in new.items():
         key_path = (*path, key)

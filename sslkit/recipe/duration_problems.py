@@ -35,7 +35,7 @@ def duration_problems(recipe: Recipe, steps: int = 0) -> list[Problem]:
 
 
 def durations(recipe: Recipe) -> Iterator[tuple[KeyPath, int | float | str, PartOfTraining]]:
-    """Yield the key path, the value and the kind of each option that is a duration, including defaults."""
+    """Yield key path, value and ``PartOfTraining`` of each option that is a duration, including defaults."""
     for spec in recipe.components:
         options: Options
         for options in (spec.wiring, spec.options):

@@ -144,7 +144,7 @@ class _Checker:
         self.problems.append(self.document.problem(path, message, hint))
 
     def check_structure(self) -> dict[str, Any]:
-        """Return sslkit's own sections, validated, and find the catalog entry of every named component."""
+        """Validate and return the sections that sslkit reads itself, and find the catalog entry of each component."""
         known = [*CORE_SECTIONS, *COMPONENT_TABLES]
         for name in self.document.tables:
             if name not in known:

@@ -76,7 +76,10 @@ def _message(table: dict[str, Any], key: KeyPath, texts: list[str]) -> str:
 
 
 def _existing_path(table: Any, location: tuple[int | str, ...]) -> KeyPath:
-    """Return the key path in a pydantic error's location, without the names of union members that pydantic adds."""
+    """Return the key path of the option that a pydantic error is about.
+
+    The location in the error can also contain names of union members, which are not keys of the table.
+    """
     path: KeyPath = ()
     for position, part in enumerate(location):
         if isinstance(table, dict) and part in table:

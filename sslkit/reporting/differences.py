@@ -55,8 +55,8 @@ def published_differences(
 def setting(recipe: Mapping[str, Any], key: str) -> Any:
     """Return a recipe's value at ``section.option``.
 
-    With multiple heads or losses, the value is that of the first head or loss. For ``use``, the value contains the
-    names of all components, without their packages: ``swav`` for ``sslkit-lightly:swav``.
+    With multiple heads or losses, the value is that of the first head or loss. The value of ``use`` has the
+    names of all components in the section, without their packages: ``swav`` for ``sslkit-lightly:swav``.
     """
     section, _, option = key.partition(".")
     table = recipe.get(section, {})

@@ -110,7 +110,7 @@ class EncodedSplit:
 
         Args:
             indices: indices of the images.
-            differs: for each image, whether to mark it as having a different label; None marks no image.
+            differs: for each image, whether to mark it with the words ``different label``; None marks no image.
         """
         indices = torch.as_tensor(indices, dtype=torch.int64)
         if not self.plan.per_row:

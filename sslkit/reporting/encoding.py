@@ -87,8 +87,8 @@ def _other_classifiers(subject: RunSubject, features: Tensor) -> tuple[Tensor, .
 def assigned_classes(run: Run, device: str) -> tuple[str, Tensor] | None:
     """Return a checksum of the images that a report shows, and the class of each image.
 
-    With the result, a report on multiple runs compares the classes of runs that have the same images. Return None if
-    the run has no classes or cannot be loaded.
+    A report on multiple runs needs both to compare the classes of runs that have the same images. Return None if the
+    run has no classes or cannot be loaded.
     """
     try:
         subject = RunSubject(run, device)

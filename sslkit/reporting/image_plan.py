@@ -29,8 +29,8 @@ class ImagePlan:
     """How many images a page shows, and how large they are.
 
     Attributes:
-        per_row: for each class, largest number of most confident images, and largest number of least confident
-            images; 0 shows no images.
+        per_row: for each class, show up to this many of the most confident images, and up to this many of the least
+            confident images; 0 shows no images.
         longest: longest side of an image in pixels.
     """
 

@@ -43,7 +43,10 @@ def thumbnails(images: ImageStore, indices: Tensor, longest: int = THUMBNAIL_SIZ
 
 
 def data_uri(image: Image.Image, quality: int = 80) -> str:
-    """Encode an image as a ``data:`` URI. ``quality`` from 1 to 100 applies to images that are stored as WebP."""
+    """Encode an image as a ``data:`` URI: a small image as PNG, a larger one as WebP.
+
+    ``quality`` is the WebP quality, from 1 to 100.
+    """
     file = io.BytesIO()
     if max(image.size) <= PNG_SIZE:
         image.save(file, "PNG", optimize=True)

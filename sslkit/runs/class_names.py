@@ -55,7 +55,7 @@ def read_added_names(run: Run, classes: int) -> dict[int, str]:
 
 
 def unnamed_classes(run: Run, names: Sequence[str]) -> list[str]:
-    """Return a sentence about the classes without a name, if there are any.
+    """Return one sentence about the classes without a name, or an empty list if all classes have names.
 
     Args:
         run: the run.

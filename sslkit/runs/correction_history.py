@@ -62,7 +62,7 @@ class History:
             yield from self.steps[number]
 
     def image_corrections(self) -> dict[str, Row]:
-        """Return the row that is in effect for each corrected image, keyed by content."""
+        """Return the row that is in effect for each corrected image, keyed by the image's SHA-256 (``Row.content``)."""
         corrections: dict[str, Row] = {}
         for row in self.rows():
             if row.action == "restore":
@@ -94,9 +94,10 @@ def read_image_corrections(run: Run) -> dict[str, Row]:
 
 
 def read_untrained_corrections(run: Run) -> dict[str, Row]:
-    """Return the corrections in effect that the run's head was not trained with, keyed by content.
+    """Return the corrections in effect that the run's head was not trained with.
 
-    If the head was trained with corrections, the first step in ``corrections.csv`` contains those corrections.
+    Keys are as in ``read_image_corrections``. If the head was trained with corrections, the first step in
+    ``corrections.csv`` contains those corrections.
 
     Raises:
         RunError: ``corrections.csv`` or ``provenance.json`` is damaged.

@@ -25,7 +25,7 @@ def all_runs(root: Path) -> Iterator[Run]:
 
 
 def _creation_order(folder: Path) -> tuple[str, int, str]:
-    """Return a key that sorts run folders by creation time, also those of the same second."""
+    """Return a key that sorts run folders by creation time, even if they were created in the same second."""
     recipe = folder / "recipe.toml"
     second = folder.name.rpartition("-")[0]
     return second, recipe.stat().st_mtime_ns if recipe.is_file() else 0, folder.name

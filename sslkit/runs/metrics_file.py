@@ -183,7 +183,7 @@ def _parse_row(fields: Mapping[str, str]) -> MetricsRow:
 
 
 def _valid_rows(data: bytes) -> Iterator[MetricsRow]:
-    """Yield the rows of a damaged file that can be parsed; a resumed run keeps these rows."""
+    """Yield the valid rows of a damaged ``metrics.csv``, so that a resumed run can keep them."""
     for line in data.decode(errors="replace").splitlines():
         # This also skips the header, and fields that are too long for csv.
         with suppress(ValueError, csv.Error):

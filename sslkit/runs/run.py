@@ -150,7 +150,7 @@ class Run:
 
     @property
     def has_weights(self) -> bool:
-        """Whether the weights of the backbone and the heads exist, which training writes at its end."""
+        """Whether the weights of the backbone and the heads exist. Training writes them at its end."""
         return self.backbone.exists() and self.heads.exists()
 
     @contextmanager

@@ -202,7 +202,7 @@ class BackboneTests(ComponentTests):
         require(not unknown, f"no_weight_decay names {', '.join(unknown)}, which are not parameters")
 
     def test_blocks_have_every_parameter_at_most_once(self) -> None:
-        """Check that no parameter is in two blocks, because recipes freeze blocks or scale their learning rates."""
+        """Check that no parameter is in two blocks, because ``layer_decay`` gives each block its own learning rate."""
         backbone = self.build()
         blocks = [list(block) for block in backbone.blocks()]
         require(blocks and all(blocks), "blocks must return at least one block, and no empty block")

@@ -19,7 +19,7 @@ MAX_CLASSES = 60
 
 
 def class_numbers(encoded: EncodedSplit, names: Mapping[int, str]) -> list[int]:
-    """Return the sorted numbers of all classes. Classes that a user merged have one number."""
+    """Return the sorted numbers of all classes. Classes that a user merged share a number."""
     if encoded.classes is None or encoded.discovered is None:
         return []
     numbers = range(encoded.discovered.count)
@@ -94,7 +94,7 @@ def _card(
 
 
 def marked_images(encoded: EncodedSplit) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Return up to two groups of images: those that a user marked as outliers, and those that the user ignored.
+    """Return up to two groups of images: those that a user marked as outliers, and those marked as ignored.
 
     Each group is a title with the template variables of its first images. Groups without images are left out.
     """

@@ -117,8 +117,8 @@ def _fractions(points: Tensor) -> list[list[float]]:
 def _colours(parts: Sequence[_Part], names: Mapping[int, str]) -> list[dict[str, Any]]:
     """Return the ways to colour the points: by class, label, confidence or split.
 
-    ``values`` has a number for each point: its class, label or split, or its confidence. ``names`` has a pair (number,
-    text) for each class, label or split; it is missing for the confidence.
+    Each way is a dict. Its entry ``values`` has a number for each point: its class, label or split, or its confidence.
+    Its entry ``names`` has a pair (number, text) for each class, label or split; it is missing for the confidence.
     """
     first = parts[0].encoded
     colours: list[dict[str, Any]] = []
@@ -175,8 +175,8 @@ def _sheet(parts: Sequence[_Part], limit: int) -> tuple[str, int, int]:
 def _images(part: _Part) -> list[Image.Image]:
     """Return the images of a part of the map: the shown split, or the sample of training images.
 
-    Images come from the data set, because reading files is slow. They come from the files only if the images in the
-    data set are smaller than ``SPRITE_SIDE``.
+    If the images in the data set are smaller than ``SPRITE_SIDE``, the images are loaded from their files where
+    possible. Otherwise they come from the data set, because reading files is slow.
     """
     store = part.encoded.split.images
     if max(store.shape[1:]) < SPRITE_SIDE and part.encoded.root is not None:

@@ -16,7 +16,7 @@ RECURS = 0.5
 def recurrence(encoded: EncodedSplit, other_runs: Sequence[Tensor]) -> tuple[list[str], str]:
     """Return a text for each class, about how many other classifiers and runs also find the class, and a summary text.
 
-    Texts and summary are empty if there are no classes, other classifiers or other runs.
+    Texts and summary are empty if there are no classes, or neither other classifiers nor other runs.
 
     Args:
         encoded: the images, with the classes that the run's classifiers assign to them.

@@ -126,7 +126,7 @@ def _encode(run: Run, state: str, device: str, notes: list[str]) -> tuple[Encode
 
 
 def _typical_images(run: Run, encoded: EncodedSplit, notes: list[str]) -> Tensor | None:
-    """Return features of training images to compare test images with, to find outliers and to fit k-means.
+    """Return features of training images, with which the page finds outliers among test images and fits k-means.
 
     Return None if the page shows training images, or if the run has no such features. If the file with the features is
     damaged, return None and append the reason to ``notes``.

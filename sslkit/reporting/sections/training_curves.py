@@ -70,9 +70,10 @@ def run_charts(history: Mapping[str, Points], figures: FigureWriter) -> tuple[li
 
 
 def comparison_charts(histories: Mapping[str, Mapping[str, Points]], figures: FigureWriter) -> list[Chart]:
-    """Return charts that compare runs: one for each metric of ``METRICS`` that at least one run has.
+    """Return charts that compare runs, one for each metric that at least one run has.
 
-    ``histories`` contains the metrics of each run, keyed by run name. ``loss`` and ``time/data_wait`` get no chart.
+    Only metrics in ``METRICS`` get a chart, except ``loss`` and ``time/data_wait``. ``histories`` contains the metrics
+    of each run, keyed by run name.
     """
     charts = []
     for name in METRICS:
