@@ -50,8 +50,8 @@ def build_loss(recipe: Recipe, spec: ComponentSpec, heads: dict[str, Head], cont
 def evaluation_head(recipe: Recipe, heads: dict[str, Head]) -> str:
     """Return the name of the head for evaluation: ``evaluation.head`` of the recipe, or else the first trained head.
 
-    A head is trained if a loss reads its outputs, or if the recipe has no losses, because the method has its own
-    objective. Without heads, the name is empty.
+    A head is trained if a loss reads its outputs. In a recipe without losses, the method has its own objective, and all
+    heads count as trained. Without heads, the name is empty.
 
     Raises:
         RecipeError: ``evaluation.head`` is not trained, or the head has no classifier ``evaluation.classifier``.

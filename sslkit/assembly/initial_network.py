@@ -24,9 +24,9 @@ from sslkit.runs.weights import load_weights
 def choose_preprocessing(images: ImageStore, given: Preprocessing | None) -> Preprocessing:
     """Choose image size, mean and standard deviation for training: those of the weights, or else those of the images.
 
-    If the number of image channels differs from that of the weights, the mean and standard deviation of the weights are
-    repeated cyclically. For greyscale images they are unchanged, because normalisation copies the single channel to
-    each channel that the weights expect.
+    For greyscale images, the mean and standard deviation of the weights are unchanged, because normalisation copies the
+    single channel to each channel that the weights expect. For any other number of channels that differs from that of
+    the weights, they are repeated cyclically.
 
     Args:
         images: the training images.

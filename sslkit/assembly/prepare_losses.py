@@ -39,7 +39,7 @@ def prepare_losses(recipe: Recipe, losses: Sequence[WeightedLoss], heads: Mappin
 
 
 def _outputs(head: Head | None, features: Tensor) -> BranchOutputs:
-    """Return the features of all images and, if there is a head, its outputs, as a single view on the CPU."""
+    """Return the features of all images and the head's outputs, if any, on the CPU; each image has a single view."""
     if head is None:
         return BranchOutputs((features,))
     device = device_of(head)

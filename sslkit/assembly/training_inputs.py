@@ -31,8 +31,7 @@ class TrainingInputs:
     """Inputs of training in addition to the images.
 
     Attributes:
-        frozen: the frozen backbone, which computes the features of a set of images once, or None if the backbone is
-            trained.
+        frozen: the frozen backbone and a cache of its features, or None if the backbone is trained.
         positives: result of ``Positives.prepare``; saved in checkpoints.
         features: features ``[N, D]`` of the unaugmented training images, on the CPU, or None if nothing needs them.
         notes: sentences about the features and their cache, to print for the user.
@@ -61,7 +60,7 @@ def connect_inputs(
 
     Args:
         recipe: the recipe.
-        loader: the loader of the training images; with a frozen backbone, the loader then yields features instead.
+        loader: the loader of the training images, changed to yield features instead if the backbone is frozen.
         images: the training images.
         views: the view policy.
         positives: the rule that chooses positives.

@@ -89,7 +89,7 @@ def train_until_complete(assembly: Assembly, hardware: Hardware, processes: Proc
 
 
 def without_end(recipe: Recipe) -> Recipe:
-    """Return a copy of the recipe for one process, with practically endless training and no checkpoints or monitors."""
+    """Return a copy of the recipe for measurements: one process, no checkpoints or monitors, and very many epochs."""
     changes = {"epochs": MANY_EPOCHS, "checkpoint_every": f"{MANY_EPOCHS} epochs", "devices": 1, "nodes": 1}
     return replace(
         recipe,
@@ -101,7 +101,7 @@ def without_end(recipe: Recipe) -> Recipe:
 class _Measurement(Reporter):
     """Reporter that times complete training steps and each stage in rounds, and stops training after the final round.
 
-    A round first times some steps of normal training. Before training continues, the reporter then times the same
+    In a round, the reporter first times some steps of normal training. It then pauses training, and times the same
     number of steps of each stage in ``STAGES``.
     """
 

@@ -26,7 +26,7 @@ def costs(times: dict[str, list[float]]) -> dict[str, float]:
     """Return the seconds that each part of a training step takes: medians over rounds, or 0 if a median is negative.
 
     ``model`` is the time of the first stage, the backbone alone. The cost of any other part is the time of the stage
-    that adds the part, minus the time of the stage before. Each round of measurements times all stages once.
+    that adds the part, minus the time of the stage before, measured in the same round.
 
     Args:
         times: seconds per step in each round, keyed by stage (see ``STAGES``) or ``end_to_end`` for complete training.

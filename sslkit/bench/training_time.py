@@ -129,9 +129,9 @@ def _position(start: int | str) -> int:
 
 
 def _with_losses_until(recipe: Recipe, start: int | str) -> Recipe:
-    """Return a copy of the recipe in which losses that start by epoch ``start`` start at 0, and others not at all.
+    """Return a copy of the recipe in which losses with a ``start_epoch`` up to ``start`` are used from the first step.
 
-    Steps with these losses can then be timed without training until ``start``, the ``start_epoch`` of a loss.
+    Other losses are never used. Steps after epoch ``start`` can thus be timed without training until then.
     """
 
     def begin(own: int | str) -> int:

@@ -180,7 +180,7 @@ def print_evaluation(result: EvaluationResult, *, protocol_details: bool) -> Non
 
 
 def _matches(name: str, qualified: str) -> bool:
-    """Return whether ``name`` is ``qualified``, such as ``sslkit:linear``, with or without the distribution."""
+    """Return whether ``name``, such as ``linear`` or ``sslkit:linear``, is the component ``qualified``."""
     return name in (qualified, qualified.partition(":")[2])
 
 

@@ -49,7 +49,7 @@ def command(
         typer.Option(
             "--minutes",
             metavar="N",
-            help="Training time in minutes. sslkit measures a few steps, then chooses the epochs.",
+            help="Training time in minutes. sslkit times a few steps to choose the number of epochs.",
         ),
     ] = None,
     from_scratch: Annotated[

@@ -26,7 +26,7 @@ class SwavLoss(sslkit.Loss):
 
     When the queue is full, assignments of a global view are computed over the batch and past embeddings of the same
     view. Prototypes can then have equal shares even if a batch has fewer images than prototypes (section 4.2 of the
-    paper). The loss predicts only the assignments of the batch. As in the authors' code, the queue is shortened to a
+    paper). Only the assignments of the batch are targets. As in the authors' code, the queue is shortened to a
     multiple of the global batch size.
 
     Warns:

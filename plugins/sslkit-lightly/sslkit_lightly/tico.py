@@ -12,10 +12,9 @@ import sslkit
 class TiCo(sslkit.Loss):
     """lightly's ``TiCoLoss``, with a covariance matrix that is saved in checkpoints.
 
-    The loss is ``1 - cos`` between the student's embedding of a view and the teacher's embedding of a global view,
-    other than the view itself, plus ``rho`` times ``z^T C z`` for the student's unit embedding z. C is the moving
-    average of ``z z^T`` over the images of the global batch. Both terms are averaged over all such pairs of views; the
-    paper compares one pair.
+    The loss is ``1 - cos`` between the student's embedding of one view and the teacher's embedding of another,
+    global view, plus ``rho`` times ``z^T C z`` for the student's unit embedding z. C is the moving average of ``z z^T``
+    over the images of the global batch. Both terms are averaged over all such pairs of views; the paper uses one pair.
 
     Source: Zhu et al., "TiCo: Transformation Invariance and Covariance Contrast for Self-Supervised Visual
     Representation Learning", arXiv 2206.10698.

@@ -19,8 +19,9 @@ class Colourisation(sslkit.Method):
     """Prediction of the colours of a view from its grey version.
 
     The backbone reads the grey view in all three channels. A 1 x 1 convolution on the deepest feature map predicts
-    ``upsampling`` x ``upsampling`` colours for each position of the map: the mean colours of the cells of a grid over
-    the view. A colour is one of Q bins of 10 x 10 in a and b of CIELAB. Only views of the largest size are used.
+    ``upsampling`` x ``upsampling`` colours for each position of the map. The targets are the mean colours of the
+    corresponding cells of the view. A colour is one of Q bins of 10 x 10 in a and b of CIELAB. Only views of the
+    largest size are used.
 
     The loss is a weighted cross-entropy, because most colours are dull. The weight of a bin is proportional to
     ``1 / ((1 - rebalancing) * p + rebalancing / Q)``, where ``p`` is the share of the bin in the target colours, a

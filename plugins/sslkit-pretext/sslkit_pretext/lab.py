@@ -37,7 +37,7 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
 
 
 def _cube_root(value: Tensor) -> Tensor:
-    """Return the cube root of values in [0, 1]; below (6 / 29)**3, return its tangent at this value, as in CIELAB."""
+    """Return the cube root of values in [0, 1], replaced by its tangent below (6 / 29)**3, as in CIELAB."""
     delta = 6 / 29
     return torch.where(value > delta**3, value.clamp(min=delta**3) ** (1 / 3), value / (3 * delta**2) + 4 / 29)
 
@@ -49,10 +49,10 @@ def cell_of(lab: Tensor) -> Tensor:
 
 
 def visible_bins() -> Tensor:
-    """Map each of the ``CELLS**2`` bins to the nearest visible bin; int64 ``[CELLS**2]``.
+    """Return the number of the visible bin that is nearest to each of the ``CELLS**2`` bins; int64 ``[CELLS**2]``.
 
     A bin is visible if it contains a colour of the RGB cube. Visible bins are numbered from 0, in the order of all
-    bins. The values of the tensor are these numbers.
+    bins.
     """
     levels = torch.linspace(0, 1, 33)
     cube = torch.stack(torch.meshgrid(levels, levels, levels, indexing="ij")).flatten(2)[None]

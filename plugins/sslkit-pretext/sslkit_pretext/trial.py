@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 def try_backbone(
     name: str, backbone: sslkit.Backbone, run: Callable[[Tensor], Result], channels: int, side: int
 ) -> Result:
-    """Check that a backbone can process images of a size, and return the result of ``run`` for one black image.
+    """Check that a backbone can process images of the given size; return the result of ``run`` for a black image.
 
     The backbone is in eval mode during the call.
 

@@ -42,7 +42,7 @@ def _next_commands(run: Run, latest: Mapping[str, float]) -> list[str]:
 
 
 def print_class_commands(text: str, run: Run, *, train: bool, explore: bool = False) -> None:
-    """Print next commands for the classes of a run.
+    """Suggest commands to run next with the classes of a run.
 
     Args:
         text: line above the commands.

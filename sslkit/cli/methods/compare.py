@@ -114,7 +114,7 @@ def _split(methods: list[str]) -> list[str]:
 
 
 def _budget(minutes: float | None, views_seen: int | None, epochs: int | None) -> Budget:
-    """Return the budget that the only given option sets."""
+    """Return the budget; exactly one of the options must be given."""
     from sslkit.method_comparison.budget import Budget
 
     options = {"--minutes": minutes, "--views-seen": views_seen, "--epochs": epochs}

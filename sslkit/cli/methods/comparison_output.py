@@ -13,7 +13,7 @@ COLUMNS = ("method", "linear", "kNN", "k-means", "classes", "minutes", "views se
 
 
 def print_comparison(result: Comparison) -> None:
-    """Print the table, failures and collapses, the verdict, the protocol, and the paths of the files."""
+    """Print the table, failed and collapsed methods, which method is best, the protocol, and the paths of the files."""
     measured = [method for method in result.methods if method.accuracies]
     rows = [_row(method) for method in measured]
     if result.kmeans_pixels is not None:
@@ -90,7 +90,7 @@ def _protocol(result: Comparison) -> list[str]:
 
 
 def _compact(count: int) -> str:
-    """Return a number with three digits and its unit, such as ``51.2 M``."""
+    """Return a large number with three digits and the suffix k or M, such as ``51.2 M``."""
     for unit, size in (("M", 1e6), ("k", 1e3)):
         if count >= size:
             return f"{count / size:.3g} {unit}"

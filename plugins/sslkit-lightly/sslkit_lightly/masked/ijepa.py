@@ -23,8 +23,8 @@ class IJepa(sslkit.MomentumTeacher):
     over the patches of all target blocks.
 
     All target blocks have the same shape, and the same number of context patches is drawn in every step, so that a step
-    can be captured as a CUDA graph. In the paper, both sizes vary from step to step, and the context is a block without
-    the targets; here, the context patches are drawn from the whole image.
+    can be captured as a CUDA graph. The context patches are drawn from the whole image. In the paper, the context is a
+    block without the targets, and the sizes of the targets and of the context vary from step to step.
 
     Source: Assran et al., "Self-Supervised Learning from Images with a Joint-Embedding Predictive Architecture", CVPR
     2023, arXiv 2301.08243, section 3.

@@ -108,7 +108,7 @@ def context_patches(targets: Tensor, patches: int, count: int, generator: torch.
     """Return ``count`` random patches of each image that are in none of its target blocks, int64 ``[N, count]``.
 
     Args:
-        targets: int64 tensor ``[N, blocks, T]``, indices of patches; at least ``count`` other patches remain.
+        targets: int64 tensor ``[N, blocks, T]``, indices of patches; must leave at least ``count`` other patches.
         patches: number of patches of an image.
         count: number of patches to return for each image.
         generator: random generator on the CPU.

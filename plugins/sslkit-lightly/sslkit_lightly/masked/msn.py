@@ -135,11 +135,11 @@ class Msn(sslkit.MomentumTeacher):
 
 
 class Pmsn(Msn):
-    """MSN with a power law as the prior of the use of prototypes, for data whose classes differ in size.
+    """MSN with a power law as the prior over prototypes, for data whose classes differ in size.
 
-    The second term of the loss is the Kullback-Leibler divergence from the anchors' mean class probabilities to the
-    prior, in the direction of lightly's ``PMSNLoss``: ``KL(prior || mean)``. There are no Sinkhorn iterations by
-    default, because they would make targets use all prototypes equally.
+    The second term of the loss is the Kullback-Leibler divergence ``KL(prior || mean)``, as in lightly's ``PMSNLoss``;
+    ``mean`` contains the mean class probabilities of the anchors. There are no Sinkhorn iterations by default, because
+    they would make targets use all prototypes equally.
 
     Source: Assran et al., "The Hidden Uniform Cluster Prior in Self-Supervised Learning", ICLR 2023, arXiv 2210.07277,
     section 5.
