@@ -105,7 +105,7 @@ class MeasuredSteps:
 
 
 def measure_steps(recipe: Recipe, reporter: Reporter | None = None) -> MeasuredSteps:
-    """Measure how long training steps take, again after each loss starts.
+    """Measure how long training steps take, separately for each ``start_epoch`` of a loss.
 
     Args:
         recipe: a checked recipe, trained in one process.

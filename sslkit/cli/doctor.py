@@ -33,7 +33,7 @@ def command(runs: RunsOption = None, json: JsonOption = False) -> None:
 
 
 def print_result(result: CheckResult) -> None:
-    """Print a result, with its advice on the next line."""
+    """Print the result of a check and, on the next line, its advice if there is any."""
     from rich.text import Text
 
     line = Text.assemble((f"{result.status:7}", STYLES[result.status]), f"  {result.name}: {result.text}")

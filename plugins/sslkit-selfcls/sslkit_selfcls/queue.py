@@ -34,9 +34,9 @@ class NeighbourQueue(nn.Module):
         self.queue = sslkit.Queue(size, (context.embedding_dim,), context.world)
 
     def substitute(self, views: sslkit.ViewOutputs) -> tuple[Tensor, ...]:
-        """Return each classifier's logits ``[B, K]`` of the first view, or of its neighbours if the queue is full.
+        """Return each classifier's logits ``[B, K]`` of the first view, or of its nearest neighbours in a full queue.
 
-        In training, the embeddings of the first view are then added to the queue.
+        In training, the embeddings of the first view are added to the queue afterwards.
         """
         student = views.student
         if student.classify is None:

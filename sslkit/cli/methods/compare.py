@@ -134,7 +134,7 @@ def _budget(minutes: float | None, views_seen: int | None, epochs: int | None) -
 
 
 def _seeds(text: str) -> list[int]:
-    """Return the seeds in a text such as ``0,1,2``, each only once."""
+    """Return the seeds in a text such as ``0,1,2``, without duplicates."""
     try:
         seeds = list(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError:

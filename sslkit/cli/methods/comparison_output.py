@@ -59,7 +59,7 @@ def _row(method: MethodResult) -> tuple[str, ...]:
 
 
 def _protocol(result: Comparison) -> list[str]:
-    """Return the protocol as sentences."""
+    """Return sentences about the settings that the accuracies depend on."""
     protocol = result.protocol
     ((unit, amount),) = protocol["budget"].items()
     machines = [
