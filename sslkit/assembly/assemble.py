@@ -10,9 +10,10 @@ from torch import Tensor
 from sslkit.assembly.build_component import build_component, build_dataset
 from sslkit.assembly.build_losses import build_loss, evaluation_head
 from sslkit.assembly.build_network import build_network
+from sslkit.assembly.build_views import build_views
 from sslkit.assembly.initial_network import choose_preprocessing, load_initial_network
 from sslkit.assembly.initial_weights import find_weights
-from sslkit.assembly.method_needs import check_method_needs
+from sslkit.assembly.needs import backbone_problems, head_problems, method_class, view_problems, visible_views
 from sslkit.assembly.position import Position
 from sslkit.assembly.prepare_losses import prepare_losses
 from sslkit.assembly.start import Start
@@ -22,7 +23,6 @@ from sslkit.contracts.context import Context, World
 from sslkit.contracts.dataset import Dataset, ImageStore, Split
 from sslkit.contracts.method import Method, Parts
 from sslkit.contracts.optimizer import Optimizer
-from sslkit.contracts.positives import Positives
 from sslkit.contracts.preprocessing import Preprocessing
 from sslkit.contracts.views import Views
 from sslkit.data.loader import Loader
@@ -146,19 +146,12 @@ def assemble(
     loader.start, loader.stop, loader.step_offset = position.step, context.total_steps, position.offset
     # Seed only now, so that initial weights do not depend on random numbers drawn while reading the data.
     seed_global(recipe.run.seed)
-    views = build_component(recipe, recipe.views, Views, context)
-    positives = build_component(recipe, recipe.positives, Positives, context)
-    context = replace(
-        context,
-        channels=len(views.mean),
-        view_size=views.size,
-        view_sizes=tuple(group.size for group in views.groups),
-        view_count=views.count * (1 + positives.count),
-        global_view_count=views.global_views * (1 + positives.count),
-    )
+    context, views, positives = build_views(recipe, context)
     network_context, backbone, heads = build_network(recipe, replace(context, restoring=start.restoring != "nothing"))
     context = replace(network_context, restoring=context.restoring)
-    check_method_needs(recipe, context, backbone, heads)
+    problems = [*backbone_problems(recipe, backbone), *view_problems(recipe, context), *head_problems(recipe, heads)]
+    if problems:
+        raise RecipeError(problems)
     weights_note = load_initial_network(recipe, start, weights, backbone, heads)
     if positives.needs_features and not weights_note:
         message = f"the positives {recipe.positives.use!r} compare features, but the weights of the backbone are random"
@@ -175,7 +168,8 @@ def assemble(
     )  # fmt: skip
     if inputs.features is not None:
         prepare_losses(recipe, unprepared, heads, inputs.features)
-    method = build_component(recipe, recipe.method, Method, context, Parts(backbone, heads, losses))
+    method_context = visible_views(method_class(recipe), context)
+    method = build_component(recipe, recipe.method, Method, method_context, Parts(backbone, heads, losses))
     optimizer = build_component(recipe, recipe.optimizer, Optimizer, context)
     if world.rank or start.steps_before:
         # Random numbers in training (dropout) must differ between processes and from those of earlier runs.

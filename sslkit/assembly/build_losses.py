@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sslkit.assembly.build_component import build_component
-from sslkit.assembly.method_needs import view_problem, visible_views
+from sslkit.assembly.needs import head_name, method_class, visible_views
 from sslkit.contracts.context import Context
 from sslkit.contracts.duration import count_whole_epochs
 from sslkit.contracts.head import Head
@@ -16,35 +16,18 @@ from sslkit.recipe.recipe import ComponentSpec, Recipe
 
 
 def build_loss(recipe: Recipe, spec: ComponentSpec, heads: dict[str, Head], context: Context) -> WeightedLoss:
-    """Build a loss; its context contains the output sizes of its head, and the number of views that the loss reads.
-
-    Raises:
-        RecipeError: the recipe lacks a head, classifiers, views or a teacher that the loss needs.
-    """
+    """Build a loss; its context contains the output sizes of its head, and the number of views that the loss reads."""
     assert issubclass(spec.component, Loss)
-    head_name = spec.wiring.head or next(iter(heads), "")
-    head = heads.get(head_name)
-    needs, missing = spec.component.needs, view_problem(spec.component, context)
-    if head is None and needs & {"embeddings", "logits"}:
-        missing = f"needs {' and '.join(sorted(needs - {'features', 'teacher'}))}, but the recipe has no [head]"
-    elif head is not None and "logits" in needs and not head.classifiers:
-        missing = f"needs logits, but the head {head_name!r} has no classifiers"
-    elif "teacher" in needs and "teacher" not in getattr(recipe.method.component, "branches", ()):
-        missing = (
-            f"needs a teacher, but the method {recipe.method.entry.name!r} has none: "
-            'use [method] use = "momentum-teacher"'
-        )
-    if missing:
-        message = f"the loss {spec.use!r} {missing}"
-        raise RecipeError([recipe.document.problem((*spec.path, "use"), message)])
+    name = head_name(spec, heads)
+    head = heads.get(name)
     loss_context = replace(
-        visible_views(spec.component, context),
+        visible_views(spec.component, visible_views(method_class(recipe), context)),
         embedding_dim=head.embedding_dim if head is not None else 0,
         classifiers=tuple(head.classifiers) if head is not None else (),
     )
     loss = build_component(recipe, spec, Loss, loss_context)
     start_epoch = count_whole_epochs(spec.wiring.start_epoch, recipe.train.epochs)
-    return WeightedLoss(spec.name, loss, spec.wiring.weight, head_name, start_epoch)
+    return WeightedLoss(spec.name, loss, spec.wiring.weight, name, start_epoch)
 
 
 def evaluation_head(recipe: Recipe, heads: dict[str, Head]) -> str:
@@ -56,7 +39,7 @@ def evaluation_head(recipe: Recipe, heads: dict[str, Head]) -> str:
     Raises:
         RecipeError: ``evaluation.head`` is not trained, or the head has no classifier ``evaluation.classifier``.
     """
-    trained = [spec.wiring.head or next(iter(heads), "") for spec in recipe.losses] or list(heads)
+    trained = [head_name(spec, heads) for spec in recipe.losses] or list(heads)
     name = recipe.evaluation.head or next((name for name in heads if name in trained), next(iter(heads), ""))
     if recipe.evaluation.head and name not in trained:
         message = f"no loss reads the head {name!r}, so it is not trained"

@@ -24,11 +24,21 @@ def build_network(recipe: NetworkRecipe, context: Context) -> tuple[Context, Bac
         IncompatibleComponentError: a module does not set its output size, or its state dict contains a value that is
             not a tensor.
     """
+    backbone = build_backbone(recipe, context)
+    context = replace(context, feature_dim=backbone.feature_dim)
+    return context, backbone, build_heads(recipe, context)
+
+
+def build_backbone(recipe: NetworkRecipe, context: Context) -> Backbone:
+    """Build the backbone with random weights.
+
+    Raises:
+        IncompatibleComponentError: as for ``build_network``.
+    """
     backbone = build_component(recipe, recipe.backbone, Backbone, context)
     _require_positive_int(recipe.backbone, backbone, "feature_dim")
     _require_tensor_state(recipe.backbone, backbone)
-    context = replace(context, feature_dim=backbone.feature_dim)
-    return context, backbone, build_heads(recipe, context)
+    return backbone
 
 
 def build_heads(recipe: NetworkRecipe, context: Context) -> dict[str, Head]:

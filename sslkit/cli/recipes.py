@@ -20,7 +20,11 @@ def check(
     files: Annotated[list[Path], typer.Argument(help="Recipes to check.", autocompletion=completion.recipes)],
     json: JsonOption = False,
 ) -> None:
-    """Check recipes without training: syntax, structure, names and options."""
+    """Check recipes without training.
+
+    The command checks syntax, structure, names and options, and whether the backbone, the views and the heads provide
+    what the method and the losses need. It does not read the images.
+    """
     from sslkit.components.catalog import Catalog
     from sslkit.errors import RecipeError
     from sslkit.recipe.load import load_recipe
@@ -29,7 +33,10 @@ def check(
     results: list[dict[str, Any]] = []
     for file in files:
         try:
-            load_recipe(file, catalog=catalog)
+            recipe = load_recipe(file, catalog=catalog)
+            from sslkit.assembly.check_needs import check_needs  # imports torch
+
+            check_needs(recipe)
             results.append({"recipe": str(file), "problems": []})
             if not json:
                 print_line(f"{file}: ok")

@@ -14,6 +14,7 @@ from sslkit.contracts.component import Component, LossNeed
 from sslkit.contracts.context import Context
 from sslkit.contracts.options import Options
 from sslkit.contracts.schedule import as_tensors
+from sslkit.contracts.view_limits import ViewLimits
 from sslkit.errors import IncompatibleComponentError
 
 
@@ -118,7 +119,7 @@ class LossOutput:
     per_classifier: tuple[Tensor, ...] = ()
 
 
-class Loss(Component, nn.Module):
+class Loss(Component, ViewLimits, nn.Module):
     """Base class of losses: modules that map ``ViewOutputs`` to a scalar.
 
     A loss receives this process's part of the batch and can gather the other parts with ``context.world``. sslkit
@@ -159,10 +160,6 @@ class Loss(Component, nn.Module):
     """
 
     needs: ClassVar[frozenset[LossNeed]] = frozenset()
-    min_views: ClassVar[int] = 1
-    max_views: ClassVar[int | None] = None
-    min_global_views: ClassVar[int] = 1
-    global_views_only: ClassVar[bool] = False
     uses_global_batch: ClassVar[bool] = True
     syncs_device: ClassVar[bool] = False
     first_view_is_target: ClassVar[bool] = False

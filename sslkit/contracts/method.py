@@ -16,6 +16,7 @@ from sslkit.contracts.head import Head
 from sslkit.contracts.loss import Loss
 from sslkit.contracts.options import Options
 from sslkit.contracts.schedule import as_tensors
+from sslkit.contracts.view_limits import ViewLimits
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class MethodOutput:
     per_classifier: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
 
 
-class Method(Component, nn.Module):
+class Method(Component, ViewLimits, nn.Module):
     """Base class of methods: modules that compute the training loss of a batch of views.
 
     A method owns the backbone, the heads, the losses and any other module that a training step needs, such as a
@@ -145,6 +146,13 @@ class Method(Component, nn.Module):
             - ``"fixed_size"``: all views have the size ``context.view_size``.
             - ``"embeddings"``, ``"logits"``: outputs of the recipe's heads. Only for methods with their own objective;
               other methods pass these outputs to losses.
+        min_views: int, smallest number of views of each image that the method works with, including the views of its
+            positives. Before training, sslkit checks that the recipe makes enough views. Default: 1.
+        max_views: int, largest number of views that the method works with. A method of exactly two views sets both
+            ``min_views`` and ``max_views`` to 2. Default: None, no limit.
+        min_global_views: int, smallest number of global views that the method works with. Default: 1.
+        global_views_only: bool, whether the method reads only global views. ``Batch``, ``context.view_count``,
+            ``min_views`` and ``max_views`` then ignore local views. Default: False.
         syncs_device: bool, whether each step copies values from the device to the host, which slows training. Default:
             False.
         logit_temperature: float > 0, temperature of the class probabilities softmax(logits / logit_temperature), for
@@ -194,6 +202,8 @@ class Method(Component, nn.Module):
 
     def __call__(self, *args: Any, **kwargs: Any) -> MethodOutput:
         (batch,) = args
+        if self.global_views_only:
+            batch = replace(batch, views=batch.global_groups)
         if not batch.scheduled:
             batch = replace(batch, scheduled=as_tensors(self.all_scheduled(batch.step), batch.index.device))
         output: MethodOutput = super().__call__(batch, **kwargs)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from sslkit.assembly.method_needs import visible_views
+from sslkit.assembly.needs import visible_views
 from sslkit.contracts.context import Context, World
 from sslkit.contracts.loss import BranchOutputs, Loss, ViewOutputs
 from sslkit.testing.base import ComponentTests

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sslkit.assembly.method_needs import view_problem, visible_views
+from sslkit.assembly.needs import missing_views, visible_views
 from sslkit.contracts.loss import BranchOutputs, Loss, LossOutput, ViewOutputs
 from sslkit.contracts.schedule import as_tensors
 from sslkit.device.step_trace import PHASE_ADVICE, StepTrace, sampled_steps
@@ -129,7 +129,7 @@ class LossTests(GlobalBatchTests):
         checked = 0
         for views, global_views in ((1, 1), (2, 2), (3, 1), (3, 3), (6, 2)):
             context = self.make_context(view_count=views, global_view_count=global_views)
-            if view_problem(self.component, context):
+            if missing_views(self.component, context):
                 continue
             checked += 1
             case = f"with {views} views, of which {global_views} are global,"

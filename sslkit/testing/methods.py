@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from sslkit.assembly.needs import missing_views
 from sslkit.contracts.method import Method, MethodOutput
 from sslkit.contracts.schedule import as_tensors
 from sslkit.device.step_trace import PHASE_ADVICE, StepTrace, sampled_steps
@@ -102,6 +103,8 @@ class MethodTests(MethodInputs):
             if "fixed_size" in self.component.needs and local_views:
                 continue
             count = global_views + sum(local_views)
+            if missing_views(self.component, self.make_context(view_count=count, global_view_count=global_views)):
+                continue
             case = f"with {global_views} global views and {len(local_views)} groups of local views {local_views}"
             with works_or_refuses(f"{case}, the method"):
                 method = self.build(view_count=count, global_view_count=global_views)

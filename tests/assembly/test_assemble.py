@@ -29,7 +29,8 @@ def test_loss_that_needs_logits_requires_a_head(tiny: Path) -> None:
     without = tiny.read_text().replace('[head]\nuse = "selfcls-mlp"\nhidden_dims = []\nclassifiers = [10]\n', "")
     tiny.write_text(without)
     line = without.splitlines().index('use = "selfcls"') + 1
-    assert problem(tiny) == f"tiny.toml:{line}: loss.use: the loss 'selfcls' needs logits, but the recipe has no [head]"
+    message = f"tiny.toml:{line}: loss.use: the loss 'selfcls' needs logits, but the recipe has no [head]"
+    assert problem(tiny) == f'{message} (add [head] with use = "...")'
 
 
 def test_option_that_does_not_fit_the_images_is_located(tiny: Path) -> None:

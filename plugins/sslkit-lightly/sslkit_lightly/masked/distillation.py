@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import sslkit
 from sslkit_lightly.duration import Duration
+from sslkit_lightly.masked.heads import require_classifier_heads
 from sslkit_lightly.masked.masks import block_masks, masked_first
 from sslkit_lightly.masked.pixels import at_index, widened
 from sslkit_lightly.masked.targets import CentredTargets, SinkhornTargets, cross_entropy, koleo
@@ -37,13 +38,14 @@ class Ibot(sslkit.MomentumTeacher):
     to 3.
 
     Raises:
-        sslkit.InputError: there are fewer than two views, or more than two heads, or a head has no classifiers.
+        sslkit.InputError: there are more than two heads, or a head has no classifiers.
         sslkit.OptionError: no patch can be masked.
     """
 
     api = 2
     own_objective = True
     needs = frozenset({"tokens", "logits"})
+    min_views = 2
 
     class Options(sslkit.MomentumTeacher.Options):
         temperature: float = Field(0.1, gt=0)
@@ -81,10 +83,7 @@ class Ibot(sslkit.MomentumTeacher):
         super().__init__(options, context, parts)
         self.options, self.context = options, context
         self.logit_temperature = options.temperature
-        if context.view_count < 2:
-            raise sslkit.InputError("this method compares views and needs at least two views of each image")
-        if len(self.heads) > 2 or not all(head.classifiers for head in self.heads.values()):
-            raise sslkit.InputError("this method reads one or two heads with classifiers: use heads such as dino")
+        require_classifier_heads(self.heads, 2)
         low, high = options.mask_ratio
         self.side = context.view_size // self.backbone.patch_size
         self.most = int(high * self.side**2)

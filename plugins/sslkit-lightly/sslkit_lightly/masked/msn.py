@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 import sslkit
+from sslkit_lightly.masked.heads import require_classifier_heads
 from sslkit_lightly.masked.pixels import widened
 from sslkit_lightly.masked.targets import SinkhornTargets, cross_entropy
 
@@ -27,12 +28,13 @@ class Msn(sslkit.MomentumTeacher):
     equation 1.
 
     Raises:
-        sslkit.InputError: there are fewer than two views, or not exactly one head, or the head has no classifiers.
+        sslkit.InputError: there is more than one head, or the head has no classifiers.
     """
 
     api = 2
     own_objective = True
     needs = frozenset({"tokens", "logits"})
+    min_views = 2
 
     class Options(sslkit.MomentumTeacher.Options):
         temperature: float = Field(0.1, gt=0)
@@ -54,10 +56,7 @@ class Msn(sslkit.MomentumTeacher):
         super().__init__(options, context, parts)
         self.options, self.context = options, context
         self.logit_temperature = options.temperature
-        if context.view_count < 2:
-            raise sslkit.InputError("this method compares views and needs at least two views of each image")
-        if len(self.heads) != 1 or not all(head.classifiers for head in self.heads.values()):
-            raise sslkit.InputError("this method reads one head with classifiers: use a head such as dino")
+        require_classifier_heads(self.heads, 1)
         self.head_name = next(iter(self.heads))
         self.patches = (max((context.view_size, *context.view_sizes)) // self.backbone.patch_size) ** 2
         self.sinkhorn = SinkhornTargets(context.world, options.sinkhorn_iterations)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import sslkit
 from sslkit.assembly.assemble import assemble
+from sslkit.assembly.check_needs import check_needs
 from sslkit.components.catalog import registered_components
 from sslkit.errors import RecipeError
 from sslkit.recipe.load import load_recipe
@@ -67,6 +68,21 @@ class HeadTurns(Turns):
     needs = frozenset({"images", "logits"})
 
 
+class GlobalTurns(Turns):
+    """Turns that works with exactly two global views."""
+
+    min_views = max_views = 2
+    global_views_only = True
+
+    def __init__(self, options: sslkit.NoOptions, context: sslkit.Context, parts: sslkit.Parts) -> None:
+        super().__init__(options, context, parts)
+        assert context.view_count == 2
+
+    def forward(self, batch: sslkit.Batch) -> sslkit.MethodOutput:
+        assert sum(map(len, batch.views)) == 2
+        return super().forward(batch)
+
+
 class TwoViews(sslkit.Loss):
     """Distance of exactly two views."""
 
@@ -91,7 +107,7 @@ class TwoGlobalViews(TwoViews):
 @pytest.fixture(autouse=True)
 def components() -> Iterator[None]:
     before = dict(registered_components)
-    for component in (Turns, TokenTurns, HeadTurns):
+    for component in (Turns, TokenTurns, HeadTurns, GlobalTurns):
         sslkit.register(component.__name__.lower(), component)
     sslkit.register("two", TwoViews)
     sslkit.register("two-global", TwoGlobalViews)
@@ -101,14 +117,18 @@ def components() -> Iterator[None]:
 
 
 def problems(tmp_path: Path, text: str, *settings: str) -> list[str]:
-    """Return the problems of a recipe, without the folder; an empty list if it can be assembled."""
+    """Return the problems that check and train report, without the folder; an empty list if there are none."""
     path = tmp_path / "mine.toml"
     path.write_text(RECIPE + text)
-    try:
-        assemble(load_recipe(path, settings))
-    except RecipeError as error:
-        return [line.strip().replace(f"{tmp_path}/", "") for line in str(error).splitlines()[1:]]
-    return []
+    found = []
+    for check in (check_needs, assemble):
+        try:
+            check(load_recipe(path, settings))
+            found.append([])
+        except RecipeError as error:
+            found.append([line.strip().replace(f"{tmp_path}/", "") for line in str(error).splitlines()[1:]])
+    assert found[0] == found[1]  # sslkit recipes check and sslkit train
+    return found[0]
 
 
 def test_a_method_with_its_own_objective_trains_without_losses(tmp_path: Path) -> None:
@@ -153,7 +173,7 @@ def test_a_method_of_fixed_size_refuses_smaller_local_views(tmp_path: Path) -> N
     settings = ["views={use='crops', saturation=0, hue=0, grayscale_p=0, local_crops=2, local_size=8}"]
     settings += ["backbone={use='timm:test_vit', arguments={dynamic_img_size=true, patch_size=4}}"]
     (problem,) = problems(tmp_path, '[method]\nuse = "tokenturns"\n', *settings)
-    assert "needs views of one size, but their sides are 16 and 8 pixels" in problem
+    assert problem.endswith("needs views of one size, but there are 2 sizes (remove the local views)")
 
 
 def test_a_head_without_classifiers_does_not_provide_logits(tmp_path: Path) -> None:
@@ -173,7 +193,24 @@ def test_a_head_without_classifiers_does_not_provide_logits(tmp_path: Path) -> N
 def test_a_loss_names_the_number_of_views_that_it_needs(tmp_path: Path, loss: str, views: int, message: str) -> None:
     text = f'[head]\nuse = "projection"\n[loss]\nuse = "{loss}"\n'
     (problem,) = problems(tmp_path, text, f"views.views={views}")
-    assert problem.endswith(message)
+    assert problem.endswith(f"{message} (change the number of views in [views])")
+
+
+def test_a_method_names_the_number_of_views_that_it_needs(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, '[method]\nuse = "globalturns"\n', "views.views=3")
+    line = RECIPE.count("\n") + 2
+    assert problem == (
+        f"mine.toml:{line}: method.use: the method 'globalturns' needs exactly 2 global views of each image, "
+        "but there are 3 (change the number of views in [views])"
+    )
+
+
+def test_a_method_of_global_views_ignores_local_views(tmp_path: Path) -> None:
+    crops = "views={use='crops', saturation=0, hue=0, grayscale_p=0, local_crops=3, local_size=8}"
+    assert problems(tmp_path, '[method]\nuse = "globalturns"\n', crops) == []
+    method = assemble(load_recipe(tmp_path / "mine.toml", [crops])).method
+    views = (torch.randn(2, 4, 1, 16, 16), torch.randn(3, 4, 1, 8, 8))
+    assert method(sslkit.Batch(views, 2, torch.arange(4), 0, 0)).loss.isfinite()
 
 
 def test_a_loss_of_global_views_ignores_local_views(tmp_path: Path) -> None:
