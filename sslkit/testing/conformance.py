@@ -148,8 +148,8 @@ def component_status(results: Sequence[ConformanceResult]) -> ComponentStatus:
 def _run_affordable(kit: type[ComponentTests], quick: bool) -> list[ConformanceResult]:
     """Run the tests of a test class, except the import test and, unless ``quick`` is true, slow tests.
 
-    ``quick`` is true if the component has ``check_options``, which make its tests fast. Otherwise, the results report
-    slow tests as skipped.
+    ``quick`` is true if the component has ``check_options``, which make its tests fast. If it is false, the results
+    list each slow test as skipped.
     """
     if quick:
         return run_kit(type(kit.__name__, (kit,), {"slow": ComponentTests.slow}), fast=True)

@@ -38,7 +38,7 @@ def start_after(parent: Run | None) -> Start:
 
 
 def keep_classifier(recipe: Recipe, parent: Run | None) -> Recipe:
-    """Return the recipe. If ``evaluation.classifier`` is ``parent``, set head and classifier to those of the parent.
+    """Replace ``evaluation.classifier = "parent"`` with the parent's head and classifier, and return the recipe.
 
     Raises:
         RecipeError: there is no parent, or ``evaluation.head`` is not the parent's head.

@@ -170,7 +170,7 @@ def _save_network(run: Run, assembly: Assembly, selection: ClassifierSelection) 
 
 
 def _save_typical_images(run: Run, assembly: Assembly) -> None:
-    """Save the features of sampled training images, from which predictions and reports compute outlier scores.
+    """Save the features of sampled training images, for the outlier scores in predictions and reports.
 
     Computing these features takes at most about a sixth of an epoch, without gradients and with one view of each image.
     """

@@ -13,7 +13,7 @@ LOGGERS = ("pytorch_lightning", "lightning_fabric")
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Hide Lightning's warnings and log messages below ERROR: they concern settings that sslkit intends."""
+    """Hide Lightning's warnings and log messages below ERROR, which are about settings that sslkit chose on purpose."""
     levels = {name: logging.getLogger(name).level for name in LOGGERS}
     for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -53,7 +53,7 @@ class StatusWriter:
                 self.write("running", step)
 
     def write_state(self, state: State) -> None:
-        """Write a new run state and keep the recorded progress, because training has not started."""
+        """Write the state of a run that ended before training started or resumed; keep the recorded progress."""
         if self.writes:
             status = self.run.status
             self.run.write_status(state, status.step, status.steps, status.epoch, status.epochs)

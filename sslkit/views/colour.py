@@ -48,7 +48,7 @@ def adjust_colour(
 ) -> Tensor:
     """Adjust the colours of float images ``[..., C, H, W]`` in [0, 1]; the result is not clamped.
 
-    ``saturation`` and ``hue`` have an effect only together.
+    Pass both ``saturation`` and ``hue``, or neither: if one is None, the other is ignored.
 
     Args:
         images: images with any number of channels; with ``saturation`` and ``hue``, images with three channels.

@@ -29,13 +29,14 @@ def crop_boxes(
         area: tensor ``[..., T]``, area of each of T candidate boxes as a fraction of the image's area, in [0, 1].
         log_ratio: tensor ``[..., T]``, logarithm of width / height of each candidate box.
         position: tensor ``[..., 2]``, distance of the box from the top and the left edge of the image, divided by the
-            free space, in [0, 1).
+            largest distance at which the box fits, in [0, 1).
         height: height of the image in pixels.
         width: width of the image in pixels.
         ratio: smallest and largest width / height of the central box that is used if no candidate fits.
 
     Returns:
-        Tensor ``[..., 4]``: top, left, height and width of the first candidate that fits into the image.
+        Tensor ``[..., 4]``: top, left, height and width of the first candidate that fits into the image, else of the
+        central box.
     """
     side = (area * (height * width)).sqrt()
     stretch = (log_ratio / 2).exp()
@@ -130,14 +131,14 @@ def _pixel_centres(count: int) -> tuple[float, ...]:
 
 
 def _cubic(distance: Tensor) -> Tensor:
-    """Return Keys' cubic kernel (a = -0.5), computed as a polynomial on [0, 2] plus a polynomial on [0, 1]."""
+    """Return Keys' cubic kernel (a = -0.5), as the sum of a polynomial on [0, 2] and one on [0, 1]."""
     outer = distance.clamp(max=2)
     inner = distance.clamp_(max=1)
     return (outer - 2).square_().mul_(outer - 1).mul_(-0.5) + (inner - 1).square_().mul_(2 * inner - 1)
 
 
 def apply_separable(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Return ``rows @ image @ columns^T`` for each channel of each image.
+    """Resize both axes of each image by weight matrices: return ``rows @ image @ columns^T`` for each channel.
 
     Args:
         images: tensor ``[N, C, H, W]``.

@@ -1,4 +1,4 @@
-"""Detect changes since a run was stopped. ``resume`` refuses changes that the user does not allow."""
+"""Detect changes of recipe, data and environment since a run was stopped, so that ``resume`` can refuse them."""
 
 from __future__ import annotations
 

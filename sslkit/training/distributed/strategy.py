@@ -16,7 +16,7 @@ class ProcessStrategy(DDPStrategy):
     """
 
     def configure_ddp(self) -> None:
-        """Copy parameters and buffers of the first process to all others, once, in place of wrapping the module."""
+        """Copy parameters and buffers of the first process to all others once. The module is not wrapped."""
         assert self.model is not None
         for tensor in (*self.model.parameters(), *self.model.buffers()):
             value = tensor.detach().contiguous()

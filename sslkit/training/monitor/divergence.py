@@ -49,9 +49,9 @@ def divergence_error(
 
 
 def losses_of_step(pending: Sequence[Tensor], last: int, step: int) -> list[float]:
-    """Return the losses of ``step`` in ``pending``, or an empty list if they are not in it.
+    """Return the losses of ``step``, or an empty list if ``pending`` does not contain them.
 
-    ``pending`` has a tensor of losses for each of the latest steps, up to step ``last``.
+    ``pending`` contains one tensor of losses for each of the latest steps. Its final tensor is that of step ``last``.
     """
     index = len(pending) - 1 - (last - step)
     return [float(value) for value in pending[index]] if 0 <= index < len(pending) else []

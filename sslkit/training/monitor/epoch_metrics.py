@@ -69,5 +69,5 @@ class EpochMetrics:
         return self.detector.update(metrics, loss, classes, step=step, last=step == self.last_step)
 
     def _uncompiled(self) -> AbstractContextManager[None]:
-        """Return a context manager in which backbones run uncompiled, as each new batch shape would be compiled."""
+        """Return a context manager in which backbones run uncompiled, to avoid compiling for each batch shape."""
         return self.compiled.disabled() if self.compiled is not None else nullcontext()

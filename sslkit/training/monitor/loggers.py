@@ -144,7 +144,7 @@ class Loggers:
         self.failing.discard(name)
 
     def _unsent_rows(self, name: str, progress: dict[str, Any]) -> deque[MetricsRow]:
-        """Return the rows that a logger has not received; reset its progress if ``metrics.csv`` was created again."""
+        """Return the rows that a logger has not received; these are all rows if ``metrics.csv`` was created anew."""
         tail = self.tails.get(name) or MetricsTail(self.run.metrics)
         restarted = tail.read()
         if name not in self.tails:

@@ -47,7 +47,7 @@ class MetricsWriter:
             self.reporter.note(f"warning: {problem}")
 
     def add(self, output: MethodOutput, row: Tensor) -> bool:
-        """Add the losses of the current step, as row ``row`` of the accumulator.
+        """Store the losses of the current step in row ``row`` of the loss accumulator.
 
         Return whether the names of losses have changed since the previous step.
         """

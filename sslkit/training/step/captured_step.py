@@ -38,10 +38,10 @@ class Recording:
     """A captured step.
 
     Attributes:
-        replay: function that does the step's work on the device again.
+        replay: function that repeats the step on the device, with the current inputs.
         output: output of the method, whose tensors ``replay`` overwrites.
-        pushed: mapping from queue to the number of rows that a step pushes.
-        position: the step in which it was captured.
+        pushed: mapping from each queue of the method to the number of rows that a step adds to it.
+        position: the ``position`` of the step that was captured.
         launches: number of calls to ``replay``.
     """
 
@@ -171,7 +171,7 @@ def _outdated_error(captured: int, position: int, change: str) -> TrainingError:
 
 @contextmanager
 def device_rates(optimizer: torch.optim.Optimizer, scheduled: Mapping[str, Tensor]) -> Iterator[None]:
-    """Give the optimizer learning rates on the device in the ``with`` block, so that a graph reads the current rates.
+    """Replace learning rates by device tensors in the ``with`` block, so that a graph reads the current rates.
 
     Args:
         optimizer: the optimizer.

@@ -52,7 +52,7 @@ class InputWriter:
     Args:
         assembly: the assembled recipe.
         device: the training device.
-        packed: whether to copy all inputs into one buffer; None means on a GPU only.
+        packed: whether to copy all inputs into one buffer. None means True on a GPU and False on other devices.
 
     Attributes:
         buffer: the packed inputs, or None before the first step, or if inputs are not packed.

@@ -41,7 +41,7 @@ class PackedBuffer:
         self.next = 0
 
     def write(self, values: Mapping[str, Tensor]) -> None:
-        """Copy values to ``tensors``: all values on the CPU in one copy, and each value on the device separately.
+        """Copy values to ``tensors``: together if they are on the CPU, one by one if they are already on the device.
 
         Names, shapes and dtypes must be those of ``like``.
         """
