@@ -73,7 +73,7 @@ class Subject(Protocol):
 
     @property
     def discovered_names(self) -> tuple[str, ...]:
-        """User's name of each discovered class (``""`` without a name), or an empty tuple if no class has a name."""
+        """Name that the user gave each discovered class (``""`` for none), or an empty tuple if no class has a name."""
 
     @property
     def temperature(self) -> float:

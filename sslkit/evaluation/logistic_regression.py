@@ -119,10 +119,10 @@ def _classifier(weights: Tensor, features: Tensor) -> LinearClassifier:
 class _Objective:
     """Objective of the logistic regression: returns loss and gradient to scipy, computed on the device of the features.
 
-    Scipy optimises the elements of ``weights @ root``, so that the curvature of the loss is similar in all
-    directions. ``root`` is the Cholesky factor of a ``[D + 1, D + 1]`` matrix that approximates each class's Hessian
-    at ``start``: the second moment of the features and a constant 1, with each image weighted by the uncertainty of
-    its class, plus the penalty.
+    Scipy optimises the elements of ``weights @ root`` instead of ``weights``, because the curvature of the loss is then
+    similar in all directions. ``root`` is the Cholesky factor of a ``[D + 1, D + 1]`` matrix that approximates each
+    class's Hessian at ``start``. The matrix is the second moment of the features, extended by a constant 1 for the
+    bias, plus the penalty. Images whose class is uncertain have more weight in the second moment.
 
     Args:
         features: tensor ``[N, D]``.

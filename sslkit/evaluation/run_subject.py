@@ -65,7 +65,7 @@ class RunSubject:
 
     @property
     def discovered_names(self) -> tuple[str, ...]:
-        """User's name of each discovered class (``""`` without a name), or an empty tuple if no class has a name.
+        """Name that the user gave each discovered class (``""`` for none), or an empty tuple if no class has a name.
 
         Raises:
             RunError: ``classes.toml`` is damaged.

@@ -1,8 +1,8 @@
 """Features and logits of a run's images, cached so that ``sslkit explore`` opens a run again without the network.
 
 Importing and building a backbone takes seconds, and so does hashing all pixels for the feature cache. The key of the
-saved outputs therefore contains only time stamps of the run's files and of the components' source files, and the
-identity of the images.
+saved outputs therefore contains sizes and time stamps of the run's files and of the components' source files instead of
+their content. Images are identified by the ``content_id`` of their store, if it has one.
 """
 
 from __future__ import annotations

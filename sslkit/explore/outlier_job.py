@@ -45,7 +45,7 @@ class OutlierJob:
     def start(self) -> Tensor | None:
         """Return the scores, or None while they are computed. The first call starts the computation.
 
-        The scores of few images are computed within the ``WAIT_S`` seconds that this function waits.
+        Each call waits up to ``WAIT_S`` seconds, which is enough to compute the scores of a small number of images.
 
         Raises:
             InputError: the features are not finite.

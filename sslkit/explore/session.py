@@ -77,7 +77,7 @@ class Session:
         self._thread.join()
 
     def close(self) -> None:
-        """Stop a running training, and close the run's log of corrections."""
+        """Stop the training if it is running, and close the run's log of corrections."""
         self.training.stop()
         if self._loaded is not None:
             self._loaded.bench.close()

@@ -28,7 +28,7 @@ def thumbnails_folder() -> Path:
 
 
 class ThumbnailCache:
-    """Cache of the thumbnails of all runs on disk. Threads and processes can safely use the cache at the same time.
+    """On-disk cache of the thumbnails of all runs. Threads and processes can safely use the cache at the same time.
 
     Args:
         limit: largest total size in bytes.

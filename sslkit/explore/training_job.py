@@ -19,7 +19,7 @@ class StoppedError(Exception):
 
 
 class TrainingJob:
-    """Background job that trains the head of a run with corrections. Only one training runs at a time.
+    """Background job that trains the head of a run with corrections. Only one head is trained at a time.
 
     Args:
         device: device that trains the head, or ``auto``.
@@ -41,7 +41,7 @@ class TrainingJob:
         """Start training with the corrections of a workbench, in a background thread.
 
         Raises:
-            InputError: a training is running.
+            InputError: a head is already being trained.
         """
         with self._lock:
             if self._thread is not None and self._thread.is_alive():
@@ -51,7 +51,7 @@ class TrainingJob:
             self._thread.start()
 
     def estimate(self, bench: Workbench) -> float | None:
-        """Return the estimated seconds of a training, or None if one is running.
+        """Return the estimated duration of the training in seconds, or None while a head is being trained.
 
         Raises:
             InputError: the run has more than one head.

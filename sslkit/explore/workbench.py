@@ -166,7 +166,7 @@ class Workbench:
         Args:
             number: the class.
             parts: number of parts.
-            version: ``version`` at the time of the preview.
+            version: value of the attribute ``version`` when the preview was made.
 
         Raises:
             InputError: the classes changed after the preview, there is no such class, or it has fewer images than

@@ -95,7 +95,7 @@ def _kept_together(clusters: Tensor, predicted: Tensor, number: int) -> float:
 
 
 def _coding_length(points: Tensor, assigned: Tensor) -> float:
-    """Return how many bits per point encode its cluster and, with a Gaussian per cluster, its position."""
+    """Return the mean number of bits that encode a point: its cluster, and its position with a Gaussian per cluster."""
     count, dimensions = points.shape
     error = CODING_ERROR * float(points.double().square().sum()) / count
     total = 0.0

@@ -103,7 +103,8 @@ def check_search(features: Tensor, references: Tensor | None, k: int) -> tuple[T
     """Check the arguments of ``nearest_neighbours``.
 
     Returns:
-        The features and the features to search, in float32. The squares of the latter are neither infinite nor 0.
+        The features and the features to search, in float32. The latter are divided by their lengths if they contain
+        values so large or so small that their squares could overflow or become 0.
 
     Raises:
         InputError: there are fewer than k other images, or the features are not finite or have the wrong shape.
@@ -132,9 +133,9 @@ def inverse_lengths(bank: Tensor) -> Tensor:
 def similarity_blocks(
     queries: Tensor, bank: Tensor, *, exclude_self: bool, chunk: int | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield blocks: unit features ``[B, D]``, and their float32 similarities ``[B, M]`` to the rows of ``bank``.
+    """Yield, for each block of B queries, their unit features ``[B, D]`` and similarities ``[B, M]`` to ``bank``.
 
-    Similarities have rounding errors. The next block overwrites them.
+    The similarities are float32 and have rounding errors. The next block overwrites the similarities.
 
     Args:
         queries: features ``[N, D]``.
@@ -196,7 +197,7 @@ def quantise(similarity: Tensor) -> Tensor:
 
 
 def pair_similarity(queries: Tensor, bank: Tensor, index: Tensor) -> Tensor:
-    """Return the cosine similarities of each query and k images of the bank, float32 ``[B, k]``, computed in float64.
+    """Return the cosine similarities of each query to k images of the bank, float32 ``[B, k]``, computed in float64.
 
     Args:
         queries: features ``[B, D]``.

@@ -93,8 +93,9 @@ def _distances(
 ) -> Tensor:
     """Return 1 minus the mean cosine similarity to the k nearest neighbours, as a float64 tensor ``[N]``.
 
-    The mean similarity is the product with the mean of the neighbours. It does not depend on the precision of the
-    matrix product that finds the neighbours, and computing it is faster than the similarity of each neighbour.
+    The mean similarity is computed as the dot product of the image's unit feature and the mean of its neighbours' unit
+    features. This is faster than computing the similarity to each neighbour, and does not use the less precise
+    similarities that find the neighbours.
     """
     queries, bank = check_search(features, references, k)
     scale, found, done = inverse_lengths(bank), [], 0

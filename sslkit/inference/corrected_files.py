@@ -25,7 +25,7 @@ class CorrectedFiles:
         classes: number of discovered classes.
 
     Attributes:
-        names: name of each named class, also of added classes, keyed by number.
+        names: name of each named class, keyed by number; includes classes that the user added.
         leaders: smallest class number with the same name, keyed by the number of each named class.
 
     Raises:

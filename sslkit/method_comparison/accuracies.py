@@ -38,8 +38,8 @@ class Accuracies:
     Attributes:
         trained: accuracies of the trained network, keyed as ``ACCURACIES``. ``classes_acc`` exists only for runs with
             classifiers.
-        random_weights: the same accuracies of the untrained network. For runs with classifiers, ``kmeans_acc`` is
-            missing.
+        random_weights: the same accuracies of the untrained network. ``kmeans_acc`` is missing for runs with
+            classifiers, because only the classifier of the untrained network is evaluated.
         kmeans_pixels: accuracy of k-means on pixels, or None if it was not measured.
         classes: number of discovered classes; 0 without a classifier.
         protocols: protocol of each evaluator.
@@ -74,7 +74,7 @@ def evaluate_once(run: Run, data: str, device: str, say: Callable[[str], None]) 
 
 
 def _saved(run: Run, data: str) -> dict[str, EvaluatorResult]:
-    """Return the latest saved results on the run's own data that have the baseline with random weights."""
+    """Return each evaluator's latest saved result on the run's own data, if it includes the random-weights baseline."""
     results = latest_results(read_evaluations(run)[0], data)
     return {
         name: result

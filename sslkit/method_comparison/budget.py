@@ -21,7 +21,7 @@ Unit = Literal["minutes", "views", "epochs"]
 
 @dataclass(frozen=True)
 class Budget:
-    """What all methods of a comparison have in equal amounts.
+    """Amount of training that each method of a comparison gets, equal for all methods.
 
     Attributes:
         unit: ``minutes`` of training steps, ``views`` that the network was trained on, or ``epochs``.
@@ -64,8 +64,7 @@ def steps_in_budget(
         steps_per_pass: number of steps in a pass over the training images.
         batch_size: number of images in a step.
         views_per_image: number of views of each image.
-        step_seconds: seconds of a step after each ``start_epoch`` of a loss, a percentage of the training run or 0;
-            needed for minutes.
+        step_seconds: see ``mean_step_seconds``; only used for a budget of minutes.
 
     Raises:
         InputError: the budget is smaller than a step.
@@ -83,16 +82,21 @@ def steps_in_budget(
 
 
 def mean_step_seconds(step_seconds: Mapping[int | str, float]) -> float:
-    """Return the mean seconds of a step in a training run whose losses start at percentages of the run."""
+    """Return the mean seconds of a step over a training run, in which losses may start after the first step.
+
+    Args:
+        step_seconds: seconds of a step from each start of a loss to the next, keyed by the start: a percentage of the
+            training run, or 0.
+    """
     starts = sorted((float(percentage(start) or 0), seconds) for start, seconds in step_seconds.items())
     ends = [start for start, _ in starts[1:]] + [1.0]
     return sum((end - start) * seconds for (start, seconds), end in zip(starts, ends, strict=True))
 
 
 def divide_into_epochs(steps: int, steps_per_pass: int) -> Length:
-    """Return a training run of at most ``steps`` steps, and of nearly as many, in epochs of equal length.
+    """Divide a training run into epochs of equal length; the total may be slightly below ``steps``, but not above.
 
-    There are at least ``MIN_EPOCHS`` epochs if there are enough steps. An epoch is at most a pass over the images.
+    There are at least ``MIN_EPOCHS`` epochs if there are enough steps. An epoch is at most one pass over the images.
     """
     fewest = min(max(MIN_EPOCHS, -(-steps // steps_per_pass)), steps)
     candidates = [Length(epochs, steps // epochs) for epochs in range(fewest, 2 * fewest) if epochs <= steps]

@@ -44,7 +44,7 @@ class Candidate:
 
 
 def find_candidates(names: Iterable[str]) -> tuple[Candidate, ...]:
-    """Return the methods with the given names or recipe paths. Two recipes of equal name are named by their paths.
+    """Return the methods with the given names or recipe paths. Recipes with the same name are named by their paths.
 
     Raises:
         InputError: there is no such recipe, or there are fewer than two methods.
@@ -76,7 +76,7 @@ class SharedSettings:
 
     @classmethod
     def read(cls, first: Candidate, data: str | None, backbone: str | None, settings: Sequence[str]) -> SharedSettings:
-        """Return the settings of the options, and of the recipe of the first method where an option is missing.
+        """Return the settings from the options; where an option is missing, use the recipe of the first method.
 
         Args:
             first: the first method.

@@ -17,9 +17,9 @@ ACCURACY = "validation kNN accuracy"
 
 
 def save_chart(methods: Sequence[MethodResult], budget: Budget, folder: Path) -> dict[str, str]:
-    """Write the chart as PNG and SVG; return the path of each file, keyed by suffix, or nothing without a curve.
+    """Write the chart as PNG and SVG; return the path of each file, keyed by suffix. Without curves, write nothing.
 
-    The x-axis shows minutes of training steps for a budget of minutes, else the number of views. The first seed of each
+    The x-axis is the time in minutes if the budget is in minutes, else the number of views. The first seed of each
     method is a thick curve, the other seeds are thin.
     """
     by_minutes = budget.unit == "minutes"

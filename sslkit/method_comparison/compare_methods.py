@@ -39,7 +39,7 @@ class Request:
     Attributes:
         candidates: the methods.
         shared: settings of all methods.
-        budget: what all methods have in equal amounts.
+        budget: amount of training that each method gets.
         seeds: seeds; each method is trained with each of them.
         runs: the folder of all runs.
         folder: folder of the comparison, for plans and results.
@@ -88,7 +88,7 @@ def compare_methods(request: Request, new_reporter: Callable[[], Reporter], say:
 
 
 def _load(request: Request, catalog: Catalog) -> list[_Method]:
-    """Load each method's recipe. If all recipes fail, raise the first error, because settings are shared."""
+    """Load each method's recipe. If all fail, raise the first error: the cause is probably a shared setting."""
     methods, errors = [], []
     for candidate in request.candidates:
         method = _Method(candidate)
@@ -132,7 +132,7 @@ def _train(
     new_reporter: Callable[[], Reporter],
     say: Callable[[str], None],
 ) -> dict[tuple[str, int], RunResult]:
-    """Train each method with each seed. Interrupted comparisons have results of all methods for the first seeds."""
+    """Train all methods with the first seed, then with the next, so that interrupted comparisons stay comparable."""
     results: dict[tuple[str, int], RunResult] = {}
     tasks = [(seed, method) for seed in request.seeds for method in methods]
     for number, (seed, method) in enumerate(tasks, 1):
@@ -207,7 +207,7 @@ def _finish(
 
 
 def _own_views(methods: Sequence[_Method]) -> dict[str, dict[str, Any]]:
-    """Return the view options of each method that differ from the most frequent views, keyed by method."""
+    """Return, for each method, the options in ``[views]`` that differ from the views that most methods use."""
     tables = {m.candidate.name: m.recipe.resolved()["views"] for m in methods if m.recipe is not None}
     texts = {name: json.dumps(table, sort_keys=True, default=str) for name, table in tables.items()}
     usual = json.loads(Counter(texts.values()).most_common(1)[0][0])

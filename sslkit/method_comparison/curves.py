@@ -36,7 +36,7 @@ class History:
     """What ``metrics.csv`` of a finished run contains about its time, accuracy and collapse.
 
     Attributes:
-        minutes: minutes of all training steps, without metrics and checkpoints.
+        minutes: minutes of all training steps, without the time for metrics and checkpoints.
         curve: validation accuracy during training.
         collapse: symptoms of collapse at the end of training, or ``""`` if there are none.
     """
@@ -70,7 +70,7 @@ def step_clock(rows: Sequence[MetricsRow], batch_size: int) -> list[tuple[int, f
 
 
 def minutes_at(clock: Sequence[tuple[int, float]], step: int) -> float:
-    """Return the minutes at a step, interpolated between logged steps."""
+    """Return the minutes of training up to a step, interpolated between the logged steps in ``clock``."""
     for (first, start), (last, end) in pairwise(clock):
         if first <= step <= last:
             return start + (end - start) * (step - first) / (last - first)
