@@ -101,6 +101,13 @@ def test_timm_reads_the_file_as_a_checkpoint(with_backbone: WithBackbone) -> Non
             "safetensors, onnx",
         ),
         (
+            "sslkit-backbones:alexnet",
+            "torchvision",
+            {"stem": "imagenet", "size": 64, "batch_norm": True},
+            "torchvision's AlexNet has no batch normalisation",
+            "safetensors, onnx",
+        ),
+        (
             "sslkit-backbones:convnet",
             "keras",
             {},
@@ -108,7 +115,7 @@ def test_timm_reads_the_file_as_a_checkpoint(with_backbone: WithBackbone) -> Non
             "safetensors, onnx",
         ),
     ],
-    ids=["stem", "channels", "not in the library", "size", "no counterpart"],
+    ids=["stem", "channels", "not in the library", "size", "batch normalisation", "no counterpart"],
 )
 @pytest.mark.filterwarnings("ignore:stem = ")
 def test_an_impossible_export_is_refused_with_the_possible_formats(

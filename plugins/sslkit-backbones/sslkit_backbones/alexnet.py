@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 from torch import Tensor, nn
@@ -14,13 +15,21 @@ MIN_SIZE = 63
 """Smallest image side in pixels that the ImageNet stem can process, because its pooling is unpadded."""
 
 
+class AlexNetOptions(StemOptions):
+    """Options of AlexNet."""
+
+    batch_norm: bool = False
+    """Batch normalisation after each convolution, as in DeepCluster (arXiv 1807.05520) and SeLa (arXiv 1911.05371)."""
+
+
 class AlexNet(sslkit.Backbone):
     """AlexNet for images of any size and number of channels; the feature is the pooled and flattened final map.
 
-    Layers, initialisation and parameter names are those of torchvision. The sub-module ``classifier`` (58 million
-    weights) is left out. With the ImageNet stem and three channels, weights can be exchanged with
-    ``torchvision.models.alexnet``. The feature is then ``[B, 9216]`` (256 x 6 x 6), the input of torchvision's
-    ``classifier``. Images smaller than 63 pixels are padded to 63 pixels.
+    Without batch normalisation, layers, initialisation and parameter names are those of torchvision. The sub-module
+    ``classifier`` (58 million weights) is left out. With the ImageNet stem, three channels and no batch normalisation,
+    weights can be exchanged with ``torchvision.models.alexnet``. With the ImageNet stem, the feature is
+    ``[B, 9216]`` (256 x 6 x 6), the input of torchvision's ``classifier``, and images smaller than 63 pixels are padded
+    to 63 pixels.
 
     The small stem has the same five convolutions with the same number of channels. The first convolution is 3 x 3 with
     stride 2, the second is 3 x 3, and pooling is padded. The feature is ``[B, 1024]`` (256 x 2 x 2), the complete final
@@ -32,32 +41,35 @@ class AlexNet(sslkit.Backbone):
     """
 
     api = 2
-    Options = StemOptions
+    Options = AlexNetOptions
 
-    def __init__(self, options: StemOptions, context: sslkit.Context) -> None:
+    def __init__(self, options: AlexNetOptions, context: sslkit.Context) -> None:
         super().__init__(options, context)
         self.stem = choose_stem(options, context)
         small = self.stem == "small"
-        if small:
-            first = nn.Conv2d(context.channels, 64, 3, stride=2, padding=1)
-            second = nn.Conv2d(64, 192, 3, padding=1)
-        else:
-            first = nn.Conv2d(context.channels, 64, 11, stride=4, padding=2)
-            second = nn.Conv2d(64, 192, 5, padding=2)
+        first, second = ((3, 2, 1), (3, 1, 1)) if small else ((11, 4, 2), (5, 1, 2))
         pool = nn.MaxPool2d(3, stride=2, padding=1 if small else 0)
-        # The order of the layers determines their names, which equal torchvision's.
-        self.features = nn.Sequential(
-            *(first, nn.ReLU(inplace=True), pool),
-            *(second, nn.ReLU(inplace=True), pool),
-            *(nn.Conv2d(192, 384, 3, padding=1), nn.ReLU(inplace=True)),
-            *(nn.Conv2d(384, 256, 3, padding=1), nn.ReLU(inplace=True)),
-            *(nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(inplace=True), pool),
+
+        def convolve(inputs: int, outputs: int, size: int, stride: int = 1, padding: int = 1) -> list[nn.Module]:
+            convolution = nn.Conv2d(inputs, outputs, size, stride, padding, bias=not options.batch_norm)
+            norm = [nn.BatchNorm2d(outputs)] if options.batch_norm else []
+            return [convolution, *norm, nn.ReLU(inplace=True)]
+
+        stages = (
+            convolve(context.channels, 64, *first),
+            [pool, *convolve(64, 192, *second)],
+            [pool, *convolve(192, 384, 3), *convolve(384, 256, 3), *convolve(256, 256, 3)],
+            [pool],
         )
+        # The order of the layers determines their names, which equal torchvision's without batch normalisation.
+        self.features = nn.Sequential(*itertools.chain.from_iterable(stages))
+        self.stage_lengths = [len(stage) for stage in stages]
         side = 2 if small else 6
         self.avgpool = nn.AdaptiveAvgPool2d((side, side))
         self.feature_dim = 256 * side**2
-        self.stem_stride = first.stride[0]
+        self.stem_stride = first[1]
         self.min_size = 1 if small else MIN_SIZE
+        self.batch_norm = options.batch_norm
         self.channels = context.channels
         self.view_size = context.view_size or context.image_size
 
@@ -77,27 +89,36 @@ class AlexNet(sslkit.Backbone):
         }
 
     def blocks(self) -> list[list[nn.Parameter]]:
-        """Return the parameters of the five convolutions, which are the blocks for freezing and ``layer_decay``."""
-        return [list(layer.parameters()) for layer in self.features if isinstance(layer, nn.Conv2d)]
+        """Return the parameters of the blocks for freezing and ``layer_decay``: each convolution with its BatchNorm."""
+        blocks: list[list[nn.Parameter]] = []
+        for layer in self.features:
+            if isinstance(layer, nn.Conv2d):
+                blocks.append([])
+            blocks[-1] += layer.parameters()
+        return blocks
 
     def counterparts(self) -> dict[str, sslkit.Counterpart | str]:
         """Return the equivalent torchvision model for export, or the reason why there is none; timm has no AlexNet."""
         reason = stem_mismatch(self.stem, self.channels)
+        if self.batch_norm:
+            reason = "torchvision's AlexNet has no batch normalisation"
         if not reason and self.view_size < self.min_size:
             reason = f"torchvision's AlexNet needs images of at least {self.min_size} pixels, not {self.view_size}"
         alexnet = sslkit.Counterpart("torchvision.models.alexnet", self.state_dict(), classifier="classifier")
         return {"torchvision": reason or alexnet, "timm": "timm has no AlexNet"}
 
     def extra_repr(self) -> str:
-        return f'stem="{self.stem}"'
+        return f'stem="{self.stem}", batch_norm={self.batch_norm}'
 
     def _stages(self, images: Tensor) -> Iterator[tuple[int, Tensor]]:
         height, width = images.shape[2:]
         x = functional.pad(images, (0, max(0, self.min_size - width), 0, max(0, self.min_size - height)))
         stride = self.stem_stride
-        for start, stop in ((0, 2), (2, 5), (5, 12), (12, 13)):
-            x = self.features[start:stop](x)
+        start = 0
+        for length in self.stage_lengths:
+            x = self.features[start : start + length](x)
             yield stride, x
+            start += length
             stride *= 2
 
 

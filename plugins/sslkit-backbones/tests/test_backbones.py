@@ -31,6 +31,7 @@ CASES = [
     (ResNet18, {"stem": "imagenet"}, 512, {2: 64, 4: 64, 8: 128, 16: 256, 32: 512}),
     (AlexNet, {"stem": "small"}, 1024, {2: 64, 4: 192, 8: 256, 16: 256}),
     (AlexNet, {"stem": "imagenet"}, 9216, {4: 64, 8: 192, 16: 256, 32: 256}),
+    (AlexNet, {"stem": "small", "batch_norm": True}, 1024, {2: 64, 4: 192, 8: 256, 16: 256}),
     (ConvNet, {"width": 3}, 12, {1: 3, 2: 6, 4: 12}),
 ]
 
@@ -77,6 +78,15 @@ def test_equals_torchvision(kind: type[sslkit.Backbone], reference: type[torch.n
         images = torch.randn(1, 3, size, size)
         with torch.no_grad():
             torch.testing.assert_close(backbone(images), model(images), rtol=0, atol=0)
+
+
+def test_batch_norm_follows_each_convolution() -> None:
+    backbone = build(AlexNet, size=32, batch_norm=True)
+    kinds = [type(layer) for layer in backbone.features]
+    convolutions = [i for i, kind in enumerate(kinds) if kind is torch.nn.Conv2d]
+    assert len(convolutions) == 5
+    assert all(kinds[i + 1 : i + 3] == [torch.nn.BatchNorm2d, torch.nn.ReLU] for i in convolutions)
+    assert [[value.ndim for value in block] for block in backbone.blocks()] == [[4, 1, 1]] * 5
 
 
 @pytest.mark.parametrize("kind", [ResNet18, AlexNet])

@@ -27,6 +27,12 @@ class TestAlexNet(BackboneTests):
     test_import_is_fast_and_has_no_side_effects = None  # tested above
 
 
+class TestAlexNetWithBatchNorm(BackboneTests):
+    component = AlexNet
+    test_import_is_fast_and_has_no_side_effects = None  # tested above
+    options = {"batch_norm": True}
+
+
 class TestConvNet(BackboneTests):
     component = ConvNet
     test_import_is_fast_and_has_no_side_effects = None  # tested above
