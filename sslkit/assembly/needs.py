@@ -10,7 +10,7 @@ from sslkit.contracts.context import Context
 from sslkit.contracts.head import Head
 from sslkit.contracts.loss import Loss
 from sslkit.contracts.method import Method
-from sslkit.contracts.view_limits import ViewLimits
+from sslkit.contracts.views import ViewLimits
 from sslkit.errors import Problem
 from sslkit.recipe.recipe import ComponentSpec, Recipe
 

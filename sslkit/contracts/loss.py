@@ -14,7 +14,7 @@ from sslkit.contracts.component import Component, LossNeed
 from sslkit.contracts.context import Context
 from sslkit.contracts.options import Options
 from sslkit.contracts.schedule import as_tensors
-from sslkit.contracts.view_limits import ViewLimits
+from sslkit.contracts.views import ViewLimits
 from sslkit.errors import IncompatibleComponentError
 
 

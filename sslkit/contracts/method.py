@@ -16,7 +16,7 @@ from sslkit.contracts.head import Head
 from sslkit.contracts.loss import Loss
 from sslkit.contracts.options import Options
 from sslkit.contracts.schedule import as_tensors
-from sslkit.contracts.view_limits import ViewLimits
+from sslkit.contracts.views import ViewLimits
 
 
 @dataclass(frozen=True)

@@ -106,3 +106,12 @@ class Views(Component, ABC):
     def size(self) -> int:
         """Side of a global view in pixels; evaluation resizes images to the same size."""
         return self.groups[0].size
+
+
+class ViewLimits:
+    """Limits on the number of views of each image; ``Loss`` and ``Method`` describe the attributes."""
+
+    min_views: ClassVar[int] = 1
+    max_views: ClassVar[int | None] = None
+    min_global_views: ClassVar[int] = 1
+    global_views_only: ClassVar[bool] = False
