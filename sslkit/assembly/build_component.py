@@ -25,7 +25,7 @@ def build_component(recipe: DataRecipe, spec: ComponentSpec, kind: type[Built], 
         arguments: arguments of the component's constructor after the options.
 
     Raises:
-        RecipeError: the component rejects an option or the context, or needs more memory than is available.
+        RecipeError: the component rejects an option or another argument, or needs more memory than is available.
         BrokenComponentError: the component's constructor raises any other error, or does not call the constructor of
             its base class.
     """

@@ -61,5 +61,5 @@ class Position:
         return (self.steps_per_epoch, self.epochs) == (other.steps_per_epoch, other.epochs)
 
     def as_record(self) -> dict[str, float]:
-        """Return the position with the keys of ``status.json``; ``epoch`` includes the current epoch's fraction."""
+        """Return the position with the keys of ``status.json``; ``epoch`` includes the completed part of an epoch."""
         return {"step": self.taken, "steps": self.steps, "epoch": round(self.epoch, 6), "epochs": self.epochs}

@@ -22,7 +22,7 @@ EPS = 1e-5
 class Jigsaw(sslkit.Method):
     """Classification of the order in which the tiles of a view are shuffled.
 
-    Each view is cut into ``grid`` x ``grid`` cells. A tile is a random square of each cell, so that edges of
+    Each view is cut into ``grid`` x ``grid`` cells. A tile is a random square within its cell, so that the edges of
     neighbouring tiles do not match. The backbone encodes each tile on its own. A network with two layers predicts from
     the features of all tiles, in shuffled order, which of ``orders`` fixed orders was used. Only views of the largest
     size are used.
@@ -32,7 +32,7 @@ class Jigsaw(sslkit.Method):
 
     Raises:
         sslkit.InputError: the backbone cannot process images of the size of a tile.
-        sslkit.OptionError: the tiles have fewer than ``orders`` different orders, or a view has fewer than ``grid``
+        sslkit.OptionError: the tiles can be arranged in fewer than ``orders`` orders, or a view has fewer than ``grid``
             pixels along a side.
     """
 

@@ -102,7 +102,7 @@ def _check_variant(entry: Entry, component: type[Component], variant: dict[str, 
 
 
 def _needs(entry: Entry, component: Any) -> dict[str, list[str]]:
-    """Return a component's ``needs`` (what it reads), and all allowed names; empty for kinds without ``needs``."""
+    """Return what a component reads, ``needs``, and what its kind may read, ``known_needs``; {} without needs."""
     from sslkit.contracts.component import KNOWN_NEEDS
 
     known = KNOWN_NEEDS.get(entry.kind.singular)
