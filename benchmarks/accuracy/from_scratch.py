@@ -68,6 +68,8 @@ def main() -> None:
             },
         }
         command = f"python benchmarks/accuracy/from_scratch.py --data DIR --seed {options.seed}"
+        given = [f" --{stage} RUN" for stage in ("features", "groups") if getattr(options, stage)]
+        command += "".join(given)
         write_record(name_with_device("cifar10-from-scratch"), record, command=command)
 
 

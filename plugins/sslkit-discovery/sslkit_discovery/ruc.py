@@ -67,8 +67,7 @@ class Ruc(sslkit.Loss):
     ``LossOutput.per_classifier`` is the cross-entropy of the head's ``p`` with its target, without Mixup. The class of
     an image is the most probable class of its target. The cross-entropy is averaged over weak views, then over the
     images of each class, and then over the K classes. A class without images in the batch counts as ``ln K``, the loss
-    of a uniform guess. ``[evaluation] classifier = "lowest-loss"``, which selects by this value, therefore avoids
-    classifiers that put all images into one class.
+    of a uniform guess, so that ``classifier = "lowest-loss"`` avoids classifiers that put all images into one class.
 
     Terms, each averaged over classifiers: ``refinement``, ``guessing`` and ``smoothing``, averaged over both networks;
     ``clean``, the fraction of the training images that are clean; ``agreement``, the fraction of the batch for which
@@ -131,7 +130,8 @@ class Ruc(sslkit.Loss):
             )
         if not context.training_images:
             raise sslkit.InputError("the ruc loss stores a label for each training image, but their number is 0")
-        self.options, self.logit_temperature = options, options.temperature
+        self.options = options
+        self.logit_temperature = options.temperature
         self.total_steps = context.total_steps
         self.seed, self.steps_before = context.seed, context.steps_before
         self.world = context.world

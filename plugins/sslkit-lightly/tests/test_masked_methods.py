@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ import sslkit
 from sslkit.testing import MethodTests
 from sslkit_backbones.timm_models import Timm
 from sslkit_lightly.masked.distillation import DinoV2, Ibot
+from sslkit_lightly.masked.heads import require_classifier_heads
 from sslkit_lightly.masked.ijepa import IJepa
 from sslkit_lightly.masked.masks import block_masks, context_patches, masked_first, split_patches, target_blocks
 from sslkit_lightly.masked.pixels import Mae, SimMim
@@ -223,3 +225,17 @@ def test_masks_change_with_the_step_and_fit_the_options() -> None:
     counts = masks[0].sum(2).flatten()
     assert 4 <= (counts > 0).sum() <= 8
     assert counts.max() <= 8
+
+
+@pytest.mark.parametrize(
+    ("classes", "most", "message"),
+    [
+        ({"a": [3], "b": [3]}, 1, "reads one head, but the recipe has 2 heads"),
+        ({"a": [3], "b": [3], "c": [3]}, 2, "reads at most 2 heads, but the recipe has 3 heads"),
+        ({"a": [3], "b": []}, 2, "the head 'b' has no classifiers"),
+    ],
+)
+def test_heads_that_a_method_cannot_read_are_refused(classes: dict[str, list[int]], most: int, message: str) -> None:
+    heads: Any = {name: SimpleNamespace(classifiers=sizes) for name, sizes in classes.items()}
+    with pytest.raises(sslkit.InputError, match=message):
+        require_classifier_heads(heads, most)
